@@ -1,0 +1,1 @@
+"""Text in, sparse vectors out: lexical and neural encoders."""

@@ -1,0 +1,1 @@
+"""Collections: documents, encoders and indexes kept together on disk."""

@@ -1,0 +1,1 @@
+"""Readers of corpora: files and streams in, documents and bad rows out."""

@@ -1,0 +1,43 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Derandomised: the same examples on every run, so that a red suite is red for everyone.
+settings.register_profile(
+    "lexhound", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=60
+)
+settings.load_profile("lexhound")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The sample collections that come with the repository."""
+    return ROOT / "samples"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Test collections beside the checkout; where they are absent the test says so and is skipped.
+
+    In CI, where they are present, a skip would hide a broken path: it fails instead.
+    """
+    data = ROOT.parent / "shared" / "data"
+    if not (data / "beir").is_dir():
+        if os.environ.get("LEXHOUND_REQUIRE_SHARED_DATA"):
+            pytest.fail(f"the shared test collections are required here but {data} is missing")
+        pytest.skip("needs the shared test collections (BEIR folders), which are not beside this checkout")
+    return data

@@ -1,0 +1,146 @@
+"""What can go wrong with documents, corpora, filters, queries and collections.
+
+    RetrievalError
+    ├── InvalidDocumentError      a document breaks one of the rules for ids, texts or metadata
+    ├── CorpusError               a corpus as a whole cannot be read: missing, unknown format, damaged, empty
+    │   └── BadRowError           one row cannot become a document, and the run stops at bad rows
+    ├── QueryError                a search request is wrong in itself (negative k, over-long query)
+    │   └── FilterSyntaxError     a filter expression does not follow the filter grammar
+    └── CollectionError           a collection on disk cannot be used as asked
+        ├── NotACollectionError   the path holds no collection
+        ├── CollectionExistsError the path already holds something, where a new collection was to be made
+        ├── NewerFormatError      a later version of Lexhound wrote the collection
+        ├── CollectionLockedError another process is writing to the collection
+        ├── CorruptCollectionError a file of the collection is damaged or missing
+        ├── ReadOnlyError         a write was asked of a collection that cannot be written to
+        ├── UnfinishedRunError    an indexing run was cut short and has to be resumed or dropped first
+        └── StorageFullError      the disk is full; what was acknowledged before is intact
+
+Every error says what is wrong (`message`), where (`where`: a file and line, a path) and what to do about it
+(`hint`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_EXCERPT_CHARACTERS = 72
+
+
+class RetrievalError(Exception):
+    """Base of every error that this room raises on purpose.
+
+    `message` is a sentence without its full stop, `where` names the place, `hint` is one or more full sentences
+    on what to do. `str(error)` puts the three together.
+    """
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        placed = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{placed}. {_sentence(self.hint)}" if self.hint else placed
+
+
+class InvalidDocumentError(RetrievalError):
+    """Raised where a document is made from an id, text, title or metadata that Lexhound does not accept."""
+
+
+class CorpusError(RetrievalError):
+    """Raised when a corpus is missing, unreadable, damaged, empty or of no known format."""
+
+
+class BadRowError(CorpusError):
+    """Raised when a row of a corpus cannot become a document and the run is to stop at the first such row."""
+
+
+class QueryError(RetrievalError):
+    """Raised when a search request is wrong in itself: a negative k, an over-long query."""
+
+
+class FilterSyntaxError(QueryError):
+    """Raised when a filter expression cannot be parsed; shows it with a caret under the character.
+
+    `text` is the expression, `position` the 0-based character at which it stops making sense (`len(text)` for
+    an expression that ends too early), `reason` the message without the picture.
+    """
+
+    def __init__(self, reason: str, text: str, position: int, *, hint: str | None = None) -> None:
+        picture = _point_at(text, position)
+        super().__init__(f"filter, character {position + 1}: {reason}\n{picture}", hint=hint)
+        self.args = (reason, text, position)  # what `pickle` and `copy` call the class with
+        self.reason = reason
+        self.text = text
+        self.position = position
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{_sentence(self.hint)}" if self.hint else self.message
+
+
+class CollectionError(RetrievalError):
+    """Raised when a collection on disk cannot be used as asked."""
+
+
+class NotACollectionError(CollectionError):
+    """Raised when the path to open holds no collection."""
+
+
+class CollectionExistsError(CollectionError):
+    """Raised when a collection is to be created where something already is."""
+
+
+class NewerFormatError(CollectionError):
+    """Raised when a collection was written by a later version of Lexhound than this one can read."""
+
+
+class CollectionLockedError(CollectionError):
+    """Raised when another process holds the collection for writing."""
+
+
+class CorruptCollectionError(CollectionError):
+    """Raised when a file of a collection is damaged, cut short or missing."""
+
+
+class ReadOnlyError(CollectionError):
+    """Raised when a write meets a collection opened for reading, or a directory that cannot be written to."""
+
+
+class UnfinishedRunError(CollectionError):
+    """Raised when an indexing run was cut short and must be resumed or dropped before other writes."""
+
+
+class StorageFullError(CollectionError):
+    """Raised when the disk is full; everything acknowledged before is intact."""
+
+
+def _sentence(hint: str) -> str:
+    return f"{hint[0].upper()}{hint[1:]}" if hint.endswith((".", "?")) else f"{hint[0].upper()}{hint[1:]}."
+
+
+def _point_at(text: str, position: int) -> str:
+    """Two lines: the part of `text` around `position`, and a caret under that character."""
+    start = max(0, position - _EXCERPT_CHARACTERS // 2)
+    end = min(len(text), start + _EXCERPT_CHARACTERS)
+    head = "…" if start else ""
+    tail = "…" if end < len(text) else ""
+    shown = "".join(_printable(character) for character in text[start:end])
+    before = head + "".join(_printable(character) for character in text[start:position])
+    return f"  {head}{shown}{tail}\n  {' ' * _columns(before)}^"
+
+
+def _printable(character: str) -> str:
+    """Line breaks, tabs and other control characters (lone surrogates too) would break the picture."""
+    return " " if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} else character
+
+
+def _columns(text: str) -> int:
+    """Terminal columns that `text` takes: combining marks take none, East Asian wide characters two."""
+    columns = 0
+    for character in text:
+        if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+            continue
+        columns += 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+    return columns

@@ -1,0 +1,149 @@
+"""Measures, written and computed as ir-measures does: `nDCG@10`, `R@100`, `RR@10`, `AP`, `Judged@10`, …
+
+Gains are linear (the relevance itself, as in trec_eval), not 2^relevance - 1; a document without a
+judgment counts as not relevant; a judged query that a run lacks counts 0.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .datasets.dataset import Qrels
+from .errors import MeasureError, MissingExtraError, nearest
+from .runs import Run, trec_order
+
+DEFAULT_MEASURES = ("nDCG@10", "R@100", "R@1000", "RR@10", "AP", "P@10", "Judged@10")
+
+# What people write who come from other tools.
+_HABITS = {"recall": "R", "precision": "P", "map": "AP", "mrr": "RR", "ndcg": "nDCG", "hit": "Success"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One measure of one run.
+
+    Attributes:
+        measure: its name as ir-measures writes it.
+        mean: over all judged queries (measures that count things, such as NumRel, are summed).
+        per_query: query id to value, for every judged query, in the order of the judgments.
+    """
+
+    measure: str
+    mean: float
+    per_query: Mapping[str, float]
+
+
+def parse_measures(names: Iterable[str]) -> list[Any]:
+    """ir-measures' measures for their names; repeated ones are taken once.
+
+    Raises:
+        MeasureError: a name is unknown (the nearest are suggested), malformed, or nothing that is
+            installed computes it.
+        MissingExtraError: ir-measures is not installed.
+    """
+    measures = [_parse(name) for name in names]
+    if not measures:
+        raise MeasureError("no measure is given", f"For example: {', '.join(DEFAULT_MEASURES)}.")
+    return list(dict.fromkeys(measures))
+
+
+def measure_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names as ir-measures writes them (`NDCG@10` becomes `nDCG@10`). Raises as `parse_measures`."""
+    return tuple(str(measure) for measure in parse_measures(names))
+
+
+def score_run(run: Run, qrels: Qrels, measures: Sequence[str]) -> list[Scores]:
+    """Score a run against judgments, in the order of `measures`.
+
+    The run is first put into trec_eval's order, and its scores are then replaced by descending ranks: so
+    every provider of ir-measures sees trec_eval's order, whatever it does with ties itself.
+
+    Raises:
+        MeasureError, MissingExtraError: see `parse_measures`; or a provider fails on this run.
+    """
+    parsed = parse_measures(measures)
+    library = _library()
+    ordered = {
+        query_id: _by_rank(ranking) for query_id, ranking in run.rankings.items() if ranking and query_id in qrels
+    }
+    values: dict[Any, dict[str, float]] = {measure: dict.fromkeys(qrels, 0.0) for measure in parsed}
+    try:
+        for metric in library.iter_calc(parsed, qrels, ordered):
+            values[metric.measure][metric.query_id] = float(metric.value)
+    except Exception as error:  # noqa: BLE001 - providers are other people's code and raise anything
+        raise MeasureError(
+            f"{run.name}: the measures cannot be computed: {error}",
+            "Try them one at a time to find the one that fails.",
+        ) from error
+    scores = []
+    for measure in parsed:
+        aggregator = measure.aggregator()
+        for value in values[measure].values():
+            aggregator.add(value)
+        scores.append(Scores(str(measure), float(aggregator.result()), values[measure]))
+    return scores
+
+
+def _by_rank(ranking: Iterable[tuple[str, float]]) -> dict[str, float]:
+    ordered = trec_order(ranking)
+    return {document: float(len(ordered) - place) for place, (document, _) in enumerate(ordered)}
+
+
+def _parse(name: str) -> Any:
+    library = _library()
+    try:
+        measure = library.parse_measure(name)
+    except NameError:
+        raise _unknown(name, library) from None
+    except Exception as error:  # noqa: BLE001 - the parser raises ValueError, KeyError, TypeError and others
+        raise MeasureError(
+            f"{name!r} is not written like a measure", "Write nDCG@10, R@100, AP or P(rel=2)@10."
+        ) from error
+    try:
+        computable = any(
+            provider.is_available() and provider.supports(measure)
+            for provider in library.DefaultPipeline.providers
+        )
+    except Exception as error:  # noqa: BLE001 - as above: a parameter of a wrong type fails anywhere
+        raise MeasureError(f"{name!r}: a parameter has a wrong value: {error}", "See ir-measur.es.") from error
+    if not computable:
+        raise MeasureError(
+            f"{name!r}: nothing that is installed computes this measure with these parameters",
+            "ir-measures' documentation (https://ir-measur.es) says which package provides it.",
+        )
+    return measure
+
+
+def _unknown(name: str, library: Any) -> MeasureError:
+    stem, at, cutoff = name.partition("@")
+    known = library.measures.registry
+    habit = _HABITS.get(stem.strip().lower())
+    near = [habit] if habit else nearest(stem.strip(), known)
+    suggestion = " or ".join(f"{candidate}{at}{cutoff}" for candidate in near)
+    return MeasureError(
+        f"there is no measure {name!r}",
+        (f"Did you mean {suggestion}? " if suggestion else "") + f"For example: {', '.join(DEFAULT_MEASURES)}.",
+    )
+
+
+def _library() -> Any:
+    for package in ("ir_measures", "pytrec_eval"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(
+                f"measures need the package {package!r}, which is not installed",
+                "pip install 'lexhound[eval]'",
+            )
+    import ir_measures
+
+    return ir_measures
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that compute the measures, for the record of an evaluation."""
+    from importlib.metadata import version
+
+    _library()
+    return {name: version(name) for name in ("ir-measures", "pytrec-eval-terrier")}

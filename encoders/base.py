@@ -1,0 +1,133 @@
+"""What every encoder is: protocols, and the identity that ties vectors to the encoder that made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import IdentityError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+QueryVector: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
+"""One sparse query: int32 term ids, ascending and unique, and their float32 weights > 0."""
+
+Span: TypeAlias = tuple[int, int, int]
+"""`(start, end, term_id)`: `text[start:end]` counts for that term."""
+
+_REQUIRED = ("kind", "name", "fingerprint")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderIdentity:
+    """Which encoder made a collection's vectors; stored beside them and compared before any are added.
+
+    Attributes:
+        kind: the family, `"bm25"` or `"splade"`; names the class that loads it.
+        name: what a person would call it: `"bm25"`, a folder, a hub name.
+        fingerprint: hex digest of everything that determines the vectors. Two identities with the same
+            fingerprint make interchangeable vectors wherever their files lie.
+        vocabulary_size: number of term ids, or None where the vocabulary grows with the documents.
+        settings: the options to rebuild the encoder with, values that JSON holds.
+    """
+
+    kind: str
+    name: str
+    fingerprint: str
+    vocabulary_size: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the identity as a plain dict that `from_dict` takes back."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "vocabulary_size": self.vocabulary_size,
+            "settings": dict(self.settings),
+        }
+
+    def to_json(self) -> str:
+        """Return the identity as one line of JSON with sorted keys."""
+        return json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_dict(cls, values: object) -> EncoderIdentity:
+        """Rebuild an identity from `as_dict()`; raises IdentityError naming the field that is wrong."""
+        if not isinstance(values, Mapping):
+            raise IdentityError(f"an encoder identity is an object, not {type(values).__name__}")
+        for name in _REQUIRED:
+            if not isinstance(values.get(name), str) or not values[name]:
+                raise IdentityError(f"the encoder identity has no {name!r}, or it is not text")
+        size = values.get("vocabulary_size")
+        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+            raise IdentityError(f"the encoder identity's 'vocabulary_size' is {size!r}, not a number above 0")
+        settings = values.get("settings", {})
+        if not isinstance(settings, Mapping):
+            raise IdentityError("the encoder identity's 'settings' are not an object")
+        return cls(values["kind"], values["name"], values["fingerprint"], size, dict(settings))
+
+    @classmethod
+    def from_json(cls, text: str) -> EncoderIdentity:
+        """Rebuild an identity from `to_json()`; raises IdentityError."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise IdentityError(f"the encoder identity is not JSON: {error}") from error
+        return cls.from_dict(values)
+
+    def same_vectors(self, other: EncoderIdentity) -> bool:
+        """Whether the two encoders' vectors may stand in one index (names and folders may differ)."""
+        return self.fingerprint == other.fingerprint and self.kind == other.kind
+
+
+def fingerprint_of(values: Mapping[str, Any]) -> str:
+    """Return 32 hex digits of the SHA-256 of `values` as canonical JSON: the same on every machine."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What every family offers, lexical or learned: who it is, and how its terms read."""
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """The identity stored beside this encoder's vectors."""
+        ...
+
+    def term_text(self, term_id: int) -> str:
+        """Return a term as text, for explanations; raises IndexError for an id outside the vocabulary."""
+        ...
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the stretches of `text` that count for a term, in order of their start.
+
+        Offsets are characters of `text` as it was given. Spans may overlap (character bigrams), a stretch
+        may occur once for each of several terms, and stretches that count for no known term are absent.
+        """
+        ...
+
+
+@runtime_checkable
+class SparseEncoder(Encoder, Protocol):
+    """An encoder whose document vectors depend on nothing but the text."""
+
+    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+        """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
+        ...
+
+    def encode_query(self, text: str) -> QueryVector:
+        """Return one query's term ids and weights."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> list[QueryVector]:
+        """Return each query's term ids and weights, in the order given."""
+        ...

@@ -1,0 +1,233 @@
+"""BM25 as a sparse encoder, so that the index which serves learned vectors serves it too.
+
+Robertson & Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), section 3.4, in the
+form that Lucene computes: without the constant factor (k1 + 1), which changes no order, and with an idf that
+is never negative. The score of a document is the dot product of
+
+- the document's weights  tf / (tf + k1 * (1 - b + b * length / average_length)), in (0, 1], and
+- the query's weights     count * ln(1 + (N - df + 0.5) / (df + 0.5)).
+
+The collection supplies what the text alone does not say: the average length, N, and the document frequencies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .analysis import Analyser, resolve_language
+from .base import EncoderIdentity, QueryVector, Span, fingerprint_of
+from .errors import SettingsError
+from .tokenise import TOKENISER_VERSION, forms, token_spans
+from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+KIND = "bm25"
+MAX_FREQUENCY = 255
+"""A term counts at most this often in a document, so that a frequency is one byte on disk. Its weight
+is all but 1 by then, and the document's length counts no more of it either."""
+
+# Forms remembered, about 150 bytes each. When there are more, all are dropped: the frequent ones, which are
+# nearly every occurrence, are back after the next batch.
+_MAX_REMEMBERED = 300_000
+# Longer forms are seen once (base64, runs of Chinese): not worth remembering.
+_MAX_REMEMBERED_LENGTH = 64
+_DROPPED = -1
+_SEVERAL = -2
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalSettings:
+    """Options of BM25 and of its text analysis.
+
+    Attributes:
+        k1: how slowly repeated words stop counting, >= 0. Zero counts presence only. 0.9 suits passages and
+            abstracts (the value of BEIR's published baselines); 1.2 to 2 suits long documents.
+        b: how much longer documents are marked down, 0 (not at all) to 1 (in proportion).
+        language: name or ISO code of the stemmer and stop words, or "none"; stored as the full name.
+        stemming: count inflections of a word together.
+        stop_words: leave out words that occur in nearly every text.
+    """
+
+    k1: float = 0.9
+    b: float = 0.4
+    language: str = "english"
+    stemming: bool = True
+    stop_words: bool = True
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.k1) or not math.isfinite(self.k1) or self.k1 < 0:
+            raise SettingsError(f"k1 is {self.k1!r}", "It must be a number of at least 0; 0.9 is the default")
+        if not _is_number(self.b) or not 0 <= self.b <= 1:
+            raise SettingsError(f"b is {self.b!r}", "It must be a number from 0 to 1; 0.4 is the default")
+        if not isinstance(self.language, str):
+            raise SettingsError(f"language is {self.language!r}", 'It must be a name such as "english"')
+        for name in ("stemming", "stop_words"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"{name} is {getattr(self, name)!r}", "It must be true or false")
+        object.__setattr__(self, "k1", float(self.k1))
+        object.__setattr__(self, "b", float(self.b))
+        object.__setattr__(self, "language", resolve_language(self.language))
+
+
+class LexicalEncoder:
+    """Counts and weighs a text's words over a vocabulary that grows with the documents.
+
+    Terms that a form led to are remembered, so a `Vocabulary` that takes back terms it has given (a
+    transaction rolled back) must be followed by `forget()`. One thread may add documents while others encode
+    queries.
+    """
+
+    def __init__(self, settings: LexicalSettings, vocabulary: Vocabulary) -> None:
+        self.settings = settings
+        self.vocabulary = vocabulary
+        self._analyser = Analyser(settings.language, stemming=settings.stemming, stop_words=settings.stop_words)
+        self._ids: dict[str, int] = {}  # form -> term id, _DROPPED or _SEVERAL
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """The settings and the version of the tokeniser; the vocabulary is the collection's own."""
+        settings = asdict(self.settings)
+        fingerprint = fingerprint_of({"kind": KIND, "tokeniser": TOKENISER_VERSION, **settings})
+        return EncoderIdentity(KIND, KIND, fingerprint, None, settings)
+
+    def forget(self) -> None:
+        """Drop every remembered term id: call it when the vocabulary has taken back terms."""
+        self._ids = {}
+
+    def count_documents(self, texts: Sequence[str]) -> csr_array:
+        """Count each text's terms, growing the vocabulary by those it has not seen.
+
+        Returns:
+            float32, len(texts) × len(vocabulary) after growing: whole term frequencies from 1 to
+            MAX_FREQUENCY, indices sorted. A row's sum is the document's length.
+        """
+        from scipy.sparse import csr_array
+
+        cut: list[str] = []
+        ends = np.zeros(len(texts) + 1, dtype=np.int64)
+        for row, text in enumerate(texts):
+            cut += forms(text, turkic=self._analyser.turkic)
+            ends[row + 1] = len(cut)
+        ids, indptr = self._term_ids(cut, ends)
+        ones = np.ones(len(ids), dtype=np.float32)
+        counts = csr_array((ones, ids, indptr), shape=(len(texts), len(self.vocabulary)))
+        counts.sum_duplicates()  # sorts each row's terms first
+        np.minimum(counts.data, MAX_FREQUENCY, out=counts.data)
+        return counts
+
+    def weigh(
+        self, frequencies: NDArray[np.float32], lengths: NDArray[np.float32], average_length: float
+    ) -> NDArray[np.float32]:
+        """Return the document-side weights of term frequencies, in (0, 1].
+
+        Args:
+            frequencies: float32[n], >= 1 each (any dtype that holds them will do).
+            lengths: float32[n], the length of the document that each frequency belongs to.
+            average_length: mean document length of the collection. Where it is 0 (nothing but empty documents
+                so far) every document counts as average.
+        """
+        tf = np.asarray(frequencies, dtype=np.float32)
+        k1, b = np.float32(self.settings.k1), np.float32(self.settings.b)
+        if average_length > 0:
+            norms = np.asarray(lengths, dtype=np.float32) * (b / np.float32(average_length)) + (1 - b)
+            return tf / (tf + k1 * norms)
+        return tf / (tf + k1)
+
+    def query_counts(self, text: str) -> QueryVector:
+        """Count a query's known terms: int32 ids ascending, float32 counts. Never grows the vocabulary."""
+        counted: Counter[int] = Counter()
+        unseen: Counter[str] = Counter()
+        for form, count in Counter(forms(text, turkic=self._analyser.turkic)).items():
+            term_id = self._ids.get(form, _SEVERAL)
+            if term_id >= 0:
+                counted[term_id] += count
+            elif term_id == _SEVERAL:
+                for _, _, term in self._analyser.terms(form):
+                    unseen[term] += count
+        ids = self.vocabulary.lookup(list(unseen)).tolist() if unseen else []
+        for term_id, count in zip(ids, unseen.values(), strict=True):
+            if term_id >= 0:
+                counted[term_id] += count
+        terms = np.array(sorted(counted), dtype=np.int32)
+        return terms, np.array([counted[term] for term in terms.tolist()], dtype=np.float32)
+
+    def idf(self, document_frequencies: NDArray[np.int64], n_documents: int) -> NDArray[np.float32]:
+        """Return ln(1 + (N - df + 0.5) / (df + 0.5)), > 0 for every df from 0 to N, as float32."""
+        df = np.asarray(document_frequencies, dtype=np.float64)
+        idf: NDArray[np.float32] = np.log1p((n_documents - df + 0.5) / (df + 0.5)).astype(np.float32)
+        return idf
+
+    def term_text(self, term_id: int) -> str:
+        """Return a term (a stem, where stemming is on); raises IndexError for an unknown id."""
+        return self.vocabulary.text(term_id)
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the stretches of `text` whose terms the vocabulary knows, in order of their start."""
+        found = []
+        for start, end, token in token_spans(text, turkic=self._analyser.turkic):
+            term = self._analyser.term(token)
+            if term is not None:
+                found.append((start, end, term))
+        distinct = list(dict.fromkeys(term for _, _, term in found))
+        ids = dict(zip(distinct, self.vocabulary.lookup(distinct).tolist(), strict=True))
+        return [(start, end, ids[term]) for start, end, term in found if ids[term] >= 0]
+
+    def _term_ids(self, cut: list[str], ends: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the term id of every form that counts, and where each row's begin (CSR's indptr)."""
+        passing, several = self._learn(cut)
+        ids = np.fromiter(map(self._ids.__getitem__, cut), dtype=np.int32, count=len(cut))
+        for form in passing:
+            del self._ids[form]
+        sizes = (ids >= 0).astype(np.int64)
+        if not several:
+            return ids[ids >= 0], np.concatenate(([0], np.cumsum(sizes)))[ends]
+        positions = np.flatnonzero(ids == _SEVERAL)
+        spelled: list[int] = []
+        for position in positions.tolist():
+            own = several[cut[position]]
+            sizes[position] = len(own)
+            spelled += own
+        result = np.repeat(ids, sizes)
+        result[result == _SEVERAL] = spelled
+        return result, np.concatenate(([0], np.cumsum(sizes)))[ends]
+
+    def _learn(self, cut: list[str]) -> tuple[list[str], dict[str, list[int]]]:
+        """Remember the term id of every form in `cut`, growing the vocabulary once for all that are new.
+
+        Returns the forms to forget after this batch, and the term ids of the forms that have several.
+        """
+        if len(self._ids) > _MAX_REMEMBERED:
+            self.forget()
+        known = self._ids
+        terms_of = {
+            form: [term for _, _, term in self._analyser.terms(form)]
+            for form in dict.fromkeys(cut)
+            if form not in known
+        }
+        distinct = list(dict.fromkeys(term for terms in terms_of.values() for term in terms))
+        id_of = dict(zip(distinct, self.vocabulary.grow(distinct).tolist(), strict=True)) if distinct else {}
+        passing: list[str] = []
+        several: dict[str, list[int]] = {}
+        for form, terms in terms_of.items():
+            if len(terms) > 1:
+                several[form] = [id_of[term] for term in terms]
+                known[form] = _SEVERAL
+                passing.append(form)
+                continue
+            known[form] = id_of[terms[0]] if terms else _DROPPED
+            if len(form) > _MAX_REMEMBERED_LENGTH:
+                passing.append(form)
+        return passing, several
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,202 @@
+"""Unicode-aware words: what counts as one, how it is folded, and where in the text it stands.
+
+A **form** is a stretch of the original text: a run of everything that may belong to a word. Forms are cut
+from the text *as it is* and then read one by one, so that offsets need no bookkeeping through normalisation,
+the fast path and the span path cannot disagree, and a caller may remember what each form led to
+(`LexicalEncoder` does: folding, stop words and stemming happen once a form, not once an occurrence).
+
+What a form counts for:
+
+- A *word* is a run of letters, digits and combining marks that starts with a letter or digit. An apostrophe
+  between two letters stays (`don't`, `l’eau`); hyphens, dots and underscores separate. Joiners and soft
+  hyphens may stand inside and are dropped by folding.
+- Scripts written without spaces (Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar) give runs of their own,
+  which become overlapping bigrams of characters (a character with its combining marks counts as one); a run
+  of one character stays alone. This is what Lucene's CJK analyser does: no dictionary, every language alike,
+  good recall; the price is that one character by itself does not find a longer run that holds it.
+
+Folding is NFKC with case folding and without ignorable characters (the Unicode Standard's NFKC_Casefold,
+section 3.13), with two changes: every apostrophe becomes `'`, and `i` with a combining dot, which folding
+makes of the Turkish `İ`, becomes `i`, so that Istanbul and İstanbul meet. A word that folding takes apart
+(`½`, `20℃`) counts for each of its parts. Trademark signs and other superscript symbols are not letters
+(`Lexhound™` is `lexhound`).
+
+A word longer than 255 characters is cut to its first 255: it stays findable and the vocabulary stays bounded.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple, TypeAlias
+
+TOKENISER_VERSION = 1
+"""Goes up when the same text would give other tokens; part of every lexical encoder's fingerprint."""
+
+MAX_WORD_LENGTH = 255
+
+Token: TypeAlias = tuple[int, int, str]
+"""`(start, end, token)`: the folded token and the stretch of text it stands for."""
+
+# Unicode blocks, less their digits (which are words) and the tone letters that are marks anyway.
+_UNSPACED = (
+    (0x0E01, 0x0E3A), (0x0E40, 0x0E4E),                                        # Thai
+    (0x0E81, 0x0EBE), (0x0EC0, 0x0ECE), (0x0EDC, 0x0EDF),                      # Lao
+    (0x1000, 0x103F), (0x1050, 0x108F), (0x109A, 0x109D), (0xAA60, 0xAA7F),    # Myanmar
+    (0xA9E0, 0xA9EF), (0xA9FA, 0xA9FE),
+    (0x1780, 0x17D3), (0x17D7, 0x17D7), (0x17DC, 0x17DD),                      # Khmer
+    (0x2E80, 0x2FD5), (0x3005, 0x3007), (0x3021, 0x3029), (0x3038, 0x303B),    # Han
+    (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF),                      # and planes 2, 3
+    (0x3041, 0x309F), (0x30A1, 0x30FA), (0x30FC, 0x30FF), (0x31F0, 0x31FF),    # Hiragana, Katakana
+    (0xFF66, 0xFF9F), (0x1AFF0, 0x1B16F),
+)  # fmt: skip
+# Letters that a reader sees as part of the character before them: half-width voicing marks, SARA AM.
+_LIKE_MARKS = "\uff9e\uff9f\u0e33\u0eb3"
+# Soft hyphen, zero-width joiners, word joiner, byte-order mark: invisible inside a word. Not the zero-width
+# space (U+200B): Thai and Khmer typists put it *between* words.
+_JOINERS = "\u00ad\u200c\u200d\u2060\ufeff"
+_APOSTROPHES = "'\u2019\uff07"
+_ONE_APOSTROPHE = str.maketrans(dict.fromkeys("\u2019\uff07\u02bc", "'"))
+_NO_JOINERS = str.maketrans(dict.fromkeys(_JOINERS))
+_VARIATION_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_TURKIC_CAPITALS = str.maketrans({"I": "ı", "İ": "i"})
+
+# ASCII forms come lower-cased, everything that is neither alphanumeric nor an apostrophe blanked out.
+_ASCII_FORMS = "".join(char.lower() if char.isalnum() or char == "'" else " " for char in map(chr, range(128)))
+
+
+class _Patterns(NamedTuple):
+    form: re.Pattern[str]  # a run of what may belong to a word, and of anything outside the basic plane
+    piece: re.Pattern[str]  # within a form: a word, or a run of a script without spaces
+    unspaced: re.Pattern[str]  # matches a piece of the second kind at its start
+    cluster: re.Pattern[str]  # one character of such a run, with its marks
+
+
+def forms(text: str, *, turkic: bool = False) -> list[str]:
+    """Return the text's forms in order: the fast path, one pass in C over the whole text.
+
+    A text of ASCII alone is lower-cased first, so that capitals make no forms of their own; not so where
+    `turkic` asks for another lower case of `I`. The forms of a text are for `tokens_of`, not for people: some
+    hold no token at all.
+    """
+    if text.isascii() and not turkic:
+        return text.translate(_ASCII_FORMS).split()
+    return _patterns().form.findall(text)
+
+
+def tokens_of(form: str, *, turkic: bool = False) -> list[Token]:
+    """Return what one form counts for, with offsets from the form's own start: nearly always one token.
+
+    Args:
+        form: one of `forms(text)`.
+        turkic: fold `I` to `ı` and `İ` to `i`, as Turkish and Azerbaijani read them.
+    """
+    if form.isascii() and form.isalnum() and not turkic:
+        return [(0, len(form), form[:MAX_WORD_LENGTH].lower())]
+    patterns = _patterns()
+    found: list[Token] = []
+    for match in patterns.piece.finditer(form):
+        start, end = match.span()
+        if patterns.unspaced.match(form, start):
+            found += _bigrams(form, start, end, patterns)
+        else:
+            found += [(start, end, token) for token in _words(match.group(), turkic, patterns)]
+    return found
+
+
+def tokenise(text: str, *, turkic: bool = False) -> list[str]:
+    """Return the text's tokens in order."""
+    return [token for form in forms(text, turkic=turkic) for _, _, token in tokens_of(form, turkic=turkic)]
+
+
+def token_spans(text: str, *, turkic: bool = False) -> Iterator[Token]:
+    """Yield `(start, end, token)` with offsets into `text` as given; the same tokens as `tokenise(text)`."""
+    for match in _patterns().form.finditer(text):
+        start = match.start()
+        for first, last, token in tokens_of(match.group(), turkic=turkic):
+            yield start + first, start + last, token
+
+
+def fold(text: str, *, turkic: bool = False) -> str:
+    """Return text under NFKC_Casefold with one kind of apostrophe and no dot above `i`."""
+    text = text.translate(_NO_JOINERS)
+    if turkic:
+        text = unicodedata.normalize("NFC", text).translate(_TURKIC_CAPITALS)
+    if text.isascii():
+        return text.lower()
+    # Twice: NFKC may bring letters that still have case (U+2122, U+3392), case folding may leave a sequence
+    # that is not composed.
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = _VARIATION_SELECTORS.sub("", text).replace("i\u0307", "i")
+    return text.translate(_ONE_APOSTROPHE).casefold()
+
+
+def _words(word: str, turkic: bool, patterns: _Patterns) -> list[str]:
+    """Return a word's token, or the several that folding makes of it."""
+    folded = fold(word[:MAX_WORD_LENGTH], turkic=turkic)
+    tokens: list[str] = []
+    for match in patterns.piece.finditer(folded):
+        if patterns.unspaced.match(folded, match.start()):
+            tokens += [token for _, _, token in _bigrams(folded, *match.span(), patterns)]
+        else:
+            tokens.append(match.group()[:MAX_WORD_LENGTH])
+    return tokens
+
+
+def _bigrams(text: str, start: int, end: int, patterns: _Patterns) -> list[Token]:
+    """Return the overlapping bigrams of the run `text[start:end]`, or its only character."""
+    spans = [match.span() for match in patterns.cluster.finditer(text, start, end)]
+    pairs = zip(spans, spans[1:] or spans, strict=False)
+    return [(first, last, fold(text[first:last][:MAX_WORD_LENGTH])) for (first, _), (_, last) in pairs]
+
+
+@cache
+def _patterns() -> _Patterns:
+    """Build the patterns from this Python's Unicode tables: some 50 ms, at the first text that needs it."""
+    unspaced = {code for first, last in _UNSPACED for code in range(first, last + 1)}
+    words: list[int] = []
+    marks: list[int] = []
+    runs: list[int] = []
+    # Planes 2 and 3 are Han; beyond them only plane 14 holds anything of ours, its variation selectors.
+    for code in (*range(0x20000), *range(0xE0100, 0xE01F0)):
+        char = chr(code)
+        category = unicodedata.category(char)
+        if category[0] == "M" or char in _LIKE_MARKS:
+            marks.append(code)
+        elif category[0] in "LN" or _spells_a_word(char, category):
+            (runs if code in unspaced else words).append(code)
+    runs += range(0x20000, 0x323B0)
+    word, run, mark = _ranges(words), _ranges(runs), _ranges(marks) + _JOINERS
+    # One table look-up a character: the basic plane as a bitmap, and all beyond it as a single range.
+    basic = _ranges(sorted(code for code in (*words, *marks, *runs, *map(ord, _JOINERS)) if code < 0x10000))
+    one_word = f"[{word}][{word}{mark}]*"
+    return _Patterns(
+        re.compile(f"[{basic}{_APOSTROPHES}\U00010000-\U0010ffff]+"),
+        re.compile(f"{one_word}(?:[{_APOSTROPHES}]{one_word})*|[{run}][{run}{mark}]*"),
+        re.compile(f"[{run}]"),
+        re.compile(f"[{run}][{mark}]*"),
+    )
+
+
+def _spells_a_word(char: str, category: str) -> bool:
+    """Whether a symbol stands for letters (`㎏`, `Ⓐ`) and is not a superscript sign such as `™`."""
+    decomposition = unicodedata.decomposition(char) if category[0] in "SP" else ""
+    if not decomposition or decomposition.startswith("<super>"):
+        return False
+    return any(part.isalnum() for part in unicodedata.normalize("NFKC", char))
+
+
+def _ranges(codes: list[int]) -> str:
+    """Return ascending code points as the inside of a character class."""
+    pieces = []
+    start = previous = codes[0]
+    for code in [*codes[1:], -1]:
+        if code == previous + 1:
+            previous = code
+            continue
+        first, last = re.escape(chr(start)), re.escape(chr(previous))
+        pieces.append(first if start == previous else f"{first}-{last}")
+        start = previous = code
+    return "".join(pieces)

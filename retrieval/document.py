@@ -22,7 +22,7 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _SHOWN_CHARACTERS = 40
 _KINDS = {
     int: "an integer",
-    float: "a number with a fraction",
+    float: "a floating-point number",
     str: "a string",
     list: "a list",
     dict: "an object",

@@ -30,8 +30,8 @@ _EXCERPT_CHARACTERS = 72
 class RetrievalError(Exception):
     """Base of every error that this room raises on purpose.
 
-    `message` is a sentence without its full stop, `where` names the place, `hint` is one or more full sentences
-    on what to do. `str(error)` puts the three together.
+    `message` is a sentence without its full stop, `where` names the place, `hint` is one or more sentences on
+    what to do. `str(error)` puts the three together.
     """
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:

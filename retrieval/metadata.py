@@ -14,7 +14,7 @@ def flatten(metadata: Mapping[str, JSON]) -> list[tuple[str, Value]]:
     """The pairs (field, value) of a document's metadata, each once, in the order in which they are met.
 
     - Nested names are joined with dots: `{"author": {"name": "Lin"}}` gives `("author.name", "Lin")`.
-    - Each element of a list is a value of the list's field; objects and lists in lists are flattened likewise.
+    - Each element of a list is a value of the list's field; objects and lists in it are flattened likewise.
     - `true` and `false` are 1 and 0; null, empty lists and empty objects give nothing.
     - Values that compare equal are one value: of 1, 1.0 and true in one field, the first is kept.
 

@@ -1,0 +1,135 @@
+"""What every corpus is: a stream of documents and of rows that could not become one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..document import Document
+from ..errors import BadRowError, CorpusError
+from .rows import FieldNames
+from .streams import MAX_RAW_BYTES, InputStream
+
+MAX_ROW_BYTES = 64 * 2**20  # a row (line, record, file) beyond this is bad, so that memory stays bounded
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot become a document.
+
+    `file` is the file as the user named it, `line` the 1-based line at which the row starts (`unit` is "row" and
+    `line` counts rows in Parquet; None where the row is a whole file), `reason` what is wrong, `hint` what to do,
+    `raw` the first bytes of the row as they stand in the input.
+    """
+
+    file: str
+    line: int | None
+    reason: str
+    hint: str = ""
+    raw: bytes = b""
+    unit: str = "line"
+
+    @property
+    def where(self) -> str:
+        """File and line, for people: `corpus.jsonl, line 12`."""
+        return self.file if self.line is None else f"{self.file}, {self.unit} {self.line}"
+
+    def error(self) -> BadRowError:
+        """The exception for a run that stops at this row."""
+        return BadRowError(self.reason, where=self.where, hint=self.hint or None)
+
+    def __str__(self) -> str:
+        return str(self.error())
+
+
+class Corpus(ABC):
+    """An iterable of `Document | BadRow`, read as a stream.
+
+    Iterating again starts from the beginning and gives the same rows in the same order (except for standard input
+    and pipes, which can be read once). One iteration at a time: `bytes_read` and `bad_row` speak of the latest.
+    A corpus that cannot be read on raises `CorpusError` in the middle of the iteration.
+    """
+
+    def __init__(self, name: str, unit: str = "line") -> None:
+        self.name = name
+        self._unit = unit
+        self._file = name
+        self._line: int | None = None
+        self._raw = b""
+
+    @property
+    @abstractmethod
+    def total_bytes(self) -> int | None:
+        """Size of the input as stored (compressed, if it is), or None for a pipe."""
+
+    @property
+    @abstractmethod
+    def bytes_read(self) -> int:
+        """How much of `total_bytes` the latest iteration has read."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Document | BadRow]: ...
+
+    def bad_row(self, reason: str, hint: str = "") -> BadRow:
+        """The row that was yielded last as a bad one: for faults that only the reader of the corpus can see.
+
+        >>> row = corpus.bad_row("the id 'a' was already used", "Keep one of the two.")
+        """
+        raw = self._raw[:MAX_RAW_BYTES].rstrip(b"\r\n")
+        return BadRow(self._file, self._line, reason, hint, raw, self._unit)
+
+    @property
+    def where(self) -> str:
+        """File and line of the row that was yielded last."""
+        return self.bad_row("").where
+
+    def empty_error(self) -> CorpusError:
+        """The error for a corpus in which nothing was found."""
+        return CorpusError(
+            "the corpus is empty: it holds not one document",
+            where=self.name,
+            hint="Check that this is the right file or folder.",
+        )
+
+
+class StreamCorpus(Corpus):
+    """A corpus in one file or pipe, which `open_stream` opens anew for each iteration."""
+
+    def __init__(
+        self,
+        name: str,
+        open_stream: Callable[[], InputStream],
+        total_bytes: int | None,
+        names: FieldNames,
+        max_row_bytes: int = MAX_ROW_BYTES,
+        unit: str = "line",
+    ) -> None:
+        super().__init__(name, unit)
+        self._open_stream = open_stream
+        self._total_bytes = total_bytes
+        self._names = names
+        self._max_row_bytes = max_row_bytes
+        self._stream: InputStream | None = None
+
+    @property
+    def total_bytes(self) -> int | None:
+        return self._total_bytes
+
+    @property
+    def bytes_read(self) -> int:
+        return self._stream.bytes_read if self._stream is not None else 0
+
+    def __iter__(self) -> Iterator[Document | BadRow]:
+        with self._open_stream() as stream:
+            self._stream = stream
+            yield from self._rows(stream)
+
+    @abstractmethod
+    def _rows(self, stream: InputStream) -> Iterator[Document | BadRow]: ...
+
+    def _too_long(self) -> BadRow:
+        return self.bad_row(
+            f"longer than {self._max_row_bytes:,} bytes",
+            "Check that the file has line breaks between its rows, or split the document into passages.",
+        )

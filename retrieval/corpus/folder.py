@@ -1,0 +1,135 @@
+"""A folder of text, Markdown and HTML files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..document import Document
+from ..errors import CorpusError, InvalidDocumentError
+from . import markup
+from .base import MAX_ROW_BYTES, BadRow, Corpus
+from .streams import COMPRESSIONS, buffered, open_input
+
+_READERS: dict[str, Callable[[str], markup.Extracted]] = {
+    ".txt": markup.plain,
+    ".md": markup.markdown,
+    ".markdown": markup.markdown,
+    ".html": markup.html,
+    ".htm": markup.html,
+}
+
+
+class FolderCorpus(Corpus):
+    """One document a file: every `.txt`, `.md` and `.html` in the folder and the folders in it.
+
+    The id is the path relative to the folder, with `/`. The title is the first heading (Markdown), the `<title>` or
+    first `<h1>` (HTML), or the file's name without its suffix. Hidden files and folders (`.name`), files of other
+    kinds and links to folders are passed over. Order: by name, folder by folder. The files may be compressed
+    (`.txt.gz`); their id keeps the whole name.
+    """
+
+    def __init__(self, folder: Path, name: str, *, max_row_bytes: int = MAX_ROW_BYTES) -> None:
+        super().__init__(name)
+        self._folder = folder
+        self._max_row_bytes = max_row_bytes
+        self._total_bytes: int | None = None
+        self._bytes_read = 0
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Sizes of all files, from a first walk through the folder."""
+        if self._total_bytes is None:
+            self._total_bytes = sum(_size(entry) for entry in _walk(self._folder) if not isinstance(entry, OSError))
+        return self._total_bytes
+
+    @property
+    def bytes_read(self) -> int:
+        return self._bytes_read
+
+    def has_files(self) -> bool:
+        """Whether the folder holds a single file that would be read."""
+        return any(not isinstance(entry, OSError) for entry in _walk(self._folder))
+
+    def __iter__(self) -> Iterator[Document | BadRow]:
+        self._bytes_read = 0
+        for entry in _walk(self._folder):
+            if isinstance(entry, OSError):
+                self._file = _shown(entry.filename)
+                yield self.bad_row(f"the folder cannot be listed: {entry.strerror}", "Check the folder's permissions.")
+                continue
+            self._file = _shown(entry)
+            yield self._read(entry)
+            self._bytes_read += _size(entry)
+
+    def _read(self, path: Path) -> Document | BadRow:
+        try:
+            with open_input(path, self._file) as stream, buffered(stream) as reader:
+                content = reader.read(self._max_row_bytes + 1)
+        except CorpusError as error:
+            return self.bad_row(error.message, error.hint or "")
+        if len(content) > self._max_row_bytes:
+            return self.bad_row(f"longer than {self._max_row_bytes:,} bytes", "Split it into smaller files.")
+        suffix = _suffix(path.name)
+        try:
+            text = markup.decode(content, html=suffix.startswith(".htm"))
+        except UnicodeDecodeError as error:
+            return self.bad_row(
+                f"not UTF-8: byte {error.start + 1} is 0x{content[error.start]:02x}", "Convert the file to UTF-8."
+            )
+        extracted = _READERS[suffix](text)
+        try:
+            return Document(
+                path.relative_to(self._folder).as_posix(),
+                extracted.text,
+                extracted.title or _stem(path.name),
+                extracted.metadata,
+            )
+        except InvalidDocumentError as error:
+            return self.bad_row(error.message, error.hint or "")
+
+
+def _walk(folder: Path) -> Iterator[Path | OSError]:
+    """The files to read, in order; in place of a folder that cannot be listed, the error."""
+    pending = [folder]  # a stack: the next path is the last
+    while pending:
+        path = pending.pop()
+        if path != folder and not path.is_dir():
+            yield path
+            continue
+        try:
+            with os.scandir(path) as entries:
+                wanted = [
+                    path / entry.name
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                    and (entry.is_dir(follow_symlinks=False) or (_suffix(entry.name) in _READERS and entry.is_file()))
+                ]
+        except OSError as error:
+            yield error
+            continue
+        pending.extend(sorted(wanted, reverse=True))
+
+
+def _suffix(name: str) -> str:
+    """The suffix that tells how to read a file, below a suffix of compression."""
+    path = Path(name.lower())
+    return Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
+
+
+def _stem(name: str) -> str:
+    path = Path(name)
+    return Path(path.stem).stem if path.suffix.lower() in COMPRESSIONS else path.stem
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _shown(path: object) -> str:
+    """A path for messages: names that are not UTF-8 are shown with escapes."""
+    return str(path).encode(errors="backslashreplace").decode()

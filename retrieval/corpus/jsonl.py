@@ -1,0 +1,56 @@
+"""JSON Lines: one object a line. Also the `corpus.jsonl` of a BEIR folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from ..document import Document
+from ..errors import InvalidDocumentError
+from .base import BadRow, StreamCorpus
+from .rows import document_from_row
+from .streams import InputStream, read_lines
+
+_ONE_OBJECT_A_LINE = "Write one JSON object a line; `jq -c '.[]' FILE` makes that of a JSON array."
+
+
+class JsonLinesCorpus(StreamCorpus):
+    """One JSON object a line; blank lines are passed over.
+
+    The id is in `id`, `_id` or `docid`, the text in `text`, `contents` or `body` (the first that is there and not
+    null, in this order), the title in `title`; every other field is metadata.
+    """
+
+    def _rows(self, stream: InputStream) -> Iterator[Document | BadRow]:
+        for number, (line, complete) in enumerate(read_lines(stream, self._max_row_bytes), 1):
+            if complete and line.isspace():
+                continue
+            self._line = number
+            self._raw = line
+            yield self._parse(line) if complete else self._too_long()
+
+    def _parse(self, line: bytes) -> Document | BadRow:
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            return self._not_json(line, error)
+        if not isinstance(row, dict):
+            return self.bad_row("JSON, but not an object", _ONE_OBJECT_A_LINE)
+        try:
+            return document_from_row(row, self._names)
+        except InvalidDocumentError as error:
+            return self.bad_row(error.message, error.hint or "")
+
+    def _not_json(self, line: bytes, error: orjson.JSONDecodeError) -> BadRow:
+        try:
+            line.decode()
+        except UnicodeDecodeError as bad:
+            return self.bad_row(
+                f"not UTF-8: byte {bad.start + 1} of the line is 0x{line[bad.start]:02x}",
+                "Convert the file to UTF-8.",
+            )
+        hint = _ONE_OBJECT_A_LINE if line.lstrip().startswith(b"[") else "Write one JSON object a line."
+        if line.strip() == b"{":
+            hint = "Write each object on one line; `jq -c . FILE` does that."
+        return self.bad_row(f"not JSON: {error.msg} at column {error.colno}", hint)

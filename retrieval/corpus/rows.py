@@ -1,0 +1,84 @@
+"""From a row of named fields to a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..document import Document
+from ..errors import CorpusError, InvalidDocumentError
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """Where the parts of a document are looked for: of each tuple, the first field that is there and not null."""
+
+    id: tuple[str, ...] = ("id", "_id", "docid")
+    text: tuple[str, ...] = ("text", "contents", "body")
+    title: tuple[str, ...] = ("title",)
+
+    @classmethod
+    def choose(cls, id_field: str | None, text_field: str | None, title_field: str | None) -> FieldNames:
+        """The usual names, save for those that the caller names."""
+        usual = cls()
+        return cls(
+            usual.id if id_field is None else (id_field,),
+            usual.text if text_field is None else (text_field,),
+            usual.title if title_field is None else (title_field,),
+        )
+
+    def require(self, columns: Iterable[str], where: str) -> None:
+        """Raise `CorpusError` unless the columns of a table hold an id and a text."""
+        present = list(columns)
+        for wanted, option in ((self.id, "id"), (self.text, "text")):
+            if not any(name in present for name in wanted):
+                shown = ", ".join(repr(name) for name in present[:20])
+                separator = " Are the columns separated by something else?" if len(present) == 1 else ""
+                raise CorpusError(
+                    f"no column for the {option}: looked for {_alternatives(wanted)}, found {shown}",
+                    where=where,
+                    hint=f"Name the column that holds it ({option}_field, --{option}-field).{separator}",
+                )
+
+
+def document_from_row(row: dict[str, Any], names: FieldNames) -> Document:
+    """The document that a row holds; `row` is used up.
+
+    Integer ids become their decimal form. What is no id, text or title is metadata; the entries of an object named
+    `metadata` (as BEIR has) are lifted to the top level, where a field of the row itself wins over one of the same
+    name. Raises `InvalidDocumentError`.
+    """
+    document_id = _take(row, names.id)
+    if document_id is None:
+        raise InvalidDocumentError(
+            f"no id: there is no field {_alternatives(names.id)}",
+            hint="Give the row an id, or name the field that holds it (id_field, --id-field).",
+        )
+    if isinstance(document_id, int) and not isinstance(document_id, bool):
+        document_id = str(document_id)
+    text = _take(row, names.text)
+    if text is None:
+        raise InvalidDocumentError(
+            f"no text: there is no field {_alternatives(names.text)}",
+            hint="Give the row a text (it may be empty), or name the field that holds it (text_field, --text-field).",
+        )
+    title = _take(row, names.title)
+    metadata = row
+    if isinstance(row.get("metadata"), dict):
+        metadata = {**row.pop("metadata"), **row}
+    return Document(document_id, text, "" if title is None else title, metadata)
+
+
+def _take(row: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """Remove and return the first value that is not null; nulls met before it are removed too."""
+    for name in names:
+        value = row.pop(name, None)
+        if value is not None:
+            return value
+    return None
+
+
+def _alternatives(names: tuple[str, ...]) -> str:
+    quoted = [repr(name) for name in names]
+    return " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))

@@ -97,6 +97,22 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+@contextmanager
+def compressed(file: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
+    """A file to write to that compresses by the suffix of its name; the same bytes for the same content."""
+    if suffix == ".gz":
+        # No name and no time in the header: they would make two files of the same content differ.
+        with gzip.GzipFile("", "wb", 6, file, mtime=0) as stream:
+            yield stream  # type: ignore[misc]  # as above
+    elif suffix == ".zst":
+        import zstandard
+
+        with zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as stream:
+            yield stream  # type: ignore[misc]  # writes like any binary file
+    else:
+        yield file
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file atomically."""
     with atomic_writer(path) as file:

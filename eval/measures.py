@@ -73,7 +73,7 @@ def score_run(run: Run, qrels: Qrels, measures: Sequence[str]) -> list[Scores]:
     try:
         for metric in library.iter_calc(parsed, qrels, ordered):
             values[metric.measure][metric.query_id] = float(metric.value)
-    except Exception as error:  # noqa: BLE001 - providers are other people's code and raise anything
+    except Exception as error:
         raise MeasureError(
             f"{run.name}: the measures cannot be computed: {error}",
             "Try them one at a time to find the one that fails.",
@@ -98,16 +98,15 @@ def _parse(name: str) -> Any:
         measure = library.parse_measure(name)
     except NameError:
         raise _unknown(name, library) from None
-    except Exception as error:  # noqa: BLE001 - the parser raises ValueError, KeyError, TypeError and others
+    except Exception as error:
         raise MeasureError(
             f"{name!r} is not written like a measure", "Write nDCG@10, R@100, AP or P(rel=2)@10."
         ) from error
     try:
         computable = any(
-            provider.is_available() and provider.supports(measure)
-            for provider in library.DefaultPipeline.providers
+            provider.is_available() and provider.supports(measure) for provider in library.DefaultPipeline.providers
         )
-    except Exception as error:  # noqa: BLE001 - as above: a parameter of a wrong type fails anywhere
+    except Exception as error:
         raise MeasureError(f"{name!r}: a parameter has a wrong value: {error}", "See ir-measur.es.") from error
     if not computable:
         raise MeasureError(

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from .datasets.dataset import Qrels
 from .errors import DatasetError, RunFormatError
-from .files import atomic_writer, numbered_lines
+from .files import atomic_writer, compressed, numbered_lines
 
 # Documents with their scores, the best first.
 Ranking = Sequence[tuple[str, float]]
@@ -89,11 +89,13 @@ def canonical_ranking(ranking: Ranking) -> list[tuple[str, float]]:
 def write_run(path: Path, run: Run) -> None:
     """Write a TREC run: the same bytes for the same rankings, whole or not at all.
 
+    A name that ends in `.gz` or `.zst` is compressed.
+
     Raises:
         RunFormatError: an id holds white space, or scores are not finite or rise along a ranking.
     """
     tag = "-".join(run.name.split()) or "lexhound"
-    with atomic_writer(path) as file:
+    with atomic_writer(path) as raw, compressed(raw, path.suffix.lower()) as file:
         for query_id, ranking in run.rankings.items():
             file.write("".join(_lines(query_id, ranking, tag, path)).encode())
 

@@ -97,9 +97,7 @@ def _check(archive: Path, opened: zipfile.ZipFile, folder: str, limits: ArchiveL
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _refused(archive, f"{member.filename!r} is a link or a special file")
     members = [
-        member
-        for member in everything
-        if not member.is_dir() and PurePosixPath(member.filename).parts[:1] == (folder,)
+        member for member in everything if not member.is_dir() and PurePosixPath(member.filename).parts[:1] == (folder,)
     ]
     if not members:
         raise _refused(archive, f"it has no folder {folder!r}")

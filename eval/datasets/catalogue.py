@@ -76,9 +76,7 @@ _SETS = (
     PublicSet("robust04", 249, "528K", obtain="NIST (TREC disks 4 and 5)"),
     PublicSet("arguana", 1_406, "8.67K", "8ad3e3c2a5867cdced806d6503f29b99", 3_773_617),
     PublicSet("webis-touche2020", 49, "382K", "46f650ba5a527fc69e0a6521c5a23563", 227_132_363),
-    PublicSet(
-        "cqadupstack", 13_145, "457K", "4e41456d7df8ee7760a7f866133bda78", 5_343_728_040, parts=FORUMS
-    ),
+    PublicSet("cqadupstack", 13_145, "457K", "4e41456d7df8ee7760a7f866133bda78", 5_343_728_040, parts=FORUMS),
     PublicSet("quora", 10_000, "523K", "18fb154900ba42a600f84b839c173167", 15_853_968),
     PublicSet("dbpedia-entity", 400, "4.63M", "c2a39eb420a3164af735795df012ac2c", 639_285_131),
     PublicSet("scidocs", 1_000, "25K", "38121350fc3a4d2f48850f6aff52e4a9", 142_471_588),

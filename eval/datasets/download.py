@@ -54,7 +54,7 @@ def download(
 
     Raises:
         DownloadError: the place cannot be reached, answers with an error, or the sum is wrong (what came
-            is then deleted, so that the next attempt starts afresh).
+            is then deleted: the next attempt starts afresh).
     """
     if urlsplit(address).scheme not in ("http", "https"):
         raise DownloadError(f"{address}: only http and https addresses can be downloaded", "Check the address.")
@@ -87,9 +87,7 @@ def download(
     return found
 
 
-def _continue(
-    address: str, part: Path, timeout: float, progress: ByteProgress | None
-) -> Exception | None:
+def _continue(address: str, part: Path, timeout: float, progress: ByteProgress | None) -> Exception | None:
     """Open one connection and read what it gives. None when the file is complete, else what went wrong."""
     have = _size(part)
     tag = _tag(part)

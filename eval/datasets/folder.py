@@ -26,9 +26,7 @@ def is_beir_folder(folder: Path) -> bool:
     return (folder / "qrels").is_dir() or find_compressed(folder / "queries.jsonl") is not None
 
 
-def load_folder(
-    folder: Path, split: str = "test", *, name: str | None = None, group: str | None = None
-) -> Dataset:
+def load_folder(folder: Path, split: str = "test", *, name: str | None = None, group: str | None = None) -> Dataset:
     """Read one split of a BEIR folder. The corpus is optional: a collection may stand for it.
 
     Raises:

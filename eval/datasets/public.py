@@ -146,6 +146,4 @@ def load_public(
     chosen = split or entry.split
     if not entry.parts:
         return [load_folder(folder, chosen, name=entry.name)]
-    return [
-        load_folder(folder / part, chosen, name=f"{entry.name}/{part}", group=entry.name) for part in entry.parts
-    ]
+    return [load_folder(folder / part, chosen, name=f"{entry.name}/{part}", group=entry.name) for part in entry.parts]

@@ -46,15 +46,12 @@ def open_dataset(
 
 
 def _open_folder(folder: Path, split: str) -> list[Dataset]:
-    forums = [
-        folder / forum for forum in FORUMS if find_compressed(folder / forum / "queries.jsonl") is not None
-    ]
+    forums = [folder / forum for forum in FORUMS if find_compressed(folder / forum / "queries.jsonl") is not None]
     if forums and not is_beir_folder(folder):
         if len(forums) != len(FORUMS):
             lacking = sorted(set(FORUMS) - {forum.name for forum in forums})
             raise DatasetError(
-                f"{folder}: CQADupStack is the mean of its {len(FORUMS)} forums, but {', '.join(lacking)} "
-                "is not there",
+                f"{folder}: CQADupStack is the mean of its {len(FORUMS)} forums, but {', '.join(lacking)} is not there",
                 "Complete the folder, or name one forum's folder to evaluate that one alone.",
             )
         name = folder.resolve().name

@@ -1,0 +1,142 @@
+"""What an answer costs: sparsity of the vectors, FLOPS, speed and size; it stands beside every quality."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What it took to get a system ready for a data set.
+
+    Attributes:
+        documents: in the index.
+        document_dimensions: mean number of non-zero weights of a document; None for a system without.
+        index_bytes: of the index on disk, documents' texts not counted; None where unknown.
+        encoding_seconds: wall time to turn the corpus into an index, reading and encoding included; None
+            where somebody else did it (an existing collection).
+    """
+
+    documents: int
+    document_dimensions: float | None = None
+    index_bytes: int | None = None
+    encoding_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySparsity:
+    """How sparse a set of queries is, and what it meets in the index.
+
+    Attributes:
+        dimensions: mean number of terms of a query that have a weight.
+        flops: see `flops`.
+    """
+
+    dimensions: float
+    flops: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of one system on one data set.
+
+    Attributes:
+        documents, document_dimensions, index_bytes, encoding_seconds: see `Preparation`.
+        query_dimensions: mean number of terms of a query that have a weight; None for a system without.
+        flops: expected number of overlapping products of a query and a document (see `flops`).
+        queries_per_second: throughput of all queries as one batch at full depth, on `threads` threads.
+        p50_ms, p99_ms: latency of single queries, one after another on one thread, `latency_depth` documents
+            each, after a warm-up; encoding of the query included.
+        latency_queries: how many queries the two rest on.
+        depth: documents asked for in the batch.
+        threads: of the batch.
+    """
+
+    documents: int
+    document_dimensions: float | None
+    query_dimensions: float | None
+    flops: float | None
+    queries_per_second: float
+    p50_ms: float
+    p99_ms: float
+    latency_queries: int
+    latency_depth: int
+    depth: int
+    threads: int
+    index_bytes: int | None
+    encoding_seconds: float | None
+
+
+def flops(
+    query_terms: Sequence[npt.NDArray[np.int32]],
+    document_frequencies: Callable[[npt.NDArray[np.int32]], npt.NDArray[np.int64]],
+    n_documents: int,
+) -> float:
+    """Expected overlapping products of a query-document pair: sum_j p_q(j) p_d(j).
+
+    p_q(j) and p_d(j) are the shares of queries and of documents in which term j has a weight (the FLOPS
+    of Paria et al. 2020, as used for SPLADE). The sum over j of both equals the mean over queries of the
+    postings that a query meets, divided by the number of documents.
+
+    Args:
+        query_terms: the unique term ids of each query.
+        document_frequencies: number of documents with a weight for each of the given (unique) terms.
+        n_documents: in the collection.
+    """
+    if not query_terms or n_documents == 0:
+        return 0.0
+    terms, occurrences = np.unique(np.concatenate(query_terms), return_counts=True)
+    if len(terms) == 0:
+        return 0.0
+    frequencies = document_frequencies(terms.astype(np.int32))
+    return float(occurrences @ frequencies.astype(np.float64)) / len(query_terms) / n_documents
+
+
+def measure_latency(answer: Callable[[str], object], queries: Sequence[str], *, warm_up: int = 5) -> list[float]:
+    """Seconds that each query takes, one after another. The first `warm_up` are asked once before."""
+    for query in queries[:warm_up]:
+        answer(query)
+    seconds = []
+    for query in queries:
+        started = perf_counter()
+        answer(query)
+        seconds.append(perf_counter() - started)
+    return seconds
+
+
+def percentile_ms(seconds: Sequence[float], percent: float) -> float:
+    """A percentile in milliseconds: the smallest observed value with `percent` of all at or below it."""
+    if not seconds:
+        return 0.0
+    return float(np.percentile(np.asarray(seconds), percent, method="inverted_cdf")) * 1000.0
+
+
+def spread(items: Sequence[str], count: int) -> list[str]:
+    """At most `count` of the items, evenly spread over them, in their order."""
+    if len(items) <= count:
+        return list(items)
+    places = np.linspace(0, len(items) - 1, count).round().astype(int)
+    return [items[place] for place in places]
+
+
+def machine() -> dict[str, str | int]:
+    """What the speeds were measured on, for the record."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": available_cores(),
+    }
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

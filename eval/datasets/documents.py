@@ -1,0 +1,59 @@
+"""Looking into a corpus: which of some documents it holds, and their words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ...retrieval.corpus import BadRow, open_corpus
+from ..system import DocumentText
+from .dataset import SHOWN_PROBLEMS, Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusScan:
+    """What one pass over a corpus found.
+
+    Attributes:
+        documents: rows that are documents.
+        broken: rows that are not.
+        missing: of the ids asked for, those that the corpus lacks, in the order asked.
+        texts: the words of those it has; empty unless they were wanted.
+    """
+
+    documents: int
+    broken: int
+    missing: tuple[str, ...]
+    texts: dict[str, DocumentText] = field(default_factory=dict)
+
+
+def scan_corpus(path: Path, wanted: Collection[str], *, texts: bool = False) -> CorpusScan:
+    """Read a corpus once, looking for the wanted documents."""
+    missing = dict.fromkeys(wanted)
+    found: dict[str, DocumentText] = {}
+    documents = broken = 0
+    for row in open_corpus(path):
+        if isinstance(row, BadRow):
+            broken += 1
+            continue
+        documents += 1
+        if row.id in missing:
+            del missing[row.id]
+            if texts:
+                found[row.id] = DocumentText(row.title, row.text)
+    return CorpusScan(documents, broken, tuple(missing), found)
+
+
+def judged_documents(dataset: Dataset) -> list[str]:
+    """The ids of all judged documents, each once, in the order of the judgments."""
+    return list(dict.fromkeys(document for judged in dataset.qrels.values() for document in judged))
+
+
+def with_scan(dataset: Dataset, missing: Collection[str], broken: int) -> Dataset:
+    """The data set with what a look into its corpus found added to its report."""
+    examples = dataset.report.examples
+    if missing:
+        examples = (*examples, "judged but not in the corpus: " + ", ".join(list(missing)[:SHOWN_PROBLEMS]))
+    report = replace(dataset.report, missing_documents=len(missing), broken_documents=broken, examples=examples)
+    return replace(dataset, report=report)

@@ -1,0 +1,38 @@
+"""The one place that knows Numba: its flags, and the rule for arguments.
+
+Kernels take arrays and numbers and write into arrays that the caller owns. Every input array is passed read-only
+(`frozen`), because Numba compiles read-only and writable arrays to two versions of a kernel: so an array in memory and
+one mapped from a file run the same compiled code, and one entry in the cache serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import numba
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", bound=np.generic)
+
+Integer = int | np.int64
+"""A whole number inside a kernel, where there is no difference between the two."""
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` at its first call: no Python objects, no GIL, no division-by-zero checks, cached on disk.
+
+    Numba notices a change of the file that holds a kernel, not of a file that it calls into: kernels that call each
+    other live in one file, so that a stale cache cannot be used.
+    """
+    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+def frozen(array: np.ndarray[tuple[int, ...], np.dtype[T]]) -> np.ndarray[tuple[int, ...], np.dtype[T]]:
+    """A read-only, C-contiguous view of `array` (copied only when it is not contiguous), of class `ndarray`."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view

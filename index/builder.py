@@ -1,0 +1,247 @@
+"""From document vectors to postings: one counting sort, and the directory of array files it goes into."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import layout
+from ._jit import frozen, kernel
+from .files import ArrayDirectoryWriter
+from .layout import Postings
+from .quantise import QuantisationLoss, exact_scale, quantise_with_loss
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from .inverted import InvertedIndex
+
+_WIDE = 1 << 32  # offsets from here on need 64 bits
+
+
+def build_inverted(
+    directory: str | os.PathLike[str],
+    weights: csr_array[Any],
+    *,
+    scale: float,
+    frequencies: NDArray[np.uint8] | None = None,
+    lengths: NDArray[np.uint32] | None = None,
+    window_bits: int = layout.DEFAULT_WINDOW_BITS,
+) -> InvertedIndex:
+    """Write an inverted index of the rows of `weights` into a new directory, and open it.
+
+    weights: float32 csr_array, rows x vocabulary, indices sorted within a row, weights positive. scale: the weight
+    of an impact of 1, so weights above 255.5 x scale are clipped; it is rounded to 22 significant bits (`exact_scale`).
+    frequencies (uint8[nnz], in the order of `weights.data`) and lengths (uint32[n_rows]) are kept for
+    `merge_inverted` to weigh the postings again. Temporary memory: about as much as `weights`. Deterministic.
+
+    Raises ValueError for vectors that break these rules, IndexStorageError when the directory is not empty, OSError
+    (naming the file) when the disk is full; a failed build leaves nothing behind.
+    """
+    from .inverted import InvertedIndex
+
+    postings, loss, exact = invert(
+        weights, scale=scale, frequencies=frequencies, lengths=lengths, window_bits=window_bits
+    )
+    write_postings(directory, postings, scale=exact, loss=loss)
+    del postings
+    return InvertedIndex.open(directory)
+
+
+def invert(
+    weights: csr_array[Any],
+    *,
+    scale: float,
+    frequencies: NDArray[np.uint8] | None,
+    lengths: NDArray[np.uint32] | None,
+    window_bits: int,
+) -> tuple[Postings, QuantisationLoss, float]:
+    """Postings of the rows of `weights`, the loss of their quantisation, and the scale as it was rounded.
+
+    Only `shape`, `indptr`, `indices` and `data` of `weights` are read.
+    """
+    n_rows, vocabulary_size = (int(n) for n in weights.shape)
+    if vocabulary_size >= 1 << 31:
+        raise ValueError(f"a vocabulary has at most 2**31 - 1 terms, not {vocabulary_size}")
+    if len(weights.indices) and not 0 <= weights.indices.min() <= weights.indices.max() < vocabulary_size:
+        raise ValueError(f"the matrix has column indices outside of 0..{vocabulary_size - 1}")
+    starts = frozen(np.asarray(weights.indptr, np.int64))
+    columns = frozen(np.asarray(weights.indices, np.int32))
+    n_postings = len(columns)
+    check_size(n_rows, window_bits)
+    if frequencies is not None and (frequencies.dtype != np.uint8 or frequencies.shape != (n_postings,)):
+        raise ValueError(f"frequencies must be uint8[{n_postings}], one per weight, not {_describe(frequencies)}")
+    if lengths is not None and (lengths.dtype != np.uint32 or lengths.shape != (n_rows,)):
+        raise ValueError(f"lengths must be uint32[{n_rows}], one per row, not {_describe(lengths)}")
+    if len(starts) != n_rows + 1 or starts[0] != 0 or starts[-1] != n_postings or (np.diff(starts) < 0).any():
+        raise ValueError("the row pointers of the matrix do not fit its shape and its entries")
+    exact = exact_scale(scale)
+    impacts, loss = quantise_with_loss(weights.data, exact)
+
+    ends = np.zeros(vocabulary_size, np.int64)
+    entry_counts = np.zeros(vocabulary_size, np.int64)
+    bad_row = count_postings(starts, columns, window_bits, np.full(vocabulary_size, -1, np.int32), ends, entry_counts)
+    if bad_row >= 0:
+        raise ValueError(
+            f"the indices of row {bad_row} must be ascending, without repetition and below {vocabulary_size}; "
+            "call sum_duplicates() and sort_indices() first"
+        )
+    terms = np.flatnonzero(ends)
+    places = np.concatenate([[0], np.cumsum(ends)[:-1]]) if vocabulary_size else ends
+    entry_starts = np.concatenate([[0], np.cumsum(entry_counts[terms])])
+    entry_places = np.concatenate([[0], np.cumsum(entry_counts)[:-1]]) if vocabulary_size else ends
+
+    offset_type = offset_dtype(n_postings)
+    n_entries = int(entry_starts[-1])
+    entry_windows = np.empty(n_entries, np.uint16)
+    entry_ends = np.empty(n_entries, offset_type)
+    sorted_rows = np.empty(n_postings, np.uint16)
+    sorted_impacts = np.empty(n_postings, np.uint8)
+    sorted_frequencies = np.empty(n_postings if frequencies is not None else 0, np.uint8)
+    place_postings(
+        starts,
+        columns,
+        frozen(impacts),
+        frozen(np.empty(0, np.uint8) if frequencies is None else frequencies),
+        window_bits,
+        places,
+        entry_places,
+        np.full(vocabulary_size, -1, np.int32),
+        entry_windows,
+        entry_ends,
+        sorted_rows,
+        sorted_impacts,
+        sorted_frequencies,
+    )
+    postings = Postings(
+        terms=frozen(terms.astype(np.uint32)),
+        entry_starts=frozen(entry_starts.astype(offset_type)),
+        entry_windows=frozen(entry_windows),
+        entry_ends=frozen(entry_ends),
+        rows=frozen(sorted_rows),
+        impacts=frozen(sorted_impacts),
+        frequencies=None if frequencies is None else frozen(sorted_frequencies),
+        lengths=None if lengths is None else frozen(lengths.copy()),
+        n_rows=n_rows,
+        window_bits=window_bits,
+    )
+    return postings, loss, exact
+
+
+def check_size(n_rows: int, window_bits: int) -> None:
+    """Raises ValueError when so many rows cannot be cut into such windows."""
+    if not 0 <= window_bits <= layout.MAX_WINDOW_BITS:
+        raise ValueError(f"window_bits must be 0 to {layout.MAX_WINDOW_BITS}, not {window_bits}")
+    most = layout.MAX_WINDOWS << window_bits
+    if not 0 <= n_rows <= most:
+        raise ValueError(f"an index with windows of 2**{window_bits} rows holds at most {most} rows, not {n_rows}")
+
+
+def offset_dtype(n_postings: int) -> type[np.unsignedinteger[Any]]:
+    """The type of offsets into that many postings (there are never more entries than postings)."""
+    return np.uint32 if n_postings < _WIDE else np.uint64
+
+
+def term_dtype(terms: NDArray[np.uint32]) -> type[np.unsignedinteger[Any]]:
+    """The type in which these ascending term ids are stored: 16 bits where they fit."""
+    return np.uint16 if len(terms) == 0 or terms[-1] < 1 << 16 else np.uint32
+
+
+def attributes_of(n_rows: int, window_bits: int, scale: float, loss: QuantisationLoss) -> Mapping[str, Any]:
+    """What is written beside the arrays."""
+    return {"loss": asdict(loss), "n_rows": n_rows, "scale": scale, "window_bits": window_bits}
+
+
+def write_postings(
+    directory: str | os.PathLike[str], postings: Postings, *, scale: float, loss: QuantisationLoss
+) -> None:
+    """Write the arrays of an index into a new directory."""
+    with ArrayDirectoryWriter(directory, kind=layout.KIND, format=layout.FORMAT) as writer:
+        for name in layout.ARRAYS:
+            array = getattr(postings, name)
+            if array is None:
+                continue
+            if name == "terms":
+                array = array.astype(term_dtype(array))
+            writer.write(name, array, structure=name in layout.STRUCTURE)
+        writer.finish(dict(attributes_of(postings.n_rows, postings.window_bits, scale, loss)))
+
+
+def _describe(array: NDArray[Any]) -> str:
+    return f"{array.dtype}{list(array.shape)}"
+
+
+@kernel
+def count_postings(
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    window_bits: int,
+    last_window: NDArray[np.int32],
+    postings: NDArray[np.int64],
+    entries: NDArray[np.int64],
+) -> int:
+    """Count the postings and the entries of each term; returns the first row whose indices break the rules, or -1.
+
+    starts int64[n_rows + 1], columns int32[nnz]: a CSR matrix. last_window int32[V], all -1; postings, entries
+    int64[V], zero: written. O(nnz).
+    """
+    for row in range(len(starts) - 1):
+        window = np.int32(row >> window_bits)
+        before = np.int64(-1)
+        for at in range(starts[row], starts[row + 1]):
+            term = np.int64(columns[at])
+            if term <= before or term >= len(postings):
+                return row
+            before = term
+            postings[term] += 1
+            if last_window[term] != window:
+                last_window[term] = window
+                entries[term] += 1
+    return -1
+
+
+@kernel
+def place_postings(
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    impacts: NDArray[np.uint8],
+    frequencies: NDArray[np.uint8],
+    window_bits: int,
+    places: NDArray[np.int64],
+    entry_places: NDArray[np.int64],
+    last_window: NDArray[np.int32],
+    entry_windows: NDArray[np.uint16],
+    entry_ends: NDArray[Any],
+    out_rows: NDArray[np.uint16],
+    out_impacts: NDArray[np.uint8],
+    out_frequencies: NDArray[np.uint8],
+) -> None:
+    """Put every posting in its place: a counting sort by term, stable, so that rows ascend within a term. O(nnz).
+
+    places, entry_places int64[V]: first posting and first entry of each term; used up. last_window int32[V], all -1.
+    frequencies: uint8[nnz] or of length 0. The out arrays are written in full.
+    """
+    mask = (1 << window_bits) - 1
+    for row in range(len(starts) - 1):
+        window = np.int32(row >> window_bits)
+        for at in range(starts[row], starts[row + 1]):
+            term = columns[at]
+            place = places[term]
+            places[term] = place + 1
+            out_rows[place] = row & mask
+            out_impacts[place] = impacts[at]
+            if len(frequencies) > 0:
+                out_frequencies[place] = frequencies[at]
+            if last_window[term] != window:
+                last_window[term] = window
+                entry = entry_places[term]
+                entry_places[term] = entry + 1
+                entry_windows[entry] = window
+                entry_ends[entry] = place + 1
+            else:
+                entry_ends[entry_places[term] - 1] = place + 1

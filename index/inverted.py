@@ -1,0 +1,342 @@
+"""The inverted index: exact top-k over 8-bit impacts, in memory or mapped from a directory. Immutable.
+
+Useful for sparse vectors of any origin (BM25, SPLADE) over up to some ten million rows on one machine. Not useful for
+dense vectors, and it does not know documents: rows are numbers, terms are numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import layout
+from ._jit import frozen
+from .errors import CorruptFileError
+from .files import HEADER, ArrayDirectory, FileProblem, verify_arrays
+from .layout import Postings
+from .postings import count_live, impacts_of_row
+from .quantise import QuantisationLoss, Query
+from .topk import TopK
+from .traversal import ACCUMULATOR_SIZE, WORKSPACE_ROWS, search_windows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+_NO_MASK: NDArray[np.bool_] = frozen(np.empty(0, np.bool_))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStats:
+    """How much work a search was."""
+
+    postings_read: int
+    rows_scored: int
+    """Rows whose score was good enough to be offered to the heap of the best k."""
+
+
+class _Scratch(threading.local):
+    """Accumulators of a thread: zero between searches, 256 KiB, of which a search touches one window."""
+
+    def __init__(self) -> None:
+        self.accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
+
+
+_scratch = _Scratch()
+
+
+class InvertedIndex:
+    """Rows of sparse vectors, searchable by sparse queries. Safe to use from many threads at once."""
+
+    def __init__(
+        self, postings: Postings, *, scale: float, loss: QuantisationLoss, directory: ArrayDirectory | None = None
+    ) -> None:
+        """Use `from_csr` or `open`. `scale` is the weight of an impact of 1."""
+        self.postings = postings
+        self.scale = scale
+        self.loss = loss
+        self._directory = directory
+
+    # Making one
+
+    @classmethod
+    def from_csr(
+        cls,
+        weights: csr_array[Any],
+        scale: float,
+        *,
+        frequencies: NDArray[np.uint8] | None = None,
+        lengths: NDArray[np.uint32] | None = None,
+        window_bits: int = layout.DEFAULT_WINDOW_BITS,
+    ) -> InvertedIndex:
+        """An index in memory; the arguments are those of `builder.build_inverted`."""
+        from .builder import invert
+
+        postings, loss, exact = invert(
+            weights, scale=scale, frequencies=frequencies, lengths=lengths, window_bits=window_bits
+        )
+        return cls(postings, scale=exact, loss=loss)
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str]) -> InvertedIndex:
+        """An index from the directory that `build_inverted` or `merge_inverted` wrote, mapped into memory.
+
+        Checks sizes and the checksums of the directory of postings; the postings themselves are not read.
+        Raises FileNotFoundError, CorruptFileError (naming the file), UnsupportedFormatError, IndexStorageError.
+        """
+        stored = ArrayDirectory(directory, kind=layout.KIND, format=layout.FORMAT)
+        attributes = stored.attributes
+        try:
+            postings = Postings(
+                terms=frozen(stored.array("terms").astype(np.uint32)),
+                entry_starts=stored.array("entry_starts"),
+                entry_windows=stored.array("entry_windows"),
+                entry_ends=stored.array("entry_ends"),
+                rows=stored.array("rows"),
+                impacts=stored.array("impacts"),
+                frequencies=stored.array("frequencies") if "frequencies" in stored else None,
+                lengths=stored.array("lengths") if "lengths" in stored else None,
+                n_rows=int(attributes["n_rows"]),
+                window_bits=int(attributes["window_bits"]),
+            )
+            scale = float(attributes["scale"])
+            loss = QuantisationLoss(**attributes["loss"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptFileError(stored.path / HEADER, f"lacks what an inverted index needs: {error}") from error
+        if problem := postings.problem():
+            raise CorruptFileError(stored.path / HEADER, problem)
+        return cls(postings, scale=scale, loss=loss, directory=stored)
+
+    @staticmethod
+    def verify(directory: str | os.PathLike[str]) -> Iterator[FileProblem]:
+        """Read every byte of an index directory; yields what is wrong with which file, or nothing."""
+        return verify_arrays(directory, kind=layout.KIND, format=layout.FORMAT)
+
+    # What it is
+
+    @property
+    def path(self) -> Path | None:
+        """The directory it was opened from, if any."""
+        return self._directory.path if self._directory else None
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, those without any term included."""
+        return self.postings.n_rows
+
+    @property
+    def n_postings(self) -> int:
+        """Non-zero weights."""
+        return len(self.postings.rows)
+
+    @property
+    def n_terms(self) -> int:
+        """Terms that occur in at least one row."""
+        return len(self.postings.terms)
+
+    @property
+    def lengths(self) -> NDArray[np.uint32] | None:
+        """The length of each row, when the index was built with them (uint32[n_rows])."""
+        return self.postings.lengths
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk, or in memory for an index that has no directory."""
+        return self._directory.nbytes if self._directory else self.postings.nbytes
+
+    # Searching
+
+    def search(self, query: Query, k: int, *, allowed: NDArray[np.bool_] | None = None) -> TopK:
+        """The best `k` rows that hold at least one term of the query: score descending, then row ascending.
+
+        `allowed` (bool[n_rows]) restricts the rows; it is consulted before a row is ranked, so there are `k` hits
+        whenever `k` allowed rows match. Exact: the scores are those of the definition in `quantise`.
+        Raises ValueError when `k` is below one or the mask does not fit.
+        """
+        return self.search_with_stats(query, k, allowed=allowed)[0]
+
+    def search_with_stats(
+        self, query: Query, k: int, *, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[TopK, SearchStats]:
+        """`search`, and how much work it was."""
+        return self._search(query, *self._checked(k, allowed), _scratch.accumulator)
+
+    def search_many(
+        self,
+        queries: Sequence[Query],
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        threads: int | None = None,
+    ) -> list[TopK]:
+        """`search` for each of the queries, on `threads` threads (by default one per processor).
+
+        The results do not depend on the number of threads.
+        """
+        depth, mask = self._checked(k, allowed)
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        workers = min(threads or os.cpu_count() or 1, len(queries))
+        results = [TopK.empty()] * len(queries)
+        turns = itertools.count()
+
+        def work() -> None:
+            accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
+            while (turn := next(turns)) < len(queries):
+                results[turn] = self._search(queries[turn], depth, mask, accumulator)[0]
+
+        if workers <= 1:
+            work()
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                for done in [pool.submit(work) for _ in range(workers)]:
+                    done.result()
+        return results
+
+    def _checked(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[int, NDArray[np.bool_] | None]:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        return min(k, self.n_rows), None if allowed is None else self._mask(allowed)
+
+    def _mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        if mask.dtype != np.bool_ or mask.shape != (self.n_rows,):
+            raise ValueError(
+                f"a mask of rows must be bool[{self.n_rows}], one per row, not {mask.dtype}{list(mask.shape)}"
+            )
+        return frozen(mask)
+
+    def _search(
+        self, query: Query, k: int, mask: NDArray[np.bool_] | None, accumulator: NDArray[np.int32]
+    ) -> tuple[TopK, SearchStats]:
+        if len(query) == 0 or k == 0:
+            return TopK.empty(), SearchStats(0, 0)
+        postings = self.postings
+        rows, scores = np.empty(k, np.int64), np.empty(k, np.float64)
+        stats = np.zeros(2, np.int64)
+        hits = search_windows(
+            query.terms,
+            query.weights,
+            postings.terms,
+            postings.entry_starts,
+            postings.entry_windows,
+            postings.entry_ends,
+            postings.rows,
+            postings.impacts,
+            postings.n_rows,
+            postings.window_bits,
+            _NO_MASK if mask is None else mask,
+            mask is not None,
+            query.scale * self.scale,
+            accumulator,
+            np.empty((WORKSPACE_ROWS, len(query)), np.int64),
+            np.empty(k, np.int64),
+            rows,
+            scores,
+            stats,
+        )
+        return TopK(rows[:hits], scores[:hits]), SearchStats(int(stats[0]), int(stats[1]))
+
+    # Looking closer
+
+    def _entries(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        """First entry of each term and the end of its entries: int64[m, 2], equal where the index lacks the term."""
+        known = self.postings.terms
+        wanted = np.asarray(terms, np.int64)
+        entries = np.zeros((len(wanted), 2), np.int64)
+        # Negative or huge ids are in no index; they would wrap around as uint32.
+        possible = np.flatnonzero((wanted >= 0) & (wanted < 1 << 32))
+        ids = wanted[possible].astype(np.uint32)
+        at = np.searchsorted(known, ids)
+        inside = at < len(known)
+        at, possible, ids = at[inside], possible[inside], ids[inside]
+        equal = known[at] == ids
+        at, possible = at[equal], possible[equal]
+        entries[possible, 0] = self.postings.entry_starts[at]
+        entries[possible, 1] = self.postings.entry_starts[at + 1]
+        return entries
+
+    def document_frequencies(
+        self, terms: NDArray[np.int32], live: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int64]:
+        """How many rows hold each term: all rows, or those that are true in `live` (bool[n_rows]).
+
+        terms: int32[m] in any order; returns int64[m]. Without `live` the lists are not read.
+        """
+        entries = self._entries(terms)
+        if live is None:
+            return _differences(entries, self.postings.entry_ends)
+        counts = np.empty(len(entries), np.int64)
+        postings = self.postings
+        count_live(
+            frozen(entries),
+            postings.entry_windows,
+            postings.entry_ends,
+            postings.rows,
+            postings.window_bits,
+            self._mask(live),
+            counts,
+        )
+        return counts
+
+    def contributions(self, row: int, query: Query) -> NDArray[np.float64]:
+        """What each term of the query adds to the score of `row`: float64[m], 0 for terms that the row lacks.
+
+        Their sum, in any order, is the score exactly. Raises ValueError when there is no such row.
+        """
+        if not 0 <= row < self.n_rows:
+            raise ValueError(f"there is no row {row}: the index has {self.n_rows}")
+        found = np.empty(len(query), np.int64)
+        postings = self.postings
+        impacts_of_row(
+            row,
+            frozen(self._entries(query.terms)),
+            postings.entry_windows,
+            postings.entry_ends,
+            postings.rows,
+            postings.impacts,
+            postings.window_bits,
+            found,
+        )
+        return (found * query.weights).astype(np.float64) * (query.scale * self.scale)
+
+
+def _differences(entries: NDArray[np.int64], entry_ends: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Number of postings between the first entry and the end of the entries, for each pair of `entries`."""
+    bounds = np.zeros(entries.shape, np.int64)
+    after_first = entries > 0
+    bounds[after_first] = entry_ends[entries[after_first] - 1]
+    counts: NDArray[np.int64] = bounds[:, 1] - bounds[:, 0]
+    return counts
+
+
+def warm() -> None:
+    """Compile the kernels of a search, or load them from Numba's cache, by searching a tiny index.
+
+    For processes that would rather wait when they start than at their first query.
+    """
+    postings = Postings(
+        terms=frozen(np.array([0], np.uint32)),
+        entry_starts=frozen(np.array([0, 1], np.uint32)),
+        entry_windows=frozen(np.array([0], np.uint16)),
+        entry_ends=frozen(np.array([1], np.uint32)),
+        rows=frozen(np.array([0], np.uint16)),
+        impacts=frozen(np.array([1], np.uint8)),
+        frequencies=None,
+        lengths=None,
+        n_rows=1,
+        window_bits=0,
+    )
+    index = InvertedIndex(postings, scale=1.0, loss=QuantisationLoss())
+    query = Query.from_weights(np.array([0], np.int32), np.array([1], np.float32))
+    everything = np.ones(1, np.bool_)
+    index.search(query, 1)
+    index.document_frequencies(query.terms, everything)
+    index.contributions(0, query)

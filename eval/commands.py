@@ -1,0 +1,311 @@
+"""What `lexhound eval` and `lexhound compare` do, for any caller: one function and one request for each."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .comparison import Comparison, ComparisonOptions, Lookup, compare
+from .datasets import Dataset, open_dataset
+from .datasets.dataset import ProblemLog
+from .datasets.documents import scan_corpus
+from .datasets.own import load_pair
+from .datasets.public import FetchOptions, FetchProgress
+from .datasets.qrels import read_qrels
+from .datasets.topics import read_queries
+from .errors import DatasetError
+from .evaluation import EvaluationOptions, Progress, evaluate
+from .files import write_bytes
+from .hardest import HardQuery, hardest_queries
+from .results import Evaluation
+from .runs import Run, read_run, write_run
+from .serialise import to_json_bytes
+from .system import DocumentText
+from .systems import CollectionSystem, EncoderSystem
+from .workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """What to evaluate, and what to write.
+
+    Attributes:
+        work: the folder of indexes and finished parts.
+        datasets: folders, files of judged queries, or names of BEIR sets.
+        queries, qrels: instead of `datasets`: a file of queries (TREC topics, tab separated, CSV, JSON
+            Lines) and one of judgments.
+        topic_field: the part of a classic TREC topic that is the query: title, desc or narr.
+        split: of all data sets; each set's usual one unless given.
+        encoders: `bm25`, or models; without any encoder and collection it is `bm25`.
+        collections: existing collections.
+        threads: for batches of queries.
+        run: write the run there: a file for one part, a folder of `<data set>.<system>.trec` for several.
+        json, per_query, report: write the figures as JSON, those of single queries (`.csv` or JSON
+            Lines), the page.
+    """
+
+    work: Path
+    datasets: tuple[str, ...] = ()
+    queries: Path | None = None
+    qrels: Path | None = None
+    topic_field: str = "title"
+    split: str | None = None
+    encoders: tuple[str, ...] = ()
+    collections: tuple[Path, ...] = ()
+    threads: int | None = None
+    options: EvaluationOptions = field(default_factory=EvaluationOptions)
+    comparison: ComparisonOptions = field(default_factory=ComparisonOptions)
+    fetch: FetchOptions = field(default_factory=FetchOptions)
+    run: Path | None = None
+    json: Path | None = None
+    per_query: Path | None = None
+    report: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationOutcome:
+    """An evaluation with what follows from it.
+
+    Attributes:
+        comparisons: for two systems or more: data set to comparison with the first system.
+        hardest: the queries that all systems fail at; gathered when a report is written.
+        written: the files that were written.
+    """
+
+    evaluation: Evaluation
+    comparisons: dict[str, Comparison]
+    hardest: tuple[HardQuery, ...]
+    written: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures that a screen or a report shows, but those of single queries."""
+        comparisons = {}
+        for name, comparison in self.comparisons.items():
+            comparisons[name] = comparison.to_json()
+            del comparisons[name]["per_query"]
+        return {
+            **self.evaluation.to_json(),
+            "comparisons": comparisons,
+            "hardest": self.hardest,
+        }
+
+
+def run_evaluation(
+    request: EvaluationRequest,
+    *,
+    progress: Progress | None = None,
+    fetching: FetchProgress | None = None,
+) -> EvaluationOutcome:
+    """Open the data sets, evaluate the systems, compare them, write what was asked for.
+
+    Raises:
+        EvaluationError: see its subclasses.
+        RetrievalError, EncoderError: a collection or an encoder cannot be used.
+    """
+    datasets = _open_datasets(request, fetching)
+    workspace = Workspace(request.work)
+    systems = _make_systems(request, workspace)
+    try:
+        evaluation = evaluate(datasets, systems, request.options, workspace=workspace, progress=progress)
+        comparisons: dict[str, Comparison] = {}
+        hardest: list[HardQuery] = []
+        for dataset in evaluation.datasets:
+            if len(systems) < 2 and request.report is None:
+                continue
+            lookup = _lookup(dataset, request, systems)
+            if len(systems) > 1:
+                comparisons[dataset.name] = _compare_part(evaluation, dataset, request.comparison, lookup)
+            if request.report is not None:
+                hardest += hardest_queries(evaluation, dataset, lookup=lookup)
+    finally:
+        for system in systems:
+            system.close()
+    outcome = EvaluationOutcome(evaluation, comparisons, tuple(hardest), ())
+    return replace(outcome, written=tuple(_write(outcome, request)))
+
+
+def _open_datasets(request: EvaluationRequest, fetching: FetchProgress | None) -> list[Dataset]:
+    if (request.queries is None) != (request.qrels is None):
+        raise DatasetError("queries and judgments go together", "Give both files (--queries and --qrels).")
+    datasets = [
+        dataset
+        for name in request.datasets
+        for dataset in open_dataset(name, split=request.split, options=request.fetch, progress=fetching)
+    ]
+    if request.queries is not None and request.qrels is not None:
+        datasets.append(load_pair(request.queries, request.qrels, topic_field=request.topic_field))
+    if not datasets:
+        raise DatasetError("there is no data set to evaluate on", "Name a folder or a BEIR set, such as scifact.")
+    return datasets
+
+
+def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[EncoderSystem | CollectionSystem]:
+    encoders = request.encoders or (() if request.collections else ("bm25",))
+    systems: list[EncoderSystem | CollectionSystem] = []
+    taken: set[str] = set()
+    for encoder in encoders:
+        made: EncoderSystem | CollectionSystem = EncoderSystem(encoder, workspace, threads=request.threads)
+        made.name = _unused(made.name, encoder, taken)
+        systems.append(made)
+    for path in request.collections:
+        made = CollectionSystem(path, threads=request.threads)
+        made.name = _unused(made.name, str(path), taken)
+        systems.append(made)
+    return systems
+
+
+def _unused(name: str, longer: str, taken: set[str]) -> str:
+    """The short name, or the longer one where the short one is taken already."""
+    chosen = longer if name in taken else name
+    taken.add(chosen)
+    return chosen
+
+
+def _lookup(
+    dataset: Dataset, request: EvaluationRequest, systems: Sequence[EncoderSystem | CollectionSystem]
+) -> Lookup:
+    """Where the words of documents come from: the corpus, or else the first collection."""
+    if dataset.corpus is not None:
+        return corpus_lookup(dataset.corpus)
+    system = systems[0]
+    system.prepare(dataset)
+    return system.texts
+
+
+def corpus_lookup(corpus: Path) -> Lookup:
+    """Find the words of documents by reading their corpus."""
+
+    def lookup(document_ids: Any) -> dict[str, DocumentText]:
+        return scan_corpus(corpus, document_ids, texts=True).texts
+
+    return lookup
+
+
+def _compare_part(evaluation: Evaluation, dataset: Dataset, options: ComparisonOptions, lookup: Lookup) -> Comparison:
+    runs = [evaluation.part(dataset.name, system).run() for system in evaluation.systems]
+    # All systems were asked all queries: one without an answer found nothing.
+    settings = replace(options, measures=evaluation.measures, missing="zero")
+    return compare(runs, dataset.qrels, settings, queries=dataset.queries, lookup=lookup)
+
+
+def _write(outcome: EvaluationOutcome, request: EvaluationRequest) -> list[Path]:
+    evaluation = outcome.evaluation
+    written = []
+    try:
+        if request.run is not None:
+            for part in evaluation.parts:
+                name = f"{part.dataset}.{part.system}.trec".replace("/", "-")
+                path = request.run if len(evaluation.parts) == 1 else request.run / name
+                write_run(path, part.run())
+                written.append(path)
+        if request.per_query is not None:
+            write_per_query(request.per_query, evaluation)
+            written.append(request.per_query)
+        if request.json is not None:
+            write_bytes(request.json, to_json_bytes(outcome))
+            written.append(request.json)
+        if request.report is not None:
+            from .report import render_evaluation
+
+            page = render_evaluation(evaluation, outcome.comparisons, outcome.hardest)
+            write_bytes(request.report, page.encode())
+            written.append(request.report)
+    except OSError as error:
+        raise DatasetError(f"the results cannot be written: {error}", "Choose another place for them.") from error
+    return written
+
+
+def write_per_query(path: Path, evaluation: Evaluation) -> None:
+    """Every measure of every judged query and system, as CSV (by the suffix) or JSON Lines."""
+    rows = evaluation.per_query()
+    if path.suffix.lower() == ".csv":
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, ["dataset", "query_id", "query", "system", *evaluation.measures])
+        writer.writeheader()
+        writer.writerows(rows)
+        write_bytes(path, text.getvalue().encode())
+    else:
+        write_bytes(path, b"".join(to_json_bytes(row, indent=False) for row in rows))
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRequest:
+    """Which runs to compare, and what to write.
+
+    Attributes:
+        runs: TREC run files, the baseline first.
+        qrels: judgments of any known format.
+        queries: for showing the changed queries: a file of queries. Found by itself where the judgments
+            stand in a BEIR folder.
+        corpus: for showing documents: a corpus file. Found by itself like the queries.
+        json, report: write the figures as JSON, the page.
+    """
+
+    runs: tuple[Path, ...]
+    qrels: Path
+    queries: Path | None = None
+    corpus: Path | None = None
+    options: ComparisonOptions = field(default_factory=ComparisonOptions)
+    json: Path | None = None
+    report: Path | None = None
+
+
+def run_comparison(request: ComparisonRequest) -> Comparison:
+    """Read runs and judgments, compare, write what was asked for.
+
+    Raises:
+        EvaluationError: see its subclasses.
+    """
+    broken = ProblemLog()
+    judgments = read_qrels(request.qrels, broken)
+    if not judgments.qrels:
+        raise DatasetError(
+            f"{request.qrels}: no judgments could be read ({broken.count:,} broken lines)", "Check the file."
+        )
+    queries_path, corpus = _beside(request)
+    queries = None if queries_path is None else read_queries(queries_path)
+    lookup = None if corpus is None else corpus_lookup(corpus)
+    runs = name_runs([read_run(path) for path in request.runs])
+    comparison = compare(runs, judgments.qrels, request.options, queries=queries, lookup=lookup)
+    if broken.count:
+        notice = f"{broken.count:,} broken lines of the judgments left out; the first: {broken.shown[0]}"
+        comparison = replace(comparison, notices=(*comparison.notices, notice))
+    try:
+        if request.json is not None:
+            write_bytes(request.json, to_json_bytes(comparison))
+        if request.report is not None:
+            from .report import render_comparison
+
+            write_bytes(request.report, render_comparison(comparison).encode())
+    except OSError as error:
+        raise DatasetError(f"the results cannot be written: {error}", "Choose another place for them.") from error
+    return comparison
+
+
+def _beside(request: ComparisonRequest) -> tuple[Path | None, Path | None]:
+    """Queries and corpus: as given, or those of the BEIR folder that the judgments stand in."""
+    from .files import find_compressed
+
+    folder = request.qrels.resolve().parent
+    if folder.name != "qrels":
+        return request.queries, request.corpus
+    return (
+        request.queries or find_compressed(folder.parent / "queries.jsonl"),
+        request.corpus or find_compressed(folder.parent / "corpus.jsonl"),
+    )
+
+
+def name_runs(runs: Sequence[Run]) -> list[Run]:
+    """Runs under names of their own: their tags, or where tags repeat, the names or the paths of their files."""
+    for candidates in (
+        [run.name for run in runs],
+        [run.name if run.path is None else run.path.name for run in runs],
+        [run.name if run.path is None else str(run.path) for run in runs],
+    ):
+        if len(set(candidates)) == len(candidates):
+            return [replace(run, name=name) for run, name in zip(runs, candidates, strict=True)]
+    return list(runs)

@@ -1,0 +1,204 @@
+"""Lexhound itself as a system under evaluation: an encoder that builds its index, or an existing collection."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection as Ids
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import orjson
+
+from ..encoders.lexical import LexicalSettings
+from ..retrieval.collection import Collection
+from ..retrieval.corpus import BadRow, open_corpus
+from ..retrieval.errors import CorruptCollectionError, NotACollectionError
+from ..retrieval.ingest import Progress as IngestProgress
+from ..retrieval.opening import identify
+from .cost import Preparation, QuerySparsity, available_cores, flops
+from .datasets.dataset import Dataset
+from .runs import Ranking
+from .system import DocumentText, PrepareProgress
+from .workspace import Workspace, code_digest, fingerprint, our_version
+
+PREPARED = "evaluation.json"
+
+
+class OpenCollection:
+    """What both kinds of system do with the collection that they have opened."""
+
+    def __init__(self, threads: int | None) -> None:
+        self.threads = threads or available_cores()
+        self._collection: Collection | None = None
+
+    def rank(self, queries: Sequence[str], k: int) -> list[Ranking]:
+        """The best `k` documents of each query. Raises QueryError for a query that cannot be searched."""
+        answers: list[Ranking] = list(self.collection.search_many(queries, k, threads=self.threads))
+        return answers
+
+    def sparsity(self, queries: Sequence[str]) -> QuerySparsity:
+        """Active dimensions of the queries and the expected overlap with a document."""
+        encoded = [query.terms for query in self.collection.encode_queries(queries)]
+        snapshot = self.collection.snapshot()
+        return QuerySparsity(
+            dimensions=sum(map(len, encoded)) / max(1, len(encoded)),
+            flops=flops(encoded, snapshot.document_frequencies, snapshot.n_documents),
+        )
+
+    def texts(self, document_ids: Ids[str]) -> Mapping[str, DocumentText]:
+        """The stored words of documents."""
+        found = ((identifier, self.collection.get(identifier)) for identifier in document_ids)
+        return {
+            identifier: DocumentText(document.title, document.text)
+            for identifier, document in found
+            if document is not None
+        }
+
+    @property
+    def collection(self) -> Collection:
+        """The open collection; LookupError before `prepare`."""
+        if self._collection is None:
+            raise LookupError("the system is not prepared for a data set yet")
+        return self._collection
+
+    def close(self) -> None:
+        """Close the collection. Preparing for the next data set does this too."""
+        if self._collection is not None:
+            self._collection.close()
+            self._collection = None
+
+    def _describe(self, encoding_seconds: float | None) -> Preparation:
+        info = self.collection.info()
+        return Preparation(
+            documents=info.documents,
+            # Rows of deleted documents still have postings: the mean is over all rows that have some.
+            document_dimensions=info.postings / max(1, info.documents + info.deleted),
+            index_bytes=info.index_bytes,
+            encoding_seconds=encoding_seconds,
+        )
+
+
+class EncoderSystem(OpenCollection):
+    """An encoder: every data set's corpus is indexed with it, in the workspace, once.
+
+    Args:
+        encoder: `bm25`, or the path or hub name of a model, as `Collection.create` takes it.
+        workspace: where the indexes go. One that was interrupted is finished, one that is there is used.
+        name: for tables; the last part of the encoder's name unless given.
+        threads: for batches of queries; all cores unless given.
+        lexical: settings of `bm25`.
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        workspace: Workspace,
+        *,
+        name: str | None = None,
+        threads: int | None = None,
+        lexical: LexicalSettings | None = None,
+    ) -> None:
+        super().__init__(threads)
+        self.encoder = encoder
+        self.lexical = lexical
+        self.name = name or encoder.rstrip("/").rpartition("/")[2]
+        self._workspace = workspace
+        self._settings: dict[str, Any] | None = None
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The encoder's identity. Raises EncoderError when it cannot be loaded."""
+        if self._settings is None:
+            identity = identify(self.encoder, self.lexical).as_dict()
+            self._settings = {"encoder": identity}
+        return self._settings
+
+    def prepare(self, dataset: Dataset, progress: PrepareProgress | None = None) -> Preparation:
+        """Index the data set's corpus, or open the index that is there.
+
+        Raises:
+            DatasetError: the data set has no corpus.
+            CorpusError, StorageFullError, EncoderError: see `Collection.ingest`.
+        """
+        self.close()
+        corpus = dataset.require_corpus()
+        key = {
+            "corpus": self._workspace.digest(corpus),
+            "settings": self.settings,
+            "version": our_version(),
+            "code": code_digest(),
+        }
+        folder = self._workspace.path(f"indexes/{fingerprint(key)}")
+        record = f"indexes/{folder.name}/{PREPARED}"
+        known = self._workspace.read(record)
+        if isinstance(known, dict):
+            self._collection = Collection.open(folder)
+            return self._describe(known["encoding_seconds"])
+        seconds = self._index(corpus, folder, progress)
+        self._workspace.write(record, {"encoding_seconds": seconds})
+        self._collection = Collection.open(folder)
+        return self._describe(seconds)
+
+    def _index(self, corpus: Path, folder: Path, progress: PrepareProgress | None) -> float | None:
+        """Build the index; the seconds it took, or None when an earlier attempt did a part of it."""
+        started = perf_counter()
+        try:
+            collection = (
+                Collection.open(folder, writable=True)
+                if folder.exists()
+                else Collection.create(folder, encoder=self.encoder, lexical=self.lexical)
+            )
+        except (NotACollectionError, CorruptCollectionError):
+            # Nothing that could be finished. The folder is ours, so it is made anew.
+            shutil.rmtree(folder)
+            collection = Collection.create(folder, encoder=self.encoder, lexical=self.lexical)
+
+        def told(step: IngestProgress) -> None:
+            if progress is not None:
+                progress(step.documents, None)
+
+        def skip(row: BadRow) -> None:
+            """Broken rows are counted by the data set's report; here they are passed over."""
+
+        with collection:
+            report = collection.ingest(
+                open_corpus(corpus),
+                source=orjson.dumps({"corpus": corpus.name}).decode(),
+                on_bad_row=skip,
+                progress=told,
+            )
+        return None if report.resumed else perf_counter() - started
+
+
+class CollectionSystem(OpenCollection):
+    """An existing collection, searched as it is."""
+
+    def __init__(self, path: Path, *, name: str | None = None, threads: int | None = None) -> None:
+        super().__init__(threads)
+        self.path = path
+        self.name = name or path.resolve().name
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The collection's encoder and state: any write to it makes other settings."""
+        opened = self._open()
+        database = (self.path / "documents.sqlite").stat()
+        return {
+            "collection": str(self.path.resolve()),
+            "encoder": opened.manifest.encoder.as_dict(),
+            "generation": opened.snapshot().generation,
+            "documents": opened.count(),
+            "database": [database.st_size, database.st_mtime_ns],
+        }
+
+    def prepare(self, dataset: Dataset, progress: PrepareProgress | None = None) -> Preparation:
+        """Open the collection. Raises CollectionError when it cannot be."""
+        self._open()
+        return self._describe(None)
+
+    def _open(self) -> Collection:
+        if self._collection is None:
+            self._collection = Collection.open(self.path)
+        return self._collection

@@ -160,7 +160,9 @@ class _Builder:
             operand = operand.children[0]
             negations += 1
         built = self.build(operand)
-        return Not(built) if negations % 2 else built
+        if negations % 2 == 0:
+            return built
+        return built.operand if isinstance(built, Not) else Not(built)
 
     def _comparison(self, field: Token, operator: Token, value: Any) -> Expression:
         sign = cast(Operator, "=" if operator == "==" else str(operator))

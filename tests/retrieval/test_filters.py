@@ -1,0 +1,356 @@
+"""Filters: what expressions mean, and what is said about those that cannot be parsed."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lexhound.retrieval.errors import FilterSyntaxError
+from lexhound.retrieval.filters import (
+    And,
+    Comparison,
+    Exists,
+    Expression,
+    Membership,
+    Not,
+    Or,
+    parse_filter,
+    select,
+)
+from lexhound.retrieval.metadata import flatten
+
+COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
+
+
+def matches(expression: Expression, metadata: Mapping[str, Any]) -> bool:
+    """The slow twin: the meaning of an expression, on one document."""
+    pairs = flatten(metadata)
+
+    def values(field: str) -> list[Any]:
+        return [value for name, value in pairs if name == field]
+
+    def compares(name: str, left: Any, right: Any) -> bool:
+        return isinstance(left, str) == isinstance(right, str) and COMPARE[name](left, right)
+
+    def holds(tree: Expression) -> bool:
+        if isinstance(tree, Comparison):
+            found = values(tree.field)
+            if tree.operator == "!=":
+                return bool(found) and not any(compares("=", value, tree.value) for value in found)
+            return any(compares(tree.operator, value, tree.value) for value in found)
+        if isinstance(tree, Membership):
+            found = values(tree.field)
+            inside = any(compares("=", value, wanted) for value in found for wanted in tree.values)
+            return bool(found) and inside != tree.negated
+        if isinstance(tree, Exists):
+            return any(name == tree.field or name.startswith(f"{tree.field}.") for name, _ in pairs)
+        if isinstance(tree, Not):
+            return not holds(tree.operand)
+        results = [holds(operand) for operand in tree.operands]
+        return all(results) if isinstance(tree, And) else any(results)
+
+    return holds(expression)
+
+
+def metadata_table(documents: Mapping[int, Mapping[str, Any]]) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:")
+    connection.execute(
+        "CREATE TABLE metadata(field TEXT NOT NULL, value NOT NULL, seq INTEGER NOT NULL, "
+        "PRIMARY KEY(field, value, seq)) WITHOUT ROWID"
+    )
+    connection.executemany(
+        "INSERT INTO metadata VALUES (?, ?, ?)",
+        [(field, value, seq) for seq, metadata in documents.items() for field, value in flatten(metadata)],
+    )
+    return connection
+
+
+def selected(
+    text: str | Expression, documents: Mapping[int, Mapping[str, Any]], universe: Sequence[int] | None = None
+) -> list[int]:
+    expression = parse_filter(text) if isinstance(text, str) else text
+    live = np.array(sorted(documents if universe is None else universe), np.int64)
+    connection = metadata_table(documents)
+    try:
+        found = select(expression, connection, live)
+    finally:
+        connection.close()
+    assert found.dtype == np.int64
+    return found.tolist()  # type: ignore[no-any-return]
+
+
+LIBRARY: dict[int, dict[str, Any]] = {
+    1: {"year": 1990, "lang": "en", "tags": ["flow", "heat"], "author": {"name": "Lin"}},
+    2: {"year": 2004, "lang": "de", "tags": ["heat"], "open": True},
+    3: {"year": "1990", "lang": "en", "tags": [], "open": False},
+    4: {"lang": None, "pages": 12.5},
+    5: {},
+    8: {"year": [1980, 2020], "page count": 7, "x-ray": 1, "Größe": "ß"},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("year = 1990", [1]),
+        ("year == 1990.0", [1]),
+        ('year = "1990"', [3]),
+        ("year >= 1990", [1, 2, 8]),
+        ("year > 1990", [2, 8]),
+        ("year < 1990", [8]),
+        ("year <= 1990 and year >= 2020", [8]),
+        ("year != 1990", [2, 3, 8]),
+        ("not year = 1990", [2, 3, 4, 5, 8]),
+        ("year != 2020", [1, 2, 3]),
+        ('year > ""', [3]),
+        ('year >= 1990 and lang = "en"', [1]),
+        ('year >= 1990 AND NOT lang = "en"', [2, 8]),
+        ('lang in ("en", "de", 3)', [1, 2, 3]),
+        ('lang not in ("en")', [2]),
+        ('not lang in ("en")', [2, 4, 5, 8]),
+        ("exists lang", [1, 2, 3]),
+        ("exists tags", [1, 2]),
+        ("exists author", [1]),
+        ("exists author.name", [1]),
+        ("exists auth", []),
+        ('author.name = "Lin"', [1]),
+        ('author = "Lin"', []),
+        ("open = true", [2]),
+        ("open = FALSE", [3]),
+        ("open = 1", [2]),
+        ("pages < 12.6 or open = true", [2, 4]),
+        ('tags = "heat"', [1, 2]),
+        ('tags != "flow"', [2]),
+        ("`page count` = 7", [8]),
+        ("x-ray = +1", [8]),
+        ("Größe = 'ß'", [8]),
+        ('lang = "en" or lang = "de" and year > 3000', [1, 3]),
+        ('(lang = "en" or lang = "de") and year > 2000', [2]),
+        ("not not open = true", [2]),
+        ("not (exists year or exists pages)", [5]),
+        ("year > 99999999999999999999", []),
+        ("year > -99999999999999999999", [1, 2, 8]),
+        ("year < 1e6", [1, 2, 8]),
+        ("missing != 3", []),
+        ("not missing = 3", [1, 2, 3, 4, 5, 8]),
+        ("year=1990and lang='en'", None),
+    ],
+)
+def test_meaning(text: str, expected: list[int] | None) -> None:
+    if expected is None:
+        with pytest.raises(FilterSyntaxError, match="not a number"):
+            parse_filter(text)
+        return
+    assert selected(text, LIBRARY) == expected
+    assert [seq for seq, metadata in LIBRARY.items() if matches(parse_filter(text), metadata)] == expected
+
+
+def test_documents_outside_the_universe_are_passed_over() -> None:
+    assert selected("year >= 1990", LIBRARY, universe=[2, 3, 9]) == [2]
+    assert selected("not year >= 1990", LIBRARY, universe=[2, 3, 9]) == [3, 9]
+    assert selected("not year >= 1990", LIBRARY, universe=[]) == []
+    assert selected("exists year", LIBRARY, universe=[]) == []
+
+
+def test_row_factory_of_the_connection_does_not_matter() -> None:
+    connection = metadata_table(LIBRARY)
+    connection.row_factory = lambda cursor, row: {"row": row}
+    assert select(parse_filter("year = 1990"), connection, np.arange(10)).tolist() == [1]
+    connection.close()
+
+
+def test_every_statement_is_a_range_scan_of_the_primary_key() -> None:
+    connection = metadata_table(LIBRARY)
+    seen: list[str] = []
+    connection.set_trace_callback(seen.append)
+    everything = "a=1 or a!=1 or a<1 or a<=1 or a>1 or a>=1 or a<'x' or a<='x' or a>'x' or a>='x' or exists a"
+    select(parse_filter(everything), connection, np.arange(10))
+    connection.set_trace_callback(None)
+    assert len(set(seen)) == 11  # the scans that selection.py knows
+    for statement in seen:
+        plans = connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+        assert all("SEARCH metadata USING PRIMARY KEY (field" in plan[3] for plan in plans), statement
+    connection.close()
+
+
+# Few fields and values, so that documents and expressions meet; text from all of Unicode but surrogates.
+FIELDS = ["year", "lang", "a", "a.b", "a.b.c", "über", "with blank", "in", "tick`ed", "", "a/", "a-b"]
+numbers = st.one_of(
+    st.integers(-3, 3),
+    st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**63 - 1]),
+    st.sampled_from([0.0, -0.0, 1.0, 0.5, -2.5, 2.0**53, 9.223372036854775e18, 1e300, 5e-324]),
+)
+texts = st.one_of(
+    st.sampled_from(["", "en", "de", "1", "a\0b", "a", "ß", "\U0001f600", "\uffff", "it's", 'say "x"', "\\", "\n"]),
+    st.text(max_size=3),
+)
+scalars = st.one_of(numbers, texts, st.booleans(), st.none())
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["b", "c", "x"]), inner, max_size=2),
+    max_leaves=5,
+)
+metadatas = st.dictionaries(st.sampled_from(FIELDS), values, max_size=4)
+wanted = st.one_of(numbers, texts)
+fields = st.sampled_from(FIELDS)
+leaves = st.one_of(
+    st.builds(Comparison, fields, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), wanted),
+    st.builds(
+        Membership,
+        fields,
+        st.lists(wanted, min_size=1, max_size=3, unique=True).map(tuple),
+        st.booleans(),
+    ),
+    st.builds(Exists, fields),
+)
+expressions = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.builds(Not, inner),
+        st.builds(And, st.lists(inner, min_size=2, max_size=3).map(tuple)),
+        st.builds(Or, st.lists(inner, min_size=2, max_size=3).map(tuple)),
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.lists(metadatas, max_size=8), expressions, st.data())
+def test_selects_what_the_twin_matches(
+    metadata: list[dict[str, Any]], expression: Expression, data: st.DataObject
+) -> None:
+    documents = {3 * number + 1: entry for number, entry in enumerate(metadata)}
+    universe = data.draw(st.lists(st.sampled_from([*documents, 1000]), unique=True))
+    expected = sorted(seq for seq in universe if matches(expression, documents.get(seq, {})))
+    assert selected(expression, documents, universe) == expected
+
+
+def written(tree: Expression) -> str:
+    """An expression as text, with every subexpression in parentheses."""
+
+    def field(name: str) -> str:
+        return "`" + name.replace("`", "``") + "`"
+
+    def value(item: Any) -> str:
+        if not isinstance(item, str):
+            return repr(item)
+        return '"' + item.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+    if isinstance(tree, Comparison):
+        return f"{field(tree.field)} {tree.operator} {value(tree.value)}"
+    if isinstance(tree, Membership):
+        word = "not in" if tree.negated else "in"
+        return f"{field(tree.field)} {word} ({', '.join(value(item) for item in tree.values)})"
+    if isinstance(tree, Exists):
+        return f"exists {field(tree.field)}"
+    if isinstance(tree, Not):
+        return f"not ({written(tree.operand)})"
+    word = " and " if isinstance(tree, And) else " or "
+    return word.join(f"({written(operand)})" for operand in tree.operands)
+
+
+def simplified(tree: Expression) -> Expression:
+    """Two `not` in a row are none."""
+    if isinstance(tree, Not):
+        inner = simplified(tree.operand)
+        return inner.operand if isinstance(inner, Not) else Not(inner)
+    if isinstance(tree, (And, Or)):
+        return type(tree)(tuple(simplified(operand) for operand in tree.operands))
+    return tree
+
+
+@given(expressions)
+def test_what_is_written_is_parsed_back(expression: Expression) -> None:
+    assert parse_filter(written(expression)) == simplified(expression)
+
+
+@given(st.text(alphabet="ab1.\"'`()=<>!, \\\n-andotrisx\ud800", max_size=25))
+def test_any_text_is_parsed_or_pointed_at(text: str) -> None:
+    error = None
+    try:
+        parse_filter(text)
+    except FilterSyntaxError as caught:
+        error = caught
+    if error is not None:
+        assert 0 <= error.position <= len(text)
+        assert len(str(error).splitlines()) in (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "reason"),
+    [
+        ("", 0, "expected a field name, 'not', 'exists' or '(', but the expression ends"),
+        ("year", 4, "expected a comparison (= != < <= > >=), 'not' or 'in', but the expression ends"),
+        ("year >=", 7, "expected text in quotes, a number, true or false, but the expression ends"),
+        ("year >= and lang", 8, "but found 'and'"),
+        ("lang = en", 7, "but found 'en'"),
+        ("year = 1990 lang = 2", 12, "expected 'and', 'or' or the end, but found 'lang'"),
+        ("a in ()", 6, "expected text in quotes, a number, true or false, but found ')'"),
+        ("a in (1", 7, "expected ',' or ')', but the expression ends"),
+        ("(a = 1", 6, "expected ')', but the expression ends"),
+        ("a = 1)", 5, "expected the end, but found ')'"),
+        ("a = 'x", 4, "this quote is never closed"),
+        ("`a = 1", 0, "this backquote is never closed"),
+        ("a = 1 && b = 2", 6, "unexpected '&'"),
+        ("day = 2020-01-31", 6, "not a number"),
+        ("a = 1e999", 4, "the number is too large"),
+        (r'a = "x\d"', 6, r"there is no escape \d"),
+        ('a = "\ud800"', 5, "half of a surrogate pair"),
+        ("(" * 65 + "a = 1" + ")" * 65, 64, "nested more than 64 deep"),
+        ("a = 1 or " * 8000 + "a = 1", 65_536, "longer than 65,536 characters"),
+    ],
+)
+def test_syntax_errors_point_at_the_character(text: str, position: int, reason: str) -> None:
+    with pytest.raises(FilterSyntaxError) as caught:
+        parse_filter(text)
+    assert caught.value.position == position
+    assert reason in caught.value.reason
+    assert caught.value.text == text
+
+
+def test_the_picture_of_a_syntax_error() -> None:
+    with pytest.raises(FilterSyntaxError) as caught:
+        parse_filter("lang = en or x = 1")
+    assert str(caught.value).splitlines() == [
+        "filter, character 8: expected text in quotes, a number, true or false, but found 'en'",
+        "  lang = en or x = 1",
+        "         ^",
+        'Put text in quotes: "en".',
+    ]
+
+
+def test_the_caret_stands_under_wide_and_after_cut_text() -> None:
+    with pytest.raises(FilterSyntaxError) as caught:
+        parse_filter('語 = "日本" x')
+    assert str(caught.value).splitlines()[1:] == ['  語 = "日本" x', "              ^"]
+    long = " and ".join(f"field{number} = {number}" for number in range(40))
+    with pytest.raises(FilterSyntaxError) as caught:
+        parse_filter(f"{long} oops")
+    shown, caret = str(caught.value).splitlines()[1:]
+    assert shown[caret.index("^") :] == "oops"
+    assert len(shown) < 80
+
+
+def test_errors_survive_pickling() -> None:
+    with pytest.raises(FilterSyntaxError) as caught:
+        parse_filter("a = b")
+    again = copy.copy(caught.value)
+    assert (str(again), again.position) == (str(caught.value), 4)
+
+
+def test_depth_and_length_up_to_the_limits() -> None:
+    assert parse_filter("(" * 64 + "a = 1" + ")" * 64) == Comparison("a", "=", 1)
+    assert parse_filter("not " * 16_001 + "a = 1") == Not(Comparison("a", "=", 1))
+    many = parse_filter(" or ".join(["a = 1"] * 7000))
+    assert isinstance(many, Or)
+    assert len(many.operands) == 7000
+    deep = "not (a = 1 and " * 64 + "a = 1" + ")" * 64
+    assert selected(deep, {1: {"a": 1}}) == ([1] if matches(parse_filter(deep), {"a": 1}) else [])
+    values_list = ", ".join(str(number) for number in range(5000))
+    assert selected(f"a in ({values_list})", {1: {"a": 4999}, 2: {"a": 5000}}) == [1]

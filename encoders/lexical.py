@@ -5,7 +5,7 @@ form that Lucene computes: without the constant factor (k1 + 1), which changes n
 is never negative. The score of a document is the dot product of
 
 - the document's weights  tf / (tf + k1 * (1 - b + b * length / average_length)), in (0, 1], and
-- the query's weights     count * ln(1 + (N - df + 0.5) / (df + 0.5)).
+- the query's weights     count * ln(1 + (N - df + 0.5) / (df + 0.5)), stop words left out.
 
 The collection supplies what the text alone does not say: the average length, N, and the document frequencies.
 """
@@ -38,9 +38,13 @@ is all but 1 by then, and the document's length counts no more of it either."""
 # Forms remembered, about 150 bytes each. When there are more, all are dropped: the frequent ones, which are
 # nearly every occurrence, are back after the next batch.
 _MAX_REMEMBERED = 300_000
+# A listed word in more of the documents than this is a stop word: above the share, dropping it saves most of a
+# query's time; below the count, there is nothing to save.
+_FREQUENT_SHARE = 0.1
+_FREQUENT_DOCUMENTS = 1000
 # Longer forms are seen once (base64, runs of Chinese): not worth remembering.
 _MAX_REMEMBERED_LENGTH = 64
-_DROPPED = -1
+_NOTHING = -1
 _SEVERAL = -2
 
 
@@ -54,7 +58,8 @@ class LexicalSettings:
         b: how much longer documents are marked down, 0 (not at all) to 1 (in proportion).
         language: name or ISO code of the stemmer and stop words, or "none"; stored as the full name.
         stemming: count inflections of a word together.
-        stop_words: leave out words that occur in nearly every text.
+        stop_words: leave the language's stop words out of queries where they are frequent in the collection;
+            see `LexicalEncoder.query_weights`.
     """
 
     k1: float = 0.9
@@ -90,7 +95,8 @@ class LexicalEncoder:
         self.settings = settings
         self.vocabulary = vocabulary
         self._analyser = Analyser(settings.language, stemming=settings.stemming, stop_words=settings.stop_words)
-        self._ids: dict[str, int] = {}  # form -> term id, _DROPPED or _SEVERAL
+        self._ids: dict[str, int] = {}  # form -> term id, _NOTHING or _SEVERAL
+        self._stop_ids: dict[int, bool] = {}  # of the frequent terms that queries asked for
 
     @property
     def identity(self) -> EncoderIdentity:
@@ -102,6 +108,7 @@ class LexicalEncoder:
     def forget(self) -> None:
         """Drop every remembered term id: call it when the vocabulary has taken back terms."""
         self._ids = {}
+        self._stop_ids = {}
 
     def count_documents(self, texts: Sequence[str]) -> csr_array:
         """Count each text's terms, growing the vocabulary by those it has not seen.
@@ -136,11 +143,10 @@ class LexicalEncoder:
                 so far) every document counts as average.
         """
         tf = np.asarray(frequencies, dtype=np.float32)
-        k1, b = np.float32(self.settings.k1), np.float32(self.settings.b)
-        if average_length > 0:
-            norms = np.asarray(lengths, dtype=np.float32) * (b / np.float32(average_length)) + (1 - b)
-            return tf / (tf + k1 * norms)
-        return tf / (tf + k1)
+        k1, b = self.settings.k1, self.settings.b
+        norms = np.asarray(lengths, dtype=np.float32) * np.float32(k1 * b / average_length if average_length > 0 else 0)
+        norms += np.float32(k1 * (1 - b) if average_length > 0 else k1)
+        return (tf / (tf + norms)).astype(np.float32, copy=False)
 
     def query_counts(self, text: str) -> QueryVector:
         """Count a query's known terms: int32 ids ascending, float32 counts. Never grows the vocabulary."""
@@ -151,7 +157,7 @@ class LexicalEncoder:
             if term_id >= 0:
                 counted[term_id] += count
             elif term_id == _SEVERAL:
-                for _, _, term in self._analyser.terms(form):
+                for term in self._analyser.terms(form):
                     unseen[term] += count
         ids = self.vocabulary.lookup(list(unseen)).tolist() if unseen else []
         for term_id, count in zip(ids, unseen.values(), strict=True):
@@ -166,17 +172,52 @@ class LexicalEncoder:
         idf: NDArray[np.float32] = np.log1p((n_documents - df + 0.5) / (df + 0.5)).astype(np.float32)
         return idf
 
+    def query_weights(
+        self,
+        terms: NDArray[np.int32],
+        counts: NDArray[np.float32],
+        document_frequencies: NDArray[np.int64],
+        n_documents: int,
+    ) -> QueryVector:
+        """Return a query's vector: count * idf of the terms that documents hold, stop words left out.
+
+        A stop word is a term that the language's list names *and* that more than a tenth of the documents, and
+        no fewer than 1,000, hold. It is left out only where another term remains. So stop words cost no time
+        where they would cost much, and a query of nothing else, or a small collection, is answered in full.
+
+        Args:
+            terms, counts: what `query_counts` returned.
+            document_frequencies: int64, the number of live documents that hold each term.
+            n_documents: the number of live documents.
+        """
+        df = np.asarray(document_frequencies)
+        kept = df > 0
+        frequent = kept & (df >= _FREQUENT_DOCUMENTS) & (df > _FREQUENT_SHARE * n_documents)
+        if frequent.any():
+            stop = np.array([self._is_stop(term) for term in terms[frequent].tolist()])
+            telling = kept.copy()
+            telling[frequent] = ~stop
+            if telling.any():
+                kept = telling
+        return terms[kept], counts[kept] * self.idf(df[kept], n_documents)
+
+    def _is_stop(self, term_id: int) -> bool:
+        known = self._stop_ids.get(term_id)
+        if known is None:
+            known = self.vocabulary.text(term_id) in self._analyser.stop_terms
+            self._stop_ids[term_id] = known
+        return known
+
     def term_text(self, term_id: int) -> str:
         """Return a term (a stem, where stemming is on); raises IndexError for an unknown id."""
         return self.vocabulary.text(term_id)
 
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of `text` whose terms the vocabulary knows, in order of their start."""
-        found = []
-        for start, end, token in token_spans(text, turkic=self._analyser.turkic):
-            term = self._analyser.term(token)
-            if term is not None:
-                found.append((start, end, term))
+        found = [
+            (start, end, self._analyser.term(token))
+            for start, end, token in token_spans(text, turkic=self._analyser.turkic)
+        ]
         distinct = list(dict.fromkeys(term for _, _, term in found))
         ids = dict(zip(distinct, self.vocabulary.lookup(distinct).tolist(), strict=True))
         return [(start, end, ids[term]) for start, end, term in found if ids[term] >= 0]
@@ -208,11 +249,7 @@ class LexicalEncoder:
         if len(self._ids) > _MAX_REMEMBERED:
             self.forget()
         known = self._ids
-        terms_of = {
-            form: [term for _, _, term in self._analyser.terms(form)]
-            for form in dict.fromkeys(cut)
-            if form not in known
-        }
+        terms_of = {form: self._analyser.terms(form) for form in dict.fromkeys(cut) if form not in known}
         distinct = list(dict.fromkeys(term for terms in terms_of.values() for term in terms))
         id_of = dict(zip(distinct, self.vocabulary.grow(distinct).tolist(), strict=True)) if distinct else {}
         passing: list[str] = []
@@ -223,7 +260,7 @@ class LexicalEncoder:
                 known[form] = _SEVERAL
                 passing.append(form)
                 continue
-            known[form] = id_of[terms[0]] if terms else _DROPPED
+            known[form] = id_of[terms[0]] if terms else _NOTHING
             if len(form) > _MAX_REMEMBERED_LENGTH:
                 passing.append(form)
         return passing, several

@@ -24,7 +24,7 @@ class JsonLinesCorpus(StreamCorpus):
 
     def _rows(self, stream: InputStream) -> Iterator[Document | BadRow]:
         for number, (line, complete) in enumerate(read_lines(stream, self._max_row_bytes), 1):
-            if complete and line.isspace():
+            if complete and (not line or line.isspace()):
                 continue
             self._line = number
             self._raw = line

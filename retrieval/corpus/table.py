@@ -112,7 +112,7 @@ class TsvCorpus(CsvCorpus):
 
 
 class _RowTooLongError(Exception):
-    """Raised into the csv module to end a row that would not fit in memory."""
+    """Raised through the csv module to end a row at a line that would not fit in memory."""
 
 
 class _Lines:
@@ -140,9 +140,14 @@ class _Lines:
         self._size += len(line)
         if len(self.row_head) < MAX_RAW_BYTES:
             self.row_head += line[:MAX_RAW_BYTES]
-        if not complete or self._size > self._max_row_bytes:
+        if not complete:
             self.too_long = True
             raise _RowTooLongError
+        if self._size > self._max_row_bytes:
+            # Inside a quoted field, an odd number of quotes is what closes it: that alone is passed on, so that the
+            # next row starts where it should and memory stays bounded.
+            self.too_long = True
+            return '"' * (line.count(b'"') % 2)
         try:
             return line.decode()
         except UnicodeDecodeError:

@@ -27,7 +27,7 @@ class Scores:
 
     Attributes:
         measure: its name as ir-measures writes it.
-        mean: over all judged queries (measures that count things, such as NumRel, are summed).
+        mean: over all judged queries (measures that count things, such as NumRet, are summed).
         per_query: query id to value, for every judged query, in the order of the judgments.
     """
 

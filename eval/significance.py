@@ -131,7 +131,7 @@ def _blocks(rows: int, columns: int) -> list[int]:
 
 
 def _random_bits(generator: np.random.Generator, rows: int, columns: int) -> Array:
-    """rows x columns of 0.0 and 1.0: each row takes whole bytes, so blocks of any size draw the same bits."""
-    width = -(-columns // 8)
+    """rows x columns of 0.0 and 1.0: a row takes whole 32-bit words, so blocks of any size draw the same bits."""
+    width = 4 * -(-columns // 32)
     drawn = np.frombuffer(generator.bytes(rows * width), dtype=np.uint8).reshape(rows, width)
     return np.unpackbits(drawn, axis=1, count=columns).astype(np.float64)

@@ -95,9 +95,7 @@ def make_folder(tmp_path: Path) -> MakeFolder:
             "d3": ("", "sound and heat in a shock wave"),
         }
         asked = queries or {"q1": "heat over plate", "q2": "shock wave"}
-        rows = [
-            {"_id": key, "title": title, "text": text} for key, (title, text) in documents.items()
-        ]
+        rows = [{"_id": key, "title": title, "text": text} for key, (title, text) in documents.items()]
         write_lines(folder / "corpus.jsonl", [json.dumps(row) for row in rows])
         write_lines(folder / "queries.jsonl", [json.dumps({"_id": key, "text": text}) for key, text in asked.items()])
         lines = ["query-id\tcorpus-id\tscore"] if header else []

@@ -92,8 +92,12 @@ def test_trouble_is_counted_and_not_fatal(make_folder) -> None:
     assert report.queries_without_relevant == 1
     assert report.judgments == 4
     text = "\n".join(report.notices())
-    for expected in ("2 broken lines of the judgments", "1 pair judged", "3 broken lines of the queries",
-                     "1 judged query without a text (counted as 0)"):
+    for expected in (
+        "2 broken lines of the judgments",
+        "1 pair judged",
+        "3 broken lines of the queries",
+        "1 judged query without a text (counted as 0)",
+    ):
         assert expected in text
     assert any(example.endswith("test.tsv, line 6: the relevance is not a whole number") for example in report.examples)
     assert any("gone" in example for example in report.examples)

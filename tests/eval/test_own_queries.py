@@ -60,7 +60,9 @@ def test_tab_separated_topics(lines_file) -> None:
 
 def test_trec_qrels(lines_file) -> None:
     broken = ProblemLog()
-    path = lines_file("qrels.txt", ["301 0 FBIS-1 1", "301\t0\tFBIS-2\t0", "301 0 FBIS-3", "302 0 LA-1 -1", "302 0 LA-2 x"])
+    path = lines_file(
+        "qrels.txt", ["301 0 FBIS-1 1", "301\t0\tFBIS-2\t0", "301 0 FBIS-3", "302 0 LA-1 -1", "302 0 LA-2 x"]
+    )
     judgments = read_qrels(path, broken)
     # A line of three columns is BEIR's form, where the relevance comes last: here it is no number.
     assert judgments.qrels == {"301": {"FBIS-1": 1, "FBIS-2": 0}, "302": {"LA-1": -1}}
@@ -107,7 +109,14 @@ def test_broken_rows_of_an_own_file_are_counted(lines_file) -> None:
     dataset = load_judged_file(
         lines_file(
             "own.csv",
-            ["query_id,query,document_id,relevance", "1,heat,d1,1", "1,cold,d2,1", "2,wings,d 3,1", "2,wings", "2,wings,d4,2"],
+            [
+                "query_id,query,document_id,relevance",
+                "1,heat,d1,1",
+                "1,cold,d2,1",
+                "2,wings,d 3,1",
+                "2,wings",
+                "2,wings,d4,2",
+            ],
         )
     )
     assert dataset.qrels == {"1": {"d1": 1}, "2": {"d4": 2}}

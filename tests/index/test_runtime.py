@@ -1,0 +1,97 @@
+"""Corpora of real size, threads, the compiler, and what an import drags in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import oracle
+import pytest
+from lexhound.index import InvertedIndex, Query, build_inverted, warm
+from lexhound.index.traversal import search_windows
+from scipy.sparse import csr_array
+
+
+@pytest.fixture(scope="module")
+def wide() -> tuple[csr_array, InvertedIndex]:
+    """Zipf-distributed terms over more rows than two windows hold, in the index's own window size."""
+    rng = np.random.default_rng(3)
+    n_rows, n_terms = 80_000, 500
+    chance = 1 / np.arange(1, n_terms + 1) ** 1.2
+    terms = rng.choice(n_terms, size=n_rows * 8, p=chance / chance.sum())
+    matrix = csr_array(
+        (np.ones(len(terms), np.float32), (np.repeat(np.arange(n_rows), 8), terms)), shape=(n_rows, n_terms)
+    )
+    matrix.sum_duplicates()
+    matrix.data = rng.choice(np.array([0.25, 0.5, 1.0], np.float32), size=matrix.nnz)
+    return matrix, InvertedIndex.from_csr(matrix, 1 / 255)
+
+
+def query_of(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+    terms = np.sort(rng.choice(520, size=size, replace=False)).astype(np.int32)
+    return terms, rng.choice(np.array([0.3, 1.0, 2.0], np.float32), size=size)
+
+
+def test_rows_over_several_full_windows_equal_the_oracle(wide):
+    matrix, index = wide
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        terms, weights = query_of(rng, int(rng.integers(1, 12)))
+        known = terms[terms < matrix.shape[1]]
+        columns = matrix[:, known].toarray()
+        scores = oracle.scores(columns, 1 / 255, [*range(len(known)), *[10**6] * (len(terms) - len(known))], weights)
+        for allowed in (None, rng.random(matrix.shape[0]) < 0.001, np.arange(matrix.shape[0]) > 70_000):
+            for k in (1, 10, 2000):
+                found = index.search(Query.from_weights(terms, weights), k, allowed=allowed)
+                candidates = np.flatnonzero((scores > 0) if allowed is None else (scores > 0) & allowed)
+                expected = candidates[np.lexsort((candidates, -scores[candidates]))][:k]
+                assert found.rows.tolist() == expected.tolist()
+                assert found.scores.tolist() == scores[expected].tolist()
+
+
+def test_many_threads_at_once_give_what_one_gives(wide):
+    _, index = wide
+    rng = np.random.default_rng(5)
+    queries = [Query.from_weights(*query_of(rng, 5)) for _ in range(200)]
+    alone = [(top.rows.tolist(), top.scores.tolist()) for top in index.search_many(queries, 10, threads=1)]
+    for threads in (2, 8, None):
+        together = index.search_many(queries, 10, threads=threads)
+        assert [(top.rows.tolist(), top.scores.tolist()) for top in together] == alone
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda query: index.search(query, 10), queries))
+    assert [(top.rows.tolist(), top.scores.tolist()) for top in found] == alone
+
+
+def test_one_compiled_kernel_serves_memory_and_disk(wide, tmp_path):
+    matrix, memory = wide
+    warm()
+    compiled = len(search_windows.signatures)
+    disk = build_inverted(tmp_path / "index", matrix, scale=1 / 255)
+    query = Query.from_weights(np.array([3, 5], np.int32), np.array([1, 2], np.float32))
+    mask = np.ones(matrix.shape[0], np.bool_)
+    for index in (memory, disk):
+        index.search(query, 10)
+        index.search(query, 10, allowed=mask)
+        index.search_many([query], 10)
+    assert len(search_windows.signatures) == compiled
+
+
+SEARCH = """
+import sys
+import numpy as np
+from lexhound.index import InvertedIndex, Query, warm
+warm()
+index = InvertedIndex.open(sys.argv[1])
+assert len(index.search(Query.from_weights(np.array([3], np.int32), np.array([1], np.float32)), 5)) == 5
+# Numba looks at the version in the package's front; what costs time is behind it.
+print(sorted({"scipy.sparse", "scipy.linalg", "torch", "transformers"} & set(sys.modules)))
+"""
+
+
+def test_a_search_imports_nothing_heavy(wide, tmp_path):
+    build_inverted(tmp_path / "index", wide[0], scale=1 / 255)
+    command = [sys.executable, "-c", SEARCH, str(tmp_path / "index")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr

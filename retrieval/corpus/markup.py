@@ -77,7 +77,8 @@ def html(markup: str) -> Extracted:
 
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_ATX = re.compile(r" {0,3}#{1,6}(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")
+_ATX = re.compile(r" {0,3}#{1,6}(?:[ \t](.*))?")
+_CLOSING = re.compile(r"(?:^|(?<=[ \t]))#+$")
 _UNDERLINE = re.compile(r" {0,3}(?:=+|-{2,})[ \t]*")
 _RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){3,})")
 _DEFINITION = re.compile(r" {0,3}\[[^\]]{1,200}\]:[ \t]+\S.*")
@@ -89,7 +90,7 @@ _INLINE = (
     (re.compile(r"<((?:https?://|mailto:)[^<>\s]+)>"), r"\1"),  # bare links
     (re.compile(r"(?<![\w*])(\*{1,3})(?=[^\s*])([^*]*[^\s*])\1(?![\w*])"), r"\2"),  # emphasis
     (re.compile(r"(?<![\w_])(_{1,3})(?=[^\s_])([^_]*[^\s_])\1(?![\w_])"), r"\2"),
-    (re.compile(r"`+([^`]+)`+"), r"\1"),  # code
+    (re.compile(r"(?<!`)`+([^`]+)`+"), r"\1"),  # code
 )
 
 
@@ -116,7 +117,7 @@ def markdown(text: str) -> Extracted:
         line = _QUOTE.sub("", line, count=1) if _QUOTE.match(line) else line
         heading = _ATX.fullmatch(line)
         if heading:
-            line = _inline(heading[1] or "")
+            line = _inline(_CLOSING.sub("", (heading[1] or "").strip()))
             if not title and line:
                 title = line
                 continue

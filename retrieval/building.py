@@ -1,0 +1,205 @@
+"""Building a collection from a corpus: a new one, one whose building was interrupted, or one that replaces another.
+
+A replacement is built beside the collection that it replaces, which answers queries until the new one is complete.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from ..encoders.lexical import LexicalSettings
+from .collection import Collection
+from .corpus import BadRow, Corpus
+from .errors import CollectionExistsError, NewerFormatError, NotACollectionError, RetrievalError, UnfinishedRunError
+from .ingest import IngestReport, Progress, describe_source, unfinished_run
+from .lock import WriterLock
+from .manifest import MANIFEST, read_manifest
+from .opening import identify
+from .schema import connect
+from .storage import storage_errors
+
+
+def build_collection(
+    path: str | Path,
+    corpus: Corpus,
+    *,
+    source: str,
+    encoder: str = "bm25",
+    lexical: LexicalSettings | None = None,
+    overwrite: bool = False,
+    on_bad_row: Callable[[BadRow], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> IngestReport:
+    """Make a collection of a corpus, or finish making it where an earlier attempt with the same arguments stopped.
+
+    Where nothing of the corpus could be stored, no collection is left behind that was not there before.
+
+    Args:
+        source: what identifies the corpus when the run is started again, as for `Collection.ingest`.
+        overwrite: replace a collection that is at `path`. The old one stays as it is until the new one is complete.
+        on_bad_row, progress: as for `Collection.ingest`.
+
+    Raises:
+        CollectionExistsError: something is at `path` already, and `overwrite` is not set.
+        NotACollectionError: with `overwrite`, what is at `path` is no collection (and is left alone).
+        UnfinishedRunError: an unfinished collection of another corpus is at `path`.
+        BadRowError, CorpusError, EncoderError, StorageFullError, ReadOnlyError: as for `Collection.ingest`.
+    """
+    directory = Path(path)
+    _recover(directory)
+    if not (overwrite and directory.exists()):
+        return _build(directory, corpus, source, encoder, lexical, on_bad_row, progress, start_over=False)
+    _require_collection(directory)
+    with WriterLock(directory):  # what others write now would be lost with the old collection
+        aside = _aside(directory)
+        report = _build(aside, corpus, source, encoder, lexical, on_bad_row, progress, start_over=True)
+        with storage_errors(directory):
+            whole, old = directory.resolve(), _old(directory)
+            whole.rename(old)
+            aside.rename(whole)
+            shutil.rmtree(old, ignore_errors=True)
+    return report
+
+
+def kept_documents(path: str | Path, *, overwrite: bool = False) -> int:
+    """How many documents an unfinished run at `path`, or its replacement, holds for the next attempt."""
+    directory = Path(path)
+    place = _aside(directory) if overwrite and directory.exists() else directory
+    try:
+        connection = connect(place, writable=False)
+    except RetrievalError:
+        return 0
+    try:
+        run = unfinished_run(connection)
+        return 0 if run is None else _held(connection, run.number, run.first_seq)
+    finally:
+        connection.close()
+
+
+def _build(
+    place: Path,
+    corpus: Corpus,
+    source: str,
+    encoder: str,
+    lexical: LexicalSettings | None,
+    on_bad_row: Callable[[BadRow], None] | None,
+    progress: Callable[[Progress], None] | None,
+    *,
+    start_over: bool,
+) -> IngestReport:
+    found = _unfinished(place, source, encoder, lexical, start_over=start_over) if place.exists() else None
+    collection = found or Collection.create(place, encoder=encoder, lexical=lexical)
+    try:
+        with collection:
+            return collection.ingest(corpus, source=source, on_bad_row=on_bad_row, progress=progress)
+    except BaseException:
+        if found is None and not _holds_anything(place):
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def _unfinished(
+    place: Path, source: str, encoder: str, lexical: LexicalSettings | None, *, start_over: bool
+) -> Collection | None:
+    """The collection at `place`, open, if this very build can go on in it.
+
+    With `start_over`, anything else there is removed and None returned; without it, anything else is an error.
+    """
+    try:
+        collection = Collection.open(place, writable=True)
+    except NotACollectionError as error:
+        if start_over:
+            shutil.rmtree(place)
+            return None
+        raise CollectionExistsError(
+            "something that is no collection is here already", where=str(place), hint="give another path"
+        ) from error
+    try:
+        _check_unfinished(collection, source, encoder, lexical)
+    except (CollectionExistsError, UnfinishedRunError):
+        collection.close()
+        if not start_over:
+            raise
+        shutil.rmtree(place)
+        return None
+    except BaseException:
+        collection.close()
+        raise
+    return collection
+
+
+def _check_unfinished(collection: Collection, source: str, encoder: str, lexical: LexicalSettings | None) -> None:
+    where = str(collection.path)
+    if collection.count():
+        raise CollectionExistsError(
+            "a collection is here already",
+            where=where,
+            hint="put more documents into it with `lexhound add`, replace it with --overwrite, or give another path",
+        )
+    if not collection.manifest.encoder.same_vectors(identify(encoder, lexical)):
+        raise CollectionExistsError(
+            "an unfinished collection with another encoder or other settings is here already",
+            where=where,
+            hint="finish it with the settings it was begun with, or start over with --overwrite",
+        )
+    run = unfinished_run(collection.snapshot().connection)
+    if run is not None and run.source != source:
+        raise UnfinishedRunError(
+            f"an unfinished collection of {describe_source(run.source)} is here already",
+            where=where,
+            hint="finish it with the command it was begun with, or start over with --overwrite",
+        )
+
+
+def _require_collection(directory: Path) -> None:
+    try:
+        read_manifest(directory)
+    except NotACollectionError as error:
+        raise NotACollectionError(
+            f"not a collection (it has no {MANIFEST}), so it is not overwritten",
+            where=str(directory),
+            hint="give another path, or remove what is there yourself",
+        ) from error
+    except NewerFormatError:
+        pass  # a collection all the same
+    except RetrievalError:
+        pass  # damaged, which is a reason to replace it
+
+
+def _holds_anything(place: Path) -> bool:
+    """Whether an unfinished run at `place` has documents; true where that cannot be told."""
+    try:
+        return kept_documents(place) > 0
+    except (RetrievalError, sqlite3.Error, OSError):
+        return True
+
+
+def _held(connection: sqlite3.Connection, run: int, first_seq: int) -> int:
+    row = connection.execute("SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (first_seq, run)).fetchone()
+    return int(row[0])
+
+
+def _recover(directory: Path) -> None:
+    """Put back the old collection where a crash fell between the two renames of a replacement."""
+    if not directory.exists() and _old(directory).exists():
+        with storage_errors(directory):
+            _old(directory).rename(directory)
+    elif _old(directory).exists():
+        shutil.rmtree(_old(directory), ignore_errors=True)
+
+
+def _aside(directory: Path) -> Path:
+    return _neighbour(directory, "building")
+
+
+def _old(directory: Path) -> Path:
+    return _neighbour(directory, "replaced")
+
+
+def _neighbour(directory: Path, suffix: str) -> Path:
+    """A hidden directory on the same file system; `directory` may be `.`, end with `..` or be a link."""
+    whole = directory.resolve()
+    return whole.parent / f".{whole.name}.{suffix}"

@@ -1,0 +1,58 @@
+"""The command `lexhound` and what `lexhound --help` shows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import build, care, documents, search
+from .options import ASK, BUILD, KEEP
+
+EPILOGUE = (
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Results go to standard output, everything else to"
+    " standard error. Environment: NO_COLOR=1 turns colours off, LEXHOUND_DEBUG=1 shows the traceback of a failure."
+)
+
+app = typer.Typer(
+    name="lexhound",
+    help="Search your documents: index a corpus, ask it, look after it, measure it.",
+    epilog=EPILOGUE,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"lexhound {version('lexhound')}")
+        raise typer.Exit
+
+
+@app.callback()
+def lexhound(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.", show_default=False),
+    ] = False,
+) -> None:
+    """Search your documents: index a corpus, ask it, look after it, measure it.
+
+    Start with:  [bold]lexhound index corpus.jsonl --into my.index[/bold]
+    and then:    [bold]lexhound search my.index "what you are looking for"[/bold]
+    """
+
+
+app.command("index", rich_help_panel=BUILD)(build.index)
+app.command("add", rich_help_panel=BUILD)(build.add)
+app.command("delete", rich_help_panel=BUILD)(documents.delete)
+app.command("search", rich_help_panel=ASK)(search.search)
+app.command("get", rich_help_panel=ASK)(documents.get)
+app.command("info", rich_help_panel=KEEP)(care.info)
+app.command("verify", rich_help_panel=KEEP)(care.verify)
+app.command("compact", rich_help_panel=KEEP)(care.compact)

@@ -1,0 +1,315 @@
+"""`lexhound index` and `lexhound add`: from a corpus to a collection."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import (
+    CorpusFormat,
+    Directory,
+    Format,
+    IdField,
+    Json,
+    OnBadRow,
+    OnError,
+    Rejects,
+    TextField,
+    TitleField,
+    as_text,
+)
+from .output import Output, tell
+from .progress import State, duration, reporter
+from .rejects import RejectList
+from .stopped import stoppable
+
+if TYPE_CHECKING:
+    from ...encoders.lexical import LexicalSettings
+    from ...retrieval.corpus import Corpus
+    from ...retrieval.ingest import IngestReport, Progress
+
+_STAGES = {"reading": "indexing", "merging": "merging", "publishing": "publishing"}
+
+
+def index(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A file (JSON Lines, CSV, TSV, Parquet; .gz and .zst too), a BEIR folder, a folder of .txt, .md and"
+            " .html files, or - for standard input.",
+            show_default=False,
+        ),
+    ],
+    into: Annotated[
+        Path, typer.Option("--into", metavar="DIR", help="Where to make the collection.", show_default=False)
+    ],
+    encoder: Annotated[
+        str, typer.Option(metavar="NAME", help="bm25, or the path or hub name of a SPLADE-type checkpoint.")
+    ] = "bm25",
+    k1: Annotated[
+        float | None,
+        typer.Option(help="bm25: how slowly repeated words stop counting, 0 or more.", show_default="0.9"),
+    ] = None,
+    b: Annotated[
+        float | None,
+        typer.Option("--b", help="bm25: how much long documents are marked down, 0 to 1.", show_default="0.4"),
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(help="bm25: the language of stemmer and stop words, or none.", show_default="english"),
+    ] = None,
+    no_stemming: Annotated[
+        bool, typer.Option("--no-stemming", help="bm25: keep inflections of a word apart.", show_default=False)
+    ] = False,
+    no_stop_words: Annotated[
+        bool, typer.Option("--no-stop-words", help="bm25: index frequent words such as 'the' too.", show_default=False)
+    ] = False,
+    format: Format = None,
+    id_field: IdField = None,
+    text_field: TextField = None,
+    title_field: TitleField = None,
+    on_error: OnBadRow = OnError.STOP,
+    rejects: Rejects = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the collection that is there; it stays as it is until the new one is complete.",
+            show_default=False,
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make a collection of a corpus.
+
+    If it is interrupted, the same command goes on where it stopped.
+
+    Example:
+        lexhound index corpus.jsonl --into my.index
+        lexhound index notes/ --into notes.index --language german
+        zstdcat big.jsonl.zst | lexhound index - --into big.index --on-error skip
+    """
+    settings = _lexical_settings(encoder, k1, b, language, stemming=not no_stemming, stop_words=not no_stop_words)
+    from ...retrieval.building import build_collection, kept_documents
+
+    output = Output(json=json)
+    corpus = _open(source, format, id_field, text_field, title_field)
+    listed = _reject_list(on_error, rejects, into)
+    started = perf_counter()
+
+    def say_stopped() -> tuple[str, str]:
+        kept = kept_documents(into, overwrite=overwrite)
+        what = f"{kept:,} documents are kept for {into}, not yet visible" if kept else f"nothing was kept for {into}"
+        if overwrite and into.exists():
+            what += "; the old collection is unchanged"
+        return what, "the same command goes on from there" if kept else "the same command starts again"
+
+    with stoppable(say_stopped), listed, reporter("indexing") as progress:
+        report = build_collection(
+            into,
+            corpus,
+            source=_identify(source, format, id_field, text_field, title_field),
+            encoder=encoder,
+            lexical=settings,
+            overwrite=overwrite,
+            on_bad_row=listed.add if on_error is OnError.SKIP else None,
+            progress=_forward(progress.update),
+        )
+    seconds = perf_counter() - started
+    listed.tell()
+    if json:
+        output.document(_summary(source, report, seconds, listed) | {"collection": str(into)})
+        return
+    documents = report.added + report.replaced + report.unchanged
+    output.line(
+        (f"{documents:,} documents", "bold"),
+        f" in {duration(seconds)} ({documents / seconds:,.0f}/s) → ",
+        (str(into), "bold"),
+    )
+    output.line(f'next: lexhound search {shlex.quote(str(into))} "what you are looking for"')
+
+
+def add(
+    directory: Directory,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...", help="Corpora, as for `index`; each is a run of its own.", show_default=False
+        ),
+    ] = None,
+    discard_unfinished: Annotated[
+        bool,
+        typer.Option(
+            "--discard-unfinished", help="First drop what an interrupted run had put aside.", show_default=False
+        ),
+    ] = False,
+    format: Format = None,
+    id_field: IdField = None,
+    text_field: TextField = None,
+    title_field: TitleField = None,
+    on_error: OnBadRow = OnError.STOP,
+    rejects: Rejects = None,
+    json: Json = False,
+) -> None:
+    """Add documents to a collection, or replace those with the same ids.
+
+    A run becomes visible as a whole. If it is interrupted, the same command goes on where it stopped.
+
+    Example:
+        lexhound add my.index more.jsonl
+        lexhound add my.index monday.csv tuesday.csv --id-field number
+    """
+    from ...retrieval.building import kept_documents
+    from ...retrieval.collection import Collection
+    from ..errors import UsageError
+
+    if not sources and not discard_unfinished:
+        raise UsageError("there is nothing to add", hint="name a corpus: lexhound add DIR SOURCE")
+    output = Output(json=json)
+    listed = _reject_list(on_error, rejects, directory)
+    finished: list[dict[str, Any]] = []
+    discarded = None
+
+    def say_stopped() -> tuple[str, str]:
+        done = f"{len(finished)} of {len(sources or [])} sources are added; " if len(sources or []) > 1 else ""
+        kept = kept_documents(directory)
+        what = f"{done}{kept:,} documents of this one are kept, not yet visible"
+        return what, "the same command goes on from there, --discard-unfinished drops them"
+
+    with stoppable(say_stopped), Collection.open(directory, writable=True) as collection, listed:
+        if discard_unfinished:
+            discarded = collection.discard_unfinished()
+            tell(f"{discarded:,} documents of an unfinished run dropped")
+        for source in sources or []:
+            started = perf_counter()
+            corpus = _open(source, format, id_field, text_field, title_field)
+            with reporter("adding") as progress:
+                report = collection.ingest(
+                    corpus,
+                    source=_identify(source, format, id_field, text_field, title_field),
+                    on_bad_row=listed.add if on_error is OnError.SKIP else None,
+                    progress=_forward(progress.update),
+                )
+            finished.append(_summary(source, report, perf_counter() - started, listed))
+            if not json:
+                output.line(_sentence(source, report, perf_counter() - started))
+        documents = collection.count()
+    listed.tell()
+    if json:
+        output.document(
+            {"collection": str(directory), "documents": documents, "discarded": discarded, "runs": finished}
+        )
+    else:
+        output.line(f"{directory} has ", (f"{documents:,} documents", "bold"))
+
+
+def _lexical_settings(
+    encoder: str, k1: float | None, b: float | None, language: str | None, *, stemming: bool, stop_words: bool
+) -> LexicalSettings | None:
+    given: dict[str, Any] = {}
+    if k1 is not None:
+        given["k1"] = k1
+    if b is not None:
+        given["b"] = b
+    if language is not None:
+        given["language"] = as_text(language)
+    if not stemming:
+        given["stemming"] = False
+    if not stop_words:
+        given["stop_words"] = False
+    if encoder != "bm25":
+        if given:
+            from ..errors import UsageError
+
+            names = ", ".join(_FLAGS[name] for name in given)
+            raise UsageError(f"{names} belongs to the encoder bm25, not to {encoder}", hint="leave it out")
+        return None
+    from ...encoders.lexical import LexicalSettings
+
+    return LexicalSettings(**given)
+
+
+_FLAGS = {
+    "k1": "--k1",
+    "b": "--b",
+    "language": "--language",
+    "stemming": "--no-stemming",
+    "stop_words": "--no-stop-words",
+}
+
+
+def _open(
+    source: str, format: CorpusFormat | None, id_field: str | None, text_field: str | None, title_field: str | None
+) -> Corpus:
+    from ...retrieval.corpus import open_corpus
+
+    return open_corpus(
+        source,
+        format=None if format is None else format.value,
+        id_field=id_field,
+        text_field=text_field,
+        title_field=title_field,
+    )
+
+
+def _identify(
+    source: str, format: CorpusFormat | None, id_field: str | None, text_field: str | None, title_field: str | None
+) -> str:
+    """What makes a run the same when it is started again: the corpus, wherever it is named from, and how it is read."""
+    import orjson
+
+    values = {
+        "corpus": "standard input" if source == "-" else as_text(str(Path(source).resolve())),
+        "format": None if format is None else format.value,
+        "fields": [None if name is None else as_text(name) for name in (id_field, text_field, title_field)],
+    }
+    return orjson.dumps(values).decode()
+
+
+def _reject_list(on_error: OnError, rejects: Path | None, directory: Path) -> RejectList:
+    if rejects is not None and on_error is not OnError.SKIP:
+        from ..errors import UsageError
+
+        raise UsageError("--rejects is for bad rows that are skipped", hint="give --on-error skip with it")
+    beside = directory.parent / f"{directory.name or 'collection'}.rejects.jsonl"
+    return RejectList(rejects or beside)
+
+
+def _forward(update: Callable[[State], None]) -> Callable[[Progress], None]:
+    def progress(step: Progress) -> None:
+        fraction = None
+        if step.phase == "reading" and step.total_bytes:
+            fraction = min(step.bytes_read / step.total_bytes, 1.0)
+        update(State(_STAGES[step.phase], step.documents, step.resumed, fraction))
+
+    return progress
+
+
+def _summary(source: str, report: IngestReport, seconds: float, listed: RejectList) -> dict[str, Any]:
+    documents = report.added + report.replaced + report.unchanged
+    return {
+        "source": as_text(source),
+        "documents": documents,
+        "added": report.added,
+        "replaced": report.replaced,
+        "unchanged": report.unchanged,
+        "resumed": report.resumed,
+        "rejected": report.rejected,
+        "rejects": str(listed.path) if report.rejected else None,
+        "seconds": seconds,
+        "documents_per_second": documents / seconds,
+    }
+
+
+def _sentence(source: str, report: IngestReport, seconds: float) -> str:
+    parts = [f"{report.added:,} added"]
+    if report.replaced:
+        parts.append(f"{report.replaced:,} replaced")
+    if report.unchanged:
+        parts.append(f"{report.unchanged:,} unchanged")
+    return f"{as_text(source)}: {', '.join(parts)} in {duration(seconds)}"

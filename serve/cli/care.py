@@ -1,0 +1,150 @@
+"""`lexhound info`, `verify` and `compact`: looking after a collection."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .options import Directory, Json
+from .output import Output
+from .progress import reporter
+from .stopped import stoppable
+
+if TYPE_CHECKING:
+    from ...retrieval.information import CollectionInfo
+
+
+def info(directory: Directory, json: Json = False) -> None:
+    """Print what a collection holds: counts, sizes, encoder, quantisation loss.
+
+    Example:
+        lexhound info my.index
+    """
+    from ...retrieval.collection import Collection
+
+    output = Output(json=json)
+    with Collection.open(directory) as collection:
+        found = collection.info()
+    if json:
+        output.document(_as_json(found))
+        return
+    output.line((found.path, "bold"))
+    output.table(_rows(found), indent=2)
+
+
+def verify(directory: Directory, json: Json = False) -> None:
+    """Check every file of a collection against its checksum and the database.
+
+    Exit code 0 if all is well, 1 if anything is wrong.
+
+    Example:
+        lexhound verify my.index
+    """
+    from ...retrieval.collection import Collection
+
+    output = Output(json=json)
+    with Collection.open(directory) as collection, reporter("verifying"):
+        problems = collection.verify()
+        documents = collection.count()
+    if json:
+        output.document({"ok": not problems, "documents": documents, "problems": [asdict(p) for p in problems]})
+    elif problems:
+        for problem in problems:
+            output.line(("problem: ", "bold red"), f"{problem.where}: {problem.message}")
+    else:
+        output.line(f"all is well: {documents:,} documents, every file matches its checksum")
+    if problems:
+        raise typer.Exit(1)
+
+
+def compact(directory: Directory, json: Json = False) -> None:
+    """Merge a collection's segments, drop deleted documents, refresh statistics.
+
+    Searches go on meanwhile.
+
+    Example:
+        lexhound compact my.index
+    """
+    from ...retrieval.collection import Collection
+
+    output = Output(json=json)
+    with (
+        stoppable(lambda: ("the collection is as it was", "the same command starts again")),
+        Collection.open(directory, writable=True) as collection,
+        reporter("compacting"),
+    ):
+        report = collection.compact()
+    if json:
+        output.document(asdict(report))
+        return
+    output.line(
+        f"{report.documents:,} documents in {_count(report.segments_after, 'segment')} (there were "
+        f"{report.segments_before:,}), {_count(report.dropped, 'deleted row')} dropped"
+    )
+
+
+def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
+    encoder = found.encoder
+    settings = ", ".join(f"{name} {_plain(value)}" for name, value in sorted(encoder.settings.items()))
+    rows = [
+        ("documents", f"{found.documents:,}"),
+        ("deleted", f"{found.deleted:,} rows that `lexhound compact` would drop"),
+        ("waiting", f"{found.pending:,} documents that are in no segment yet"),
+    ]
+    rows = [row for row in rows if not row[1].startswith("0 ")]
+    if found.unfinished is not None:
+        source, held = found.unfinished
+        rows.append(("unfinished", f"a run over {source} holds {held:,} documents, not yet visible"))
+    rows.append(("encoder", f"{encoder.name} ({settings})" if settings else encoder.name))
+    rows += [("terms", f"{found.terms:,}"), ("postings", f"{found.postings:,}")]
+    if found.documents + found.deleted:
+        rows.append(("", f"{found.postings / (found.documents + found.deleted):,.1f} a document"))
+    if found.average_length is not None:
+        rows.append(("average length", f"{found.average_length:,.1f} words"))
+    if found.loss.count:
+        rows.append(
+            (
+                "quantisation",
+                f"8 bits; {found.loss.relative_error:.2%} of the weight is lost, at most {found.loss.max_absolute_error:.2g} of one",
+            )
+        )
+    rows += [
+        ("segments", f"{len(found.segments):,}"),
+        ("index", _size(found.index_bytes)),
+        ("documents and metadata", _size(found.database_bytes)),
+        ("format", f"{found.format}, made by {found.created_by}"),
+    ]
+    return rows
+
+
+def _as_json(found: CollectionInfo) -> dict[str, Any]:
+    values = {name: getattr(found, name) for name in found.__dataclass_fields__}
+    values["encoder"] = found.encoder.as_dict()
+    values["segments"] = [asdict(segment) for segment in found.segments]
+    values["unfinished"] = None
+    if found.unfinished is not None:
+        values["unfinished"] = {"source": found.unfinished[0], "documents": found.unfinished[1]}
+    values["loss"] = asdict(found.loss) | {
+        "mean_absolute_error": found.loss.mean_absolute_error,
+        "relative_error": found.loss.relative_error,
+    }
+    return values
+
+
+def _plain(value: object) -> str:
+    return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _size(number: int) -> str:
+    size = float(number)
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= 1024
+    return f"{size:,.2f} GiB"

@@ -1,0 +1,74 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Panels of `lexhound --help`, in the order in which the commands are added.
+BUILD, ASK, KEEP, MEASURE = "Make and change a collection", "Ask a collection", "Look after a collection", "Measure"
+
+
+class CorpusFormat(StrEnum):
+    """`lexhound.retrieval.corpus.FORMATS`, known without loading that room."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    TSV = "tsv"
+    PARQUET = "parquet"
+    FOLDER = "folder"
+
+
+class OnError(StrEnum):
+    """What a bad row does to a run."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The collection's directory.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.", show_default=False)]
+Filter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPRESSION",
+        help='Only documents whose metadata passes, such as: year >= 1990 and lang = "en".',
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    CorpusFormat | None,
+    typer.Option(help="The format, where the name does not tell it.", show_default=False),
+]
+IdField = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The field that holds ids, if not id, _id or docid.", show_default=False),
+]
+TextField = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The field that holds texts, if not text, contents or body.", show_default=False),
+]
+TitleField = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The field that holds titles, if not title.", show_default=False),
+]
+OnBadRow = Annotated[
+    OnError,
+    typer.Option("--on-error", help="At a bad row: stop (what was read is kept for the next attempt) or skip it."),
+]
+Rejects = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="With --on-error skip: where bad rows are listed, as JSON Lines.",
+        show_default="DIR.rejects.jsonl",
+    ),
+]
+
+
+def as_text(argument: str) -> str:
+    """An argument as Unicode: bytes of the command line that are not UTF-8 become U+FFFD."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,169 @@
+"""Telling how far long work is: a bar on a terminal, a line a minute otherwise, both on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event, Thread
+from time import monotonic
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from .output import is_terminal, tell
+
+SECONDS_BETWEEN_LINES = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far the work is.
+
+    Attributes:
+        stage: what is being done, in a word or two.
+        done: how many `unit` so far, of which `before` had been done by an earlier attempt.
+        fraction: of the stage, from 0 to 1; None where the end is not known.
+    """
+
+    stage: str
+    done: int = 0
+    before: int = 0
+    fraction: float | None = None
+    unit: str = "documents"
+
+
+class Estimate:
+    """Rate and remaining time, from the states seen so far."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._stage = ""
+        self._since = clock()
+        self._first = State("")
+
+    def describe(self, state: State) -> str:
+        """`12,288 documents, 8,192/s, 34 %, 1 min 5 s left`, as far as each is known."""
+        if state.stage != self._stage:
+            # What an earlier attempt did takes no time now: counting starts behind it.
+            resumed = bool(state.before) and not self._stage
+            self._first = state if resumed else State(state.stage)
+            self._stage = state.stage
+        seconds = self._clock() - self._since
+        parts = [f"{state.done:,} {state.unit}"] if state.done else []
+        gained = state.done - max(self._first.done, state.before)
+        if gained > 0 and seconds > 0:
+            parts.append(f"{gained / seconds:,.0f}/s")
+        if state.fraction is not None:
+            parts.append(f"{state.fraction:.0%}")
+            progress = state.fraction - (self._first.fraction or 0.0)
+            if progress > 0 and state.fraction < 1 and seconds > 0:
+                parts.append(f"{duration((1 - state.fraction) * seconds / progress)} left")
+        return ", ".join(parts)
+
+
+class Reporter(Protocol):
+    """What commands tell their progress to."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def update(self, state: State) -> None:
+        """Take note of a new state."""
+        ...
+
+
+def reporter(stage: str) -> Reporter:
+    """The reporter for this process's standard error; `stage` is what it shows at first."""
+    return Bar(stage) if is_terminal(sys.stderr) else Lines(stage)
+
+
+class Bar:
+    """A bar with figures and the time passed, redrawn by rich."""
+
+    def __init__(self, stage: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._estimate = Estimate()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}", markup=False),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            refresh_per_second=5,
+        )
+        self._task: Any = self._progress.add_task(stage, total=None, figures="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, state: State) -> None:
+        total = None if state.fraction is None else 1.0
+        figures = self._estimate.describe(state)
+        self._progress.update(
+            self._task, description=state.stage, total=total, completed=state.fraction or 0.0, figures=figures
+        )
+
+
+class Lines:
+    """A line a minute, whether or not anything has been told meanwhile."""
+
+    def __init__(
+        self, stage: str, *, clock: Callable[[], float] = monotonic, write: Callable[[str], None] = tell
+    ) -> None:
+        self._clock = clock
+        self._write = write
+        self._started = clock()
+        self._state = State(stage)
+        self._estimate = Estimate(clock)
+        self._done = Event()
+        self._thread = Thread(target=self._beat, name="progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def update(self, state: State) -> None:
+        self._estimate.describe(state)  # so that a stage's first state counts, whenever the next line is due
+        self._state = state
+
+    def line(self) -> str:
+        """The line that is due."""
+        passed = duration(self._clock() - self._started)
+        figures = self._estimate.describe(self._state)
+        return f"{self._state.stage}: {figures}, after {passed}" if figures else f"{self._state.stage}, after {passed}"
+
+    def _beat(self) -> None:
+        while not self._done.wait(SECONDS_BETWEEN_LINES):
+            self._write(self.line())
+
+
+def duration(seconds: float) -> str:
+    """A time span for people: `0.84 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, left = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {left} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

@@ -26,10 +26,13 @@ from .layout import Postings
 from .postings import count_live, impacts_of_row
 from .quantise import QuantisationLoss, Query
 from .topk import TopK
-from .traversal import ACCUMULATOR_SIZE, WORKSPACE_ROWS, search_windows
+from .traversal import ACCUMULATOR_SIZE, WORKSPACE_ROWS, search_batch, search_windows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+# Queries that a thread takes at a time: enough that it seldom waits for Python's lock, few enough to share out evenly.
+_BATCH = 32
 
 _NO_MASK: NDArray[np.bool_] = frozen(np.empty(0, np.bool_))
 
@@ -184,14 +187,15 @@ class InvertedIndex:
         depth, mask = self._checked(k, allowed)
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        workers = min(threads or os.cpu_count() or 1, len(queries))
-        results = [TopK.empty()] * len(queries)
+        batches = [queries[start : start + _BATCH] for start in range(0, len(queries), _BATCH)]
+        workers = min(threads or os.cpu_count() or 1, len(batches))
+        results: list[list[TopK]] = [[]] * len(batches)
         turns = itertools.count()
 
         def work() -> None:
             accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
-            while (turn := next(turns)) < len(queries):
-                results[turn] = self._search(queries[turn], depth, mask, accumulator)[0]
+            while (turn := next(turns)) < len(batches):
+                results[turn] = self._search_batch(batches[turn], depth, mask, accumulator)
 
         if workers <= 1:
             work()
@@ -199,7 +203,7 @@ class InvertedIndex:
             with ThreadPoolExecutor(workers) as pool:
                 for done in [pool.submit(work) for _ in range(workers)]:
                     done.result()
-        return results
+        return [top for batch in results for top in batch]
 
     def _checked(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[int, NDArray[np.bool_] | None]:
         if k < 1:
@@ -243,6 +247,41 @@ class InvertedIndex:
             stats,
         )
         return TopK(rows[:hits], scores[:hits]), SearchStats(int(stats[0]), int(stats[1]))
+
+    def _search_batch(
+        self, queries: Sequence[Query], k: int, mask: NDArray[np.bool_] | None, accumulator: NDArray[np.int32]
+    ) -> list[TopK]:
+        if k == 0:
+            return [TopK.empty()] * len(queries)
+        postings = self.postings
+        sizes = [len(query) for query in queries]
+        rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float64)
+        hits = np.empty(len(queries), np.int64)
+        search_batch(
+            frozen(np.cumsum([0, *sizes])),
+            frozen(np.concatenate([query.terms for query in queries])),
+            frozen(np.concatenate([query.weights for query in queries])),
+            postings.terms,
+            postings.entry_starts,
+            postings.entry_windows,
+            postings.entry_ends,
+            postings.rows,
+            postings.impacts,
+            postings.n_rows,
+            postings.window_bits,
+            _NO_MASK if mask is None else mask,
+            mask is not None,
+            frozen(np.array([query.scale * self.scale for query in queries], np.float64)),
+            accumulator,
+            np.empty((WORKSPACE_ROWS, max(sizes)), np.int64),
+            np.empty(k, np.int64),
+            rows,
+            scores,
+            np.zeros(2, np.int64),
+            hits,
+        )
+        # Copies: a view of a short ranking would keep the whole batch in memory.
+        return [TopK(rows[i, :n].copy(), scores[i, :n].copy()) for i, n in enumerate(hits.tolist())]
 
     # Looking closer
 
@@ -338,5 +377,6 @@ def warm() -> None:
     query = Query.from_weights(np.array([0], np.int32), np.array([1], np.float32))
     everything = np.ones(1, np.bool_)
     index.search(query, 1)
+    index.search_many([query], 1)
     index.document_frequencies(query.terms, everything)
     index.contributions(0, query)

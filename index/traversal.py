@@ -268,3 +268,57 @@ def search_windows(
         out_scores[left - 1] = np.float64(key >> 32) * unit
         sink(heap, left - 1, heap[left - 1])
     return size
+
+
+@kernel
+def search_batch(
+    query_starts: NDArray[np.int64],
+    query_terms: NDArray[np.int32],
+    query_weights: NDArray[np.int32],
+    terms: NDArray[np.uint32],
+    entry_starts: NDArray[np.uint32],
+    entry_windows: NDArray[np.uint16],
+    entry_ends: NDArray[np.uint32],
+    rows: NDArray[np.uint16],
+    impacts: NDArray[np.uint8],
+    n_rows: int,
+    window_bits: int,
+    allowed: NDArray[np.bool_],
+    filtered: bool,
+    units: NDArray[np.float64],
+    accumulator: NDArray[np.int32],
+    lists: NDArray[np.int64],
+    heap: NDArray[np.int64],
+    out_rows: NDArray[np.int64],
+    out_scores: NDArray[np.float64],
+    stats: NDArray[np.int64],
+    hits: NDArray[np.int64],
+) -> None:
+    """`search_windows` for several queries, one after the other, without coming back to Python in between.
+
+    The terms and weights of query i stand at query_starts[i]:query_starts[i + 1]; units float64[b]; lists as wide as
+    the longest query. out_rows int64[b, k], out_scores float64[b, k], hits int64[b]: written. The rest as there.
+    """
+    for i in range(len(hits)):
+        start, stop = query_starts[i], query_starts[i + 1]
+        hits[i] = search_windows(
+            query_terms[start:stop],
+            query_weights[start:stop],
+            terms,
+            entry_starts,
+            entry_windows,
+            entry_ends,
+            rows,
+            impacts,
+            n_rows,
+            window_bits,
+            allowed,
+            filtered,
+            units[i],
+            accumulator,
+            lists,
+            heap,
+            out_rows[i],
+            out_scores[i],
+            stats,
+        )

@@ -103,11 +103,12 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
         rows.append(("", f"{found.postings / (found.documents + found.deleted):,.1f} a document"))
     if found.average_length is not None:
         rows.append(("average length", f"{found.average_length:,.1f} words"))
-    if found.loss.count:
+    loss = found.loss
+    if loss.count:
         rows.append(
             (
                 "quantisation",
-                f"8 bits; {found.loss.relative_error:.2%} of the weight is lost, at most {found.loss.max_absolute_error:.2g} of one",
+                f"8 bits; {loss.relative_error:.2%} of the weight lost, at most {loss.max_absolute_error:.2g} at once",
             )
         )
     rows += [

@@ -15,7 +15,7 @@ SHOWN = 3
 
 
 class RejectList:
-    """A JSON Lines file of bad rows: file, line, reason, hint and the row itself. It is made when there is one to list."""
+    """A JSON Lines file of bad rows: file, line, reason, hint and the row itself; made when there is one to list."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -9,6 +9,7 @@ import typer
 
 from .options import Directory, Filter, Json, as_text
 from .output import Output, Segment, tell
+from .startup import load_numba_without_scipy
 
 if TYPE_CHECKING:
     from ...retrieval.collection import Collection
@@ -52,6 +53,7 @@ def search(
         lexhound search my.index "boundary layer" --filter 'year >= 1960' --explain
         lexhound search my.index --queries questions.jsonl -k 100 --json > answers.jsonl
     """
+    load_numba_without_scipy()
     from ..errors import UsageError
 
     if (query is None) == (queries is None):

@@ -109,8 +109,7 @@ def validate_metadata(metadata: Mapping[str, JSON]) -> None:
             length = _utf8_bytes(value)
             if length is None:
                 raise InvalidDocumentError(
-                    f"the metadata field {_shown(name)} contains half of a surrogate pair, "
-                    "which UTF-8 cannot encode",
+                    f"the metadata field {_shown(name)} contains half of a surrogate pair, which UTF-8 cannot encode",
                     hint="Check how the value was decoded.",
                 )
             size += length

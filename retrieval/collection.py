@@ -1,0 +1,301 @@
+"""A collection: documents, their encoder and their index, kept together in one directory.
+
+    >>> with Collection.create("my.index") as collection:
+    ...     collection.add([Document("1", "heat transfer in hypersonic flow")])
+    ...     collection.search("hypersonic heating").hits[0].id
+    '1'
+
+One process writes at a time, any number read. A collection that was opened for reading keeps the documents it saw until
+`refresh`; a writer sees its own writes at once. All methods may be called from several threads.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from threading import RLock
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ..encoders.lexical import LexicalSettings
+from ..index import Query, warm
+from . import compaction, ingest, search, verification
+from .corpus import BadRow, Corpus
+from .document import Document
+from .errors import CollectionExistsError, ReadOnlyError
+from .information import CollectionInfo, describe
+from .lock import WriterLock
+from .manifest import FORMAT, MANIFEST, Manifest, read_manifest, write_manifest
+from .opening import VERSION, identify, load_representation
+from .representation import Representation
+from .schema import connect, create_database
+from .segment import Segment, sweep
+from .snapshot import Snapshot, generation_of, take_snapshot
+from .storage import storage_errors
+from .vocabulary import SqliteVocabulary
+from .writer import SMALLEST_SEGMENT, AddReport, Writer, visible_rows
+
+if TYPE_CHECKING:
+    from ..encoders.base import Span
+
+
+class Collection:
+    """An open collection; make one with `create` or `open`, and close it or use it as a context manager."""
+
+    def __init__(self, directory: Path, manifest: Manifest, lock: WriterLock | None) -> None:
+        """Internal: use `create` or `open`."""
+        self.path = directory
+        self.manifest = manifest
+        self._writer_lock = lock
+        self._lock = RLock()
+        self._segments: dict[str, Segment] = {}
+        self._snapshot: Snapshot | None = None
+        self._reader = connect(directory, writable=False)
+        self._representation: Representation = load_representation(manifest.encoder, SqliteVocabulary(self._reader))
+        self._writer: Writer | None = None
+        if lock is not None:
+            connection = connect(directory, writable=True)
+            representation = load_representation(
+                manifest.encoder, SqliteVocabulary(connection), like=self._representation
+            )
+            self._writer = Writer(directory, connection, RLock(), representation)
+            sweep(directory, {name for (name,) in connection.execute("SELECT name FROM segments")})
+
+    @classmethod
+    def create(cls, path: str | Path, *, encoder: str = "bm25", lexical: LexicalSettings | None = None) -> Collection:
+        """Make an empty collection and open it for writing.
+
+        Args:
+            encoder: `bm25`, or the path or hub name of a masked-language-model checkpoint.
+            lexical: settings of the `bm25` encoder.
+
+        Raises:
+            CollectionExistsError: something is at `path` already.
+            EncoderError: the encoder cannot be loaded.
+            ReadOnlyError, StorageFullError: the directory cannot be made.
+        """
+        directory = Path(path)
+        if directory.exists():
+            raise CollectionExistsError(
+                "a collection is here already" if (directory / MANIFEST).exists() else "something is here already",
+                where=str(directory),
+                hint="give another path, add to a collection with `lexhound add`, or replace it with --overwrite",
+            )
+        identity = identify(encoder, lexical)
+        # Made aside and renamed, so that a crash leaves a whole collection or none.
+        aside = directory.with_name(f".{directory.name}.creating")
+        with storage_errors(directory):
+            if aside.exists():
+                shutil.rmtree(aside)
+            aside.mkdir(parents=True)
+            try:
+                create_database(aside)
+                write_manifest(aside, Manifest(FORMAT, f"lexhound {VERSION}", identity))
+                aside.rename(directory)
+            except BaseException:
+                shutil.rmtree(aside, ignore_errors=True)
+                raise
+        return cls.open(directory, writable=True)
+
+    @classmethod
+    def open(cls, path: str | Path, *, writable: bool = False) -> Collection:
+        """Open a collection, for reading unless `writable` is set.
+
+        Raises:
+            NotACollectionError, NewerFormatError, CorruptCollectionError: what is at `path` cannot be opened.
+            CollectionLockedError: `writable` is set and another process writes.
+            EncoderError: the collection's encoder cannot be loaded.
+        """
+        directory = Path(path)
+        manifest = read_manifest(directory)
+        lock = WriterLock(directory) if writable else None
+        try:
+            return cls(directory, manifest, lock)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+
+    def close(self) -> None:
+        """Give back files and locks; documents that wait for a segment get one if they are many."""
+        with self._lock:
+            if self._snapshot is not None:
+                self._snapshot.close()
+                self._snapshot = None
+            self._segments.clear()
+            if self._writer is not None:
+                try:
+                    if self._writer.waiting_documents(0) >= SMALLEST_SEGMENT:
+                        self._writer.flush()
+                finally:
+                    self._writer.connection.close()
+                    self._writer = None
+            self._reader.close()
+            if self._writer_lock is not None:
+                self._writer_lock.release()
+                self._writer_lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Writing
+
+    def add(self, documents: Iterable[Document]) -> AddReport:
+        """Insert documents, or replace those with the same id; durable and visible when it returns.
+
+        Large inputs are written in chunks, each acknowledged by itself; where one id occurs twice, the later document
+        stays.
+
+        Raises:
+            ReadOnlyError: the collection is open for reading.
+            StorageFullError: the disk is full; earlier chunks stay.
+        """
+        return self._writing().add(documents)
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Delete documents; returns the ids that were there. Durable and visible when it returns."""
+        return self._writing().delete(ids)
+
+    def ingest(
+        self,
+        corpus: Corpus,
+        *,
+        source: str,
+        on_bad_row: Callable[[BadRow], None] | None = None,
+        progress: Callable[[ingest.Progress], None] | None = None,
+    ) -> ingest.IngestReport:
+        """Add a whole corpus as one run: all of it becomes visible at the end, and an interrupted run can go on.
+
+        See `retrieval.ingest.ingest`.
+        """
+        return ingest.ingest(self._writing(), corpus, source=source, on_bad_row=on_bad_row, progress=progress)
+
+    def discard_unfinished(self) -> int:
+        """Drop what an unfinished run holds; returns how many documents that was."""
+        return ingest.discard_run(self._writing())
+
+    def compact(self) -> compaction.CompactReport:
+        """Merge all segments into one without deleted rows and refresh the lexical statistics."""
+        return compaction.compact(self._writing())
+
+    def _writing(self) -> Writer:
+        if self._writer is None:
+            raise ReadOnlyError(
+                "the collection is open for reading", where=str(self.path), hint="open it with writable=True"
+            )
+        return self._writer
+
+    # Reading
+
+    def refresh(self) -> bool:
+        """Move on to the newest committed state; returns whether anything had changed."""
+        with self._lock:
+            before = self._snapshot
+            self._snapshot = self._newest()
+            return self._snapshot is not before
+
+    def snapshot(self) -> Snapshot:
+        """The state that reads see. A writer's own snapshot follows its writes."""
+        with self._lock:
+            if self._snapshot is None or self._writer is not None:
+                self._snapshot = self._newest()
+            return self._snapshot
+
+    def _newest(self) -> Snapshot:
+        current = self._snapshot
+        if current is not None and current.generation == generation_of(self._reader):
+            return current
+        snapshot = take_snapshot(self.path, self._representation, self._segments)
+        names = {part.segment.name for part in snapshot.parts}
+        for name in [name for name in self._segments if name not in names]:
+            del self._segments[name]
+        return snapshot
+
+    def warm(self) -> None:
+        """Compile the search kernels, or load them from the cache, before the first query needs them."""
+        warm()
+        self.snapshot()
+
+    def count(self) -> int:
+        """How many documents there are."""
+        return self.snapshot().n_documents
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def get(self, identifier: str) -> Document | None:
+        """The document with this id, or None."""
+        with self._lock:
+            snapshot = self.snapshot()
+            found = visible_rows(snapshot.connection, [identifier])
+            if identifier not in found:
+                return None
+            seq = found[identifier][0]
+            return search.read_documents(snapshot, [seq])[seq]
+
+    def search(
+        self, query: str, k: int = 10, *, offset: int = 0, filter: str | None = None, explain: bool = False
+    ) -> search.SearchResult:
+        """The best `k` documents for a query, after skipping `offset`; fewer where fewer match.
+
+        Scores do not depend on `k` or `offset`, and equal scores are ordered by insertion, so pages neither repeat nor
+        skip.
+
+        Args:
+            filter: an expression over metadata, such as `year >= 1990 and lang = "en"`.
+            explain: give each hit the contributions of its terms.
+
+        Raises:
+            QueryError: k, offset or the query is out of bounds; FilterSyntaxError: the filter does not parse.
+        """
+        search.check_request(k, offset, [query])
+        started = perf_counter()
+        with self._lock:
+            snapshot = self.snapshot()
+            terms, weights = self._representation.query(query, snapshot)
+        encoded = Query.from_weights(terms, weights)
+        allowed = search.rows_passing(snapshot, filter)
+        ranked, stats = search.rank(snapshot, encoded, offset + k, allowed)
+        hits = search.hits_of(snapshot, self._representation, encoded, ranked, offset, explain=explain)
+        return search.SearchResult(hits, frozenset(terms.tolist()), perf_counter() - started, stats)
+
+    def search_many(
+        self, queries: Sequence[str], k: int = 10, *, filter: str | None = None, threads: int | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """(id, score) of the best `k` documents for each query, best first, on all cores.
+
+        Raises:
+            QueryError, FilterSyntaxError: as for `search`.
+        """
+        search.check_request(k, 0, queries)
+        encoded = self.encode_queries(queries)
+        snapshot = self.snapshot()
+        return search.rank_many(snapshot, encoded, k, search.rows_passing(snapshot, filter), threads)
+
+    def encode_queries(self, queries: Sequence[str]) -> list[Query]:
+        """Query vectors as the index takes them, one a text."""
+        with self._lock:
+            vectors = self._representation.queries(queries, self.snapshot())
+        return [Query.from_weights(terms, weights) for terms, weights in vectors]
+
+    def spans(self, text: str) -> list[Span]:
+        """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
+        with self._lock:
+            return self._representation.spans(text)
+
+    def info(self) -> CollectionInfo:
+        """Counts, sizes, encoder and quantisation loss."""
+        with self._lock:
+            return describe(self.path, self.manifest, self._representation, self.snapshot())
+
+    def verify(self) -> list[verification.Problem]:
+        """Read every file and check it against its checksum and the database; an empty list means all is well."""
+        with self._lock:
+            return verification.verify(self.path, self.snapshot(), self._representation.name)

@@ -1,0 +1,172 @@
+"""Merging segments: `compact` makes one of all, a bulk run makes one of its own, small ones are merged as they pile up.
+
+A full merge refreshes the statistics (the average document length) over the documents that are left, so that weights are
+those of an index built at once over the same documents.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..index import MergePart, merge_inverted
+from .representation import Statistics
+from .segment import SEGMENTS, Segment, open_segment, write_segment
+from .snapshot import read_statistics
+from .storage import storage_errors
+from .writer import PUBLISHED, Writer, next_segment_name, register_segment, write_statistics
+
+# This many segments of one size class (sizes within a factor of SIZE_CLASS) are merged into one of the next class:
+# each document is rewritten about log(n) times, and a search visits at most a few dozen segments.
+MERGE_AT = 8
+SIZE_CLASS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What `compact` did: documents kept, rows of deleted documents dropped, segments before and after."""
+
+    documents: int
+    dropped: int
+    segments_before: int
+    segments_after: int
+
+
+def compact(writer: Writer) -> CompactReport:
+    """Merge all published segments into one, without deleted rows, with fresh statistics.
+
+    Searches go on meanwhile; readers move to the new segment when they refresh.
+
+    Raises:
+        StorageFullError: the disk is full; the collection is as it was.
+    """
+    with writer.lock:
+        writer.flush()
+        names = _segments(writer, "run NOT IN (SELECT run FROM runs)")
+        documents, dropped = merge(writer, names, PUBLISHED, refresh=True) if names else (0, 0)
+        with writer.transaction() as connection:
+            # Values of deleted documents; kept until now because no index leads from a row to them.
+            connection.execute("DELETE FROM metadata WHERE seq NOT IN (SELECT seq FROM rows)")
+        writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
+        writer.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return CompactReport(documents, dropped, len(names), 1 if documents else 0)
+
+
+def merge_run(writer: Writer, run: int) -> None:
+    """Merge the segments of an unpublished bulk run into one, with statistics over all of its documents."""
+    names = _segments(writer, "run = ?", run)
+    others = writer.connection.execute("SELECT count(*) FROM segments WHERE run != ?", (run,)).fetchone()[0]
+    if names:
+        # Statistics belong to the whole collection: a run beside other segments must not change theirs.
+        merge(writer, names, run, refresh=not others)
+
+
+def merge_small(writer: Writer) -> None:
+    """Merge published segments of a size class where too many have gathered."""
+    while True:
+        rows = writer.connection.execute(
+            "SELECT name, documents FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
+        ).fetchall()
+        classes: dict[int, list[str]] = {}
+        for name, documents in rows:
+            classes.setdefault(int(np.log(max(documents, 1)) / np.log(SIZE_CLASS)), []).append(name)
+        crowded = [names for names in classes.values() if len(names) >= MERGE_AT]
+        if not crowded:
+            return
+        merge(writer, crowded[0], PUBLISHED, refresh=False)
+
+
+def merge(writer: Writer, names: Sequence[str], run: int, *, refresh: bool) -> tuple[int, int]:
+    """Replace segments by one of their live rows, in order of insertion; returns (documents kept, rows dropped)."""
+    with writer.lock:
+        directory, representation = writer.directory, writer.representation
+        segments = [open_segment(directory, name, representation.name) for name in names]
+        kept = [_kept(writer, segment) for segment in segments]
+        dropped = sum(int((~keep).sum()) for keep in kept)
+        old_seqs = [segment.seqs[keep] for segment, keep in zip(segments, kept, strict=True)]
+        seqs = np.sort(np.concatenate(old_seqs))
+        statistics = read_statistics(writer.connection)
+        if statistics is None:
+            raise AssertionError("segments exist, so statistics do")
+        fresh = _refreshed(segments, kept, statistics) if refresh else statistics
+        if len(segments) == 1 and not dropped and fresh == statistics:
+            return len(seqs), 0
+        statistics = fresh
+        name = None
+        if len(seqs):
+            name = _write(writer, segments, kept, seqs, statistics, refresh=refresh)
+        with writer.transaction() as connection:
+            connection.executemany("DELETE FROM segments WHERE name = ?", ((old,) for old in names))
+            gone = [segment.seqs[~keep] for segment, keep in zip(segments, kept, strict=True)]
+            connection.executemany(
+                "DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in np.concatenate(gone).tolist())
+            )
+            write_statistics(connection, statistics)
+            if name is not None:
+                register_segment(connection, name, run, seqs)
+        for old in names:  # readers that have them mapped keep them until they refresh
+            shutil.rmtree(directory / SEGMENTS / old, ignore_errors=True)
+        return len(seqs), dropped
+
+
+def _write(
+    writer: Writer,
+    segments: Sequence[Segment],
+    kept: Sequence[NDArray[np.bool_]],
+    seqs: NDArray[np.int64],
+    statistics: Statistics,
+    *,
+    refresh: bool,
+) -> str:
+    representation = writer.representation
+    parts = []
+    for segment, keep in zip(segments, kept, strict=True):
+        new_rows = np.full(segment.n_rows, -1, np.int64)
+        new_rows[keep] = np.searchsorted(seqs, segment.seqs[keep])
+        parts.append(MergePart(segment.index, new_rows))
+    name = next_segment_name(writer.connection)
+    with storage_errors(writer.directory):
+        write_segment(
+            writer.directory,
+            name,
+            seqs,
+            writer.ids_of(seqs),
+            representation.name,
+            lambda folder: merge_inverted(
+                folder,
+                parts,
+                len(seqs),
+                scale=statistics.scale,
+                reweigh=representation.reweigh(statistics) if refresh else None,
+            ),
+        )
+    return name
+
+
+def _kept(writer: Writer, segment: Segment) -> NDArray[np.bool_]:
+    rows = writer.connection.execute(
+        "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?", (int(segment.seqs[0]), int(segment.seqs[-1]))
+    )
+    return ~np.isin(segment.seqs, np.array([seq for (seq,) in rows], np.int64))
+
+
+def _refreshed(segments: Sequence[Segment], kept: Sequence[NDArray[np.bool_]], statistics: Statistics) -> Statistics:
+    lengths = [
+        segment.index.lengths[keep]
+        for segment, keep in zip(segments, kept, strict=True)
+        if segment.index.lengths is not None
+    ]
+    total = sum(int(part.sum(dtype=np.int64)) for part in lengths)
+    documents = sum(len(part) for part in lengths)
+    return Statistics(total / documents, statistics.scale) if total else statistics
+
+
+def _segments(writer: Writer, condition: str, *values: int) -> list[str]:
+    rows = writer.connection.execute(
+        f"SELECT name FROM segments WHERE {condition} ORDER BY first_seq", values
+    ).fetchall()
+    return [name for (name,) in rows]

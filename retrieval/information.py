@@ -1,0 +1,109 @@
+"""What `info` tells about a collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..encoders.base import EncoderIdentity
+from ..index import QuantisationLoss
+from .ingest import describe_source, unfinished_run
+from .manifest import Manifest
+from .representation import Representation
+from .schema import DATABASE
+from .segment import segment_bytes
+from .snapshot import PENDING, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentInfo:
+    """One segment: its rows, those of deleted documents among them, its postings, its bytes by file."""
+
+    name: str
+    rows: int
+    deleted: int
+    postings: int
+    bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """The figures of a collection.
+
+    Attributes:
+        documents: live documents; deleted: rows that segments still hold for deleted or replaced ones.
+        pending: documents in no segment yet (indexed in memory when the collection is opened).
+        unfinished: the corpus of a run that was cut short, and how many documents it holds; None where there is none.
+        average_length: mean number of words a document, as the weights use it (lexical); None before the first segment.
+        impact_scale: the weight of one step of the 8-bit impacts; loss: what the 8 bits cost.
+        terms: distinct terms (lexical) or the size of the encoder's vocabulary.
+        index_bytes: of all segments; database_bytes: of the documents, with SQLite's log.
+    """
+
+    path: str
+    format: int
+    created_by: str
+    encoder: EncoderIdentity
+    documents: int
+    deleted: int
+    pending: int
+    unfinished: tuple[str, int] | None
+    segments: tuple[SegmentInfo, ...]
+    postings: int
+    terms: int
+    average_length: float | None
+    impact_scale: float | None
+    loss: QuantisationLoss
+    index_bytes: int
+    database_bytes: int
+
+
+def describe(directory: Path, manifest: Manifest, representation: Representation, snapshot: Snapshot) -> CollectionInfo:
+    """Gather the figures of a snapshot."""
+    segments = []
+    pending = 0
+    loss = QuantisationLoss()
+    for part in snapshot.parts:
+        index = part.segment.index
+        loss = loss.merge(index.loss)
+        if part.segment.name == PENDING:
+            pending = part.n_documents
+            continue
+        segments.append(
+            SegmentInfo(
+                part.segment.name,
+                part.segment.n_rows,
+                part.segment.n_rows - part.n_documents,
+                index.n_postings,
+                segment_bytes(directory, part.segment.name),
+            )
+        )
+    with snapshot.lock:
+        run = unfinished_run(snapshot.connection)
+        held = 0
+        if run is not None:
+            held = snapshot.connection.execute(
+                "SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (run.first_seq, run.number)
+            ).fetchone()[0]
+        terms = snapshot.connection.execute("SELECT count(*) FROM terms").fetchone()[0]
+    statistics = snapshot.statistics
+    return CollectionInfo(
+        path=str(directory),
+        format=manifest.format,
+        created_by=manifest.created_by,
+        encoder=manifest.encoder,
+        documents=snapshot.n_documents,
+        deleted=sum(segment.deleted for segment in segments),
+        pending=pending,
+        unfinished=None if run is None else (describe_source(run.source), held),
+        segments=tuple(segments),
+        postings=sum(part.segment.index.n_postings for part in snapshot.parts),
+        terms=representation.identity.vocabulary_size or terms,
+        average_length=statistics.average_length if statistics and representation.frequencies else None,
+        impact_scale=statistics.scale if statistics else None,
+        loss=loss,
+        index_bytes=sum(sum(segment.bytes.values()) for segment in segments),
+        database_bytes=sum(
+            path.stat().st_size for path in (directory / DATABASE, directory / f"{DATABASE}-wal") if path.exists()
+        ),
+    )

@@ -1,0 +1,60 @@
+"""The writer's lock: one process writes to a collection at a time, any number read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .errors import CollectionLockedError, ReadOnlyError
+
+LOCK = "write.lock"
+
+
+class WriterLock:
+    """An advisory lock on `write.lock`; the system releases it when the process ends, however it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        """Take the lock at once or fail.
+
+        Raises:
+            CollectionLockedError: another process holds it.
+            ReadOnlyError: the directory cannot be written.
+        """
+        path = directory / LOCK
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise ReadOnlyError(
+                f"the collection cannot be written to ({error.strerror})",
+                where=str(directory),
+                hint="check the permissions of the collection's directory",
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            raise CollectionLockedError(
+                "another process is writing to this collection" + (f" (pid {holder})" if holder else ""),
+                where=str(directory),
+                hint="wait until it has finished, or stop it; readers are not affected",
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock back; calling it twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

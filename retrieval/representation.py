@@ -1,0 +1,226 @@
+"""What a collection keeps of its documents for one index: how text becomes vectors, now and when a segment is built.
+
+Lexical vectors are stored as term frequencies, because their weights depend on the average document length, which is
+refreshed at `compact`; the vectors of a model are stored as the weights it gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .vectors import Batch
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from ..encoders.base import EncoderIdentity, SparseEncoder
+    from ..encoders.lexical import LexicalEncoder
+
+Reweigh = Callable[[NDArray[np.uint8], NDArray[np.uint32]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The values that turn stored vectors into impacts; fixed by the first segment, refreshed at `compact`.
+
+    Attributes:
+        average_length: mean number of words of a document (lexical only; 1 where there is no length).
+        scale: the weight that one step of an 8-bit impact stands for.
+    """
+
+    average_length: float
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightRows:
+    """Document vectors in the row-compressed form that the index builders read.
+
+    Attributes:
+        indptr: int64[n + 1]; indices: int32[entries]; data: float32[entries]; shape: (n, vocabulary size).
+        frequencies: uint8[entries] and lengths: uint32[n], where the index keeps them.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    data: NDArray[np.float32]
+    shape: tuple[int, int]
+    frequencies: NDArray[np.uint8] | None = None
+    lengths: NDArray[np.uint32] | None = None
+
+
+class DocumentFrequencies(Protocol):
+    """What the query side of an encoder may ask of a snapshot."""
+
+    @property
+    def n_documents(self) -> int: ...
+
+    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]: ...
+
+
+class Representation(Protocol):
+    """An encoder as a collection uses it."""
+
+    name: str
+    frequencies: bool  # whether stored values are term frequencies rather than weights
+    batch_documents: int  # documents encoded and acknowledged together
+
+    @property
+    def identity(self) -> EncoderIdentity: ...
+
+    def encode(self, texts: Sequence[str]) -> csr_array:
+        """Vectors to store; may grow the vocabulary inside the caller's transaction."""
+
+    def measure(self, batch: Batch) -> Statistics:
+        """The statistics that a first segment of these documents fixes."""
+
+    def weigh(self, batch: Batch, statistics: Statistics) -> WeightRows:
+        """The weights of stored vectors."""
+
+    def reweigh(self, statistics: Statistics) -> Reweigh | None:
+        """How a merge computes weights anew, or None where they do not depend on statistics."""
+
+    def query(self, text: str, statistics: DocumentFrequencies) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """A query's (terms, weights), terms ascending and weights > 0."""
+
+    def queries(
+        self, texts: Sequence[str], statistics: DocumentFrequencies
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+        """The same of many queries."""
+
+    def term_text(self, term_id: int) -> str:
+        """The term as a person reads it."""
+
+    def spans(self, text: str) -> list[tuple[int, int, int]]:
+        """(start, end, term id) of the words of a text that count for a term."""
+
+    def forget(self) -> None:
+        """Drop caches that a rolled-back transaction may have made untrue."""
+
+
+class LexicalRepresentation:
+    """BM25: stored term frequencies, weights by the average length, query weights by live document frequencies."""
+
+    name = "lexical"
+    frequencies = True
+    batch_documents = 4096
+
+    def __init__(self, encoder: LexicalEncoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        return self._encoder.identity
+
+    def encode(self, texts: Sequence[str]) -> csr_array:
+        return self._encoder.count_documents(texts)
+
+    def measure(self, batch: Batch) -> Statistics:
+        n_rows = len(batch.seqs)
+        total = int(batch.values.sum(dtype=np.int64))
+        # BM25's term-frequency part lies below 1 whatever the settings, so the scale needs no look at the data.
+        return Statistics(total / n_rows if total else 1.0, 1.0 / 255.0)
+
+    def weigh(self, batch: Batch, statistics: Statistics) -> WeightRows:
+        indptr = batch.indptr.astype(np.int64)
+        counts = np.diff(indptr)
+        lengths = _row_sums(batch.values.astype(np.int64), indptr).astype(np.uint32)
+        frequencies = np.asarray(batch.values, np.uint8)
+        weights = self._encoder.weigh(
+            frequencies.astype(np.float32), np.repeat(lengths, counts).astype(np.float32), statistics.average_length
+        )
+        indices = batch.terms.astype(np.int32)
+        vocabulary_size = int(indices.max()) + 1 if len(indices) else 1
+        return WeightRows(indptr, indices, weights, (len(batch.seqs), vocabulary_size), frequencies, lengths)
+
+    def reweigh(self, statistics: Statistics) -> Reweigh:
+        def weights(frequencies: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> NDArray[np.float32]:
+            return self._encoder.weigh(
+                frequencies.astype(np.float32), lengths.astype(np.float32), statistics.average_length
+            )
+
+        return weights
+
+    def query(self, text: str, statistics: DocumentFrequencies) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        terms, counts = self._encoder.query_counts(text)
+        if not len(terms):
+            return terms, counts
+        frequencies = statistics.document_frequencies(terms)
+        present = frequencies > 0
+        terms, counts, frequencies = terms[present], counts[present], frequencies[present]
+        return terms, counts * self._encoder.idf(frequencies, statistics.n_documents)
+
+    def queries(
+        self, texts: Sequence[str], statistics: DocumentFrequencies
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+        return [self.query(text, statistics) for text in texts]
+
+    def term_text(self, term_id: int) -> str:
+        return self._encoder.term_text(term_id)
+
+    def spans(self, text: str) -> list[tuple[int, int, int]]:
+        return self._encoder.spans(text)
+
+    def forget(self) -> None:
+        self._encoder.forget()
+
+
+class LearnedRepresentation:
+    """A learned sparse encoder: stored weights as the model gave them, both sides."""
+
+    name = "sparse"
+    frequencies = False
+    batch_documents = 256
+
+    def __init__(self, encoder: SparseEncoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        return self._encoder.identity
+
+    def encode(self, texts: Sequence[str]) -> csr_array:
+        return self._encoder.encode_documents(texts)
+
+    def measure(self, batch: Batch) -> Statistics:
+        largest = float(batch.values.max()) if len(batch.values) else 1.0
+        return Statistics(1.0, largest / 255.0)
+
+    def weigh(self, batch: Batch, statistics: Statistics) -> WeightRows:
+        return WeightRows(
+            batch.indptr.astype(np.int64),
+            batch.terms.astype(np.int32),
+            np.asarray(batch.values, np.float32),
+            (len(batch.seqs), self._encoder.identity.vocabulary_size),
+        )
+
+    def reweigh(self, statistics: Statistics) -> Reweigh | None:
+        return None
+
+    def query(self, text: str, statistics: DocumentFrequencies) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        return self._encoder.encode_query(text)
+
+    def queries(
+        self, texts: Sequence[str], statistics: DocumentFrequencies
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+        return self._encoder.encode_queries(texts)
+
+    def term_text(self, term_id: int) -> str:
+        return self._encoder.term_text(term_id)
+
+    def spans(self, text: str) -> list[tuple[int, int, int]]:
+        return self._encoder.spans(text)
+
+    def forget(self) -> None:
+        """Nothing to drop: the vocabulary of a model never grows."""
+
+
+def _row_sums(values: NDArray[Any], indptr: NDArray[np.int64]) -> NDArray[Any]:
+    """Sums of each row's entries; `np.add.reduceat` alone would be wrong for empty rows."""
+    sums = np.concatenate([np.zeros(1, values.dtype), np.cumsum(values)])
+    return np.asarray(sums[indptr[1:]] - sums[indptr[:-1]])

@@ -1,0 +1,218 @@
+"""Answering a query over a snapshot: ranked hits, each with its document and, on request, its explanation.
+
+Order is part of the contract: score descending, then insertion order, at every cut and merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import cpu_count
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ..index import Query, SearchStats
+from .document import Document
+from .errors import QueryError
+from .filters import parse_filter, select
+from .representation import Representation
+from .snapshot import Part, Snapshot
+
+MAX_K = 100_000
+# Beyond this a query is surely a mistake (a whole file pasted), and scoring it would take seconds.
+MAX_QUERY_CHARACTERS = 50_000
+
+_CHUNK = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one term gave to a score: query weight x document weight, up to the index's quantisation."""
+
+    term: str
+    query_weight: float
+    document_weight: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer. `contributions` sum to `score`; None where no explanation was asked for."""
+
+    rank: int
+    id: str
+    score: float
+    document: Document
+    contributions: tuple[Contribution, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The answers to one query.
+
+    Attributes:
+        hits: best first.
+        terms: the terms of the query that the collection knows, for marking them in texts.
+        took: seconds from the query's text to the hits.
+        stats: postings read and rows scored, over all segments.
+    """
+
+    hits: tuple[Hit, ...]
+    terms: frozenset[int]
+    took: float
+    stats: SearchStats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankedRows:
+    """The best rows of a snapshot, best first: part number, row in the part, seq and score of each."""
+
+    parts: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    seqs: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+def check_request(k: int, offset: int, queries: Sequence[str]) -> None:
+    """Refuse what no search can answer.
+
+    Raises:
+        QueryError: k below 1 or above MAX_K, a negative offset, a query that is no text or too long.
+    """
+    if not 1 <= k <= MAX_K:
+        raise QueryError(f"k is {k}; it must be from 1 to {MAX_K:,}", hint="ask for at least one hit")
+    if offset < 0 or offset + k > MAX_K:
+        raise QueryError(
+            f"offset is {offset}; it must not be negative, and offset + k at most {MAX_K:,}",
+            hint="the first page has offset 0",
+        )
+    for query in queries:
+        if len(query) > MAX_QUERY_CHARACTERS:
+            raise QueryError(
+                f"the query has {len(query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed",
+                hint="shorten the query",
+            )
+
+
+def rows_passing(snapshot: Snapshot, filter: str | None) -> list[NDArray[np.bool_] | None]:
+    """For each part, the rows that a search may return: live, and accepted by the filter expression if given.
+
+    Raises:
+        FilterSyntaxError: the expression does not parse.
+    """
+    if filter is None:
+        return [part.live for part in snapshot.parts]
+    expression = parse_filter(filter)
+    with snapshot.lock:
+        seqs = select(expression, snapshot.connection, snapshot.live_seqs)
+    return list(snapshot.allowed_rows(seqs))
+
+
+def rank(
+    snapshot: Snapshot, query: Query, depth: int, allowed: Sequence[NDArray[np.bool_] | None]
+) -> tuple[RankedRows, SearchStats]:
+    """The best `depth` rows over all parts."""
+    found = [
+        part.segment.index.search_with_stats(query, depth, allowed=mask)
+        for part, mask in zip(snapshot.parts, allowed, strict=True)
+    ]
+    postings = sum(stats.postings_read for _, stats in found)
+    scored = sum(stats.rows_scored for _, stats in found)
+    rows = np.concatenate([top.rows for top, _ in found]) if found else np.empty(0, np.int64)
+    scores = np.concatenate([top.scores for top, _ in found]) if found else np.empty(0, np.float64)
+    parts = np.repeat(np.arange(len(found)), [len(top.rows) for top, _ in found])
+    seqs = (
+        np.concatenate([part.segment.seqs[top.rows] for part, (top, _) in zip(snapshot.parts, found, strict=True)])
+        if found
+        else np.empty(0, np.int64)
+    )
+    if len(found) > 1:
+        order = np.lexsort((seqs, -scores))[:depth]
+        parts, rows, seqs, scores = parts[order], rows[order], seqs[order], scores[order]
+    return RankedRows(parts, rows, seqs, scores), SearchStats(postings, scored)
+
+
+def rank_many(
+    snapshot: Snapshot,
+    queries: Sequence[Query],
+    depth: int,
+    allowed: Sequence[NDArray[np.bool_] | None],
+    threads: int | None,
+) -> list[list[tuple[str, float]]]:
+    """(id, score) pairs of many queries, over `threads` threads (all cores by default); no document is read."""
+
+    def one(query: Query) -> list[tuple[str, float]]:
+        ranked, _ = rank(snapshot, query, depth, allowed)
+        return [
+            (snapshot.parts[part].segment.ids[row], score)
+            for part, row, score in zip(
+                ranked.parts.tolist(), ranked.rows.tolist(), ranked.scores.tolist(), strict=True
+            )
+        ]
+
+    workers = min(threads or cpu_count() or 1, max(1, len(queries)))
+    if workers == 1:
+        return [one(query) for query in queries]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(one, queries, chunksize=16))
+
+
+def hits_of(
+    snapshot: Snapshot,
+    representation: Representation,
+    query: Query,
+    ranked: RankedRows,
+    offset: int,
+    *,
+    explain: bool,
+) -> tuple[Hit, ...]:
+    """The ranked rows from `offset` on, with their documents."""
+    seqs = ranked.seqs[offset:].tolist()
+    documents = read_documents(snapshot, seqs)
+    hits = []
+    for position, seq in enumerate(seqs):
+        place = offset + position
+        part = snapshot.parts[int(ranked.parts[place])]
+        row = int(ranked.rows[place])
+        contributions = _explain(representation, part, row, query) if explain else None
+        hits.append(Hit(place + 1, documents[seq].id, float(ranked.scores[place]), documents[seq], contributions))
+    return tuple(hits)
+
+
+def read_documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, Document]:
+    """Stored documents by row number."""
+    documents = {}
+    with snapshot.lock:
+        for start in range(0, len(seqs), _CHUNK):
+            chunk = list(seqs[start : start + _CHUNK])
+            marks = ",".join("?" * len(chunk))
+            for seq, identifier, title, text, metadata in snapshot.connection.execute(
+                f"SELECT seq, id, title, text, metadata FROM rows JOIN contents USING (seq) WHERE seq IN ({marks})",
+                chunk,
+            ):
+                documents[seq] = stored_document(identifier, title, text, metadata)
+    return documents
+
+
+def stored_document(identifier: str, title: str, text: str, metadata: str | None) -> Document:
+    """A document from its columns."""
+    values: dict[str, Any] = orjson.loads(metadata) if metadata else {}
+    return Document(identifier, text, title, values)
+
+
+def _explain(representation: Representation, part: Part, row: int, query: Query) -> tuple[Contribution, ...]:
+    index = part.segment.index
+    scores = index.contributions(row, query)
+    weights = scores / (query.weights * query.scale)  # exact: scores are integer multiples of this
+    found = [
+        Contribution(representation.term_text(term), query_weight * query.scale, document_weight, score)
+        for term, query_weight, document_weight, score in zip(
+            query.terms.tolist(), query.weights.tolist(), weights.tolist(), scores.tolist(), strict=True
+        )
+        if score > 0
+    ]
+    return tuple(sorted(found, key=lambda contribution: (-contribution.score, contribution.term)))

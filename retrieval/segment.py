@@ -1,0 +1,144 @@
+"""A segment: a fixed run of document rows with their vectors in an inverted index, as a directory of raw arrays.
+
+    segments/<name>/rows/       seqs int64[n]; ids as UTF-8 bytes with their ends
+    segments/<name>/<index>/    the inverted index over the same rows; the folder is named after the representation
+
+A segment is written aside, synced and renamed; from then on it never changes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..index import FileProblem, InvertedIndex
+from ..index.files import ArrayDirectory, ArrayDirectoryWriter, sync_directory, verify_arrays
+
+SEGMENTS = "segments"
+ROWS = "rows"
+ROWS_FORMAT = 1
+_BUILDING = ".building-"
+
+
+class Ids(Protocol):
+    """The external ids of a segment's rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> str: ...
+
+
+class MappedIds:
+    """Ids read from a segment's files, decoded one at a time."""
+
+    def __init__(self, data: NDArray[np.uint8], ends: NDArray[np.uint64]) -> None:
+        self._data = data
+        self._ends = ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, row: int) -> str:
+        start = int(self._ends[row - 1]) if row else 0
+        return self._data[start : int(self._ends[row])].tobytes().decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """An open segment; immutable, safe to share between threads."""
+
+    name: str
+    seqs: NDArray[np.int64]
+    ids: Ids
+    index: InvertedIndex
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.seqs)
+
+
+def open_segment(directory: Path, name: str, index_name: str) -> Segment:
+    """Map the files of a segment.
+
+    Raises:
+        CorruptFileError: a file is missing, has another size, or holds damaged offsets; the message names it.
+    """
+    folder = directory / SEGMENTS / name
+    rows = ArrayDirectory(folder / ROWS, kind=ROWS, format=ROWS_FORMAT)
+    return Segment(
+        name,
+        rows.array("seqs"),
+        MappedIds(rows.array("ids"), rows.array("id_ends")),
+        InvertedIndex.open(folder / index_name),
+    )
+
+
+def write_segment(
+    directory: Path,
+    name: str,
+    seqs: NDArray[np.int64],
+    ids: Sequence[str],
+    index_name: str,
+    build_index: Callable[[Path], object],
+) -> None:
+    """Write a segment so that it exists whole or not at all; `build_index(folder)` writes the index.
+
+    Raises:
+        OSError: the disk is full or cannot be written; nothing is left behind.
+    """
+    parent = directory / SEGMENTS
+    parent.mkdir(exist_ok=True)
+    temporary = parent / f"{_BUILDING}{name}"
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    temporary.mkdir()
+    try:
+        encoded = [identifier.encode("utf-8") for identifier in ids]
+        with ArrayDirectoryWriter(temporary / ROWS, kind=ROWS, format=ROWS_FORMAT) as rows:
+            rows.write("seqs", np.asarray(seqs, np.int64))
+            rows.write("ids", np.frombuffer(b"".join(encoded), np.uint8))
+            rows.write("id_ends", np.cumsum([len(identifier) for identifier in encoded], dtype=np.uint64))
+            rows.finish({})
+        build_index(temporary / index_name)
+        sync_directory(temporary)
+        final = parent / name
+        if final.exists():  # left by a crash between this rename and the transaction that makes the segment live
+            shutil.rmtree(final)
+        temporary.rename(final)
+        sync_directory(parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def verify_segment(directory: Path, name: str, index_name: str) -> Iterator[FileProblem]:
+    """Read every byte of a segment; yields what is wrong, file by file."""
+    folder = directory / SEGMENTS / name
+    yield from verify_arrays(folder / ROWS, kind=ROWS, format=ROWS_FORMAT)
+    yield from InvertedIndex.verify(folder / index_name)
+
+
+def sweep(directory: Path, live: set[str]) -> int:
+    """Remove segment directories that a crash left behind; only a writer may call this. Returns how many."""
+    parent = directory / SEGMENTS
+    if not parent.is_dir():
+        return 0
+    removed = 0
+    for entry in os.scandir(parent):
+        if entry.name not in live:
+            shutil.rmtree(entry.path, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def segment_bytes(directory: Path, name: str) -> dict[str, int]:
+    """Bytes of each file of a segment, by its path below the segment's folder."""
+    folder = directory / SEGMENTS / name
+    return {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -1,0 +1,197 @@
+"""A snapshot: the documents of a collection as they were at one moment, ready to search.
+
+A snapshot holds a read transaction on the database, so a writer in this or another process changes nothing under it.
+Segments are shared between snapshots; encoded documents that are in no segment yet are indexed in memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..index import CorruptFileError, InvertedIndex
+from .errors import CorruptCollectionError
+from .representation import Representation, Statistics
+from .schema import connect
+from .segment import Segment, open_segment
+from .vectors import concatenate, keep_rows, unpack
+
+# The name of the part that is indexed in memory; segment names are digits.
+PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A segment as a snapshot sees it.
+
+    Attributes:
+        live: bool[n_rows], false for deleted rows; None where none is.
+    """
+
+    segment: Segment
+    live: NDArray[np.bool_] | None
+
+    @property
+    def n_documents(self) -> int:
+        return self.segment.n_rows if self.live is None else int(self.live.sum())
+
+
+class Snapshot:
+    """The state of one moment.
+
+    It owns its connection, and with it a read transaction: what a search in another thread still uses stays readable
+    after the collection has moved on. When the last reference goes, so does the transaction.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, generation: int, statistics: Statistics | None, parts: Sequence[Part]
+    ) -> None:
+        self.connection = connection
+        self.lock = RLock()  # a SQLite connection serves one thread at a time
+        self.generation = generation
+        self.statistics = statistics
+        self.parts = tuple(parts)
+        self.n_documents = sum(part.n_documents for part in parts)
+        self._frequencies: dict[int, int] = {}
+        self.close = weakref.finalize(self, connection.close)
+
+    @cached_property
+    def live_seqs(self) -> NDArray[np.int64]:
+        """The row numbers of all documents, ascending; int64."""
+        pieces = [p.segment.seqs if p.live is None else p.segment.seqs[p.live] for p in self.parts]
+        return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
+
+    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        """How many live documents hold each term; int64, one a term. Counted once a term and snapshot."""
+        wanted = terms.tolist()
+        missing = np.array([term for term in wanted if term not in self._frequencies], np.int32)
+        if len(missing):
+            counts = np.zeros(len(missing), np.int64)
+            for part in self.parts:
+                counts += part.segment.index.document_frequencies(missing, part.live)
+            self._frequencies.update(zip(missing.tolist(), counts.tolist(), strict=True))
+        return np.array([self._frequencies[term] for term in wanted], np.int64)
+
+    def allowed_rows(self, seqs: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
+        """For each part, which rows are live and among `seqs` (ascending)."""
+        masks = []
+        for part in self.parts:
+            mask = np.zeros(part.segment.n_rows, np.bool_)
+            own = part.segment.seqs
+            if len(own):
+                inside = seqs[np.searchsorted(seqs, own[0]) : np.searchsorted(seqs, own[-1], side="right")]
+                places = np.searchsorted(own, inside)
+                mask[places[own[np.minimum(places, len(own) - 1)] == inside]] = True
+                if part.live is not None:
+                    mask &= part.live
+            masks.append(mask)
+        return masks
+
+
+def generation_of(connection: sqlite3.Connection) -> int:
+    """The number that every committed write raises by one."""
+    return int(connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()[0])
+
+
+def read_statistics(connection: sqlite3.Connection) -> Statistics | None:
+    """The statistics that the first segment fixed, or None where there is no segment yet."""
+    row = connection.execute(
+        "SELECT (SELECT value FROM properties WHERE name = 'average_length'),"
+        " (SELECT value FROM properties WHERE name = 'impact_scale')"
+    ).fetchone()
+    return None if row[0] is None else Statistics(float(row[0]), float(row[1]))
+
+
+def take_snapshot(directory: Path, representation: Representation, known: dict[str, Segment]) -> Snapshot:
+    """Begin a read transaction and open what it sees; `known` are segments already open, by name.
+
+    Raises:
+        CorruptCollectionError: a file is missing or damaged; the message names it.
+    """
+    connection = connect(directory, writable=False)
+    try:
+        for _ in range(10):
+            connection.execute("BEGIN")
+            try:
+                return _read(directory, connection, representation, known)
+            except FileNotFoundError as error:
+                # Between our read of the list and our opening of the files, a writer compacted the segment away.
+                # A newer list then has its successor; one that stays missing is really lost.
+                missing = error
+                connection.execute("ROLLBACK")
+        raise _damaged("a file of a segment is missing", str(missing.filename)) from missing
+    except CorruptFileError as error:
+        connection.close()
+        raise _damaged(str(error), str(directory)) from error
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _damaged(message: str, where: str) -> CorruptCollectionError:
+    return CorruptCollectionError(message, where=where, hint="restore the file from a backup or index the corpus again")
+
+
+def _read(
+    directory: Path, connection: sqlite3.Connection, representation: Representation, known: dict[str, Segment]
+) -> Snapshot:
+    generation = generation_of(connection)
+    statistics = read_statistics(connection)
+    visible = "run NOT IN (SELECT run FROM runs)"
+    tombstones = _tombstones(connection)
+    parts = []
+    for (name,) in connection.execute(f"SELECT name FROM segments WHERE {visible} ORDER BY first_seq").fetchall():
+        segment = known.get(name) or open_segment(directory, name, representation.name)
+        known[name] = segment
+        parts.append(Part(segment, _live(segment.seqs, tombstones)))
+    pending = _pending_part(connection, representation, statistics, visible, tombstones)
+    if pending is not None:
+        parts.append(pending)
+    return Snapshot(connection, generation, statistics, parts)
+
+
+def _tombstones(connection: sqlite3.Connection) -> NDArray[np.int64]:
+    rows = connection.execute("SELECT seq FROM tombstones ORDER BY seq").fetchall()
+    return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+
+def _live(seqs: NDArray[np.int64], tombstones: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    if not len(seqs) or not len(tombstones):
+        return None
+    own = tombstones[np.searchsorted(tombstones, seqs[0]) : np.searchsorted(tombstones, seqs[-1], side="right")]
+    if not len(own):
+        return None
+    live = ~np.isin(seqs, own, assume_unique=True)
+    return None if live.all() else live
+
+
+def _pending_part(
+    connection: sqlite3.Connection,
+    representation: Representation,
+    statistics: Statistics | None,
+    visible: str,
+    tombstones: NDArray[np.int64],
+) -> Part | None:
+    blobs = connection.execute(f"SELECT vectors FROM batches WHERE {visible} ORDER BY batch").fetchall()
+    if not blobs:
+        return None
+    batch = concatenate([unpack(blob) for (blob,) in blobs])
+    live = _live(batch.seqs, tombstones)
+    if live is not None:
+        batch = keep_rows(batch, live)
+    if not len(batch.seqs):
+        return None
+    statistics = statistics or representation.measure(batch)
+    first, last = int(batch.seqs[0]), int(batch.seqs[-1])
+    by_seq = dict(connection.execute("SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (first, last)).fetchall())
+    ids = [by_seq[seq] for seq in batch.seqs.tolist()]
+    index = InvertedIndex.from_csr(representation.weigh(batch, statistics), statistics.scale)
+    return Part(Segment(PENDING, batch.seqs, ids, index), None)

@@ -1,0 +1,98 @@
+"""`verify`: every file against its checksum, and the files against the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import CorruptCollectionError
+from .schema import DATABASE
+from .segment import SEGMENTS, verify_segment
+from .snapshot import PENDING, Snapshot
+from .vectors import unpack
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong: the file (or table) it is in, and what it is."""
+
+    where: str
+    message: str
+
+
+def verify(directory: Path, snapshot: Snapshot, index_name: str) -> list[Problem]:
+    """Read everything a snapshot stands on and list what is wrong with it."""
+    problems: list[Problem] = []
+    with snapshot.lock:
+        problems += _database(directory, snapshot.connection)
+        if problems:  # what the tables say cannot be trusted
+            return problems
+        for part in snapshot.parts:
+            if part.segment.name == PENDING:
+                continue
+            problems += [
+                Problem(str(found.path), found.problem)
+                for found in verify_segment(directory, part.segment.name, index_name)
+            ]
+        problems += _batches(snapshot.connection)
+        if not problems:
+            problems += _agreement(directory, snapshot)
+    return problems
+
+
+def _database(directory: Path, connection: sqlite3.Connection) -> list[Problem]:
+    where = str(directory / DATABASE)
+    try:
+        rows = connection.execute("PRAGMA integrity_check(20)").fetchall()
+        orphans = connection.execute(
+            "SELECT count(*) FROM rows LEFT JOIN contents USING (seq) WHERE contents.seq IS NULL"
+        ).fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        return [Problem(where, str(error))]
+    problems = [Problem(where, str(message)) for (message,) in rows if message != "ok"]
+    if orphans:
+        problems.append(Problem(where, f"{orphans:,} documents have lost their contents"))
+    return problems
+
+
+def _batches(connection: sqlite3.Connection) -> list[Problem]:
+    problems = []
+    for number, blob in connection.execute("SELECT batch, vectors FROM batches"):
+        try:
+            unpack(blob)
+        except CorruptCollectionError as error:
+            problems.append(Problem(f"{DATABASE}, batch {number}", error.message))
+    return problems
+
+
+def _agreement(directory: Path, snapshot: Snapshot) -> list[Problem]:
+    """The rows that the index would return are exactly the documents that the database holds, under the same ids."""
+    stored = snapshot.connection.execute(
+        "SELECT seq, id FROM rows WHERE run NOT IN (SELECT run FROM runs) ORDER BY seq"
+    ).fetchall()
+    seqs = np.fromiter((seq for seq, _ in stored), np.int64, len(stored))
+    if not np.array_equal(seqs, snapshot.live_seqs):
+        lost = len(np.setdiff1d(seqs, snapshot.live_seqs))
+        extra = len(np.setdiff1d(snapshot.live_seqs, seqs))
+        return [
+            Problem(
+                str(directory),
+                f"index and documents disagree: {lost:,} documents are not indexed, {extra:,} indexed rows have none",
+            )
+        ]
+    by_seq = dict(stored)
+    problems = []
+    for part in snapshot.parts:
+        wrong = sum(
+            part.segment.ids[row] != by_seq[seq]
+            for row, seq in enumerate(part.segment.seqs.tolist())
+            if part.live is None or part.live[row]
+        )
+        if wrong:
+            problems.append(
+                Problem(str(directory / SEGMENTS / part.segment.name), f"{wrong:,} rows have another id than stored")
+            )
+    return problems

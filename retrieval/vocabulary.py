@@ -1,0 +1,74 @@
+"""The lexical vocabulary of a collection, kept in its database.
+
+Term ids are given out in order and never change or go away, so segments made at different times agree on them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+
+# SQLite's parameter limit was 999 for many years; staying below it works everywhere.
+_CHUNK = 900
+
+
+class SqliteVocabulary:
+    """Terms by id and ids by term, read and appended through one connection.
+
+    `grow` writes inside whatever transaction the connection is in: when that rolls back, so do the new terms, and
+    caches above must be dropped.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lock = RLock()
+
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """The ids of terms, -1 for those the collection has never seen; int32, one a term."""
+        known: dict[str, int] = {}
+        for start in range(0, len(terms), _CHUNK):
+            chunk = terms[start : start + _CHUNK]
+            marks = ",".join("?" * len(chunk))
+            with self._lock:
+                known.update(
+                    self._connection.execute(f"SELECT term, term_id FROM terms WHERE term IN ({marks})", chunk)
+                )
+        return np.fromiter((known.get(term, -1) for term in terms), dtype=np.int32, count=len(terms))
+
+    def grow(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """The ids of terms; terms not seen before are appended in the order given."""
+        ids = self.lookup(terms)
+        unseen = dict.fromkeys(term for term, known in zip(terms, ids.tolist(), strict=True) if known < 0)
+        if not unseen:
+            return ids
+        first = len(self)
+        new = {term: first + position for position, term in enumerate(unseen)}
+        self._connection.executemany(
+            "INSERT INTO terms(term_id, term) VALUES (?, ?)", ((number, term) for term, number in new.items())
+        )
+        for position, term in enumerate(terms):
+            if ids[position] < 0:
+                ids[position] = new[term]
+        return ids
+
+    def text(self, term_id: int) -> str:
+        """The term of an id.
+
+        Raises:
+            IndexError: no term has this id.
+        """
+        with self._lock:
+            row = self._connection.execute("SELECT term FROM terms WHERE term_id = ?", (term_id,)).fetchone()
+        if row is None:
+            raise IndexError(f"no term has the id {term_id}")
+        return str(row[0])
+
+    def __len__(self) -> int:
+        """How many terms there are; ids run from 0 to this, less one."""
+        with self._lock:
+            row = self._connection.execute("SELECT coalesce(max(term_id) + 1, 0) FROM terms").fetchone()
+        return int(row[0])

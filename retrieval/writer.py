@@ -1,0 +1,292 @@
+"""Writing to a collection: transactions, documents in and out, and batches turned into segments.
+
+A write is acknowledged when its SQLite transaction has committed. Everything here runs under the writer's lock, in one
+process; readers see each transaction whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+import orjson
+
+from ..index import build_inverted
+from .document import Document
+from .metadata import flatten
+from .representation import Representation, Statistics
+from .schema import DATABASE, translate
+from .segment import write_segment
+from .snapshot import read_statistics
+from .storage import storage_errors
+from .vectors import Batch, concatenate, keep_rows, pack, unpack
+
+# Rows that no run owns: they are visible as soon as they are committed.
+PUBLISHED = 0
+
+# A segment is built when this much waits in batches: bounds both the memory of building it and the time that opening a
+# collection spends on indexing the rest in memory.
+FLUSH_BYTES = 64 * 2**20
+# At the end of a writing session, fewer documents than this stay in the database rather than become a tiny segment.
+SMALLEST_SEGMENT = 1024
+
+_CHUNK = 900  # SQL parameters in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What became of added documents: new ids, ids whose document was replaced, documents that were there already."""
+
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.added + self.replaced + self.unchanged
+
+    def __add__(self, other: AddReport) -> AddReport:
+        return AddReport(self.added + other.added, self.replaced + other.replaced, self.unchanged + other.unchanged)
+
+
+class Writer:
+    """The write side of an open collection; one at a time, whose connection is used under `lock`."""
+
+    def __init__(
+        self, directory: Path, connection: sqlite3.Connection, lock: RLock, representation: Representation
+    ) -> None:
+        self.directory = directory
+        self.connection = connection
+        self.lock = lock
+        self.representation = representation
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Rolls back on any exception; raises StorageFullError where the disk is full."""
+        with self.lock:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                yield self.connection
+                self.connection.execute("UPDATE properties SET value = value + 1 WHERE name = 'generation'")
+                self.connection.execute("COMMIT")
+            except BaseException as error:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                self.representation.forget()
+                if isinstance(error, sqlite3.Error):
+                    raise translate(error, self.directory / DATABASE) from error
+                raise
+
+    def add(self, documents: Iterable[Document]) -> AddReport:
+        """Insert or replace documents by id, in chunks that are acknowledged one by one.
+
+        Where one id occurs twice, the later document stays.
+        """
+        report = AddReport()
+        chunk: dict[str, Document] = {}
+        for document in documents:
+            chunk.pop(document.id, None)
+            chunk[document.id] = document
+            if len(chunk) == self.representation.batch_documents:
+                report += self.store(list(chunk.values()), PUBLISHED)
+                chunk = {}
+        return report + self.store(list(chunk.values()), PUBLISHED)
+
+    def store(self, documents: Sequence[Document], run: int) -> AddReport:
+        """Encode and store documents with distinct ids in one transaction; those already stored are left alone."""
+        if not documents:
+            return AddReport()
+        hashes = [content_hash(document) for document in documents]
+        with self.transaction() as connection:
+            existing = visible_rows(connection, [document.id for document in documents])
+            changed = [
+                (document, digest)
+                for document, digest in zip(documents, hashes, strict=True)
+                if document.id not in existing or existing[document.id][1] != digest
+            ]
+            stale = [existing[document.id][0] for document, _ in changed if document.id in existing]
+            if run == PUBLISHED:
+                bury(connection, stale)
+            if changed:
+                self._insert(connection, changed, run)
+        if self._waiting_bytes(run) >= FLUSH_BYTES:
+            self.flush(run)
+        return AddReport(len(changed) - len(stale), len(stale), len(documents) - len(changed))
+
+    def _insert(self, connection: sqlite3.Connection, documents: Sequence[tuple[Document, int]], run: int) -> None:
+        first = _next_seq(connection)
+        seqs = np.arange(first, first + len(documents), dtype=np.int64)
+        numbered = list(zip(seqs.tolist(), documents, strict=True))
+        connection.executemany(
+            "INSERT INTO rows(seq, id, run, hash) VALUES (?, ?, ?, ?)",
+            ((seq, document.id, run, digest) for seq, (document, digest) in numbered),
+        )
+        connection.executemany(
+            "INSERT INTO contents(seq, title, text, metadata) VALUES (?, ?, ?, ?)",
+            ((seq, document.title, document.text, _metadata_json(document)) for seq, (document, _) in numbered),
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO metadata(field, value, seq) VALUES (?, ?, ?)",
+            (
+                (field, value, seq)
+                for seq, (document, _) in numbered
+                if document.metadata
+                for field, value in flatten(document.metadata)
+            ),
+        )
+        vectors = self.representation.encode([document.encoded_text for document, _ in documents])
+        connection.execute(
+            "INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)",
+            (run, len(documents), pack(seqs, vectors, frequencies=self.representation.frequencies)),
+        )
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Delete documents by id in one transaction; returns the ids that were there."""
+        with self.transaction() as connection:
+            existing = visible_rows(connection, ids)
+            bury(connection, [seq for seq, _ in existing.values()])
+        return [identifier for identifier in dict.fromkeys(ids) if identifier in existing]
+
+    def flush(self, run: int = PUBLISHED) -> None:
+        """Turn the waiting batches of a run into a segment.
+
+        Raises:
+            StorageFullError: the disk is full; the documents stay where they were.
+        """
+        with self.lock:
+            waiting = self.connection.execute(
+                "SELECT batch, vectors FROM batches WHERE run = ? ORDER BY batch", (run,)
+            ).fetchall()
+            if not waiting:
+                return
+            batch, dead = self._without_dead(concatenate([unpack(blob) for _, blob in waiting]))
+            last_batch = int(waiting[-1][0])
+            del waiting  # the blobs are as large as the batch
+            name = None
+            statistics = read_statistics(self.connection)
+            if len(batch.seqs):
+                statistics = statistics or self.representation.measure(batch)
+                name = self._build(batch, statistics)
+            with self.transaction() as connection:
+                connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (run, last_batch))
+                connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in dead))
+                if name is not None and statistics is not None:
+                    write_statistics(connection, statistics)
+                    register_segment(connection, name, run, batch.seqs)
+
+    def _without_dead(self, batch: Batch) -> tuple[Batch, list[int]]:
+        rows = self.connection.execute(
+            "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?", (int(batch.seqs[0]), int(batch.seqs[-1]))
+        )
+        dead = np.array([seq for (seq,) in rows], np.int64)
+        return keep_rows(batch, ~np.isin(batch.seqs, dead)), np.intersect1d(batch.seqs, dead).tolist()
+
+    def _build(self, batch: Batch, statistics: Statistics) -> str:
+        name = next_segment_name(self.connection)
+        weights = self.representation.weigh(batch, statistics)
+        with storage_errors(self.directory):
+            write_segment(
+                self.directory,
+                name,
+                batch.seqs,
+                self.ids_of(batch.seqs),
+                self.representation.name,
+                lambda folder: build_inverted(
+                    folder,
+                    weights,
+                    scale=statistics.scale,
+                    frequencies=weights.frequencies,
+                    lengths=weights.lengths,
+                ),
+            )
+        return name
+
+    def ids_of(self, seqs: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
+        """The ids of row numbers (ascending)."""
+        rows = self.connection.execute(
+            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(seqs[0]), int(seqs[-1]))
+        )
+        by_seq = dict(rows.fetchall())
+        return [by_seq[seq] for seq in seqs.tolist()]
+
+    def _waiting_bytes(self, run: int) -> int:
+        row = self.connection.execute(
+            "SELECT coalesce(sum(length(vectors)), 0) FROM batches WHERE run = ?", (run,)
+        ).fetchone()
+        return int(row[0])
+
+    def waiting_documents(self, run: int) -> int:
+        """How many documents of a run are in no segment yet."""
+        row = self.connection.execute(
+            "SELECT coalesce(sum(documents), 0) FROM batches WHERE run = ?", (run,)
+        ).fetchone()
+        return int(row[0])
+
+
+def content_hash(document: Document) -> int:
+    """A signed 64-bit hash of everything a document holds but its id; equal contents, equal hash."""
+    content = orjson.dumps(
+        [document.title, document.text, document.metadata], option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    )
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
+
+
+def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """(seq, content hash) of the published documents with these ids."""
+    found: dict[str, tuple[int, int]] = {}
+    for start in range(0, len(ids), _CHUNK):
+        chunk = ids[start : start + _CHUNK]
+        marks = ",".join("?" * len(chunk))
+        for identifier, seq, digest in connection.execute(
+            f"SELECT id, seq, hash FROM rows WHERE id IN ({marks}) AND run NOT IN (SELECT run FROM runs)", chunk
+        ):
+            found[identifier] = (seq, digest)
+    return found
+
+
+def bury(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    """Remove documents; their rows stay in segments as tombstones until `compact`."""
+    keys = [(seq,) for seq in seqs]
+    connection.executemany("INSERT INTO tombstones(seq) VALUES (?)", keys)
+    connection.executemany("DELETE FROM contents WHERE seq = ?", keys)
+    connection.executemany("DELETE FROM rows WHERE seq = ?", keys)
+
+
+def register_segment(
+    connection: sqlite3.Connection, name: str, run: int, seqs: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> None:
+    """Make a written segment live (inside a transaction)."""
+    connection.execute(
+        "INSERT INTO segments(name, run, first_seq, last_seq, documents) VALUES (?, ?, ?, ?, ?)",
+        (name, run, int(seqs[0]), int(seqs[-1]), len(seqs)),
+    )
+    connection.execute("INSERT OR REPLACE INTO properties VALUES ('last_segment', ?)", (int(name),))
+
+
+def next_segment_name(connection: sqlite3.Connection) -> str:
+    """A name that no live segment has had."""
+    row = connection.execute("SELECT value FROM properties WHERE name = 'last_segment'").fetchone()
+    return f"{(int(row[0]) if row else 0) + 1:08d}"
+
+
+def write_statistics(connection: sqlite3.Connection, statistics: Statistics) -> None:
+    """Store the statistics (inside a transaction)."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO properties VALUES (?, ?)",
+        (("average_length", statistics.average_length), ("impact_scale", statistics.scale)),
+    )
+
+
+def _next_seq(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rows'").fetchone()
+    return (int(row[0]) if row else 0) + 1
+
+
+def _metadata_json(document: Document) -> str | None:
+    return orjson.dumps(document.metadata).decode() if document.metadata else None

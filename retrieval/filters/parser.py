@@ -232,7 +232,9 @@ def _explained(error: UnexpectedInput, text: str, accepted: set[str]) -> FilterS
             found = f"found {_shortened(token)!r}"
         reason = f"expected {_listed(expected)}, but {found}"
         if token.type == "FIELD" and "STRING" in accepted:
-            hint = f'Put text in quotes: "{_shortened(token)}".'
+            hint = "Put text in quotes."
+            if not token.startswith("`"):
+                hint = f'Put text in quotes: "{_shortened(token)}".'
             if token.lower() in {"null", "none", "nil"}:
                 hint = "A field without a value does not exist: write 'not exists FIELD'."
         elif text[position - 1 : position + 1] in _SWAPPED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,7 +78,7 @@ class _Selection:
 
     def _scan(self, statement: str, *values: Value) -> NDArray[np.int64]:
         rows = self._cursor.execute(statement, values)
-        found = np.unique(np.fromiter((seq for (seq,) in rows), np.int64))
+        found = np.unique(np.fromiter(chain.from_iterable(rows), np.int64))
         return _common(found, self._universe)
 
 

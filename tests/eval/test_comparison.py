@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from lexhound.eval.comparison import ComparisonOptions, compare
 from lexhound.eval.errors import ComparisonError
 from lexhound.eval.runs import Run

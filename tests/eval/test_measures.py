@@ -12,7 +12,6 @@ import pytest
 import pytrec_eval
 from hypothesis import given
 from hypothesis import strategies as st
-
 from lexhound.eval import measures as module
 from lexhound.eval.errors import MeasureError, MissingExtraError
 from lexhound.eval.measures import DEFAULT_MEASURES, measure_names, parse_measures, score_run

@@ -10,7 +10,6 @@ import pytest
 import pytrec_eval
 from hypothesis import example, given
 from hypothesis import strategies as st
-
 from lexhound.eval.errors import DatasetError, RunFormatError
 from lexhound.eval.runs import (
     Run,

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
-
 from lexhound.eval import significance
 from lexhound.eval.significance import (
     bootstrap_interval,
@@ -18,6 +16,7 @@ from lexhound.eval.significance import (
     randomisation_test,
     wins_ties_losses,
 )
+from scipy import stats
 
 DIFFERENCES = st.lists(st.sampled_from([-1.0, -0.5, -0.125, 0.0, 0.25, 0.5, 1.0]), min_size=2, max_size=30)
 

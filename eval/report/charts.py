@@ -1,0 +1,267 @@
+"""Charts as inline SVG. Colours come from the style sheet, so that they follow light and dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .markup import Markup, join, tag
+from .numbers import shorten, signed
+
+# Systems beyond this many share colours again; their marks still differ in shape.
+COLOURS = 8
+# More bars than this are drawn as one outline.
+MOST_BARS = 500
+
+_SHAPES = ("circle", "square", "triangle", "diamond")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps values to places between two pixels, linearly or by logarithm."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high = self.low, self.high
+        if self.logarithmic:
+            low, high, value = math.log(low), math.log(high), math.log(max(value, self.low))
+        share = 0.5 if high == low else (value - low) / (high - low)
+        return round(self.start + share * (self.end - self.start), 2)
+
+
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About `count` round numbers from at or below `low` to at or above `high`."""
+    span = max(high - low, 1e-9)
+    rough = span / max(1, count - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]
+
+
+def mark(x: float, y: float, place: int, title: str = "") -> Markup:
+    """A system's mark: its colour and its shape."""
+    name = f"mark c{place % COLOURS}"
+    shape = _SHAPES[place % len(_SHAPES)]
+    said = tag("title", title) if title else None
+    if shape == "circle":
+        return tag("circle", said, cx=x, cy=y, r=5, class_=name)
+    if shape == "square":
+        return tag("rect", said, x=x - 4.5, y=y - 4.5, width=9, height=9, class_=name)
+    points = {
+        "triangle": [(0, -5.5), (5.5, 4.5), (-5.5, 4.5)],
+        "diamond": [(0, -6), (6, 0), (0, 6), (-6, 0)],
+    }[shape]
+    text = " ".join(f"{x + dx:g},{y + dy:g}" for dx, dy in points)
+    return tag("polygon", said, points=text, class_=name)
+
+
+def legend(names: Sequence[str]) -> Markup:
+    """Which mark is which system."""
+    entries = [
+        tag(
+            "li",
+            tag("svg", mark(8, 8, place), viewbox="0 0 16 16", width=16, height=16, aria_hidden="true"),
+            name,
+        )
+        for place, name in enumerate(names)
+    ]
+    return tag("ul", entries, class_="legend")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A system in a scatter chart; `place` is its number among the systems."""
+
+    name: str
+    place: int
+    x: float
+    y: float
+
+
+def scatter(points: Sequence[Point], *, x_label: str, y_label: str, title: str) -> Markup:
+    """Quality against cost: up and to the left is better."""
+    width, height, left, right, top, bottom = 380, 250, 50, 16, 14, 42
+    xs, ys = [point.x for point in points], [point.y for point in points]
+    positive = [value for value in xs if value > 0]
+    logarithmic = bool(positive) and len(positive) == len(xs) and max(xs) > 20 * min(xs)
+    if logarithmic:
+        x_ticks = [10.0**power for power in range(_power(min(xs), down=True), _power(max(xs), down=False) + 1)]
+    else:
+        x_ticks = nice_ticks(0, max(xs) * 1.1 or 1.0)
+    spread = max(max(ys) - min(ys), 0.02)
+    y_ticks = nice_ticks(max(0.0, min(ys) - spread * 0.4), max(ys) + spread * 0.4)
+    x = Scale(x_ticks[0], x_ticks[-1], left, width - right, logarithmic)
+    y = Scale(y_ticks[0], y_ticks[-1], height - bottom, top)
+    drawn: list[Markup] = [_frame(x, y, x_ticks, y_ticks, x_label, y_label, width, height, bottom)]
+    label_places: list[float] = []
+    for point in sorted(points, key=lambda point: -point.y):
+        px, py = x(point.x), y(point.y)
+        words = f"{point.name}: {y_label} {point.y:.4f}, {x_label} {point.x:,.4g}"
+        beyond = px > left + (width - left - right) * 0.6
+        label_y = py + 4
+        while any(abs(label_y - taken) < 13 for taken in label_places):
+            label_y += 13
+        label_places.append(label_y)
+        drawn.append(mark(px, py, point.place, words))
+        drawn.append(
+            tag(
+                "text",
+                shorten(point.name, 28),
+                x=px - 10 if beyond else px + 10,
+                y=label_y,
+                text_anchor="end" if beyond else "start",
+                class_="label",
+            )
+        )
+    return _svg(width, height, title, drawn)
+
+
+def _power(value: float, *, down: bool) -> int:
+    exact = math.log10(value)
+    return math.floor(exact + 1e-9) if down else math.ceil(exact - 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A system's curve."""
+
+    name: str
+    place: int
+    points: Sequence[tuple[float, float]]
+
+
+def curves(lines: Sequence[Line], *, x_label: str, y_label: str, title: str) -> Markup:
+    """Curves over a logarithmic axis that starts at 1; values between 0 and 1."""
+    width, height, left, right, top, bottom = 380, 250, 44, 16, 14, 42
+    deepest = max(depth for line in lines for depth, _ in line.points)
+    x_ticks = [10.0**power for power in range(_power(deepest, down=False) + 1)]
+    x = Scale(1, x_ticks[-1], left, width - right, True)
+    y = Scale(0, 1, height - bottom, top)
+    drawn = [_frame(x, y, x_ticks, [0, 0.25, 0.5, 0.75, 1], x_label, y_label, width, height, bottom)]
+    for line in lines:
+        path = " ".join(f"{x(depth):g},{y(value):g}" for depth, value in line.points)
+        drawn.append(tag("polyline", points=path, class_=f"curve c{line.place % COLOURS} d{line.place % 4}"))
+    for line in lines:
+        drawn += [
+            mark(x(depth), y(value), line.place, f"{line.name}: {value:.4f} at {depth:,.0f}")
+            for depth, value in line.points
+        ]
+    return _svg(width, height, title, drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One query in a bar chart."""
+
+    label: str
+    value: float
+
+
+def bars(values: Sequence[Bar], *, title: str, low_label: str, high_label: str) -> Markup:
+    """Differences of single queries, the largest gain first: gains above the line, losses below."""
+    width, height, left, right, top, bottom = 760, 200, 48, 12, 12, 26
+    ordered = sorted(values, key=lambda bar: -bar.value)
+    reach = max((abs(bar.value) for bar in ordered), default=0.0) or 1.0
+    reach = min(1.0, nice_ticks(0, reach, 3)[-1]) if reach <= 1 else reach
+    negative = any(bar.value < 0 for bar in ordered)
+    y = Scale(-reach if negative else 0.0, reach, height - bottom, top)
+    zero = y(0)
+    ticks = [-reach, -reach / 2, 0.0, reach / 2, reach] if negative else [0.0, reach / 2, reach]
+    drawn: list[Markup] = []
+    for tick in ticks:
+        drawn.append(
+            tag("line", x1=left, x2=width - right, y1=y(tick), y2=y(tick), class_="axis" if tick == 0 else "grid")
+        )
+        drawn.append(tag("text", f"{tick:g}", x=left - 8, y=y(tick) + 4, text_anchor="end", class_="tick"))
+    step = (width - left - right) / max(1, len(ordered))
+    if len(ordered) <= MOST_BARS:
+        gap = 0.2 if step > 2 else 0.0
+        for place, bar in enumerate(ordered):
+            if bar.value:
+                drawn.append(
+                    tag(
+                        "rect",
+                        tag("title", f"{signed(bar.value) if negative else f'{bar.value:.4f}'}  {bar.label}"),
+                        x=round(left + place * step, 2),
+                        y=min(zero, y(bar.value)),
+                        width=round(step * (1 - gap), 2),
+                        height=max(0.5, round(abs(zero - y(bar.value)), 2)),
+                        class_="gain" if bar.value > 0 else "loss",
+                    )
+                )
+    else:
+        for name, chosen in (("gain", [b.value > 0 for b in ordered]), ("loss", [b.value < 0 for b in ordered])):
+            places = [place for place, wanted in enumerate(chosen) if wanted]
+            if places:
+                thin = places[:: max(1, len(places) // MOST_BARS)]
+                outline = [f"{left + place * step:.1f},{y(ordered[place].value):g}" for place in thin]
+                first, last = left + places[0] * step, left + (places[-1] + 1) * step
+                text = " ".join([f"{first:.1f},{zero:g}", *outline, f"{last:.1f},{zero:g}"])
+                drawn.append(tag("polygon", points=text, class_=name))
+    drawn.append(tag("text", high_label, x=left, y=height - 8, class_="tick"))
+    drawn.append(tag("text", low_label, x=width - right, y=height - 8, text_anchor="end", class_="tick"))
+    return _svg(width, height, title, drawn, wide=True)
+
+
+def interval(low: float, value: float, high: float, reach: float) -> Markup:
+    """A confidence interval around its mean, over a line at 0; `reach` is what the width stands for."""
+    width, height = 150, 18
+    x = Scale(-reach, reach, 4, width - 4)
+    name = "gain" if low > 0 else "loss" if high < 0 else "unclear"
+    return tag(
+        "svg",
+        tag("line", x1=x(0), x2=x(0), y1=0, y2=height, class_="axis"),
+        tag("line", x1=x(low), x2=x(high), y1=9, y2=9, class_=f"range {name}"),
+        tag("circle", cx=x(value), cy=9, r=4, class_=name),
+        viewbox=f"0 0 {width} {height}",
+        width=width,
+        height=height,
+        role="img",
+        aria_label=f"{signed(value)}, from {signed(low)} to {signed(high)}",
+    )
+
+
+def _frame(
+    x: Scale,
+    y: Scale,
+    x_ticks: Sequence[float],
+    y_ticks: Sequence[float],
+    x_label: str,
+    y_label: str,
+    width: int,
+    height: int,
+    bottom: int,
+) -> Markup:
+    """Grid, ticks and the names of both axes."""
+    drawn: list[Markup] = []
+    for tick in y_ticks:
+        drawn.append(tag("line", x1=x.start, x2=x.end, y1=y(tick), y2=y(tick), class_="grid"))
+        drawn.append(tag("text", f"{tick:g}", x=x.start - 7, y=y(tick) + 4, text_anchor="end", class_="tick"))
+    for tick in x_ticks:
+        drawn.append(tag("line", x1=x(tick), x2=x(tick), y1=y.start, y2=y.start + 4, class_="axis"))
+        drawn.append(
+            tag("text", f"{tick:,.10g}", x=x(tick), y=height - bottom + 17, text_anchor="middle", class_="tick")
+        )
+    drawn.append(tag("line", x1=x.start, x2=x.end, y1=y.start, y2=y.start, class_="axis"))
+    middle = (x.start + x.end) / 2
+    drawn.append(tag("text", x_label, x=middle, y=height - 6, text_anchor="middle", class_="axis-name"))
+    drawn.append(tag("text", y_label, x=4, y=10, class_="axis-name"))
+    return join(drawn)
+
+
+def _svg(width: int, height: int, title: str, drawn: Sequence[Markup], *, wide: bool = False) -> Markup:
+    return tag(
+        "svg",
+        tag("title", title),
+        drawn,
+        viewbox=f"0 0 {width} {height}",
+        role="img",
+        class_="chart wide" if wide else "chart",
+    )

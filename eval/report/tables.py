@@ -1,0 +1,270 @@
+"""The tables of a report: quality beside cost, means of runs, differences with their tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..comparison import Comparison, Difference
+from ..cost import Cost
+from ..results import Evaluation
+from . import charts
+from .markup import Markup, join, tag
+from .numbers import DASH, figure, megabytes, milliseconds, p_value, quality, signed
+
+COSTS = (
+    ("dims. doc.", "mean number of non-zero weights of a document"),
+    ("dims. query", "mean number of weighted terms of a query"),
+    ("FLOPS", "expected overlapping products of a query and a document"),
+    ("queries/s", "throughput of all queries as one batch at full depth"),
+    ("p50 ms", "median latency of single queries"),
+    ("p99 ms", "99th percentile of the latency of single queries"),
+    ("index MB", "bytes of the index on disk"),
+    ("encode s", "seconds from the corpus to a finished index"),
+)
+
+# A difference is marked where the corrected p-value is at most this.
+ALPHA = 0.05
+
+
+def summary_table(evaluation: Evaluation, comparisons: Mapping[str, Comparison]) -> Markup:
+    """Every system on every data set: measures, then costs. The best figure of a set is set apart."""
+    measures = evaluation.measures
+    head = tag(
+        "tr",
+        _head("system", sortable=True),
+        [_head(measure, sortable=True) for measure in measures],
+        [
+            _head(name, title=title, class_="split cost" if place == 0 else "cost", sortable=True)
+            for place, (name, title) in enumerate(COSTS)
+        ],
+    )
+    columns = 1 + len(measures) + len(COSTS)
+    bodies = []
+    for dataset in evaluation.datasets:
+        parts = [evaluation.part(dataset.name, system) for system in evaluation.systems]
+        best = {measure: max(part.mean(measure) for part in parts) for measure in measures}
+        marked = sure_differences(comparisons.get(dataset.name))
+        rows = [
+            tag(
+                "tr",
+                tag("th", part.system, scope="row"),
+                [
+                    _quality_cell(
+                        part.mean(measure),
+                        best=len(parts) > 1 and part.mean(measure) == best[measure],
+                        sure=(part.system, measure) in marked,
+                    )
+                    for measure in measures
+                ],
+                cost_cells(part.cost),
+            )
+            for part in parts
+        ]
+        words = f"{dataset.label}: {dataset.report.queries:,} queries, {parts[0].cost.documents:,} documents"
+        bodies.append(tag("tbody", _set_row(words, columns), rows))
+    sets = evaluation.sets()
+    if len(evaluation.datasets) > 1:
+        for name, members in sets.items():
+            if len(members) > 1:
+                bodies.append(_mean_rows(evaluation, f"{name}: mean of its {len(members)} parts", columns, name))
+    if len(sets) > 1:
+        bodies.append(_mean_rows(evaluation, f"mean over {len(sets)} data sets", columns, None))
+    return tag("div", tag("table", tag("thead", head), bodies, class_="sortable"), class_="scroll")
+
+
+def _mean_rows(evaluation: Evaluation, words: str, columns: int, name: str | None) -> Markup:
+    means = {
+        system: {
+            measure: evaluation.mean(system, measure) if name is None else evaluation.set_mean(name, system, measure)
+            for measure in evaluation.measures
+        }
+        for system in evaluation.systems
+    }
+    best = {measure: max(row[measure] for row in means.values()) for measure in evaluation.measures}
+    rows = [
+        tag(
+            "tr",
+            tag("th", system, scope="row"),
+            [
+                _quality_cell(value, best=len(means) > 1 and value == best[measure], sure=False)
+                for measure, value in row.items()
+            ],
+            _mean_costs(evaluation, system, name),
+            class_="mean",
+        )
+        for system, row in means.items()
+    ]
+    return tag("tbody", _set_row(words, columns), rows)
+
+
+def _mean_costs(evaluation: Evaluation, system: str, name: str | None) -> list[Markup]:
+    """Means of the costs over the same data sets, so that no quality figure stands without one."""
+    costs = [part.cost for part in evaluation.parts if part.system == system and (name is None or part.group == name)]
+
+    def mean(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else None
+
+    size = mean([cost.index_bytes for cost in costs])
+    return _cost_row(
+        mean([cost.document_dimensions for cost in costs]),
+        mean([cost.query_dimensions for cost in costs]),
+        mean([cost.flops for cost in costs]),
+        mean([cost.queries_per_second for cost in costs]) or 0.0,
+        mean([cost.p50_ms for cost in costs]) or 0.0,
+        mean([cost.p99_ms for cost in costs]) or 0.0,
+        None if size is None else round(size),
+        mean([cost.encoding_seconds for cost in costs]),
+    )
+
+
+def cost_cells(cost: Cost) -> list[Markup]:
+    """The cells of a part's cost."""
+    return _cost_row(
+        cost.document_dimensions,
+        cost.query_dimensions,
+        cost.flops,
+        cost.queries_per_second,
+        cost.p50_ms,
+        cost.p99_ms,
+        cost.index_bytes,
+        cost.encoding_seconds,
+    )
+
+
+def _cost_row(
+    documents: float | None,
+    queries: float | None,
+    overlap: float | None,
+    rate: float,
+    p50: float,
+    p99: float,
+    size: int | None,
+    seconds: float | None,
+) -> list[Markup]:
+    return [
+        _cell(figure(documents), documents, "split cost"),
+        _cell(figure(queries), queries, "cost"),
+        _cell(figure(overlap, 2), overlap, "cost"),
+        _cell(figure(rate, 0), rate, "cost"),
+        _cell(milliseconds(p50), p50, "cost"),
+        _cell(milliseconds(p99), p99, "cost"),
+        _cell(megabytes(size), size, "cost"),
+        _cell(figure(seconds), seconds, "cost"),
+    ]
+
+
+def means_table(comparison: Comparison) -> Markup:
+    """The means of runs that are compared."""
+    best = {measure: max(run.means[measure] for run in comparison.runs) for measure in comparison.measures}
+    marked = sure_differences(comparison)
+    head = tag(
+        "tr",
+        _head("run", sortable=True),
+        [_head(measure, sortable=True) for measure in comparison.measures],
+        _head("unanswered", title="compared queries without any result", sortable=True),
+    )
+    rows = [
+        tag(
+            "tr",
+            tag("th", run.name, scope="row"),
+            [
+                _quality_cell(value, best=value == best[measure], sure=(run.name, measure) in marked)
+                for measure, value in run.means.items()
+            ],
+            _cell(f"{run.unanswered:,}", run.unanswered, ""),
+        )
+        for run in comparison.runs
+    ]
+    return tag("div", tag("table", tag("thead", head), tag("tbody", rows), class_="sortable"), class_="scroll")
+
+
+def differences_table(comparison: Comparison) -> Markup:
+    """Every difference with its interval, its tests, and in how many queries who wins."""
+    reach = max((max(abs(row.interval.low), abs(row.interval.high)) for row in comparison.differences), default=0.0)
+    confidence = f"{comparison.options.confidence:.0%}"
+    head = tag(
+        "tr",
+        _head("measure", class_="text"),
+        _head("system", class_="text"),
+        _head("against", class_="text"),
+        _head("difference"),
+        _head(f"{confidence} interval", title="bootstrap over queries"),
+        _head(""),
+        _head("t-test", title="paired, two-sided"),
+        _head("Holm", title="the t-test's p-value, corrected for the number of comparisons"),
+        _head("randomisation", title="Fisher's test, two-sided"),
+        _head("Holm", title="the randomisation test's p-value, corrected for the number of comparisons"),
+        _head("wins / ties / losses"),
+    )
+    rows = [tag("tr", _difference_cells(row, reach or 1.0)) for row in comparison.differences]
+    return tag("div", tag("table", tag("thead", head), tag("tbody", rows)), class_="scroll")
+
+
+def _difference_cells(row: Difference, reach: float) -> Markup:
+    sure = tag("sup", "†", class_="sure") if row.randomisation_holm <= ALPHA else None
+    return join(
+        tag("td", row.measure, class_="text"),
+        tag("td", row.system, class_="text"),
+        tag("td", row.baseline, class_="text"),
+        tag("td", signed(row.difference), sure),
+        tag("td", f"{signed(row.interval.low)} … {signed(row.interval.high)}"),
+        tag("td", charts.interval(row.interval.low, row.difference, row.interval.high, reach)),
+        tag("td", p_value(row.t_test)),
+        tag("td", p_value(row.t_test_holm)),
+        tag("td", p_value(row.randomisation)),
+        tag("td", p_value(row.randomisation_holm)),
+        tag("td", f"{row.wins:,} / {row.ties:,} / {row.losses:,}"),
+    )
+
+
+def recall_table(evaluation: Evaluation, dataset: str) -> Markup:
+    """The values behind the curves of recall by depth."""
+    parts = [evaluation.part(dataset, system) for system in evaluation.systems]
+    head = tag("tr", _head("system"), [_head(f"@{depth:,}") for depth, _ in parts[0].recall])
+    rows = [
+        tag("tr", tag("th", part.system, scope="row"), [tag("td", f"{value:.4f}") for _, value in part.recall])
+        for part in parts
+    ]
+    return tag("div", tag("table", tag("thead", head), tag("tbody", rows)), class_="scroll")
+
+
+def sure_differences(comparison: Comparison | None) -> set[tuple[str, str]]:
+    """(system, measure) where the difference from the first system survives Holm's correction."""
+    if comparison is None:
+        return set()
+    baseline = comparison.runs[0].name
+    return {
+        (row.system, row.measure)
+        for row in comparison.differences
+        if row.baseline == baseline and row.randomisation_holm <= ALPHA
+    }
+
+
+def _set_row(words: str, columns: int) -> Markup:
+    return tag("tr", tag("th", words, colspan=columns, scope="rowgroup"), class_="set")
+
+
+def _head(name: str, *, title: str = "", class_: str = "", sortable: bool = False) -> Markup:
+    return tag(
+        "th",
+        tag("button", name, type="button") if sortable else name,
+        scope="col",
+        title=title or None,
+        class_=class_ or None,
+        aria_sort="none" if sortable else None,
+    )
+
+
+def _quality_cell(value: float, *, best: bool, sure: bool) -> Markup:
+    return tag(
+        "td",
+        quality(value),
+        tag("sup", "†", class_="sure") if sure else None,
+        class_="best" if best else None,
+        data_value=f"{value:.9g}",
+    )
+
+
+def _cell(text: str, value: float | None, name: str) -> Markup:
+    return tag("td", text, class_=name or None, data_value=None if text == DASH or value is None else f"{value:.9g}")

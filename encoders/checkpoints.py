@@ -111,13 +111,19 @@ def require_neural() -> None:
 def locate(source: str | Path) -> tuple[Path, str]:
     """Return the folder of a checkpoint (downloaded first, for a hub name) and the name to find it by again."""
     text = str(source)
-    path = Path(source).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(source).expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError, ValueError):  # too long, or the home of nobody
+        path, is_folder, exists = Path(), False, False
+    if is_folder:
         return path, str(path.resolve())
-    if path.exists():
+    if exists:
         raise CheckpointError(f"{text} is a file", f"Give the folder that holds {CONFIG} and the weights")
     if isinstance(source, Path) or not _HUB_NAME.fullmatch(text):
-        raise CheckpointError(f"there is no folder {text}", "Give an existing folder, or a hub name such as org/model")
+        raise CheckpointError(
+            f"there is no folder {text[:200]}", "Give an existing folder, or a hub name such as org/model"
+        )
     return _download(text), text
 
 

@@ -25,9 +25,14 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` at its first call: no Python objects, no GIL, no division-by-zero checks, cached on disk.
 
     Numba notices a change of the file that holds a kernel, not of a file that it calls into: kernels that call each
-    other live in one file, so that a stale cache cannot be used.
+    other live in one file, so that a stale cache cannot be used. The cache stands beside the source, or where that is
+    read-only in the user's cache directory, or in NUMBA_CACHE_DIR; where none can be written, kernels work uncached.
     """
-    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    compiled: Callable[P, R]
+    try:
+        compiled = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+    except RuntimeError:  # Numba found no place for a cache
+        compiled = numba.njit(nogil=True, error_model="numpy", cache=False)(function)
     return compiled
 
 

@@ -31,8 +31,10 @@ from .traversal import ACCUMULATOR_SIZE, WORKSPACE_ROWS, search_batch, search_wi
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-# Queries that a thread takes at a time: enough that it seldom waits for Python's lock, few enough to share out evenly.
+# Queries that a thread takes at a time, at most: enough that it seldom waits for Python's lock.
 _BATCH = 32
+# Hits that it makes room for at a time, at most (16 bytes each), unless a single query asks for more.
+_BATCH_HITS = 1 << 20
 
 _NO_MASK: NDArray[np.bool_] = frozen(np.empty(0, np.bool_))
 
@@ -187,8 +189,10 @@ class InvertedIndex:
         depth, mask = self._checked(k, allowed)
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        batches = [queries[start : start + _BATCH] for start in range(0, len(queries), _BATCH)]
-        workers = min(threads or os.cpu_count() or 1, len(batches))
+        workers = min(threads or os.cpu_count() or 1, len(queries))
+        share = len(queries) // (4 * max(1, workers))  # four turns each even out short and long queries
+        size = max(1, min(_BATCH, share, _BATCH_HITS // max(1, depth)))
+        batches = [queries[start : start + size] for start in range(0, len(queries), size)]
         results: list[list[TopK]] = [[]] * len(batches)
         turns = itertools.count()
 

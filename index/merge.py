@@ -91,6 +91,8 @@ def merge_inverted(
             impacts = chunk.impacts
             if reweigh is not None and lengths is not None:
                 weights = reweigh(chunk.frequencies, lengths[chunk.rows])
+                if weights.shape != chunk.frequencies.shape:
+                    raise ValueError(f"reweigh made {weights.shape} weights of {chunk.frequencies.shape} frequencies")
                 impacts, lost = quantise_with_loss(weights, exact)
                 loss = loss.merge(lost)
             windows, ends, counts = _entries(chunk, window_bits)

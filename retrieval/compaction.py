@@ -52,7 +52,7 @@ def compact(writer: Writer) -> CompactReport:
             # Values of deleted documents; kept until now because no index leads from a row to them.
             connection.execute("DELETE FROM metadata WHERE seq NOT IN (SELECT seq FROM rows)")
         writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
-        writer.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        writer.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         return CompactReport(documents, dropped, len(names), 1 if documents else 0)
 
 

@@ -9,7 +9,6 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from lexhound.encoders.tokenise import MAX_WORD_LENGTH, _patterns, fold, forms, token_spans, tokenise, tokens_of
 
 # Weighted towards what the tokeniser decides about; lone surrogates included.

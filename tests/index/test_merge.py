@@ -170,4 +170,12 @@ def test_a_failing_reweigh_leaves_nothing_behind(tmp_path):
             scale=1.0,
             reweigh=lambda frequencies, lengths: np.zeros(len(frequencies), np.float32),
         )
+    with pytest.raises(ValueError, match=r"\(1,\) weights of \(4,\) frequencies"):
+        merge_inverted(
+            tmp_path / "index",
+            [MergePart(index, np.arange(2))],
+            2,
+            scale=1.0,
+            reweigh=lambda frequencies, lengths: np.ones(1, np.float32),
+        )
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import oracle
 import pytest
-from lexhound.index import InvertedIndex, Query, build_inverted, warm
+from lexhound.index import InvertedIndex, Query, _jit, build_inverted, warm
 from lexhound.index.traversal import search_windows
 from scipy.sparse import csr_array
 
@@ -76,6 +76,25 @@ def test_one_compiled_kernel_serves_memory_and_disk(wide, tmp_path):
         index.search(query, 10, allowed=mask)
         index.search_many([query], 10)
     assert len(search_windows.signatures) == compiled
+
+
+def test_kernels_work_where_no_cache_can_be_written(monkeypatch):
+    compile_kernel = _jit.numba.njit
+
+    def njit(*, cache, **flags):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_kernel(**flags)
+
+    monkeypatch.setattr(_jit.numba, "njit", njit)
+
+    def double(numbers):
+        for i in range(len(numbers)):
+            numbers[i] *= 2
+
+    numbers = np.arange(3)
+    _jit.kernel(double)(numbers)
+    assert numbers.tolist() == [0, 2, 4]
 
 
 SEARCH = """

@@ -30,14 +30,21 @@ def test_search_equals_the_oracle(data, corpus, query, k):
     assert found.scores.dtype == np.float64
 
 
-@given(index_corpora.corpora(), st.lists(index_corpora.queries(), max_size=4), st.sampled_from([1, 2, 5]))
-def test_batches_do_not_depend_on_the_number_of_threads(corpus, queries, threads):
+@given(
+    st.data(),
+    index_corpora.corpora(),
+    st.lists(index_corpora.queries(), max_size=4),
+    st.sampled_from([1, 2, 5]),
+    st.sampled_from([1, 3, 10**6]),
+)
+def test_batches_do_not_depend_on_the_number_of_threads(data, corpus, queries, threads, k):
     index = index_of(corpus)
-    batch = [Query.from_weights(*query) for query in queries]
-    found = index.search_many(batch, 3, threads=threads)
+    allowed = data.draw(index_corpora.masks(len(corpus.weights)))
+    queries = queries * 10
+    found = index.search_many([Query.from_weights(*query) for query in queries], k, allowed=allowed, threads=threads)
     assert len(found) == len(queries)
     for one, query in zip(found, queries, strict=True):
-        assert same(one, oracle.top_k(oracle.scores(corpus.weights, corpus.scale, *query), 3))
+        assert same(one, oracle.top_k(oracle.scores(corpus.weights, corpus.scale, *query), k, allowed))
 
 
 @given(index_corpora.corpora(), index_corpora.queries(), st.randoms(use_true_random=False))

@@ -151,9 +151,7 @@ class LexicalRepresentation:
         if not len(terms):
             return terms, counts
         frequencies = statistics.document_frequencies(terms)
-        present = frequencies > 0
-        terms, counts, frequencies = terms[present], counts[present], frequencies[present]
-        return terms, counts * self._encoder.idf(frequencies, statistics.n_documents)
+        return self._encoder.query_weights(terms, counts, frequencies, statistics.n_documents)
 
     def queries(
         self, texts: Sequence[str], statistics: DocumentFrequencies

@@ -198,13 +198,23 @@ def kill_runs(path: Path, kills: int, seed: int, corpus: str) -> dict:
         if finished:
             raise SystemExit("finished, but not visible")
         killed += 1
-        if killed > 20 * kills:
+        if killed > 100 * kills:
             raise SystemExit("never finished")
     return {"kills": killed, "documents": total, "most_resumed": resumed}
 
 
+def warm(path: Path) -> None:
+    """Import and compile everything once, so that the children spend their short lives on writing."""
+    with Collection.create(path) as collection:
+        collection.add([document(number, 1) for number in range(20)])
+        collection.delete(["d1"])
+        collection.compact()
+        collection.search("word1")
+
+
 if __name__ == "__main__":
     what, directory, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    warm(directory.with_name("warm"))
     if what == "writes":
         print(json.dumps(kill_writers(directory, kills, seed)))
     else:

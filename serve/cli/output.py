@@ -67,6 +67,10 @@ class Output:
         for name, value in rows:
             self.line((f"{name:<{width}}", "dim"), f"  {value}", indent=indent)
 
+    def row(self, *cells: str) -> None:
+        """Print cells separated by tabs, for other programs; the cells themselves hold none."""
+        sys.stdout.write("\t".join(harmless(cell).replace("\n", "\ufffd") for cell in cells) + "\n")
+
     def document(self, value: Any) -> None:
         """Print one JSON document: indented for a person, on one line for a program."""
         import orjson
@@ -110,4 +114,5 @@ def tell_failure(message: str, where: str | None, hint: str | None, *, label: st
     if where:
         tell(f"  where: {where}")
     if hint:
-        tell(f"  hint: {hint[0].upper()}{hint[1:]}")
+        # Without the last full stop: hints often end with a command to copy.
+        tell(f"  hint: {hint[0].upper()}{hint[1:].removesuffix('.')}")

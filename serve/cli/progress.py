@@ -112,7 +112,12 @@ class Bar:
         total = None if state.fraction is None else 1.0
         figures = self._estimate.describe(state)
         self._progress.update(
-            self._task, description=state.stage, total=total, completed=state.fraction or 0.0, figures=figures
+            self._task,
+            description=state.stage,
+            total=total,
+            completed=state.fraction or 0.0,
+            figures=figures,
+            refresh=True,
         )
 
 

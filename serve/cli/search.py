@@ -184,7 +184,7 @@ def _answer_many(collection: Collection, output: Output, path: Path, k: int, exp
                 output.json_line({"id": identifier, "query": text, "hits": hits})
             else:
                 for rank, (document, score) in enumerate(ranking, 1):
-                    output.line(f"{_one_line(identifier)}\t{rank}\t{score:.6f}\t{_one_line(document)}")
+                    output.row(identifier, str(rank), f"{score:.6f}", document)
 
 
 def _one_line(text: str) -> str:

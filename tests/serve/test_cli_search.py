@@ -1,0 +1,174 @@
+"""`lexhound search`: what it prints for people, for programs and for terminals."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+from pathlib import Path
+
+from command import COMMAND, environment, ids_of, lines, run, run_on_terminal
+
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def test_plain_answers(collection: Path) -> None:
+    outcome = run("search", collection, "heat transfer", "-k", "2")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    rows = outcome.out.splitlines()
+    assert re.fullmatch(r"  1\. \d+\.\d{4}  heat-1  Heat transfer", rows[0])
+    assert rows[1] == "     Heat transfer in hypersonic flow."
+    assert "\x1b" not in outcome.out
+
+
+def test_marks_on_a_terminal_and_no_colour_on_request(collection: Path) -> None:
+    outcome = run_on_terminal("search", collection, "heat transfer", "-k", "1")
+    assert "\x1b[1;33mHeat\x1b[0m" in outcome.out
+    assert STYLE.sub("", outcome.out).splitlines()[1].rstrip() == "     Heat transfer in hypersonic flow."
+    plain = environment(TERM="xterm-256color", NO_COLOR="1", COLUMNS="100")
+    outcome = run_on_terminal("search", collection, "heat transfer", "-k", "1", env=plain)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", outcome.out)
+
+
+def test_explain_sums_to_the_score(collection: Path) -> None:
+    outcome = run("search", collection, "heat transfer wing", "--explain", "--json")
+    for hit in outcome.json["hits"]:
+        contributions = hit["contributions"]
+        assert contributions
+        assert math.isclose(sum(entry["score"] for entry in contributions), hit["score"], abs_tol=1e-12)
+    shown = run("search", collection, "heat transfer", "--explain", "-k", "1").out
+    assert re.search(r"^     transfer +\d\.\d{4}  █+ ", shown, re.MULTILINE)
+    total = re.search(r"^     sum +(\d\.\d{4})$", shown, re.MULTILINE)
+    assert total is not None
+    assert f"  1. {total.group(1)}  heat-1" in shown
+
+
+def test_json_document(collection: Path) -> None:
+    answer = run("search", collection, "heat", "-k", "1", "--json").json
+    assert (answer["query"], answer["k"], answer["offset"], answer["filter"]) == ("heat", 1, 0, None)
+    (hit,) = answer["hits"]
+    assert set(hit) == {"rank", "score", "id", "title", "text", "metadata", "snippet"}
+    start, end = hit["snippet"]["marks"][0]
+    assert hit["snippet"]["text"][start:end].lower().startswith("heat")
+
+
+def test_offset_is_the_next_page(collection: Path) -> None:
+    whole = run("search", collection, "heat wing", "--json").json["hits"]
+    rest = run("search", collection, "heat wing", "--offset", "1", "--json").json["hits"]
+    assert whole[1:] == rest
+    assert rest[0]["rank"] == 2
+
+
+def test_filter(collection: Path) -> None:
+    outcome = run("search", collection, "wing heat", "--filter", 'year >= 1990 and authors = "Bo"', "--json")
+    assert ids_of(outcome.json["hits"]) == ["wing"]
+    none = run("search", collection, "wing", "--filter", "year > 3000")
+    assert (none.code, none.out) == (0, "")
+    assert "the filter lets through" in none.err
+
+
+def test_a_filter_that_does_not_parse_points_at_the_character(collection: Path) -> None:
+    outcome = run("search", collection, "wing", "--filter", "year >= and lang")
+    assert outcome.code == 2
+    rows = outcome.err.splitlines()
+    assert rows[0].startswith("error: filter, character 9")
+    assert rows[1] == "  year >= and lang"
+    assert rows[2] == "          ^"
+
+
+def test_other_scripts(collection: Path) -> None:
+    assert ids_of(run("search", collection, "الحرارة", "--json").json["hits"]) == ["ar"]
+    answer = run("search", collection, "超音速", "--json").json
+    assert ids_of(answer["hits"]) == ["zh"]
+    snippet = answer["hits"][0]["snippet"]
+    assert [snippet["text"][start:end] for start, end in snippet["marks"]] == ["超音速"]
+
+
+def test_nothing_in_a_document_commands_the_terminal(collection: Path) -> None:
+    for arguments in (("search", collection, "escape hatch"), ("get", collection, "evil")):
+        shown = STYLE.sub("", run_on_terminal(*arguments).out)
+        assert "escape" in shown
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", shown)
+        piped = run(*arguments).out
+        assert "\x1b" not in piped
+        assert "\x07" not in piped
+
+
+def test_queries_that_find_nothing(collection: Path) -> None:
+    for query in ("", "zzzzz", b"\xff\xfe"):
+        outcome = run("search", collection, query)
+        assert (outcome.code, outcome.out) == (0, "")
+        assert "nothing found" in outcome.err
+        assert run("search", collection, query, "--json").json["hits"] == []
+
+
+def test_many_queries(collection: Path, tmp_path: Path) -> None:
+    asked = lines({"_id": "q1", "text": "heat transfer"}, {"id": 2, "query": "zzzz"}) + b"\nwing\n"
+    (tmp_path / "q.jsonl").write_bytes(asked)
+    outcome = run("search", collection, "--queries", tmp_path / "q.jsonl", "-k", "2", "--json")
+    answers = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [answer["id"] for answer in answers] == ["q1", "2", "4"]
+    single = run("search", collection, "heat transfer", "-k", "2", "--json").json["hits"]
+    expected = [{"rank": hit["rank"], "id": hit["id"], "score": hit["score"]} for hit in single]
+    assert answers[0]["hits"] == expected
+    assert answers[1]["hits"] == []
+    table = run("search", collection, "--queries", "-", stdin=asked).out.splitlines()
+    assert table[0].split("\t")[:2] == ["q1", "1"]
+    assert table[0].split("\t")[3] == "heat-1"
+
+
+def test_a_broken_line_among_many_queries(collection: Path) -> None:
+    for line, says in [
+        (b"{broken", "not JSON"),
+        (b'{"id": 1}', "no query"),
+        (b"\xff", "not UTF-8"),
+        (b"a" * 100_000, "100,000 characters"),
+    ]:
+        outcome = run("search", collection, "--queries", "-", stdin=b"heat\n" + line + b"\n")
+        assert outcome.code == 2
+        assert says in outcome.err
+        assert "standard input, line 2" in outcome.err
+
+
+def test_a_reader_that_stops_early_is_no_failure(collection: Path, tmp_path: Path) -> None:
+    (tmp_path / "q.txt").write_text("heat wing\n" * 20_000, "utf-8")
+    process = subprocess.Popen(
+        [*COMMAND, "search", collection, "--queries", tmp_path / "q.txt"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 0
+
+
+def test_a_full_disk_behind_standard_output_is_a_failure(collection: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [*COMMAND, "search", collection, "heat"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            check=False,
+            timeout=60,
+        )
+    assert process.returncode == 1
+    assert process.stderr == b"error: No space left on device\n"
+
+
+def test_a_search_loads_neither_models_nor_scipy(collection: Path) -> None:
+    program = (
+        "import sys; from lexhound.serve.cli import main; code = main(sys.argv[1:]);"
+        "loaded = {'torch', 'transformers', 'pyarrow', 'lark', 'rich', 'scipy.sparse', 'scipy.linalg', 'ir_measures'};"
+        "print(sorted(loaded & set(sys.modules)), code, file=sys.stderr)"
+    )
+    command = [COMMAND[0], "-c", program, "search", str(collection), "heat"]
+    done = subprocess.run(command, capture_output=True, env=environment(), check=True, timeout=60)
+    assert done.stderr.decode().splitlines()[-1] == "[] 0"

@@ -49,10 +49,19 @@ class SearchStats:
 
 
 class _Scratch(threading.local):
-    """Accumulators of a thread: zero between searches, 256 KiB, of which a search touches one window."""
+    """Accumulators of a thread: zero between searches, 256 KiB, of which a search touches one window.
+
+    One for each size of windows: damaged rows beyond the end of a window leave something there that indexes with
+    windows of the same size never look at, but ones with wider windows would.
+    """
 
     def __init__(self) -> None:
-        self.accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
+        self._accumulators: dict[int, NDArray[np.int32]] = {}
+
+    def accumulator(self, window_bits: int) -> NDArray[np.int32]:
+        if window_bits not in self._accumulators:
+            self._accumulators[window_bits] = np.zeros(ACCUMULATOR_SIZE, np.int32)
+        return self._accumulators[window_bits]
 
 
 _scratch = _Scratch()
@@ -172,7 +181,7 @@ class InvertedIndex:
         self, query: Query, k: int, *, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[TopK, SearchStats]:
         """`search`, and how much work it was."""
-        return self._search(query, *self._checked(k, allowed), _scratch.accumulator)
+        return self._search(query, *self._checked(k, allowed), _scratch.accumulator(self.postings.window_bits))
 
     def search_many(
         self,

@@ -119,14 +119,19 @@ def test_the_greatest_possible_scores_do_not_overflow():
         assert found.scores[2] == (best - 255 * int(query.weights[7])) * query.scale
 
 
-def test_damaged_postings_stay_inside_the_index():
+# Windows that are scanned, windows that reach far beyond the last row, and windows so empty that they are not scanned.
+@pytest.mark.parametrize(("window_bits", "density"), [(5, 0.5), (10, 0.9), (10, 0.05), (16, 0.5)])
+def test_damaged_postings_stay_inside_the_index(window_bits, density):
     rng = np.random.default_rng(7)
-    dense = index_corpora.Corpus((rng.random((90, 6)) < 0.5).astype(np.float32), 1 / 255, 5)
+    dense = index_corpora.Corpus((rng.random((90, 6)) < density).astype(np.float32), 1 / 255, window_bits)
+    long = index_corpora.Corpus((rng.random((2000, 6)) < 0.5).astype(np.float32), 1 / 255, window_bits)
+    healthy = index_of(long)
+    expected = oracle.top_k(oracle.scores(long.weights, long.scale, range(6), np.ones(6, np.float32)), 2000)
     query = Query.from_weights(np.arange(6, dtype=np.int32), np.ones(6, np.float32))
-    for seed in range(20):
+    for seed in range(5):
         index = index_of(dense)
         damage = np.random.default_rng(seed)
-        for name, high in (("rows", 1 << 16), ("impacts", 256)):
+        for name, high in (("rows", min(1 << 16, 4 << window_bits)), ("impacts", 256)):
             array = getattr(index.postings, name)
             array.base.flags.writeable = True
             array.base[:] = damage.integers(0, high, len(array))
@@ -136,9 +141,20 @@ def test_damaged_postings_stay_inside_the_index():
         assert (index.document_frequencies(query.terms, live) <= index.document_frequencies(query.terms)).all()
         assert len(index.contributions(89, query)) == 6
         # A healthy index of the same windows, searched in the same thread, does not notice.
-        healthy = index_of(dense)
-        scores = oracle.scores(dense.weights, dense.scale, range(6), np.ones(6, np.float32))
-        assert same(healthy.search(query, 100), oracle.top_k(scores, 100))
+        assert same(healthy.search(query, 2000), expected)
+
+
+@pytest.mark.parametrize("window_bits", [0, 1, 9])
+def test_the_smallest_difference_decides(window_bits):
+    weights = np.full((600, 2), 1.0, np.float32)
+    weights[:, 1] = 0
+    weights[[300, 599], 1] = 1 / 255
+    index = InvertedIndex.from_csr(index_corpora.to_csr(weights), 1 / 255, window_bits=window_bits)
+    query = Query.from_weights(np.array([0, 1], np.int32), np.array([1, 1e-9], np.float32))
+    assert query.weights[1] == 1
+    found = index.search(query, 3)
+    assert found.rows.tolist() == [300, 599, 0]
+    assert (np.diff(found.scores) / (query.scale * index.scale)).tolist() == [0, -1]
 
 
 @pytest.mark.parametrize("k", [0, -1])

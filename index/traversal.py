@@ -208,8 +208,9 @@ def search_windows(
 
     query_terms int32[m], query_weights int32[m]: see `Query`. The index's arrays: see `layout`. allowed: bool[n_rows],
     read only when `filtered`. unit: what a score of 1 is worth. accumulator: int32[65536], zero, and zero again
-    afterwards where windows of this size are looked at. lists: int64[6, m], heap: int64[k] with k >= 1, out_rows: int64[k], out_scores: float64[k]: written.
-    stats: int64[2], incremented by the postings read and by the rows that were good enough to be offered to the heap.
+    afterwards where windows of this size are looked at. lists: int64[6, m], heap: int64[k] with k >= 1, out_rows:
+    int64[k], out_scores: float64[k]: written. stats: int64[2], incremented by the postings read and by the rows that
+    were good enough to be offered to the heap.
     """
     known = look_up(terms, entry_starts, query_terms, query_weights, lists)
     size: Integer = 0

@@ -87,7 +87,7 @@ class Point:
 
 def scatter(points: Sequence[Point], *, x_label: str, y_label: str, title: str) -> Markup:
     """Quality against cost: up and to the left is better."""
-    width, height, left, right, top, bottom = 380, 250, 50, 16, 14, 42
+    width, height, left, right, top, bottom = 380, 262, 50, 16, 28, 42
     xs, ys = [point.x for point in points], [point.y for point in points]
     positive = [value for value in xs if value > 0]
     logarithmic = bool(positive) and len(positive) == len(xs) and max(xs) > 20 * min(xs)
@@ -139,7 +139,7 @@ class Line:
 
 def curves(lines: Sequence[Line], *, x_label: str, y_label: str, title: str) -> Markup:
     """Curves over a logarithmic axis that starts at 1; values between 0 and 1."""
-    width, height, left, right, top, bottom = 380, 250, 44, 16, 14, 42
+    width, height, left, right, top, bottom = 380, 262, 44, 16, 28, 42
     deepest = max(depth for line in lines for depth, _ in line.points)
     x_ticks = [10.0**power for power in range(_power(deepest, down=False) + 1)]
     x = Scale(1, x_ticks[-1], left, width - right, True)
@@ -166,10 +166,9 @@ class Bar:
 
 def bars(values: Sequence[Bar], *, title: str, low_label: str, high_label: str) -> Markup:
     """Differences of single queries, the largest gain first: gains above the line, losses below."""
-    width, height, left, right, top, bottom = 760, 200, 48, 12, 12, 26
+    width, height, left, right, top, bottom = 760, 180, 58, 4, 12, 12
     ordered = sorted(values, key=lambda bar: -bar.value)
-    reach = max((abs(bar.value) for bar in ordered), default=0.0) or 1.0
-    reach = min(1.0, nice_ticks(0, reach, 3)[-1]) if reach <= 1 else reach
+    reach = math.ceil(max((abs(bar.value) for bar in ordered), default=0.0) * 10 - 1e-9) / 10 or 1.0
     negative = any(bar.value < 0 for bar in ordered)
     y = Scale(-reach if negative else 0.0, reach, height - bottom, top)
     zero = y(0)
@@ -205,14 +204,13 @@ def bars(values: Sequence[Bar], *, title: str, low_label: str, high_label: str) 
                 first, last = left + places[0] * step, left + (places[-1] + 1) * step
                 text = " ".join([f"{first:.1f},{zero:g}", *outline, f"{last:.1f},{zero:g}"])
                 drawn.append(tag("polygon", points=text, class_=name))
-    drawn.append(tag("text", high_label, x=left, y=height - 8, class_="tick"))
-    drawn.append(tag("text", low_label, x=width - right, y=height - 8, text_anchor="end", class_="tick"))
-    return _svg(width, height, title, drawn, wide=True)
+    ends = tag("div", tag("span", high_label), tag("span", low_label), class_="ends")
+    return join(_svg(width, height, title, drawn, wide=True), ends)
 
 
 def interval(low: float, value: float, high: float, reach: float) -> Markup:
     """A confidence interval around its mean, over a line at 0; `reach` is what the width stands for."""
-    width, height = 150, 18
+    width, height = 120, 18
     x = Scale(-reach, reach, 4, width - 4)
     name = "gain" if low > 0 else "loss" if high < 0 else "unclear"
     return tag(
@@ -252,7 +250,7 @@ def _frame(
     drawn.append(tag("line", x1=x.start, x2=x.end, y1=y.start, y2=y.start, class_="axis"))
     middle = (x.start + x.end) / 2
     drawn.append(tag("text", x_label, x=middle, y=height - 6, text_anchor="middle", class_="axis-name"))
-    drawn.append(tag("text", y_label, x=4, y=10, class_="axis-name"))
+    drawn.append(tag("text", y_label, x=2, y=13, class_="axis-name"))
     return join(drawn)
 
 

@@ -48,14 +48,12 @@ def hard_queries(queries: Sequence[HardQuery]) -> Markup:
 
 
 def _hard(entry: HardQuery) -> Markup:
-    values = ", ".join(
-        f"{value:.4f}" if len(entry.values) == 1 else f"{system} {value:.4f}" for system, value in entry.values.items()
-    )
+    values = _values(entry)
     more = entry.relevant - len(entry.wanted)
     wanted = tag(
         "div",
         tag("h4", "should have been retrieved"),
-        tag("ol", [_wanted(document) for document in entry.wanted], class_="ranking"),
+        tag("ol", [_wanted(document) for document in entry.wanted], class_="ranking plain"),
         tag("p", f"and {more:,} more relevant documents", class_="note") if more else None,
     )
     retrieved = [_column(f"retrieved by {system}", ranking) for system, ranking in entry.retrieved.items()]
@@ -64,6 +62,13 @@ def _hard(entry: HardQuery) -> Markup:
         tag("summary", _question(entry.query_id, entry.text), tag("span", values, class_="figures")),
         tag("div", wanted, retrieved, class_="inside columns"),
     )
+
+
+def _values(entry: HardQuery) -> str:
+    values = [f"{value:.4f}" for value in entry.values.values()]
+    if len(set(values)) > 1:
+        return ", ".join(f"{system} {value}" for system, value in zip(entry.values, values, strict=True))
+    return values[0] if len(values) == 1 else f"{values[0]} for all"
 
 
 def _question(query_id: str, text: str | None) -> Markup:
@@ -106,7 +111,7 @@ def _item(rank: str, identifier: str, text: DocumentText | None, grade: Markup, 
     body = shorten(text.text, TEXT_LENGTH) if text is not None else ""
     return tag(
         "li",
-        tag("span", rank, class_="rank"),
+        tag("span", rank, class_="rank") if rank else None,
         tag(
             "span",
             tag("span", title, class_="title") if title else None,

@@ -69,7 +69,14 @@ def summary_table(evaluation: Evaluation, comparisons: Mapping[str, Comparison])
                 bodies.append(_mean_rows(evaluation, f"{name}: mean of its {len(members)} parts", columns, name))
     if len(sets) > 1:
         bodies.append(_mean_rows(evaluation, f"mean over {len(sets)} data sets", columns, None))
-    return tag("div", tag("table", tag("thead", head), bodies, class_="sortable"), class_="scroll")
+    return tag(
+        "div",
+        tag("table", tag("thead", head), bodies, class_="sortable"),
+        class_="scroll",
+        tabindex=0,
+        role="region",
+        aria_label="Table",
+    )
 
 
 def _mean_rows(evaluation: Evaluation, words: str, columns: int, name: str | None) -> Markup:
@@ -176,7 +183,14 @@ def means_table(comparison: Comparison) -> Markup:
         )
         for run in comparison.runs
     ]
-    return tag("div", tag("table", tag("thead", head), tag("tbody", rows), class_="sortable"), class_="scroll")
+    return tag(
+        "div",
+        tag("table", tag("thead", head), tag("tbody", rows), class_="sortable"),
+        class_="scroll",
+        tabindex=0,
+        role="region",
+        aria_label="Table",
+    )
 
 
 def differences_table(comparison: Comparison) -> Markup:
@@ -191,14 +205,21 @@ def differences_table(comparison: Comparison) -> Markup:
         _head("difference"),
         _head(f"{confidence} interval", title="bootstrap over queries"),
         _head(""),
-        _head("t-test", title="paired, two-sided"),
-        _head("Holm", title="the t-test's p-value, corrected for the number of comparisons"),
-        _head("randomisation", title="Fisher's test, two-sided"),
-        _head("Holm", title="the randomisation test's p-value, corrected for the number of comparisons"),
+        _head("t", title="Student's t-test, paired, two-sided"),
+        _head("t, Holm", title="the t-test's p-value, corrected for the number of comparisons"),
+        _head("random.", title="Fisher's test, two-sided"),
+        _head("random., Holm", title="the randomisation test's p-value, corrected for the number of comparisons"),
         _head("wins / ties / losses"),
     )
     rows = [tag("tr", _difference_cells(row, reach or 1.0)) for row in comparison.differences]
-    return tag("div", tag("table", tag("thead", head), tag("tbody", rows)), class_="scroll")
+    return tag(
+        "div",
+        tag("table", tag("thead", head), tag("tbody", rows)),
+        class_="scroll",
+        tabindex=0,
+        role="region",
+        aria_label="Table",
+    )
 
 
 def _difference_cells(row: Difference, reach: float) -> Markup:
@@ -226,7 +247,14 @@ def recall_table(evaluation: Evaluation, dataset: str) -> Markup:
         tag("tr", tag("th", part.system, scope="row"), [tag("td", f"{value:.4f}") for _, value in part.recall])
         for part in parts
     ]
-    return tag("div", tag("table", tag("thead", head), tag("tbody", rows)), class_="scroll")
+    return tag(
+        "div",
+        tag("table", tag("thead", head), tag("tbody", rows)),
+        class_="scroll",
+        tabindex=0,
+        role="region",
+        aria_label="Table",
+    )
 
 
 def sure_differences(comparison: Comparison | None) -> set[tuple[str, str]]:

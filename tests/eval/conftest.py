@@ -64,7 +64,7 @@ class BruteForce:
         return {key: self.documents[key] for key in document_ids if key in self.documents}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def brute_force() -> type[BruteForce]:
     """The class of the brute-force system."""
     return BruteForce

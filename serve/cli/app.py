@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from . import build, care, documents, search
-from .options import ASK, BUILD, KEEP
+from . import build, care, compare, documents, evaluate, search
+from .options import ASK, BUILD, KEEP, MEASURE
 
 EPILOGUE = (
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Results go to standard output, everything else to"
@@ -56,3 +56,5 @@ app.command("get", rich_help_panel=ASK)(documents.get)
 app.command("info", rich_help_panel=KEEP)(care.info)
 app.command("verify", rich_help_panel=KEEP)(care.verify)
 app.command("compact", rich_help_panel=KEEP)(care.compact)
+app.command("eval", rich_help_panel=MEASURE)(evaluate.evaluate)
+app.command("compare", rich_help_panel=MEASURE)(compare.compare)

@@ -67,6 +67,16 @@ class Output:
         for name, value in rows:
             self.line((f"{name:<{width}}", "dim"), f"  {value}", indent=indent)
 
+    def columns(self, head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: int = 0) -> None:
+        """Print a table: the first column to the left, figures to the right."""
+        widths = [max(len(cells[place]) for cells in [head, *rows]) for place in range(len(head))]
+        for number, cells in enumerate([head, *rows]):
+            aligned = [
+                f"{cell:<{width}}" if place == 0 else f"{cell:>{width}}"
+                for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            ]
+            self.line(("  ".join(aligned).rstrip(), "" if number else "dim"), indent=indent)
+
     def row(self, *cells: str) -> None:
         """Print cells separated by tabs, for other programs; the cells themselves hold none."""
         sys.stdout.write("\t".join(harmless(cell).replace("\n", "\ufffd") for cell in cells) + "\n")

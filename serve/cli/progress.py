@@ -44,13 +44,13 @@ class Estimate:
     def describe(self, state: State) -> str:
         """`12,288 documents, 8,192/s, 34 %, 1 min 5 s left`, as far as each is known."""
         if state.stage != self._stage:
-            # What an earlier attempt did takes no time now: counting starts behind it.
-            resumed = bool(state.before) and not self._stage
-            self._first = state if resumed else State(state.stage)
+            if self._stage or state.before:
+                # What came before this stage, or was done by an earlier attempt, took none of the time counted here.
+                self._first, self._since = state, self._clock()
             self._stage = state.stage
         seconds = self._clock() - self._since
         parts = [f"{state.done:,} {state.unit}"] if state.done else []
-        gained = state.done - max(self._first.done, state.before)
+        gained = state.done - self._first.done
         if gained > 0 and seconds > 0:
             parts.append(f"{gained / seconds:,.0f}/s")
         if state.fraction is not None:

@@ -60,7 +60,7 @@ def _decompressed(raw: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
 
         try:
             with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream:
-                yield io.BufferedReader(stream, 1 << 20)  # type: ignore[type-var,arg-type]
+                yield io.BufferedReader(stream, 1 << 20)
         except zstandard.ZstdError as error:
             raise OSError(str(error)) from error
     else:
@@ -108,7 +108,7 @@ def compressed(file: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
         import zstandard
 
         with zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as stream:
-            yield stream  # type: ignore[misc]  # writes like any binary file
+            yield stream
     else:
         yield file
 

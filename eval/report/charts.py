@@ -54,11 +54,11 @@ def mark(x: float, y: float, place: int, title: str = "") -> Markup:
         return tag("circle", said, cx=x, cy=y, r=5, class_=name)
     if shape == "square":
         return tag("rect", said, x=x - 4.5, y=y - 4.5, width=9, height=9, class_=name)
-    points = {
+    corners: dict[str, list[tuple[float, float]]] = {
         "triangle": [(0, -5.5), (5.5, 4.5), (-5.5, 4.5)],
         "diamond": [(0, -6), (6, 0), (0, 6), (-6, 0)],
-    }[shape]
-    text = " ".join(f"{x + dx:g},{y + dy:g}" for dx, dy in points)
+    }
+    text = " ".join(f"{x + dx:g},{y + dy:g}" for dx, dy in corners[shape])
     return tag("polygon", said, points=text, class_=name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,33 @@ from .layout import Postings
 from .quantise import QuantisationLoss, exact_scale, quantise_with_loss
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
     from .inverted import InvertedIndex
 
 _WIDE = 1 << 32  # offsets from here on need 64 bits
 
 
+class SparseRows(Protocol):
+    """What is read of document vectors: a scipy `csr_array` has it, and so may anything else.
+
+    shape: (rows, vocabulary size); indptr: int[rows + 1]; indices: int[nnz], ascending within a row; data: float32[nnz].
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def indptr(self) -> NDArray[Any]: ...
+
+    @property
+    def indices(self) -> NDArray[Any]: ...
+
+    @property
+    def data(self) -> NDArray[Any]: ...
+
+
 def build_inverted(
     directory: str | os.PathLike[str],
-    weights: csr_array[Any],
+    weights: SparseRows,
     *,
     scale: float,
     frequencies: NDArray[np.uint8] | None = None,
@@ -54,7 +71,7 @@ def build_inverted(
 
 
 def invert(
-    weights: csr_array[Any],
+    weights: SparseRows,
     *,
     scale: float,
     frequencies: NDArray[np.uint8] | None,

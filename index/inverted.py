@@ -29,7 +29,7 @@ from .topk import TopK
 from .traversal import ACCUMULATOR_SIZE, WORKSPACE_ROWS, search_batch, search_windows
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+    from .builder import SparseRows
 
 # Queries that a thread takes at a time, at most: enough that it seldom waits for Python's lock.
 _BATCH = 32
@@ -84,7 +84,7 @@ class InvertedIndex:
     @classmethod
     def from_csr(
         cls,
-        weights: csr_array[Any],
+        weights: SparseRows,
         scale: float,
         *,
         frequencies: NDArray[np.uint8] | None = None,

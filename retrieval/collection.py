@@ -31,8 +31,8 @@ from .manifest import FORMAT, MANIFEST, Manifest, read_manifest, write_manifest
 from .opening import VERSION, identify, load_representation
 from .representation import Representation
 from .schema import connect, create_database
-from .segment import Segment, sweep
-from .snapshot import Snapshot, generation_of, take_snapshot
+from .segment import sweep
+from .snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from .storage import storage_errors
 from .vocabulary import SqliteVocabulary
 from .writer import SMALLEST_SEGMENT, AddReport, Writer, visible_rows
@@ -50,7 +50,7 @@ class Collection:
         self.manifest = manifest
         self._writer_lock = lock
         self._lock = RLock()
-        self._segments: dict[str, Segment] = {}
+        self._segments = SegmentCache()
         self._snapshot: Snapshot | None = None
         self._reader = connect(directory, writable=False)
         self._representation: Representation = load_representation(manifest.encoder, SqliteVocabulary(self._reader))
@@ -124,7 +124,7 @@ class Collection:
             if self._snapshot is not None:
                 self._snapshot.close()
                 self._snapshot = None
-            self._segments.clear()
+            self._segments = SegmentCache()
             if self._writer is not None:
                 try:
                     if self._writer.waiting_documents(0) >= SMALLEST_SEGMENT:
@@ -212,11 +212,7 @@ class Collection:
         current = self._snapshot
         if current is not None and current.generation == generation_of(self._reader):
             return current
-        snapshot = take_snapshot(self.path, self._representation, self._segments)
-        names = {part.segment.name for part in snapshot.parts}
-        for name in [name for name in self._segments if name not in names]:
-            del self._segments[name]
-        return snapshot
+        return take_snapshot(self.path, self._representation, self._segments)
 
     def warm(self) -> None:
         """Compile the search kernels, or load them from the cache, before the first query needs them."""

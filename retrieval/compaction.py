@@ -1,7 +1,7 @@
-"""Merging segments: `compact` makes one of all, a bulk run makes one of its own, small ones are merged as they pile up.
+"""Merging segments: `compact` makes one of all, a bulk run one of its own, and small ones are merged as they pile up.
 
-A full merge refreshes the statistics (the average document length) over the documents that are left, so that weights are
-those of an index built at once over the same documents.
+A full merge refreshes the statistics (the average document length) over the documents that are left, so that weights
+are those of an index built at once over the same documents.
 """
 
 from __future__ import annotations

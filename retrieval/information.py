@@ -67,7 +67,7 @@ def describe(directory: Path, manifest: Manifest, representation: Representation
         index = part.segment.index
         loss = loss.merge(index.loss)
         if part.segment.name == PENDING:
-            pending = part.n_documents
+            pending += part.n_documents
             continue
         segments.append(
             SegmentInfo(

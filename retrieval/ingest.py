@@ -1,8 +1,8 @@
 """Bulk runs: a corpus into a collection, all of it or none, resumable.
 
 A run's documents are stored and indexed as they come, durable but invisible, and published in one transaction at the
-end. A run that stops early (a bad row, Ctrl-C, a crash, a full disk) keeps what it has; the same run started again reads
-the corpus from the start, passes over the documents it already holds, and goes on from there.
+end. A run that stops early (a bad row, Ctrl-C, a crash, a full disk) keeps what it has; the same run started again
+reads the corpus from the start, passes over the documents it already holds, and goes on from there.
 """
 
 from __future__ import annotations

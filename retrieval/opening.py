@@ -5,10 +5,9 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from ..encoders.base import EncoderIdentity
-from ..encoders.lexical import KIND as BM25
 from ..encoders.lexical import LexicalEncoder, LexicalSettings
+from ..encoders.load import load_encoder
 from ..encoders.vocabulary import MemoryVocabulary, Vocabulary
-from .errors import CorruptCollectionError
 from .representation import LearnedRepresentation, LexicalRepresentation, Representation
 
 try:
@@ -23,11 +22,7 @@ def identify(encoder: str, lexical: LexicalSettings | None) -> EncoderIdentity:
     Raises:
         EncoderError: the encoder cannot be loaded.
     """
-    if encoder == BM25:
-        return LexicalEncoder(lexical or LexicalSettings(), MemoryVocabulary()).identity
-    from ..encoders.load import load_encoder
-
-    return load_encoder(encoder).identity
+    return load_encoder(encoder, vocabulary=MemoryVocabulary(), lexical_settings=lexical).identity
 
 
 def load_representation(
@@ -36,19 +31,9 @@ def load_representation(
     """The representation of a stored identity; `like` is one of the same identity whose model may be shared.
 
     Raises:
-        EncoderError: the encoder cannot be loaded.
-        CorruptCollectionError: the encoder found under the stored name makes other vectors than the collection holds.
+        EncoderError: the encoder cannot be loaded, or its files make other vectors than they did.
     """
-    if identity.kind == BM25:
-        return LexicalRepresentation(LexicalEncoder(LexicalSettings(**identity.settings), vocabulary))
-    if like is not None:
+    if isinstance(like, LearnedRepresentation):
         return like
-    from ..encoders.load import load_encoder
-
-    encoder = load_encoder(identity)
-    if not encoder.identity.same_vectors(identity):
-        raise CorruptCollectionError(
-            f"the encoder {identity.name!r} is not the one that made this collection's vectors: its files have changed",
-            hint="put the original checkpoint back, or index the corpus again",
-        )
-    return LearnedRepresentation(encoder)
+    encoder = load_encoder(identity, vocabulary=vocabulary)
+    return LexicalRepresentation(encoder) if isinstance(encoder, LexicalEncoder) else LearnedRepresentation(encoder)

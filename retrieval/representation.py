@@ -194,7 +194,7 @@ class LearnedRepresentation:
             batch.indptr.astype(np.int64),
             batch.terms.astype(np.int32),
             np.asarray(batch.values, np.float32),
-            (len(batch.seqs), self._encoder.identity.vocabulary_size),
+            (len(batch.seqs), self._encoder.identity.vocabulary_size or 1),
         )
 
     def reweigh(self, statistics: Statistics) -> Reweigh | None:

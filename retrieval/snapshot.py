@@ -9,10 +9,11 @@ from __future__ import annotations
 import sqlite3
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,21 @@ from .schema import connect
 from .segment import Segment, open_segment
 from .vectors import concatenate, keep_rows, unpack
 
-# The name of the part that is indexed in memory; segment names are digits.
+# The name of parts that are indexed in memory; segment names are digits.
 PENDING = "pending"
+# When a refresh would make more of them than this, they become one: each costs every search a little.
+MEMORY_SEGMENTS = 8
+
+# Which batches a segment in memory holds, and the statistics its weights were made with.
+PendingKey: TypeAlias = tuple[frozenset[int], Statistics | None]
+
+
+@dataclass(slots=True)
+class SegmentCache:
+    """Segments that the latest snapshot holds open, for the next one to share."""
+
+    on_disk: dict[str, Segment] = field(default_factory=dict)
+    in_memory: dict[PendingKey, Segment] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,8 +124,8 @@ def read_statistics(connection: sqlite3.Connection) -> Statistics | None:
     return None if row[0] is None else Statistics(float(row[0]), float(row[1]))
 
 
-def take_snapshot(directory: Path, representation: Representation, known: dict[str, Segment]) -> Snapshot:
-    """Begin a read transaction and open what it sees; `known` are segments already open, by name.
+def take_snapshot(directory: Path, representation: Representation, cache: SegmentCache) -> Snapshot:
+    """Begin a read transaction and open what it sees; segments that `cache` holds are not opened again.
 
     Raises:
         CorruptCollectionError: a file is missing or damaged; the message names it.
@@ -121,7 +135,7 @@ def take_snapshot(directory: Path, representation: Representation, known: dict[s
         for _ in range(10):
             connection.execute("BEGIN")
             try:
-                return _read(directory, connection, representation, known)
+                return _read(directory, connection, representation, cache)
             except FileNotFoundError as error:
                 # Between our read of the list and our opening of the files, a writer compacted the segment away.
                 # A newer list then has its successor; one that stays missing is really lost.
@@ -141,21 +155,20 @@ def _damaged(message: str, where: str) -> CorruptCollectionError:
 
 
 def _read(
-    directory: Path, connection: sqlite3.Connection, representation: Representation, known: dict[str, Segment]
+    directory: Path, connection: sqlite3.Connection, representation: Representation, cache: SegmentCache
 ) -> Snapshot:
     generation = generation_of(connection)
     statistics = read_statistics(connection)
-    visible = "run NOT IN (SELECT run FROM runs)"
+    names = connection.execute(
+        "SELECT name FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
+    ).fetchall()
+    on_disk = {name: cache.on_disk.get(name) or open_segment(directory, name, representation.name) for (name,) in names}
+    in_memory = _pending(connection, representation, statistics, cache.in_memory)
     tombstones = _tombstones(connection)
-    parts = []
-    for (name,) in connection.execute(f"SELECT name FROM segments WHERE {visible} ORDER BY first_seq").fetchall():
-        segment = known.get(name) or open_segment(directory, name, representation.name)
-        known[name] = segment
-        parts.append(Part(segment, _live(segment.seqs, tombstones)))
-    pending = _pending_part(connection, representation, statistics, visible, tombstones)
-    if pending is not None:
-        parts.append(pending)
-    return Snapshot(connection, generation, statistics, parts)
+    parts = [Part(segment, _live(segment.seqs, tombstones)) for segment in (*on_disk.values(), *in_memory.values())]
+    snapshot = Snapshot(connection, generation, statistics, parts)
+    cache.on_disk, cache.in_memory = on_disk, in_memory
+    return snapshot
 
 
 def _tombstones(connection: sqlite3.Connection) -> NDArray[np.int64]:
@@ -173,25 +186,48 @@ def _live(seqs: NDArray[np.int64], tombstones: NDArray[np.int64]) -> NDArray[np.
     return None if live.all() else live
 
 
-def _pending_part(
+def _pending(
     connection: sqlite3.Connection,
     representation: Representation,
     statistics: Statistics | None,
-    visible: str,
-    tombstones: NDArray[np.int64],
-) -> Part | None:
-    blobs = connection.execute(f"SELECT vectors FROM batches WHERE {visible} ORDER BY batch").fetchall()
-    if not blobs:
-        return None
-    batch = concatenate([unpack(blob) for (blob,) in blobs])
-    live = _live(batch.seqs, tombstones)
+    known: dict[PendingKey, Segment],
+) -> dict[PendingKey, Segment]:
+    """Index the batches that are in no segment; what `known` holds of them stays: a refresh costs what is new.
+
+    Before the first segment there are no fixed statistics, and all is indexed anew with those of the moment.
+    """
+    rows = connection.execute("SELECT batch FROM batches WHERE run NOT IN (SELECT run FROM runs)").fetchall()
+    waiting = {batch for (batch,) in rows}
+    kept: dict[PendingKey, Segment] = {}
+    if statistics is not None:
+        kept = {key: segment for key, segment in known.items() if key[0] <= waiting and key[1] == statistics}
+        if len(kept) >= MEMORY_SEGMENTS:
+            kept = {}
+    new = waiting - {batch for key in kept for batch in key[0]}
+    if new:
+        segment = _index_batches(connection, representation, statistics, sorted(new))
+        if segment is not None:
+            kept[frozenset(new), statistics] = segment
+    return kept
+
+
+def _index_batches(
+    connection: sqlite3.Connection, representation: Representation, statistics: Statistics | None, numbers: list[int]
+) -> Segment | None:
+    blobs = [
+        connection.execute("SELECT vectors FROM batches WHERE batch = ?", (number,)).fetchone()[0] for number in numbers
+    ]
+    batch = concatenate([unpack(blob) for blob in blobs])
+    live = _live(batch.seqs, _tombstones(connection))
     if live is not None:
         batch = keep_rows(batch, live)
     if not len(batch.seqs):
         return None
     statistics = statistics or representation.measure(batch)
-    first, last = int(batch.seqs[0]), int(batch.seqs[-1])
-    by_seq = dict(connection.execute("SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (first, last)).fetchall())
-    ids = [by_seq[seq] for seq in batch.seqs.tolist()]
+    by_seq = dict(
+        connection.execute(
+            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(batch.seqs[0]), int(batch.seqs[-1]))
+        ).fetchall()
+    )
     index = InvertedIndex.from_csr(representation.weigh(batch, statistics), statistics.scale)
-    return Part(Segment(PENDING, batch.seqs, ids, index), None)
+    return Segment(PENDING, batch.seqs, [by_seq[seq] for seq in batch.seqs.tolist()], index)

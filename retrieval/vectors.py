@@ -104,7 +104,8 @@ def keep_rows(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
     """The rows of a batch where `keep` (bool, one a row) is true."""
     if keep.all():
         return batch
-    lengths = np.diff(batch.indptr.astype(np.int64))
+    ends = batch.indptr.astype(np.int64)
+    lengths = ends[1:] - ends[:-1]
     entries = np.repeat(keep, lengths)
     indptr = np.zeros(int(keep.sum()) + 1, np.uint32)
     np.cumsum(lengths[keep], out=indptr[1:])

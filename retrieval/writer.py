@@ -32,7 +32,9 @@ PUBLISHED = 0
 
 # A segment is built when this much waits in batches: bounds both the memory of building it and the time that opening a
 # collection spends on indexing the rest in memory.
-FLUSH_BYTES = 64 * 2**20
+FLUSH_BYTES = 32 * 2**20
+# The first segment comes earlier: until it fixes the statistics, every refresh indexes all that waits anew.
+FIRST_SEGMENT = 8192
 # At the end of a writing session, fewer documents than this stay in the database rather than become a tiny segment.
 SMALLEST_SEGMENT = 1024
 
@@ -115,7 +117,7 @@ class Writer:
                 bury(connection, stale)
             if changed:
                 self._insert(connection, changed, run)
-        if self._waiting_bytes(run) >= FLUSH_BYTES:
+        if self._is_due(run):
             self.flush(run)
         return AddReport(len(changed) - len(stale), len(stale), len(documents) - len(changed))
 
@@ -215,11 +217,13 @@ class Writer:
         by_seq = dict(rows.fetchall())
         return [by_seq[seq] for seq in seqs.tolist()]
 
-    def _waiting_bytes(self, run: int) -> int:
-        row = self.connection.execute(
-            "SELECT coalesce(sum(length(vectors)), 0) FROM batches WHERE run = ?", (run,)
+    def _is_due(self, run: int) -> bool:
+        documents, size = self.connection.execute(
+            "SELECT coalesce(sum(documents), 0), coalesce(sum(length(vectors)), 0) FROM batches WHERE run = ?", (run,)
         ).fetchone()
-        return int(row[0])
+        if size >= FLUSH_BYTES:
+            return True
+        return bool(documents >= FIRST_SEGMENT) and read_statistics(self.connection) is None
 
     def waiting_documents(self, run: int) -> int:
         """How many documents of a run are in no segment yet."""

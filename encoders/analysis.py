@@ -13,10 +13,12 @@ MRR@10 of finding a computer-science abstract by its title among 20,000, and a S
     English list                           SciFact   NFCorpus   abstracts   passages    read
     dropped from documents and queries        .698       .296        .875       .692    3.1k
     none dropped                              .694       .287        .889       .700   16.2k
-    left out of queries where frequent        .694       .287           -          -    3.5k
+    left out of queries where frequent        .694       .287        .889          -       -
 
+"Frequent" is more than a fifth of the documents: of .1, .2 and .3, which differ by at most .001 on the first two
+columns, .1 loses .007 of the abstracts' nDCG@10, because it takes words such as "high" and "problem" with it.
 Dropping the whole list helps biomedical text a little and hurts the rest, and a query such as "computer" then finds
-nothing; the last line, which is what we do, reads nearly as few postings and ranks as if none were dropped. Stemming
+nothing; the last line, which is what we do, spares the longest lists and ranks as if none were dropped. Stemming
 is worth .02 to .03 (.664 and .266 without); Porter and Porter2 ("english") are within .003 of each other on both sets,
 so the maintained Porter2 is the default.
 """

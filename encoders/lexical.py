@@ -40,7 +40,7 @@ is all but 1 by then, and the document's length counts no more of it either."""
 _MAX_REMEMBERED = 300_000
 # A listed word in more of the documents than this is a stop word: above the share, dropping it saves most of a
 # query's time; below the count, a share says little (a list has "computer" and "fire" too).
-_FREQUENT_SHARE = 0.1
+_FREQUENT_SHARE = 0.2
 _FREQUENT_DOCUMENTS = 100
 # Longer forms are seen once (base64, runs of Chinese): not worth remembering.
 _MAX_REMEMBERED_LENGTH = 64
@@ -181,7 +181,7 @@ class LexicalEncoder:
     ) -> QueryVector:
         """Return a query's vector: count * idf of the terms that documents hold, stop words left out.
 
-        A stop word is a term that the language's list names *and* that more than a tenth of the documents, and
+        A stop word is a term that the language's list names *and* that more than a fifth of the documents, and
         no fewer than 100, hold. It is left out only where another term remains. So stop words cost no time
         where they would cost much, and a query of nothing else, or a small collection, is answered in full.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import ir_measures
 import numpy as np
@@ -13,9 +14,11 @@ import pytrec_eval
 from hypothesis import given
 from hypothesis import strategies as st
 from lexhound.eval import measures as module
+from lexhound.eval.datasets.folder import load_folder
 from lexhound.eval.errors import MeasureError, MissingExtraError
+from lexhound.eval.evaluation import EvaluationOptions, evaluate
 from lexhound.eval.measures import DEFAULT_MEASURES, measure_names, parse_measures, score_run
-from lexhound.eval.runs import Run
+from lexhound.eval.runs import Run, read_run, write_run
 
 # Ours to trec_eval's: what trec_eval computes itself.
 REFEREED = {"nDCG@10": "ndcg_cut_10", "R@100": "recall_100", "R@1000": "recall_1000", "AP": "map", "P@10": "P_10"}
@@ -69,6 +72,30 @@ def make_run(seed: int, *, ties: bool, missing: bool) -> tuple[dict[str, dict[st
 @pytest.mark.parametrize(("ties", "missing"), [(False, False), (True, False), (True, True)])
 def test_equal_to_trec_eval(ties: bool, missing: bool) -> None:
     check_against_referee(*make_run(7, ties=ties, missing=missing))
+
+
+@pytest.mark.parametrize("kind", ["ours", "anserini", "ties, gaps and unjudged documents"])
+def test_equal_to_trec_eval_on_real_runs(samples: Path, tmp_path: Path, brute_force, kind: str) -> None:
+    """On Cranfield: a run of ours as its file holds it, Anserini's BM25, and that one made ugly."""
+    dataset = load_folder(samples / "cranfield")
+    qrels = dataset.qrels
+    path = Path(__file__).parent / "data" / "anserini-bm25-cranfield.trec.gz"
+    if kind == "ours":
+        options = EvaluationOptions(measures=("AP",), depth=200, latency_queries=1)
+        (part,) = evaluate([dataset], [brute_force(flat=True)], options).parts
+        path = tmp_path / "ours.trec"
+        write_run(path, part.run())
+    run = {key: dict(ranking) for key, ranking in read_run(path).rankings.items()}
+    assert len(run) == 225
+    if kind.startswith("ties"):
+        run = {
+            key: {document: float(round(score)) for document, score in found.items()}
+            for place, (key, found) in enumerate(run.items())
+            if place % 5
+        }
+        assert any(len(set(found.values())) < len(found) for found in run.values())
+        assert any(document not in qrels[key] for key, found in run.items() for document in found)
+    check_against_referee(run, qrels)
 
 
 @given(

@@ -17,6 +17,7 @@ from ..retrieval.corpus import BadRow, open_corpus
 from ..retrieval.errors import CorruptCollectionError, NotACollectionError
 from ..retrieval.ingest import Progress as IngestProgress
 from ..retrieval.opening import identify
+from ..retrieval.schema import DATABASE
 from .cost import Preparation, QuerySparsity, available_cores, flops
 from .datasets.dataset import Dataset
 from .runs import Ranking
@@ -184,7 +185,7 @@ class CollectionSystem(OpenCollection):
     def settings(self) -> Mapping[str, Any]:
         """The collection's encoder and state: any write to it makes other settings."""
         opened = self._open()
-        database = (self.path / "documents.sqlite").stat()
+        database = (self.path / DATABASE).stat()
         return {
             "collection": str(self.path.resolve()),
             "encoder": opened.manifest.encoder.as_dict(),

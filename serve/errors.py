@@ -133,4 +133,4 @@ def _told(error: BaseException, exit_code: int) -> Failure:
 
 
 def _code(kind: type[BaseException]) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__.removesuffix("Error")).lower()
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__.removesuffix("Error")).lower()

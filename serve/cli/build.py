@@ -138,9 +138,7 @@ def add(
     directory: Directory,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="SOURCE...", help="Corpora, as for `index`; each is a run of its own.", show_default=False
-        ),
+        typer.Argument(metavar="SOURCE", help="Corpora, as for `index`; each is a run of its own.", show_default=False),
     ] = None,
     discard_unfinished: Annotated[
         bool,

@@ -28,7 +28,7 @@ class Missing(StrEnum):
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="TREC run files, the baseline first.", show_default=False)
+        list[Path], typer.Argument(metavar="RUN", help="TREC run files, the baseline first.", show_default=False)
     ],
     qrels: Annotated[Path, typer.Option(metavar="FILE", help="The judgments.", show_default=False)],
     measure: Annotated[
@@ -76,7 +76,7 @@ def compare(
 
     Example:
         lexhound compare a.trec b.trec --qrels qrels/test.tsv
-        lexhound compare base.trec x.trec y.trec --qrels qrels/test.tsv --measure nDCG@10 --report diff.html
+        lexhound compare base.trec x.trec y.trec --qrels test.tsv --measure AP
     """
     from ...eval.commands import ComparisonRequest, run_comparison
     from ...eval.comparison import ComparisonOptions

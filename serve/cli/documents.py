@@ -50,7 +50,7 @@ def get(
 def delete(
     directory: Directory,
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="The documents' ids.", show_default=False)
+        list[str] | None, typer.Argument(metavar="ID", help="The documents' ids.", show_default=False)
     ] = None,
     ids_from: Annotated[
         Path | None,

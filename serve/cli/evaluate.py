@@ -38,7 +38,7 @@ def evaluate(
     datasets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="DATASET...",
+            metavar="DATASET",
             help="BEIR folders, files of judged queries, or names of BEIR sets such as scifact.",
             show_default=False,
         ),
@@ -123,7 +123,7 @@ def evaluate(
 
     Example:
         lexhound eval samples/cranfield
-        lexhound eval scifact nfcorpus --encoder bm25 --encoder MODEL --report report.html
+        lexhound eval scifact nfcorpus --encoder MODEL --report page.html
         lexhound eval my_folder --collection my.index --run my.trec
     """
     from ..errors import UsageError

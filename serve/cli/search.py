@@ -96,7 +96,9 @@ def _nothing_found(result: SearchResult, offset: int, expression: str | None) ->
 def _print_hit(collection: Collection, output: Output, hit: Hit, terms: frozenset[int]) -> None:
     title, snippet = _shown(collection, hit, terms)
     head: list[str | Segment] = [f"{hit.rank:>3}. ", (f"{hit.score:.4f}", "cyan"), "  ", (_one_line(hit.id), "green")]
-    output.line(*head, *(["  ", *_marked(title, "bold")] if title.text else []))
+    if title.text:
+        head += ["  ", *_marked(title, "bold")]
+    output.line(*head)
     if snippet.text:
         output.line(*_marked(snippet, ""), indent=5)
     if hit.contributions is not None:

@@ -1,0 +1,87 @@
+"""Rates, remaining times, and the line a minute; by a clock that the test moves."""
+
+from __future__ import annotations
+
+import pytest
+from lexhound.serve.cli import progress
+from lexhound.serve.cli.progress import Estimate, Lines, State, duration
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_rate_share_and_remaining_time() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    clock.now += 10
+    assert estimate.describe(State("indexing", 2000, 0, 0.25)) == "2,000 documents, 200/s, 25%, 30 s left"
+    clock.now += 30
+    assert estimate.describe(State("indexing", 8000, 0, 1.0)) == "8,000 documents, 200/s, 100%"
+
+
+def test_what_an_earlier_attempt_did_is_no_speed() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    clock.now += 1
+    assert estimate.describe(State("indexing", 50_000, 49_000, 0.5)) == "50,000 documents, 50%"
+    clock.now += 10
+    assert estimate.describe(State("indexing", 51_000, 49_000, 0.6)) == "51,000 documents, 100/s, 60%, 40 s left"
+
+
+def test_a_new_stage_starts_anew() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    clock.now += 10
+    estimate.describe(State("indexing", 1000, 0, 1.0))
+    assert estimate.describe(State("merging", 1000)) == "1,000 documents"
+
+
+def test_an_unknown_end() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    clock.now += 2
+    assert estimate.describe(State("indexing", 10)) == "10 documents, 5/s"
+
+
+def test_a_line_is_written_even_when_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from threading import Event
+
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.001)
+    written: list[str] = []
+    seen = Event()
+
+    def write(line: str) -> None:
+        written.append(line)
+        seen.set()
+
+    with Lines("merging", write=write):
+        assert seen.wait(60)
+    assert written[0].startswith("merging, after 0.")
+
+
+def test_a_line_says_what_is_done() -> None:
+    clock = Clock()
+    lines = Lines("indexing", clock=clock)
+    clock.now += 60
+    lines.update(State("indexing", 600, 0, 0.5))
+    clock.now += 60
+    assert lines.line() == "indexing: 600 documents, 5/s, 50%, 2 min 0 s left, after 2 min 0 s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.034, "0.03 s"),
+        (9.994, "9.99 s"),
+        (12.4, "12 s"),
+        (59.7, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

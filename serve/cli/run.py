@@ -12,6 +12,7 @@ from .app import app
 from .output import Output, tell, tell_failure
 from .stopped import Stopped
 
+INTERRUPTED = 130  # as in serve.errors, which would load every room
 DEBUG = "LEXHOUND_DEBUG"
 """Environment variable: set to anything but 0, failures come with their Python traceback."""
 
@@ -36,12 +37,15 @@ def _invoke(arguments: Sequence[str]) -> int:
     json = "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     try:
         result = app(list(arguments), prog_name="lexhound", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except (BrokenPipeError, KeyboardInterrupt):
+        code = result if isinstance(result, int) else 0
+        if code == INTERRUPTED:  # what Typer makes of Ctrl-C in a command that changes nothing
+            tell("interrupted")
+        return code
+    except BrokenPipeError:
         raise
     except Stopped as error:
         tell_failure(error.message, None, error.hint, label="interrupted")
-        return 130
+        return INTERRUPTED
     except typer.TyperException as error:
         return _tell_usage(error, json=json)
     except Exception as error:  # noqa: BLE001  the one place where everything ends

@@ -278,3 +278,22 @@ def test_progress_bar_on_a_terminal(tmp_path: Path) -> None:
     assert "/s" in outcome.out
     assert "%" in outcome.out
     assert "9,000 documents" in outcome.out
+
+
+def test_ctrl_c_in_a_command_that_changes_nothing(copy: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "search", copy, "--queries", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"heat\n" * 5000)  # more than one batch, so that an answer comes
+    process.stdin.flush()
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == b"interrupted\n"

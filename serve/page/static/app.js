@@ -16,7 +16,7 @@ const SHOW_PROGRESS_AFTER = 200;
 const ANNOUNCE_AFTER = 600; // a screen reader should tell the count once, not at every letter
 
 const at = Object.fromEntries(
-  ["query", "collection", "progress", "results", "status", "heard", "modes", "more", "detail", "explain-all", "above", "frame"].map((id) => [id, byId(id)]),
+  ["query", "collection", "progress", "results", "status", "heard", "modes", "more", "detail", "explain-all", "frame"].map((id) => [id, byId(id)]),
 );
 let state = address.read();
 let collections = [];
@@ -53,7 +53,7 @@ async function search() {
   if (!state.query.trim()) {
     finish();
     showHits([], false);
-    tell("");
+    whisper("");
     notices.welcome(collections.find(({ name }) => name === state.collection) ?? { name: state.collection });
     return;
   }
@@ -121,7 +121,7 @@ function failed(error, again) {
   showHits([], false);
   const waiting = error.kind === "busy";
   notices.trouble(error, { again, waiting, otherKey: askForKey });
-  tell(error.message);
+  whisper(error.message);
   if (waiting) retry = setTimeout(again, error.wait * 1000);
   return undefined;
 }
@@ -135,7 +135,7 @@ function showHits(found, isMore, took) {
   at["explain-all"].hidden = !found.some(({ explanation }) => explanation?.length);
   if (!found.length) {
     if (took === undefined) return;
-    tell("No results");
+    whisper("No results");
     notices.noMatch({
       query: state.query, filtered: Boolean(state.filter),
       clearFilter: () => { filters.set(""); change({ filter: "" }); },
@@ -168,7 +168,12 @@ const announce = debounced((text) => { at.heard.textContent = text; }, ANNOUNCE_
 /** Say it on the page at once, and to a screen reader when typing has stopped. */
 function tell(text, aside = "") {
   at.status.textContent = text + aside;
-  at.above.hidden = text === "" && at.modes.hidden;
+  announce(text);
+}
+
+/** Say it to a screen reader only: a notice shows it. */
+function whisper(text) {
+  at.status.textContent = "";
   announce(text);
 }
 
@@ -252,7 +257,7 @@ function showModes(modes) {
 function noSuchCollection() {
   finish();
   showHits([], false);
-  tell("No such collection");
+  whisper("No such collection");
   notices.missing(state.collection, collections.map(({ name }) => name), choose);
 }
 
@@ -260,7 +265,7 @@ function askForKey() {
   const refused = api.key.get() !== "";
   api.key.set("");
   showHits([], false);
-  tell("An API key is needed");
+  whisper("An API key is needed");
   notices.askForKey({
     refused,
     use: (value) => {

@@ -20,7 +20,6 @@ export class Filters {
     const typed = debounced(() => this.#typed(), 350);
     text.addEventListener("input", () => {
       this.complain(null);
-      this.#grow();
       typed();
     });
     text.addEventListener("keydown", (event) => {
@@ -45,7 +44,8 @@ export class Filters {
 
   /** Show the fields of a collection, as the service counts them. */
   offer(fields) {
-    this.#fields = fields.filter(useful);
+    // Fields that most documents have come first; those of a few stray documents must not push them away.
+    this.#fields = fields.filter(useful).sort((one, other) => covered(other) - covered(one));
     this.#unfolded.clear();
     this.#draw();
   }
@@ -110,13 +110,6 @@ export class Filters {
     count.textContent = String(conditions);
     count.setAttribute("aria-label", `${conditions} set`);
     clear.hidden = text.value.trim() === "";
-    this.#grow();
-  }
-
-  #grow() {
-    const { text } = this.#parts;
-    text.style.height = "auto";
-    if (text.scrollHeight) text.style.height = `${Math.min(text.scrollHeight + 2, 180)}px`;
   }
 
   #boxes({ field, values }, at) {
@@ -204,6 +197,8 @@ export class Filters {
 
 /** What browsers let stand in number fields and expressions do not: "1." */
 const plain = (text) => text.replace(/\.$/u, "");
+
+const covered = ({ values = [] }) => values.reduce((sum, { count }) => sum + count, 0);
 
 /** Fields that nobody would filter by are left out: those of which (nearly) every document has a value of its own. */
 function useful({ kind, values, min, max }) {

@@ -37,6 +37,7 @@ export function chart(explanation, { caption = "Why it matched", all = false } =
     "table",
     { class: "terms" },
     make("caption", { class: "unseen" }, caption),
+    make("colgroup", {}, ...["name", "track", "given", "weights"].map((name) => make("col", { class: name }))),
     make(
       "thead",
       { class: "unseen" },

@@ -24,7 +24,7 @@ from .options import (
     as_text,
 )
 from .output import Output, tell
-from .progress import State, duration, reporter
+from .progress import State, counted, duration, rate, reporter
 from .rejects import RejectList
 from .stopped import stoppable
 
@@ -104,7 +104,7 @@ def index(
 
     def say_stopped() -> tuple[str, str]:
         kept = kept_documents(into, overwrite=overwrite)
-        what = f"{kept:,} documents are kept for {into}, not yet visible" if kept else f"nothing was kept for {into}"
+        what = f"{counted(kept)} kept for {into}, not yet visible" if kept else f"nothing kept for {into}"
         if overwrite and into.exists():
             what += "; the old collection is unchanged"
         return what, "the same command goes on from there" if kept else "the same command starts again"
@@ -127,8 +127,8 @@ def index(
         return
     documents = report.added + report.replaced + report.unchanged
     output.line(
-        (f"{documents:,} documents", "bold"),
-        f" in {duration(seconds)} ({documents / seconds:,.0f}/s) → ",
+        (counted(documents), "bold"),
+        f" in {duration(seconds)} ({rate(documents, seconds)}) → ",
         (str(into), "bold"),
     )
     output.line(f'next: lexhound search {shlex.quote(str(into))} "what you are looking for"')
@@ -176,13 +176,13 @@ def add(
     def say_stopped() -> tuple[str, str]:
         done = f"{len(finished)} of {len(sources or [])} sources are added; " if len(sources or []) > 1 else ""
         kept = kept_documents(directory)
-        what = f"{done}{kept:,} documents of this one are kept, not yet visible"
+        what = f"{done}{counted(kept)} of this one kept, not yet visible"
         return what, "the same command goes on from there, --discard-unfinished drops them"
 
     with stoppable(say_stopped), Collection.open(directory, writable=True) as collection, listed:
         if discard_unfinished:
             discarded = collection.discard_unfinished()
-            tell(f"{discarded:,} documents of an unfinished run dropped")
+            tell(f"{counted(discarded)} of an unfinished run dropped")
         for source in sources or []:
             started = perf_counter()
             corpus = _open(source, format, id_field, text_field, title_field)
@@ -203,7 +203,7 @@ def add(
             {"collection": str(directory), "documents": documents, "discarded": discarded, "runs": finished}
         )
     else:
-        output.line(f"{directory} has ", (f"{documents:,} documents", "bold"))
+        output.line(f"{directory} has ", (counted(documents), "bold"))
 
 
 def _lexical_settings(

@@ -9,7 +9,7 @@ import typer
 
 from .options import Directory, Json
 from .output import Output
-from .progress import reporter
+from .progress import counted, reporter
 from .stopped import stoppable
 
 if TYPE_CHECKING:
@@ -80,14 +80,16 @@ def compact(directory: Directory, json: Json = False) -> None:
         output.document(asdict(report))
         return
     output.line(
-        f"{report.documents:,} documents in {_count(report.segments_after, 'segment')} (there were "
-        f"{report.segments_before:,}), {_count(report.dropped, 'deleted row')} dropped"
+        f"{report.documents:,} documents in {counted(report.segments_after, 'segment')} (there were "
+        f"{report.segments_before:,}), {counted(report.dropped, 'deleted row')} dropped"
     )
 
 
 def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
     encoder = found.encoder
-    settings = ", ".join(f"{name} {_plain(value)}" for name, value in sorted(encoder.settings.items()))
+    settings = ", ".join(
+        f"{name} {_plain(value)}" for name, value in sorted(encoder.settings.items()) if value is not None
+    )
     rows = [
         ("documents", f"{found.documents:,}"),
         ("deleted", f"{found.deleted:,} rows that `lexhound compact` would drop"),
@@ -136,10 +138,6 @@ def _as_json(found: CollectionInfo) -> dict[str, Any]:
 
 def _plain(value: object) -> str:
     return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _size(number: int) -> str:

@@ -52,7 +52,7 @@ class Estimate:
         parts = [f"{state.done:,} {state.unit}"] if state.done else []
         gained = state.done - self._first.done
         if gained > 0 and seconds > 0:
-            parts.append(f"{gained / seconds:,.0f}/s")
+            parts.append(rate(gained, seconds))
         if state.fraction is not None:
             parts.append(f"{state.fraction:.0%}")
             progress = state.fraction - (self._first.fraction or 0.0)
@@ -158,6 +158,17 @@ class Lines:
     def _beat(self) -> None:
         while not self._done.wait(SECONDS_BETWEEN_LINES):
             self._write(self.line())
+
+
+def rate(number: int, seconds: float) -> str:
+    """How many a second: `8,192/s`, `0.4/s`."""
+    value = number / seconds
+    return f"{value:,.0f}/s" if value >= 10 else f"{value:.1f}/s"
+
+
+def counted(number: int, noun: str = "document") -> str:
+    """`1 document`, `1,400 documents`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def duration(seconds: float) -> str:

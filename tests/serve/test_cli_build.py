@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from command import COMMAND, environment, ids_of, lines, run, run_on_terminal
 from lexhound.retrieval import Collection
 
@@ -236,7 +237,7 @@ def test_ctrl_c_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     held = _held(tmp_path / "x")
     assert held > 0
     assert err.decode().splitlines() == [
-        f"interrupted: {held:,} documents are kept for x, not yet visible",
+        f"interrupted: {held:,} documents kept for x, not yet visible",
         "  hint: The same command goes on from there",
     ]
     outcome = run("index", "-", "--into", "x", "--json", stdin=many(written), cwd=tmp_path)
@@ -266,7 +267,7 @@ def test_ctrl_c_before_anything_is_kept(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert b"nothing was kept for x" in err
+    assert b"nothing kept for x" in err
     assert not (tmp_path / "x").exists()
 
 
@@ -297,3 +298,18 @@ def test_ctrl_c_in_a_command_that_changes_nothing(copy: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == b"interrupted\n"
+
+
+def test_a_model_as_encoder(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra lexhound[neural]")
+    from tiny_checkpoints import build_tiny_masked_lm
+
+    build_tiny_masked_lm(tmp_path / "model")
+    (tmp_path / "c.jsonl").write_bytes(lines({"id": "1", "text": "heat flow"}, {"id": "2", "text": "a wing"}))
+    outcome = run("index", "c.jsonl", "--into", "x", "--encoder", "model", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    answer = run("search", tmp_path / "x", "heat", "--explain", "--json").json
+    assert len(answer["hits"]) == 2
+    for hit in answer["hits"]:
+        assert sum(entry["score"] for entry in hit["contributions"]) == hit["score"]
+    assert run("info", tmp_path / "x", "--json").json["encoder"]["kind"] == "splade"

@@ -44,7 +44,7 @@ def test_an_unknown_end() -> None:
     clock = Clock()
     estimate = Estimate(clock)
     clock.now += 2
-    assert estimate.describe(State("indexing", 10)) == "10 documents, 5/s"
+    assert estimate.describe(State("indexing", 10)) == "10 documents, 5.0/s"
 
 
 def test_a_line_is_written_even_when_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_a_line_says_what_is_done() -> None:
     clock.now += 60
     lines.update(State("indexing", 600, 0, 0.5))
     clock.now += 60
-    assert lines.line() == "indexing: 600 documents, 5/s, 50%, 2 min 0 s left, after 2 min 0 s"
+    assert lines.line() == "indexing: 600 documents, 5.0/s, 50%, 2 min 0 s left, after 2 min 0 s"
 
 
 @pytest.mark.parametrize(

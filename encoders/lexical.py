@@ -13,7 +13,6 @@ The collection supplies what the text alone does not say: the average length, N,
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -96,6 +95,7 @@ class LexicalEncoder:
         self.vocabulary = vocabulary
         self._analyser = Analyser(settings.language, stemming=settings.stemming, stop_words=settings.stop_words)
         self._ids: dict[str, int] = {}  # form -> term id, _NOTHING or _SEVERAL
+        self._asked: dict[str, tuple[int, ...]] = {}  # form in queries -> term ids, once all of them are known
         self._stop_ids: dict[int, bool] = {}  # of the frequent terms that queries asked for
 
     @property
@@ -108,6 +108,7 @@ class LexicalEncoder:
     def forget(self) -> None:
         """Drop every remembered term id: call it when the vocabulary has taken back terms."""
         self._ids = {}
+        self._asked = {}
         self._stop_ids = {}
 
     def count_documents(self, texts: Sequence[str]) -> csr_array:
@@ -150,21 +151,40 @@ class LexicalEncoder:
 
     def query_counts(self, text: str) -> QueryVector:
         """Count a query's known terms: int32 ids ascending, float32 counts. Never grows the vocabulary."""
-        counted: Counter[int] = Counter()
-        unseen: Counter[str] = Counter()
-        for form, count in Counter(forms(text, turkic=self._analyser.turkic)).items():
-            term_id = self._ids.get(form, _SEVERAL)
-            if term_id >= 0:
-                counted[term_id] += count
-            elif term_id == _SEVERAL:
-                for term in self._analyser.terms(form):
-                    unseen[term] += count
-        ids = self.vocabulary.lookup(list(unseen)).tolist() if unseen else []
-        for term_id, count in zip(ids, unseen.values(), strict=True):
-            if term_id >= 0:
-                counted[term_id] += count
+        asked = self._asked  # `forget`, from another thread, puts a new one in its place
+        counted: dict[int, int] = {}
+        unseen: dict[str, int] = {}
+        for form in forms(text, turkic=self._analyser.turkic):
+            ids = asked.get(form)
+            if ids is None:
+                unseen[form] = unseen.get(form, 0) + 1
+                continue
+            for term_id in ids:
+                counted[term_id] = counted.get(term_id, 0) + 1
+        if unseen:
+            for form, ids in self._look_up(list(unseen), asked).items():
+                for term_id in ids:
+                    counted[term_id] = counted.get(term_id, 0) + unseen[form]
         terms = np.array(sorted(counted), dtype=np.int32)
         return terms, np.array([counted[term] for term in terms.tolist()], dtype=np.float32)
+
+    def _look_up(self, unseen: list[str], asked: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Return the ids of the known terms of each form, and remember in `asked` the forms known in full.
+
+        The others are asked for again the next time: a document may have brought them.
+        """
+        terms_of = {form: self._analyser.terms(form) for form in unseen}
+        distinct = list(dict.fromkeys(term for terms in terms_of.values() for term in terms))
+        id_of = dict(zip(distinct, self.vocabulary.lookup(distinct).tolist(), strict=True))
+        if len(asked) > _MAX_REMEMBERED:
+            asked.clear()
+        found = {}
+        for form, terms in terms_of.items():
+            ids = [id_of[term] for term in terms]
+            found[form] = known = tuple(term_id for term_id in ids if term_id >= 0)
+            if len(known) == len(ids) and len(form) <= _MAX_REMEMBERED_LENGTH:
+                asked[form] = known
+        return found
 
     def idf(self, document_frequencies: NDArray[np.int64], n_documents: int) -> NDArray[np.float32]:
         """Return ln(1 + (N - df + 0.5) / (df + 0.5)), > 0 for every df from 0 to N, as float32."""

@@ -152,6 +152,37 @@ def test_forget_after_a_rolled_back_vocabulary() -> None:
     assert [encoder.term_text(term) for term in (0, 1)] == ["two", "one"]
 
 
+def test_forget_drops_the_ids_that_queries_asked_for() -> None:
+    encoder = encoder_over(["one two"])
+    assert encoder.query_counts("two two")[0].tolist() == [1]
+    encoder.vocabulary = MemoryVocabulary(["two"])
+    encoder.forget()
+    assert encoder.query_counts("two two")[0].tolist() == [0]
+
+
+def test_queries_look_up_each_known_word_once() -> None:
+    class Watched(MemoryVocabulary):
+        def __init__(self) -> None:
+            self.asked: list[list[str]] = []
+            super().__init__()
+
+        def lookup(self, terms: list[str]) -> np.ndarray:  # type: ignore[override]
+            self.asked.append(list(terms))
+            return super().lookup(terms)
+
+    vocabulary = Watched()
+    encoder = LexicalEncoder(PLAIN, vocabulary)
+    encoder.count_documents(["heat flow 日本"])
+    for _ in range(2):
+        assert encoder.query_counts("heat unknown heat flow 日本語")[1].tolist() == [2, 1, 1]
+    # What is not known in full may come with a later document.
+    assert vocabulary.asked == [["heat", "unknown", "flow", "日本", "本語"], ["unknown", "日本", "本語"]]
+    encoder.count_documents(["日本語"])
+    assert encoder.query_counts("日本語")[1].tolist() == [1, 1]
+    encoder.query_counts("é" * 100 + " 日本語")
+    assert set(encoder._asked) == {"heat", "flow", "日本語"}
+
+
 def test_a_vocabulary_that_fails_to_grow_leaves_nothing_remembered() -> None:
     class Failing(MemoryVocabulary):
         full = True
@@ -176,6 +207,9 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         encoder.count_documents([f"a{batch} b{batch} c{batch} 日本語 " + "é" * 100])
         assert len(encoder._ids) < 15
     assert encoder.query_counts("a0 a19")[1].tolist() == [1, 1]
+    for batch in range(20):
+        encoder.query_counts(f"a{batch} b{batch} c{batch}")
+        assert len(encoder._asked) < 15
 
 
 def test_spans_mark_the_words_of_known_terms() -> None:

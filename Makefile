@@ -13,7 +13,7 @@ help:
 	@echo "make test    lint, types, import direction, and the whole test suite"
 	@echo "make lint    ruff"
 	@echo "make types   mypy and the import contract, on the built wheel"
-	@echo "make bench   the benchmarks in bench/, small"
+	@echo "make bench   the lexical benchmark of bench/, over the sample"
 	@echo "make clean   remove what the other targets made"
 
 $(VENV)/installed: pyproject.toml setup.py
@@ -46,7 +46,7 @@ test: lint types
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python bench/run_lexical.py --passages 20000 --questions 200
+	$(BIN)/python bench/run_lexical.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -82,10 +82,19 @@ def search(
             for hit in result.hits:
                 _print_hit(collection, output, hit, result.terms)
             if not result.hits:
-                tell(_nothing_found(result, offset, expression))
+                tell(_nothing_found(collection, result, offset, expression))
 
 
-def _nothing_found(result: SearchResult, offset: int, expression: str | None) -> str:
+def _nothing_found(collection: Collection, result: SearchResult, offset: int, expression: str | None) -> str:
+    if not collection.count():
+        unfinished = collection.info().unfinished
+        if unfinished is not None:
+            corpus, held = unfinished
+            return (
+                f"nothing found: the run over {corpus} was interrupted and its {held:,} documents are not visible yet;"
+                " start the same command again to finish it"
+            )
+        return "nothing found: the collection is empty"
     if not result.terms:
         return "nothing found: the collection has none of the query's words"
     if offset:

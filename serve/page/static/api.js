@@ -52,7 +52,7 @@ async function troubleOf(answer) {
     if (error.name === "AbortError") throw error; // else: a proxy's own page, which has nothing to tell
   }
   const kind =
-    { 401: "key", 403: "forbidden", 404: "missing", 429: "busy", 503: "busy" }[answer.status] ??
+    { 401: "key", 403: "forbidden", 404: "missing", 429: "busy", 503: "unready" }[answer.status] ??
     (answer.status >= 500 ? "broken" : "refused");
   const wait = Number(answer.headers.get("retry-after"));
   return new Trouble(kind, {

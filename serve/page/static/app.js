@@ -2,11 +2,12 @@
 
 import * as address from "./address.js";
 import * as api from "./api.js";
-import { fill, markedWords } from "./detail.js";
+import { fill } from "./detail.js";
 import { byId, debounced, grouped, make } from "./dom.js";
 import { Filters } from "./facets.js";
 import { hitItem, explain, links } from "./hits.js";
 import { listen } from "./keys.js";
+import { writtenForms } from "./marks.js";
 import * as notices from "./notices.js";
 import { remember, remembered } from "./storage.js";
 
@@ -119,7 +120,7 @@ function failed(error, again) {
   const inFilter = error.kind === "refused" && state.filter && /filter/u.test(`${error.code} ${error.where}`);
   filters.complain(inFilter ? [error.message, error.hint].filter(Boolean).map(notices.sentence).join(" ") : null);
   showHits([], false);
-  const waiting = error.kind === "busy";
+  const waiting = error.kind === "busy" || error.kind === "unready";
   notices.trouble(error, { again, waiting, otherKey: askForKey });
   whisper(error.message);
   if (waiting) retry = setTimeout(again, error.wait * 1000);
@@ -152,9 +153,10 @@ function append(fresh) {
   const first = hits.length;
   hits = [...hits, ...fresh.map((hit, place) => ({ ...hit, rank: first + place + 1 }))];
   const best = Math.max(...hits.map(({ score }) => score));
+  const words = writtenForms(hits, state.query);
   at.results.append(
     ...hits.slice(first).map((hit) =>
-      hitItem(hit, { best, explained, address: address.addressOf({ ...state, document: hit.id }), open: (one) => open(one.id) })),
+      hitItem(hit, { best, words, explained, address: address.addressOf({ ...state, document: hit.id }), open: (one) => open(one.id) })),
   );
 }
 
@@ -192,7 +194,7 @@ async function start() {
     if (ticket === latest) failed(error, start);
     return;
   }
-  at.collection.replaceChildren(...collections.map(({ name }) => make("option", { value: name }, name)));
+  at.collection.replaceChildren(...collections.map(({ name, health }) => make("option", { value: name }, health === "unavailable" ? `${name} (unavailable)` : name)));
   at.collection.hidden = collections.length < 2;
   if (!collections.length) return notices.noCollection();
   if (!state.collection) state = { ...state, collection: preferred() };
@@ -205,7 +207,8 @@ async function start() {
 
 const preferred = () => {
   const last = remembered("localStorage", "lexhound-collection");
-  return collections.some(({ name }) => name === last) ? last : collections[0].name;
+  const usable = collections.filter(({ health }) => health !== "unavailable");
+  return (usable.find(({ name }) => name === last) ?? usable[0] ?? collections[0]).name;
 };
 
 function choose(name) {
@@ -287,7 +290,7 @@ async function open(id, { step = true } = {}) {
   const { signal } = reading;
   const draw = (parts) =>
     fill(at.detail, {
-      id, document: null, hit: hits.find((hit) => hit.id === id) ?? null, words: markedWords(hits), trouble: "",
+      id, document: null, hit: hits.find((hit) => hit.id === id) ?? null, words: writtenForms(hits, state.query), trouble: "",
       close: () => at.detail.close(), copy: navigator.clipboard ? copyLink : null, ...parts,
     });
   draw({});

@@ -2,9 +2,8 @@
 
 import { make, marked, shown } from "./dom.js";
 import { flat } from "./hits.js";
+import { places } from "./marks.js";
 import { chart } from "./why.js";
-
-const MARKED_CHARACTERS = 200_000; // beyond this a text is shown unmarked: marking would make the panel wait
 
 /** Fill the panel. `document` is the stored one, or null while it is under way; `hit` the hit, or null. */
 export function fill(panel, { id, document: stored, hit, words, trouble, close, copy }) {
@@ -59,41 +58,4 @@ function grouped(pairs) {
   const fields = new Map();
   for (const pair of pairs) fields.set(pair[0], [...(fields.get(pair[0]) ?? []), pair]);
   return fields;
-}
-
-/** The words that the service marked in snippets, as they were written there. */
-export function markedWords(hits) {
-  const words = new Set();
-  for (const { snippet } of hits) {
-    const points = Array.from(snippet?.text ?? "");
-    for (const [start, end] of snippet?.marks ?? []) words.add(points.slice(start, end).join("").toLowerCase());
-  }
-  return words;
-}
-
-/**
- * [start, end] in code points of these words in a text. The service marks snippets only; in the whole text the same
- * written forms are marked, as whole words where the script has any.
- */
-export function places(text, words) {
-  if (!words.size || text.length > MARKED_CHARACTERS) return [];
-  const spaced = /^[\p{L}\p{N}\p{M}]/u;
-  const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
-  const forms = [...words]
-    .sort((one, other) => other.length - one.length)
-    .map((word) => {
-      const literal = word.replace(/[\\^$.*+?()[\]{}|/]/gu, "\\$&");
-      return unspaced.test(word) || !spaced.test(word) ? literal : `(?<![\\p{L}\\p{N}\\p{M}])${literal}(?![\\p{L}\\p{N}\\p{M}])`;
-    });
-  const found = [];
-  let units = 0;
-  let points = 0;
-  for (const match of text.matchAll(new RegExp(forms.join("|"), "giu"))) {
-    points += Array.from(text.slice(units, match.index)).length;
-    const length = Array.from(match[0]).length;
-    found.push([points, points + length]);
-    points += length;
-    units = match.index + match[0].length;
-  }
-  return found;
 }

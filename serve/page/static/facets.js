@@ -45,7 +45,7 @@ export class Filters {
   /** Show the fields of a collection, as the service counts them. */
   offer(fields) {
     // Fields that most documents have come first; those of a few stray documents must not push them away.
-    this.#fields = fields.filter(useful).sort((one, other) => covered(other) - covered(one));
+    this.#fields = fields.filter(useful).sort((one, other) => other.documents - one.documents);
     this.#unfolded.clear();
     this.#draw();
   }
@@ -92,7 +92,7 @@ export class Filters {
             "fieldset",
             {},
             make("legend", { class: "unseen" }, facet.field),
-            facet.kind === "number" ? this.#range(facet, at) : this.#boxes(facet, at),
+            isRange(facet) ? this.#range(facet, at) : this.#boxes(facet, at),
           ),
         );
         return group;
@@ -198,7 +198,8 @@ export class Filters {
 /** What browsers let stand in number fields and expressions do not: "1." */
 const plain = (text) => text.replace(/\.$/u, "");
 
-const covered = ({ values = [] }) => values.reduce((sum, { count }) => sum + count, 0);
+/** Two numbers, such as the 0 and 1 of false and true, are better ticked. */
+const isRange = ({ kind, values }) => kind === "number" && values.length > 2;
 
 /** Fields that nobody would filter by are left out: those of which (nearly) every document has a value of its own. */
 function useful({ kind, values, min, max }) {

@@ -1,16 +1,17 @@
 // The list of hits.
 
 import { byId, make, marked, shown } from "./dom.js";
+import { places } from "./marks.js";
 import { chart, setOpen, strip } from "./why.js";
 
 const CHIPS = 4;
 const CHIP_CHARACTERS = 40;
 
 /**
- * One hit. `context`: `best`, the score that bars are measured against; `address`, of its document; `open`, called
- * with the hit to show its document; `explained`, whether its explanation starts open.
+ * One hit. `context`: `best`, the score that bars are measured against; `words`, to mark in the title; `address`, of
+ * its document; `open`, called with the hit to show its document; `explained`, whether its explanation starts open.
  */
-export function hitItem(hit, { best, address, open, explained }) {
+export function hitItem(hit, { best, words, address, open, explained }) {
   const number = hit.rank;
   const why = hit.explanation?.length ? whyMatched(hit, `why-${number}`, best, explained) : null;
   return make(
@@ -35,7 +36,7 @@ export function hitItem(hit, { best, address, open, explained }) {
                 open(hit);
               },
             },
-            hit.title || hit.id,
+            ...(hit.title ? marked(hit.title, places(hit.title, words)) : [hit.id]),
           ),
         ),
         make("span", { class: "score", title: "Score" }, make("span", { class: "unseen" }, "Score "), shown(hit.score)),

@@ -105,6 +105,7 @@ export function askForKey({ refused, use }) {
 const HEADINGS = {
   unreachable: "The server does not answer",
   busy: "The server is busy",
+  unready: "Not available at the moment",
   forbidden: "This key may not do that",
   refused: "The server could not take this search",
   broken: "Something went wrong in the server",

@@ -131,3 +131,7 @@ class SparseEncoder(Encoder, Protocol):
     def encode_queries(self, texts: Sequence[str]) -> list[QueryVector]:
         """Return each query's term ids and weights, in the order given."""
         ...
+
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """Return the ids of terms written as `term_text` writes them; int32, -1 for those it never would."""
+        ...

@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,15 @@ class SpladeEncoder:
         if not 0 <= term_id < len(self._tokenizer):
             raise IndexError(f"no term has the id {term_id}")
         return str(self._tokenizer.convert_ids_to_tokens(int(term_id)))
+
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """Return the ids of terms written as `term_text` writes them; -1 for others and for special tokens."""
+        known = self._ids_by_term
+        return np.fromiter((known.get(term, -1) for term in terms), dtype=np.int32, count=len(terms))
+
+    @cached_property
+    def _ids_by_term(self) -> dict[str, int]:
+        return {term: number for term, number in self._tokenizer.get_vocab().items() if not self._special[number]}
 
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of the whole text that are tokens, each with its token's id."""

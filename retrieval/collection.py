@@ -12,10 +12,9 @@ One process writes at a time, any number read. A collection that was opened for 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
-from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -25,6 +24,7 @@ from . import compaction, ingest, search, verification
 from .corpus import BadRow, Corpus
 from .document import Document
 from .errors import CollectionExistsError, ReadOnlyError
+from .facets import Facet, find_facets
 from .information import CollectionInfo, describe
 from .lock import WriterLock
 from .manifest import FORMAT, MANIFEST, Manifest, read_manifest, write_manifest
@@ -35,7 +35,7 @@ from .segment import sweep
 from .snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from .storage import storage_errors
 from .vocabulary import SqliteVocabulary
-from .writer import SMALLEST_SEGMENT, AddReport, Writer, visible_rows
+from .writer import FIRST_SEGMENT, SMALLEST_SEGMENT, AddReport, Status, Writer, visible_rows
 
 if TYPE_CHECKING:
     from ..encoders.base import Span
@@ -44,16 +44,24 @@ if TYPE_CHECKING:
 class Collection:
     """An open collection; make one with `create` or `open`, and close it or use it as a context manager."""
 
-    def __init__(self, directory: Path, manifest: Manifest, lock: WriterLock | None) -> None:
+    def __init__(
+        self, directory: Path, manifest: Manifest, lock: WriterLock | None, like: Representation | None = None
+    ) -> None:
         """Internal: use `create` or `open`."""
         self.path = directory
         self.manifest = manifest
         self._writer_lock = lock
+        # Refreshing may index what is new, so it has a lock of its own: searches keep the old snapshot meanwhile.
+        # Where both are held, `_refreshing` was taken first.
+        self._refreshing = RLock()
         self._lock = RLock()
         self._segments = SegmentCache()
         self._snapshot: Snapshot | None = None
-        self._reader = connect(directory, writable=False)
-        self._representation: Representation = load_representation(manifest.encoder, SqliteVocabulary(self._reader))
+        self._reader = connect(directory, writable=False)  # the vocabulary's, under its lock
+        self._watch = connect(directory, writable=False)  # tells under `_refreshing` whether anything has changed
+        self._representation: Representation = load_representation(
+            manifest.encoder, SqliteVocabulary(self._reader), like=like
+        )
         self._writer: Writer | None = None
         if lock is not None:
             connection = connect(directory, writable=True)
@@ -100,8 +108,11 @@ class Collection:
         return cls.open(directory, writable=True)
 
     @classmethod
-    def open(cls, path: str | Path, *, writable: bool = False) -> Collection:
+    def open(cls, path: str | Path, *, writable: bool = False, like: Collection | None = None) -> Collection:
         """Open a collection, for reading unless `writable` is set.
+
+        Args:
+            like: the same collection, open already; a model that it has loaded is shared.
 
         Raises:
             NotACollectionError, NewerFormatError, CorruptCollectionError: what is at `path` cannot be opened.
@@ -112,7 +123,8 @@ class Collection:
         manifest = read_manifest(directory)
         lock = WriterLock(directory) if writable else None
         try:
-            return cls(directory, manifest, lock)
+            shared = None if like is None or like.manifest.encoder != manifest.encoder else like._representation
+            return cls(directory, manifest, lock, shared)
         except BaseException:
             if lock is not None:
                 lock.release()
@@ -120,7 +132,7 @@ class Collection:
 
     def close(self) -> None:
         """Give back files and locks; documents that wait for a segment get one if they are many."""
-        with self._lock:
+        with self._refreshing, self._lock:
             if self._snapshot is not None:
                 self._snapshot.close()
                 self._snapshot = None
@@ -133,6 +145,7 @@ class Collection:
                     self._writer.connection.close()
                     self._writer = None
             self._reader.close()
+            self._watch.close()
             if self._writer_lock is not None:
                 self._writer_lock.release()
                 self._writer_lock = None
@@ -158,6 +171,16 @@ class Collection:
             StorageFullError: the disk is full; earlier chunks stay.
         """
         return self._writing().add(documents)
+
+    def put(self, documents: Sequence[Document]) -> list[Status]:
+        """Insert or replace documents in one transaction; returns what became of each, as if added one by one.
+
+        Durable and visible when it returns; meant for moderate numbers, which it holds in memory and encodes together.
+
+        Raises:
+            ReadOnlyError, StorageFullError: as for `add`; nothing of this call is stored then.
+        """
+        return self._writing().put(documents)
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents; returns the ids that were there. Durable and visible when it returns."""
@@ -185,6 +208,14 @@ class Collection:
         """Merge all segments into one without deleted rows and refresh the lexical statistics."""
         return compaction.compact(self._writing())
 
+    def maintain(self, documents: int = FIRST_SEGMENT) -> bool:
+        """Turn waiting documents into a segment if there are so many, and merge small segments that have piled up.
+
+        Meant to be called now and then by whoever keeps a collection open for writing; writes in other threads go on
+        while segments are merged. Returns whether there was anything to do.
+        """
+        return compaction.maintain(self._writing(), documents)
+
     def _writing(self) -> Writer:
         if self._writer is None:
             raise ReadOnlyError(
@@ -195,49 +226,85 @@ class Collection:
     # Reading
 
     def refresh(self) -> bool:
-        """Move on to the newest committed state; returns whether anything had changed."""
-        with self._lock:
+        """Move on to the newest committed state; returns whether anything had changed.
+
+        Its cost is that of what is new. Searches in other threads go on with the state before.
+        """
+        with self._refreshing:
             before = self._snapshot
-            self._snapshot = self._newest()
-            return self._snapshot is not before
+            if before is not None and before.generation == generation_of(self._watch):
+                return False
+            newest = take_snapshot(self.path, self._representation, self._segments)
+            with self._lock:
+                self._snapshot = newest
+            return True
+
+    def is_current(self) -> bool:
+        """Whether reads see the newest committed state; one small read of the database."""
+        with self._refreshing:
+            return self._snapshot is not None and self._snapshot.generation == generation_of(self._watch)
 
     def snapshot(self) -> Snapshot:
         """The state that reads see. A writer's own snapshot follows its writes."""
+        if self._snapshot is None or self._writer is not None:
+            self.refresh()
         with self._lock:
-            if self._snapshot is None or self._writer is not None:
-                self._snapshot = self._newest()
+            if self._snapshot is None:
+                raise ReadOnlyError("the collection is closed", where=str(self.path), hint="open it again")
             return self._snapshot
-
-    def _newest(self) -> Snapshot:
-        current = self._snapshot
-        if current is not None and current.generation == generation_of(self._reader):
-            return current
-        return take_snapshot(self.path, self._representation, self._segments)
 
     def warm(self) -> None:
         """Compile the search kernels, or load them from the cache, before the first query needs them."""
         warm()
         self.snapshot()
 
-    def count(self) -> int:
-        """How many documents there are."""
-        return self.snapshot().n_documents
+    def count(self, filter: str | None = None) -> int:
+        """How many documents there are, or pass a filter expression.
+
+        Raises:
+            FilterSyntaxError: the filter does not parse.
+        """
+        snapshot = self.snapshot()
+        return snapshot.n_documents if filter is None else len(search.seqs_passing(snapshot, filter))
 
     def __len__(self) -> int:
         return self.count()
 
+    def ids(self, filter: str) -> list[str]:
+        """The ids of the documents that pass a filter expression, in order of insertion.
+
+        Raises:
+            FilterSyntaxError: the filter does not parse.
+        """
+        snapshot = self.snapshot()
+        return search.read_ids(snapshot, search.seqs_passing(snapshot, filter).tolist())
+
+    def facets(self, fields: Sequence[str] | None = None, limit: int = 20) -> list[Facet]:
+        """The most frequent values of metadata fields (all fields unless named), and the range of numbers."""
+        connection = connect(self.path, writable=False)  # of its own: a scan must not hold up searches
+        try:
+            return find_facets(connection, fields, limit)
+        finally:
+            connection.close()
+
     def get(self, identifier: str) -> Document | None:
         """The document with this id, or None."""
-        with self._lock:
-            snapshot = self.snapshot()
+        snapshot = self.snapshot()
+        with snapshot.lock:
             found = visible_rows(snapshot.connection, [identifier])
-            if identifier not in found:
-                return None
-            seq = found[identifier][0]
-            return search.read_documents(snapshot, [seq])[seq]
+        if identifier not in found:
+            return None
+        seq = found[identifier][0]
+        return search.read_documents(snapshot, [seq])[seq]
 
     def search(
-        self, query: str, k: int = 10, *, offset: int = 0, filter: str | None = None, explain: bool = False
+        self,
+        query: str | Mapping[str, float],
+        k: int = 10,
+        *,
+        offset: int = 0,
+        filter: str | None = None,
+        explain: bool = False,
     ) -> search.SearchResult:
         """The best `k` documents for a query, after skipping `offset`; fewer where fewer match.
 
@@ -245,22 +312,16 @@ class Collection:
         skip.
 
         Args:
+            query: a text, or the weights of terms as the collection names them (`Contribution.term`), used as they are.
             filter: an expression over metadata, such as `year >= 1990 and lang = "en"`.
             explain: give each hit the contributions of its terms.
 
         Raises:
             QueryError: k, offset or the query is out of bounds; FilterSyntaxError: the filter does not parse.
         """
-        search.check_request(k, offset, [query])
-        started = perf_counter()
-        with self._lock:
-            snapshot = self.snapshot()
-            terms, weights = self._representation.query(query, snapshot)
-        encoded = Query.from_weights(terms, weights)
-        allowed = search.rows_passing(snapshot, filter)
-        ranked, stats = search.rank(snapshot, encoded, offset + k, allowed)
-        hits = search.hits_of(snapshot, self._representation, encoded, ranked, offset, explain=explain)
-        return search.SearchResult(hits, frozenset(terms.tolist()), perf_counter() - started, stats)
+        search.check_request(k, offset, [query] if isinstance(query, str) else [])
+        snapshot = self.snapshot()
+        return search.answer(snapshot, self._representation, query, k, offset=offset, filter=filter, explain=explain)
 
     def search_many(
         self, queries: Sequence[str], k: int = 10, *, filter: str | None = None, threads: int | None = None
@@ -271,27 +332,24 @@ class Collection:
             QueryError, FilterSyntaxError: as for `search`.
         """
         search.check_request(k, 0, queries)
-        encoded = self.encode_queries(queries)
         snapshot = self.snapshot()
+        vectors = self._representation.queries(queries, snapshot)
+        encoded = [Query.from_weights(terms, weights) for terms, weights in vectors]
         return search.rank_many(snapshot, encoded, k, search.rows_passing(snapshot, filter), threads)
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
         """Query vectors as the index takes them, one a text."""
-        with self._lock:
-            vectors = self._representation.queries(queries, self.snapshot())
+        vectors = self._representation.queries(queries, self.snapshot())
         return [Query.from_weights(terms, weights) for terms, weights in vectors]
 
     def spans(self, text: str) -> list[Span]:
         """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
-        with self._lock:
-            return self._representation.spans(text)
+        return self._representation.spans(text)
 
     def info(self) -> CollectionInfo:
         """Counts, sizes, encoder and quantisation loss."""
-        with self._lock:
-            return describe(self.path, self.manifest, self._representation, self.snapshot())
+        return describe(self.path, self.manifest, self._representation, self.snapshot())
 
     def verify(self) -> list[verification.Problem]:
         """Read every file and check it against its checksum and the database; an empty list means all is well."""
-        with self._lock:
-            return verification.verify(self.path, self.snapshot(), self._representation.name)
+        return verification.verify(self.path, self.snapshot(), self._representation.name)

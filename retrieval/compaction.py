@@ -18,7 +18,7 @@ from .representation import Statistics
 from .segment import SEGMENTS, Segment, open_segment, write_segment
 from .snapshot import read_statistics
 from .storage import storage_errors
-from .writer import PUBLISHED, Writer, next_segment_name, register_segment, write_statistics
+from .writer import PUBLISHED, Writer, register_segment, write_statistics
 
 # This many segments of one size class (sizes within a factor of SIZE_CLASS) are merged into one of the next class:
 # each document is rewritten about log(n) times, and a search visits at most a few dozen segments.
@@ -44,16 +44,30 @@ def compact(writer: Writer) -> CompactReport:
     Raises:
         StorageFullError: the disk is full; the collection is as it was.
     """
-    with writer.lock:
+    with writer.merging:
         writer.flush()
         names = _segments(writer, "run NOT IN (SELECT run FROM runs)")
         documents, dropped = merge(writer, names, PUBLISHED, refresh=True) if names else (0, 0)
         with writer.transaction() as connection:
             # Values of deleted documents; kept until now because no index leads from a row to them.
             connection.execute("DELETE FROM metadata WHERE seq NOT IN (SELECT seq FROM rows)")
-        writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
-        writer.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with writer.lock:
+            writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
+            writer.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         return CompactReport(documents, dropped, len(names), 1 if documents else 0)
+
+
+def maintain(writer: Writer, documents: int) -> bool:
+    """Make a segment of waiting documents if there are `documents` of them, then merge segments that have piled up.
+
+    Returns whether there was anything to do.
+    """
+    with writer.merging:
+        with writer.lock:
+            due = writer.waiting_documents(PUBLISHED) >= documents
+            if due:
+                writer.flush()
+        return merge_small(writer) or due
 
 
 def merge_run(writer: Writer, run: int) -> None:
@@ -65,31 +79,38 @@ def merge_run(writer: Writer, run: int) -> None:
         merge(writer, names, run, refresh=not others)
 
 
-def merge_small(writer: Writer) -> None:
-    """Merge published segments of a size class where too many have gathered."""
+def merge_small(writer: Writer) -> bool:
+    """Merge published segments of a size class where too many have gathered; returns whether any have."""
+    merged = False
     while True:
-        rows = writer.connection.execute(
-            "SELECT name, documents FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
-        ).fetchall()
+        with writer.lock:
+            rows = writer.connection.execute(
+                "SELECT name, documents FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
+            ).fetchall()
         classes: dict[int, list[str]] = {}
         for name, documents in rows:
             classes.setdefault(int(np.log(max(documents, 1)) / np.log(SIZE_CLASS)), []).append(name)
         crowded = [names for names in classes.values() if len(names) >= MERGE_AT]
         if not crowded:
-            return
+            return merged
         merge(writer, crowded[0], PUBLISHED, refresh=False)
+        merged = True
 
 
 def merge(writer: Writer, names: Sequence[str], run: int, *, refresh: bool) -> tuple[int, int]:
-    """Replace segments by one of their live rows, in order of insertion; returns (documents kept, rows dropped)."""
-    with writer.lock:
-        directory, representation = writer.directory, writer.representation
-        segments = [open_segment(directory, name, representation.name) for name in names]
-        kept = [_kept(writer, segment) for segment in segments]
+    """Replace segments by one of their live rows, in order of insertion; returns (documents kept, rows dropped).
+
+    One merge at a time; writes go on while the new segment is built. Documents that are deleted meanwhile have
+    tombstones that outlive the merge, as tombstones name rows and not places in a segment.
+    """
+    directory, representation = writer.directory, writer.representation
+    with writer.merging:
+        with writer.lock:
+            segments = [open_segment(directory, name, representation.name) for name in names]
+            kept = [_kept(writer, segment) for segment in segments]
+            statistics = read_statistics(writer.connection)
         dropped = sum(int((~keep).sum()) for keep in kept)
-        old_seqs = [segment.seqs[keep] for segment, keep in zip(segments, kept, strict=True)]
-        seqs = np.sort(np.concatenate(old_seqs))
-        statistics = read_statistics(writer.connection)
+        seqs = np.sort(np.concatenate([segment.seqs[keep] for segment, keep in zip(segments, kept, strict=True)]))
         if statistics is None:
             raise AssertionError("segments exist, so statistics do")
         fresh = _refreshed(segments, kept, statistics) if refresh else statistics
@@ -128,13 +149,13 @@ def _write(
         new_rows = np.full(segment.n_rows, -1, np.int64)
         new_rows[keep] = np.searchsorted(seqs, segment.seqs[keep])
         parts.append(MergePart(segment.index, new_rows))
-    name = next_segment_name(writer.connection)
+    name = writer.reserve_segment()
     with storage_errors(writer.directory):
         write_segment(
             writer.directory,
             name,
             seqs,
-            writer.ids_of(seqs),
+            _ids_of(segments, seqs),
             representation.name,
             lambda folder: merge_inverted(
                 folder,
@@ -145,6 +166,16 @@ def _write(
             ),
         )
     return name
+
+
+def _ids_of(segments: Sequence[Segment], seqs: NDArray[np.int64]) -> list[str]:
+    """The ids of row numbers; from segments and not from the database, where rows may go while they are merged."""
+    ids = [""] * len(seqs)
+    for segment in segments:
+        rows = np.minimum(np.searchsorted(segment.seqs, seqs), segment.n_rows - 1)
+        for place in np.flatnonzero(segment.seqs[rows] == seqs).tolist():
+            ids[place] = segment.ids[rows[place]]
+    return ids
 
 
 def _kept(writer: Writer, segment: Segment) -> NDArray[np.bool_]:
@@ -166,7 +197,8 @@ def _refreshed(segments: Sequence[Segment], kept: Sequence[NDArray[np.bool_]], s
 
 
 def _segments(writer: Writer, condition: str, *values: int) -> list[str]:
-    rows = writer.connection.execute(
-        f"SELECT name FROM segments WHERE {condition} ORDER BY first_seq", values
-    ).fetchall()
+    with writer.lock:
+        rows = writer.connection.execute(
+            f"SELECT name FROM segments WHERE {condition} ORDER BY first_seq", values
+        ).fetchall()
     return [name for (name,) in rows]

@@ -96,6 +96,12 @@ class Representation(Protocol):
     def term_text(self, term_id: int) -> str:
         """The term as a person reads it."""
 
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """The ids of terms written as `term_text` writes them, -1 for those it never would; int32, one a term."""
+
+    def typed_terms(self, query: str) -> frozenset[int]:
+        """The terms that the query's own words stand for, as against those that the encoder adds."""
+
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         """(start, end, term id) of the words of a text that count for a term."""
 
@@ -161,6 +167,12 @@ class LexicalRepresentation:
     def term_text(self, term_id: int) -> str:
         return self._encoder.term_text(term_id)
 
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        return self._encoder.vocabulary.lookup(terms)
+
+    def typed_terms(self, query: str) -> frozenset[int]:
+        return frozenset(self._encoder.query_counts(query)[0].tolist())
+
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         return self._encoder.spans(text)
 
@@ -210,6 +222,12 @@ class LearnedRepresentation:
 
     def term_text(self, term_id: int) -> str:
         return self._encoder.term_text(term_id)
+
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        return self._encoder.lookup(terms)
+
+    def typed_terms(self, query: str) -> frozenset[int]:
+        return frozenset(term for _, _, term in self._encoder.spans(query))
 
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         return self._encoder.spans(text)

@@ -5,10 +5,12 @@ Order is part of the contract: score descending, then insertion order, at every 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -26,17 +28,24 @@ MAX_K = 100_000
 # Beyond this a query is surely a mistake (a whole file pasted), and scoring it would take seconds.
 MAX_QUERY_CHARACTERS = 50_000
 
+# Far beyond any model's weights, and small enough that no sum of them overflows.
+MAX_WEIGHT = 1e9
+
 _CHUNK = 900
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one term gave to a score: query weight x document weight, up to the index's quantisation."""
+    """What one term gave to a score: query weight x document weight, up to the index's quantisation.
+
+    `typed` is false for a term that the encoder added to those of the query's own words.
+    """
 
     term: str
     query_weight: float
     document_weight: float
     score: float
+    typed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +66,17 @@ class SearchResult:
     Attributes:
         hits: best first.
         terms: the terms of the query that the collection knows, for marking them in texts.
-        took: seconds from the query's text to the hits.
+        took: seconds from the query's text to the hits; encoding: those of them that went into its vector.
         stats: postings read and rows scored, over all segments.
+        unknown: terms of a query given as weights that the collection does not know.
     """
 
     hits: tuple[Hit, ...]
     terms: frozenset[int]
     took: float
     stats: SearchStats
+    encoding: float = 0.0
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,10 +118,61 @@ def rows_passing(snapshot: Snapshot, filter: str | None) -> list[NDArray[np.bool
     """
     if filter is None:
         return [part.live for part in snapshot.parts]
+    return list(snapshot.allowed_rows(seqs_passing(snapshot, filter)))
+
+
+def seqs_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
+    """The row numbers of live documents that a filter expression accepts; ascending.
+
+    Raises:
+        FilterSyntaxError: the expression does not parse.
+    """
     expression = parse_filter(filter)
     with snapshot.lock:
-        seqs = select(expression, snapshot.connection, snapshot.live_seqs)
-    return list(snapshot.allowed_rows(seqs))
+        return select(expression, snapshot.connection, snapshot.live_seqs)
+
+
+def answer(
+    snapshot: Snapshot,
+    representation: Representation,
+    query: str | Mapping[str, float],
+    k: int,
+    *,
+    offset: int,
+    filter: str | None,
+    explain: bool,
+) -> SearchResult:
+    """Everything from a query to hits with their documents; see `Collection.search`."""
+    started = perf_counter()
+    unknown: tuple[str, ...] = ()
+    if isinstance(query, str):
+        terms, weights = representation.query(query, snapshot)
+    else:
+        terms, weights, unknown = _vector(representation, query)
+    encoded = Query.from_weights(terms, weights)
+    encoding = perf_counter() - started
+    ranked, stats = rank(snapshot, encoded, offset + k, rows_passing(snapshot, filter))
+    typed = representation.typed_terms(query) if explain and isinstance(query, str) else None
+    hits = hits_of(snapshot, representation, encoded, ranked, offset, explain=explain, typed=typed)
+    return SearchResult(hits, frozenset(terms.tolist()), perf_counter() - started, stats, encoding, unknown)
+
+
+def _vector(
+    representation: Representation, weights: Mapping[str, float]
+) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[str, ...]]:
+    """Given weights as a query vector, and the terms that the collection does not know."""
+    if not all(math.isfinite(weight) and 0 < weight < MAX_WEIGHT for weight in weights.values()):
+        raise QueryError(
+            f"a weight of the query vector is not above 0 and below {MAX_WEIGHT:g}",
+            hint="leave out terms that are to count for nothing",
+        )
+    names = list(weights)
+    ids = representation.lookup(names)
+    values = np.fromiter(weights.values(), np.float32, len(names))
+    known = (ids >= 0) & (values > 0)  # float32 may round the smallest to 0
+    order = np.argsort(ids[known], kind="stable")
+    unknown = tuple(name for name, number in zip(names, ids.tolist(), strict=True) if number < 0)
+    return ids[known][order], values[known][order], unknown
 
 
 def rank(
@@ -169,8 +232,9 @@ def hits_of(
     offset: int,
     *,
     explain: bool,
+    typed: frozenset[int] | None = None,
 ) -> tuple[Hit, ...]:
-    """The ranked rows from `offset` on, with their documents."""
+    """The ranked rows from `offset` on, with their documents; `typed` are the terms of the query's own words."""
     seqs = ranked.seqs[offset:].tolist()
     documents = read_documents(snapshot, seqs)
     hits = []
@@ -178,7 +242,7 @@ def hits_of(
         place = offset + position
         part = snapshot.parts[int(ranked.parts[place])]
         row = int(ranked.rows[place])
-        contributions = _explain(representation, part, row, query) if explain else None
+        contributions = _explain(representation, part, row, query, typed) if explain else None
         hits.append(Hit(place + 1, documents[seq].id, float(ranked.scores[place]), documents[seq], contributions))
     return tuple(hits)
 
@@ -204,12 +268,31 @@ def stored_document(identifier: str, title: str, text: str, metadata: str | None
     return Document(identifier, text, title, values)
 
 
-def _explain(representation: Representation, part: Part, row: int, query: Query) -> tuple[Contribution, ...]:
+def read_ids(snapshot: Snapshot, seqs: Sequence[int]) -> list[str]:
+    """The ids of rows, in the order given."""
+    ids: dict[int, str] = {}
+    with snapshot.lock:
+        for start in range(0, len(seqs), _CHUNK):
+            chunk = list(seqs[start : start + _CHUNK])
+            marks = ",".join("?" * len(chunk))
+            ids.update(snapshot.connection.execute(f"SELECT seq, id FROM rows WHERE seq IN ({marks})", chunk))
+    return [ids[seq] for seq in seqs]
+
+
+def _explain(
+    representation: Representation, part: Part, row: int, query: Query, typed: frozenset[int] | None
+) -> tuple[Contribution, ...]:
     index = part.segment.index
     scores = index.contributions(row, query)
     weights = scores / (query.weights * query.scale)  # exact: scores are integer multiples of this
     found = [
-        Contribution(representation.term_text(term), query_weight * query.scale, document_weight, score)
+        Contribution(
+            representation.term_text(term),
+            query_weight * query.scale,
+            document_weight,
+            score,
+            typed is None or term in typed,
+        )
         for term, query_weight, document_weight, score in zip(
             query.terms.tolist(), query.weights.tolist(), weights.tolist(), scores.tolist(), strict=True
         )

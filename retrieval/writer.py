@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
+from typing import Literal, TypeAlias
 
 import numpy as np
 import orjson
@@ -41,6 +42,9 @@ SMALLEST_SEGMENT = 1024
 _CHUNK = 900  # SQL parameters in one statement
 
 
+Status: TypeAlias = Literal["added", "replaced", "unchanged"]
+
+
 @dataclass(frozen=True, slots=True)
 class AddReport:
     """What became of added documents: new ids, ids whose document was replaced, documents that were there already."""
@@ -66,6 +70,7 @@ class Writer:
         self.directory = directory
         self.connection = connection
         self.lock = lock
+        self.merging = RLock()  # held while segments are merged; taken before `lock` where both are needed
         self.representation = representation
 
     @contextmanager
@@ -100,6 +105,22 @@ class Writer:
                 chunk = {}
         return report + self.store(list(chunk.values()), PUBLISHED)
 
+    def put(self, documents: Sequence[Document]) -> list[Status]:
+        """Add documents in one transaction; returns what became of each, as if they had come one after the other."""
+        last: dict[str, int] = {}
+        digests: dict[str, int] = {}
+        with self.lock:
+            existing = visible_rows(self.connection, [document.id for document in documents])
+            statuses: list[Status] = []
+            for place, document in enumerate(documents):
+                digest = content_hash(document)
+                before = digests.get(document.id, existing[document.id][1] if document.id in existing else None)
+                statuses.append("added" if before is None else "unchanged" if before == digest else "replaced")
+                digests[document.id] = digest
+                last[document.id] = place
+            self.store([documents[place] for place in sorted(last.values())], PUBLISHED)
+        return statuses
+
     def store(self, documents: Sequence[Document], run: int) -> AddReport:
         """Encode and store documents with distinct ids in one transaction; those already stored are left alone."""
         if not documents:
@@ -117,8 +138,12 @@ class Writer:
                 bury(connection, stale)
             if changed:
                 self._insert(connection, changed, run)
-        if self._is_due(run):
-            self.flush(run)
+        # While segments are merged, those that join them must not have other statistics: a later chunk will do it.
+        if self._is_due(run) and self.merging.acquire(blocking=False):
+            try:
+                self.flush(run)
+            finally:
+                self.merging.release()
         return AddReport(len(changed) - len(stale), len(stale), len(documents) - len(changed))
 
     def _insert(self, connection: sqlite3.Connection, documents: Sequence[tuple[Document, int]], run: int) -> None:
@@ -190,7 +215,7 @@ class Writer:
         return keep_rows(batch, ~np.isin(batch.seqs, dead)), np.intersect1d(batch.seqs, dead).tolist()
 
     def _build(self, batch: Batch, statistics: Statistics) -> str:
-        name = next_segment_name(self.connection)
+        name = self.reserve_segment()
         weights = self.representation.weigh(batch, statistics)
         with storage_errors(self.directory):
             write_segment(
@@ -207,6 +232,14 @@ class Writer:
                     lengths=weights.lengths,
                 ),
             )
+        return name
+
+    def reserve_segment(self) -> str:
+        """A name that no other segment has or will get, whichever of two that are being written is finished first."""
+        with self.lock:
+            name = next_segment_name(self.connection)
+            with self.transaction() as connection:
+                connection.execute("INSERT OR REPLACE INTO properties VALUES ('last_segment', ?)", (int(name),))
         return name
 
     def ids_of(self, seqs: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
@@ -270,11 +303,10 @@ def register_segment(
         "INSERT INTO segments(name, run, first_seq, last_seq, documents) VALUES (?, ?, ?, ?, ?)",
         (name, run, int(seqs[0]), int(seqs[-1]), len(seqs)),
     )
-    connection.execute("INSERT OR REPLACE INTO properties VALUES ('last_segment', ?)", (int(name),))
 
 
 def next_segment_name(connection: sqlite3.Connection) -> str:
-    """A name that no live segment has had."""
+    """A name that no segment has had."""
     row = connection.execute("SELECT value FROM properties WHERE name = 'last_segment'").fetchone()
     return f"{(int(row[0]) if row else 0) + 1:08d}"
 

@@ -108,7 +108,7 @@ def score_error(query: Query, scale: float) -> float:
     """The e above: the most that our score of a row can differ from the referee's."""
     total = float(query.weights.sum()) * query.scale
     integers = len(query) * query.scale / 2
-    float32 = total * (len(query) + 4) * 2.0**-24
+    float32 = total * (len(query) + 4) / 2**24
     return total * scale / 2 + integers + float32
 
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 from agreement import Agreement, Ranking, compare
 from inputs import first_passages, read_questions
@@ -23,12 +22,12 @@ from lexhound.encoders.lexical import LexicalSettings
 from lexhound.index import Query
 from lexhound.retrieval.collection import Collection
 from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.search import rank, rank_many, rows_passing
+from lexhound.retrieval.search import rank, rows_passing
 from lexical_report import report
 from machine import describe_machine
 from processes import lexhound, measure_search_process, run_process
+from queries import Questions, measure_queries
 from referee import Referee
-from timing import Latency, alternate, fastest, throughput
 
 K = 10
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "cranfield"
@@ -74,8 +73,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     # Processes first: what a child is charged with starts from what this process holds.
     results["indexing"] = _index(corpus, directory)
     results["process"] = _search_processes(directory, questions)
-    with Collection.open(directory) as collection:
-        results |= _queries(collection, corpus, questions, others, arguments.rounds)
+    results |= _queries(directory, corpus, questions, others, arguments.rounds)
     return results
 
 
@@ -108,58 +106,35 @@ def _search_processes(directory: Path, questions: Sequence[str]) -> dict[str, An
     return asdict(found) | {"cold_median": found.cold_median, "warm_median": found.warm_median}
 
 
-def _queries(
-    collection: Collection, corpus: Path, questions: list[str], others: list[str], rounds: int
-) -> dict[str, Any]:
-    collection.warm()
-    asked = _answerable(collection, questions)
-    # The warm-up asks other questions, so that in the first round words are as new as they are in service.
-    texts = asked + _answerable(collection, others)
-    queries = collection.encode_queries(texts)
-    snapshot = collection.snapshot()
-    allowed = rows_passing(snapshot, None)
-    k = min(K, collection.count())
-    ours: dict[str, Callable[[int], object]] = {
-        "text to ids": lambda i: collection.search_many([texts[i]], k, threads=1),
-        "text to documents": lambda i: collection.search(texts[i], k),
-        "retrieval": lambda i: rank(snapshot, queries[i], k, allowed),
-    }
-    batches: dict[str, Callable[[], object]] = {
-        "text to ids": lambda: collection.search_many(asked, k),
-        "retrieval": lambda: rank_many(snapshot, queries[: len(asked)], k, allowed, None),
-    }
-    results: dict[str, Any] = {
-        "questions": len(asked),
-        "without_known_terms": len(questions) - len(asked),
-        "warm_up": len(texts) - len(asked),
-        "terms_per_question": sum(map(len, queries[: len(asked)])) / len(asked),
-        "postings_per_question": _postings(collection, queries[: len(asked)]) / len(asked),
-        "k": k,
-        "rounds": rounds,
-        "referee": None,
-    }
-    referee = _referee(collection, corpus)
-    ways = dict(ours)
+def _queries(directory: Path, corpus: Path, questions: list[str], others: list[str], rounds: int) -> dict[str, Any]:
+    with Collection.open(directory) as collection:
+        asked = _answerable(collection, questions)
+        texts = asked + _answerable(collection, others)
+        queries = collection.encode_queries(texts)
+        k = min(K, collection.count())
+        referee = _referee(collection, corpus)
+        results = {
+            "questions": len(asked),
+            "without_known_terms": len(questions) - len(asked),
+            "warm_up": len(texts) - len(asked),
+            "terms_per_question": sum(map(len, queries[: len(asked)])) / len(asked),
+            "postings_per_question": _postings(collection, queries[: len(asked)]) / len(asked),
+            "k": k,
+            "rounds": rounds,
+        }
+    tokens = []
     if referee is not None:
         tokens = [referee.query_tokens(text, query.terms) for text, query in zip(texts, queries, strict=True)]
-        theirs = {way: _single(referee, way, tokens, k) for way in referee.ways}
-        # Ours and theirs in turn.
-        ways = dict(pair for both in zip(ours.items(), theirs.items(), strict=True) for pair in both)
-        batches |= {way: _all(referee, way, tokens[: len(asked)], k) for way in referee.ways}
-    times = alternate(ways, len(asked), warm_up=range(len(asked), len(texts)) or range(len(asked)), rounds=rounds)
-    latencies = {name: Latency.of(np.median(found, axis=0)) for name, found in times.items()}
-    results["latency"] = {name: asdict(latency) for name, latency in latencies.items()}
-    results["first_round"] = {name: asdict(Latency.of(found[0])) for name, found in times.items()}
-    results["throughput"] = throughput(batches, len(asked), rounds=rounds)
-    if referee is not None:
-        best = fastest(latencies, referee.ways)
-        results["referee"] = {
-            "version": referee.version,
-            "fastest": best,
-            "index_bytes": referee.index_bytes,
-            "build_seconds": referee.build_seconds,
-        }
-        results["agreement"] = asdict(_agreement(collection, referee, best, queries[: len(asked)], tokens, k))
+    # Opened anew: what the collection remembers of the words that it was asked for is part of the measurement.
+    with Collection.open(directory) as collection:
+        results |= measure_queries(
+            collection, referee, Questions(texts, queries, tokens, len(asked)), k=k, rounds=rounds
+        )
+        if referee is not None:
+            best = results["referee"]["fastest"]
+            results["agreement"] = asdict(
+                _agreement(collection, referee, best, queries[: len(asked)], tokens[: len(asked)], k)
+            )
     return results
 
 
@@ -183,14 +158,6 @@ def _referee(collection: Collection, corpus: Path) -> Referee | None:
         return Referee(open_corpus(corpus), terms, settings)
     except ImportError:
         return None
-
-
-def _single(referee: Referee, way: str, tokens: list[list[int]], k: int) -> Callable[[int], object]:
-    return lambda i: referee.search(way, tokens[i], k)
-
-
-def _all(referee: Referee, way: str, tokens: list[list[int]], k: int) -> Callable[[], object]:
-    return lambda: referee.search_all(way, tokens, k)
 
 
 def _agreement(

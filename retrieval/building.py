@@ -91,7 +91,6 @@ def _build(
     start_over: bool,
 ) -> IngestReport:
     found = _unfinished(place, source, encoder, lexical, start_over=start_over) if place.exists() else None
-    # Not `found or ...`: an empty collection has length 0, and so is false.
     collection = Collection.create(place, encoder=encoder, lexical=lexical) if found is None else found
     try:
         with collection:

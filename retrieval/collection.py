@@ -267,9 +267,6 @@ class Collection:
         snapshot = self.snapshot()
         return snapshot.n_documents if filter is None else len(search.seqs_passing(snapshot, filter))
 
-    def __len__(self) -> int:
-        return self.count()
-
     def ids(self, filter: str) -> list[str]:
         """The ids of the documents that pass a filter expression, in order of insertion.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,7 +156,7 @@ def _write(
             writer.directory,
             name,
             seqs,
-            _ids_of(segments, seqs),
+            partial(_ids_of, segments),
             representation.name,
             lambda folder: merge_inverted(
                 folder,

@@ -10,8 +10,8 @@ import numpy as np
 
 from .errors import CorruptCollectionError
 from .schema import DATABASE
-from .segment import SEGMENTS, verify_segment
-from .snapshot import PENDING, Snapshot
+from .segment import ROWS_AT_ONCE, SEGMENTS, verify_segment
+from .snapshot import PENDING, Part, Snapshot
 from .vectors import unpack
 
 
@@ -70,29 +70,33 @@ def _batches(connection: sqlite3.Connection) -> list[Problem]:
 
 def _agreement(directory: Path, snapshot: Snapshot) -> list[Problem]:
     """The rows that the index would return are exactly the documents that the database holds, under the same ids."""
-    stored = snapshot.connection.execute(
-        "SELECT seq, id FROM rows WHERE run NOT IN (SELECT run FROM runs) ORDER BY seq"
-    ).fetchall()
-    seqs = np.fromiter((seq for seq, _ in stored), np.int64, len(stored))
-    if not np.array_equal(seqs, snapshot.live_seqs):
-        lost = len(np.setdiff1d(seqs, snapshot.live_seqs))
-        extra = len(np.setdiff1d(snapshot.live_seqs, seqs))
+    visible = "run NOT IN (SELECT run FROM runs)"
+    cursor = snapshot.connection.execute(f"SELECT seq FROM rows WHERE {visible} ORDER BY seq")
+    stored = np.fromiter((seq for (seq,) in cursor), np.int64)
+    if not np.array_equal(stored, snapshot.live_seqs):
+        lost = len(np.setdiff1d(stored, snapshot.live_seqs))
+        extra = len(np.setdiff1d(snapshot.live_seqs, stored))
         return [
             Problem(
                 str(directory),
                 f"index and documents disagree: {lost:,} documents are not indexed, {extra:,} indexed rows have none",
             )
         ]
-    by_seq = dict(stored)
-    problems = []
-    for part in snapshot.parts:
-        wrong = sum(
-            part.segment.ids[row] != by_seq[seq]
-            for row, seq in enumerate(part.segment.seqs.tolist())
-            if part.live is None or part.live[row]
+    return [
+        Problem(str(directory / SEGMENTS / part.segment.name), f"{wrong:,} rows have another id than stored")
+        for part in snapshot.parts
+        if (wrong := _wrong_ids(snapshot.connection, part))
+    ]
+
+
+def _wrong_ids(connection: sqlite3.Connection, part: Part) -> int:
+    wrong = 0
+    rows = np.arange(part.segment.n_rows) if part.live is None else np.flatnonzero(part.live)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        seqs = part.segment.seqs[some].tolist()
+        by_seq = dict(
+            connection.execute("SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (seqs[0], seqs[-1])).fetchall()
         )
-        if wrong:
-            problems.append(
-                Problem(str(directory / SEGMENTS / part.segment.name), f"{wrong:,} rows have another id than stored")
-            )
-    return problems
+        wrong += sum(part.segment.ids[row] != by_seq[seq] for row, seq in zip(some.tolist(), seqs, strict=True))
+    return wrong

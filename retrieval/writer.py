@@ -222,7 +222,7 @@ class Writer:
                 self.directory,
                 name,
                 batch.seqs,
-                self.ids_of(batch.seqs),
+                self.ids_of,
                 self.representation.name,
                 lambda folder: build_inverted(
                     folder,

@@ -1,7 +1,7 @@
 """Run as a program: forks writers and kills them at random moments, then checks what they left.
 
-One process imports everything once and forks a child for each attempt, so that hundreds of kills take seconds. The child
-tells what has been acknowledged through a pipe; the parent sends SIGKILL after a random delay, reopens the collection
+One process imports everything once and forks a child for each attempt, so that hundreds of kills take seconds. The
+child tells what has been acknowledged through a pipe; the parent sends SIGKILL after a random delay, reopens the collection
 and compares. Prints one JSON object.
 
     crash_nursery.py writes DIRECTORY KILLS SEED
@@ -69,7 +69,7 @@ def attempt(child_main, delay: float) -> list[list]:
         try:
             child_main(pipe)
             os._exit(0)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # a forked child has nobody else to tell
             os.write(pipe, (json.dumps(["failed", repr(error)]) + "\n").encode())
             os._exit(1)
     os.close(pipe)

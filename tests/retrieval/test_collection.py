@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,8 +12,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from plain_collection import PlainCollection, same_ranking
-
 from lexhound.retrieval import Collection, Document, LexicalSettings, writer
 from lexhound.retrieval.errors import (
     CollectionExistsError,
@@ -22,6 +22,7 @@ from lexhound.retrieval.errors import (
     QueryError,
     ReadOnlyError,
 )
+from plain_collection import PlainCollection, same_ranking
 
 WORDS = ["wing", "wings", "heat", "transfer", "the", "flow", "shock", "naïve", "机翼", "Überschall", ""]
 
@@ -264,4 +265,35 @@ def test_small_segments_are_merged_as_they_pile_up(tmp_path: Path, monkeypatch: 
             collection.ingest(open_corpus(source), source=str(source))
             assert len(collection.info().segments) < 2 * MERGE_AT
         assert [hit.id for hit in collection.search("wing", 30).hits] == [str(number) for number in range(30)]
+        assert collection.verify() == []
+
+
+def test_a_reader_keeps_its_snapshot_while_another_process_writes(tmp_path: Path) -> None:
+    fill(tmp_path / "c").close()
+    changes = """
+import sys
+from lexhound.retrieval import Collection, Document
+with Collection.open(sys.argv[1], writable=True) as collection:
+    collection.delete([f"d{n}" for n in range(29)])
+    collection.add([Document("new", "wing")])
+    collection.compact()
+"""
+    with Collection.open(tmp_path / "c") as reader:
+        before = reader.search("wing", 100).hits
+        subprocess.run([sys.executable, "-c", changes, str(tmp_path / "c")], check=True)
+        assert reader.search("wing", 100).hits == before
+        assert len(before) == 30
+        assert reader.refresh()
+        assert {hit.id for hit in reader.search("wing", 100).hits} == {"d29", "new"}
+
+
+def test_many_ids_are_copied_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lexhound.retrieval import segment, verification
+
+    monkeypatch.setattr(segment, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(verification, "ROWS_AT_ONCE", 5)
+    with fill(tmp_path / "c", 40) as collection:
+        collection.delete(["d3", "d4"])
+        collection.compact()
+        assert [hit.id for hit in collection.search("wing", 40).hits] == [f"d{n}" for n in range(40) if n not in (3, 4)]
         assert collection.verify() == []

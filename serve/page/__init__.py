@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -86,7 +87,9 @@ def mount_page(app: Starlette) -> None:
 
     async def asset(request: Request) -> Response:
         file = files.get(request.path_params["name"])
-        return _answer(request, file) if file else Response("not found\n", 404, media_type="text/plain")
+        if file is None:
+            raise HTTPException(404)
+        return _answer(request, file)
 
     app.router.routes.append(Route("/", index, include_in_schema=False))
     app.router.routes.append(Route("/page/{name}", asset, include_in_schema=False))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -72,6 +72,33 @@ class Cost:
     threads: int
     index_bytes: int | None
     encoding_seconds: float | None
+
+
+def mean_cost(costs: Sequence[Cost]) -> Cost:
+    """The mean of each figure over several data sets; a figure that some lack is the mean of those that have it.
+
+    Settings (depths, threads, number of queries) are those of the first. Raises ValueError where there is none.
+    """
+    if not costs:
+        raise ValueError("there are no costs to take the mean of")
+
+    def mean(values: Iterable[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else None
+
+    size = mean(cost.index_bytes for cost in costs)
+    return replace(
+        costs[0],
+        documents=round(mean(cost.documents for cost in costs) or 0),
+        document_dimensions=mean(cost.document_dimensions for cost in costs),
+        query_dimensions=mean(cost.query_dimensions for cost in costs),
+        flops=mean(cost.flops for cost in costs),
+        queries_per_second=mean(cost.queries_per_second for cost in costs) or 0.0,
+        p50_ms=mean(cost.p50_ms for cost in costs) or 0.0,
+        p99_ms=mean(cost.p99_ms for cost in costs) or 0.0,
+        index_bytes=None if size is None else round(size),
+        encoding_seconds=mean(cost.encoding_seconds for cost in costs),
+    )
 
 
 def flops(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .cost import Cost
+from .cost import Cost, mean_cost
 from .datasets.dataset import Dataset
 from .measures import Scores
 from .runs import Run, read_run
@@ -120,6 +120,12 @@ class Evaluation:
         sets = self.sets()
         return sum(self.set_mean(name, system, measure) for name in sets) / len(sets)
 
+    def mean_cost(self, system: str, name: str | None = None) -> Cost:
+        """The mean cost of a system over all data sets, or over the parts of the set `name`."""
+        return mean_cost(
+            [part.cost for part in self.parts if part.system == system and (name is None or part.group == name)]
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Every figure that a screen or a report shows."""
         sets = self.sets()
@@ -137,6 +143,7 @@ class Evaluation:
             "means": {
                 system: {measure: self.mean(system, measure) for measure in self.measures} for system in self.systems
             },
+            "mean_costs": {system: self.mean_cost(system) for system in self.systems},
             "options": self.options,
             "environment": self.environment,
         }

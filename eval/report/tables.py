@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ..comparison import Comparison, Difference
 from ..cost import Cost
@@ -106,58 +106,20 @@ def _mean_rows(evaluation: Evaluation, words: str, columns: int, name: str | Non
 
 def _mean_costs(evaluation: Evaluation, system: str, name: str | None) -> list[Markup]:
     """Means of the costs over the same data sets, so that no quality figure stands without one."""
-    costs = [part.cost for part in evaluation.parts if part.system == system and (name is None or part.group == name)]
-
-    def mean(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if known else None
-
-    size = mean([cost.index_bytes for cost in costs])
-    return _cost_row(
-        mean([cost.document_dimensions for cost in costs]),
-        mean([cost.query_dimensions for cost in costs]),
-        mean([cost.flops for cost in costs]),
-        mean([cost.queries_per_second for cost in costs]) or 0.0,
-        mean([cost.p50_ms for cost in costs]) or 0.0,
-        mean([cost.p99_ms for cost in costs]) or 0.0,
-        None if size is None else round(size),
-        mean([cost.encoding_seconds for cost in costs]),
-    )
+    return cost_cells(evaluation.mean_cost(system, name))
 
 
 def cost_cells(cost: Cost) -> list[Markup]:
-    """The cells of a part's cost."""
-    return _cost_row(
-        cost.document_dimensions,
-        cost.query_dimensions,
-        cost.flops,
-        cost.queries_per_second,
-        cost.p50_ms,
-        cost.p99_ms,
-        cost.index_bytes,
-        cost.encoding_seconds,
-    )
-
-
-def _cost_row(
-    documents: float | None,
-    queries: float | None,
-    overlap: float | None,
-    rate: float,
-    p50: float,
-    p99: float,
-    size: int | None,
-    seconds: float | None,
-) -> list[Markup]:
+    """The cells of a cost."""
     return [
-        _cell(figure(documents), documents, "split cost"),
-        _cell(figure(queries), queries, "cost"),
-        _cell(figure(overlap, 2), overlap, "cost"),
-        _cell(figure(rate, 0), rate, "cost"),
-        _cell(milliseconds(p50), p50, "cost"),
-        _cell(milliseconds(p99), p99, "cost"),
-        _cell(megabytes(size), size, "cost"),
-        _cell(figure(seconds), seconds, "cost"),
+        _cell(figure(cost.document_dimensions), cost.document_dimensions, "split cost"),
+        _cell(figure(cost.query_dimensions), cost.query_dimensions, "cost"),
+        _cell(figure(cost.flops, 2), cost.flops, "cost"),
+        _cell(figure(cost.queries_per_second, 0), cost.queries_per_second, "cost"),
+        _cell(milliseconds(cost.p50_ms), cost.p50_ms, "cost"),
+        _cell(milliseconds(cost.p99_ms), cost.p99_ms, "cost"),
+        _cell(megabytes(cost.index_bytes), cost.index_bytes, "cost"),
+        _cell(figure(cost.encoding_seconds), cost.encoding_seconds, "cost"),
     ]
 
 

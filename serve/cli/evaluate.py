@@ -234,6 +234,8 @@ def _print(output: Output, outcome: EvaluationOutcome) -> None:
         ]
         _print_quality(output, evaluation, rows)
         output.line()
+        _print_costs(output, [(system, evaluation.mean_cost(system, name or None)) for system in evaluation.systems])
+        output.line()
 
 
 def _print_quality(output: Output, evaluation: Evaluation, rows: Sequence[tuple[str, Sequence[float]]]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.eval.cost import flops, measure_latency, percentile_ms, spread
+from lexhound.eval.cost import Cost, flops, mean_cost, measure_latency, percentile_ms, spread
 
 ROWS = st.lists(st.sets(st.integers(0, 9)), min_size=1, max_size=6)
 
@@ -55,3 +55,14 @@ def test_spread_takes_even_steps() -> None:
     items = [str(number) for number in range(101)]
     assert spread(items, 5) == ["0", "25", "50", "75", "100"]
     assert spread(items[:3], 5) == ["0", "1", "2"]
+
+
+def test_the_mean_of_costs_passes_over_what_is_not_known() -> None:
+    one = Cost(100, 10.0, None, None, 50.0, 1.0, 3.0, 20, 10, 1000, 2, 1000, 4.0)
+    two = Cost(300, 30.0, 5.0, None, 150.0, 3.0, 5.0, 20, 10, 1000, 2, None, 8.0)
+    mean = mean_cost([one, two])
+    assert (mean.documents, mean.document_dimensions, mean.query_dimensions, mean.flops) == (200, 20.0, 5.0, None)
+    assert (mean.queries_per_second, mean.p50_ms, mean.p99_ms) == (100.0, 2.0, 4.0)
+    assert (mean.index_bytes, mean.encoding_seconds) == (1000, 6.0)
+    with pytest.raises(ValueError, match="no costs"):
+        mean_cost([])

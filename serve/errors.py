@@ -14,6 +14,7 @@ from ..encoders import errors as encoders
 from ..eval import errors as evaluation
 from ..index import errors as index
 from ..retrieval import errors as retrieval
+from .api import problems
 
 DONE = 0
 FAILED = 1
@@ -81,6 +82,16 @@ EXIT_CODES: dict[type[Exception], int] = {
     evaluation.ComparisonError: FAILED,
     evaluation.UnfitSystemError: FAILED,
     evaluation.MissingExtraError: FAILED,
+    # the service, whose requests end with a status and not with an exit code
+    problems.ServiceError: FAILED,
+    problems.RequestError: FAILED,
+    problems.UnknownNameError: FAILED,
+    problems.ConflictError: FAILED,
+    problems.AccessError: FAILED,
+    problems.TooLargeError: FAILED,
+    problems.MediaTypeError: FAILED,
+    problems.BusyError: FAILED,
+    problems.UnavailableError: FAILED,
 }
 
 

@@ -16,9 +16,10 @@ from lexhound.encoders.errors import EncoderError, SettingsError
 from lexhound.eval.errors import EvaluationError
 from lexhound.index.errors import CorruptFileError, IndexStorageError
 from lexhound.retrieval.errors import BadRowError, NotACollectionError, QueryError, RetrievalError
+from lexhound.serve.api.problems import ServiceError
 from lexhound.serve.errors import EXIT_CODES, FAILED, USAGE, NotFoundError, UsageError, describe_failure
 
-ROOTS = (EncoderError, IndexStorageError, RetrievalError, EvaluationError, UsageError, NotFoundError)
+ROOTS = (EncoderError, IndexStorageError, RetrievalError, EvaluationError, UsageError, NotFoundError, ServiceError)
 
 
 def family(kind: type[Exception]) -> set[type[Exception]]:

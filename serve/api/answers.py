@@ -1,0 +1,183 @@
+"""From results of the library to what is sent: plain dicts, written as JSON by orjson in the thread that searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import orjson
+from starlette.responses import Response
+
+from ...encoders.lexical import KIND as BM25
+from ...retrieval.collection import Collection
+from ...retrieval.document import Document
+from ...retrieval.facets import Facet
+from ...retrieval.information import CollectionInfo
+from ...retrieval.search import Hit, SearchResult
+from ...retrieval.snippet import make_snippet
+
+# What is looked through for the best snippet: more would make a search wait for a very long document.
+SNIPPET_CHARACTERS = 20_000
+METADATA_FIELD = "metadata."
+
+
+def json_response(content: bytes | Any, status: int = 200) -> Response:
+    """An answer in JSON; bytes are JSON already."""
+    body = content if isinstance(content, bytes) else orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, status, media_type="application/json")
+
+
+def search_answer(
+    collection: Collection, result: SearchResult, fields: Sequence[str], *, highlight: bool, stats: bool, vector: bool
+) -> dict[str, Any]:
+    """What a search is answered."""
+    answer: dict[str, Any] = {
+        "hits": [_hit(collection, hit, result.terms, fields, highlight=highlight) for hit in result.hits],
+        "took_ms": round(result.took * 1000, 3),
+    }
+    if stats:
+        answer["stats"] = {
+            "postings_read": result.stats.postings_read,
+            "documents_scored": result.stats.rows_scored,
+        }
+    if vector:
+        answer["unknown_terms"] = list(result.unknown)
+    return answer
+
+
+def _hit(
+    collection: Collection, hit: Hit, terms: frozenset[int], fields: Sequence[str], *, highlight: bool
+) -> dict[str, Any]:
+    told: dict[str, Any] = {"rank": hit.rank, "id": hit.id, "score": hit.score}
+    told |= _fields(hit.document, fields)
+    if highlight:
+        text = hit.document.text[:SNIPPET_CHARACTERS]
+        snippet = make_snippet(text, collection.spans(text), terms)
+        told["snippet"] = {"text": snippet.text, "marks": snippet.marks}
+    if hit.contributions is not None:
+        told["explanation"] = [
+            {
+                "term": each.term,
+                "query_weight": each.query_weight,
+                "document_weight": each.document_weight,
+                "score": each.score,
+                "typed": each.typed,
+            }
+            for each in hit.contributions
+        ]
+    return told
+
+
+def _fields(document: Document, fields: Sequence[str]) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+    for field in fields:
+        if field == "title":
+            told["title"] = document.title
+        elif field == "text":
+            told["text"] = document.text
+        elif field == "metadata":
+            told["metadata"] = dict(document.metadata)
+        else:
+            name = field.removeprefix(METADATA_FIELD)
+            if name in document.metadata:
+                chosen[name] = document.metadata[name]
+            told.setdefault("metadata", chosen)
+    return told
+
+
+def unknown_field(fields: Sequence[str]) -> str | None:
+    """The first of `fields` that is none."""
+    for field in fields:
+        if field not in {"title", "text", "metadata"} and not field.startswith(METADATA_FIELD):
+            return field
+    return None
+
+
+def document_answer(document: Document) -> dict[str, Any]:
+    """A document as it is stored."""
+    return {
+        "id": document.id,
+        "title": document.title,
+        "text": document.text,
+        "metadata": dict(document.metadata),
+    }
+
+
+def mode_of(info_kind: str) -> Literal["lexical", "sparse"]:
+    """The search mode of a collection with an encoder of this kind."""
+    return "lexical" if info_kind == BM25 else "sparse"
+
+
+def summary_answer(name: str, info: CollectionInfo) -> dict[str, Any]:
+    """A collection in the list."""
+    return {
+        "name": name,
+        "documents": info.documents,
+        "segments": len(info.segments),
+        "bytes": info.index_bytes + info.database_bytes,
+        "encoder": {"kind": info.encoder.kind, "name": _shown_name(info.encoder.name)},
+        "modes": [mode_of(info.encoder.kind)],
+        "health": "ok" if info.unfinished is None else "unfinished",
+    }
+
+
+def unavailable_answer(name: str) -> dict[str, Any]:
+    """A collection in the list that cannot be opened."""
+    nothing = dict.fromkeys(("documents", "segments", "bytes", "encoder"))
+    return {"name": name, **nothing, "modes": [], "health": "unavailable"}
+
+
+def description_answer(name: str, info: CollectionInfo) -> dict[str, Any]:
+    """The figures of a collection."""
+    return {
+        "name": name,
+        "documents": info.documents,
+        "deleted": info.deleted,
+        "pending": info.pending,
+        "segments": [
+            {
+                "name": segment.name,
+                "rows": segment.rows,
+                "deleted": segment.deleted,
+                "postings": segment.postings,
+                "bytes": sum(segment.bytes.values()),
+            }
+            for segment in info.segments
+        ],
+        "bytes": info.index_bytes + info.database_bytes,
+        "index_bytes": info.index_bytes,
+        "document_bytes": info.database_bytes,
+        "terms": info.terms,
+        "postings": info.postings,
+        "average_length": info.average_length,
+        "encoder": {
+            "kind": info.encoder.kind,
+            "name": _shown_name(info.encoder.name),
+            "settings": dict(info.encoder.settings),
+        },
+        "modes": [mode_of(info.encoder.kind)],
+        "health": "ok" if info.unfinished is None else "unfinished",
+    }
+
+
+def facet_answer(facets: Sequence[Facet]) -> dict[str, Any]:
+    """The facets of metadata fields."""
+    return {
+        "fields": [
+            {
+                "field": facet.field,
+                "kind": facet.kind,
+                "documents": facet.documents,
+                "values": [{"value": each.value, "count": each.count} for each in facet.values],
+                "min": facet.minimum,
+                "max": facet.maximum,
+            }
+            for facet in facets
+        ]
+    }
+
+
+def _shown_name(name: str) -> str:
+    """An encoder's name without the folders it lies in: a caller has no business with paths of the server."""
+    return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if name.startswith(("/", ".", "~")) else name

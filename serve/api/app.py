@@ -1,0 +1,136 @@
+"""The application: made by a factory, opened when it starts, closed when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from ...encoders.errors import EncoderError
+from ...index.errors import IndexStorageError
+from ...retrieval.errors import RetrievalError
+from ..errors import NotFoundError, UsageError
+from ..page import mount_page
+from ..settings import Settings
+from .catalogue import Catalogue
+from .documentation import describe_api
+from .envelope import REQUEST_ID, Envelope, tell_http_error, tell_invalid, tell_service_error
+from .forwarding import Forwarder
+from .gate import Gate
+from .metrics import Metrics, Reading
+from .problems import ServiceError
+from .role import ALONE, Role
+from .routes import collections, documents, search, service
+from .security import Guard
+from .signals import RefreshSignal
+from .state import Service
+
+# In the order in which their addresses are tried.
+ROUTERS = (
+    search.router,
+    documents.bulk,
+    documents.writing,
+    documents.reading,
+    collections.reading,
+    collections.writing,
+    service.router,
+)
+_BACKGROUND_THREADS = 4
+_log = logging.getLogger("lexhound.serve")
+
+
+def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
+    """The service as an ASGI application.
+
+    Raises:
+        UsageError: the key file cannot be read.
+    """
+    app = FastAPI(title="Lexhound", lifespan=_lifespan, redirect_slashes=False, redoc_url=None, docs_url="/docs")
+    metrics = Metrics()
+    background = ThreadPoolExecutor(_BACKGROUND_THREADS, "background")
+    signal = RefreshSignal(role.signal)
+    found = Service(
+        settings=settings,
+        metrics=metrics,
+        guard=Guard(settings),
+        gate=Gate(settings.search_threads, settings.max_waiting),
+        background=background,
+        catalogue=Catalogue(settings, metrics, background, signal),
+        forward=None if role.writer is None else Forwarder(role.writer),
+    )
+    metrics.watch(lambda: found.gate.waiting, lambda: found.ready, lambda: _sizes(found))
+    app.state.service = found
+    for kind in (ServiceError, RetrievalError, EncoderError, IndexStorageError, UsageError, NotFoundError):
+        app.add_exception_handler(kind, tell_service_error)
+    app.add_exception_handler(HTTPException, tell_http_error)
+    app.add_exception_handler(RequestValidationError, tell_invalid)
+    for router in ROUTERS:
+        app.include_router(router)
+    mount_page(app)
+    app.state.addresses = [
+        (route.path_regex, route.methods or set())
+        for route in [*(route for router in ROUTERS for route in router.routes), *app.routes]
+        if isinstance(route, Route)
+    ]
+    app.add_middleware(Envelope, metrics=metrics)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["authorization", "content-type", "x-api-key", REQUEST_ID],
+            expose_headers=[REQUEST_ID, "retry-after"],
+            max_age=600,
+        )
+    describe_api(app, settings)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open collections beside the first requests, which are told that the service is starting."""
+    found: Service = app.state.service
+    starting = asyncio.create_task(_start(found))
+    caring = asyncio.create_task(found.catalogue.look_after())
+    try:
+        yield
+    finally:
+        found.ready = False
+        for task in (starting, caring):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if isinstance(found.forward, Forwarder):
+            await found.forward.close()
+        await found.catalogue.close()
+        found.gate.close()
+        found.background.shutdown(wait=True)
+        _log.info("stopped")
+
+
+async def _start(found: Service) -> None:
+    await found.catalogue.run(_warm)
+    await found.catalogue.open_all()
+    found.ready = True
+    _log.info("ready", extra={"fields": {"collections": len(found.catalogue.open_now())}})
+
+
+def _warm() -> None:
+    from ...index import warm
+
+    warm()
+
+
+def _sizes(found: Service) -> Reading:
+    for served in found.catalogue.open_now():
+        snapshot = served.reader.snapshot()
+        yield served.name, snapshot.n_documents, len(snapshot.parts)

@@ -1,0 +1,69 @@
+"""Names of collections, and the directories they stand for.
+
+A name is made of letters, digits, `.`, `_` and `-` and begins with a letter or digit, so no name can lead out of the
+data folder. `my.index` is the directory of the collection `my`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...retrieval.manifest import MANIFEST
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+SUFFIX = ".index"
+
+_NAME = re.compile(NAME_PATTERN.removesuffix("$") + r"\Z")
+
+
+def is_name(text: str) -> bool:
+    """Whether a collection may have this name."""
+    return _NAME.match(text) is not None
+
+
+def name_of(directory: Path) -> str:
+    """The name of the collection in a directory; characters that names cannot have become `-`."""
+    name = Path(os.path.abspath(directory)).name.removesuffix(SUFFIX)  # noqa: PTH100  links keep their own name
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-")[:128] or "collection"
+
+
+class DataFolder:
+    """Where collections are: a folder of them, or a single one.
+
+    Attributes:
+        single: whether `path` is itself a collection, the only one there is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.single = (path / MANIFEST).is_file()
+
+    def find(self, name: str) -> Path | None:
+        """The directory of a collection, if there is one of this name."""
+        if not is_name(name):
+            return None
+        if self.single:
+            return self.path if name == name_of(self.path) else None
+        for directory in (self.place(name), self.path / name):
+            if (directory / MANIFEST).is_file() and name_of(directory) == name:
+                return directory
+        return None
+
+    def place(self, name: str) -> Path:
+        """Where a new collection of this name goes."""
+        return self.path / f"{name}{SUFFIX}"
+
+    def names(self) -> list[str]:
+        """The names of all collections, in ascending order."""
+        if self.single:
+            return [name_of(self.path)]
+        return sorted(set(self._names()))
+
+    def _names(self) -> Iterator[str]:
+        for directory in self.path.iterdir():
+            name = directory.name.removesuffix(SUFFIX)
+            if is_name(name) and (directory / MANIFEST).is_file():
+                yield name

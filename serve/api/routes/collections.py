@@ -1,0 +1,147 @@
+"""Collections: listed, made, described, compacted, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from ....encoders.lexical import KIND as BM25
+from ....encoders.lexical import LexicalSettings
+from ....retrieval.errors import RetrievalError
+from .. import models
+from ..answers import description_answer, json_response, summary_answer, unavailable_answer
+from ..documentation import errors
+from ..names import NAME_PATTERN
+from ..problems import RequestError, ServiceError
+from ..routing import ReadRoute, WriteRoute, caller_of
+from ..state import Service, service_of
+
+reading = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=ReadRoute)
+writing = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=WriteRoute)
+
+Name = Annotated[str, Path(pattern=NAME_PATTERN, description="The collection.", examples=["my"])]
+_log = logging.getLogger("lexhound.serve")
+
+
+@reading.get(
+    "",
+    operation_id="list_collections",
+    summary="List collections",
+    responses={200: {"model": models.CollectionList}, **errors()},
+)
+async def list_collections(request: Request) -> Response:
+    """Every collection that the key opens, by name."""
+    service = service_of(request)
+    caller = caller_of(request)
+    names = await service.catalogue.run(service.catalogue.folder.names)
+    told = [await _summary(service, name) for name in names if caller.may("read", name)]
+    return json_response({"collections": [each for each in told if each is not None]})
+
+
+async def _summary(service: Service, name: str) -> dict[str, Any] | None:
+    try:
+        async with service.catalogue.use(name) as served:
+            info = await service.catalogue.run(served.reader.info)
+            return summary_answer(name, info)
+    except ServiceError:  # deleted since the names were read
+        return None
+    except Exception as error:  # noqa: BLE001  one collection's trouble is not the others'
+        _log.error("collection %s cannot be described: %s", name, error)
+        return unavailable_answer(name)
+
+
+@writing.post(
+    "",
+    operation_id="create_collection",
+    summary="Make a collection",
+    status_code=201,
+    responses={201: {"model": models.CollectionDescription}, **errors(400, 409, 413, 415, 507)},
+)
+async def create_collection(body: models.CollectionRequest, request: Request) -> Response:
+    """Make an empty collection; its encoder and settings stay for good."""
+    service = service_of(request)
+    caller_of(request).check("write", body.name)
+    if body.encoder not in service.settings.encoders:
+        raise RequestError(
+            "the service does not offer this encoder",
+            where="body.encoder",
+            hint=f"it offers {', '.join(service.settings.encoders)}",
+            code="unknown_encoder",
+            status=422,
+        )
+    lexical = None
+    if body.encoder == BM25:
+        lexical = LexicalSettings(**(body.settings or models.LexicalOptions()).model_dump())
+    elif body.settings is not None:
+        raise RequestError(
+            "settings are for the encoder bm25 only", where="body.settings", hint="leave them out", code="settings"
+        )
+    await service.catalogue.create(body.name, body.encoder, lexical)
+    return json_response(await _description(service, body.name), 201)
+
+
+@reading.get(
+    "/{name}",
+    operation_id="describe_collection",
+    summary="Describe a collection",
+    responses={200: {"model": models.CollectionDescription}, **errors(404)},
+)
+async def describe_collection(name: Name, request: Request) -> Response:
+    """Counts, sizes, encoder and health."""
+    return json_response(await _description(service_of(request), name))
+
+
+async def _description(service: Service, name: str) -> dict[str, Any]:
+    async with service.catalogue.use(name) as served:
+        return description_answer(name, await service.catalogue.run(served.reader.info))
+
+
+@writing.delete(
+    "/{name}",
+    operation_id="delete_collection",
+    summary="Delete a collection",
+    responses={200: {"model": models.Deleted}, **errors(404, 409)},
+)
+async def delete_collection(name: Name, request: Request) -> Response:
+    """Remove a collection with all its documents; requests that are using it finish first."""
+    await service_of(request).catalogue.delete(name)
+    return json_response({"deleted": name})
+
+
+@writing.post(
+    "/{name}/compact",
+    operation_id="compact",
+    summary="Merge segments, drop deleted documents, refresh statistics",
+    status_code=202,
+    responses={202: {"model": models.CompactStarted}, **errors(404, 409, 507)},
+)
+async def compact(name: Name, request: Request) -> Response:
+    """Begin a compaction; searches and writes go on meanwhile."""
+    service = service_of(request)
+    async with service.catalogue.use(name) as served:
+        if served.compacting:
+            return json_response({"status": "running"}, 202)
+        served.compacting = True
+        try:
+            collection = await served.writes.call(lambda opened: opened)
+        except BaseException:
+            served.compacting = False
+            raise
+        served.users += 1  # it stays open until the compaction has ended
+
+    def done(task: asyncio.Future[Any]) -> None:
+        served.compacting = False
+        service.catalogue.release(served)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, RetrievalError | OSError):
+            _log.error("compaction of %s failed: %s", name, error)
+        elif error is not None:
+            _log.error("compaction of %s failed", name, exc_info=error)
+
+    running = asyncio.get_running_loop().run_in_executor(service.background, collection.compact)
+    running.add_done_callback(done)
+    return json_response({"status": "started"}, 202)

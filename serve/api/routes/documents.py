@@ -1,0 +1,146 @@
+"""Documents: put in in bulk, got, deleted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from .. import models
+from ..answers import document_answer, json_response
+from ..checks import check_number, check_text
+from ..documentation import errors
+from ..loading import Load
+from ..names import NAME_PATTERN
+from ..problems import UnknownNameError
+from ..routing import BulkRoute, ReadRoute, WriteRoute
+from ..state import service_of
+
+reading = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=ReadRoute)
+writing = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=WriteRoute)
+bulk = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=BulkRoute)
+
+Name = Annotated[str, Path(pattern=NAME_PATTERN, description="The collection.", examples=["my"])]
+Id = Annotated[str, Path(description="The document's id; slashes may be written as they are.", examples=["heat-1"])]
+Refresh = Annotated[bool, Query(description="Make the change searchable before this is answered.")]
+
+_EXAMPLE = {"id": "heat-1", "title": "Heat transfer", "text": "Heat transfer in hypersonic flow.", "metadata": {"year": 1958}}  # fmt: skip  # noqa: E501
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "array", "items": {"$ref": "#/components/schemas/DocumentBody"}},
+                "example": [_EXAMPLE],
+            },
+            "application/x-ndjson": {
+                "schema": {"type": "string", "description": "A document a line, in any number."},
+                "example": '{"id": "heat-1", "text": "Heat transfer in hypersonic flow."}\n',
+            },
+        },
+    }
+}
+
+
+@bulk.post(
+    "",
+    operation_id="put_documents",
+    summary="Insert or replace documents in bulk",
+    responses={200: {"model": models.BulkAnswer}, **errors(400, 404, 409, 413, 415, 507)},
+    openapi_extra=_BODY,
+)
+async def put_documents(
+    name: Name,
+    request: Request,
+    refresh: Refresh = False,
+    items: Annotated[
+        Literal["all", "errors"], Query(description="Report every document, or only those that were not stored.")
+    ] = "all",
+) -> Response:
+    """A JSON array or NDJSON of any length, read as it comes. A bad document is reported and does not sink the rest.
+
+    What is reported as added, replaced or unchanged is durable. Where the answer is an error (the array breaks off, the
+    disk is full), the documents before it are stored; sending them again does no harm.
+    """
+    service = service_of(request)
+    async with service.catalogue.use(name) as served:
+        load = Load(service.catalogue, served, service.settings.max_document_bytes, service.metrics)
+        report = await load.run(request, errors_only=items == "errors")
+        if refresh:
+            await service.catalogue.announce(served)
+    return report.answer()
+
+
+@writing.post(
+    "/delete",
+    operation_id="delete_documents",
+    summary="Delete documents by id or by filter",
+    responses={200: {"model": models.DeleteAnswer}, **errors(400, 404, 409, 413, 415, 507)},
+)
+async def delete_documents(
+    name: Name, body: models.DeleteRequest, request: Request, refresh: Refresh = False
+) -> Response:
+    """Deleted for good when it is answered. A filter sees every document that was acknowledged before."""
+    service = service_of(request)
+    settings = service.settings
+    if isinstance(body, models.DeleteByIds):
+        check_number(len(body.ids), settings.max_batch, "ids", "body.ids")
+    else:
+        check_text(body.filter, "body.filter", settings)
+    async with service.catalogue.use(name) as served:
+        if isinstance(body, models.DeleteByIds):
+            wanted = list(dict.fromkeys(body.ids))
+            gone: list[str] = await served.writes.call(lambda collection: collection.delete(wanted))
+            present = set(gone)
+            missing = [each for each in wanted if each not in present]
+        else:
+            expression = body.filter
+            gone = await served.writes.call(lambda collection: collection.delete(collection.ids(expression)))
+            missing = []
+        if refresh:
+            await service.catalogue.announce(served)
+    return json_response({"deleted": len(gone), "missing": missing})
+
+
+@reading.get(
+    "/{id:path}",
+    operation_id="get_document",
+    summary="Get a document",
+    responses={200: {"model": models.StoredDocument}, **errors(404)},
+)
+async def get_document(name: Name, id: Id, request: Request) -> Response:
+    """The document as it is stored."""
+    service = service_of(request)
+    async with service.catalogue.use(name) as served:
+        found = await service.gate.run(lambda: served.reader.get(id))
+    if found is None:
+        raise _no_document()
+    return json_response(document_answer(found))
+
+
+@writing.delete(
+    "/{id:path}",
+    operation_id="delete_document",
+    summary="Delete a document",
+    responses={200: {"model": models.DeleteAnswer}, **errors(404, 409, 507)},
+)
+async def delete_document(name: Name, id: Id, request: Request, refresh: Refresh = False) -> Response:
+    """Deleted for good when it is answered."""
+    service = service_of(request)
+    async with service.catalogue.use(name) as served:
+        gone = await served.writes.call(lambda collection: collection.delete([id]))
+        if refresh:
+            await service.catalogue.announce(served)
+    if not gone:
+        raise _no_document()
+    return json_response({"deleted": 1, "missing": []})
+
+
+def _no_document() -> UnknownNameError:
+    return UnknownNameError(
+        "there is no document with this id",
+        where="path.id",
+        hint="ids are compared character by character",
+        code="unknown_document",
+    )

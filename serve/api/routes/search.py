@@ -1,0 +1,194 @@
+"""Searches, counts and facets."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Path, Query, Request
+from starlette.responses import Response
+
+from ....retrieval.collection import Collection
+from ....retrieval.search import SearchResult
+from .. import models
+from ..answers import facet_answer, json_response, mode_of, search_answer
+from ..checks import beyond, check_fields, check_number, check_page, check_text
+from ..documentation import errors
+from ..names import NAME_PATTERN
+from ..problems import RequestError
+from ..routing import ReadRoute
+from ..state import Service, service_of
+
+router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=ReadRoute)
+
+Name = Annotated[str, Path(pattern=NAME_PATTERN, description="The collection.", examples=["my"])]
+
+
+@router.post(
+    "/search",
+    operation_id="search",
+    summary="Search by text or by term weights",
+    responses={200: {"model": models.SearchAnswer}, **errors(400, 404, 413, 415)},
+)
+async def search(name: Name, body: models.SearchRequest, request: Request) -> Response:
+    """The best documents for a query. Pages of one state of the collection neither repeat nor skip."""
+    return await _search(service_of(request), name, body, "body")
+
+
+@router.get(
+    "/search",
+    operation_id="search_by_address",
+    summary="Search by text, all in the address",
+    responses={200: {"model": models.SearchAnswer}, **errors(400, 404)},
+)
+async def search_by_address(
+    name: Name,
+    request: Request,
+    q: Annotated[str, Query(description="The query.", examples=["heat transfer"])],
+    k: Annotated[int, Query(ge=1)] = 10,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    mode: Annotated[Literal["auto", "lexical", "sparse"], Query()] = "auto",
+    filter: Annotated[str | None, Query(description="A filter expression.")] = None,
+    explain: Annotated[bool, Query()] = False,
+    highlight: Annotated[bool, Query()] = True,
+    fields: Annotated[str, Query(description="Separated by commas.")] = "title,metadata",
+    stats: Annotated[bool, Query()] = False,
+) -> Response:
+    """The same answer as by POST."""
+    body = models.TextSearch(
+        query=q,
+        k=k,
+        offset=offset,
+        mode=mode,
+        filter=filter,
+        explain=explain,
+        highlight=highlight,
+        fields=[field.strip() for field in fields.split(",") if field.strip()],
+        stats=stats,
+    )
+    return await _search(service_of(request), name, body, "query")
+
+
+async def _search(service: Service, name: str, body: models.SearchRequest, where: str) -> Response:
+    settings = service.settings
+    check_page(body.k, body.offset, where, settings)
+    check_text(body.filter, f"{where}.filter", settings)
+    check_fields(body.fields, f"{where}.fields")
+    query: str | dict[str, float]
+    if isinstance(body, models.TextSearch):
+        query = body.query
+        check_text(query, "query.q" if where == "query" else "body.query", settings)
+    else:
+        query = body.vector
+        check_number(len(query), settings.max_vector_terms, "terms", "body.vector")
+    async with service.catalogue.use(name) as served:
+        reader = served.reader
+        _check_mode(reader, body.mode, where)
+
+        def work() -> tuple[bytes, SearchResult]:
+            result = reader.search(query, body.k, offset=body.offset, filter=body.filter, explain=body.explain)
+            answer = search_answer(
+                reader,
+                result,
+                body.fields,
+                highlight=body.highlight,
+                stats=body.stats,
+                vector=isinstance(body, models.VectorSearch),
+            )
+            return json_response(answer).body, result  # type: ignore[return-value]
+
+        content, result = await service.gate.run(work)
+    service.metrics.encode_seconds.observe(result.encoding)
+    service.metrics.search_seconds.observe(result.took - result.encoding)
+    return json_response(content)
+
+
+def _check_mode(collection: Collection, mode: str, where: str) -> None:
+    own = mode_of(collection.manifest.encoder.kind)
+    if mode not in ("auto", own):
+        raise RequestError(
+            f"the collection has no {mode} index",
+            where=f"{where}.mode",
+            hint=f"leave the mode out, or ask for {own}",
+            code="mode",
+        )
+
+
+@router.post(
+    "/search/batch",
+    operation_id="search_many",
+    summary="Search many texts",
+    responses={200: {"model": models.BatchAnswer}, **errors(400, 404, 413, 415)},
+)
+async def search_many(name: Name, body: models.BatchRequest, request: Request) -> Response:
+    """Ids and scores alone; one result a query, in their order."""
+    service = service_of(request)
+    settings = service.settings
+    check_page(body.k, 0, "body", settings)
+    check_text(body.filter, "body.filter", settings)
+    check_number(len(body.queries), settings.max_batch, "queries", "body.queries")
+    for place, query in enumerate(body.queries):
+        check_text(query, f"body.queries[{place}]", settings)
+    if len(body.queries) * body.k > settings.max_batch * 100:
+        raise beyond(
+            f"{len(body.queries):,} queries of {body.k:,} hits each are {len(body.queries) * body.k:,} hits;"
+            f" at most {settings.max_batch * 100:,} are given at once",
+            "body.k",
+            "send the queries in several requests",
+        )
+    async with service.catalogue.use(name) as served:
+        reader = served.reader
+
+        def work() -> bytes:
+            started = time.perf_counter()
+            # One thread: the service's own threads are there to share the processors between requests.
+            found = reader.search_many(body.queries, body.k, filter=body.filter, threads=1)
+            results = [{"hits": [{"id": each, "score": score} for each, score in hits]} for hits in found]
+            took = round((time.perf_counter() - started) * 1000, 3)
+            return bytes(json_response({"results": results, "took_ms": took}).body)
+
+        return json_response(await service.gate.run(work))
+
+
+@router.post(
+    "/count",
+    operation_id="count",
+    summary="Count documents",
+    responses={200: {"model": models.CountAnswer}, **errors(400, 404, 413, 415)},
+)
+async def count(
+    name: Name,
+    request: Request,
+    body: Annotated[models.CountRequest, Body(default_factory=models.CountRequest)],
+) -> Response:
+    """How many documents there are, or pass a filter."""
+    service = service_of(request)
+    check_text(body.filter, "body.filter", service.settings)
+    async with service.catalogue.use(name) as served:
+        found = await service.gate.run(lambda: served.reader.count(body.filter))
+    return json_response({"count": found})
+
+
+@router.get(
+    "/facets",
+    operation_id="facets",
+    summary="List the values of metadata fields",
+    responses={200: {"model": models.FacetAnswer}, **errors(404)},
+)
+async def facets(
+    name: Name,
+    request: Request,
+    field: Annotated[
+        list[str] | None, Query(description="A field; may be given several times. All fields if left out.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Values a field, most frequent first.")] = 20,
+) -> Response:
+    """What can be filtered by: fields, their most frequent values, and the range of numbers."""
+    service = service_of(request)
+    async with service.catalogue.use(name) as served:
+        reader = served.reader
+
+        def work() -> dict[str, Any]:
+            return facet_answer(reader.facets(field, limit))
+
+        return json_response(await service.gate.run(work))

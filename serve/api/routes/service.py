@@ -1,0 +1,55 @@
+"""Is the service alive, is it ready, and how is it doing?"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from .. import models
+from ..answers import json_response
+from ..documentation import errors
+from ..metrics import CONTENT_TYPE
+from ..state import service_of
+
+router = APIRouter(tags=["service"])
+
+
+@router.get(
+    "/healthz", operation_id="alive", summary="Does the process answer?", responses={200: {"model": models.Alive}}
+)
+async def alive(request: Request) -> Response:
+    """True for as long as requests are answered at all; needs no key."""
+    return json_response({"status": "ok"})
+
+
+@router.get(
+    "/readyz",
+    operation_id="ready",
+    summary="Are searches answered?",
+    responses={200: {"model": models.Readiness}, 503: {"model": models.Readiness, "description": "Not yet."}},
+)
+async def ready(request: Request) -> Response:
+    """True when collections are open and the search kernels are compiled; needs no key."""
+    if service_of(request).ready:
+        return json_response({"status": "ready"})
+    answer = json_response({"status": "starting"}, 503)
+    answer.headers["retry-after"] = "1"
+    return answer
+
+
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus's text format."},
+        **{status: told for status, told in errors().items() if status in (401, 403, 500)},
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Latencies by route and status, queue depth, documents, segments, encode and search time."""
+    service = service_of(request)
+    if not service.settings.open_metrics:
+        service.guard.identify(request).check("read", None)
+    return Response(service.metrics.expose(), headers={"content-type": CONTENT_TYPE})

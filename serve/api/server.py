@@ -1,0 +1,228 @@
+"""Running the service: one process, or several that share an address.
+
+With several, the first one writes and the others hand writes on to it over a Unix socket; all of them search. The
+parent answers no requests: it starts the others, starts again what dies, and passes SIGTERM on. A process whose parent
+is gone ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvicorn
+
+from ..errors import UsageError
+from ..settings import Settings
+from .app import create_app
+from .logs import set_up_logs
+from .metrics import SHARED_FOLDER
+from .role import ALONE, Role
+from .signals import RefreshSignal
+
+BACKLOG = 2048
+# A process that dies again and again is started at most this often.
+_RESTART_SECONDS = 1.0
+_YOUNG_SECONDS, _MOST_EARLY = 5.0, 6
+_SWITCH_SECONDS = 0.001
+
+_log = logging.getLogger("lexhound.serve")
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code.
+
+    Raises:
+        UsageError: the address cannot be listened on, there is nothing to serve, or the key file cannot be read.
+    """
+    set_up_logs(settings.log_level, settings.log_format)
+    check_data(settings)
+    listening = _listen(settings)
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    _log.info("listening", extra={"fields": {"address": f"http://{shown}:{port}", "pid": os.getpid()}})
+    if settings.workers == 1:
+        return run_process(settings, ALONE, [listening])
+    return _supervise(settings, listening)
+
+
+def check_data(settings: Settings) -> None:
+    """There must be a folder; a collection that has gone, or a typing mistake, must not become an empty service."""
+    if not settings.data.is_dir():
+        raise UsageError(
+            f"there is no folder {settings.data}",
+            hint="name a collection or a folder of collections; an empty folder is made with mkdir",
+        )
+
+
+def run_process(settings: Settings, role: Role, sockets: Sequence[socket.socket]) -> int:
+    """Answer requests in this process until it is told to stop."""
+    # Threads that compute in Python give way to the one that answers after this time: a search must not wait for the
+    # 5 ms that Python lets them have otherwise.
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    app = create_app(settings, role)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=int(settings.shutdown_seconds),
+        lifespan="on",
+    )
+    server = uvicorn.Server(config)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # Before uvicorn takes the signals over, and when it gives them back: it then raises again what it has had.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=list(sockets)))
+    return 0 if server.started else 1
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise UsageError(
+            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}",
+            hint="give another address with --host and --port",
+        ) from error
+    listening.set_inheritable(True)
+    return listening
+
+
+# Several processes
+
+
+def _supervise(settings: Settings, listening: socket.socket) -> int:
+    with tempfile.TemporaryDirectory(prefix="lexhound-") as folder:
+        workers = _Workers(settings, listening, Path(folder))
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: workers.stop())
+        return workers.run()
+
+
+class _Workers:
+    def __init__(self, settings: Settings, listening: socket.socket, folder: Path) -> None:
+        self._settings = settings
+        self._listening = listening
+        self._folder = folder
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._stopping = threading.Event()
+        RefreshSignal.create(folder / "refresh")
+        (folder / "metrics").mkdir()
+
+    def run(self) -> int:
+        """Keep all processes running until `stop`, then wait for them."""
+        started: dict[int, float] = {}
+        code = 0
+        early = 0  # processes that died young, one after the other
+        while not self._stopping.is_set():
+            for place in range(self._settings.workers):
+                process = self._running.get(place)
+                if process is not None and process.poll() is None:
+                    continue
+                if process is not None:
+                    lived = time.monotonic() - started[place]
+                    _log.error("a process died", extra={"fields": {"worker": place, "code": process.returncode}})
+                    del self._running[place]
+                    early = early + 1 if lived < _YOUNG_SECONDS else 0
+                    if early >= _MOST_EARLY:
+                        _log.error("processes die as soon as they start: giving up")
+                        self._stopping.set()
+                        code = 1
+                        break
+                if time.monotonic() - started.get(place, -_RESTART_SECONDS) >= _RESTART_SECONDS:
+                    started[place] = time.monotonic()
+                    self._running[place] = self._start(place)
+            self._stopping.wait(0.2)
+        # Those that hand writes on finish first: the writing process is there for as long as they are.
+        for place in sorted(self._running, reverse=True):
+            if place:
+                self._end(place, wait=False)
+        for place in sorted(self._running, reverse=True):
+            self._end(place, wait=True)
+        return code
+
+    def stop(self) -> None:
+        """Called by signals."""
+        self._stopping.set()
+
+    def _end(self, place: int, *, wait: bool) -> None:
+        process = self._running[place]
+        if process.poll() is None:
+            process.terminate()
+            if wait:
+                process.wait()
+
+    def _start(self, place: int) -> subprocess.Popen[bytes]:
+        task = {
+            "settings": self._settings.revealed(),
+            "folder": str(self._folder),
+            "descriptor": self._listening.fileno(),
+            "writes": place == 0,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lexhound.serve.api.worker"],
+            stdin=subprocess.PIPE,
+            pass_fds=[self._listening.fileno()],
+            env={**os.environ, SHARED_FOLDER: str(self._folder / "metrics")},
+            start_new_session=True,  # Ctrl-C reaches the parent, which tells them in order
+        )
+        if process.stdin is not None:
+            process.stdin.write(orjson.dumps(task) + b"\n")
+            process.stdin.flush()  # and left open: its end tells the process that its parent is gone
+        return process
+
+
+def run_worker(task: dict[str, Any]) -> int:
+    """One of several processes; `task` is what the parent wrote."""
+    settings = Settings.model_validate(task["settings"])
+    set_up_logs(settings.log_level, settings.log_format)
+    folder = Path(task["folder"])
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    listening = socket.socket(fileno=task["descriptor"])
+    place = folder / "writer.sock"
+    if task["writes"]:
+        with _unix_socket(place) as inner:
+            return run_process(settings, Role(None, folder / "refresh"), [listening, inner])
+    return run_process(settings, Role(place, folder / "refresh"), [listening])
+
+
+@contextlib.contextmanager
+def _unix_socket(place: Path) -> Iterator[socket.socket]:
+    with contextlib.suppress(FileNotFoundError):  # of a predecessor that died
+        place.unlink()
+    with socket.socket(socket.AF_UNIX) as inner:
+        inner.bind(str(place))
+        inner.listen(BACKLOG)
+        yield inner
+
+
+def _end_with_parent() -> None:
+    """Stop in good order when the parent's end of standard input closes, however the parent ended."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,178 @@
+"""API keys: made, kept and checked.
+
+A key is `lxh_`, a short public id, `_` and 32 random bytes in base64url. The file holds the SHA-256 of each key and
+never the key itself: slow hashes such as scrypt protect passwords that can be guessed, and 256 random bits cannot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import orjson
+
+from .errors import NotFoundError, UsageError
+
+Scope: TypeAlias = Literal["read", "write"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+FORMAT = 1
+DIGEST_PREFIX = "sha256:"
+
+_KEY = re.compile(r"lxh_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_NO_DIGEST = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is kept of a key.
+
+    Attributes:
+        digest: SHA-256 of the whole key, hexadecimal.
+        scopes: `read` (search, get, describe) and `write` (insert, delete, create).
+        collections: the only ones it opens; None for all.
+    """
+
+    id: str
+    name: str
+    digest: str
+    scopes: frozenset[Scope]
+    collections: frozenset[str] | None
+    created: str
+
+    def allows(self, scope: Scope, collection: str | None) -> bool:
+        """Whether it has the right to do something; `collection` is None where no single one is meant."""
+        return scope in self.scopes and (
+            self.collections is None or collection is None or collection in self.collections
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form in which it is kept."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "sha256": self.digest,
+            "scopes": sorted(self.scopes),
+            "collections": None if self.collections is None else sorted(self.collections),
+            "created": self.created,
+        }
+
+
+def digest_of(key: str) -> str:
+    """SHA-256 of a key, hexadecimal."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def find_key(given: str, keys: Sequence[Key]) -> Key | None:
+    """The key that `given` is, if it is one; the time it takes does not depend on how much of it is right."""
+    match = _KEY.fullmatch(given)
+    public = match.group(1) if match else ""
+    known = next((key for key in keys if key.id and key.id == public), None)
+    digest = digest_of(given)
+    found = known if hmac.compare_digest(digest, known.digest if known else _NO_DIGEST) else None
+    for key in keys:
+        if not key.id and hmac.compare_digest(digest, key.digest):  # the one of the settings has no id
+            found = key
+    return found
+
+
+def configured_key(value: str) -> Key:
+    """The key of the setting `api_key`: the key itself, or its digest as `sha256:...`; it has all rights."""
+    digest = value.removeprefix(DIGEST_PREFIX).lower() if value.startswith(DIGEST_PREFIX) else digest_of(value)
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise UsageError("api_key begins with sha256: but 64 hexadecimal digits do not follow")
+    return Key("", "configured", digest, frozenset(SCOPES), None, "")
+
+
+def read_keys(path: Path) -> list[Key]:
+    """The keys of a file.
+
+    Raises:
+        UsageError: it cannot be read, or is no file of keys.
+    """
+    try:
+        values = orjson.loads(path.read_bytes())
+        if values["format"] != FORMAT:
+            raise ValueError(f"its format is {values['format']}, not {FORMAT}")
+        return [_key(entry) for entry in values["keys"]]
+    except OSError as error:
+        raise UsageError(
+            f"the key file {path} cannot be read: {error.strerror}", hint="make one with `lexhound keys create`"
+        ) from error
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no file of API keys: {error}", hint="`lexhound keys create` writes one") from error
+
+
+def create_key(path: Path, name: str, scopes: Sequence[Scope], collections: Sequence[str] | None) -> tuple[str, Key]:
+    """Make a key and add it to the file (made if missing, readable by its owner only).
+
+    Returns the key itself, which is told this once, and what is kept of it.
+    """
+    keys = read_keys(path) if path.exists() else []
+    public = secrets.token_hex(6)
+    text = f"lxh_{public}_{secrets.token_urlsafe(32)}"
+    key = Key(
+        public,
+        name,
+        digest_of(text),
+        frozenset(scopes),
+        None if collections is None else frozenset(collections),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    _write(path, [*keys, key])
+    return text, key
+
+
+def revoke_key(path: Path, identifier: str) -> Key:
+    """Take a key out of the file; a running service notices within a second.
+
+    Raises:
+        NotFoundError: no key has this id.
+    """
+    keys = read_keys(path)
+    gone = next((key for key in keys if key.id == identifier), None)
+    if gone is None:
+        raise NotFoundError(
+            f"no key has the id {identifier}", where=str(path), hint="`lexhound keys list` shows the ids"
+        )
+    _write(path, [key for key in keys if key is not gone])
+    return gone
+
+
+def _key(entry: dict[str, Any]) -> Key:
+    scopes = frozenset(entry["scopes"])
+    if not scopes or not scopes <= set(SCOPES):
+        raise ValueError(f"scopes are {', '.join(SCOPES)}")
+    if not re.fullmatch("[0-9a-f]{64}", entry["sha256"]) or not re.fullmatch("[0-9a-f]{12}", entry["id"]):
+        raise ValueError("a digest or an id is malformed")
+    collections = entry["collections"]
+    return Key(
+        entry["id"],
+        entry["name"],
+        entry["sha256"],
+        scopes,
+        None if collections is None else frozenset(collections),
+        entry["created"],
+    )
+
+
+def _write(path: Path, keys: Sequence[Key]) -> None:
+    """Replace the file at once: a service that reads it meanwhile sees the old or the new one."""
+    content = orjson.dumps(
+        {"format": FORMAT, "keys": [key.as_dict() for key in keys]},
+        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+    )
+    aside = path.with_name(f".{path.name}.new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)

@@ -30,12 +30,15 @@ class EncoderIdentity:
     """Which encoder made a collection's vectors; stored beside them and compared before any are added.
 
     Attributes:
-        kind: the family, `"bm25"` or `"splade"`; names the class that loads it.
+        kind: the family: `"bm25"`, or one of `lexhound.encoders.layout.FAMILIES`.
         name: what a person would call it: `"bm25"`, a folder, a hub name.
         fingerprint: hex digest of everything that determines the vectors. Two identities with the same
             fingerprint make interchangeable vectors wherever their files lie.
         vocabulary_size: number of term ids, or None where the vocabulary grows with the documents.
         settings: the options to rebuild the encoder with, values that JSON holds.
+        revision: the commit of a model of the Hugging Face hub, where it is known.
+        parts: hex digests of what the fingerprint is made of (`"vocabulary"`, `"document"`, `"query"`), so that one
+            side can be checked without the files of the other.
     """
 
     kind: str
@@ -43,16 +46,23 @@ class EncoderIdentity:
     fingerprint: str
     vocabulary_size: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    revision: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the identity as a plain dict that `from_dict` takes back."""
-        return {
+        values: dict[str, Any] = {
             "kind": self.kind,
             "name": self.name,
             "fingerprint": self.fingerprint,
             "vocabulary_size": self.vocabulary_size,
             "settings": dict(self.settings),
         }
+        if self.revision is not None:
+            values["revision"] = self.revision
+        if self.parts:
+            values["parts"] = dict(self.parts)
+        return values
 
     def to_json(self) -> str:
         """Return the identity as one line of JSON with sorted keys."""
@@ -72,7 +82,13 @@ class EncoderIdentity:
         settings = values.get("settings", {})
         if not isinstance(settings, Mapping):
             raise IdentityError("the encoder identity's 'settings' are not an object")
-        return cls(values["kind"], values["name"], values["fingerprint"], size, dict(settings))
+        parts, revision = values.get("parts", {}), values.get("revision")
+        if not isinstance(parts, Mapping) or not all(isinstance(part, str) for part in parts.values()):
+            raise IdentityError("the encoder identity's 'parts' are not an object of texts")
+        if revision is not None and not isinstance(revision, str):
+            raise IdentityError(f"the encoder identity's 'revision' is {revision!r}, not text")
+        kind, name, fingerprint = (values[name] for name in _REQUIRED)
+        return cls(kind, name, fingerprint, size, dict(settings), revision, dict(parts))
 
     @classmethod
     def from_json(cls, text: str) -> EncoderIdentity:

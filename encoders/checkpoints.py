@@ -1,100 +1,66 @@
-"""Finding, checking and loading a Hugging Face masked-language-model checkpoint.
+"""Loading transformer checkpoints: language models taken apart into body and head, and term-weighting models.
 
-A checkpoint is a folder with `config.json`, a tokenizer and weights. It is loaded only if every weight of its
-masked-language-model head is in the files: a head that the library would fill with random numbers makes vectors that
-look like any others. Code that comes with a checkpoint is never run.
+A model is loaded only if every weight of its head is in the files: a head that the library would fill with random
+numbers makes vectors that look like any others. Code that comes with a checkpoint is not run unless asked for.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import logging
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, MissingExtraError
+from .hub import CONFIG, weight_files
 
 if TYPE_CHECKING:
     import torch
 
-CONFIG = "config.json"
-_TOKENIZERS = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
+# The layers of known term-weighting heads, in order, by the names of their weights; a relu stands between two.
+_REGRESSION_LAYERS = (
+    ("tok_proj",),  # uniCOIL
+    ("impact_score_encoder.0", "impact_score_encoder.3"),  # DeepImpact
+    ("classifier",),  # DeepCT, saved as a token classifier with one label
 )
-_SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
-_OLD_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")
-# What else determines the vectors; README files, training logs and other formats' weights do not.
-_SMALL_FILES = (
-    CONFIG, *_TOKENIZERS, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
-)  # fmt: skip
-# An organisation and a name, or the name alone of the hub's first models.
-_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-_NO_LIMIT = 1_000_000  # tokenizers without a limit say 10 ** 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Checkpoint:
-    """A loaded masked language model, taken apart into its body and its head.
+class LanguageModel:
+    """A language model such that logits = transform(body(ids)) · weightᵀ + bias.
 
     Attributes:
-        name: the hub name, or the folder's absolute path.
-        body: token ids and attention mask -> hidden states.
-        head: hidden states, given as `inputs_embeds` -> an output with `logits`.
-        tokenizer: a fast (Rust) tokenizer.
-        vocabulary_size: number of logits the head gives.
-        max_length: the longest input in tokens, special tokens included.
-        files_hash: hex SHA-256 over the files that determine the vectors.
+        body: token ids and attention mask -> an output with `last_hidden_state`.
+        transform: hidden states -> what the decoder takes, of the same shape.
+        weight: [vocabulary, width]; bias: [vocabulary] or None.
+        max_length: the longest input in tokens that the model's positions allow, special tokens included, or None.
+        padding: the token id that fills up a batch.
     """
 
-    name: str
     body: torch.nn.Module
-    head: torch.nn.Module
-    tokenizer: Any
-    vocabulary_size: int
-    max_length: int
-    files_hash: str
+    transform: Callable[[torch.Tensor], torch.Tensor]
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    max_length: int | None
+    padding: int
 
 
-def load_checkpoint(source: str | Path, device: torch.device) -> Checkpoint:
-    """Load a masked language model from a folder or, by name, from the Hugging Face hub, in evaluation mode.
+@dataclass(frozen=True, slots=True, eq=False)
+class RegressionModel:
+    """A model such that a token's raw weight = layers(body(ids)), relu between two layers.
 
-    Raises:
-        CheckpointError: nothing is there, files are missing or unreadable, it is not a masked language model, the
-            tokenizer has more tokens than the head has outputs, or the hub cannot be reached.
-        MissingExtraError: torch or transformers is not installed.
+    Attributes:
+        layers: (weight [out, in], bias [out]) of each layer; the last has one output.
     """
-    require_neural()
-    folder, name = locate(source)
-    config = _read_config(folder)
-    if not any((folder / file).is_file() for file in _TOKENIZERS):
-        raise CheckpointError(
-            f"{folder} has no tokenizer", f"Put its tokenizer files ({_TOKENIZERS[0]}) beside {CONFIG}"
-        )
-    if not _weight_files(folder):
-        raise CheckpointError(f"{folder} has no weights", f"Put model.safetensors beside {CONFIG}")
-    with _quiet():
-        tokenizer = _load_tokenizer(folder)
-        model = _load_model(folder, config)
-    model = model.to(device=device).float().eval()
-    width = _head_width(model)
-    if len(tokenizer) > width:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens and the model's head {width} outputs",
-            "The two come from different models: put the tokenizer that the model was trained with into the folder",
-        )
-    body, head = _take_apart(model, folder)
-    return Checkpoint(name, body, head, tokenizer, width, _longest_input(model, tokenizer), files_hash(folder))
+
+    body: torch.nn.Module
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    max_length: int | None
+    padding: int
 
 
 def require_neural() -> None:
@@ -108,191 +74,255 @@ def require_neural() -> None:
         ) from error
 
 
-def locate(source: str | Path) -> tuple[Path, str]:
-    """Return the folder of a checkpoint (downloaded first, for a hub name) and the name to find it by again."""
-    text = str(source)
-    try:
-        path = Path(source).expanduser()
-        is_folder, exists = path.is_dir(), path.exists()
-    except (OSError, RuntimeError, ValueError):  # too long, or the home of nobody
-        path, is_folder, exists = Path(), False, False
-    if is_folder:
-        return path, str(path.resolve())
-    if exists:
-        raise CheckpointError(f"{text} is a file", f"Give the folder that holds {CONFIG} and the weights")
-    if isinstance(source, Path) or not _HUB_NAME.fullmatch(text):
-        raise CheckpointError(
-            f"there is no folder {text[:200]}", "Give an existing folder, or a hub name such as org/model"
-        )
-    return _download(text), text
+def load_language_model(
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    causal: bool = False,
+    adapter: Path | None = None,
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """Load a masked (or causal) language model from a folder, in evaluation mode.
 
+    Raises:
+        CheckpointError: files are missing or unreadable, it is no language model of that kind, or its head cannot be
+            told from its body.
+        MissingExtraError: torch or transformers is not installed.
+    """
+    require_neural()
+    import transformers
 
-def files_hash(folder: Path) -> str:
-    """Return a hex SHA-256 over names and contents of the files that determine the vectors."""
-    files = [folder / name for name in _SMALL_FILES if (folder / name).is_file()] + _weight_files(folder)
-    total = hashlib.sha256()
-    for path in sorted(files, key=lambda path: path.name):
-        with path.open("rb") as file:
-            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()
-
-
-def _download(name: str) -> Path:
-    """Return the local snapshot of a hub model; what is cached already is not fetched again."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    by_hand = (
-        f"Where there is a network, run `hf download {name} --local-dir {name.rpartition('/')[2]}`, bring that folder "
-        f"here and give its path; it must hold {CONFIG}, the tokenizer's files and model.safetensors"
+    _require_weights(folder)
+    family = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForMaskedLM
+    kind = "causal language model" if causal else "masked language model"
+    with _quiet():
+        config = _read_config(folder, trust_remote_code)
+        model = _load(family, folder, config, kind, trust_remote_code)
+    if adapter is not None:
+        _merge_adapter(model, adapter)
+    model = model.float().eval()
+    body, transform, decoder = _take_apart(model, folder)
+    limit, padding = _limit(model), _padding(model)
+    _place(model, device, dtype)
+    bias = getattr(decoder, "bias", None)
+    return LanguageModel(
+        body, transform, decoder.weight.detach(), None if bias is None else bias.detach(), limit, padding
     )
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=[*_SMALL_FILES, *_SAFE_WEIGHTS]))
-        if not _weight_files(folder):
-            folder = Path(snapshot_download(name, allow_patterns=[*_SMALL_FILES, *_OLD_WEIGHTS]))
-    except GatedRepoError as error:
-        raise CheckpointError(
-            f"the model {name} is only for those who accept its conditions on the Hugging Face hub",
-            f"Accept them on its page, then run `hf auth login`. {by_hand}",
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"{name} is neither a folder here nor a model on the Hugging Face hub", "Check the spelling"
-        ) from error
-    except Exception as error:
-        raise CheckpointError(
-            f"{name} is not a folder here, and the Hugging Face hub cannot be reached ({_first_line(error)})", by_hand
-        ) from error
-    return folder
 
 
-def _read_config(folder: Path) -> Any:
-    """Return the checkpoint's configuration, after making sure that it says masked language model."""
+def load_regression_model(
+    folder: Path, device: torch.device, dtype: torch.dtype, *, trust_remote_code: bool = False
+) -> RegressionModel:
+    """Load a model with one weight a token; raises as `load_language_model` does."""
+    require_neural()
+    import transformers
+
+    _require_weights(folder)
+    with _quiet():
+        config = _read_config(folder, trust_remote_code)
+        body = _load(transformers.AutoModel, folder, config, "model", trust_remote_code, ignored="pooler.")
+    tensors = _read_tensors(folder, ("tok_proj.", "impact_score_encoder.", "classifier."))
+    names = next((names for names in _REGRESSION_LAYERS if all(f"{name}.weight" in tensors for name in names)), None)
+    if names is None or any(f"{name}.bias" not in tensors for name in names):
+        raise CheckpointError(
+            f"{folder} has no term-weighting head", "Its weights must hold tok_proj, impact_score_encoder or classifier"
+        )
+    layers = tuple((tensors[f"{name}.weight"].float(), tensors[f"{name}.bias"].float()) for name in names)
+    if layers[-1][0].shape[0] != 1:
+        raise CheckpointError(
+            f"{folder}: the head gives {layers[-1][0].shape[0]} values a token", "A term has one weight"
+        )
+    body = body.float().eval()
+    limit, padding = _limit(body), _padding(body)
+    _place(body, device, dtype)
+    return RegressionModel(body, tuple((w.to(device), b.to(device)) for w, b in layers), limit, padding)
+
+
+def _require_weights(folder: Path) -> None:
+    if not (folder / CONFIG).is_file():
+        raise CheckpointError(f"{folder} has no {CONFIG}", "Give the folder of a Hugging Face masked language model")
+    if not weight_files(folder):
+        raise CheckpointError(f"{folder} has no weights", f"Put model.safetensors beside {CONFIG}")
+
+
+def _read_config(folder: Path, trust_remote_code: bool) -> Any:
     import transformers
 
     path = folder / CONFIG
-    if not path.is_file():
-        raise CheckpointError(f"{folder} has no {CONFIG}", "Give the folder of a Hugging Face masked language model")
     try:
-        values = json.loads(path.read_bytes())
-        if not isinstance(values, dict):
+        if not isinstance(json.loads(path.read_bytes()), dict):
             raise ValueError("it is not an object")
-        with _quiet():
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return transformers.AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} cannot be read: {_first_line(error)}", "Download the checkpoint again"
         ) from error
-    names = [str(name) for name in config.architectures or ()]
-    if names and not any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names):
-        raise CheckpointError(
-            f"{folder} is not a masked language model: {CONFIG} says {', '.join(names)}",
-            "Choose a checkpoint saved as ...ForMaskedLM, such as a SPLADE: its head makes the vectors",
-        )
-    return config
 
 
-def _load_tokenizer(folder: Path) -> Any:
-    import transformers
-
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            folder, use_fast=True, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:
-        raise CheckpointError(
-            f"the tokenizer in {folder} cannot be read: {_first_line(error)}", "Download the checkpoint again"
-        ) from error
-    if not tokenizer.is_fast:
-        raise CheckpointError(f"{folder} has no fast tokenizer", f"Its folder must hold {_TOKENIZERS[0]}")
-    return tokenizer
-
-
-def _load_model(folder: Path, config: Any) -> torch.nn.Module:
-    import transformers
+def _load(family: Any, folder: Path, config: Any, kind: str, trust_remote_code: bool, ignored: str = "\0") -> Any:
     from safetensors import SafetensorError
 
     try:
-        model, report = transformers.AutoModelForMaskedLM.from_pretrained(
-            folder, config=config, output_loading_info=True, local_files_only=True, trust_remote_code=False
+        model, report = family.from_pretrained(
+            folder,
+            config=config,
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
         )
     except (OSError, ValueError, RuntimeError, KeyError, EOFError, SafetensorError) as error:
         raise CheckpointError(
-            f"{folder} cannot be loaded as a masked language model: {_first_line(error)}",
-            "Check that the checkpoint is complete and of a ...ForMaskedLM architecture",
+            f"{folder} cannot be loaded as a {kind}: {_first_line(error)}",
+            "Check that the checkpoint is complete and of the right architecture",
         ) from error
     absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
+    absent = [key for key in absent if ignored not in key]
     if absent:
         raise CheckpointError(
-            f"{folder} is not a masked language model: its files lack {len(absent)} of the weights"
-            f" ({', '.join(absent[:3])})",
-            "A head without weights would be random; choose a checkpoint saved as ...ForMaskedLM",
+            f"{folder} is not a {kind}: its files lack {len(absent)} of the weights ({', '.join(absent[:3])})",
+            "A head without weights would be random; choose a checkpoint that was saved with its head",
         )
-    loaded: torch.nn.Module = model
-    return loaded
+    return model
 
 
-def _head_width(model: Any) -> int:
-    output = model.get_output_embeddings()
-    return int(model.config.vocab_size if output is None else output.weight.shape[0])
+def _place(model: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """Move the model to its device, and its parameters to `dtype`.
+
+    Buffers keep their own: rotary frequencies in bfloat16 would put tokens at wrong places.
+    """
+    model.requires_grad_(False)
+    model.to(device=device)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
 
 
-def _longest_input(model: Any, tokenizer: Any) -> int:
-    """Return how many tokens the model takes: the smaller of what its tokenizer and its positions say."""
-    limits = [int(tokenizer.model_max_length)] if tokenizer.model_max_length < _NO_LIMIT else []
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if isinstance(positions, int) and positions > 0:
-        # RoBERTa and its kin number positions from after the padding index.
-        embeddings = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-        padding = getattr(embeddings, "padding_idx", None)
-        limits.append(positions - (padding + 1 if padding is not None else 0))
-    return min(limits, default=512)
+def _take_apart(model: Any, folder: Path) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor], Any]:
+    """Return body, transform and decoder, so that the decoder can be fused with the pooling.
 
-
-def _take_apart(model: Any, folder: Path) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """Return the model's body and its head, so that the head can be applied to one document at a time.
-
-    The head is the model itself with a body that hands `inputs_embeds` through: so every architecture's own head is
-    used as it is, whatever its parts are called. That the two together give what the whole gives is checked here.
+    The transform is the model itself with a body that hands `inputs_embeds` through and a decoder that does nothing:
+    so every architecture's own head is used as it is, whatever its parts are called. That the three together give
+    what the whole gives is checked here.
     """
     import torch
-    from transformers.modeling_outputs import BaseModelOutput
+    from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
     class Through(torch.nn.Module):
         def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> Any:
-            return BaseModelOutput(last_hidden_state=inputs_embeds)
+            return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=inputs_embeds)
 
-    body = model.base_model
-    head = copy.copy(model)
-    head.__dict__["_modules"] = {**model._modules, model.base_model_prefix: Through()}
-    ids = torch.tensor([[0, 1, 2]], device=next(model.parameters()).device)
+    body, decoder = model.base_model, model.get_output_embeddings()
+    path = next((name for name, module in model.named_modules() if module is decoder), None)
+    if body is model or path is None:
+        raise _unsupported(folder, model)
+    head = _with_part(model, path, torch.nn.Identity())
+    head.__dict__["_modules"] = {**head._modules, model.base_model_prefix: Through()}
+
+    def transform(hidden: torch.Tensor) -> torch.Tensor:
+        transformed: torch.Tensor = head(inputs_embeds=hidden).logits
+        return transformed
+
+    ids = torch.tensor([[0, 1, 2]])
     mask = torch.ones_like(ids)
     with torch.inference_mode():
         try:
             whole = model(input_ids=ids, attention_mask=mask).logits
-            parts = head(inputs_embeds=body(input_ids=ids, attention_mask=mask).last_hidden_state).logits
+            hidden = transform(body(input_ids=ids, attention_mask=mask).last_hidden_state)
+            parts = torch.nn.functional.linear(hidden, decoder.weight, getattr(decoder, "bias", None))
             same = whole.shape == parts.shape and torch.allclose(whole, parts, rtol=1e-4, atol=1e-4)
         except (AttributeError, TypeError, KeyError, IndexError, RuntimeError, ValueError) as error:
             raise _unsupported(folder, model) from error
-    if body is model or not same:
+    if not same:
         raise _unsupported(folder, model)
-    return body, head
+    return body, transform, decoder
+
+
+def _with_part(module: Any, path: str, part: Any) -> Any:
+    """Return a copy of `module` that shares all its parts but the one at the dotted `path`."""
+    name, _, rest = path.partition(".")
+    twin = copy.copy(module)
+    replaced = _with_part(module._modules[name], rest, part) if rest else part
+    twin.__dict__["_modules"] = {**module._modules, name: replaced}
+    return twin
+
+
+def _merge_adapter(model: Any, folder: Path) -> None:
+    """Add a LoRA adapter's products to the weights they belong to: W + scale · B A (Hu et al., 2021, section 4.1)."""
+    path = folder / "adapter_config.json"
+    try:
+        values = json.loads(path.read_bytes())
+        rank, alpha = int(values["r"]), float(values["lora_alpha"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}", "It must be PEFT's of a LoRA") from error
+    scale = alpha / (rank**0.5 if values.get("use_rslora") else rank)
+    tensors = _read_tensors(folder, ("",), stem="adapter_model")
+    parameters = dict(model.named_parameters())
+    merged = 0
+    for name, down in tensors.items():
+        if not name.endswith(".lora_A.weight"):
+            continue
+        up = tensors.get(name.replace(".lora_A.", ".lora_B."))
+        target = name.removesuffix(".lora_A.weight").removeprefix("base_model.model.") + ".weight"
+        weight = parameters.get(target, parameters.get(f"{model.base_model_prefix}.{target}"))
+        change = None if up is None else scale * (up.float() @ down.float())
+        change = change.T if change is not None and values.get("fan_in_fan_out") else change
+        if weight is None or change is None or weight.shape != change.shape:
+            raise CheckpointError(f"{folder}: the adapter's {name} fits no weight of the model", "Is it this model's?")
+        weight.data += change.to(weight.dtype)
+        merged += 1
+    if not merged:
+        raise CheckpointError(f"{folder} holds no LoRA weights", "It must hold adapter_model.safetensors")
+
+
+def _read_tensors(folder: Path, wanted: tuple[str, ...], stem: str = "") -> dict[str, torch.Tensor]:
+    """Return the tensors in a folder's weight files whose names contain one of `wanted`."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    if stem:
+        paths = [path for path in (folder / f"{stem}.safetensors", folder / f"{stem}.bin") if path.is_file()][:1]
+    else:
+        paths = [path for path in weight_files(folder) if path.suffix != ".json"]
+    found: dict[str, torch.Tensor] = {}
+    for path in paths:
+        try:
+            if path.suffix == ".safetensors":
+                with safe_open(path, framework="pt") as file:
+                    found |= {name: file.get_tensor(name) for name in file.keys() if _has(name, wanted)}  # noqa: SIM118
+            else:
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+                found |= {name: tensor for name, tensor in loaded.items() if _has(name, wanted)}
+        except (OSError, RuntimeError, ValueError, EOFError, AttributeError, SafetensorError) as error:
+            raise CheckpointError(f"{path} cannot be read: {_first_line(error)}", "Download it again") from error
+    return found
+
+
+def _has(name: str, wanted: tuple[str, ...]) -> bool:
+    return any(part in name for part in wanted)
+
+
+def _limit(model: Any) -> int | None:
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    # RoBERTa and its kin number positions from after the padding index.
+    embeddings = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(embeddings, "padding_idx", None)
+    return positions - (padding + 1 if padding is not None else 0)
+
+
+def _padding(model: Any) -> int:
+    padding = getattr(model.config, "pad_token_id", None)
+    return padding if isinstance(padding, int) and padding >= 0 else 0
 
 
 def _unsupported(folder: Path, model: Any) -> CheckpointError:
     return CheckpointError(
         f"{folder} is a {type(model).__name__}, whose head cannot be told from its body",
-        "BERT, DistilBERT, RoBERTa, XLM-RoBERTa, MPNet, ModernBERT and their kin are supported",
+        "BERT, DistilBERT, RoBERTa, XLM-RoBERTa, MPNet, ModernBERT, Llama, Mistral and their kin are supported",
     )
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """Return the weight files that will be loaded: safetensors where there are any."""
-    for patterns in (_SAFE_WEIGHTS, _OLD_WEIGHTS):
-        found = sorted(path for pattern in patterns for path in folder.glob(pattern))
-        if any(path.suffix != ".json" for path in found):
-            return found
-    return []
 
 
 @contextmanager

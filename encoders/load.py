@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
-from . import lexical, splade
+from . import lexical
 from .base import EncoderIdentity
 from .errors import IdentityError, SettingsError, UnknownEncoderError
+from .layout import FAMILIES
+from .learned import LearnedEncoder
 from .lexical import LexicalEncoder, LexicalSettings
-from .splade import SpladeEncoder, SpladeSettings
+from .settings import LearnedSettings
 from .vocabulary import Vocabulary
 
 
@@ -18,54 +19,55 @@ def load_encoder(
     *,
     vocabulary: Vocabulary | None = None,
     lexical_settings: LexicalSettings | None = None,
-    splade_settings: SpladeSettings | None = None,
-) -> LexicalEncoder | SpladeEncoder:
+    learned_settings: LearnedSettings | None = None,
+) -> LexicalEncoder | LearnedEncoder:
     """Return the encoder that `spec` names.
 
+    A checkpoint's models are loaded when they are first used, or by `LearnedEncoder.prepare`.
+
     Args:
-        spec: "bm25"; or the folder or hub name of a masked-language-model checkpoint; or an identity that a
-            collection stored, whose settings then hold (of `splade_settings` only batch size and device count).
+        spec: "bm25"; or the folder or hub name of a checkpoint (docs/encoders.md lists the kinds); or an identity that
+            a collection stored, whose settings then hold (of `learned_settings` only those that change no vectors).
         vocabulary: the terms that "bm25" looks up and grows; it cannot do without.
         lexical_settings: options of "bm25".
-        splade_settings: options of a checkpoint.
+        learned_settings: options of a checkpoint.
 
     Raises:
         UnknownEncoderError: the name is empty, or the identity's family is unknown to this version.
-        CheckpointError: see `load_checkpoint`.
+        CheckpointError, MissingExtraError: see `LearnedEncoder`.
         IdentityError: what was found under the identity's name would make other vectors than those stored.
-        MissingExtraError: a checkpoint, and torch or transformers is not installed.
         SettingsError: an option is out of its range, or "bm25" was given no vocabulary.
     """
     if isinstance(spec, EncoderIdentity):
-        return _load_identity(spec, vocabulary, splade_settings or SpladeSettings())
+        return _load_identity(spec, vocabulary, learned_settings or LearnedSettings())
     if not str(spec).strip():
         raise UnknownEncoderError("the encoder has no name", f'Give "{lexical.KIND}", a folder, or a hub name')
     if spec == lexical.KIND:
         return _lexical(lexical_settings or LexicalSettings(), vocabulary)
-    return SpladeEncoder(spec, splade_settings)
+    return LearnedEncoder(spec, learned_settings)
 
 
 def _load_identity(
-    identity: EncoderIdentity, vocabulary: Vocabulary | None, running: SpladeSettings
-) -> LexicalEncoder | SpladeEncoder:
-    encoder: LexicalEncoder | SpladeEncoder
-    if identity.kind not in (lexical.KIND, splade.KIND):
-        raise UnknownEncoderError(
-            f"this version knows no encoders of the kind {identity.kind!r}",
-            "A later version made them: upgrade lexhound",
-        )
+    identity: EncoderIdentity, vocabulary: Vocabulary | None, running: LearnedSettings
+) -> LexicalEncoder | LearnedEncoder:
     try:
+        if identity.kind in FAMILIES:
+            settings = running.running(dict(identity.settings))
+            return LearnedEncoder(identity.name, settings, identity=identity)
         if identity.kind == lexical.KIND:
             encoder = _lexical(LexicalSettings(**identity.settings), vocabulary)
         else:
-            encoder = SpladeEncoder(identity.name, SpladeSettings(**{**asdict(running), **identity.settings}))
+            raise UnknownEncoderError(
+                f"this version knows no encoders of the kind {identity.kind!r}",
+                "A later version made them: upgrade lexhound",
+            )
     except TypeError as error:
         raise IdentityError(f"the settings of {identity.name} cannot be read: {error}", "Upgrade lexhound") from error
     if not encoder.identity.same_vectors(identity):
         raise IdentityError(
             f"{identity.name} is no longer the encoder whose vectors are stored: its fingerprint was "
             f"{identity.fingerprint} and is {encoder.identity.fingerprint}",
-            "Bring back the files it had, or index the documents again",
+            "Index the documents again",
         )
     return encoder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from ..encoders.base import EncoderIdentity
+from ..encoders.learned import LearnedEncoder
 from ..encoders.lexical import LexicalEncoder, LexicalSettings
 from ..encoders.load import load_encoder
 from ..encoders.vocabulary import MemoryVocabulary, Vocabulary
@@ -22,7 +23,10 @@ def identify(encoder: str, lexical: LexicalSettings | None) -> EncoderIdentity:
     Raises:
         EncoderError: the encoder cannot be loaded.
     """
-    return load_encoder(encoder, vocabulary=MemoryVocabulary(), lexical_settings=lexical).identity
+    loaded = load_encoder(encoder, vocabulary=MemoryVocabulary(), lexical_settings=lexical)
+    if isinstance(loaded, LearnedEncoder):
+        loaded.prepare()
+    return loaded.identity
 
 
 def load_representation(
@@ -31,7 +35,8 @@ def load_representation(
     """The representation of a stored identity; `like` is one of the same identity whose model may be shared.
 
     Raises:
-        EncoderError: the encoder cannot be loaded, or its files make other vectors than they did.
+        EncoderError: the encoder cannot be loaded, or its files make other vectors than they did. What concerns a
+            model comes when that model is first used: a search of inference-free queries never loads one.
     """
     if isinstance(like, LearnedRepresentation):
         return like

@@ -5,6 +5,10 @@ from __future__ import annotations
 import string
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORDS = """
@@ -57,15 +61,81 @@ def build_tiny_masked_lm(
         model = transformers.RobertaForMaskedLM(config)
     else:
         raise ValueError(f"no tiny checkpoint of the architecture {architecture!r}")
-    with torch.no_grad():  # as initialised, logits lie so near 0 that every weight would be much the same
+    _spread(model)
+    model.eval()
+    model.save_pretrained(path)
+    return path
+
+
+def build_tiny_term_weighting(path: Path, family: str, seed: int = 0) -> Path:
+    """Write a BERT with one weight a token into `path`: "unicoil", "deepimpact" or "deepct"; return it."""
+    import torch
+    import transformers
+
+    save_tiny_tokenizer(path)
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary()), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=64, pad_token_id=0, num_labels=1,
+    )  # fmt: skip
+
+    class UniCOIL(transformers.BertPreTrainedModel):  # type: ignore[misc]
+        def __init__(self, config: object) -> None:
+            super().__init__(config)
+            self.bert = transformers.BertModel(config)
+            self.tok_proj = torch.nn.Linear(32, 1)
+            self.post_init()
+
+    class DeepImpact(transformers.BertPreTrainedModel):  # type: ignore[misc]
+        def __init__(self, config: object) -> None:
+            super().__init__(config)
+            self.bert = transformers.BertModel(config)
+            layers = (torch.nn.Linear(32, 32), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(32, 1))
+            self.impact_score_encoder = torch.nn.Sequential(*layers, torch.nn.ReLU())
+            self.post_init()
+
+    torch.manual_seed(seed)
+    families = {
+        "unicoil": UniCOIL,
+        "deepimpact": DeepImpact,
+        "deepct": transformers.BertForTokenClassification,
+    }
+    model = families[family](config)
+    _spread(model)
+    with torch.no_grad():  # so that about half of the tokens weigh something
+        list(model.parameters())[-1].fill_(2.0)
+    model.eval()
+    model.save_pretrained(path)
+    return path
+
+
+def build_tiny_causal_lm(path: Path, seed: int = 0) -> Path:
+    """Write a Llama with random weights, tied embeddings and the WordPiece tokenizer into `path`; return it."""
+    import torch
+    import transformers
+
+    save_tiny_tokenizer(path)
+    config = transformers.LlamaConfig(
+        vocab_size=len(vocabulary()), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=64, pad_token_id=0, bos_token_id=2, eos_token_id=3,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = transformers.LlamaForCausalLM(config)
+    _spread(model)
+    model.save_pretrained(path)
+    return path
+
+
+def _spread(model: torch.nn.Module) -> None:
+    """Make weights larger: as initialised, logits lie so near 0 that every term would weigh much the same."""
+    import torch
+
+    with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.dim() > 1:
                 weight.mul_(8.0)
             elif name.endswith("bias"):
                 weight.normal_(0.0, 0.5)
-    model.eval()
-    model.save_pretrained(path)
-    return path
 
 
 def save_tiny_tokenizer(path: Path) -> None:

@@ -1,0 +1,38 @@
+"""Which device and which precision a model runs at best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name, or the best one for "auto"; raises SettingsError where it is not there."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, present in there.items() if present)
+    elif not there[name]:
+        raise SettingsError(f"this machine has no {name} device that torch can use", 'Leave the device at "auto"')
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of that name, or for "auto" bfloat16 where the hardware multiplies it."""
+    import torch
+
+    if name != "auto":
+        return torch.bfloat16 if name == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        # What PyTorch itself asks before it hands bfloat16 products to oneDNN's AMX or AVX-512 BF16 kernels.
+        fast = bool(torch.cpu._is_avx512_bf16_supported())
+    else:
+        fast = False
+    return torch.bfloat16 if fast else torch.float32

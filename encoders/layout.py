@@ -1,0 +1,200 @@
+"""What a checkpoint's folder says its two sides are.
+
+An encoder is a document side and a query side (Nguyen et al., "A Unified Framework for Learned Sparse Retrieval",
+ECIR 2023, section 3). Four layouts are read, the first that fits:
+
+- `lexhound_encoder.json`: ours, which can say everything this package can do (docs/encoders.md);
+- `modules.json`: a SparseEncoder of sentence-transformers (`routes.py`);
+- `config.json` of a masked language model, alone (both sides: SPLADE) or with OpenSearch's `idf.json` or
+  `query_token_weights.txt` (a table for the queries);
+- `config.json` of a term-weighting model: uniCOIL (both sides), DeepImpact and DeepCT (queries: presence).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import CheckpointError
+from .hub import CONFIG, files_hash
+from .settings import ACTIVATIONS, POOLINGS
+
+OWN_FILE = "lexhound_encoder.json"
+MODULES = "modules.json"
+KINDS = ("mlm", "regression", "table")
+_FORMAT = 1
+_TABLE_FILES = ("idf.json", "query_token_weights.txt")
+# Published before sentence-transformers could say so: these models of OpenSearch were trained with two logarithms.
+_TWO_LOGARITHMS = re.compile(r"opensearch-neural-sparse-encoding-(multilingual-v1|doc-v3)")
+
+
+@dataclass(frozen=True, slots=True)
+class SideLayout:
+    """One side of an encoder.
+
+    Attributes:
+        kind: "mlm" (a language model's head over the vocabulary), "regression" (one weight a token of the text) or
+            "table" (one weight a token of the vocabulary, no model).
+        folder: where its files lie, relative to the encoder's folder; "" is that folder itself.
+        pooling: "max", "sum" or "cls" of an mlm side; "max", "sum" or "first" of a regression side: what becomes of a
+            token that occurs several times.
+        activation: one of `settings.ACTIVATIONS`; None for the usual one (log1p_relu of an mlm side, relu of a
+            regression side).
+        weights: of a table, the file in `folder` that holds them; None for 1 each (presence).
+        counted: of a table, whether a token that occurs n times weighs n times as much.
+        echo: of an mlm side, give the text twice and pool over the second copy: in a decoder-only model the first
+            copy's tokens do not see what follows (Springer et al., "Repetition Improves Language Model Embeddings",
+            2024; Doshi et al., "Mistral-SPLADE", 2024, section 3).
+        adapter: folder of a LoRA adapter, relative to the encoder's folder, merged into the model's weights.
+        expansion: folder of a masked language model whose `expansion_terms` likeliest terms that the text lacks are
+            appended before its tokens are weighed (exp-MLP; Zhuang & Zuccon, "TILDEv2", 2021, section 3).
+        prompt: put before every text.
+        max_length: longest input in tokens, where the folder says one.
+    """
+
+    kind: str
+    folder: str = ""
+    pooling: str = "max"
+    activation: str | None = None
+    weights: str | None = None
+    counted: bool = False
+    echo: bool = False
+    adapter: str | None = None
+    expansion: str | None = None
+    expansion_terms: int = 128
+    prompt: str = ""
+    max_length: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what differs from the defaults, for `lexhound_encoder.json` and fingerprints."""
+        return {
+            field.name: value
+            for field, value in zip(fields(self), asdict(self).values(), strict=True)
+            if value != field.default
+        }
+
+    def hash(self, root: Path) -> str:
+        """Return a hex SHA-256 over the files of this side."""
+        if self.kind == "table":
+            return files_hash(root / self.folder, self.weights or "")[:32]
+        folders = [self.folder, *(part for part in (self.adapter, self.expansion) if part is not None)]
+        return "-".join(files_hash(root / folder)[:32] for folder in folders)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An encoder's two sides, in the folder `root`."""
+
+    root: Path
+    document: SideLayout
+    query: SideLayout
+
+    @property
+    def family(self) -> str:
+        """What a person would call it; also the kind of its identity."""
+        if self.document.echo:
+            return "decoder"
+        if self.document.kind == "mlm":
+            return {"mlm": "splade", "table": "inference-free"}.get(self.query.kind, "mixed")
+        return "term-weighting" if self.document.kind == "regression" else "table"
+
+
+FAMILIES = ("splade", "inference-free", "term-weighting", "decoder", "table", "mixed")
+
+
+def read_layout(root: Path) -> Layout:
+    """Tell what the checkpoint in `root` is.
+
+    Raises:
+        CheckpointError: none of the layouts fits, or a file cannot be read.
+    """
+    if (root / OWN_FILE).is_file():
+        return _read_own(root)
+    if (root / MODULES).is_file():
+        from .routes import read_modules
+
+        return read_modules(root)
+    return _read_plain(root)
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's value; raises CheckpointError naming the file."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}", "Download the checkpoint again") from error
+
+
+def inside(root: Path, folder: str, where: Path) -> str:
+    """Return `folder` if it is one of `root`'s own; raises CheckpointError where the file `where` names another."""
+    path = Path(folder)
+    if path.is_absolute() or ".." in path.parts:
+        raise CheckpointError(f"{where} names a folder outside of the checkpoint: {folder}", "Correct that file")
+    if not (root / path).is_dir():
+        raise CheckpointError(f"{where} names the folder {folder}, which is not there", "Download the whole checkpoint")
+    return folder
+
+
+def _read_own(root: Path) -> Layout:
+    path = root / OWN_FILE
+    values = read_json(path)
+    if not isinstance(values, dict) or values.get("format") != _FORMAT:
+        raise CheckpointError(f"{path} is not of format {_FORMAT}", "Upgrade lexhound, or correct the file")
+    document = _side(root, path, values.get("document"))
+    return Layout(root, document, document if "query" not in values else _side(root, path, values["query"]))
+
+
+def _side(root: Path, path: Path, values: object) -> SideLayout:
+    known = {field.name: field for field in fields(SideLayout)}
+    if not isinstance(values, Mapping) or values.get("kind") not in KINDS:
+        raise CheckpointError(f"{path}: a side has no kind", f"It must be one of {', '.join(KINDS)}")
+    for name, value in values.items():
+        kind = str(known[name].type).split(" |")[0] if name in known else ""
+        right = {"str": str, "bool": bool, "int": int}.get(kind)
+        if right is None or (not isinstance(value, right) and value is not None) or (value == 0 and kind == "int"):
+            raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what a side may say")
+    side = SideLayout(**values)
+    poolings = {"mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",)}[side.kind]
+    if side.pooling not in poolings:
+        raise CheckpointError(f"{path}: pooling is {side.pooling!r}", f"It must be one of {', '.join(poolings)}")
+    if side.activation is not None and side.activation not in ACTIVATIONS:
+        raise CheckpointError(f"{path}: activation is {side.activation!r}", f"One of {', '.join(ACTIVATIONS)}")
+    for folder in (side.folder, side.adapter, side.expansion):
+        if folder is not None:
+            inside(root, folder, path)
+    if side.weights is not None and Path(side.weights).name != side.weights:
+        raise CheckpointError(f"{path}: weights is {side.weights!r}", "Name a file of the side's own folder")
+    return side
+
+
+def _read_plain(root: Path) -> Layout:
+    path = root / CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"{root} has no {CONFIG}", "Give the folder of a Hugging Face masked language model")
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} cannot be read: it is not an object", "Download the checkpoint again")
+    names = [str(name) for name in values.get("architectures") or ()]
+    presence = SideLayout("table")
+    if any(name.lower().startswith("unicoil") for name in names):
+        side = SideLayout("regression")
+        return Layout(root, side, side)
+    if any(name.lower().startswith("deepimpact") for name in names):
+        return Layout(root, SideLayout("regression", pooling="first"), presence)
+    if any(name.endswith("ForTokenClassification") for name in names):
+        return Layout(root, SideLayout("regression"), presence)
+    if names and not any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names):
+        raise CheckpointError(
+            f"{root} is not a masked language model: {CONFIG} says {', '.join(names)}",
+            f"Choose a checkpoint saved as ...ForMaskedLM, such as a SPLADE: its head makes the vectors. A decoder "
+            f"that was trained to be a sparse encoder needs a {OWN_FILE} that says so (docs/encoders.md)",
+        )
+    called = f"{root.resolve()} {values.get('_name_or_path', '')}"
+    two = _TWO_LOGARITHMS.search(called) is not None
+    document = SideLayout("mlm", activation="log1p_log1p_relu" if two else None)
+    table = next((name for name in _TABLE_FILES if (root / name).is_file()), None)
+    return Layout(root, document, document if table is None else SideLayout("table", weights=table))

@@ -1,0 +1,193 @@
+"""A learned sparse encoder: a document side and a query side over one vocabulary, each loaded when it is first used.
+
+So a search with an inference-free encoder reads a tokenizer and a table, and never loads the document side's model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import EncoderIdentity, QueryVector, Span, fingerprint_of
+from .errors import CheckpointError, IdentityError
+from .hub import Located, locate
+from .layout import Layout, SideLayout, read_layout
+from .pruning import prune
+from .settings import LearnedSettings
+from .subwords import TOKENIZER_FILES, Subwords
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+_VERSION = 2  # of how settings and files become vectors: part of every fingerprint
+
+
+class Side(Protocol):
+    """What a side does, whatever it is made of."""
+
+    @property
+    def vocabulary_size(self) -> int: ...
+
+    def encode(self, texts: Sequence[str]) -> list[QueryVector]: ...
+
+    def encode_one(self, text: str) -> QueryVector: ...
+
+
+class LearnedEncoder:
+    """Encodes texts with a checkpoint, a folder or a Hugging Face hub name. Safe to call from several threads.
+
+    Args:
+        checkpoint: the folder or hub name.
+        settings: options of both sides.
+        identity: what a collection stored; each side's files are compared with it when that side is first used, and
+            nothing else is read before.
+
+    Raises:
+        CheckpointError, MissingExtraError: see `locate`, `read_layout` and `Subwords.open`; and from the methods, when
+            a side is first used, see `load_language_model`, `load_regression_model` and `read_weights`.
+        IdentityError: from the methods: the files are not those that made the stored vectors.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        settings: LearnedSettings | None = None,
+        *,
+        identity: EncoderIdentity | None = None,
+    ) -> None:
+        self.settings = settings or LearnedSettings()
+        self._located: Located = locate(checkpoint)
+        self.layout: Layout = read_layout(self._located.folder)
+        self._stored = identity
+        self._lock = RLock()
+        self._sides: dict[str, Side] = {}
+        if identity is not None and identity.kind != self.layout.family:
+            raise _changed(identity, "kind")
+        if self.layout.query.kind == "table":  # cheap, and then errors come when the encoder is opened
+            self._side("query")
+
+    @cached_property
+    def identity(self) -> EncoderIdentity:
+        """Files, vocabulary, and the settings that change vectors."""
+        if self._stored is not None:
+            return self._stored
+        sides = self.layout.document, self.layout.query
+        document, query = (side.hash(self.layout.root) for side in sides)
+        parts = {"vocabulary": self._query_subwords.vocabulary_hash, "document": document, "query": query}
+        settings = self.settings.identifying()
+        values = {"version": _VERSION, **settings, **parts, "sides": [side.as_dict() for side in sides]}
+        size = self._side("query").vocabulary_size
+        kind, name, revision = self.layout.family, self._located.name, self._located.revision
+        return EncoderIdentity(kind, name, fingerprint_of(values), size, settings, revision, parts)
+
+    def prepare(self) -> None:
+        """Load both sides, so that whatever is wrong with either is told now.
+
+        Raises:
+            CheckpointError: also where the two sides are of different vocabularies.
+        """
+        document, query = self._side("document"), self._side("query")
+        if self._document_subwords.vocabulary_hash != self._query_subwords.vocabulary_hash or (
+            document.vocabulary_size != query.vocabulary_size
+        ):
+            raise CheckpointError(
+                f"{self.layout.root}: documents are encoded over {document.vocabulary_size} terms and queries over "
+                f"{query.vocabulary_size} others",
+                "Both sides must have the same tokenizer, and a weight or output for each of its tokens",
+            )
+
+    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+        """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
+        from scipy.sparse import csr_array
+
+        side = self._side("document")
+        top_k, ratio = self.settings.top_k, self.settings.ratio
+        vectors = [prune(*vector, top_k, ratio) for vector in side.encode(texts)]
+        indptr = np.concatenate(([0], np.cumsum([len(terms) for terms, _ in vectors], dtype=np.int64)))
+        terms = np.concatenate([np.empty(0, np.int32), *(terms for terms, _ in vectors)])
+        weights = np.concatenate([np.empty(0, np.float32), *(weights for _, weights in vectors)])
+        return csr_array((weights, terms, indptr), shape=(len(texts), side.vocabulary_size))
+
+    def encode_query(self, text: str) -> QueryVector:
+        """Return one query's int32 term ids, ascending, and float32 weights > 0."""
+        return prune(*self._side("query").encode_one(text), self.settings.query_top_k, self.settings.query_ratio)
+
+    def encode_queries(self, texts: Sequence[str]) -> list[QueryVector]:
+        """Return each query's int32 term ids, ascending, and float32 weights > 0, in the order given."""
+        top_k, ratio = self.settings.query_top_k, self.settings.query_ratio
+        return [prune(*vector, top_k, ratio) for vector in self._side("query").encode(texts)]
+
+    def term_text(self, term_id: int) -> str:
+        """Return a term as the tokenizer writes it (`flow`, `##ing`); raises IndexError for an unknown id."""
+        return self._query_subwords.text(term_id)
+
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """Return the ids of terms written as `term_text` writes them; -1 for others and for special tokens."""
+        return self._query_subwords.lookup(terms)
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the stretches of the whole text that are tokens, each with its token's id."""
+        return self._query_subwords.spans(text)
+
+    @cached_property
+    def _query_subwords(self) -> Subwords:
+        return _open_subwords(self.layout, self.layout.query)
+
+    @cached_property
+    def _document_subwords(self) -> Subwords:
+        if self.layout.document.folder == self.layout.query.folder:
+            return self._query_subwords
+        return _open_subwords(self.layout, self.layout.document)
+
+    def _side(self, name: str) -> Side:
+        side = self._sides.get(name)
+        if side is not None:
+            return side
+        with self._lock:
+            if name not in self._sides:
+                self._sides[name] = self._open(name)
+            return self._sides[name]
+
+    def _open(self, name: str) -> Side:
+        layout: SideLayout = getattr(self.layout, name)
+        if self.layout.document == self.layout.query and self._sides:
+            return next(iter(self._sides.values()))
+        settings = self.settings
+        subwords = self._query_subwords if name == "query" else self._document_subwords
+        if self._stored is not None and self._stored.parts.get(name) != layout.hash(self.layout.root):
+            raise _changed(self._stored, name)
+        if layout.kind == "table":
+            from .token_table import TokenTable, read_weights
+
+            weights = read_weights(self.layout.root / layout.folder, layout.weights, subwords)
+            return TokenTable(subwords, weights, layout, settings)
+        from .checkpoints import require_neural
+
+        require_neural()
+        from .hardware import choose_device, choose_precision
+        from .model_side import LanguageModelSide, RegressionSide
+
+        device = choose_device(settings.device)
+        dtype = choose_precision(settings.precision, device)
+        family = LanguageModelSide if layout.kind == "mlm" else RegressionSide
+        return family(self.layout.root, subwords, layout, settings, device, dtype)
+
+
+def _changed(identity: EncoderIdentity, part: str) -> IdentityError:
+    return IdentityError(
+        f"{identity.name} is no longer the encoder whose vectors are stored: its {part} has changed",
+        "Bring back the files it had, or index the documents again",
+    )
+
+
+def _open_subwords(layout: Layout, side: SideLayout) -> Subwords:
+    """Open a side's tokenizer: of its own folder, or of the encoder's where that has none."""
+    own = layout.root / side.folder
+    folder = own if any((own / name).is_file() for name in TOKENIZER_FILES) else layout.root
+    return Subwords.open(folder)

@@ -1,0 +1,273 @@
+"""One side of an encoder that runs a model: texts into pieces, pieces into batches, batches into sparse vectors.
+
+Policies:
+
+- A text longer than the limit is cut, or encoded in windows that follow each other (`LearnedSettings.long_texts`).
+- Special tokens are input, as they were in training, and the head is pooled over them too, but they never become terms.
+- A text without a token of its own has an empty vector.
+- A vector does not depend on the batch, its neighbours or the number of threads, up to rounding: in float32 weights
+  differ by less than 1e-4; in bfloat16 vectors keep a cosine of at least .999 with those of float32. A term may come or
+  go, or change places with another, only where weights are closer than that.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import QueryVector
+from .batches import by_length, halving
+from .checkpoints import load_language_model, load_regression_model
+from .errors import CheckpointError, SettingsError
+from .layout import SideLayout
+from .pooling import activate, pooled
+from .pruning import largest
+from .settings import LearnedSettings
+from .subwords import Subwords
+
+if TYPE_CHECKING:
+    import torch
+
+_NO_LIMIT = 512  # where neither the tokenizer nor the model says one
+
+
+class ModelSide(ABC):
+    """What language-model and regression sides share. Safe to call from several threads.
+
+    Attributes:
+        vocabulary_size: length of the vectors.
+        max_length: the longest input in tokens, special tokens included.
+    """
+
+    vocabulary_size: int
+
+    def __init__(
+        self,
+        subwords: Subwords,
+        layout: SideLayout,
+        settings: LearnedSettings,
+        device: torch.device,
+        *,
+        model_limit: int | None,
+        padding: int,
+    ) -> None:
+        limits = (settings.max_length, layout.max_length, subwords.max_length, model_limit)
+        known = [limit for limit in limits if limit is not None]
+        if len(known) == 1:
+            known.append(_NO_LIMIT)
+        self.max_length = min(known)
+        self._subwords = subwords
+        self._layout = layout
+        self._settings = settings
+        self._device = device
+        self._padding = padding
+        self._room = self.max_length - len(subwords.prefix) - len(subwords.suffix)
+        if layout.echo:
+            self._room //= 2
+        if self._room < 1:
+            raise SettingsError(f"max_length is {self.max_length}", "Special tokens alone are that many")
+
+    def encode(self, texts: Sequence[str]) -> list[QueryVector]:
+        """Return each text's term ids, int32 ascending, and float32 weights > 0."""
+        prompt = self._layout.prompt
+        owners: list[int] = []
+        pieces: list[list[int]] = []
+        for number, ids in enumerate(self._subwords.ids_of([prompt + text if prompt else text for text in texts])):
+            if self._subwords.special[ids].all():
+                continue
+            windows = range(0, len(ids), self._room) if self._settings.long_texts == "windows" else range(1)
+            pieces += [ids[start : start + self._room] for start in windows]
+            owners += [number] * len(windows)
+        empty = (np.empty(0, np.int32), np.empty(0, np.float32))
+        found: list[list[QueryVector]] = [[] for _ in texts]
+        for owner, vector in zip(owners, self._vectors(pieces), strict=True):
+            found[owner].append(vector)
+        return [largest(vectors) if len(vectors) > 1 else (vectors or [empty])[0] for vectors in found]
+
+    def encode_one(self, text: str) -> QueryVector:
+        """Return one text's vector."""
+        return self.encode([text])[0]
+
+    def _vectors(self, pieces: list[list[int]]) -> list[QueryVector]:
+        import torch
+
+        vectors: list[QueryVector | None] = [None] * len(pieces)
+        extra = len(self._subwords.prefix) + len(self._subwords.suffix)
+        lengths = [len(piece) * (2 if self._layout.echo else 1) + extra for piece in pieces]
+        with torch.inference_mode():
+            for places in by_length(lengths, self._settings.batch_tokens):
+                batch = halving(self._encode_batch, [pieces[place] for place in places])
+                for place, vector in zip(places, batch, strict=True):
+                    vectors[place] = vector
+        return [vector for vector in vectors if vector is not None]
+
+    def _encode_batch(self, pieces: list[list[int]]) -> list[QueryVector]:
+        rows: NDArray[np.float32] = self._weights(pieces).float().cpu().numpy()
+        rows[:, self._no_terms] = 0.0
+        terms = [np.flatnonzero(row > 0).astype(np.int32) for row in rows]
+        return [(ids, row[ids]) for ids, row in zip(terms, rows, strict=True)]
+
+    @cached_property
+    def _no_terms(self) -> NDArray[np.int64]:
+        """Special tokens, and outputs that only pad the head to a round width."""
+        none = np.ones(self.vocabulary_size, dtype=bool)
+        none[: self._subwords.size] = self._subwords.special
+        return np.flatnonzero(none)
+
+    @abstractmethod
+    def _weights(self, pieces: list[list[int]]) -> torch.Tensor:
+        """Return floating[len(pieces), vocabulary_size]: each piece's weight of each term."""
+
+    def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return int64 ids and the bool mask of those that are no padding, both [rows, longest]."""
+        import torch
+
+        longest = max(map(len, rows))
+        ids = np.full((len(rows), longest), self._padding, dtype=np.int64)
+        mask = np.zeros((len(rows), longest), dtype=bool)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = row
+            mask[number, : len(row)] = True
+        return torch.from_numpy(ids).to(self._device), torch.from_numpy(mask).to(self._device)
+
+    def _around(self, inner: list[int]) -> list[int]:
+        return [*self._subwords.prefix, *inner, *self._subwords.suffix]
+
+
+class LanguageModelSide(ModelSide):
+    """The head of a language model over the vocabulary: SPLADE, CLS-MLM, Mistral-SPLADE.
+
+    Raises:
+        CheckpointError: see `load_language_model`; or the tokenizer has more tokens than the head has outputs.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        subwords: Subwords,
+        layout: SideLayout,
+        settings: LearnedSettings,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._model = load_language_model(
+            root / layout.folder,
+            device,
+            dtype,
+            causal=layout.echo,
+            adapter=None if layout.adapter is None else root / layout.adapter,
+            trust_remote_code=settings.trust_remote_code,
+        )
+        self.vocabulary_size = len(self._model.weight)
+        if subwords.size > self.vocabulary_size:
+            raise CheckpointError(
+                f"{root}: the tokenizer has {subwords.size} tokens and the model's head {self.vocabulary_size} outputs",
+                "The two come from different models: put the tokenizer that the model was trained with into the folder",
+            )
+        self._pooling = settings.pooling or layout.pooling
+        self._activation = settings.activation or layout.activation or "log1p_relu"
+        limit, padding = self._model.max_length, self._model.padding
+        super().__init__(subwords, layout, settings, device, model_limit=limit, padding=padding)
+
+    def _weights(self, pieces: list[list[int]]) -> torch.Tensor:
+        rows = [self._around(piece * 2 if self._layout.echo else piece) for piece in pieces]
+        ids, mask = self._padded(rows)
+        hidden = self._model.body(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        if self._layout.echo:  # only the second copy has seen the whole text
+            for number, piece in enumerate(pieces):
+                start = len(self._subwords.prefix) + len(piece)
+                mask[number, :start] = False
+                mask[number, start + len(piece) :] = False
+        return pooled(
+            self._model.transform(hidden),
+            mask,
+            self._model.weight,
+            self._model.bias,
+            pooling=self._pooling,
+            activation=self._activation,
+        )
+
+
+class RegressionSide(ModelSide):
+    """One weight for each token of the text, no expansion but the one that is asked for.
+
+    - uniCOIL: w = relu(v · h + b), largest over a token's occurrences (Lin & Ma, "A Few Brief Notes on DeepImpact,
+      COIL, and a Conceptual Framework for Information Retrieval Techniques", 2021, section 3);
+    - DeepImpact: w = relu(v · relu(W h + a) + b), first occurrence (Mallia et al., SIGIR 2021, section 3.2);
+    - DeepCT: w = v · h + b, largest (Dai & Callan, 2019, section 3.1);
+    - exp-MLP: any of them over the text and the terms that a masked language model's [CLS] finds likeliest (Zhuang &
+      Zuccon, "Fast Passage Re-ranking with Contextualized Exact Term Matching and Efficient Passage Expansion", 2021).
+
+    Raises:
+        CheckpointError: see `load_regression_model`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        subwords: Subwords,
+        layout: SideLayout,
+        settings: LearnedSettings,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        trust = settings.trust_remote_code
+        self._model = load_regression_model(root / layout.folder, device, dtype, trust_remote_code=trust)
+        self._expander = None
+        if layout.expansion is not None:
+            folder = root / layout.expansion
+            self._expander = load_language_model(folder, device, dtype, trust_remote_code=trust)
+            if len(self._expander.weight) < subwords.size:
+                raise CheckpointError(f"{folder}: its head is of another vocabulary", "Choose one with this tokenizer")
+        self.vocabulary_size = subwords.size
+        limit, padding = self._model.max_length, self._model.padding
+        super().__init__(subwords, layout, settings, device, model_limit=limit, padding=padding)
+        self._terms_added = 0 if self._expander is None else min(layout.expansion_terms, self._room // 2)
+        self._room -= self._terms_added
+
+    def _weights(self, pieces: list[list[int]]) -> torch.Tensor:
+        import torch
+
+        if self._expander is not None:
+            pieces = [piece + added for piece, added in zip(pieces, self._likeliest(pieces), strict=True)]
+        ids, mask = self._padded([self._around(piece) for piece in pieces])
+        values = self._model.body(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
+        for number, (weight, bias) in enumerate(self._model.layers):
+            values = torch.nn.functional.linear(values.relu() if number else values, weight, bias)
+        pooling = self._settings.pooling or self._layout.pooling
+        weights = activate(values.squeeze(-1), self._settings.activation or self._layout.activation or "relu") * mask
+        rows = torch.zeros((len(ids), self.vocabulary_size), device=self._device)
+        if pooling == "sum":
+            return rows.scatter_add_(1, ids, weights)
+        if pooling == "first":  # from the last to the first, so that the first one stays
+            for place in range(ids.shape[1] - 1, -1, -1):
+                own = mask[:, place].nonzero().squeeze(1)
+                rows[own, ids[own, place]] = weights[own, place]
+            return rows
+        return rows.scatter_reduce_(1, ids, weights, reduce="amax")
+
+    def _likeliest(self, pieces: list[list[int]]) -> list[list[int]]:
+        """Return the ids of the terms that [CLS] finds likeliest and the text lacks, likeliest first."""
+        if self._expander is None or not self._terms_added:
+            return [[] for _ in pieces]
+        import torch
+
+        ids, mask = self._padded([self._around(piece) for piece in pieces])
+        hidden = self._expander.body(input_ids=ids, attention_mask=mask.long()).last_hidden_state[:, :1]
+        bias = self._expander.bias
+        logits = torch.nn.functional.linear(self._expander.transform(hidden)[:, 0], self._expander.weight, bias).float()
+        logits = logits[:, : self.vocabulary_size]
+        logits[:, self._no_terms] = -torch.inf
+        logits.scatter_(1, ids, -torch.inf)
+        best = torch.sort(logits, dim=1, descending=True, stable=True)
+        kept = best.values[:, : self._terms_added].isfinite()
+        return [
+            row[: int(count)].tolist()
+            for row, count in zip(best.indices[:, : self._terms_added], kept.sum(dim=1), strict=True)
+        ]

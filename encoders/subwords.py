@@ -1,0 +1,197 @@
+"""Subword tokens by the `tokenizers` library alone: what queries of inference-free encoders need, and nothing more.
+
+Importing and using this module loads neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Span
+from .errors import CheckpointError, MissingExtraError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+TOKENIZER = "tokenizer.json"
+# What a tokenizer can be made of; all but the first need transformers to make it.
+TOKENIZER_FILES = (
+    TOKENIZER, "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model",
+)  # fmt: skip
+_NO_LIMIT = 1_000_000  # tokenizers without a limit say 10 ** 30
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+class Subwords:
+    """The tokens of a checkpoint's tokenizer, whole texts at a time. Safe to call from several threads.
+
+    Attributes:
+        size: number of token ids.
+        special: bool[size], whether a token is none of the text ([CLS], [PAD], [UNK], ...): never a term.
+        prefix, suffix: ids of the special tokens that stand around a text for the model.
+        max_length: the longest input that the tokenizer's settings tell, or None.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, max_length: int | None = None) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self.max_length = max_length
+        self.size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        self.special: NDArray[np.bool_] = np.zeros(self.size, dtype=bool)
+        for number, token in tokenizer.get_added_tokens_decoder().items():
+            self.special[number] = token.special
+        unknown = getattr(tokenizer.model, "unk_token", None)
+        unknown_id = None if unknown is None else tokenizer.token_to_id(unknown)
+        if unknown_id is not None:
+            self.special[unknown_id] = True
+        self.prefix, self.suffix = self._surroundings()
+
+    @classmethod
+    def open(cls, folder: Path) -> Subwords:
+        """Read the tokenizer in `folder`.
+
+        Raises:
+            CheckpointError: there is none, or it cannot be read.
+            MissingExtraError: `tokenizers` is not installed, or only transformers could read these files.
+        """
+        if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+            raise CheckpointError(
+                f"{folder} has no tokenizer", f"Put its tokenizer files ({TOKENIZER}) beside config.json"
+            )
+        try:
+            from tokenizers import Tokenizer
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                "encoding with a model's vocabulary needs tokenizers, which is not installed",
+                "pip install 'lexhound[neural]', or 'lexhound[tokens]' for queries that need no model",
+            ) from error
+        settings = _read_object(folder / "tokenizer_config.json")
+        limit = settings.get("model_max_length")
+        # Files that JSON calls valid make the library panic or fail in ways of its own.
+        try:
+            if (folder / TOKENIZER).is_file():
+                tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+            else:
+                tokenizer = _converted(folder)
+            _mark_special(tokenizer, settings, _read_object(folder / "special_tokens_map.json"))
+        except (CheckpointError, MissingExtraError):
+            raise
+        except Exception as error:
+            raise CheckpointError(
+                f"the tokenizer in {folder} cannot be read: {next(iter(str(error).splitlines()), '')}",
+                "Download the checkpoint again",
+            ) from error
+        return cls(tokenizer, max_length=int(limit) if isinstance(limit, int | float) and limit < _NO_LIMIT else None)
+
+    @cached_property
+    def vocabulary_hash(self) -> str:
+        """Hex SHA-256 over the tokens in the order of their ids: equal vocabularies, comparable vectors."""
+        total = hashlib.sha256()
+        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        for token, number in sorted(ids.items(), key=lambda item: item[1]):
+            total.update(f"{number} {token}\n".encode("utf-8", "surrogatepass"))
+        return total.hexdigest()
+
+    def ids(self, text: str) -> list[int]:
+        """Return the ids of a text's tokens, special tokens left out of the surroundings, nothing cut."""
+        ids: list[int] = self._tokenizer.encode(encodable(text), add_special_tokens=False).ids
+        return ids
+
+    def ids_of(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same of many texts, on several threads."""
+        encoded = self._tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
+        return [encoding.ids for encoding in encoded]
+
+    def text(self, term_id: int) -> str:
+        """Return a token as the tokenizer writes it (`flow`, `##ing`); raises IndexError for an unknown id."""
+        token = self._tokenizer.id_to_token(int(term_id)) if term_id >= 0 else None
+        if token is None:
+            raise IndexError(f"no term has the id {term_id}")
+        return str(token)
+
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """Return the ids of tokens as `text` writes them, -1 for others and for special tokens."""
+        known = self.ids_by_token
+        return np.fromiter((known.get(term, -1) for term in terms), dtype=np.int32, count=len(terms))
+
+    @cached_property
+    def ids_by_token(self) -> dict[str, int]:
+        """Every token that may be a term, with its id."""
+        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        return {token: number for token, number in ids.items() if not self.special[number]}
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the stretches of the whole text that are tokens, each with its token's id."""
+        encoded: Encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)
+        pairs = zip(encoded.offsets, encoded.ids, strict=True)
+        return [(start, end, term) for (start, end), term in pairs if start < end and not self.special[term]]
+
+    def save(self, path: Path) -> None:
+        """Write the tokenizer as one `tokenizer.json`."""
+        self._tokenizer.save(str(path))
+
+    def _surroundings(self) -> tuple[list[int], list[int]]:
+        whole = self._tokenizer.encode("a", add_special_tokens=True)
+        inner = self._tokenizer.encode("a", add_special_tokens=False).ids
+        for start in range(len(whole.ids) - len(inner) + 1):
+            if whole.ids[start : start + len(inner)] == inner:
+                return whole.ids[:start], whole.ids[start + len(inner) :]
+        return [], []
+
+
+def encodable(text: str) -> str:
+    """Return the text with lone surrogates, which no tokenizer takes, replaced one for one."""
+    return text if text.isascii() else _LONE_SURROGATES.sub("\ufffd", text)
+
+
+def _mark_special(tokenizer: Tokenizer, *settings: dict[str, Any]) -> None:
+    """Mark the tokens that the configuration calls special, where `tokenizer.json` itself does not."""
+    from tokenizers import AddedToken
+
+    known = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    for values in settings:
+        names = [value for key, value in values.items() if key.endswith("_token")]
+        names += [*(values.get("additional_special_tokens") or ())]
+        for name in names:
+            content = name.get("content") if isinstance(name, dict) else name
+            if isinstance(content, str) and content not in known and tokenizer.token_to_id(content) is not None:
+                tokenizer.add_special_tokens([AddedToken(content, special=True, normalized=False)])
+                known.add(content)
+
+
+def _converted(folder: Path) -> Tokenizer:
+    """Make a tokenizer of older files by way of transformers."""
+    try:
+        import transformers
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{folder} has no {TOKENIZER}, and making one of its other files needs transformers",
+            "pip install 'lexhound[neural]'",
+        ) from error
+    loaded: Any = transformers.AutoTokenizer.from_pretrained(
+        folder, use_fast=True, local_files_only=True, trust_remote_code=False
+    )
+    if not loaded.is_fast:
+        raise CheckpointError(f"{folder} has no fast tokenizer", f"Its folder must hold {TOKENIZER}")
+    tokenizer: Tokenizer = loaded.backend_tokenizer
+    return tokenizer
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}", "Download the checkpoint again") from error
+    return values if isinstance(values, dict) else {}

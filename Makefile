@@ -19,7 +19,7 @@ help:
 $(VENV)/installed: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[eval,serve]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

@@ -27,7 +27,8 @@ Try next (or put $BIN on your PATH and type just \`lexhound\`):
     $lexhound search $DEMO "boundary layer transition"        # your own question
     $lexhound search $DEMO "boundary layer" --explain --json  # for programs
     $lexhound info $DEMO                                      # what is in it
-    $lexhound eval samples/cranfield                          # how good are the answers? (pip install 'lexhound[eval]')
-    $lexhound index YOUR.jsonl --into your.index              # your own documents: JSON Lines, CSV, Parquet, a folder
+    $lexhound serve $DEMO                                     # a search page on http://127.0.0.1:8080, and REST
+    $lexhound eval samples/cranfield                          # how good are the answers?
+    $lexhound index YOUR.jsonl --into your.index              # your own documents: JSON Lines, CSV, a folder, ...
     $lexhound --help                                          # everything else
 END

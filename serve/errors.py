@@ -92,6 +92,9 @@ EXIT_CODES: dict[type[Exception], int] = {
     problems.MediaTypeError: FAILED,
     problems.BusyError: FAILED,
     problems.UnavailableError: FAILED,
+    problems.ClientError: FAILED,
+    problems.ApiError: FAILED,
+    problems.UnreachableError: FAILED,
 }
 
 

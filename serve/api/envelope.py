@@ -133,8 +133,8 @@ async def tell_invalid(request: Request, error: Exception) -> Response:
     """A request that does not fit the schema (422), or is no JSON at all (400)."""
     if not isinstance(error, RequestValidationError):
         raise error
-    problems = error.errors()
-    first = problems[0] if problems else {"loc": (), "msg": "invalid", "type": "invalid"}
+    problems: list[dict[str, Any]] = list(error.errors())
+    first: dict[str, Any] = problems[0] if problems else {"loc": (), "msg": "invalid", "type": "invalid"}
     if first["type"] == "json_invalid":
         reason = str(first.get("ctx", {}).get("error", "")).lower()
         told = Answer(400, "not_json", f"the body is not JSON: {reason}".rstrip(": "), "body", "check its syntax", {})

@@ -125,7 +125,7 @@ class LexicalOptions(Strict):
 
     k1: Annotated[float, Field(ge=0, le=1000)] = 0.9
     b: Annotated[float, Field(ge=0, le=1)] = 0.4
-    language: str = Field("english", description='Of stemmer and stop words: a name, an ISO code, or "none".')
+    language: str = Field(default="english", description='Of stemmer and stop words: a name, an ISO code, or "none".')
     stemming: bool = True
     stop_words: bool = True
 

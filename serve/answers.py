@@ -1,0 +1,244 @@
+"""What a client gets: the service's answers as values with types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Health = Literal["ok", "unfinished", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it is stored."""
+
+    id: str
+    text: str
+    title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form in which it is sent."""
+        return {"id": self.id, "text": self.text, "title": self.title, "metadata": dict(self.metadata)}
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSummary:
+    """A collection in the list; the counts of one that cannot be opened are None."""
+
+    name: str
+    documents: int | None
+    segments: int | None
+    bytes: int | None
+    encoder: str | None
+    modes: tuple[str, ...]
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """The figures of a collection; `details` is all that the service tells."""
+
+    name: str
+    documents: int
+    deleted: int
+    pending: int
+    segments: int
+    bytes: int
+    encoder: str
+    settings: Mapping[str, Any]
+    modes: tuple[str, ...]
+    health: Health
+    details: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A document that was not stored: its place among those sent, its id if it has one, and why."""
+
+    place: int
+    id: str | None
+    code: str
+    message: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What became of the documents of a bulk load."""
+
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    rejected: tuple[Rejection, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Documents sent, rejected ones among them."""
+        return self.added + self.replaced + self.unchanged + len(self.rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """How many documents are gone, and the ids that there were none of."""
+
+    deleted: int
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one term gave to a score; `typed` is false for terms that the encoder added."""
+
+    term: str
+    query_weight: float
+    document_weight: float
+    score: float
+    typed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A stretch of a document, and the places of the query's words in it."""
+
+    text: str
+    marks: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer; what was not asked for is None."""
+
+    rank: int
+    id: str
+    score: float
+    title: str | None
+    text: str | None
+    metadata: Mapping[str, Any] | None
+    snippet: Snippet | None
+    explanation: tuple[Contribution, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """How much a search read."""
+
+    postings_read: int
+    documents_scored: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The hits of one query, best first."""
+
+    hits: tuple[Hit, ...]
+    took_ms: float
+    stats: Stats | None
+    unknown_terms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """One metadata field, its most frequent values, and the range of its numbers."""
+
+    field: str
+    kind: Literal["text", "number"]
+    documents: int
+    values: tuple[tuple[str | int | float, int], ...]
+    minimum: float | None
+    maximum: float | None
+
+
+def document_of(told: Mapping[str, Any]) -> Document:
+    """A stored document."""
+    return Document(told["id"], told["text"], told["title"], told["metadata"])
+
+
+def collection_summary(told: Mapping[str, Any]) -> CollectionSummary:
+    """A collection in the list."""
+    return CollectionSummary(
+        told["name"],
+        told["documents"],
+        told["segments"],
+        told["bytes"],
+        None if told["encoder"] is None else told["encoder"]["name"],
+        tuple(told["modes"]),
+        told["health"],
+    )
+
+
+def collection_info(told: Mapping[str, Any]) -> CollectionInfo:
+    """The figures of a collection."""
+    return CollectionInfo(
+        told["name"],
+        told["documents"],
+        told["deleted"],
+        told["pending"],
+        len(told["segments"]),
+        told["bytes"],
+        told["encoder"]["name"],
+        told["encoder"]["settings"],
+        tuple(told["modes"]),
+        told["health"],
+        told,
+    )
+
+
+def bulk_result(told: Mapping[str, Any], before: BulkResult) -> BulkResult:
+    """The result of one more request of a bulk load."""
+    rejected = tuple(
+        Rejection(
+            before.total + item["place"],
+            item["id"],
+            item["error"]["code"],
+            item["error"]["message"],
+            item["error"]["hint"],
+        )
+        for item in told["items"]
+        if item["status"] == "error"
+    )
+    return BulkResult(
+        before.added + told["added"],
+        before.replaced + told["replaced"],
+        before.unchanged + told["unchanged"],
+        before.rejected + rejected,
+    )
+
+
+def search_result(told: Mapping[str, Any]) -> SearchResult:
+    """The hits of one query."""
+    stats = told.get("stats")
+    return SearchResult(
+        tuple(_hit(each) for each in told["hits"]),
+        told["took_ms"],
+        None if stats is None else Stats(stats["postings_read"], stats["documents_scored"]),
+        tuple(told.get("unknown_terms") or ()),
+    )
+
+
+def _hit(told: Mapping[str, Any]) -> Hit:
+    snippet = told.get("snippet")
+    explanation = told.get("explanation")
+    return Hit(
+        told["rank"],
+        told["id"],
+        told["score"],
+        told.get("title"),
+        told.get("text"),
+        told.get("metadata"),
+        None if snippet is None else Snippet(snippet["text"], tuple((start, end) for start, end in snippet["marks"])),
+        None if explanation is None else tuple(Contribution(**each) for each in explanation),
+    )
+
+
+def facet_of(told: Mapping[str, Any]) -> Facet:
+    """One metadata field."""
+    return Facet(
+        told["field"],
+        told["kind"],
+        told["documents"],
+        tuple((each["value"], each["count"]) for each in told["values"]),
+        told["min"],
+        told["max"],
+    )

@@ -1,0 +1,36 @@
+"""Collections that earlier versions made must open, and answer as they did."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.manifest import FORMAT
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def test_every_format_has_its_golden_collection() -> None:
+    assert sorted(path.name for path in GOLDEN.iterdir() if path.is_dir()) == [f"format-{n + 1}" for n in range(FORMAT)]
+
+
+@pytest.mark.parametrize("name", [f"format-{number + 1}" for number in range(FORMAT)])
+def test_a_golden_collection_answers_as_it_did_and_can_be_changed(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    shutil.copytree(GOLDEN / name, path)
+    expected = json.loads((GOLDEN / f"{name}.json").read_text())
+    with Collection.open(path) as collection:
+        assert collection.count() == expected["documents"]
+        assert collection.verify() == []
+        for query, hits in expected["searches"].items():
+            assert [[hit.id, hit.score] for hit in collection.search(query, len(hits)).hits] == hits
+    with Collection.open(path, writable=True) as collection:
+        collection.add([Document("new", "zeppelin")])
+        collection.compact()
+        assert [hit.id for hit in collection.search("zeppelin").hits] == ["new"]
+        assert collection.count("number >= 20") == 5
+        assert collection.verify() == []

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.manifest import FORMAT
 

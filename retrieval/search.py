@@ -6,10 +6,9 @@ Order is part of the contract: score descending, then insertion order, at every 
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from os import cpu_count
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ..index import Query, SearchStats
+from ..index import Query, SearchStats, TopK
 from .document import Document
 from .errors import QueryError
 from .filters import parse_filter, select
@@ -183,20 +182,11 @@ def rank(
         part.segment.index.search_with_stats(query, depth, allowed=mask)
         for part, mask in zip(snapshot.parts, allowed, strict=True)
     ]
-    postings = sum(stats.postings_read for _, stats in found)
-    scored = sum(stats.rows_scored for _, stats in found)
-    rows = np.concatenate([top.rows for top, _ in found]) if found else np.empty(0, np.int64)
-    scores = np.concatenate([top.scores for top, _ in found]) if found else np.empty(0, np.float64)
-    parts = np.repeat(np.arange(len(found)), [len(top.rows) for top, _ in found])
-    seqs = (
-        np.concatenate([part.segment.seqs[top.rows] for part, (top, _) in zip(snapshot.parts, found, strict=True)])
-        if found
-        else np.empty(0, np.int64)
+    stats = SearchStats(
+        sum(own.postings_read for _, own in found),
+        sum(own.rows_scored for _, own in found),
     )
-    if len(found) > 1:
-        order = np.lexsort((seqs, -scores))[:depth]
-        parts, rows, seqs, scores = parts[order], rows[order], seqs[order], scores[order]
-    return RankedRows(parts, rows, seqs, scores), SearchStats(postings, scored)
+    return _merge(snapshot, [top for top, _ in found], depth), stats
 
 
 def rank_many(
@@ -207,21 +197,36 @@ def rank_many(
     threads: int | None,
 ) -> list[list[tuple[str, float]]]:
     """(id, score) pairs of many queries, over `threads` threads (all cores by default); no document is read."""
+    if len(queries) == 1:  # a batch has to be laid out, which takes longer than a short search
+        return [_pairs(snapshot, rank(snapshot, queries[0], depth, allowed)[0])]
+    found = [
+        part.segment.index.search_many(queries, depth, allowed=mask, threads=threads)
+        for part, mask in zip(snapshot.parts, allowed, strict=True)
+    ]
+    return [_pairs(snapshot, _merge(snapshot, [tops[i] for tops in found], depth)) for i in range(len(queries))]
 
-    def one(query: Query) -> list[tuple[str, float]]:
-        ranked, _ = rank(snapshot, query, depth, allowed)
-        return [
-            (snapshot.parts[part].segment.ids[row], score)
-            for part, row, score in zip(
-                ranked.parts.tolist(), ranked.rows.tolist(), ranked.scores.tolist(), strict=True
-            )
-        ]
 
-    workers = min(threads or cpu_count() or 1, max(1, len(queries)))
-    if workers == 1:
-        return [one(query) for query in queries]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(one, queries, chunksize=16))
+def _merge(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> RankedRows:
+    """The best `depth` rows of a ranking of each part."""
+    if not found:
+        nothing = np.empty(0, np.int64)
+        return RankedRows(nothing, nothing, nothing, np.empty(0, np.float64))
+    parts = np.repeat(np.arange(len(found)), [len(top.rows) for top in found])
+    if len(found) == 1:
+        rows, scores = found[0].rows, found[0].scores
+        return RankedRows(parts, rows, snapshot.parts[0].segment.seqs[rows], scores)
+    rows = np.concatenate([top.rows for top in found])
+    scores = np.concatenate([top.scores for top in found])
+    seqs = np.concatenate([part.segment.seqs[top.rows] for part, top in zip(snapshot.parts, found, strict=True)])
+    order = np.lexsort((seqs, -scores))[:depth]
+    return RankedRows(parts[order], rows[order], seqs[order], scores[order])
+
+
+def _pairs(snapshot: Snapshot, ranked: RankedRows) -> list[tuple[str, float]]:
+    return [
+        (snapshot.parts[part].segment.ids[row], score)
+        for part, row, score in zip(ranked.parts.tolist(), ranked.rows.tolist(), ranked.scores.tolist(), strict=True)
+    ]
 
 
 def hits_of(
@@ -260,6 +265,16 @@ def read_documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, Documen
             ):
                 documents[seq] = stored_document(identifier, title, text, metadata)
     return documents
+
+
+def read_latest(connection: sqlite3.Connection, identifier: str) -> Document | None:
+    """The document with this id as the database has it now."""
+    row = connection.execute(
+        "SELECT title, text, metadata FROM rows JOIN contents USING (seq)"
+        " WHERE id = ? AND run NOT IN (SELECT run FROM runs)",
+        (identifier,),
+    ).fetchone()
+    return None if row is None else stored_document(identifier, *row)
 
 
 def stored_document(identifier: str, title: str, text: str, metadata: str | None) -> Document:

@@ -2,7 +2,7 @@
 
 import * as address from "./address.js";
 import * as api from "./api.js";
-import { fill } from "./detail.js";
+import { DocumentPanel } from "./detail.js";
 import { byId, debounced, grouped, make } from "./dom.js";
 import { Filters } from "./facets.js";
 import { hitItem, explain, links } from "./hits.js";
@@ -10,6 +10,7 @@ import { listen } from "./keys.js";
 import { writtenForms } from "./marks.js";
 import * as notices from "./notices.js";
 import { remember, remembered } from "./storage.js";
+import { offerThemes } from "./theme.js";
 
 const PAGE = 10;
 const TYPING_PAUSE = 70; // milliseconds: shorter than between two keys of most, long enough not to ask for each
@@ -26,7 +27,6 @@ let explained = remembered("localStorage", "lexhound-explain") === "all";
 let latest = 0; // the newest request: answers to older ones are dropped
 let asking = new AbortController();
 let describing = new AbortController();
-let reading = new AbortController();
 let retry = 0;
 
 const filters = new Filters(
@@ -130,6 +130,7 @@ function failed(error, again) {
 // ---- from the service to the page --------------------------------------------------------------------------------
 
 function showHits(found, isMore, took) {
+  const focused = at.results.contains(document.activeElement) && document.activeElement.closest(".hit").dataset.id;
   hits = [];
   at.results.replaceChildren();
   at.more.hidden = !isMore;
@@ -146,6 +147,9 @@ function showHits(found, isMore, took) {
   }
   notices.clear();
   append(found);
+  // A list that is drawn anew under the reader's focus must not drop it.
+  if (focused) (linkOf(focused) ?? links()[0]).focus({ preventScroll: true });
+  panel.complete();
   told(took);
 }
 
@@ -159,6 +163,8 @@ function append(fresh) {
       hitItem(hit, { best, words, explained, address: address.addressOf({ ...state, document: hit.id }), open: (one) => open(one.id) })),
   );
 }
+
+const linkOf = (id) => links().find((link) => link.closest(".hit").dataset.id === id);
 
 function told(took) {
   const count = `${at.more.hidden ? "" : "First "}${grouped(hits.length)} ${hits.length === 1 ? "result" : "results"}`;
@@ -282,54 +288,33 @@ function askForKey() {
 
 // ---- one document ------------------------------------------------------------------------------------------------
 
-async function open(id, { step = true } = {}) {
+const hitOf = (id) => hits.find((hit) => hit.id === id) ?? null;
+
+const panel = new DocumentPanel(at.detail, {
+  collection: () => state.collection,
+  hitOf,
+  words: () => writtenForms(hits, state.query),
+  keyNeeded: askForKey,
+  closed: () => {
+    const id = state.document;
+    if (!id) return; // the address has changed already: somebody went back
+    state = { ...state, document: "" };
+    if (history.state?.step) history.back();
+    else address.write(state);
+    linkOf(id)?.focus();
+  },
+});
+
+function open(id, { step = true } = {}) {
   state = { ...state, document: id };
   if (step) address.write(state, { step: true });
-  reading.abort();
-  reading = new AbortController();
-  const { signal } = reading;
-  const draw = (parts) =>
-    fill(at.detail, {
-      id, document: null, hit: hits.find((hit) => hit.id === id) ?? null, words: writtenForms(hits, state.query), trouble: "",
-      close: () => at.detail.close(), copy: navigator.clipboard ? copyLink : null, ...parts,
-    });
-  draw({});
-  if (!at.detail.open) at.detail.showModal();
-  byId("close-detail").focus();
-  try {
-    const stored = await api.documentOf(state.collection, id, signal);
-    if (!signal.aborted) draw({ document: stored });
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    if (!(error instanceof api.Trouble)) throw error;
-    if (error.kind === "key") {
-      at.detail.close();
-      askForKey();
-    } else draw({ trouble: [error.message, error.hint].filter(Boolean).map(notices.sentence).join(" ") });
-  }
-  if (at.detail.open && !at.detail.contains(document.activeElement)) byId("close-detail").focus();
+  panel.open(id);
 }
 
-async function copyLink(event) {
-  const button = event.currentTarget;
-  await navigator.clipboard.writeText(location.href);
-  button.textContent = "Copied";
-}
-
-at.detail.addEventListener("close", () => {
-  reading.abort();
-  const id = state.document;
-  if (!id) return;
-  state = { ...state, document: "" };
-  if (history.state?.step) history.back();
-  else address.write(state);
-  links().find((link) => link.closest(".hit").dataset.id === id)?.focus();
+const helpDialog = byId("help");
+helpDialog.addEventListener("click", (event) => {
+  if (event.target === helpDialog) helpDialog.close(); // beside it
 });
-for (const dialog of [at.detail, byId("help")]) {
-  dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close(); // beside it
-  });
-}
 
 // ---- what people do ----------------------------------------------------------------------------------------------
 
@@ -363,13 +348,13 @@ at["explain-all"].addEventListener("click", explainAll);
 
 function help() {
   byId("forget-key").hidden = !api.key.get();
-  byId("help").showModal();
+  helpDialog.showModal();
   return true;
 }
 byId("help-button").addEventListener("click", help);
 byId("forget-key").addEventListener("click", () => {
   api.key.set("");
-  byId("help").close();
+  helpDialog.close();
   start();
 });
 
@@ -397,32 +382,13 @@ addEventListener("popstate", () => {
     search();
   }
   if (state.document && state.document !== wasOpen) open(state.document, { step: false });
-  if (!state.document && at.detail.open) at.detail.close();
+  if (!state.document) panel.close();
 });
-
-// ---- appearance --------------------------------------------------------------------------------------------------
-
-const THEMES = { "": "like the system", light: "light", dark: "dark" };
-
-function setTheme(theme) {
-  if (theme) document.documentElement.dataset.theme = theme;
-  else delete document.documentElement.dataset.theme;
-  const label = `Colours: ${THEMES[theme]}`;
-  byId("theme").setAttribute("aria-label", label);
-  byId("theme").title = label;
-}
-byId("theme").addEventListener("click", () => {
-  const names = Object.keys(THEMES);
-  const next = names[(names.indexOf(document.documentElement.dataset.theme ?? "") + 1) % names.length];
-  remember("localStorage", "lexhound-theme", next);
-  setTheme(next);
-});
-const theme = remembered("localStorage", "lexhound-theme");
-setTheme(theme in THEMES ? theme : "");
 
 const wide = matchMedia("(min-width: 62rem)");
 const unfold = () => { byId("filters").open = wide.matches; };
 wide.addEventListener("change", unfold);
 unfold();
 
+offerThemes(byId("theme"));
 start();

@@ -1,20 +1,93 @@
 // One document, in a panel over the results.
 
-import { make, marked, shown } from "./dom.js";
+import * as api from "./api.js";
+import { byId, make, marked, shown } from "./dom.js";
 import { flat } from "./hits.js";
 import { places } from "./marks.js";
+import { sentence } from "./notices.js";
 import { chart } from "./why.js";
 
-/** Fill the panel. `document` is the stored one, or null while it is under way; `hit` the hit, or null. */
-export function fill(panel, { id, document: stored, hit, words, trouble, close, copy }) {
+/** The panel of one document at a time. */
+export class DocumentPanel {
+  #element;
+  #around;
+  #shown = null; // what is drawn: id, document, hit, trouble
+  #reading = new AbortController();
+
+  /**
+   * `around` is what the panel needs to know: `collection()`; `hitOf(id)`, the hit or null; `words()`, to mark; and
+   * whom to tell: `keyNeeded()`, `closed()`.
+   */
+  constructor(element, around) {
+    this.#element = element;
+    this.#around = around;
+    element.addEventListener("click", (event) => {
+      if (event.target === element) element.close(); // beside it
+    });
+    element.addEventListener("close", () => {
+      this.#reading.abort();
+      around.closed();
+    });
+  }
+
+  /** Show a document: what its hit says at once, the rest when it has come. */
+  async open(id) {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    const { signal } = this.#reading;
+    this.#draw({ id, document: null, hit: this.#around.hitOf(id), trouble: "" });
+    if (!this.#element.open) this.#element.showModal();
+    byId("close-detail").focus();
+    try {
+      const stored = await api.documentOf(this.#around.collection(), id, signal);
+      if (!signal.aborted) this.#draw({ document: stored });
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (!(error instanceof api.Trouble)) throw error;
+      if (error.kind === "key") {
+        this.close();
+        this.#around.keyNeeded();
+      } else this.#draw({ trouble: [error.message, error.hint].filter(Boolean).map(sentence).join(" ") });
+    }
+  }
+
+  /** Add what the hit says, where an address named a document before the search for it was done. */
+  complete() {
+    if (!this.#element.open || this.#shown.hit) return;
+    const hit = this.#around.hitOf(this.#shown.id);
+    if (hit) this.#draw({ hit });
+  }
+
+  close() {
+    if (this.#element.open) this.#element.close();
+  }
+
+  #draw(parts) {
+    this.#shown = { ...this.#shown, ...parts };
+    const focused = this.#element.contains(document.activeElement);
+    const scrolled = this.#element.querySelector(".scroll")?.scrollTop ?? 0;
+    fill(this.#element, { ...this.#shown, words: this.#around.words() });
+    if ("id" in parts) return;
+    this.#element.querySelector(".scroll").scrollTop = scrolled;
+    if (focused) byId("close-detail").focus();
+  }
+}
+
+async function copyLink(event) {
+  const button = event.currentTarget;
+  await navigator.clipboard.writeText(location.href);
+  button.textContent = "Copied";
+}
+
+function fill(panel, { id, document: stored, hit, words, trouble }) {
   const title = stored?.title || hit?.title || id;
   panel.replaceChildren(
     make(
       "header",
       {},
       make("p", { class: "id" }, make("bdi", {}, id)),
-      make("button", { type: "button", class: "quiet", onclick: copy }, "Copy link"),
-      make("button", { type: "button", class: "icon", id: "close-detail", aria: { label: "Close" }, title: "Close (Esc)", onclick: close }, "×"),
+      navigator.clipboard ? make("button", { type: "button", class: "quiet", onclick: copyLink }, "Copy link") : null,
+      make("button", { type: "button", class: "icon", id: "close-detail", aria: { label: "Close" }, title: "Close (Esc)", onclick: () => panel.close() }, "×"),
     ),
     make(
       "div",

@@ -44,8 +44,9 @@ export class Filters {
 
   /** Show the fields of a collection, as the service counts them. */
   offer(fields) {
-    // Fields that most documents have come first; those of a few stray documents must not push them away.
-    this.#fields = fields.filter(useful).sort((one, other) => other.documents - one.documents);
+    // Fields that most documents have come first, and of those the ones that take least space; fields of a few stray
+    // documents must not push them away.
+    this.#fields = fields.filter(useful).sort((one, other) => other.documents - one.documents || rows(one) - rows(other));
     this.#unfolded.clear();
     this.#draw();
   }
@@ -200,6 +201,9 @@ const plain = (text) => text.replace(/\.$/u, "");
 
 /** Two numbers, such as the 0 and 1 of false and true, are better ticked. */
 const isRange = ({ kind, values }) => kind === "number" && values.length > 2;
+
+/** How much room a field takes; a range about as much as a few boxes. */
+const rows = (facet) => (isRange(facet) ? 5 : facet.values.length);
 
 /** Fields that nobody would filter by are left out: those of which (nearly) every document has a value of its own. */
 function useful({ kind, values, min, max }) {

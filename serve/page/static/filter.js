@@ -54,8 +54,11 @@ export const named = (field) =>
   PLAIN.test(field) && !WORDS.has(field.toLowerCase()) ? field : `\`${field.replaceAll("`", "``")}\``;
 
 /** A value as expressions write it. */
-export const written = (value) =>
-  typeof value === "number" ? String(value) : `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+export function written(value) {
+  if (typeof value === "string") return `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+  // Whole numbers beyond 2^53 are only the nearest ones here; written with an exponent they are read as just that.
+  return Number.isInteger(value) && !Number.isSafeInteger(value) ? value.toExponential() : String(value);
+}
 
 function tokensOf(text) {
   const tokens = [];
@@ -122,7 +125,7 @@ function valueOf(token) {
   if (token.kind === "word" && (token.raw === "true" || token.raw === "false")) return Number(token.raw === "true");
   if (token.kind !== "number") return undefined;
   const number = Number(token.raw);
-  return Number.isFinite(number) && (!Number.isInteger(number) || Number.isSafeInteger(number)) ? number : undefined;
+  return Number.isFinite(number) && (Number.isSafeInteger(number) || /[.eE]/u.test(token.raw)) ? number : undefined;
 }
 
 function unescaped(text) {

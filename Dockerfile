@@ -34,8 +34,8 @@ ENV PATH=/opt/lexhound/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/var/cache/lexhound/kernels \
     HF_HOME=/var/cache/lexhound/models
-RUN groupadd --system --gid 10001 lexhound \
- && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /var/cache/lexhound --shell /usr/sbin/nologin lexhound \
+RUN groupadd --gid 10001 lexhound \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/cache/lexhound --shell /usr/sbin/nologin lexhound \
  && install --directory --owner=lexhound --group=lexhound --mode=0750 /data /var/cache/lexhound
 COPY --from=build /opt/lexhound /opt/lexhound
 USER 10001:10001

@@ -58,6 +58,8 @@ class Collection:
         self._segments = SegmentCache()
         self._snapshot: Snapshot | None = None
         self._reader = connect(directory, writable=False)  # the vocabulary's, under its lock
+        self._latest = connect(directory, writable=False)  # for `get(latest=True)`, under its lock
+        self._latest_lock = RLock()
         self._watch = connect(directory, writable=False)  # tells under `_refreshing` whether anything has changed
         self._representation: Representation = load_representation(
             manifest.encoder, SqliteVocabulary(self._reader), like=like
@@ -146,6 +148,8 @@ class Collection:
                     self._writer = None
             self._reader.close()
             self._watch.close()
+            with self._latest_lock:
+                self._latest.close()
             if self._writer_lock is not None:
                 self._writer_lock.release()
                 self._writer_lock = None
@@ -284,8 +288,11 @@ class Collection:
         finally:
             connection.close()
 
-    def get(self, identifier: str) -> Document | None:
-        """The document with this id, or None."""
+    def get(self, identifier: str, *, latest: bool = False) -> Document | None:
+        """The document with this id, or None; with `latest` as committed now, ahead of what searches see."""
+        if latest:
+            with self._latest_lock:
+                return search.read_latest(self._latest, identifier)
         snapshot = self.snapshot()
         with snapshot.lock:
             found = visible_rows(snapshot.connection, [identifier])

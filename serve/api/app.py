@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -76,11 +77,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     mount_page(app)
-    app.state.addresses = [
-        (route.path_regex, route.methods or set())
-        for route in [*(route for router in ROUTERS for route in router.routes), *app.routes]
-        if isinstance(route, Route)
-    ]
+    app.state.addresses = _addresses(app)
     app.add_middleware(Envelope, metrics=metrics)
     if settings.cors_origins:
         app.add_middleware(
@@ -93,6 +90,15 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
         )
     describe_api(app, settings)
     return app
+
+
+def _addresses(app: FastAPI) -> list[tuple[re.Pattern[str], set[str]]]:
+    """Every address and the methods that it knows, in the order in which they are tried."""
+    found: dict[str, tuple[re.Pattern[str], set[str]]] = {}
+    for route in [*(route for router in ROUTERS for route in router.routes), *app.routes]:
+        if isinstance(route, Route):
+            found.setdefault(route.path, (route.path_regex, set()))[1].update(route.methods or ())
+    return list(found.values())
 
 
 @asynccontextmanager

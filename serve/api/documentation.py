@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from ...retrieval.opening import VERSION
 from ..settings import Settings
-from .models import Error
+from .models import DocumentBody, Error
 
 DESCRIPTION = """Search your documents.
 
@@ -81,7 +81,11 @@ def describe_api(app: FastAPI, settings: Settings) -> None:
                 tags=TAGS,
                 license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
             )
-            _limit(found["components"]["schemas"], settings)
+            schemas = found["components"]["schemas"]
+            schemas["DocumentBody"] = DocumentBody.model_json_schema()  # read as it streams, so FastAPI knows it not
+            _limit(schemas, settings)
+            _limit_parameters(found["paths"], settings)
+            _link(found["paths"])
             _secure(found, settings)
             app.openapi_schema = found
         return app.openapi_schema
@@ -107,8 +111,49 @@ def _limit(schemas: dict[str, Any], settings: Settings) -> None:
     schemas["CollectionRequest"]["properties"]["encoder"]["enum"] = list(settings.encoders)
 
 
+def _limit_parameters(paths: dict[str, Any], settings: Settings) -> None:
+    """The same for searches by address."""
+    for parameter in paths["/v1/collections/{name}/search"]["get"]["parameters"]:
+        schema = parameter["schema"]
+        if parameter["name"] == "k":
+            schema["maximum"] = settings.max_k
+        elif parameter["name"] == "offset":
+            schema["maximum"] = settings.max_depth - settings.max_k
+        elif parameter["name"] == "q":
+            _limit_text(schema, settings)
+        elif parameter["name"] == "filter":
+            _limit_text(schema["anyOf"][0], settings)
+
+
+def _link(paths: dict[str, Any]) -> None:
+    """Say where an answer leads: a collection that was made can be filled, a document that was put can be got."""
+    name = {"name": "$response.body#/name"}
+    same = {"name": "$request.path.name"}
+    document = same | {"id": "$response.body#/items/0/id"}
+    hit = same | {"id": "$response.body#/hits/0/id"}
+    links = {
+        ("/v1/collections", "post", "201"): {
+            "describe_collection": name,
+            "put_documents": name,
+            "search_by_address": name,
+            "facets": name,
+            "compact": name,
+            "delete_collection": name,
+        },
+        ("/v1/collections/{name}", "delete", "200"): {"describe_collection": {"name": "$response.body#/deleted"}},
+        ("/v1/collections/{name}/documents", "post", "200"): {"get_document": document, "delete_document": document},
+        ("/v1/collections/{name}/documents/{id}", "delete", "200"): {"get_document": same | {"id": "$request.path.id"}},
+        ("/v1/collections/{name}/search", "post", "200"): {"get_document": hit},
+        ("/v1/collections/{name}/search", "get", "200"): {"get_document": hit},
+    }
+    for (path, verb, status), targets in links.items():
+        paths[path][verb]["responses"][status]["links"] = {
+            target: {"operationId": target, "parameters": parameters} for target, parameters in targets.items()
+        }
+
+
 def _limit_text(schema: dict[str, Any], settings: Settings) -> None:
-    schema["maxLength"] = settings.max_query_characters
+    schema["maxLength"] = min(settings.max_query_characters, schema.get("maxLength", settings.max_query_characters))
 
 
 def _secure(found: dict[str, Any], settings: Settings) -> None:

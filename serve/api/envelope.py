@@ -164,12 +164,11 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def _allowed(request: Request) -> set[str]:
-    """Every method that this address knows, of all routes that match it."""
-    methods: set[str] = set()
-    for pattern, known in request.app.state.addresses:
+    """Every method that this address knows."""
+    for pattern, methods in request.app.state.addresses:
         if pattern.match(request.scope["path"]):
-            methods |= known
-    return methods
+            return set(methods)
+    return set()
 
 
 def _id(request: Request) -> str:

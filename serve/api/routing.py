@@ -47,7 +47,8 @@ class ReadRoute(APIRoute):
     async def answer(self, request: Request, handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
         """Check the body's type and length where there is one, and handle the request."""
         if self.body_field is not None:
-            check_media_type(request, self.media_types)
+            if self.body_field.field_info.is_required() or "content-type" in request.headers:
+                check_media_type(request, self.media_types)
             request = Request(
                 request.scope, limited(request, service_of(request).settings.max_body_bytes), request._send
             )

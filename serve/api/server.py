@@ -30,6 +30,7 @@ from ..settings import Settings
 from .app import create_app
 from .logs import set_up_logs
 from .metrics import SHARED_FOLDER
+from .protocol import Protocol
 from .role import ALONE, Role
 from .signals import RefreshSignal
 
@@ -76,6 +77,7 @@ def run_process(settings: Settings, role: Role, sockets: Sequence[socket.socket]
     app = create_app(settings, role)
     config = uvicorn.Config(
         app,
+        http=Protocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -128,6 +128,8 @@ def test_a_refresh_in_one_thread_leaves_searches_in_others_alone(tmp_path: Path)
     with Collection.create(path) as writer, Collection.open(path) as reader:
         writer.put([document(number) for number in range(50)])
         assert not reader.is_current()
+        assert reader.get("d1") is None
+        assert reader.get("d1", latest=True) == document(1)
         assert reader.refresh()
         assert reader.is_current()
         assert not reader.refresh()

@@ -22,7 +22,10 @@ writing = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"
 bulk = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=BulkRoute)
 
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="The collection.", examples=["my"])]
-Id = Annotated[str, Path(description="The document's id; slashes may be written as they are.", examples=["heat-1"])]
+Id = Annotated[
+    str,
+    Path(max_length=512, description="The document's id; slashes may be written as they are.", examples=["heat-1"]),
+]
 Refresh = Annotated[bool, Query(description="Make the change searchable before this is answered.")]
 
 _EXAMPLE = {"id": "heat-1", "title": "Heat transfer", "text": "Heat transfer in hypersonic flow.", "metadata": {"year": 1958}}  # fmt: skip  # noqa: E501
@@ -110,10 +113,10 @@ async def delete_documents(
     responses={200: {"model": models.StoredDocument}, **errors(404)},
 )
 async def get_document(name: Name, id: Id, request: Request) -> Response:
-    """The document as it is stored."""
+    """The document as it is stored: the latest that was acknowledged, searchable already or not."""
     service = service_of(request)
     async with service.catalogue.use(name) as served:
-        found = await service.gate.run(lambda: served.reader.get(id))
+        found = await service.gate.run(lambda: served.reader.get(id, latest=True))
     if found is None:
         raise _no_document()
     return json_response(document_answer(found))

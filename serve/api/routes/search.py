@@ -6,6 +6,7 @@ import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Request
+from pydantic import Field
 from starlette.responses import Response
 
 from ....retrieval.collection import Collection
@@ -20,6 +21,9 @@ from ..routing import ReadRoute
 from ..state import Service, service_of
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=ReadRoute)
+
+# Of a query or filter in an address: written in percents, a character may take twelve, and an address has 64 KiB.
+ADDRESS_CHARACTERS = 2000
 
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="The collection.", examples=["my"])]
 
@@ -44,14 +48,14 @@ async def search(name: Name, body: models.SearchRequest, request: Request) -> Re
 async def search_by_address(
     name: Name,
     request: Request,
-    q: Annotated[str, Query(description="The query.", examples=["heat transfer"])],
+    q: Annotated[str, Query(max_length=ADDRESS_CHARACTERS, description="The query.", examples=["heat transfer"])],
     k: Annotated[int, Query(ge=1)] = 10,
     offset: Annotated[int, Query(ge=0)] = 0,
     mode: Annotated[Literal["auto", "lexical", "sparse"], Query()] = "auto",
-    filter: Annotated[str | None, Query(description="A filter expression.")] = None,
+    filter: Annotated[str | None, Query(max_length=ADDRESS_CHARACTERS, description="A filter expression.")] = None,
     explain: Annotated[bool, Query()] = False,
     highlight: Annotated[bool, Query()] = True,
-    fields: Annotated[str, Query(description="Separated by commas.")] = "title,metadata",
+    fields: Annotated[str, Query(max_length=400, description="Separated by commas.")] = "title,metadata",
     stats: Annotated[bool, Query()] = False,
 ) -> Response:
     """The same answer as by POST."""
@@ -179,7 +183,8 @@ async def facets(
     name: Name,
     request: Request,
     field: Annotated[
-        list[str] | None, Query(description="A field; may be given several times. All fields if left out.")
+        list[Annotated[str, Field(max_length=200)]] | None,
+        Query(max_length=20, description="A field; may be given several times. All fields if left out."),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Values a field, most frequent first.")] = 20,
 ) -> Response:

@@ -145,6 +145,28 @@ def test_modes_are_only_offered_where_there_is_a_choice(visit: Visits) -> None:
     assert not page.locator("#modes").is_visible()
 
 
+def test_a_mode_is_chosen_where_there_are_several(visit: Visits, server: PageServer) -> None:
+    """No collection has two kinds of index yet: the list is given a second name for the mode that there is."""
+    page = visit()
+
+    def widened(route: Any) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        for collection in told["collections"]:
+            collection["modes"] = ["auto", "lexical"]
+        route.fulfill(response=answer, json=told)
+
+    page.route("**/v1/collections", widened)
+    page.goto(f"{server.base}/?c=attacked&q=heat")
+    found = wait_for_search(page, server, "attacked", "heat")
+    assert page.get_by_role("radio", name="auto").is_checked()
+    with page.expect_request("**/search") as asked:
+        page.get_by_role("radio", name="auto").press("ArrowRight")
+    assert asked.value.post_data_json["mode"] == "lexical"
+    assert wait_for_search(page, server, "attacked", "heat") == found
+    assert parameters(page)["mode"] == "lexical"
+
+
 def test_an_unknown_collection_offers_the_others(visit: Visits) -> None:
     page = visit("?c=gone&q=heat")
     page.get_by_role("heading", name="No such collection").wait_for()

@@ -25,7 +25,8 @@ _WIDE = 1 << 32  # offsets from here on need 64 bits
 class SparseRows(Protocol):
     """What is read of document vectors: a scipy `csr_array` has it, and so may anything else.
 
-    shape: (rows, vocabulary size); indptr: int[rows + 1]; indices: int[nnz], ascending within a row; data: float32[nnz].
+    shape: (rows, vocabulary size); indptr: int[rows + 1]; indices: int[nnz], ascending within a row; data:
+    float32[nnz].
     """
 
     @property

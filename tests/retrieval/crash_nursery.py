@@ -1,8 +1,8 @@
 """Run as a program: forks writers and kills them at random moments, then checks what they left.
 
 One process imports everything once and forks a child for each attempt, so that hundreds of kills take seconds. The
-child tells what has been acknowledged through a pipe; the parent sends SIGKILL after a random delay, reopens the collection
-and compares. Prints one JSON object.
+child tells what has been acknowledged through a pipe; the parent sends SIGKILL after a random delay, reopens the
+collection and compares. Prints one JSON object.
 
     crash_nursery.py writes DIRECTORY KILLS SEED
     crash_nursery.py run DIRECTORY KILLS SEED CORPUS

@@ -143,7 +143,7 @@ class Elements:
 
     def _element(self, end: int) -> Iterator[bytes | None]:
         element = bytes(self._rest[:end]).strip(_BLANK)
-        skipped, expected = self._skipping, self._expected
+        skipped, expected = self._skipping or len(element) > self._limit, self._expected
         self._skipping, self._expected = False, not self._ended
         self._cut()
         if skipped or element:

@@ -135,6 +135,10 @@ class LearnedEncoder:
         """Return the stretches of the whole text that are tokens, each with its token's id."""
         return self._query_subwords.spans(text)
 
+    def subwords(self, side: str) -> Subwords:
+        """Return the tokens of the side "document" or "query"."""
+        return self._document_subwords if side == "document" else self._query_subwords
+
     @cached_property
     def _query_subwords(self) -> Subwords:
         return _open_subwords(self.layout, self.layout.query)
@@ -159,7 +163,7 @@ class LearnedEncoder:
         if self.layout.document == self.layout.query and self._sides:
             return next(iter(self._sides.values()))
         settings = self.settings
-        subwords = self._query_subwords if name == "query" else self._document_subwords
+        subwords = self.subwords(name)
         if self._stored is not None and self._stored.parts.get(name) != layout.hash(self.layout.root):
             raise _changed(self._stored, name)
         if layout.kind == "table":

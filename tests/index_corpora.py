@@ -60,9 +60,7 @@ def corpora(draw: st.DrawFn) -> Corpus:
 def queries(draw: st.DrawFn) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Query vectors over the terms of such corpora and a few unknown ones."""
     terms = sorted(draw(st.sets(st.integers(0, 9) | st.sampled_from([70_000, 2**31 - 1]), max_size=6)))
-    values = draw(
-        st.lists(st.sampled_from([0.25, 0.5, 1.0, 3.0, 1e-9]), min_size=len(terms), max_size=len(terms))
-    )
+    values = draw(st.lists(st.sampled_from([0.25, 0.5, 1.0, 3.0, 1e-9]), min_size=len(terms), max_size=len(terms)))
     return np.array(terms, np.int32), np.array(values, np.float32)
 
 

@@ -45,12 +45,12 @@ def build(folder: Path) -> None:
         head = model.cls.predictions
         head.transform.dense.weight.copy_(torch.eye(model.config.hidden_size) * 0.5)
         head.transform.dense.bias.zero_()
-        # About one logit in a hundred above 0 at each token, as in trained models.
+        # So that some hundreds of terms are active in a passage, as in trained models.
         embeddings = model.get_input_embeddings().weight
         ids = torch.randint(2000, 29000, (8, 128))
-        logits = model(input_ids=ids).logits
+        logits = model(input_ids=ids).logits.flatten(0, 1)
         head.decoder.weight = embeddings
-        head.decoder.bias.copy_(-logits.flatten(0, 1).quantile(0.997, dim=0))
+        head.decoder.bias.copy_(-logits.amax(dim=0) - 0.7 * logits.std(dim=0))
     model.save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 

@@ -41,6 +41,16 @@ class Service:
             time.sleep(0.02)
         raise AssertionError(f"the service never logged {name}: {self.log.read_text()}")
 
+    def logged(self, request_id: str) -> dict[str, Any]:
+        """The line of a request, which is written when its answer has been sent."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            for line in self.lines():
+                if line["event"] == "request" and line["request_id"] == request_id:
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"request {request_id} was never logged")
+
     def client(self, key: str | None = None, **options: Any) -> Client:
         """A client of it."""
         return Client(self.url, key=key, **options)

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...retrieval.errors import CollectionLockedError
 from .metrics import Metrics
 from .problems import ServiceError
 from .statuses import INTERNAL, Answer, answer_for
@@ -105,7 +106,10 @@ async def tell_service_error(request: Request, error: Exception) -> Response:
     """Exceptions of ours that a route raised."""
     told = answer_for(error)
     if told.status >= 500 and not isinstance(error, ServiceError):
-        _log.error("request failed: %s", error, exc_info=error, extra={"fields": {"request_id": _id(request)}})
+        # What comes and goes by itself is no fault; of what nobody expected, the log has the traceback.
+        level = logging.WARNING if isinstance(error, CollectionLockedError) else logging.ERROR
+        trace = error if told is INTERNAL else None
+        _log.log(level, "request failed: %s", error, exc_info=trace, extra={"fields": {"request_id": _id(request)}})
     return respond(told, _id(request))
 
 
@@ -152,13 +156,17 @@ async def tell_invalid(request: Request, error: Exception) -> Response:
     return respond(told, _id(request))
 
 
+# Of the alternatives in `models` that a body is checked against.
+_TAGS = frozenset({"text", "vector", "ids", "filter"})
+
+
 def _place(location: tuple[int | str, ...]) -> str:
     """`body.fields[2]`; names of alternatives that a schema chose from are left out."""
     place = ""
     for number, part in enumerate(location):
         if isinstance(part, int):
             place += f"[{part}]"
-        elif number != 1 or part not in {"text", "vector", "ids", "filter"} or len(location) == 2:
+        elif number != 1 or location[0] != "body" or part not in _TAGS or (part == "filter" and len(location) == 2):
             place += f".{part}" if place else part
     return place or "body"
 

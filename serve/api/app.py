@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import re
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +128,8 @@ async def _start(found: Service) -> None:
     await found.catalogue.run(_warm)
     await found.catalogue.open_all()
     found.ready = True
-    _log.info("ready", extra={"fields": {"collections": len(found.catalogue.open_now())}})
+    fields = {"collections": len(found.catalogue.open_now()), "pid": os.getpid(), "writes": found.forward is None}
+    _log.info("ready", extra={"fields": fields})
 
 
 def _warm() -> None:

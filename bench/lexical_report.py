@@ -25,7 +25,7 @@ def report(results: dict[str, Any]) -> str:
         f"Machine: {machine['cores']} cores {machine['processor']}, {_gib(machine['memory_bytes'])},"
         f" {machine['system']},"
         f" Python {machine['python']}, {', '.join(f'{name} {value}' for name, value in machine['versions'].items())}."
-        f" {machine['date']}; load {machine['load']:.2f} at the start.",
+        f" {machine['date']}. Load: {', '.join(f'{value:.2f} ({when})' for when, value in results['load'].items())}.",
         _indexing(indexing),
         _latency(results),
         _agreement(results),
@@ -99,13 +99,16 @@ def _latency(results: dict[str, Any]) -> str:
             rows,
         )
     )
-    first = results["first_round"]
     lines.append(
         f"A question's time is the median of {results['rounds']} rounds after a warm-up with {_warm_up(results)};"
-        f" {results['without_known_terms']} questions without a known word are left out. In its first round, in turn,"
-        f" text to ids took {first['p50']:,.0f} µs (p50) and {first['p99']:,.0f} µs (p99): some words are then new to"
-        " the process."
+        f" {results['without_known_terms']} questions without a known word are left out."
     )
+    if results["warm_up"]:
+        first = results["first_round"]
+        lines[-1] += (
+            f" In its first round, in turn, text to ids took {first['p50']:,.0f} µs (p50) and {first['p99']:,.0f} µs (p99):"
+            " some words are then new to the process."
+        )
     if referee is None:
         lines.append("bm25s is not installed, so there is nothing to compare with: pip install 'bm25s>=0.3,<0.4'.")
         return "\n\n".join(lines)

@@ -9,6 +9,7 @@ See README.md beside this file for what is measured and how.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -73,7 +74,9 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     # Processes first: what a child is charged with starts from what this process holds.
     results["indexing"] = _index(corpus, directory)
     results["process"] = _search_processes(directory, questions)
+    results["load"] = {"start": results["machine"]["load"], "before queries": os.getloadavg()[0]}
     results |= _queries(directory, corpus, questions, others, arguments.rounds)
+    results["load"]["end"] = os.getloadavg()[0]
     return results
 
 

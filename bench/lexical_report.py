@@ -106,8 +106,8 @@ def _latency(results: dict[str, Any]) -> str:
     if results["warm_up"]:
         first = results["first_round"]
         lines[-1] += (
-            f" In its first round, in turn, text to ids took {first['p50']:,.0f} µs (p50) and {first['p99']:,.0f} µs (p99):"
-            " some words are then new to the process."
+            f" In its first round, in turn, text to ids took {first['p50']:,.0f} µs (p50) and {first['p99']:,.0f} µs"
+            " (p99): some words are then new to the process."
         )
     if referee is None:
         lines.append("bm25s is not installed, so there is nothing to compare with: pip install 'bm25s>=0.3,<0.4'.")

@@ -126,6 +126,7 @@ def test_writes_and_deletes_go_on_while_segments_are_merged(tmp_path: Path) -> N
 def test_a_refresh_in_one_thread_leaves_searches_in_others_alone(tmp_path: Path) -> None:
     path = tmp_path / "my.index"
     with Collection.create(path) as writer, Collection.open(path) as reader:
+        assert reader.count() == 0  # the first read takes the snapshot
         writer.put([document(number) for number in range(50)])
         assert not reader.is_current()
         assert reader.get("d1") is None

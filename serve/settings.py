@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,6 @@ from .errors import UsageError
 
 PREFIX = "LEXHOUND_"
 CONFIG = f"{PREFIX}CONFIG"
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 MASK = "**********"
 
 MIB = 2**20
@@ -102,7 +102,10 @@ class Settings(BaseSettings):
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the service."""
-        return self.host in LOOPBACK or self.host.startswith("127.")
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # a name
+            return self.host == "localhost"
 
     def shown(self) -> dict[str, Any]:
         """The effective values as JSON holds them, secrets masked."""

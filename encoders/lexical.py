@@ -13,7 +13,7 @@ The collection supplies what the text alone does not say: the average length, N,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from .analysis import Analyser, resolve_language
 from .base import EncoderIdentity, QueryVector, Span, fingerprint_of
 from .errors import SettingsError
+from .marking import Marker
 from .tokenise import TOKENISER_VERSION, forms, token_spans
 from .vocabulary import Vocabulary
 
@@ -96,6 +97,8 @@ class LexicalEncoder:
         self._analyser = Analyser(settings.language, stemming=settings.stemming, stop_words=settings.stop_words)
         self._ids: dict[str, int] = {}  # form -> term id, _NOTHING or _SEVERAL
         self._asked: dict[str, tuple[int, ...]] = {}  # form in queries -> term ids, once all of them are known
+        self._marker = Marker(self._analyser)
+        self._texts: dict[int, str] = {}  # of terms that were marked
         self._stop_ids: dict[int, bool] = {}  # of the frequent terms that queries asked for
 
     @property
@@ -109,6 +112,7 @@ class LexicalEncoder:
         """Drop every remembered term id: call it when the vocabulary has taken back terms."""
         self._ids = {}
         self._asked = {}
+        self._texts = {}
         self._stop_ids = {}
 
     def count_documents(self, texts: Sequence[str]) -> csr_array:
@@ -241,6 +245,19 @@ class LexicalEncoder:
         distinct = list(dict.fromkeys(term for _, _, term in found))
         ids = dict(zip(distinct, self.vocabulary.lookup(distinct).tolist(), strict=True))
         return [(start, end, ids[term]) for start, end, term in found if ids[term] >= 0]
+
+    def marks(self, text: str, terms: Collection[int]) -> list[Span]:
+        """Return those of `spans(text)` that count for one of `terms`; much faster, for many texts a query."""
+        texts = {self._text_of(term): term for term in terms}
+        return [(start, end, texts[term]) for start, end, term in self._marker.marks(text, texts)]
+
+    def _text_of(self, term_id: int) -> str:
+        text = self._texts.get(term_id)
+        if text is None:
+            if len(self._texts) > _MAX_REMEMBERED:
+                self._texts = {}
+            text = self._texts[term_id] = self.vocabulary.text(term_id)
+        return text
 
     def _term_ids(self, cut: list[str], ends: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the term id of every form that counts, and where each row's begin (CSR's indptr)."""

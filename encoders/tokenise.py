@@ -86,6 +86,17 @@ def forms(text: str, *, turkic: bool = False) -> list[str]:
     return _patterns().form.findall(text)
 
 
+def spaced_forms(text: str) -> str:
+    """Return an ASCII text of the same length that holds its forms (not turkic) where they were, and blanks."""
+    return text.translate(_ASCII_FORMS)
+
+
+def form_spans(text: str) -> Iterator[tuple[int, str]]:
+    """Yield where each form starts, and the form as it stands in the text."""
+    for match in _patterns().form.finditer(text):
+        yield match.start(), match.group()
+
+
 def tokens_of(form: str, *, turkic: bool = False) -> list[Token]:
     """Return what one form counts for, with offsets from the form's own start: nearly always one token.
 

@@ -6,7 +6,7 @@ refreshed at `compact`; the vectors of a model are stored as the weights it gave
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -105,6 +105,9 @@ class Representation(Protocol):
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         """(start, end, term id) of the words of a text that count for a term."""
 
+    def marks(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
+        """Those of `spans(text)` that count for one of `terms`."""
+
     def forget(self) -> None:
         """Drop caches that a rolled-back transaction may have made untrue."""
 
@@ -176,6 +179,9 @@ class LexicalRepresentation:
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         return self._encoder.spans(text)
 
+    def marks(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
+        return self._encoder.marks(text, terms)
+
     def forget(self) -> None:
         self._encoder.forget()
 
@@ -231,6 +237,9 @@ class LearnedRepresentation:
 
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         return self._encoder.spans(text)
+
+    def marks(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
+        return [span for span in self._encoder.spans(text) if span[2] in terms]
 
     def forget(self) -> None:
         """Nothing to drop: the vocabulary of a model never grows."""

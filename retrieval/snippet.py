@@ -15,7 +15,9 @@ WIDTH = 240
 # Embeddings, overrides and isolates of the bidirectional algorithm: cut off from their closing counterpart they would
 # turn round whatever is printed after them. Left-to-right and right-to-left *marks* close nothing and stay.
 _DIRECTIONS = "\u202a-\u202e\u2066-\u2069"
-_GAP = re.compile(f"[{_DIRECTIONS}]*\\s[\\s{_DIRECTIONS}]*|[{_DIRECTIONS}]+")
+# Runs of whitespace and directions that are not what they become, a single blank: at either end of the text, longer
+# than one character, or no blank.
+_GAP = re.compile(f"\\A[\\s{_DIRECTIONS}]+|[\\s{_DIRECTIONS}]+\\Z|[\\s{_DIRECTIONS}]{{2,}}|[^\\S ]|[{_DIRECTIONS}]")
 # C0 and C1 controls (the escape character among them) and lone surrogates. No code point moves: 1 for 1.
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ELLIPSIS = "…"
@@ -81,12 +83,14 @@ def _one_line(text: str) -> tuple[str, _Places]:
     """The text made printable, and the place that each of its characters has moved to."""
     edges = [0]
     removed = [0]
+    if text.isprintable() and "  " not in text and text == text.strip(" "):  # most texts are such a line already
+        return text, _Places(edges, removed, len(text))
+    pieces = []
     for gap in _GAP.finditer(text):
-        filling = _filling(gap)
-        if gap.group() != filling:
-            edges.append(gap.end())
-            removed.append(len(gap.group()) - len(filling))
-    line = _HARMFUL.sub("\ufffd", _GAP.sub(_filling, text))
+        pieces += [text[edges[-1] : gap.start()], _filling(gap)]
+        edges.append(gap.end())
+        removed.append(gap.end() - gap.start() - len(pieces[-1]))
+    line = _HARMFUL.sub("\ufffd", "".join((*pieces, text[edges[-1] :])))
     return line, _Places(edges, list(accumulate(removed)), len(line))
 
 

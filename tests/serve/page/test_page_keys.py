@@ -25,7 +25,7 @@ def test_everything_by_keyboard_alone(visit: Visits, server: PageServer) -> None
 
     press("ArrowRight")
     why = page.locator(".hit").nth(1).locator(".why")
-    assert why.is_visible()
+    why.wait_for()
     assert page.locator(".hit").nth(1).locator(".opener").get_attribute("aria-expanded") == "true"
     press("ArrowLeft")
     assert not why.is_visible()
@@ -64,7 +64,7 @@ def test_everything_by_keyboard_alone(visit: Visits, server: PageServer) -> None
     press("e")
     assert page.locator(".hit .why:visible").count() == 0
     press("?")
-    assert page.get_by_role("dialog", name="Keyboard").is_visible()
+    page.get_by_role("dialog", name="Keyboard").wait_for()
     press("Escape")
     assert not page.get_by_role("dialog").is_visible()
     press("End")
@@ -91,7 +91,7 @@ def test_the_page_is_named_for_those_who_hear_it(visit: Visits) -> None:
     page = visit("?c=notes&q=heat")
     wait_for_hits(page)
     for role, name in (("search", None), ("searchbox", "Search"), ("main", None), ("list", "Results")):
-        assert page.get_by_role(role, **({"name": name} if name else {})).first.is_visible(), role
+        page.get_by_role(role, **({"name": name} if name else {})).first.wait_for()
     assert (
         page.locator("button, select, input, textarea, a").evaluate_all(
             """elements => elements.filter(element => element.checkVisibility())

@@ -13,7 +13,7 @@ from page_visits import Visits, focused, ids, parameters, until, wait_for_hits, 
 
 def test_results_come_while_typing(visit: Visits, server: PageServer) -> None:
     page = visit("?c=cranfield")
-    assert page.get_by_role("heading", name="Search 1,400 documents").is_visible()
+    page.get_by_role("heading", name="Search 1,400 documents").wait_for()
     assert focused(page) == "query"
     page.keyboard.type("hypersonic", delay=20)
     wait_for_search(page, server, "cranfield", "hypersonic")

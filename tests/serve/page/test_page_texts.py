@@ -56,7 +56,7 @@ def test_markup_in_documents_is_text(visit: Visits) -> None:
     assert hit.locator("h2").inner_text() == attack["title"]
     assert ATTACK in hit.locator(".snippet").inner_text()
     assert attack["note"] in hit.locator(".facts").inner_text()
-    assert page.locator("#facets").get_by_text(ATTACK).is_visible()
+    page.locator("#facets").get_by_text(ATTACK).wait_for()
     page.get_by_role("checkbox", name=ATTACK).check()
     assert page.locator("#filter").input_value() == f'topic = "{ATTACK}"'
     wait_for_hits(page, 1)

@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         return self.keys_file is not None or self.api_key is not None
 
     @property
+    def offered_encoders(self) -> dict[str, str]:
+        """What callers may call an encoder by, and what it is: `bm25`, a path, a hub name."""
+        return {name: spec or name for name, _, spec in (each.partition("=") for each in self.encoders)}
+
+    @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the service."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -66,6 +67,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
         guard=Guard(settings),
         gate=Gate(settings.search_threads, settings.max_waiting),
         background=background,
+        compacting=ThreadPoolExecutor(1, "compacting"),
         catalogue=Catalogue(settings, metrics, background, signal),
         forward=None if role.writer is None else Forwarder(role.writer),
     )
@@ -118,6 +120,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 await task
         if isinstance(found.forward, Forwarder):
             await found.forward.close()
+        # A compaction that runs is finished: what it has done would have to be done again.
+        await asyncio.get_running_loop().run_in_executor(None, found.compacting.shutdown)
         await found.catalogue.close()
         found.gate.close()
         found.background.shutdown(wait=True)
@@ -127,6 +131,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _start(found: Service) -> None:
     await found.catalogue.run(_warm)
     await found.catalogue.open_all()
+    # What is there now stays for good: the garbage collector need not look through it while requests wait.
+    gc.collect()
+    gc.freeze()
     found.ready = True
     fields = {"collections": len(found.catalogue.open_now()), "pid": os.getpid(), "writes": found.forward is None}
     _log.info("ready", extra={"fields": fields})

@@ -108,7 +108,7 @@ def _limit(schemas: dict[str, Any], settings: Settings) -> None:
     schemas["BatchRequest"]["properties"]["queries"]["maxItems"] = settings.max_batch
     _limit_text(schemas["BatchRequest"]["properties"]["queries"]["items"], settings)
     schemas["DeleteByIds"]["properties"]["ids"]["maxItems"] = settings.max_batch
-    schemas["CollectionRequest"]["properties"]["encoder"]["enum"] = list(settings.encoders)
+    schemas["CollectionRequest"]["properties"]["encoder"]["enum"] = list(settings.offered_encoders)
 
 
 def _limit_parameters(paths: dict[str, Any], settings: Settings) -> None:

@@ -80,6 +80,7 @@ def run_process(settings: Settings, role: Role, sockets: Sequence[socket.socket]
         http=Protocol,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=int(settings.shutdown_seconds),

@@ -27,6 +27,7 @@ class Service:
     Attributes:
         gate: lets searches to the search threads, and turns away what cannot wait.
         background: threads for what may take long: opening, refreshing, deleting.
+        compacting: the one thread for what may take minutes, so that nothing else waits for it.
         forward: hands a write on to the process that writes; None in that process.
     """
 
@@ -35,6 +36,7 @@ class Service:
     guard: Guard
     gate: Gate
     background: ThreadPoolExecutor
+    compacting: ThreadPoolExecutor
     catalogue: Catalogue
     forward: Forward | None = None
     ready: bool = False

@@ -146,6 +146,7 @@ def test_terminating_finishes_what_is_under_way_and_loses_nothing(data: Path) ->
     writers = Writers(service, 0)
     assert begun.wait(PATIENCE)
     eventually(lambda: len(writers.present) > 0)
+    assert service.request("POST", "/v1/collections/my/compact").status_code == 202
     code = service.terminate()
     loading.join(PATIENCE)
     writers.join()

@@ -65,11 +65,12 @@ async def create_collection(body: models.CollectionRequest, request: Request) ->
     """Make an empty collection; its encoder and settings stay for good."""
     service = service_of(request)
     caller_of(request).check("write", body.name)
-    if body.encoder not in service.settings.encoders:
+    offered = service.settings.offered_encoders
+    if body.encoder not in offered:
         raise RequestError(
             "the service does not offer this encoder",
             where="body.encoder",
-            hint=f"it offers {', '.join(service.settings.encoders)}",
+            hint=f"it offers {', '.join(offered)}",
             code="unknown_encoder",
             status=422,
         )
@@ -80,7 +81,7 @@ async def create_collection(body: models.CollectionRequest, request: Request) ->
         raise RequestError(
             "settings are for the encoder bm25 only", where="body.settings", hint="leave them out", code="settings"
         )
-    await service.catalogue.create(body.name, body.encoder, lexical)
+    await service.catalogue.create(body.name, offered[body.encoder], lexical)
     return json_response(await _description(service, body.name), 201)
 
 
@@ -142,6 +143,6 @@ async def compact(name: Name, request: Request) -> Response:
         elif error is not None:
             _log.error("compaction of %s failed", name, exc_info=error)
 
-    running = asyncio.get_running_loop().run_in_executor(service.background, collection.compact)
+    running = asyncio.get_running_loop().run_in_executor(service.compacting, collection.compact)
     running.add_done_callback(done)
     return json_response({"status": "started"}, 202)

@@ -52,4 +52,4 @@ async def metrics(request: Request) -> Response:
     service = service_of(request)
     if not service.settings.open_metrics:
         service.guard.identify(request).check("read", None)
-    return Response(service.metrics.expose(), headers={"content-type": CONTENT_TYPE})
+    return Response(await service.catalogue.run(service.metrics.expose), headers={"content-type": CONTENT_TYPE})

@@ -42,8 +42,10 @@ types: $(VENV)/installed-dev
 	cd build/check && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p lexhound
 	cd build/check && PYTHONPATH=. ../../$(BIN)/lint-imports --config ../../pyproject.toml
 
+# The page's tests in a process of their own: the browser's driver keeps an event loop running, and others need theirs.
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/serve/page
+	$(BIN)/python -m pytest --ignore=tests/serve/page
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python bench/run_lexical.py

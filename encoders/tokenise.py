@@ -91,9 +91,10 @@ def spaced_forms(text: str) -> str:
     return text.translate(_ASCII_FORMS)
 
 
-def continues_form(character: str) -> bool:
-    """Return whether a character beside a form would belong to it."""
-    return _patterns().form.match(character) is not None
+def form_spans(text: str) -> Iterator[tuple[int, str]]:
+    """Yield where each form starts, and the form as it stands in the text."""
+    for match in _patterns().form.finditer(text):
+        yield match.start(), match.group()
 
 
 def tokens_of(form: str, *, turkic: bool = False) -> list[Token]:

@@ -136,6 +136,14 @@ class Subwords:
         pairs = zip(encoded.offsets, encoded.ids, strict=True)
         return [(start, end, term) for (start, end), term in pairs if start < end and not self.special[term]]
 
+    def for_pairs(self, max_length: int) -> Tokenizer:
+        """A tokenizer of its own for pairs of texts, cut to `max_length` in all at the longer of the two."""
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
+        tokenizer.enable_truncation(max_length, strategy="longest_first")
+        return tokenizer
+
     def save(self, path: Path) -> None:
         """Write the tokenizer as one `tokenizer.json`."""
         self._tokenizer.save(str(path))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    import transformers
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORDS = """
@@ -124,6 +125,41 @@ def build_tiny_causal_lm(path: Path, seed: int = 0) -> Path:
     _spread(model)
     model.save_pretrained(path)
     return path
+
+
+def build_tiny_embedding_model(path: Path, seed: int = 0) -> Path:
+    """Write a BERT body alone, for dense vectors, with random weights and the tokenizer into `path`; return it."""
+    import torch
+    import transformers
+
+    save_tiny_tokenizer(path)
+    torch.manual_seed(seed)
+    model = transformers.BertModel(_tiny_bert(), add_pooling_layer=False)
+    _spread(model)
+    model.save_pretrained(path)
+    return path
+
+
+def build_tiny_cross_encoder(path: Path, seed: int = 0, *, outputs: int = 1) -> Path:
+    """Write a BERT that classifies pairs of texts, with random weights and the tokenizer, into `path`; return it."""
+    import torch
+    import transformers
+
+    save_tiny_tokenizer(path)
+    torch.manual_seed(seed)
+    model = transformers.BertForSequenceClassification(_tiny_bert(num_labels=outputs))
+    _spread(model)
+    model.save_pretrained(path)
+    return path
+
+
+def _tiny_bert(**more: int) -> transformers.BertConfig:
+    import transformers
+
+    return transformers.BertConfig(
+        vocab_size=len(vocabulary()), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=64, pad_token_id=0, **more,
+    )  # fmt: skip
 
 
 def _spread(model: torch.nn.Module) -> None:

@@ -47,16 +47,17 @@ def run_wrk(url: str, path: str, bodies: Path, *, connections: int, seconds: int
         check=True,
     )  # fmt: skip
     text = done.stdout
-    requests, took = _found(r"(\d+) requests in ([\d.]+)s", text)
+    requests, length, unit = _found(r"(\d+) requests in ([\d.]+)(ms|s|m)\b", text)
+    took = float(length) * _UNITS[unit] / 1000
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     failures = int(refused.group(1)) if refused else 0
     failures += sum(map(int, broken.groups())) if broken else 0
     return Load(
         connections,
-        float(took),
+        took,
         int(requests),
-        int(requests) / float(took),
+        int(requests) / took,
         _latency("50%", text),
         _latency("90%", text),
         _latency("99%", text),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -93,7 +94,8 @@ def _write(path: Path, rows: NDArray[np.float32]) -> None:
             np.save(file, rows, allow_pickle=False)
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
         raise EncoderError(
             f"teacher results cannot be kept in {path.parent}: {error.strerror or error}",
             "Free some space, or give another folder",

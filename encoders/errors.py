@@ -6,6 +6,8 @@ EncoderError                the root: catch this one
 ├── IdentityError           a stored encoder identity cannot be read
 ├── UnknownEncoderError     a name that is neither a family of ours, nor a folder, nor a reachable hub name
 ├── CheckpointError         a model folder that is missing, incomplete, or not of the right kind
+├── TrainingError           a training run cannot begin or go on
+├── TrainingDataError       a training file is missing, empty or damaged, or one of its rows is wrong
 └── MissingExtraError       a package that comes with an optional extra is not installed
 """
 
@@ -49,3 +51,11 @@ class CheckpointError(EncoderError):
 
 class MissingExtraError(EncoderError):
     """A package that an optional extra brings is not installed; the hint names the `pip install`."""
+
+
+class TrainingError(EncoderError):
+    """A training run cannot begin or go on."""
+
+
+class TrainingDataError(EncoderError):
+    """A training file is missing, empty or damaged, or a row of it (whose line is named) is wrong."""

@@ -52,6 +52,8 @@ EXIT_CODES: dict[type[Exception], int] = {
     encoders.UnknownEncoderError: FAILED,
     encoders.CheckpointError: FAILED,
     encoders.MissingExtraError: FAILED,
+    encoders.TrainingError: FAILED,
+    encoders.TrainingDataError: FAILED,
     # index
     index.IndexStorageError: FAILED,
     index.CorruptFileError: FAILED,

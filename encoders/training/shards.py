@@ -68,11 +68,13 @@ def in_shards(
 
 def _name(items: Sequence[Item], depends_on: str) -> str:
     total = hashlib.sha256()
-    for text in (depends_on, *items):
-        for part in (text,) if isinstance(text, str) else text:
-            encoded = part.encode("utf-8", "surrogatepass")
-            total.update(len(encoded).to_bytes(8, "little"))
-            total.update(encoded)
+    parts = [depends_on]
+    for item in items:
+        parts += [item] if isinstance(item, str) else item
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        total.update(len(encoded).to_bytes(8, "little"))
+        total.update(encoded)
     return total.hexdigest()[:40]
 
 

@@ -50,6 +50,24 @@ class LanguageModel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OpenMaskedLM:
+    """A masked language model to be trained, in parts that share the weights of the whole.
+
+    Attributes:
+        network: the whole, as the library made it: what is saved.
+        body, transform, padding: as of `LanguageModel`; decoder: its linear layer over the vocabulary.
+        has_head: False where the folder holds a body alone, whose head is random.
+    """
+
+    network: Any
+    body: Any
+    transform: Callable[[torch.Tensor], torch.Tensor]
+    decoder: Any
+    has_head: bool
+    padding: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RegressionModel:
     """A model such that a token's raw weight = layers(body(ids)), relu between two layers.
 
@@ -96,7 +114,7 @@ def load_language_model(
     _require_weights(folder)
     family = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForMaskedLM
     kind = "causal language model" if causal else "masked language model"
-    with _quiet():
+    with quiet():
         config = _read_config(folder, trust_remote_code)
         model = _load(family, folder, config, kind, trust_remote_code)
     if adapter is not None:
@@ -111,6 +129,30 @@ def load_language_model(
     )
 
 
+def open_masked_lm(folder: Path) -> OpenMaskedLM:
+    """Load a masked language model, or a body to which a head is added, in float32 and with gradients.
+
+    Raises:
+        CheckpointError: files are missing or unreadable, weights of the body are missing, or the head cannot be told
+            from the body.
+        MissingExtraError: torch or transformers is not installed.
+    """
+    require_neural()
+    import transformers
+
+    _require_weights(folder)
+    with quiet():
+        config = _read_config(folder, trust_remote_code=False)
+        model, absent = _load_whole(transformers.AutoModelForMaskedLM, folder, config, "masked language model", False)
+    model = model.float().eval()
+    body, transform, decoder = _take_apart(model, folder)
+    own = {id(parameter) for parameter in body.parameters()}
+    lost = [name for name, parameter in model.named_parameters() if name in absent and id(parameter) in own]
+    if lost:
+        raise _without_weights(folder, "masked language model", lost)
+    return OpenMaskedLM(model, body, transform, decoder, not absent, _padding(model))
+
+
 def load_regression_model(
     folder: Path, device: torch.device, dtype: torch.dtype, *, trust_remote_code: bool = False
 ) -> RegressionModel:
@@ -119,7 +161,7 @@ def load_regression_model(
     import transformers
 
     _require_weights(folder)
-    with _quiet():
+    with quiet():
         config = _read_config(folder, trust_remote_code)
         body = _load(transformers.AutoModel, folder, config, "model", trust_remote_code, ignored="pooler.")
     tensors = _read_tensors(folder, ("tok_proj.", "impact_score_encoder.", "classifier."))
@@ -163,6 +205,21 @@ def _read_config(folder: Path, trust_remote_code: bool) -> Any:
 
 
 def _load(family: Any, folder: Path, config: Any, kind: str, trust_remote_code: bool, ignored: str = "\0") -> Any:
+    model, absent = _load_whole(family, folder, config, kind, trust_remote_code)
+    if lost := [key for key in absent if ignored not in key]:
+        raise _without_weights(folder, kind, lost)
+    return model
+
+
+def _without_weights(folder: Path, kind: str, absent: list[str]) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} is not a {kind}: its files lack {len(absent)} of the weights ({', '.join(absent[:3])})",
+        "A head without weights would be random; choose a checkpoint that was saved with its head",
+    )
+
+
+def _load_whole(family: Any, folder: Path, config: Any, kind: str, trust_remote_code: bool) -> tuple[Any, list[str]]:
+    """Return the model and the names of its weights that the files lack."""
     from safetensors import SafetensorError
 
     try:
@@ -179,13 +236,7 @@ def _load(family: Any, folder: Path, config: Any, kind: str, trust_remote_code: 
             "Check that the checkpoint is complete and of the right architecture",
         ) from error
     absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
-    absent = [key for key in absent if ignored not in key]
-    if absent:
-        raise CheckpointError(
-            f"{folder} is not a {kind}: its files lack {len(absent)} of the weights ({', '.join(absent[:3])})",
-            "A head without weights would be random; choose a checkpoint that was saved with its head",
-        )
-    return model
+    return model, absent
 
 
 def _place(model: Any, device: torch.device, dtype: torch.dtype) -> None:
@@ -326,7 +377,7 @@ def _unsupported(folder: Path, model: Any) -> CheckpointError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep progress bars and loading reports off standard error: what matters in them becomes an error."""
     import transformers
 

@@ -8,6 +8,7 @@ EncoderError                the root: catch this one
 ├── CheckpointError         a model folder that is missing, incomplete, or not of the right kind
 ├── TrainingError           a training run cannot begin or go on
 ├── TrainingDataError       a training file is missing, empty or damaged, or one of its rows is wrong
+├── VectorFileError         a file of vectors is malformed, in use, or of another encoder
 └── MissingExtraError       a package that comes with an optional extra is not installed
 """
 
@@ -59,3 +60,14 @@ class TrainingError(EncoderError):
 
 class TrainingDataError(EncoderError):
     """A training file is missing, empty or damaged, or a row of it (whose line is named) is wrong."""
+
+
+class VectorFileError(EncoderError):
+    """A file of vectors cannot be read or written; `where` names the file, and the line where there is one."""
+
+    def __init__(self, message: str, hint: str = "", *, where: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"{self.where}: {super().__str__()}" if self.where else super().__str__()

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .bundled import bundled_folder
 from .errors import CheckpointError, MissingExtraError
 from .subwords import TOKENIZER_FILES
 
@@ -43,13 +44,16 @@ class Located:
 
 
 def locate(source: str | Path) -> Located:
-    """Return the folder of a checkpoint, downloaded first for a hub name.
+    """Return the folder of a checkpoint: a folder, an encoder that comes with the package, or a hub name, downloaded.
 
     Raises:
         CheckpointError: there is no such folder, or the hub does not serve such a model or cannot be reached.
         MissingExtraError: a hub name, and huggingface_hub is not installed.
     """
     text = str(source)
+    bundled = bundled_folder(text)
+    if bundled is not None and not Path(text).is_dir():
+        return Located(bundled, text)
     try:
         path = Path(source).expanduser()
         is_folder, exists = path.is_dir(), path.exists()

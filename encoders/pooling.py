@@ -80,13 +80,22 @@ def pooled(
     if pooling == "cls":
         return activate(torch.nn.functional.linear(hidden[:, 0], weight, bias).float(), activation)
     if pooling == "max":
-        hidden = _repeat_first(hidden, mask)
-        if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
-            largest: torch.Tensor = _maximum_with_gradient().apply(hidden, weight, bias)
-        else:
-            largest = _maximum(hidden, weight, bias)
-        return activate(largest.float(), activation)
+        return activate(largest_logits(hidden, mask, weight, bias), activation)
     return _summed(hidden, mask, weight, bias, activation)
+
+
+def largest_logits(
+    hidden: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """Return float32[batch, vocabulary]: each document's largest logit of each term, arguments as for `pooled`."""
+    import torch
+
+    hidden = _repeat_first(hidden, mask)
+    if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
+        largest: torch.Tensor = _maximum_with_gradient().apply(hidden, weight, bias)
+    else:
+        largest = _maximum(hidden, weight, bias)
+    return largest.float()
 
 
 def _repeat_first(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

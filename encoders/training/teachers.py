@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..base import fingerprint_of
 from ..batches import by_length, halving
-from ..checkpoints import _load, _place, _quiet, _read_config, _require_weights, require_neural
+from ..checkpoints import _load, _place, _read_config, _require_weights, quiet, require_neural
 from ..errors import CheckpointError, SettingsError
 from ..hardware import choose_device, choose_precision
 from ..hub import CONFIG, files_hash, locate
@@ -272,7 +272,7 @@ class _Inputs:
         self._folder = folder
         self._settings = settings
         self._loaded: Any = None
-        with _quiet():
+        with quiet():
             config = _read_config(folder, trust_remote_code=False)
         told = read_json(folder / INPUT_CONFIG) if (folder / INPUT_CONFIG).is_file() else {}
         limits = (
@@ -293,7 +293,7 @@ class _Inputs:
 
         device, dtype = _where(self._settings)
         if self._loaded is None:
-            with _quiet():
+            with quiet():
                 model = _load(getattr(transformers, family), self._folder, self._config, kind, False, ignored)
             model = model.float().eval()
             _place(model, device, dtype)

@@ -1,0 +1,57 @@
+"""From trained weights to an encoder's folder, in the format of sentence-transformers."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoints import quiet
+from ..errors import TrainingError
+from ..learned import LearnedEncoder
+from ..saving import save_encoder
+from ..settings import LearnedSettings
+from ..subwords import TOKENIZER
+from .model import TrainableEncoder
+
+_CONFIG = "config.json"
+
+
+def export_encoder(model: TrainableEncoder, table: NDArray[np.float32], folder: Path, *, half: bool = True) -> Path:
+    """Write document side and query table into the new or empty folder `folder`; return it.
+
+    Args:
+        table: float32[vocabulary], the query side's weights.
+        half: store the model's weights in 16 bits, half the bytes; they are read as 32 bits again.
+
+    Raises:
+        TrainingError: something is in the folder.
+        CheckpointError: see `save_encoder`.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise TrainingError(f"{folder} is not empty", "Give a new folder")
+    with tempfile.TemporaryDirectory() as aside:
+        plain = Path(aside)
+        # A copy of the whole, so that weights that are tied stay so, and are written once.
+        network = copy.deepcopy(model.network).half() if half else model.network
+        with quiet():
+            network.save_pretrained(plain)
+        config = json.loads((plain / _CONFIG).read_bytes())
+        # Else libraries would compute in 16 bits too, which a CPU does slowly or not at all.
+        config.pop("torch_dtype", None)
+        config["dtype"] = "float32"
+        (plain / _CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        model.subwords.save(plain / TOKENIZER)
+        for name in ("tokenizer_config.json", "special_tokens_map.json"):
+            source = model.folder / name
+            if source.is_file():
+                shutil.copyfile(source, plain / name)
+        tokens = {model.subwords.text(term): float(table[term]) for term in np.flatnonzero(table > 0).tolist()}
+        (plain / "idf.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
+        settings = LearnedSettings(pooling="max", activation=model.settings.activation)
+        return save_encoder(LearnedEncoder(plain, settings), folder)

@@ -1,0 +1,114 @@
+"""Judged sets that tell a training run how good its model has become: small enough to be encoded every few minutes.
+
+Scores are exact products of vectors, without an index. A set may be cut to some documents, the judged ones first: its
+figures then tell checkpoints apart, and are not to be compared with those of the whole set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from ..retrieval.corpus import BadRow, open_corpus
+from .datasets import Dataset, open_dataset
+from .errors import DatasetError
+from .measures import score_run
+from .runs import Run
+
+MEASURE = "nDCG@10"
+_DEPTH = 100
+
+Encode = Callable[[list[str], int], csr_array]
+"""Documents and the most tokens of each to read -> float32[documents, vocabulary]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValidationSet:
+    """One judged set in memory.
+
+    Attributes:
+        name: what figures are called by.
+        document_ids, documents: aligned.
+        queries: query id -> text, the judged ones.
+        qrels: query id -> document id -> relevance, of the documents that are kept.
+    """
+
+    name: str
+    document_ids: list[str]
+    documents: list[str]
+    queries: dict[str, str]
+    qrels: dict[str, dict[str, int]]
+
+    def measure(self, documents: csr_array, queries: csr_array) -> float:
+        """Return nDCG@10 of the products of vectors.
+
+        Args:
+            documents: sparse[documents, vocabulary]; queries: sparse[queries, vocabulary], in the order of `queries`.
+        """
+        scores: NDArray[np.float32] = (queries @ documents.T).toarray()
+        depth = min(_DEPTH, scores.shape[1])
+        rankings = {}
+        for query, row in zip(self.queries, scores, strict=True):
+            order = np.argsort(-row, kind="stable")[:depth]
+            rankings[query] = [(self.document_ids[place], float(row[place])) for place in order if row[place] > 0]
+        return score_run(Run("model", rankings), self.qrels, [MEASURE])[0].mean
+
+
+def open_validation_set(name: str, documents: int, queries: int, seed: int = 0) -> ValidationSet:
+    """Read a set named as "folder:split".
+
+    Args:
+        documents: how many are kept, the relevant ones of the kept queries first and others drawn at random; 0 for all.
+        queries: how many are drawn at random; 0 for all.
+
+    Raises:
+        DatasetError: it cannot be read; or it is a test split, which may not choose anything.
+    """
+    folder, _, split = name.rpartition(":")
+    if not folder:
+        hint = "Write it as folder:split, such as scifact:train"
+        raise DatasetError(f"the validation set {name} names no split", hint)
+    if split in ("", "test"):
+        raise DatasetError(f"{name} is a test split", "Choose settings on train or dev; test is for reporting")
+    (dataset,) = open_dataset(folder, split=split)
+    random = np.random.default_rng(seed)
+    judged = [query for query in dataset.qrels if any(value > 0 for value in dataset.qrels[query].values())]
+    if queries and queries < len(judged):
+        judged = [judged[place] for place in sorted(random.choice(len(judged), queries, replace=False).tolist())]
+    relevant = {key for query in judged for key, value in dataset.qrels[query].items() if value > 0}
+    texts = _texts(dataset)
+    others = [key for key in texts if key not in relevant]
+    wanted = len(texts) if not documents else max(documents, len(relevant))
+    drawn = random.permutation(len(others))[: max(0, wanted - len(relevant))]
+    kept = sorted([key for key in texts if key in relevant] + [others[place] for place in drawn.tolist()])
+    inside = set(kept)
+    return ValidationSet(
+        f"{Path(folder).name} {split}",
+        kept,
+        [texts[key] for key in kept],
+        {query: dataset.queries[query] for query in judged},
+        {query: {k: v for k, v in dataset.qrels[query].items() if k in inside} for query in judged},
+    )
+
+
+def _texts(dataset: Dataset) -> dict[str, str]:
+    """Return every document's title and text as encoders see them."""
+    return {row.id: row.encoded_text for row in open_corpus(dataset.require_corpus()) if not isinstance(row, BadRow)}
+
+
+def validate(
+    sets: Sequence[ValidationSet],
+    encode: Encode,
+    encode_queries: Callable[[list[str]], csr_array],
+    max_length: int,
+) -> dict[str, float]:
+    """Return each set's nDCG@10."""
+    return {
+        each.name: each.measure(encode(each.documents, max_length), encode_queries(list(each.queries.values())))
+        for each in sets
+    }

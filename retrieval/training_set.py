@@ -1,0 +1,179 @@
+"""From a recipe's texts to what a training run reads at every step: token ids, teachers, candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from ..encoders.errors import TrainingError
+from ..encoders.learned import LearnedEncoder
+from ..encoders.settings import LearnedSettings
+from ..encoders.training.examples import Teacher, TrainingSet
+from ..encoders.training.lists import ListTeacher, interleaved
+from ..encoders.training.model import TrainableEncoder
+from ..encoders.training.recipe import Recipe, TeacherRecipe
+from ..encoders.training.scoring import PoolScores, Vectors, VectorTeacher
+from ..encoders.training.teachers import CrossTeacher, DenseTeacher, TeacherSettings
+from .lexical_pool import LexicalPool
+from .mining import DenseVectors, dense_top
+from .training_pool import Pool
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is, and how much there is."""
+
+_DEPTH = 24  # candidates of each teacher for a seed
+_BATCH = 1000
+_LEAST_FOUND = 0.3  # a query without a document of its own is a seed only if a dense teacher finds something this near
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A training set, and what else a run wants to know of its data.
+
+    Attributes:
+        training: what steps are drawn from.
+        dense: float32[documents, width], the first dense teacher's vectors, or None.
+    """
+
+    training: TrainingSet
+    dense: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heard:
+    """A teacher that has read the whole pool: best int32[queries, depth], and its vectors of documents if dense."""
+
+    teacher: Teacher
+    best: NDArray[np.int32]
+    spread: PoolScores
+    dense: NDArray[np.float32] | None = None
+
+
+def prepare(recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, progress: Progress) -> Prepared:
+    """Tokenise, let the teachers read everything, and find each seed query's candidates.
+
+    What teachers with models say is kept in `cache` and read there the next time.
+
+    Raises:
+        EncoderError: a teacher cannot be loaded; or there are only such as cannot score a whole pool.
+    """
+    pieces = []
+    for start in range(0, len(pool.documents), _BATCH):
+        pieces += model.token_ids(pool.documents[start : start + _BATCH])
+        progress("tokenising", len(pieces), len(pool.documents))
+    terms = _distinct_terms(model, pool.queries, recipe.query.max_length)
+    whole = [teacher for teacher in recipe.teachers if teacher.kind != "cross-encoder"]
+    if not whole:
+        raise TrainingError(
+            "there is no teacher that finds candidates: a cross-encoder only reads those of others",
+            'Add [[teachers]] with kind = "bm25"',
+        )
+    heard = [_listen(teacher, recipe, pool, cache, progress) for teacher in whole]
+    own = np.array(pool.own, dtype=np.int32)
+    seeds = _seeds(own, terms, heard)
+    candidates = interleaved([each.best[seeds] for each in heard])
+    teachers = [(each.teacher, teacher.weight) for each, teacher in zip(heard, whole, strict=True)]
+    for teacher in recipe.teachers:
+        if teacher.kind == "cross-encoder":
+            lists = _cross_encoder(teacher, recipe, pool, seeds, candidates, cache, progress)
+            teachers.append((lists, teacher.weight))
+    training = TrainingSet(pieces, terms, own, candidates, seeds, teachers, idf_of(pieces, model))
+    return Prepared(training, next((each.dense for each in heard if each.dense is not None), None))
+
+
+def idf_of(pieces: Sequence[NDArray[np.int32]], model: TrainableEncoder) -> NDArray[np.float32]:
+    """Return ln(1 + (N - df + 0.5) / (df + 0.5)) of every term over the documents, float32[vocabulary]."""
+    frequencies = np.zeros(model.vocabulary_size, dtype=np.float64)
+    for piece in pieces:
+        frequencies[np.unique(piece)] += 1
+    idf = np.log1p((len(pieces) - frequencies + 0.5) / (frequencies + 0.5)).astype(np.float32)
+    idf[~model.terms] = 0.0
+    return idf
+
+
+def _distinct_terms(model: TrainableEncoder, queries: list[str], max_length: int) -> list[NDArray[np.int32]]:
+    found: list[NDArray[np.int32]] = []
+    for start in range(0, len(queries), _BATCH):
+        for piece in model.token_ids(queries[start : start + _BATCH], max_length):
+            distinct = np.unique(piece).astype(np.int32)
+            found.append(distinct[model.terms[distinct]])
+    return found
+
+
+def _listen(teacher: TeacherRecipe, recipe: Recipe, pool: Pool, cache: Path, progress: Progress) -> _Heard:
+    """Let a teacher read the whole pool."""
+    if teacher.kind == "bm25":
+        progress("BM25", 0, len(pool.documents))
+        lexical = LexicalPool(pool.documents)
+        encoded = lexical.encode_queries(pool.queries)
+        spread = lexical.scores_over_pool(encoded)
+        best = lexical.search(encoded, _DEPTH)
+        return _Heard(VectorTeacher(encoded.vectors, lexical.documents, spread, teacher.normalise), best, spread)
+    if teacher.kind == "dense":
+        model = DenseTeacher(recipe.model_path(teacher.model), TeacherSettings(max_length=teacher.max_length))
+        both = []
+        for name, texts in (("queries", pool.queries), ("documents", pool.documents)):
+
+            def tell(done: int, total: int, name: str = name) -> None:
+                progress(f"dense teacher, {name}", done, total)
+
+            both.append(model.encode(texts, cache=cache, progress=tell))
+        best, _, spread = dense_top(DenseVectors(*both), _DEPTH)
+        return _Heard(VectorTeacher(*both, spread, teacher.normalise), best, spread, both[1])
+    encoder = LearnedEncoder(recipe.model_path(teacher.model), LearnedSettings(max_length=teacher.max_length))
+    documents = encoder.encode_documents(pool.documents)
+    rows = encoder.encode_queries(pool.queries)
+    starts = np.cumsum([0, *(len(ids) for ids, _ in rows)])
+    ids, weights = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
+    queries = csr_array((weights, ids, starts), shape=(len(rows), documents.shape[1]))
+    best, spread = _survey(queries, documents)
+    return _Heard(VectorTeacher(queries, documents, spread, teacher.normalise), best, spread)
+
+
+def _survey(queries: Vectors, documents: csr_array) -> tuple[NDArray[np.int32], PoolScores]:
+    """Return each query's best documents and the spread of its scores, by products with the whole pool."""
+    columns = documents.T.tocsr()
+    best, figures = [], []
+    for start in range(0, queries.shape[0], 256):
+        scores = (queries[start : start + 256] @ columns).toarray()
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :_DEPTH].astype(np.int32)
+        order[np.take_along_axis(scores, order, axis=1) <= 0] = -1
+        best.append(order)
+        figures.append(np.stack([scores.min(1), scores.max(1), scores.mean(1), scores.std(1)]))
+    return np.concatenate(best), PoolScores(*np.concatenate(figures, axis=1).astype(np.float32))
+
+
+def _cross_encoder(
+    teacher: TeacherRecipe,
+    recipe: Recipe,
+    pool: Pool,
+    seeds: NDArray[np.int64],
+    candidates: NDArray[np.int32],
+    cache: Path,
+    progress: Progress,
+) -> ListTeacher:
+    """Read each seed query with each of its candidates."""
+    model = CrossTeacher(recipe.model_path(teacher.model), TeacherSettings(max_length=teacher.max_length))
+    rows, places = np.nonzero(candidates >= 0)
+    pairs = [
+        (pool.queries[seeds[row]], pool.documents[candidates[row, place]])
+        for row, place in zip(rows, places, strict=True)
+    ]
+    scores = np.zeros(candidates.shape, dtype=np.float32)
+    scores[rows, places] = model.score(
+        pairs, cache=cache, progress=lambda done, total: progress("cross-encoder", done, total)
+    )
+    return ListTeacher(seeds, candidates, scores, teacher.normalise)
+
+
+def _seeds(own: NDArray[np.int32], terms: list[NDArray[np.int32]], heard: Sequence[_Heard]) -> NDArray[np.int64]:
+    """Return the queries that steps are drawn from: those with a term, and with a document or something near it."""
+    useful = np.array([len(each) > 0 for each in terms], dtype=bool)
+    cosines = [each.spread.high for each in heard if each.dense is not None]
+    near = np.maximum.reduce(cosines) > _LEAST_FOUND if cosines else np.ones_like(useful)
+    return np.flatnonzero(useful & ((own >= 0) | near))

@@ -1,0 +1,201 @@
+"""`lexhound train`: train or fine-tune an encoder by a recipe."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import tell
+from .progress import Reporter, State, counted, reporter
+from .stopped import stoppable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+    from ...encoders.training.loop import Outcome, Validate
+    from ...encoders.training.model import TrainableEncoder
+    from ...encoders.training.recipe import Recipe
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.", show_default=False)],
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the run is kept; the encoder is written into its folder `encoder`.",
+            show_default="the recipe's name, here",
+        ),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as optimiser.steps=2000."),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of a CPU; 0 for all cores.", show_default="all cores")
+    ] = 0,
+) -> None:
+    """Train or fine-tune an encoder; what was interrupted goes on where it stopped.
+
+    Example:
+        lexhound train recipe.toml
+        lexhound train recipe.toml --into runs/a --set optimiser.steps=2000 --set sparsity.weight=0.05
+    """
+    from ...encoders.training.recipe import read_recipe
+
+    read = read_recipe(recipe, change or ())
+    folder = into or Path(read.name)
+
+    def say_stopped() -> tuple[str, str]:
+        return f"what was done is kept in {folder}", "the same command goes on from there"
+
+    with stoppable(say_stopped), reporter("reading the recipe's data") as progress:
+        outcome = _train(read, folder, threads, progress)
+    best = f", the best at step {outcome.best_step} ({outcome.best:.4f})" if outcome.best == outcome.best else ""
+    tell(f"{counted(outcome.steps, 'step')}{best} → {folder / 'encoder'}")
+    tell(f"next: lexhound index corpus.jsonl --into my.index --encoder {folder / 'encoder'}")
+
+
+def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Outcome:
+    from ...eval.validation import open_validation_set
+    from ...retrieval.training_pool import read_pool
+
+    # Whatever is wrong with the data is told before anything heavy is imported or computed.
+    validation = recipe.validation
+    sets = [
+        open_validation_set(_set_path(recipe, name), validation.documents, validation.queries, recipe.seed)
+        for name in validation.sets
+    ]
+    pool = read_pool(recipe)
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in pool.counts().items())
+    left = f"; {pool.left_out:,} left out" if pool.left_out else ""
+    tell(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){left}")
+
+    import torch
+
+    from ...encoders.training.export import export_encoder
+    from ...encoders.training.initialise import solve_head
+    from ...encoders.training.loop import Trainer
+    from ...encoders.training.model import ModelSettings, TrainableEncoder
+    from ...retrieval.training_set import prepare
+
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(recipe.seed)
+    settings = ModelSettings(
+        recipe.model_path(recipe.model.start),
+        recipe.model.max_length,
+        recipe.model.activation,
+        recipe.model.frozen_layers,
+    )
+    model = TrainableEncoder(settings)
+
+    def told(stage: str, done: int, total: int) -> None:
+        progress.update(State(stage, done, fraction=done / max(1, total), unit="texts"))
+
+    prepared = prepare(recipe, pool, model, folder / "teachers", told)
+    if not model.has_head:
+        start = solve_head(
+            model,
+            _spread(prepared.training.documents, 1500),
+            own=recipe.model.own,
+            absent_quantile=recipe.model.absent_quantile,
+        )
+        tell(f"head solved in closed form: cosine {start.cosine:.3f}, own token first in {start.own_first:.0%}")
+    trainer = Trainer(
+        model,
+        prepared.training,
+        recipe,
+        folder,
+        validate=_validator(sets, model, recipe) if sets else None,
+        watcher=_Watcher(progress),
+        dense=prepared.dense if recipe.model.dense else None,
+    )
+    with _interruptible() as asked:
+        outcome = trainer.run(stop=asked.is_set)
+    from .train_report import write_curves
+
+    write_curves(folder / "log.jsonl", folder / "curves.html", recipe.name)
+    encoder = folder / "encoder"
+    if encoder.exists():
+        import shutil
+
+        shutil.rmtree(encoder)
+    export_encoder(model, trainer.table(), encoder)
+    return outcome
+
+
+def _set_path(recipe: Recipe, name: str) -> str:
+    folder, colon, split = name.rpartition(":")
+    return f"{recipe.path(folder)}{colon}{split}" if recipe.path(folder).is_dir() else name
+
+
+def _spread(documents: Any, count: int) -> list[Any]:
+    step = max(1, len(documents) // count)
+    return list(documents[::step][:count])
+
+
+def _validator(sets: Any, model: TrainableEncoder, recipe: Recipe) -> Validate:
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    from ...eval.validation import validate
+
+    def run(encode: Any, table: NDArray[np.float32]) -> dict[str, float]:
+        def queries(texts: list[str]) -> csr_array:
+            rows = [np.unique(piece) for piece in model.token_ids(texts, recipe.query.max_length)]
+            starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+            terms = np.concatenate(rows)
+            return csr_array((table[terms], terms, starts), shape=(len(texts), len(table)))
+
+        return validate(sets, encode, queries, recipe.validation.max_length)
+
+    return run
+
+
+@contextmanager
+def _interruptible() -> Iterator[Event]:
+    """Turn the first Ctrl-C into a wish to stop: the step is finished and its state saved. The second one stops."""
+    asked = Event()
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+        tell("stopping after this step")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Watcher:
+    """Shows a run's course."""
+
+    def __init__(self, progress: Reporter) -> None:
+        self._progress = progress
+        self._best = ""
+
+    def step(self, record: dict[str, float], total: int) -> None:
+        step = int(record["step"])
+        figures = f"loss {record['loss']:.3f}, {record['active']:.0f} terms, FLOPS {record['flops']:.2f}{self._best}"
+        self._progress.update(State(f"training ({figures})", step, fraction=step / total, unit="steps"))
+
+    def validated(self, step: int, measures: dict[str, float], best: bool) -> None:
+        mean = sum(measures.values()) / len(measures)
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in measures.items())
+        tell(f"step {step}: {figures}; mean {mean:.4f}{' (best)' if best else ''}")
+        if best:
+            self._best = f", best {mean:.4f}"
+
+    def notice(self, message: str) -> None:
+        tell(f"note: {message}")

@@ -1,0 +1,176 @@
+"""Training runs: they learn, they resume to the same weights, they tell when something is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lexhound.encoders.errors import TrainingError
+from lexhound.encoders.training.examples import TrainingSet
+from lexhound.encoders.training.loop import Trainer
+from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
+from lexhound.encoders.training.recipe import (
+    DataRecipe,
+    LossRecipe,
+    ModelRecipe,
+    OptimiserRecipe,
+    Recipe,
+    SparsityRecipe,
+    TeacherRecipe,
+    ValidationRecipe,
+)
+from tiny_checkpoints import build_tiny_masked_lm
+
+WORDS = """
+heat transfer flow wing shock wave pressure engine rocket fuel gas shell stress cat dog river bank theory jet drag
+""".split()  # noqa: SIM905
+
+
+class Overlap:
+    """A teacher: the share of a query's terms that a document holds."""
+
+    def __init__(self, queries: list[np.ndarray], documents: list[np.ndarray]) -> None:
+        self.queries, self.documents = queries, documents
+
+    def block(self, queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
+        rows = [[np.isin(self.queries[q], self.documents[d]).mean() for d in documents] for q in queries]
+        return np.array(rows, dtype=np.float32)
+
+
+def make_run(folder: Path, changes: dict[str, object] | None = None) -> tuple[TrainableEncoder, TrainingSet, Recipe]:
+    model = TrainableEncoder(ModelSettings(str(folder), max_length=24))
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, 6, replace=False)) for _ in range(24)]
+    documents = model.token_ids(texts)
+    queries = [np.unique(random.choice(piece, 2)).astype(np.int32) for piece in documents]
+    own = np.arange(24, dtype=np.int32)
+    candidates = np.array([random.permutation(24)[:6] for _ in range(24)], dtype=np.int32)
+    training = TrainingSet(
+        documents, queries, own, candidates, np.arange(24), [(Overlap(queries, documents), 1.0)],
+        np.linspace(1, 3, model.vocabulary_size, dtype=np.float32) * model.terms,
+    )  # fmt: skip
+    recipe = Recipe(
+        model=ModelRecipe(str(folder)),
+        data=DataRecipe(),
+        teachers=(TeacherRecipe("bm25"),),
+        loss=LossRecipe(scale=10.0, keep=0.1, info_nce=0.1, margin_mse=0.1),
+        sparsity=SparsityRecipe(weight=0.01, frequent=40, sampled=30),
+        optimiser=OptimiserRecipe(steps=12, seeds=3, candidates=3, body=1e-3, head=1e-3, average=0.9),
+        validation=ValidationRecipe(every=4),
+        seed=5,
+    )
+    for table, values in (changes or {}).items():
+        recipe = replace(recipe, **{table: replace(getattr(recipe, table), **values)})
+    return model, training, recipe
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return build_tiny_masked_lm(tmp_path / "base", seed=2)
+
+
+def weights(model: TrainableEncoder) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.network.named_parameters()}
+
+
+@pytest.mark.parametrize("changes", [{}, {"query": {"kind": "learned"}, "optimiser": {"average": 0.0}}])
+def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
+    base: Path, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    model, training, recipe = make_run(base, changes)
+    whole = Trainer(model, training, recipe, tmp_path / "whole")
+    whole.run()
+    for stop_after in (5, 8):
+        stopped, training, recipe = make_run(base, changes)
+        trainer = Trainer(stopped, training, recipe, tmp_path / "parts")
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run(stop=lambda trainer=trainer, after=stop_after: trainer.step >= after)
+    resumed, training, recipe = make_run(base, changes)
+    last = Trainer(resumed, training, recipe, tmp_path / "parts")
+    assert last.run().steps == 12
+    for name, value in weights(model).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    assert np.array_equal(whole.table(), last.table())
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "parts")]
+    assert len(logs[0]) == len(logs[1]) == 12
+
+
+def test_learning_lowers_the_divergence_and_validation_chooses(base: Path, tmp_path: Path) -> None:
+    model, training, recipe = make_run(base, {"optimiser": {"steps": 40}})
+    seen: list[float] = []
+
+    def validate(encode: object, table: np.ndarray) -> dict[str, float]:
+        seen.append(float(len(seen) == 5))  # the fifth look after the first is the best
+        return {"set": seen[-1]}
+
+    trainer = Trainer(model, training, recipe, tmp_path / "run", validate=validate)
+    outcome = trainer.run()
+    records = [record for record in trainer.log.read() if "kl" in record]
+    assert np.mean([r["kl"] for r in records[-5:]]) < 0.8 * np.mean([r["kl"] for r in records[:5]])
+    assert outcome.best_step == 20
+    assert outcome.best == 1.0
+    assert len(seen) == 11
+
+
+def test_gradient_caching_learns_the_same(base: Path, tmp_path: Path) -> None:
+    results = []
+    for parts in (1, 3):
+        model, training, recipe = make_run(base, {"optimiser": {"accumulate": parts, "steps": 3}})
+        Trainer(model, training, recipe, tmp_path / str(parts)).run()
+        results.append(weights(model))
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], atol=2e-4, rtol=1e-3)
+
+
+def test_early_stop_and_another_recipe(base: Path, tmp_path: Path) -> None:
+    model, training, recipe = make_run(base, {"validation": {"every": 2, "patience": 2}})
+    notices: list[str] = []
+
+    class Watcher:
+        def step(self, record: dict[str, float], total: int) -> None: ...
+        def validated(self, step: int, measures: dict[str, float], best: bool) -> None: ...
+        def notice(self, message: str) -> None:
+            notices.append(message)
+
+    outcome = Trainer(
+        model, training, recipe, tmp_path / "run", validate=lambda *_: {"set": 0.5}, watcher=Watcher()
+    ).run()
+    assert outcome.steps == 4
+    assert "stopped after 4 steps" in notices[0]
+    model, training, other = make_run(base, {"loss": {"scale": 11.0}})
+    with pytest.raises(TrainingError, match="another recipe"):
+        Trainer(model, training, other, tmp_path / "run").run()
+
+
+def test_collapse_is_told(base: Path, tmp_path: Path) -> None:
+    model, training, recipe = make_run(base, {"optimiser": {"steps": 60}, "loss": {"keep": 0.0}})
+    with torch.no_grad():
+        model.decoder_bias.fill_(-1e4)
+    with pytest.raises(TrainingError, match="collapsed"):
+        Trainer(model, training, recipe, tmp_path / "run").run()
+
+
+def test_a_damaged_state_is_told(base: Path, tmp_path: Path) -> None:
+    model, training, recipe = make_run(base, {"optimiser": {"steps": 1}})
+    Trainer(model, training, recipe, tmp_path / "run").run()
+    state = tmp_path / "run" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:500])
+    with pytest.raises(TrainingError, match="cannot be read"):
+        Trainer(model, training, recipe, tmp_path / "run").run()
+
+
+def test_the_penalty_on_lost_words_is_the_formula(base: Path, tmp_path: Path) -> None:
+    model, training, recipe = make_run(base)
+    trainer = Trainer(model, training, recipe, tmp_path / "run")
+    from lexhound.encoders.training.columns import Columns
+
+    terms = np.array([6, 7, 8, 20], dtype=np.int64)
+    logits = torch.tensor([[0.5, 2.0, -1.0, -3.0], [0.0, 0.0, 0.0, 0.0]])
+    pieces = [np.array([6, 8], np.int32), np.array([20, 20], np.int32)]
+    found = float(trainer._kept(logits, pieces, Columns(terms, np.ones(4, np.float32))))
+    idf = training.idf
+    expected = (idf[6] * 0.5 + idf[8] * 2.0 + idf[20] * 1.0) / (idf[6] + idf[8] + idf[20])
+    assert found == pytest.approx(float(expected), rel=1e-5)

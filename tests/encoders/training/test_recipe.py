@@ -1,0 +1,102 @@
+"""Recipes: what is read, and what is refused with which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lexhound.encoders.errors import SettingsError
+from lexhound.encoders.training.recipe import read_recipe
+
+SMALL = """
+name = "small"
+
+[model]
+start = "base"
+
+[[data.corpora]]
+path = "texts.jsonl"
+pseudo = ["sentence"]
+
+[[teachers]]
+kind = "bm25"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_reads_what_is_said_and_defaults_for_the_rest(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, SMALL))
+    assert recipe.model.start == "base"
+    assert recipe.model.max_length == 128
+    assert recipe.data.corpora[0].pseudo == ("sentence",)
+    assert recipe.teachers[0].weight == 1.0
+    assert recipe.path("texts.jsonl") == tmp_path / "texts.jsonl"
+    assert "folder" not in recipe.as_dict()  # a run may be moved
+
+
+def test_overrides_take_numbers_words_lists_and_entries_of_lists(tmp_path: Path) -> None:
+    changes = [
+        "optimiser.steps=7",
+        "sparsity.weight=1",
+        "query.kind=learned",
+        'validation.sets=["a:dev"]',
+        "data.corpora.0.limit=5",
+    ]
+    recipe = read_recipe(write(tmp_path, SMALL), changes)
+    assert recipe.optimiser.steps == 7
+    assert recipe.sparsity.weight == 1.0
+    assert recipe.query.kind == "learned"
+    assert recipe.validation.sets == ("a:dev",)
+    assert recipe.data.corpora[0].limit == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("optimiser.stepz=7", "did you mean 'steps'"),
+        ("loss.kll=1", "did you mean 'kl'"),
+        ("optimiser.steps=many", "optimiser.steps is 'many'. it must be a whole number"),
+        ("optimiser.steps=0", "optimiser.steps is 0. it must be at least 1"),
+        ("optimiser.steps=true", "it must be a whole number"),
+        ("sparsity.kind=flop", "did you mean 'flops'"),
+        ("sparsity.ramp=2", "it must be from 0 to 1"),
+        ("teachers.0.kind=bm26", "did you mean 'bm25'"),
+        ("teachers.0.kind=dense", "teachers.0 has no model"),
+        ("teachers.0.weight=-1", "it must be above 0"),
+        ("teachers.3.kind=bm25", "there is no entry 3"),
+        ("data.corpora=3", "it must be a list"),
+        ("loss.kl=0", "every loss has the weight 0"),
+        ("model", "has no value"),
+        ("name.first=x", "name is a value, not a table"),
+    ],
+)
+def test_refuses_with_what_to_do(tmp_path: Path, change: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_recipe(write(tmp_path, SMALL), [change])
+    assert said in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SMALL.replace('start = "base"', ""), "[model] lacks 'start'"),
+        ("name = 3 4", "cannot be read"),
+        ('name = "x"', "lacks 'model'"),
+        ('name = "x"\nteachers = []\ndata = {}\n[model]\nstart = "b"', "has no documents"),
+    ],
+)
+def test_refuses_recipes_that_lack_something(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_recipe(write(tmp_path, text))
+    assert said in str(caught.value)
+    assert "recipe.toml" in str(caught.value)
+
+
+def test_a_missing_recipe_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no recipe"):
+        read_recipe(tmp_path / "no.toml")

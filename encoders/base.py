@@ -136,6 +136,11 @@ class Encoder(Protocol):
 class SparseEncoder(Encoder, Protocol):
     """An encoder whose document vectors depend on nothing but the text."""
 
+    @property
+    def tokens_encoded(self) -> int:
+        """How many tokens its models have read so far, for telling speed."""
+        ...
+
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
         """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
         ...

@@ -43,6 +43,7 @@ class ModelSide(ABC):
     Attributes:
         vocabulary_size: length of the vectors.
         max_length: the longest input in tokens, special tokens included.
+        tokens_encoded: how many tokens the model has read so far, special tokens included, padding left out.
     """
 
     vocabulary_size: int
@@ -62,6 +63,7 @@ class ModelSide(ABC):
         if len(known) == 1:
             known.append(_NO_LIMIT)
         self.max_length = min(known)
+        self.tokens_encoded = 0
         self._subwords = subwords
         self._layout = layout
         self._settings = settings
@@ -105,6 +107,7 @@ class ModelSide(ABC):
                 batch = halving(self._encode_batch, [pieces[place] for place in places])
                 for place, vector in zip(places, batch, strict=True):
                     vectors[place] = vector
+                self.tokens_encoded += sum(lengths[place] for place in places)
         return [vector for vector in vectors if vector is not None]
 
     def _encode_batch(self, pieces: list[list[int]]) -> list[QueryVector]:

@@ -38,6 +38,7 @@ class TokenTable:
         self, subwords: Subwords, weights: NDArray[np.float32], layout: SideLayout, settings: LearnedSettings
     ) -> None:
         self.weights = weights
+        self.tokens_encoded = 0  # there is no model to read them
         self.vocabulary_size = len(weights)
         self._subwords = subwords
         self._layout = layout

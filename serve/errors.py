@@ -52,6 +52,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     encoders.UnknownEncoderError: FAILED,
     encoders.CheckpointError: FAILED,
     encoders.MissingExtraError: FAILED,
+    encoders.VectorFileError: FAILED,
     encoders.TrainingError: FAILED,
     encoders.TrainingDataError: FAILED,
     # index

@@ -1,0 +1,276 @@
+"""Sparse vectors as files that other tools read too.
+
+- JSON Lines: `{"id": ..., "vector": {token: weight}}`, a text a line, as Anserini, Seismic and LSR exchange them.
+- `.npz`: one CSR matrix in the form of `scipy.sparse.save_npz`, with `ids`, and the encoder that made it. No pickle.
+
+Both keep float32 weights exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from .base import EncoderIdentity, QueryVector
+from .errors import VectorFileError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+JSON_LINES = (".jsonl", ".jsonl.zst")
+NPZ = ".npz"
+
+Named = tuple[str, QueryVector]
+"""An id and its vector."""
+
+
+class Terms(Protocol):
+    """What translates between tokens and term ids: a `LearnedEncoder`, say."""
+
+    def term_text(self, term_id: int) -> str: ...
+
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Which encoder made a file's vectors: its name, and hex digests of what determines them and of its vocabulary."""
+
+    name: str
+    fingerprint: str
+    vocabulary: str
+
+    @classmethod
+    def of(cls, identity: EncoderIdentity) -> Maker:
+        """Return what a file keeps of an encoder's identity."""
+        return cls(identity.name, identity.fingerprint, identity.parts.get("vocabulary", ""))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorTable:
+    """A `.npz` file's content: the id of each row, the rows (float32, indices sorted) and their maker."""
+
+    ids: list[str]
+    vectors: csr_array
+    maker: Maker
+
+    def require(self, identity: EncoderIdentity) -> None:
+        """Raise VectorFileError unless that encoder made these vectors."""
+        if self.maker.fingerprint != identity.fingerprint:
+            raise VectorFileError(
+                f"these vectors were made by {self.maker.name} ({self.maker.fingerprint}), not by {identity.name} "
+                f"({identity.fingerprint})",
+                "Encode the texts with the encoder that is to read them",
+            )
+
+
+def json_line(identifier: str, vector: QueryVector, terms: Terms) -> bytes:
+    """Return one line, its line break included; the heaviest term first, of equal weights the lower id.
+
+    Weights are written with the fewest digits that give the same float32 back, also by way of a float64.
+    """
+    ids, weights = vector
+    order = np.lexsort((ids, -weights))
+    names = [terms.term_text(term) for term in ids[order].tolist()]
+    values = dict(zip(names, weights[order], strict=True))
+    if len(values) != len(ids):
+        raise VectorFileError(f"the vector of {identifier!r} has a token twice", "Its tokenizer is damaged")
+    option = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+    line = orjson.dumps({"id": identifier, "vector": values}, option=option)
+    read = np.fromiter(orjson.loads(line)["vector"].values(), dtype=np.float32, count=len(ids))
+    if not np.array_equal(read, weights[order]):  # rounding twice can go wrong, if ever so seldom
+        values = dict(zip(names, weights[order].tolist(), strict=True))
+        line = orjson.dumps({"id": identifier, "vector": values}, option=option)
+    return line
+
+
+def write_json_lines(path: Path, vectors: Iterable[Named], terms: Terms) -> int:
+    """Write vectors to `path`, compressed where it ends in `.zst`; returns how many. Raises OSError."""
+    count = 0
+    with _writing(path) as file:
+        for identifier, vector in vectors:
+            file.write(json_line(identifier, vector, terms))
+            count += 1
+    return count
+
+
+def compress(source: Path, target: Path) -> None:
+    """Copy a file into a zstd-compressed one."""
+    from zstandard import ZstdCompressor
+
+    with source.open("rb") as plain, target.open("wb") as packed:
+        ZstdCompressor().copy_stream(plain, packed)
+
+
+def read_json_lines(path: Path, terms: Terms) -> Iterator[Named]:
+    """Yield the ids and vectors of a file of JSON Lines, one line at a time.
+
+    The id is in `id` or `_id` and may be a number; fields other than it and `vector` are passed over, blank lines too.
+    Weights of 0 are left out. Ids may come more than once.
+
+    Raises:
+        VectorFileError: a line is not as it should be (its number is told), or the file is damaged.
+        OSError: the file cannot be read.
+    """
+    from zstandard import ZstdError
+
+    number = 0
+    try:
+        with _reading(path) as file:
+            for number, line in enumerate(file, 1):
+                if not line.isspace():
+                    yield _parse(line, f"{path}:{number}", terms)
+    except (ZstdError, EOFError) as error:
+        raise VectorFileError(
+            f"the compressed data is damaged or cut short: {error}", "Copy it again", where=f"{path}:{number + 1}"
+        ) from error
+
+
+def write_npz(path: Path, ids: Sequence[str], vectors: csr_array, maker: Maker) -> None:
+    """Write vectors as one matrix that `scipy.sparse.load_npz` reads, with `ids` and the `encoder` (JSON) beside it.
+
+    Raises:
+        VectorFileError: an id cannot be kept in an array, or ids and rows are not of one number; OSError.
+    """
+    if len(ids) != vectors.shape[0]:
+        raise VectorFileError(f"there are {len(ids)} ids for {vectors.shape[0]} vectors")
+    for identifier in ids:
+        if "\0" in identifier or not _encodable(identifier):
+            raise VectorFileError(f"the id {identifier!r} cannot be kept in a .npz file", "Use another id, or .jsonl")
+    encoder = json.dumps({"name": maker.name, "fingerprint": maker.fingerprint, "vocabulary": maker.vocabulary})
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            allow_pickle=False,
+            format=np.array(b"csr"),
+            shape=np.array(vectors.shape, dtype=np.int64),
+            data=np.asarray(vectors.data, np.float32),
+            indices=np.asarray(vectors.indices, np.int32),
+            indptr=np.asarray(vectors.indptr, np.int64),
+            ids=np.array(list(ids), dtype=np.str_) if ids else np.empty(0, dtype="<U1"),
+            encoder=np.array(encoder),
+        )
+
+
+def read_npz(path: Path) -> VectorTable:
+    """Read what `write_npz` wrote.
+
+    Raises:
+        VectorFileError: it is no such file, or damaged: a matrix that is none, weights that are not finite or below 0.
+        OSError: the file cannot be read.
+    """
+    from scipy.sparse import csr_array
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            shape = tuple(int(size) for size in file["shape"])
+            indptr, indices = file["indptr"].astype(np.int64), file["indices"].astype(np.int32)
+            data = file["data"].astype(np.float32)
+            ids = [str(identifier) for identifier in file["ids"].tolist()]
+            encoder = json.loads(str(file["encoder"]))
+            maker = Maker(str(encoder["name"]), str(encoder["fingerprint"]), str(encoder["vocabulary"]))
+        vectors = csr_array((data, indices, indptr), shape=shape)
+        vectors.check_format(full_check=True)
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise VectorFileError(
+            f"not a file of vectors: {error}", "Write it with lexhound encode", where=str(path)
+        ) from (error)
+    if len(ids) != shape[0]:
+        raise VectorFileError(f"{len(ids)} ids for {shape[0]} vectors", "Write it again", where=str(path))
+    if not (np.isfinite(data) & (data >= 0)).all():
+        raise VectorFileError("a weight is negative or no number", "Write it again", where=str(path))
+    vectors.sort_indices()
+    return VectorTable(ids, vectors, maker)
+
+
+def stacked(vectors: Sequence[QueryVector], vocabulary_size: int) -> csr_array:
+    """Return vectors as the rows of one float32 matrix, len(vectors) × vocabulary_size."""
+    from scipy.sparse import csr_array
+
+    indptr = np.concatenate(([0], np.cumsum([len(terms) for terms, _ in vectors], dtype=np.int64)))
+    terms = np.concatenate([np.empty(0, np.int32), *(terms for terms, _ in vectors)])
+    weights = np.concatenate([np.empty(0, np.float32), *(weights for _, weights in vectors)])
+    return csr_array((weights, terms, indptr), shape=(len(vectors), vocabulary_size))
+
+
+def _parse(line: bytes, where: str, terms: Terms) -> Named:
+    try:
+        values = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise VectorFileError(f"not JSON: {error}", 'Write {"id": ..., "vector": {...}} a line', where=where) from error
+    if not isinstance(values, dict):
+        raise VectorFileError("JSON, but not an object", 'Write {"id": ..., "vector": {...}} a line', where=where)
+    identifier = values.get("id", values.get("_id"))
+    if isinstance(identifier, int) and not isinstance(identifier, bool):
+        identifier = str(identifier)
+    if not isinstance(identifier, str) or not identifier:
+        raise VectorFileError("there is no id", 'Give it as "id", a text', where=where)
+    vector = values.get("vector")
+    if not isinstance(vector, dict):
+        raise VectorFileError(
+            f"{identifier!r} has no vector", 'Give it as "vector", an object of tokens and weights', where=where
+        )
+    for token, weight in vector.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise VectorFileError(f"the weight of {token!r} is no number", "Give a number of 0 or more", where=where)
+    with np.errstate(over="ignore"):
+        weights = np.array(list(vector.values()), dtype=np.float64).astype(np.float32)
+    tokens = list(vector)
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(wrong):
+        token = tokens[int(wrong[0])]
+        raise VectorFileError(
+            f"the weight of {token!r} is {vector[token]!r}", "Weights are finite and 0 or more", where=where
+        )
+    ids = terms.lookup(tokens)
+    unknown = np.flatnonzero(ids < 0)
+    if len(unknown):
+        raise VectorFileError(
+            f"the encoder has no term {tokens[int(unknown[0])]!r}", "Give the encoder that made the file", where=where
+        )
+    order = np.argsort(ids, kind="stable")
+    order = order[weights[order] > 0]
+    return identifier, (ids[order].astype(np.int32), weights[order])
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[IO[bytes]]:
+    if path.suffix != ".zst":
+        with path.open("wb") as file:
+            yield file
+        return
+    from zstandard import ZstdCompressor
+
+    with path.open("wb") as file, ZstdCompressor().stream_writer(file) as packed:
+        yield packed  # type: ignore[misc]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    if path.suffix != ".zst":
+        with path.open("rb") as file:
+            yield file
+        return
+    import io
+
+    from zstandard import ZstdDecompressor
+
+    with path.open("rb") as file, ZstdDecompressor().stream_reader(file, read_across_frames=True) as unpacked:
+        yield io.BufferedReader(unpacked)  # type: ignore[type-var,misc]
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

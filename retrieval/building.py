@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..encoders.lexical import LexicalSettings
+from ..encoders.settings import LearnedSettings
 from .collection import Collection
 from .corpus import BadRow, Corpus
 from .errors import CollectionExistsError, NewerFormatError, NotACollectionError, RetrievalError, UnfinishedRunError
 from .ingest import IngestReport, Progress, describe_source, unfinished_run
 from .lock import WriterLock
 from .manifest import MANIFEST, read_manifest
-from .opening import identify
+from .opening import open_named
 from .schema import connect
 from .storage import storage_errors
 
@@ -29,6 +30,7 @@ def build_collection(
     source: str,
     encoder: str = "bm25",
     lexical: LexicalSettings | None = None,
+    learned: LearnedSettings | None = None,
     overwrite: bool = False,
     on_bad_row: Callable[[BadRow], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -51,11 +53,11 @@ def build_collection(
     directory = Path(path)
     _recover(directory)
     if not (overwrite and directory.exists()):
-        return _build(directory, corpus, source, encoder, lexical, on_bad_row, progress, start_over=False)
+        return _build(directory, corpus, source, encoder, lexical, learned, on_bad_row, progress, start_over=False)
     _require_collection(directory)
     with WriterLock(directory):  # what others write now would be lost with the old collection
         aside = _aside(directory)
-        report = _build(aside, corpus, source, encoder, lexical, on_bad_row, progress, start_over=True)
+        report = _build(aside, corpus, source, encoder, lexical, learned, on_bad_row, progress, start_over=True)
         with storage_errors(directory):
             whole, old = directory.resolve(), _old(directory)
             whole.rename(old)
@@ -85,13 +87,16 @@ def _build(
     source: str,
     encoder: str,
     lexical: LexicalSettings | None,
+    learned: LearnedSettings | None,
     on_bad_row: Callable[[BadRow], None] | None,
     progress: Callable[[Progress], None] | None,
     *,
     start_over: bool,
 ) -> IngestReport:
-    found = _unfinished(place, source, encoder, lexical, start_over=start_over) if place.exists() else None
-    collection = Collection.create(place, encoder=encoder, lexical=lexical) if found is None else found
+    found = None
+    if place.exists():
+        found = _unfinished(place, source, encoder, lexical, learned, start_over=start_over)
+    collection = found or Collection.create(place, encoder=encoder, lexical=lexical, learned=learned)
     try:
         with collection:
             return collection.ingest(corpus, source=source, on_bad_row=on_bad_row, progress=progress)
@@ -102,7 +107,13 @@ def _build(
 
 
 def _unfinished(
-    place: Path, source: str, encoder: str, lexical: LexicalSettings | None, *, start_over: bool
+    place: Path,
+    source: str,
+    encoder: str,
+    lexical: LexicalSettings | None,
+    learned: LearnedSettings | None,
+    *,
+    start_over: bool,
 ) -> Collection | None:
     """The collection at `place`, open, if this very build can go on in it.
 
@@ -118,7 +129,7 @@ def _unfinished(
             "something that is no collection is here already", where=str(place), hint="give another path"
         ) from error
     try:
-        _check_unfinished(collection, source, encoder, lexical)
+        _check_unfinished(collection, source, encoder, lexical, learned)
     except (CollectionExistsError, UnfinishedRunError):
         collection.close()
         if not start_over:
@@ -131,7 +142,13 @@ def _unfinished(
     return collection
 
 
-def _check_unfinished(collection: Collection, source: str, encoder: str, lexical: LexicalSettings | None) -> None:
+def _check_unfinished(
+    collection: Collection,
+    source: str,
+    encoder: str,
+    lexical: LexicalSettings | None,
+    learned: LearnedSettings | None,
+) -> None:
     where = str(collection.path)
     if collection.count():
         raise CollectionExistsError(
@@ -139,7 +156,8 @@ def _check_unfinished(collection: Collection, source: str, encoder: str, lexical
             where=where,
             hint="put more documents into it with `lexhound add`, replace it with --overwrite, or give another path",
         )
-    if not collection.manifest.encoder.same_vectors(identify(encoder, lexical)):
+    identity, loaded = open_named(encoder, lexical, learned)
+    if not collection.manifest.encoder.same_vectors(identity):
         raise CollectionExistsError(
             "an unfinished collection with another encoder or other settings is here already",
             where=where,
@@ -152,6 +170,8 @@ def _check_unfinished(collection: Collection, source: str, encoder: str, lexical
             where=where,
             hint="finish it with the command it was begun with, or start over with --overwrite",
         )
+    if loaded is not None:
+        collection.adopt(loaded)
 
 
 def _require_collection(directory: Path) -> None:

@@ -28,7 +28,7 @@ from .facets import Facet, find_facets
 from .information import CollectionInfo, describe
 from .lock import WriterLock
 from .manifest import FORMAT, MANIFEST, Manifest, read_manifest, write_manifest
-from .opening import VERSION, identify, load_representation
+from .opening import VERSION, load_representation, open_named
 from .representation import Representation
 from .schema import connect, create_database
 from .segment import sweep
@@ -39,6 +39,7 @@ from .writer import FIRST_SEGMENT, SMALLEST_SEGMENT, AddReport, Status, Writer, 
 
 if TYPE_CHECKING:
     from ..encoders.base import Span
+    from ..encoders.settings import LearnedSettings
 
 
 class Collection:
@@ -74,12 +75,21 @@ class Collection:
             sweep(directory, {name for (name,) in connection.execute("SELECT name FROM segments")})
 
     @classmethod
-    def create(cls, path: str | Path, *, encoder: str = "bm25", lexical: LexicalSettings | None = None) -> Collection:
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        encoder: str = "bm25",
+        lexical: LexicalSettings | None = None,
+        learned: LearnedSettings | None = None,
+    ) -> Collection:
         """Make an empty collection and open it for writing.
 
         Args:
             encoder: `bm25`, or the path or hub name of a masked-language-model checkpoint.
             lexical: settings of the `bm25` encoder.
+            learned: settings of a checkpoint. Those that change vectors are stored; the others (device, precision,
+                batches, trust) hold for this object alone.
 
         Raises:
             CollectionExistsError: something is at `path` already.
@@ -93,7 +103,7 @@ class Collection:
                 where=str(directory),
                 hint="give another path, add to a collection with `lexhound add`, or replace it with --overwrite",
             )
-        identity = identify(encoder, lexical)
+        identity, loaded = open_named(encoder, lexical, learned)
         # Made aside and renamed, so that a crash leaves a whole collection or none.
         aside = directory.with_name(f".{directory.name}.creating")
         with storage_errors(directory):
@@ -107,7 +117,7 @@ class Collection:
             except BaseException:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
-        return cls.open(directory, writable=True)
+        return cls._open(directory, loaded, writable=True)
 
     @classmethod
     def open(cls, path: str | Path, *, writable: bool = False, like: Collection | None = None) -> Collection:
@@ -122,10 +132,16 @@ class Collection:
             EncoderError: the collection's encoder cannot be loaded.
         """
         directory = Path(path)
+        shared = None
+        if like is not None and like.manifest.encoder == read_manifest(directory).encoder:
+            shared = like._representation
+        return cls._open(directory, shared, writable=writable)
+
+    @classmethod
+    def _open(cls, directory: Path, shared: Representation | None, *, writable: bool) -> Collection:
         manifest = read_manifest(directory)
         lock = WriterLock(directory) if writable else None
         try:
-            shared = None if like is None or like.manifest.encoder != manifest.encoder else like._representation
             return cls(directory, manifest, lock, shared)
         except BaseException:
             if lock is not None:
@@ -161,6 +177,12 @@ class Collection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def adopt(self, representation: Representation) -> None:
+        """Internal: go on with an encoder of the same vectors that is loaded already, and runs as its settings say."""
+        self._representation = representation
+        if self._writer is not None:
+            self._writer.representation = representation
 
     # Writing
 

@@ -35,6 +35,7 @@ class Progress:
         documents: read so far, of which `resumed` were already held by an earlier attempt.
         rejected: bad rows skipped.
         bytes_read: of the corpus as it is on disk; total_bytes: all of it, None where that is unknown.
+        tokens: read by the encoder's model in this attempt, None for an encoder without one.
     """
 
     phase: Phase
@@ -43,6 +44,7 @@ class Progress:
     rejected: int
     bytes_read: int
     total_bytes: int | None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +287,7 @@ class _Reading:
                     self._rejected,
                     self._corpus.bytes_read,
                     self._corpus.total_bytes,
+                    self._writer.representation.tokens_encoded,
                 )
             )
 

@@ -8,6 +8,7 @@ from ..encoders.base import EncoderIdentity
 from ..encoders.learned import LearnedEncoder
 from ..encoders.lexical import LexicalEncoder, LexicalSettings
 from ..encoders.load import load_encoder
+from ..encoders.settings import LearnedSettings
 from ..encoders.vocabulary import MemoryVocabulary, Vocabulary
 from .representation import LearnedRepresentation, LexicalRepresentation, Representation
 
@@ -17,16 +18,24 @@ except PackageNotFoundError:  # run from a source tree that is not installed
     VERSION = "0"
 
 
-def identify(encoder: str, lexical: LexicalSettings | None) -> EncoderIdentity:
+def identify(encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None = None) -> EncoderIdentity:
     """The identity of an encoder given by name (`bm25`, a path, a hub name); loads a model to be sure it can be.
 
     Raises:
         EncoderError: the encoder cannot be loaded.
     """
-    loaded = load_encoder(encoder, vocabulary=MemoryVocabulary(), lexical_settings=lexical)
-    if isinstance(loaded, LearnedEncoder):
-        loaded.prepare()
-    return loaded.identity
+    return open_named(encoder, lexical, learned)[0]
+
+
+def open_named(
+    encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None
+) -> tuple[EncoderIdentity, LearnedRepresentation | None]:
+    """The same, and the representation with the loaded model; None for `bm25`, which needs a collection's terms."""
+    loaded = load_encoder(encoder, vocabulary=MemoryVocabulary(), lexical_settings=lexical, learned_settings=learned)
+    if not isinstance(loaded, LearnedEncoder):
+        return loaded.identity, None
+    loaded.prepare()
+    return loaded.identity, LearnedRepresentation(loaded)
 
 
 def load_representation(

@@ -73,6 +73,10 @@ class Representation(Protocol):
     @property
     def identity(self) -> EncoderIdentity: ...
 
+    @property
+    def tokens_encoded(self) -> int | None:
+        """How many tokens models have read since this was made; None where that says nothing."""
+
     def encode(self, texts: Sequence[str]) -> csr_array:
         """Vectors to store; may grow the vocabulary inside the caller's transaction."""
 
@@ -125,6 +129,10 @@ class LexicalRepresentation:
     @property
     def identity(self) -> EncoderIdentity:
         return self._encoder.identity
+
+    @property
+    def tokens_encoded(self) -> None:
+        return None
 
     def encode(self, texts: Sequence[str]) -> csr_array:
         return self._encoder.count_documents(texts)
@@ -199,6 +207,10 @@ class LearnedRepresentation:
     @property
     def identity(self) -> EncoderIdentity:
         return self._encoder.identity
+
+    @property
+    def tokens_encoded(self) -> int:
+        return self._encoder.tokens_encoded
 
     def encode(self, texts: Sequence[str]) -> csr_array:
         return self._encoder.encode_documents(texts)

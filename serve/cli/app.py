@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from . import build, care, compare, documents, evaluate, search, serve
-from .options import ASK, BUILD, KEEP, MEASURE, SERVE
+from . import build, care, compare, documents, encode, evaluate, inspect, search, serve, train
+from .options import ASK, BUILD, ENCODE, KEEP, MEASURE, SERVE, TRAIN
 
 EPILOGUE = (
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Results go to standard output, everything else to"
@@ -58,5 +58,8 @@ app.command("verify", rich_help_panel=KEEP)(care.verify)
 app.command("compact", rich_help_panel=KEEP)(care.compact)
 app.command("eval", rich_help_panel=MEASURE)(evaluate.evaluate)
 app.command("compare", rich_help_panel=MEASURE)(compare.compare)
+app.command("encode", rich_help_panel=ENCODE)(encode.encode)
+app.command("inspect", rich_help_panel=ENCODE)(inspect.inspect)
+app.command("train", rich_help_panel=TRAIN)(train.train)
 app.command("serve", rich_help_panel=SERVE)(serve.serve)
 app.add_typer(serve.keys, rich_help_panel=SERVE)

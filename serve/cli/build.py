@@ -10,6 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .learned_options import (
+    ActivationOption,
+    BatchTokens,
+    DeviceOption,
+    Long,
+    MaxLength,
+    PoolingOption,
+    PrecisionOption,
+    PruneRatio,
+    QueryPruneRatio,
+    QueryTopK,
+    TopK,
+    TrustRemoteCode,
+    learned_settings,
+)
 from .options import (
     CorpusFormat,
     Directory,
@@ -32,8 +47,6 @@ if TYPE_CHECKING:
     from ...encoders.lexical import LexicalSettings
     from ...retrieval.corpus import Corpus
     from ...retrieval.ingest import IngestReport, Progress
-
-_STAGES = {"reading": "indexing", "merging": "merging", "publishing": "publishing"}
 
 
 def index(
@@ -75,6 +88,18 @@ def index(
     title_field: TitleField = None,
     on_error: OnBadRow = OnError.STOP,
     rejects: Rejects = None,
+    max_length: MaxLength = None,
+    long_texts: Long = None,
+    top_k: TopK = None,
+    prune_ratio: PruneRatio = None,
+    query_top_k: QueryTopK = None,
+    query_prune_ratio: QueryPruneRatio = None,
+    pooling: PoolingOption = None,
+    activation: ActivationOption = None,
+    precision: PrecisionOption = None,
+    device: DeviceOption = None,
+    batch_tokens: BatchTokens = None,
+    trust_remote_code: TrustRemoteCode = False,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -95,10 +120,25 @@ def index(
         zstdcat big.jsonl.zst | lexhound index - --into big.index --on-error skip
     """
     settings = _lexical_settings(encoder, k1, b, language, stemming=not no_stemming, stop_words=not no_stop_words)
+    learned = learned_settings(
+        encoder,
+        max_length=max_length,
+        long_texts=long_texts,
+        top_k=top_k,
+        ratio=prune_ratio,
+        query_top_k=query_top_k,
+        query_ratio=query_prune_ratio,
+        pooling=pooling,
+        activation=activation,
+        precision=precision,
+        device=device,
+        batch_tokens=batch_tokens,
+        trust_remote_code=trust_remote_code,
+    )
     from ...retrieval.building import build_collection, kept_documents
 
     output = Output(json=json)
-    corpus = _open(source, format, id_field, text_field, title_field)
+    corpus = open_source(source, format, id_field, text_field, title_field)
     listed = _reject_list(on_error, rejects, into)
     started = perf_counter()
 
@@ -113,12 +153,13 @@ def index(
         report = build_collection(
             into,
             corpus,
-            source=_identify(source, format, id_field, text_field, title_field),
+            source=identify_source(source, format, id_field, text_field, title_field),
             encoder=encoder,
             lexical=settings,
+            learned=learned,
             overwrite=overwrite,
             on_bad_row=listed.add if on_error is OnError.SKIP else None,
-            progress=_forward(progress.update),
+            progress=forward(progress.update),
         )
     seconds = perf_counter() - started
     listed.tell()
@@ -185,13 +226,13 @@ def add(
             tell(f"{counted(discarded)} of an unfinished run dropped")
         for source in sources or []:
             started = perf_counter()
-            corpus = _open(source, format, id_field, text_field, title_field)
+            corpus = open_source(source, format, id_field, text_field, title_field)
             with reporter("adding") as progress:
                 report = collection.ingest(
                     corpus,
-                    source=_identify(source, format, id_field, text_field, title_field),
+                    source=identify_source(source, format, id_field, text_field, title_field),
                     on_bad_row=listed.add if on_error is OnError.SKIP else None,
-                    progress=_forward(progress.update),
+                    progress=forward(progress.update),
                 )
             finished.append(_summary(source, report, perf_counter() - started, listed))
             if not json:
@@ -241,9 +282,10 @@ _FLAGS = {
 }
 
 
-def _open(
+def open_source(
     source: str, format: CorpusFormat | None, id_field: str | None, text_field: str | None, title_field: str | None
 ) -> Corpus:
+    """The corpus that the arguments name."""
     from ...retrieval.corpus import open_corpus
 
     return open_corpus(
@@ -255,7 +297,7 @@ def _open(
     )
 
 
-def _identify(
+def identify_source(
     source: str, format: CorpusFormat | None, id_field: str | None, text_field: str | None, title_field: str | None
 ) -> str:
     """What makes a run the same when it is started again: the corpus, wherever it is named from, and how it is read."""
@@ -278,12 +320,15 @@ def _reject_list(on_error: OnError, rejects: Path | None, directory: Path) -> Re
     return RejectList(rejects or beside)
 
 
-def _forward(update: Callable[[State], None]) -> Callable[[Progress], None]:
+def forward(update: Callable[[State], None], reading: str = "indexing") -> Callable[[Progress], None]:
+    """Tell a run's progress to a reporter; `reading` is what it calls the first phase."""
+
     def progress(step: Progress) -> None:
         fraction = None
         if step.phase == "reading" and step.total_bytes:
             fraction = min(step.bytes_read / step.total_bytes, 1.0)
-        update(State(_STAGES[step.phase], step.documents, step.resumed, fraction))
+        stage = reading if step.phase == "reading" else step.phase
+        update(State(stage, step.documents, step.resumed, fraction, tokens=step.tokens or None))
 
     return progress
 

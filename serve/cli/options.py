@@ -10,7 +10,8 @@ import typer
 
 # Panels of `lexhound --help`, in the order in which the commands are added.
 BUILD, ASK, KEEP, MEASURE = "Make and change a collection", "Ask a collection", "Look after a collection", "Measure"
-SERVE = "Serve"
+SERVE, TRAIN = "Serve", "Train"
+ENCODE = "Use an encoder by itself"
 
 
 class CorpusFormat(StrEnum):

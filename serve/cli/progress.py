@@ -23,6 +23,7 @@ class State:
         stage: what is being done, in a word or two.
         done: how many `unit` so far, of which `before` had been done by an earlier attempt.
         fraction: of the stage, from 0 to 1; None where the end is not known.
+        tokens: read by an encoder's model, in this attempt.
     """
 
     stage: str
@@ -30,6 +31,7 @@ class State:
     before: int = 0
     fraction: float | None = None
     unit: str = "documents"
+    tokens: int | None = None
 
 
 class Estimate:
@@ -53,6 +55,9 @@ class Estimate:
         gained = state.done - self._first.done
         if gained > 0 and seconds > 0:
             parts.append(rate(gained, seconds))
+        read = (state.tokens or 0) - (self._first.tokens or 0)
+        if read > 0 and seconds > 0:
+            parts.append(f"{rate(read, seconds).removesuffix('/s')} tokens/s")
         if state.fraction is not None:
             parts.append(f"{state.fraction:.0%}")
             progress = state.fraction - (self._first.fraction or 0.0)

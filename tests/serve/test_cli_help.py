@@ -16,7 +16,21 @@ from typer.main import get_command
 
 GROUP = get_command(app)
 COMMANDS = dict(GROUP.commands)  # type: ignore[attr-defined]
-EXPECTED = {"index", "add", "delete", "search", "get", "info", "verify", "compact", "eval", "compare"}
+EXPECTED = {
+    "index",
+    "add",
+    "delete",
+    "search",
+    "get",
+    "info",
+    "verify",
+    "compact",
+    "eval",
+    "compare",
+    "encode",
+    "inspect",
+    "train",
+}
 
 
 SERVICE = {"serve", "keys"}  # have tests of their own

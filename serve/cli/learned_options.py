@@ -1,0 +1,137 @@
+"""Options of learned encoders that `index`, `encode` and `inspect` share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ...encoders.settings import LearnedSettings
+
+PANEL = "Learned encoders"
+
+
+class LongTexts(StrEnum):
+    """`lexhound.encoders.settings.LONG_TEXTS`, known without loading that room; so are the others."""
+
+    TRUNCATE = "truncate"
+    WINDOWS = "windows"
+
+
+class Pooling(StrEnum):
+    """`POOLINGS`."""
+
+    MAX = "max"
+    SUM = "sum"
+    CLS = "cls"
+
+
+class Activation(StrEnum):
+    """`ACTIVATIONS`."""
+
+    RELU = "relu"
+    LOG1P_RELU = "log1p_relu"
+    LOG1P_LOG1P_RELU = "log1p_log1p_relu"
+    SQRT_RELU = "sqrt_relu"
+
+
+class Precision(StrEnum):
+    """`PRECISIONS`."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Device(StrEnum):
+    """`DEVICES`."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+def _option(name: str, default: str | bool, help: str, **more: Any) -> Any:
+    return typer.Option(name, help=help, rich_help_panel=PANEL, show_default=default, **more)
+
+
+MaxLength = Annotated[int | None, _option("--max-length", "512", "Longest input in tokens.", metavar="N")]
+Long = Annotated[
+    LongTexts | None,
+    _option("--long-texts", "truncate", "Of longer texts: cut them, or encode all of them in windows."),
+]
+TopK = Annotated[
+    int | None, _option("--top-k", "all", "Keep only this many terms of a document, the heaviest.", metavar="N")
+]
+PruneRatio = Annotated[
+    float | None,
+    _option("--prune-ratio", "0", "Drop terms of a document below this share of its heaviest.", metavar="SHARE"),
+]
+QueryTopK = Annotated[int | None, _option("--query-top-k", "all", "As --top-k, of queries.", metavar="N")]
+QueryPruneRatio = Annotated[
+    float | None, _option("--query-prune-ratio", "0", "As --prune-ratio, of queries.", metavar="SHARE")
+]
+PoolingOption = Annotated[Pooling | None, _option("--pooling", "as the checkpoint says", "How tokens are pooled.")]
+ActivationOption = Annotated[
+    Activation | None, _option("--activation", "as the checkpoint says", "From a logit to a weight.")
+]
+PrecisionOption = Annotated[
+    Precision | None, _option("--precision", "auto", "Numbers to compute with; auto: bfloat16 where it is fast.")
+]
+DeviceOption = Annotated[
+    Device | None, _option("--device", "auto", "Where to compute; auto: cuda or mps where they are there, or the cpu.")
+]
+BatchTokens = Annotated[
+    int | None, _option("--batch-tokens", "4096", "Tokens encoded together, padding included.", metavar="N")
+]
+TrustRemoteCode = Annotated[
+    bool, _option("--trust-remote-code", False, "Run the Python code that comes with a checkpoint.")
+]
+
+# From settings to the options that give them.
+FLAGS = {
+    "max_length": "--max-length",
+    "long_texts": "--long-texts",
+    "top_k": "--top-k",
+    "ratio": "--prune-ratio",
+    "query_top_k": "--query-top-k",
+    "query_ratio": "--query-prune-ratio",
+    "pooling": "--pooling",
+    "activation": "--activation",
+    "precision": "--precision",
+    "device": "--device",
+    "batch_tokens": "--batch-tokens",
+    "trust_remote_code": "--trust-remote-code",
+}
+
+
+def learned_settings(encoder: str, **options: object) -> LearnedSettings | None:
+    """Return the settings that the options give, by the names in `FLAGS`; None for `bm25`.
+
+    Raises:
+        UsageError: one of them was given for `bm25`.
+        SettingsError: a value is out of its range; the message has the option's name.
+    """
+    given: dict[str, Any] = {
+        name: value.value if isinstance(value, StrEnum) else value
+        for name, value in options.items()
+        if value is not None and value is not False
+    }
+    if encoder == "bm25":
+        if given:
+            from ..errors import UsageError
+
+            names = ", ".join(FLAGS[name] for name in given)
+            raise UsageError(f"{names} belongs to learned encoders, not to bm25", hint="leave it out")
+        return None
+    from ...encoders.errors import SettingsError
+    from ...encoders.settings import LearnedSettings
+
+    try:
+        return LearnedSettings(**given)
+    except SettingsError as error:
+        name, _, rest = error.message.partition(" ")
+        raise SettingsError(f"{FLAGS.get(name, name)} {rest}", error.hint) from error

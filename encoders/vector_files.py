@@ -172,7 +172,8 @@ def read_npz(path: Path) -> VectorTable:
 
     try:
         with np.load(path, allow_pickle=False) as file:
-            shape = tuple(int(size) for size in file["shape"])
+            rows, columns = (int(size) for size in file["shape"])
+            shape = rows, columns
             indptr, indices = file["indptr"].astype(np.int64), file["indices"].astype(np.int32)
             data = file["data"].astype(np.float32)
             ids = [str(identifier) for identifier in file["ids"].tolist()]
@@ -251,7 +252,7 @@ def _writing(path: Path) -> Iterator[IO[bytes]]:
     from zstandard import ZstdCompressor
 
     with path.open("wb") as file, ZstdCompressor().stream_writer(file) as packed:
-        yield packed  # type: ignore[misc]
+        yield packed
 
 
 @contextmanager
@@ -265,7 +266,7 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
     from zstandard import ZstdDecompressor
 
     with path.open("rb") as file, ZstdDecompressor().stream_reader(file, read_across_frames=True) as unpacked:
-        yield io.BufferedReader(unpacked)  # type: ignore[type-var,misc]
+        yield io.BufferedReader(unpacked)
 
 
 def _encodable(text: str) -> bool:

@@ -104,7 +104,7 @@ def encode_corpus(
         raise VectorFileError("something is here already", "Give another path, or --overwrite", where=str(out))
     partial, notes = partial_files(out)
     identity = encoder.identity
-    made = {
+    made: dict[str, object] = {
         "encoder": identity.fingerprint,
         "name": identity.name,
         "side": "query" if queries else "document",

@@ -85,3 +85,12 @@ def test_a_line_says_what_is_done() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_tokens_of_a_model_are_shown() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    clock.now += 10
+    assert estimate.describe(State("encoding", 20, 0, 0.5, tokens=3000)) == (
+        "20 documents, 2.0/s, 300 tokens/s, 50%, 10 s left"
+    )

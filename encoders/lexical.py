@@ -248,8 +248,7 @@ class LexicalEncoder:
 
     def marks(self, text: str, terms: Collection[int]) -> list[Span]:
         """Return those of `spans(text)` that count for one of `terms`; much faster, for many texts a query."""
-        texts = {self._text_of(term): term for term in terms}
-        return [(start, end, texts[term]) for start, end, term in self._marker.marks(text, texts)]
+        return self._marker.marks(text, {self._text_of(term): term for term in terms})
 
     def _text_of(self, term_id: int) -> str:
         text = self._texts.get(term_id)

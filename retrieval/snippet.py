@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -60,8 +59,11 @@ def make_snippet(
     if width < 8:
         raise ValueError(f"width is {width}; at least 8 characters are needed")
     line, place = _one_line(text)
-    matches = [(place(start), place(end), term) for start, end, term in spans if term in terms]
-    matches = [match for match in matches if match[0] < match[1]]
+    if place is None:
+        matches = [span for span in spans if span[2] in terms and span[0] < span[1]]
+    else:
+        matches = [(place(start), place(end), term) for start, end, term in spans if term in terms]
+        matches = [match for match in matches if match[0] < match[1]]
     start, end = _window(line, matches, width)
     shown = line[start:end].strip(" ")
     start += len(line[start:end]) - len(line[start:end].lstrip(" "))
@@ -79,12 +81,14 @@ def make_snippet(
     return Snippet(head + shown + tail, marks)
 
 
-def _one_line(text: str) -> tuple[str, _Places]:
-    """The text made printable, and the place that each of its characters has moved to."""
+def _one_line(text: str) -> tuple[str, _Places | None]:
+    """The text made printable, and the place that each of its characters has moved to; None where none has."""
+    if (
+        text.isprintable() and "  " not in text and " " not in (text[:1], text[-1:])
+    ):  # most texts are such a line already
+        return text, None
     edges = [0]
     removed = [0]
-    if text.isprintable() and "  " not in text and text == text.strip(" "):  # most texts are such a line already
-        return text, _Places(edges, removed, len(text))
     pieces = []
     for gap in _GAP.finditer(text):
         pieces += [text[edges[-1] : gap.start()], _filling(gap)]
@@ -132,23 +136,29 @@ def _best_cluster(matches: Sequence[tuple[int, int, int]], inner: int) -> tuple[
     """Start and end of the matches that fit into `inner` characters and have the most distinct terms."""
     if not matches:
         return 0, 0
-    best = (0, 0)
     found = matches[0][0], min(matches[0][1], matches[0][0] + inner)
-    inside: Counter[int] = Counter()
+    best = range(0)  # of matches
+    best_terms = 0
+    inside: dict[int, int] = {}  # term -> matches in the window
     stop = 0
     for left, (start, _, term) in enumerate(matches):
         stop = max(stop, left)
-        while stop < len(matches) and matches[stop][1] - start <= inner:
-            inside[matches[stop][2]] += 1
+        while stop < len(matches):
+            _, end, other = matches[stop]
+            if end - start > inner:
+                break
+            inside[other] = inside.get(other, 0) + 1
             stop += 1
         if stop > left:
-            worth = len(inside), stop - left
-            if worth > best:
-                best = worth
-                found = start, max(end for _, end, _ in matches[left:stop])
+            if len(inside) > best_terms or (len(inside) == best_terms and stop - left > len(best)):
+                best_terms, best = len(inside), range(left, stop)
+            if stop == len(matches):  # what follows are parts of this window
+                break
             inside[term] -= 1
             if not inside[term]:
                 del inside[term]
+    if best:
+        found = matches[best[0]][0], max(matches[each][1] for each in best)
     return found
 
 

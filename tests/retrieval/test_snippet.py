@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lexhound.encoders.tokenise import token_spans
-from lexhound.retrieval.snippet import Snippet, make_snippet, printable
+from lexhound.retrieval.snippet import Snippet, _best_cluster, make_snippet, printable
 
 
 def spans_of(text: str, vocabulary: dict[str, int]) -> list[tuple[int, int, int]]:
@@ -136,3 +136,31 @@ def test_properties(words: list[str], wanted: set[str], width: int) -> None:
     assert len({term for _, _, term in spans_of(snippet.text, vocabulary)}) >= best
     if best:
         assert snippet.marks
+
+
+def best_window(spans: list[tuple[int, int, int]], inner: int) -> tuple[int, int]:
+    """Every window that begins with a match, looked at as a whole: the slow plain twin."""
+    best, found = (0, 0), (spans[0][0], min(spans[0][1], spans[0][0] + inner))
+    for left, (start, _, _) in enumerate(spans):
+        inside = []
+        for span in spans[left:]:
+            if span[1] - start > inner:
+                break
+            inside.append(span)
+        worth = len({term for _, _, term in inside}), len(inside)
+        if worth > best:
+            best, found = worth, (start, max(end for _, end, _ in inside))
+    return found
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(1, 40), st.integers(0, 4)), min_size=1, max_size=25),
+    st.integers(6, 60),
+)
+def test_window_is_the_one_that_looking_at_all_of_them_finds(steps: list[tuple[int, int, int]], inner: int) -> None:
+    spans = []
+    place = 0
+    for gap, length, term in steps:
+        place += gap
+        spans.append((place, place + length, term))  # they may overlap, as bigrams do
+    assert _best_cluster(spans, inner) == best_window(spans, inner)

@@ -55,7 +55,7 @@ class OpenMaskedLM:
 
     Attributes:
         network: the whole, as the library made it: what is saved.
-        body, transform, padding: as of `LanguageModel`; decoder: its linear layer over the vocabulary.
+        body, transform, max_length, padding: as of `LanguageModel`; decoder: its linear layer over the vocabulary.
         has_head: False where the folder holds a body alone, whose head is random.
     """
 
@@ -64,6 +64,7 @@ class OpenMaskedLM:
     transform: Callable[[torch.Tensor], torch.Tensor]
     decoder: Any
     has_head: bool
+    max_length: int | None
     padding: int
 
 
@@ -150,7 +151,7 @@ def open_masked_lm(folder: Path) -> OpenMaskedLM:
     lost = [name for name, parameter in model.named_parameters() if name in absent and id(parameter) in own]
     if lost:
         raise _without_weights(folder, "masked language model", lost)
-    return OpenMaskedLM(model, body, transform, decoder, not absent, _padding(model))
+    return OpenMaskedLM(model, body, transform, decoder, not absent, _limit(model), _padding(model))
 
 
 def load_regression_model(

@@ -22,6 +22,7 @@ from .runs import Run
 
 MEASURE = "nDCG@10"
 _DEPTH = 100
+_RELEVANT = 0.6  # of the documents of a cut set, at most
 
 Encode = Callable[[list[str], int], csr_array]
 """Documents and the most tokens of each to read -> float32[documents, vocabulary]."""
@@ -63,7 +64,7 @@ def open_validation_set(name: str, documents: int, queries: int, seed: int = 0) 
     """Read a set named as "folder:split".
 
     Args:
-        documents: how many are kept, the relevant ones of the kept queries first and others drawn at random; 0 for all.
+        documents: how many are kept, drawn at random, at most six tenths of them relevant to a kept query; 0 for all.
         queries: how many are drawn at random; 0 for all.
 
     Raises:
@@ -78,22 +79,30 @@ def open_validation_set(name: str, documents: int, queries: int, seed: int = 0) 
     (dataset,) = open_dataset(folder, split=split)
     random = np.random.default_rng(seed)
     judged = [query for query in dataset.qrels if any(value > 0 for value in dataset.qrels[query].values())]
-    if queries and queries < len(judged):
-        judged = [judged[place] for place in sorted(random.choice(len(judged), queries, replace=False).tolist())]
+    judged = _drawn(judged, queries or len(judged), random)
     relevant = {key for query in judged for key, value in dataset.qrels[query].items() if value > 0}
     texts = _texts(dataset)
-    others = [key for key in texts if key not in relevant]
-    wanted = len(texts) if not documents else max(documents, len(relevant))
-    drawn = random.permutation(len(others))[: max(0, wanted - len(relevant))]
-    kept = sorted([key for key in texts if key in relevant] + [others[place] for place in drawn.tolist()])
-    inside = set(kept)
+    wanted = documents or len(texts)
+    # Some documents must be beside the point, however many are relevant.
+    kept = set(_drawn([key for key in texts if key in relevant], max(1, round(_RELEVANT * wanted)), random))
+    kept |= set(_drawn([key for key in texts if key not in relevant], wanted - len(kept), random))
+    qrels = {query: {key: value for key, value in dataset.qrels[query].items() if key in kept} for query in judged}
+    qrels = {query: own for query, own in qrels.items() if any(value > 0 for value in own.values())}
+    listed = sorted(kept)
     return ValidationSet(
         f"{Path(folder).name} {split}",
-        kept,
-        [texts[key] for key in kept],
-        {query: dataset.queries[query] for query in judged},
-        {query: {k: v for k, v in dataset.qrels[query].items() if k in inside} for query in judged},
+        listed,
+        [texts[key] for key in listed],
+        {query: dataset.queries[query] for query in qrels},
+        qrels,
     )
+
+
+def _drawn(items: list[str], count: int, random: np.random.Generator) -> list[str]:
+    """Return `count` of the items, drawn at random, in their order; all where there are no more."""
+    if count >= len(items):
+        return items
+    return [items[place] for place in sorted(random.choice(len(items), max(0, count), replace=False).tolist())]
 
 
 def _texts(dataset: Dataset) -> dict[str, str]:

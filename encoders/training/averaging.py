@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from ..errors import TrainingError
+from ..errors import SettingsError, TrainingError
 
-_STEPS = "steps"
+_STEPS, _WEIGHT = "steps", "weight."
 
 
 class ExponentialAverage:
@@ -17,9 +17,14 @@ class ExponentialAverage:
     Args:
         named: the weights, whose values are not taken yet.
         decay: how much of the average a step leaves, below 1.
+
+    Raises:
+        SettingsError: the decay is not from 0 to below 1.
     """
 
     def __init__(self, named: Mapping[str, torch.Tensor], decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise SettingsError(f"the decay of an average is {decay}", "It must be from 0 to below 1")
         self._decay = decay
         self._steps = 0
         self._sums = {name: torch.zeros_like(weight, requires_grad=False) for name, weight in named.items()}
@@ -42,13 +47,14 @@ class ExponentialAverage:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return everything that `load_state_dict` needs."""
-        return {**self._sums, _STEPS: torch.tensor(self._steps)}
+        copies = {f"{_WEIGHT}{name}": total.clone() for name, total in self._sums.items()}
+        return {**copies, _STEPS: torch.tensor(self._steps)}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from a stored state."""
         self._steps = int(state[_STEPS])
         for name in self._sums:
-            self._sums[name] = state[name].clone()
+            self._sums[name] = state[f"{_WEIGHT}{name}"].clone()
 
 
 def soup(members: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

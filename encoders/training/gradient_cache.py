@@ -35,16 +35,29 @@ def cached_step(
     parts = []
     with torch.no_grad():
         for chunk in chunks:
-            states.append(torch.get_rng_state())
+            states.append(_random_states())
             parts.append(encode(chunk))
-    after = torch.get_rng_state()
+    after = _random_states()
     whole = torch.cat(parts).requires_grad_()
     loss = loss_of(whole)
     loss.backward()
     gradient = whole.grad
     if gradient is not None:
         for chunk, state, part in zip(chunks, states, gradient.split([len(part) for part in parts]), strict=True):
-            torch.set_rng_state(state)
-            encode(chunk).backward(part)
-    torch.set_rng_state(after)
+            _set_random_states(state)
+            again = encode(chunk)
+            if again.requires_grad:  # an encoder that is wholly frozen has no graph
+                again.backward(part)
+    _set_random_states(after)
     return loss.detach(), whole.detach()
+
+
+def _random_states() -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return the states of the generators of the CPU and of every GPU in use."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+
+
+def _set_random_states(states: tuple[torch.Tensor, list[torch.Tensor]]) -> None:
+    torch.set_rng_state(states[0])
+    if states[1]:
+        torch.cuda.set_rng_state_all(states[1])

@@ -40,6 +40,7 @@ from .state import read_state, write_state
 STATE, BEST = "state.safetensors", "best.safetensors"
 _SCALE = 20.0  # of normalised scores, at the start
 _COLLAPSED = 20  # steps in a row without a term, after which nothing can come back: no weight has a gradient
+_SURVEYED = 128  # documents encoded over the whole vocabulary before the first step
 _EXPLODED = 0.2  # share of the vocabulary that a document uses; such an index is larger than the text
 
 Validate = Callable[[Callable[[list[str], int], csr_array], NDArray[np.float32]], dict[str, float]]
@@ -140,11 +141,11 @@ class Trainer:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
+        if self._step == 0:
+            self._see_usage()
         total = self.recipe.optimiser.steps
         validation = self.recipe.validation
         saved = time.monotonic()
-        if self._step == 0 and self._validate is not None:
-            self._look()
         while self._step < total:
             started = time.perf_counter()
             record = self._take_step(draw_step(self.training, self.recipe.optimiser, self.recipe.seed, self._step))
@@ -167,6 +168,12 @@ class Trainer:
                 saved = time.monotonic()
         self._save()
         return self._finish()
+
+    def _see_usage(self) -> None:
+        """Let the sampler know from the start which terms are used most."""
+        places = np.linspace(0, len(self.training.documents) - 1, min(_SURVEYED, len(self.training.documents)))
+        vectors = self.model.encode([self.training.documents[int(place)] for place in places])
+        self._sampler.usage = (vectors.sum(axis=0) / len(places)).astype(np.float32)
 
     def _table(self) -> torch.Tensor:
         return torch.nn.functional.softplus(self._raw_table) if self._learned else self._idf

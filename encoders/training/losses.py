@@ -19,7 +19,7 @@ def kl_divergence(
     0 where the two distributions are the same; adding a constant to a query's scores changes nothing.
     """
     mask = _all(student) if mask is None else mask
-    wanted = torch.log_softmax((teacher / temperature).masked_fill(~mask, _NONE), dim=1)
+    wanted = torch.log_softmax((teacher.detach() / temperature).masked_fill(~mask, _NONE), dim=1)
     found = torch.log_softmax((student / temperature).masked_fill(~mask, _NONE), dim=1)
     parts = (wanted.exp() * (wanted - found)).masked_fill(~mask, 0.0)
     return _mean(parts.sum(dim=1), mask.any(dim=1))
@@ -39,6 +39,7 @@ def margin_mse(
         positive: int64[queries], its column; the teacher's best by default.
     """
     mask = _all(student) if mask is None else mask
+    teacher = teacher.detach()
     if positive is None:
         positive = teacher.masked_fill(~mask, _NONE).argmax(dim=1)
     column = positive.unsqueeze(1)

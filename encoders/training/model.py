@@ -66,6 +66,7 @@ class TrainableEncoder(torch.nn.Module):
         self.has_head = opened.has_head
         self._body, self._transform, self._decoder = opened.body, opened.transform, opened.decoder
         self._padding = opened.padding
+        self._limit = opened.max_length
         self.vocabulary_size = len(self._decoder.weight)
         if self.subwords.size > self.vocabulary_size:
             raise CheckpointError(
@@ -104,9 +105,10 @@ class TrainableEncoder(torch.nn.Module):
         return [parameter for parameter in self.network.parameters() if id(parameter) not in others]
 
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[NDArray[np.int32]]:
-        """Return each text's token ids, int32, cut to the limit, without special tokens around."""
+        """Return each text's token ids, int32, cut to the limit or the model's own, without special tokens around."""
         extra = len(self.subwords.prefix) + len(self.subwords.suffix)
-        room = max(1, (max_length or self.settings.max_length) - extra)
+        wanted = max_length or self.settings.max_length
+        room = max(1, (wanted if self._limit is None else min(wanted, self._limit)) - extra)
         return [np.array(ids[:room], dtype=np.int32) for ids in self.subwords.ids_of(texts)]
 
     def hidden(self, pieces: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor]:

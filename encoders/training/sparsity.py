@@ -63,8 +63,8 @@ def df_flops(
 ) -> torch.Tensor:
     """Return sum_j (s(x_j) · mean_i w_ij)² with s(x) = 1 / (1 + (x^log_m(2) - 1)^slope), x_j the documents' share that
     use term j: s rises from 0 to 1 and is one half at the midpoint m. Terms that nearly every document uses cost most,
-    as their posting lists are long (Porco et al., "An Alternative to FLOPS Regularization to Effectively Productionize
-    SPLADE-Doc", 2025).
+    as their posting lists are long. After Porco et al., "An Alternative to FLOPS Regularization to Effectively
+    Productionize SPLADE-Doc", 2025, who take x from a larger sample than a batch.
 
     Args:
         frequency: float[terms], the share of documents with the term, without gradient.

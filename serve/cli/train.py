@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import tell
+from .options import Json
+from .output import Output, tell
 from .progress import Reporter, State, counted, reporter
 from .stopped import stoppable
 
@@ -42,6 +43,7 @@ def train(
     threads: Annotated[
         int, typer.Option(min=0, help="Threads of a CPU; 0 for all cores.", show_default="all cores")
     ] = 0,
+    json: Json = False,
 ) -> None:
     """Train or fine-tune an encoder; what was interrupted goes on where it stopped.
 
@@ -59,8 +61,20 @@ def train(
 
     with stoppable(say_stopped), reporter("reading the recipe's data") as progress:
         outcome = _train(read, folder, threads, progress)
-    best = f", the best at step {outcome.best_step} ({outcome.best:.4f})" if outcome.best == outcome.best else ""
-    tell(f"{counted(outcome.steps, 'step')}{best} → {folder / 'encoder'}")
+    if json:
+        best = outcome.best if outcome.best == outcome.best else None
+        Output(json=True).document(
+            {
+                "steps": outcome.steps,
+                "best_step": outcome.best_step,
+                "best": best,
+                "run": str(folder),
+                "encoder": str(folder / "encoder"),
+            }
+        )
+        return
+    told = f", the best at step {outcome.best_step} ({outcome.best:.4f})" if outcome.best == outcome.best else ""
+    tell(f"{counted(outcome.steps, 'step')}{told} → {folder / 'encoder'}")
     tell(f"next: lexhound index corpus.jsonl --into my.index --encoder {folder / 'encoder'}")
 
 

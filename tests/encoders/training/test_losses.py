@@ -160,3 +160,10 @@ def test_cached_steps_draw_the_same_dropout_twice() -> None:
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])
     torch.testing.assert_close(weight.grad, (seen[2].sum(0) + seen[3].sum(0)).detach())
+
+
+def test_a_frozen_encoder_is_no_error() -> None:
+    scale = torch.nn.Parameter(torch.tensor(1.0))
+    cached_step(lambda chunk: chunk * 2.0, [torch.ones(2, 2)], lambda whole: scale * whole.sum())
+    assert scale.grad is not None
+    assert scale.grad.item() == 8.0

@@ -143,6 +143,20 @@ def test_the_average_is_that_of_its_definition_and_goes_on_after_a_pause() -> No
     np.testing.assert_allclose(weight.numpy(), shares @ values / shares.sum(), rtol=1e-5)
 
 
+def test_an_average_that_would_never_move_is_refused() -> None:
+    with pytest.raises(SettingsError, match="below 1"):
+        ExponentialAverage({"w": torch.zeros(2)}, 1.0)
+
+
+def test_a_stored_average_does_not_change_with_later_steps() -> None:
+    average = ExponentialAverage({"w": torch.zeros(2)}, 0.5)
+    average.update({"w": torch.ones(2)})
+    stored = {name: value.clone() for name, value in average.state_dict().items()}
+    kept = average.state_dict()
+    average.update({"w": torch.full((2,), 9.0)})
+    assert all(torch.equal(kept[name], value) for name, value in stored.items())
+
+
 def test_a_soup_is_the_mean_of_its_members() -> None:
     members = [{"w": torch.tensor([1.0, 3.0])}, {"w": torch.tensor([3.0, 5.0])}]
     assert soup(members)["w"].tolist() == [2.0, 4.0]

@@ -1,0 +1,73 @@
+"""Validation sets: what is kept of a set, what is measured, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lexhound.eval.errors import DatasetError
+from lexhound.eval.validation import open_validation_set, validate
+from scipy.sparse import csr_array
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = [{"_id": f"d{number}", "title": f"t{number}", "text": f"text {number}"} for number in range(20)]
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    queries = [{"_id": f"q{number}", "text": f"query {number}"} for number in range(4)]
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    judged = [(0, 0, 1), (0, 1, 2), (1, 2, 1), (2, 3, 1), (3, 4, 0)]
+    lines = "".join(f"q{query}\td{document}\t{value}\n" for query, document, value in judged)
+    for split in ("dev", "test"):
+        (tmp_path / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + lines)
+    return tmp_path
+
+
+def test_the_whole_set_without_queries_that_nothing_answers(folder: Path) -> None:
+    found = open_validation_set(f"{folder}:dev", 0, 0)
+    assert found.name == f"{folder.name} dev"
+    assert len(found.documents) == 20
+    assert found.documents[found.document_ids.index("d3")] == "t3 text 3"
+    assert list(found.queries) == ["q0", "q1", "q2"]
+
+
+def test_a_part_has_relevant_documents_and_others(folder: Path) -> None:
+    found = open_validation_set(f"{folder}:dev", 5, 0, seed=1)
+    again = open_validation_set(f"{folder}:dev", 5, 0, seed=1)
+    assert found.document_ids == again.document_ids
+    relevant = {"d0", "d1", "d2", "d3"} & set(found.document_ids)
+    assert len(found.document_ids) == 5
+    assert len(relevant) == 3
+    assert all(set(own) <= set(found.document_ids) for own in found.qrels.values())
+    assert set(found.queries) == set(found.qrels)
+    assert len(open_validation_set(f"{folder}:dev", 0, 2).queries) == 2
+
+
+def test_measures_are_those_of_the_products(folder: Path) -> None:
+    found = open_validation_set(f"{folder}:dev", 0, 0)
+
+    def encode(texts: list[str], max_length: int) -> csr_array:
+        assert max_length == 9
+        return csr_array(np.eye(20, dtype=np.float32)[[int(text.split()[-1]) for text in texts]])
+
+    def encode_queries(texts: list[str]) -> csr_array:
+        wanted = np.zeros((len(texts), 20), dtype=np.float32)
+        for row, text in enumerate(texts):
+            number = int(text.split()[-1])
+            wanted[row, [0, 2, 9][number]] = 1.0  # d0: one of two; d2: right; d9: wrong
+        return csr_array(wanted)
+
+    (value,) = validate([found], encode, encode_queries, 9).values()
+    first = 1 / (2 + 1 / np.log2(3))  # relevance 1 found first; ideal is 2, then 1
+    assert value == pytest.approx((first + 1.0 + 0.0) / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("{}:test", "is a test split"), ("{}", "names no split"), ("{}/none:dev", "none")]
+)
+def test_refusals(folder: Path, name: str, said: str) -> None:
+    with pytest.raises(DatasetError, match=said):
+        open_validation_set(name.format(folder), 0, 0)

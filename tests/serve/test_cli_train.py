@@ -1,0 +1,180 @@
+"""`lexhound train` as a process: a whole run, an interrupted one, and recipes that cannot be followed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from command import COMMAND, environment, run
+from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "cranfield"
+
+RECIPE = """
+name = "small"
+seed = 3
+
+[model]
+start = "base"
+max_length = 48
+
+[data]
+exclude = ["apart"]
+
+[[data.corpora]]
+path = "texts.jsonl"
+pseudo = ["title", "sentence", "span", "keywords"]
+
+[[data.pairs]]
+path = "pairs.jsonl"
+
+[[data.queries]]
+path = "questions.jsonl"
+
+[[teachers]]
+kind = "bm25"
+
+[[teachers]]
+kind = "dense"
+model = "dense"
+
+[[teachers]]
+kind = "sparse"
+model = "base"
+normalise = "z-score"
+
+[loss]
+keep = 0.1
+info_nce = 0.1
+
+[sparsity]
+frequent = 60
+sampled = 60
+
+[optimiser]
+steps = 24
+seeds = 3
+candidates = 3
+
+[validation]
+sets = ["apart:dev"]
+every = 12
+documents = 30
+queries = 5
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe with everything it names; the validation set is a piece of the sample."""
+    place = tmp_path_factory.mktemp("training")
+    build_tiny_masked_lm(place / "base", seed=1)
+    build_tiny_embedding_model(place / "dense", seed=2)
+    rows = [json.loads(line) for line in (SAMPLE / "corpus.jsonl").read_text().splitlines()]
+    texts = [row for row in rows[:60] if row["text"]]
+    (place / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
+    pairs = [{"query": row["title"], "text": row["text"]} for row in rows[100:110]]
+    (place / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    asked = [{"query": "what is a boundary layer", "source": "own"}, {"query": "heat in a wing", "source": "own"}]
+    (place / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    apart = place / "apart"
+    (apart / "qrels").mkdir(parents=True)
+    (apart / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:40]))
+    queries = [json.loads(line) for line in (SAMPLE / "queries.jsonl").read_text().splitlines()][:5]
+    (apart / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    judged = "".join(f"{row['_id']}\t{number + 1}\t1\n" for number, row in enumerate(queries))
+    (apart / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    (place / "recipe.toml").write_text(RECIPE)
+    return place
+
+
+def train(folder: Path, into: Path, *more: str, recipe: str = "recipe.toml") -> object:
+    return run("train", folder / recipe, "--into", into, "--threads", "1", *more)
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> Path:
+    into = folder / "finished"
+    done = train(folder, into)
+    assert done.code == 0, done.err
+    assert "left out" in done.err  # documents of the set that is kept apart
+    assert "step 12: apart dev" in done.err
+    assert "step 24: apart dev" in done.err
+    assert "24 steps, the best at step " in done.err
+    return into
+
+
+def test_what_was_trained_indexes_and_answers(finished: Path, tmp_path: Path) -> None:
+    indexed = run("index", SAMPLE / "corpus.jsonl", "--into", tmp_path / "a.index", "--encoder", finished / "encoder")
+    assert indexed.code == 0, indexed.err
+    found = run("search", tmp_path / "a.index", "boundary layer", "--json")
+    assert found.code == 0, found.err
+    assert found.json["hits"]
+
+
+def test_the_run_leaves_a_log_and_a_page_of_curves(finished: Path) -> None:
+    records = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "loss" in record] == list(range(1, 25))
+    assert sum("validation apart dev" in record for record in records) == 2
+    page = (finished / "curves.html").read_text()
+    assert page.count("<svg") >= 5
+    assert "http" not in page  # nothing from outside
+
+
+def test_an_interrupted_run_goes_on_and_ends_alike(folder: Path, finished: Path) -> None:
+    into = folder / "parts"
+    process = subprocess.Popen(
+        [*COMMAND, "train", str(folder / "recipe.toml"), "--into", str(into), "--threads", "1"],
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 100
+    while not (into / "log.jsonl").is_file() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told.decode()
+    assert "the same command goes on from there" in told.decode().lower()
+    assert not (into / "encoder").exists()
+    again = train(folder, into)
+    assert again.code == 0, again.err
+    for path in sorted((finished / "encoder").rglob("*")):
+        if path.is_file():
+            assert (into / path.relative_to(finished)).read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("--set", "optimiser.step=3"), "did you mean 'steps'"),
+        (("--set", "data.corpora.0.path=none.jsonl"), "none.jsonl"),
+        (("--set", "data.corpora.0.path=empty.jsonl"), "no rows to train on"),
+        (("--set", "data.corpora.0.path=broken.jsonl"), "line 2"),
+        (("--set", "data.pairs.0.path=texts.jsonl"), "has no query"),
+        (("--set", 'validation.sets=["apart:test"]'), "is a test split"),
+        (("--set", "model.start=nowhere/at all"), "there is no folder"),
+        (("--set", "model.start=dense", "--set", "query.kind=lerned"), "did you mean 'learned'"),
+    ],
+)
+def test_what_cannot_be_followed_is_told_before_training(
+    folder: Path, tmp_path: Path, change: tuple[str, ...], said: str
+) -> None:
+    (folder / "empty.jsonl").write_text("")
+    (folder / "broken.jsonl").write_text('{"text": "one"}\n{"text": \n')
+    done = train(folder, tmp_path / "run", *change)
+    assert done.code in {1, 2}
+    assert said in done.err.lower()
+    assert "traceback" not in done.err.lower()
+    assert len(done.err.strip().splitlines()) <= 4
+    assert not (tmp_path / "run" / "state.safetensors").exists()
+
+
+def test_a_run_of_another_recipe_is_not_continued(folder: Path, finished: Path) -> None:
+    done = train(folder, finished, "--set", "loss.scale=20")
+    assert done.code == 1
+    assert "another recipe" in done.err

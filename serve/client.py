@@ -216,8 +216,8 @@ class Client(_Requests):
     ) -> BulkResult:
         """Insert or replace documents, in any number: sent in chunks, each durable before the next.
 
-        A document is a mapping with `id`, `text` and perhaps `title` and `metadata`. Documents that cannot be stored
-        are in `BulkResult.rejected`, counted from the first of all.
+        A document is a mapping with `id`, `text` and perhaps `title` and `metadata`; other fields are metadata.
+        Documents that cannot be stored are in `BulkResult.rejected`, counted from the first of all.
 
         Args:
             refresh: make all of them searchable before this returns.

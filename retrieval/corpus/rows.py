@@ -42,26 +42,27 @@ class FieldNames:
                 )
 
 
-def document_from_row(row: dict[str, Any], names: FieldNames) -> Document:
+def document_from_row(row: dict[str, Any], names: FieldNames, *, nameable: bool = True) -> Document:
     """The document that a row holds; `row` is used up.
 
     Integer ids become their decimal form. What is no id, text or title is metadata; the entries of an object named
     `metadata` (as BEIR has) are lifted to the top level, where a field of the row itself wins over one of the same
-    name. Raises `InvalidDocumentError`.
+    name. Raises `InvalidDocumentError`, whose hint says that other fields can be named only if they are `nameable`.
     """
     document_id = _take(row, names.id)
     if document_id is None:
+        other = ", or name the field that holds it (id_field, --id-field)" if nameable else ""
         raise InvalidDocumentError(
-            f"no id: there is no field {_alternatives(names.id)}",
-            hint="Give the row an id, or name the field that holds it (id_field, --id-field).",
+            f"no id: there is no field {_alternatives(names.id)}", hint=f"Give the row an id{other}."
         )
     if isinstance(document_id, int) and not isinstance(document_id, bool):
         document_id = str(document_id)
     text = _take(row, names.text)
     if text is None:
+        other = ", or name the field that holds it (text_field, --text-field)" if nameable else ""
         raise InvalidDocumentError(
             f"no text: there is no field {_alternatives(names.text)}",
-            hint="Give the row a text (it may be empty), or name the field that holds it (text_field, --text-field).",
+            hint=f"Give the row a text (it may be empty){other}.",
         )
     title = _take(row, names.title)
     metadata = row

@@ -31,6 +31,7 @@ from .forwarding import Forwarder
 from .gate import Gate
 from .metrics import Metrics, Reading
 from .problems import ServiceError
+from .reference import mount_reference
 from .role import ALONE, Role
 from .routes import collections, documents, search, service
 from .security import Guard
@@ -57,7 +58,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
     Raises:
         UsageError: the key file cannot be read.
     """
-    app = FastAPI(title="Lexhound", lifespan=_lifespan, redirect_slashes=False, redoc_url=None, docs_url="/docs")
+    app = FastAPI(title="Lexhound", lifespan=_lifespan, redirect_slashes=False, redoc_url=None, docs_url=None)
     metrics = Metrics()
     background = ThreadPoolExecutor(_BACKGROUND_THREADS, "background")
     signal = RefreshSignal(role.signal)
@@ -80,6 +81,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     mount_page(app)
+    mount_reference(app)
     app.state.addresses = _addresses(app)
     app.add_middleware(Envelope, metrics=metrics)
     if settings.cors_origins:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
+from ...retrieval.corpus.rows import FieldNames, document_from_row
 from ...retrieval.document import Document
 from ...retrieval.errors import InvalidDocumentError
 from .problems import RequestError
 
-_FIELDS = frozenset({"id", "text", "title", "metadata"})
+# Rows are read as `lexhound add` reads them.
+_NAMES = FieldNames()
 _BLANK = b" \t\r\n"
 # What matters to where an element of an array ends.
 _OUTSIDE = re.compile(rb'["\[\]{},]')
@@ -201,22 +203,11 @@ def parse_document(line: bytes | None, limit: int) -> Document | Rejected:
         return Rejected(None, "not_json", f"not JSON: {error}", _HINT)
     if not isinstance(values, dict):
         return Rejected(None, "invalid_document", "not an object", _HINT)
-    identifier = values.get("id")
+    identifier = next((values[name] for name in _NAMES.id if values.get(name) is not None), None)
     shown = identifier if isinstance(identifier, str) else None
     try:
-        return _document(values)
+        if not isinstance(values.get("metadata", {}), dict):  # in a file it may be any field, here it has a schema
+            raise InvalidDocumentError("metadata must be an object", hint=_HINT)
+        return document_from_row(values, _NAMES, nameable=False)
     except InvalidDocumentError as error:
-        return Rejected(shown, "invalid_document", error.message, error.hint)
-
-
-def _document(values: dict[str, Any]) -> Document:
-    for name in ("id", "text"):
-        if name not in values:
-            raise InvalidDocumentError(f"the document has no {name}", hint=_HINT)
-    unknown = next((name for name in values if name not in _FIELDS), None)
-    if unknown is not None:
-        raise InvalidDocumentError(
-            f"the document has a field {unknown[:40]!r}, which is none of id, text, title, metadata",
-            hint="put other values into metadata",
-        )
-    return Document(values["id"], values["text"], values.get("title", ""), values.get("metadata", {}))
+        return Rejected(shown, "invalid_document", error.message, error.hint or _HINT)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from ...retrieval.corpus.rows import FieldNames
 from .names import NAME_PATTERN
 
 JsonScalar = str | int | float
@@ -159,14 +160,31 @@ class CompactStarted(Told):
 # Documents
 
 
-class DocumentBody(Strict):
-    """A document to insert, or to put in the place of the one with the same id."""
+def _alternatives(schema: dict[str, Any]) -> None:
+    """The other names of an id and a text, of each of which one is needed."""
+    names = FieldNames()
+    of_id, of_text = ([{"required": [each]} for each in group] for group in (names.id, names.text))
+    for first, group in (("id", names.id), ("text", names.text)):
+        for other in group[1:]:
+            schema["properties"][other] = {"description": f"Read as `{first}` where that is absent or null."}
+    del schema["required"]
+    schema["allOf"] = [{"anyOf": of_id}, {"anyOf": of_text}]
 
-    id: str = Field(min_length=1, max_length=512, description="At most 512 bytes of UTF-8, without control characters.")
+
+class DocumentBody(BaseModel):
+    """A document to insert, or to put in the place of the one with the same id. Further fields are metadata."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_alternatives)
+
+    id: str | int = Field(
+        description="At most 512 bytes of UTF-8, without control characters; an integer becomes its decimal form.",
+    )
     text: str
-    title: str = ""
+    title: str | None = ""
     metadata: dict[str, Any] = Field(
-        default_factory=dict, description="What JSON holds; nested objects and lists can be filtered by."
+        default_factory=dict,
+        description="What JSON holds; nested objects and lists can be filtered by. A field of the document itself wins "
+        "over one in here.",
     )
 
 
@@ -401,6 +419,6 @@ class Alive(Told):
 
 
 class Readiness(Told):
-    """Whether searches are answered."""
+    """Searches are answered."""
 
-    status: Literal["ready", "starting"]
+    status: Literal["ready"]

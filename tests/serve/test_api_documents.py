@@ -35,7 +35,7 @@ def name(service: Service, request: pytest.FixtureRequest) -> str:
 def test_per_item_results_and_one_bad_item_does_not_sink_the_rest(service: Service, name: str) -> None:
     body = [
         document(0),
-        {"id": 3, "text": "x"},
+        {"id": [3], "text": "x"},
         document(1),
         {"id": "x"},
         "no",
@@ -54,6 +54,27 @@ def test_per_item_results_and_one_bad_item_does_not_sink_the_rest(service: Servi
     assert all(item["error"]["message"] for item in told["items"] if item["status"] == "error")
     assert (told["added"], told["replaced"], told["unchanged"], told["errors"]) == (3, 1, 1, 3)
     assert service.request("POST", f"/v1/collections/{name}/count").json() == {"count": 3}
+
+
+@pytest.mark.parametrize("kind", ["json", "ndjson"])
+def test_rows_as_they_stand_in_files(service: Service, name: str, kind: str) -> None:
+    rows = [
+        {"_id": "a", "text": "heat", "year": 1958},
+        {"docid": 7, "contents": "flow", "metadata": {"year": 1, "lang": "en"}, "year": 1990},
+        {"text": "no id", "year": 1},
+        {"_id": "c", "text": "heat", "metadata": []},
+    ]
+    content = json.dumps(rows).encode() if kind == "json" else b"\n".join(json.dumps(row).encode() for row in rows)
+    headers = NDJSON if kind == "ndjson" else {"content-type": "application/json"}
+    place = f"/v1/collections/{name}"
+    told = service.request("POST", f"{place}/documents?refresh=true", content=content, headers=headers).json()
+    assert [item["status"] for item in told["items"]] == ["added", "added", "error", "error"]
+    assert [item["id"] for item in told["items"]] == ["a", "7", None, "c"]
+    assert service.request("GET", f"{place}/documents/7").json() == {
+        "id": "7", "title": "", "text": "flow", "metadata": {"year": 1990, "lang": "en"},
+    }  # fmt: skip
+    counted = service.request("POST", f"{place}/count", json={"filter": "year >= 1958"}).json()
+    assert counted == {"count": 2}
 
 
 def test_ndjson_of_any_size_is_streamed(service: Service, name: str) -> None:

@@ -156,7 +156,9 @@ def test_a_failure_that_nobody_expected_tells_nothing(tmp_path: Path, caplog: py
             answer = await client.get("/v1/collections")
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "starting")
             assert answer.headers["retry-after"] == "1"
-            assert (await client.get("/readyz")).status_code == 503
+            answer = await client.get("/readyz")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "starting")
+            assert answer.headers["retry-after"] == "1"
             assert (await client.get("/healthz")).status_code == 200
 
     with caplog.at_level(logging.ERROR, "lexhound.request"):

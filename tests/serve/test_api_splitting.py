@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lexhound.retrieval import Document
+from lexhound.retrieval.corpus import open_corpus
 from lexhound.serve.api.bulk import Elements, Lines, Rejected, parse_document
 from lexhound.serve.api.problems import RequestError
 
@@ -109,11 +111,15 @@ def test_a_very_long_array_needs_no_more_memory_than_one_document() -> None:
         (b"[]", "not an object"),
         (b'{"text": "x"}', "no id"),
         (b'{"id": "a"}', "no text"),
-        (b'{"id": 3, "text": "x"}', "must be a string"),
+        (b'{"id": [3], "text": "x"}', "must be a string"),
+        (b'{"id": true, "text": "x"}', "must be a string"),
+        (b'{"id": null, "text": "x"}', "no id"),
+        (b'{"id": "a", "text": null}', "no text"),
+        (b'{"id": "a", "text": 3}', "text must be a string"),
         (b'{"id": "", "text": "x"}', "empty"),
-        (b'{"id": "a", "text": "x", "body": ""}', "'body'"),
         (b'{"id": "a", "text": "x", "metadata": []}', "metadata must be an object"),
-        (b'{"id": "a", "text": "x", "title": null}', "title must be a string"),
+        (b'{"id": "a", "text": "x", "metadata": null}', "metadata must be an object"),
+        (b'{"id": "a", "text": "x", "title": 1}', "title must be a string"),
         (b'{"id": "a\\n", "text": "x"}', "control character"),
         (b"\xff", "not JSON"),
     ],
@@ -122,6 +128,33 @@ def test_documents_that_are_none_say_why(line: bytes | None, says: str) -> None:
     found = parse_document(line, LIMIT)
     assert isinstance(found, Rejected)
     assert says in found.message
+    assert found.hint is not None
+    assert "--" not in found.hint, "a hint for the command line"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"_id": "a", "text": "x", "year": 1958, "deep": {"b": [1, None]}},
+        {"docid": "a", "contents": "x", "metadata": {"year": 1958, "lang": "en"}, "year": 1960},
+        {"id": None, "_id": "a", "text": None, "body": "x", "title": None},
+        {"id": "a", "_id": "b", "text": "x", "body": "y"},
+        {"id": -7, "text": ""},
+        {"id": "a", "text": "x", "metadata": {}},
+    ],
+)
+def test_a_row_is_what_it_is_in_a_file(row: dict[str, object], tmp_path: Path) -> None:
+    line = json.dumps(row).encode()
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(line)
+    assert [parse_document(line, LIMIT)] == list(open_corpus(file))
+
+
+def test_a_row_that_cannot_be_stored_is_told_by_any_name_of_its_id() -> None:
+    for name in ("id", "_id", "docid"):
+        found = parse_document(json.dumps({name: "a"}).encode(), LIMIT)
+        assert isinstance(found, Rejected)
+        assert found.id == "a"
 
 
 def test_a_document() -> None:

@@ -9,6 +9,7 @@ from .. import models
 from ..answers import json_response
 from ..documentation import errors
 from ..metrics import CONTENT_TYPE
+from ..problems import UnavailableError
 from ..state import service_of
 
 router = APIRouter(tags=["service"])
@@ -26,15 +27,13 @@ async def alive(request: Request) -> Response:
     "/readyz",
     operation_id="ready",
     summary="Are searches answered?",
-    responses={200: {"model": models.Readiness}, 503: {"model": models.Readiness, "description": "Not yet."}},
+    responses={200: {"model": models.Readiness}, 503: errors()[503]},
 )
 async def ready(request: Request) -> Response:
     """True when collections are open and the search kernels are compiled; needs no key."""
     if service_of(request).ready:
         return json_response({"status": "ready"})
-    answer = json_response({"status": "starting"}, 503)
-    answer.headers["retry-after"] = "1"
-    return answer
+    raise UnavailableError("the service is starting", hint="try again after the time in Retry-After", code="starting")
 
 
 @router.get(

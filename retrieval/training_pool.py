@@ -64,7 +64,8 @@ def read_pool(recipe: Recipe) -> Pool:
             pool.own.append(own)
             pool.kinds.append(kind)
 
-    for number, source in enumerate((*recipe.data.corpora, *recipe.data.pairs)):
+    sources: list[CorpusRecipe | PairsRecipe] = [*recipe.data.corpora, *recipe.data.pairs]
+    for number, source in enumerate(sources):
         first = len(pool.documents)
         for row in _drawn(recipe.path(source.path), source.limit, recipe.seed + number):
             title, text = str(row.get("title") or ""), _text_of(row)

@@ -17,7 +17,7 @@ from ..encoders.training.examples import Teacher, TrainingSet
 from ..encoders.training.lists import ListTeacher, interleaved
 from ..encoders.training.model import TrainableEncoder
 from ..encoders.training.recipe import Recipe, TeacherRecipe
-from ..encoders.training.scoring import PoolScores, Vectors, VectorTeacher
+from ..encoders.training.scoring import PoolScores, VectorTeacher
 from ..encoders.training.teachers import CrossTeacher, DenseTeacher, TeacherSettings
 from .lexical_pool import LexicalPool
 from .mining import DenseVectors, dense_top
@@ -116,15 +116,16 @@ def _listen(teacher: TeacherRecipe, recipe: Recipe, pool: Pool, cache: Path, pro
         return _Heard(VectorTeacher(encoded.vectors, lexical.documents, spread, teacher.normalise), best, spread)
     if teacher.kind == "dense":
         model = DenseTeacher(recipe.model_path(teacher.model), TeacherSettings(max_length=teacher.max_length))
-        both = []
+        both: list[NDArray[np.float32]] = []
         for name, texts in (("queries", pool.queries), ("documents", pool.documents)):
 
             def tell(done: int, total: int, name: str = name) -> None:
                 progress(f"dense teacher, {name}", done, total)
 
             both.append(model.encode(texts, cache=cache, progress=tell))
-        best, _, spread = dense_top(DenseVectors(*both), _DEPTH)
-        return _Heard(VectorTeacher(*both, spread, teacher.normalise), best, spread, both[1])
+        asked, read = both
+        best, _, spread = dense_top(DenseVectors(asked, read), _DEPTH)
+        return _Heard(VectorTeacher(asked, read, spread, teacher.normalise), best, spread, read)
     encoder = LearnedEncoder(recipe.model_path(teacher.model), LearnedSettings(max_length=teacher.max_length))
     documents = encoder.encode_documents(pool.documents)
     rows = encoder.encode_queries(pool.queries)
@@ -135,7 +136,7 @@ def _listen(teacher: TeacherRecipe, recipe: Recipe, pool: Pool, cache: Path, pro
     return _Heard(VectorTeacher(queries, documents, spread, teacher.normalise), best, spread)
 
 
-def _survey(queries: Vectors, documents: csr_array) -> tuple[NDArray[np.int32], PoolScores]:
+def _survey(queries: csr_array, documents: csr_array) -> tuple[NDArray[np.int32], PoolScores]:
     """Return each query's best documents and the spread of its scores, by products with the whole pool."""
     columns = documents.T.tocsr()
     best, figures = [], []

@@ -40,21 +40,23 @@ def cached_step(
     after = _random_states()
     whole = torch.cat(parts).requires_grad_()
     loss = loss_of(whole)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     gradient = whole.grad
     if gradient is not None:
-        for chunk, state, part in zip(chunks, states, gradient.split([len(part) for part in parts]), strict=True):
+        pulled = torch.split(gradient, [len(part) for part in parts])
+        for chunk, state, part in zip(chunks, states, pulled, strict=True):
             _set_random_states(state)
             again = encode(chunk)
             if again.requires_grad:  # an encoder that is wholly frozen has no graph
-                again.backward(part)
+                again.backward(part)  # type: ignore[no-untyped-call]
     _set_random_states(after)
     return loss.detach(), whole.detach()
 
 
 def _random_states() -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Return the states of the generators of the CPU and of every GPU in use."""
-    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    on_gpus = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if on_gpus else []
 
 
 def _set_random_states(states: tuple[torch.Tensor, list[torch.Tensor]]) -> None:

@@ -67,7 +67,7 @@ def solve_head(
     with torch.no_grad():
         states, tokens = _positions(model, pieces)
         embeddings = model.decoder_weight.detach().float()
-        centre = embeddings[tokens.unique()].mean(dim=0)
+        centre = embeddings[torch.unique(tokens)].mean(dim=0)
         targets = torch.nn.functional.normalize(embeddings[tokens] - centre, dim=1)
         # Frequent tokens say little: each token's positions weigh together as much as the root of their number.
         weights = torch.bincount(tokens, minlength=len(embeddings)).float().rsqrt()[tokens].unsqueeze(1)

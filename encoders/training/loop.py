@@ -217,7 +217,7 @@ class Trainer:
             chunks = [pieces[a:b] for a, b in pairwise(bounds.tolist()) if b > a]
             cached_step(encode, chunks, loss_of)
         else:
-            loss_of(encode(pieces)).backward()
+            loss_of(encode(pieces)).backward()  # type: ignore[no-untyped-call]
         learning = [weight for group in self._optimiser.param_groups for weight in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(learning, recipe.optimiser.clip)
         self._optimiser.step()

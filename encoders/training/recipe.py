@@ -389,7 +389,8 @@ def _check(recipe: Recipe, where: str) -> None:
             raise SettingsError(f"{where}: teachers.{number} has no model", "Name its folder or hub name")
         if teacher.weight <= 0:
             raise SettingsError(f"{where}: teachers.{number}.weight is {teacher.weight}", "It must be above 0")
-    for source in (*recipe.data.corpora, *recipe.data.pairs):
+    sources: list[CorpusRecipe | PairsRecipe] = [*recipe.data.corpora, *recipe.data.pairs]
+    for source in sources:
         for kind in source.pseudo:
             _one_of(kind, PSEUDO_KINDS, where, "pseudo")
     for table, key in _SHARES:

@@ -165,8 +165,10 @@ def _alternatives(schema: dict[str, Any]) -> None:
     names = FieldNames()
     of_id, of_text = ([{"required": [each]} for each in group] for group in (names.id, names.text))
     for first, group in (("id", names.id), ("text", names.text)):
+        # An alternative is of the type of the first, which is therefore said once.
+        kinds = {key: value for key, value in schema["properties"][first].items() if key in ("type", "anyOf")}
         for other in group[1:]:
-            schema["properties"][other] = {"description": f"Read as `{first}` where that is absent or null."}
+            schema["properties"][other] = kinds | {"description": f"Read as `{first}` where that is absent or null."}
     del schema["required"]
     schema["allOf"] = [{"anyOf": of_id}, {"anyOf": of_text}]
 
@@ -176,7 +178,7 @@ class DocumentBody(BaseModel):
 
     model_config = ConfigDict(extra="allow", json_schema_extra=_alternatives)
 
-    id: str | int = Field(
+    id: Annotated[str, Field(min_length=1, max_length=512)] | int = Field(
         description="At most 512 bytes of UTF-8, without control characters; an integer becomes its decimal form.",
     )
     text: str

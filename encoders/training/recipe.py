@@ -226,7 +226,7 @@ class ValidationRecipe:
     Attributes:
         sets: "folder:split" of BEIR folders.
         every: steps between two validations.
-        documents: how many documents of each set are kept, drawn at random, at most six tenths of them relevant; 0 for all.
+        documents: how many of each set are kept, drawn at random, at most six tenths of them relevant; 0 for all.
         queries: how many queries of each set; 0 for all.
         max_length: longest document in tokens.
         patience: validations without a better one after which training stops; 0 for never.

@@ -71,6 +71,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
         compacting=ThreadPoolExecutor(1, "compacting"),
         catalogue=Catalogue(settings, metrics, background, signal),
         forward=None if role.writer is None else Forwarder(role.writer),
+        replaces=role.replaces,
     )
     metrics.watch(lambda: found.gate.waiting, lambda: found.ready, lambda: _sizes(found))
     app.state.service = found
@@ -108,9 +109,14 @@ def _addresses(app: FastAPI) -> list[tuple[re.Pattern[str], set[str]]]:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open collections beside the first requests, which are told that the service is starting."""
+    """Open collections beside the first requests, which are told that the service is starting.
+
+    A process that takes another's place opens them before its first request: those beside it answer meanwhile.
+    """
     found: Service = app.state.service
     starting = asyncio.create_task(_start(found))
+    if found.replaces:
+        await starting
     caring = asyncio.create_task(found.catalogue.look_after())
     try:
         yield

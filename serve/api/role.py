@@ -14,10 +14,13 @@ class Role:
         writer: the Unix socket of the process that writes; None in that process itself.
         signal: the file through which a write is made searchable in all processes at once; None where there is one
             process only.
+        replaces: it takes the place of a process that died while others answer, so it takes no request before it is
+            ready.
     """
 
     writer: Path | None = None
     signal: Path | None = None
+    replaces: bool = False
 
 
 ALONE = Role()

@@ -158,8 +158,9 @@ class _Workers:
                         code = 1
                         break
                 if time.monotonic() - started.get(place, -_RESTART_SECONDS) >= _RESTART_SECONDS:
+                    replaces = place in started and bool(self._running)
                     started[place] = time.monotonic()
-                    self._running[place] = self._start(place)
+                    self._running[place] = self._start(place, replaces=replaces)
             self._stopping.wait(0.2)
         # Those that hand writes on finish first: the writing process is there for as long as they are.
         for place in sorted(self._running, reverse=True):
@@ -180,12 +181,13 @@ class _Workers:
             if wait:
                 process.wait()
 
-    def _start(self, place: int) -> subprocess.Popen[bytes]:
+    def _start(self, place: int, *, replaces: bool) -> subprocess.Popen[bytes]:
         task = {
             "settings": self._settings.revealed(),
             "folder": str(self._folder),
             "descriptor": self._listening.fileno(),
             "writes": place == 0,
+            "replaces": replaces,
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "lexhound.serve.api.worker"],
@@ -210,8 +212,8 @@ def run_worker(task: dict[str, Any]) -> int:
     place = folder / "writer.sock"
     if task["writes"]:
         with _unix_socket(place) as inner:
-            return run_process(settings, Role(None, folder / "refresh"), [listening, inner])
-    return run_process(settings, Role(place, folder / "refresh"), [listening])
+            return run_process(settings, Role(None, folder / "refresh", task["replaces"]), [listening, inner])
+    return run_process(settings, Role(place, folder / "refresh", task["replaces"]), [listening])
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ class Service:
         background: threads for what may take long: opening, refreshing, deleting.
         compacting: the one thread for what may take minutes, so that nothing else waits for it.
         forward: hands a write on to the process that writes; None in that process.
+        replaces: it takes the place of a process that died while others answer.
     """
 
     settings: Settings
@@ -39,6 +40,7 @@ class Service:
     compacting: ThreadPoolExecutor
     catalogue: Catalogue
     forward: Forward | None = None
+    replaces: bool = False
     ready: bool = False
 
 

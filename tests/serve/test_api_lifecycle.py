@@ -261,7 +261,9 @@ def test_a_process_that_dies_is_replaced_and_searches_go_on(several: Service) ->
         end = time.monotonic() + PATIENCE
         while True:
             assert time.monotonic() < end
-            assert several.request("GET", "/v1/collections/my/search?q=heat").json()["hits"][0]["id"] == "a"
+            answer = several.request("GET", "/v1/collections/my/search?q=heat")
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["hits"][0]["id"] == "a"
             try:
                 client.put("my", [{"id": "b", "text": "heat"}], refresh=True)
                 break

@@ -1,1 +1,1 @@
-"""Text in, sparse vectors out: lexical and neural encoders."""
+"""Text in, vectors out: lexical, learned sparse and dense encoders."""

@@ -100,7 +100,7 @@ def test_a_folder_of_sentence_transformers(body: Path, tmp_path: Path, pooling: 
     [
         (["Transformer", "Pooling", "Dense"], {"pooling_mode": "mean"}, "made of Transformer, Pooling, Dense"),
         (["Transformer"], {}, "made of Transformer"),
-        (["Transformer", "Pooling"], {"pooling_mode": "lasttoken"}, "the pooling is 'lasttoken'"),
+        (["Transformer", "Pooling"], {"pooling_mode": "weightedmean"}, "the pooling is 'weightedmean'"),
         (["Transformer", "Pooling"], {"pooling_mode_max_tokens": True}, "the pooling is 'max'"),
         (["Transformer", "Pooling"], {}, r"the pooling is \[\]"),
         ([3], {}, "not a list of modules"),

@@ -16,6 +16,8 @@ from .errors import IdentityError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from .live_idf import LiveStatistics
+
 QueryVector: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
 """One sparse query: int32 term ids, ascending and unique, and their float32 weights > 0."""
 
@@ -145,11 +147,11 @@ class SparseEncoder(Encoder, Protocol):
         """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
         ...
 
-    def encode_query(self, text: str) -> QueryVector:
-        """Return one query's term ids and weights."""
+    def encode_query(self, text: str, statistics: LiveStatistics | None = None) -> QueryVector:
+        """Return one query's term ids and weights; `statistics` are of the collection that is searched."""
         ...
 
-    def encode_queries(self, texts: Sequence[str]) -> list[QueryVector]:
+    def encode_queries(self, texts: Sequence[str], statistics: LiveStatistics | None = None) -> list[QueryVector]:
         """Return each query's term ids and weights, in the order given."""
         ...
 

@@ -46,6 +46,9 @@ class SideLayout:
             regression side).
         weights: of a table, the file in `folder` that holds them; None for 1 each (presence).
         counted: of a table, whether a token that occurs n times weighs n times as much.
+        prior: of a table of idf weights, how many documents it counts for beside those of the collection that is
+            searched, whose own document frequencies then make the weights (`lexhound.encoders.live_idf`); 0 for the
+            table as it stands.
         echo: of an mlm side, give the text twice and pool over the second copy: in a decoder-only model the first
             copy's tokens do not see what follows (Springer et al., "Repetition Improves Language Model Embeddings",
             2024; Doshi et al., "Mistral-SPLADE", 2024, section 3).
@@ -62,6 +65,7 @@ class SideLayout:
     activation: str | None = None
     weights: str | None = None
     counted: bool = False
+    prior: int = 0
     echo: bool = False
     adapter: str | None = None
     expansion: str | None = None
@@ -155,7 +159,11 @@ def _side(root: Path, path: Path, values: object) -> SideLayout:
     for name, value in values.items():
         kind = str(known[name].type).split(" |")[0] if name in known else ""
         right = {"str": str, "bool": bool, "int": int}.get(kind)
-        if right is None or (not isinstance(value, right) and value is not None) or (value == 0 and kind == "int"):
+        if (
+            right is None
+            or (not isinstance(value, right) and value is not None)
+            or (kind == "int" and value is not None and value < 1)
+        ):
             raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what a side may say")
     side = SideLayout(**values)
     poolings = {"mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",)}[side.kind]

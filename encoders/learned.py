@@ -18,6 +18,7 @@ from .base import EncoderIdentity, QueryVector, Span, fingerprint_of
 from .errors import CheckpointError, IdentityError
 from .hub import Located, locate
 from .layout import Layout, SideLayout, read_layout
+from .live_idf import PRIOR, LiveStatistics, live_idf
 from .pruning import prune
 from .settings import LearnedSettings
 from .subwords import TOKENIZER_FILES, Subwords
@@ -97,6 +98,7 @@ class LearnedEncoder:
             CheckpointError: also where the two sides are of different vocabularies.
         """
         document, query = self._side("document"), self._side("query")
+        _ = self._prior
         if self._document_subwords.vocabulary_hash != self._query_subwords.vocabulary_hash or (
             document.vocabulary_size != query.vocabulary_size
         ):
@@ -117,14 +119,41 @@ class LearnedEncoder:
         top_k, ratio = self.settings.top_k, self.settings.ratio
         return stacked([prune(*vector, top_k, ratio) for vector in side.encode(texts)], side.vocabulary_size)
 
-    def encode_query(self, text: str) -> QueryVector:
-        """Return one query's int32 term ids, ascending, and float32 weights > 0."""
-        return prune(*self._side("query").encode_one(text), self.settings.query_top_k, self.settings.query_ratio)
+    def encode_query(self, text: str, statistics: LiveStatistics | None = None) -> QueryVector:
+        """Return one query's int32 term ids, ascending, and float32 weights > 0.
 
-    def encode_queries(self, texts: Sequence[str]) -> list[QueryVector]:
+        Args:
+            statistics: of the collection that is searched, for encoders whose query weights follow it; without them
+                they weigh what their table says.
+        """
+        return self._query(self._side("query").encode_one(text), statistics)
+
+    def encode_queries(self, texts: Sequence[str], statistics: LiveStatistics | None = None) -> list[QueryVector]:
         """Return each query's int32 term ids, ascending, and float32 weights > 0, in the order given."""
-        top_k, ratio = self.settings.query_top_k, self.settings.query_ratio
-        return [prune(*vector, top_k, ratio) for vector in self._side("query").encode(texts)]
+        return [self._query(vector, statistics) for vector in self._side("query").encode(texts)]
+
+    def _query(self, vector: QueryVector, statistics: LiveStatistics | None) -> QueryVector:
+        terms, weights = vector
+        if statistics is not None and self._prior and len(terms):
+            table = self._side("query").weights[terms]  # type: ignore[attr-defined]
+            live = live_idf(table, statistics.document_frequencies(terms), statistics.n_documents, self._prior)
+            weights = weights * (live / table)
+            if not weights.all():
+                terms, weights = terms[weights > 0], weights[weights > 0]
+        return prune(terms, weights, self.settings.query_top_k, self.settings.query_ratio)
+
+    @cached_property
+    def _prior(self) -> int:
+        """How many documents the query table counts for beside a collection's; 0 where it stands as it is."""
+        asked, layout = self.settings.query_idf, self.layout.query
+        if asked == "collection" and (layout.kind != "table" or layout.weights is None):
+            raise CheckpointError(
+                f"{self._located.name} has no table of idf weights on its query side, which query_idf asks for",
+                "Leave query_idf out",
+            )
+        if asked == "model":
+            return 0
+        return layout.prior or (PRIOR if asked == "collection" else 0)
 
     def term_text(self, term_id: int) -> str:
         """Return a term as the tokenizer writes it (`flow`, `##ing`); raises IndexError for an unknown id."""

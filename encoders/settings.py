@@ -10,6 +10,7 @@ from .errors import SettingsError
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
 LONG_TEXTS = ("truncate", "windows")
+QUERY_IDFS = ("model", "collection")
 POOLINGS = ("max", "sum", "cls")
 ACTIVATIONS = ("relu", "log1p_relu", "log1p_log1p_relu", "sqrt_relu")
 
@@ -31,6 +32,9 @@ class LearnedSettings:
         ratio: drop a document's terms lighter than this share of its heaviest one, 0 for none. Up to 0.1 is
             usually harmless and halves the vectors of models that were trained without much regularisation.
         query_top_k, query_ratio: the same for queries. Faster searches, a little less recall.
+        query_idf: "collection" computes the weights of inference-free queries from the document frequencies of the
+            collection that is searched (see `lexhound.encoders.live_idf`), "model" takes those of the encoder's table;
+            None believes the checkpoint. For encoders whose query side is a table of idf.
         pooling, activation: override what the checkpoint says of a masked-language-model or regression side (see
             `lexhound.encoders.pooling`); None believes it. Needed where a bare checkpoint's authors used another.
         batch_tokens: tokens a batch, padding included. More is faster on a GPU and takes more memory; on a CPU it
@@ -47,6 +51,7 @@ class LearnedSettings:
     ratio: float = 0.0
     query_top_k: int | None = None
     query_ratio: float = 0.0
+    query_idf: str | None = None
     pooling: str | None = None
     activation: str | None = None
     batch_tokens: int = 4096
@@ -68,7 +73,7 @@ class LearnedSettings:
             object.__setattr__(self, name, float(value))
         for name, allowed in (("long_texts", LONG_TEXTS), ("device", DEVICES), ("precision", PRECISIONS)):
             _one_of(name, getattr(self, name), allowed)
-        for name, allowed in (("pooling", POOLINGS), ("activation", ACTIVATIONS)):
+        for name, allowed in (("pooling", POOLINGS), ("activation", ACTIVATIONS), ("query_idf", QUERY_IDFS)):
             if getattr(self, name) is not None:
                 _one_of(name, getattr(self, name), allowed)
         if not isinstance(self.trust_remote_code, bool):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..encoders.base import EncoderIdentity, SparseEncoder
     from ..encoders.lexical import LexicalEncoder
+    from ..encoders.live_idf import LiveStatistics
 
 Reweigh = Callable[[NDArray[np.uint8], NDArray[np.uint32]], NDArray[np.float32]]
 
@@ -54,15 +55,6 @@ class WeightRows:
     lengths: NDArray[np.uint32] | None = None
 
 
-class DocumentFrequencies(Protocol):
-    """What the query side of an encoder may ask of a snapshot."""
-
-    @property
-    def n_documents(self) -> int: ...
-
-    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]: ...
-
-
 class Representation(Protocol):
     """An encoder as a collection uses it."""
 
@@ -89,11 +81,11 @@ class Representation(Protocol):
     def reweigh(self, statistics: Statistics) -> Reweigh | None:
         """How a merge computes weights anew, or None where they do not depend on statistics."""
 
-    def query(self, text: str, statistics: DocumentFrequencies) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def query(self, text: str, statistics: LiveStatistics) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """A query's (terms, weights), terms ascending and weights > 0."""
 
     def queries(
-        self, texts: Sequence[str], statistics: DocumentFrequencies
+        self, texts: Sequence[str], statistics: LiveStatistics
     ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
         """The same of many queries."""
 
@@ -163,7 +155,7 @@ class LexicalRepresentation:
 
         return weights
 
-    def query(self, text: str, statistics: DocumentFrequencies) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def query(self, text: str, statistics: LiveStatistics) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         terms, counts = self._encoder.query_counts(text)
         if not len(terms):
             return terms, counts
@@ -171,7 +163,7 @@ class LexicalRepresentation:
         return self._encoder.query_weights(terms, counts, frequencies, statistics.n_documents)
 
     def queries(
-        self, texts: Sequence[str], statistics: DocumentFrequencies
+        self, texts: Sequence[str], statistics: LiveStatistics
     ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
         return [self.query(text, statistics) for text in texts]
 
@@ -230,13 +222,13 @@ class LearnedRepresentation:
     def reweigh(self, statistics: Statistics) -> Reweigh | None:
         return None
 
-    def query(self, text: str, statistics: DocumentFrequencies) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        return self._encoder.encode_query(text)
+    def query(self, text: str, statistics: LiveStatistics) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        return self._encoder.encode_query(text, statistics)
 
     def queries(
-        self, texts: Sequence[str], statistics: DocumentFrequencies
+        self, texts: Sequence[str], statistics: LiveStatistics
     ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-        return self._encoder.encode_queries(texts)
+        return self._encoder.encode_queries(texts, statistics)
 
     def term_text(self, term_id: int) -> str:
         return self._encoder.term_text(term_id)

@@ -19,6 +19,7 @@ from ..encoders.training.model import TrainableEncoder
 from ..encoders.training.recipe import Recipe, TeacherRecipe
 from ..encoders.training.scoring import PoolScores, VectorTeacher
 from ..encoders.training.teachers import CrossTeacher, DenseTeacher, TeacherSettings
+from ..encoders.training.term_teacher import TermTeacher, make_term_teacher
 from .lexical_pool import LexicalPool
 from .mining import DenseVectors, dense_top
 from .training_pool import Pool
@@ -38,20 +39,24 @@ class Prepared:
     Attributes:
         training: what steps are drawn from.
         dense: float32[documents, width], the first dense teacher's vectors, or None.
+        terms: what that teacher thinks of words, where the recipe asks for it.
     """
 
     training: TrainingSet
     dense: NDArray[np.float32] | None
+    terms: TermTeacher | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Heard:
-    """A teacher that has read the whole pool: best int32[queries, depth], and its vectors of documents if dense."""
+    """A teacher that has read the whole pool: best int32[queries, depth]; its vectors of documents, if dense, and how
+    it makes more of them."""
 
     teacher: Teacher
     best: NDArray[np.int32]
     spread: PoolScores
     dense: NDArray[np.float32] | None = None
+    encode: Callable[[list[str]], NDArray[np.float32]] | None = None
 
 
 def prepare(recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, progress: Progress) -> Prepared:
@@ -83,7 +88,14 @@ def prepare(recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, pr
             lists = _cross_encoder(teacher, recipe, pool, seeds, candidates, cache, progress)
             teachers.append((lists, teacher.weight))
     training = TrainingSet(pieces, terms, own, candidates, seeds, teachers, idf_of(pieces, model))
-    return Prepared(training, next((each.dense for each in heard if each.dense is not None), None))
+    first = next((each for each in heard if each.dense is not None), None)
+    if first is None or first.dense is None or first.encode is None:
+        return Prepared(training, None)
+    terms = None
+    if recipe.loss.terms:
+        above, strength = recipe.loss.terms_above, recipe.loss.terms_strength
+        terms = make_term_teacher(model.subwords, first.encode, first.dense, above=above, strength=strength)
+    return Prepared(training, first.dense, terms)
 
 
 def idf_of(pieces: Sequence[NDArray[np.int32]], model: TrainableEncoder) -> NDArray[np.float32]:
@@ -116,16 +128,16 @@ def _listen(teacher: TeacherRecipe, recipe: Recipe, pool: Pool, cache: Path, pro
         return _Heard(VectorTeacher(encoded.vectors, lexical.documents, spread, teacher.normalise), best, spread)
     if teacher.kind == "dense":
         model = DenseTeacher(recipe.model_path(teacher.model), TeacherSettings(max_length=teacher.max_length))
-        both: list[NDArray[np.float32]] = []
-        for name, texts in (("queries", pool.queries), ("documents", pool.documents)):
 
-            def tell(done: int, total: int, name: str = name) -> None:
+        def encode(texts: list[str], name: str = "words") -> NDArray[np.float32]:
+            def tell(done: int, total: int) -> None:
                 progress(f"dense teacher, {name}", done, total)
 
-            both.append(model.encode(texts, cache=cache, progress=tell))
-        asked, read = both
+            return model.encode(texts, cache=cache, progress=tell)
+
+        asked, read = encode(pool.queries, "queries"), encode(pool.documents, "documents")
         best, _, spread = dense_top(DenseVectors(asked, read), _DEPTH)
-        return _Heard(VectorTeacher(asked, read, spread, teacher.normalise), best, spread, read)
+        return _Heard(VectorTeacher(asked, read, spread, teacher.normalise), best, spread, read, encode)
     encoder = LearnedEncoder(recipe.model_path(teacher.model), LearnedSettings(max_length=teacher.max_length))
     documents = encoder.encode_documents(pool.documents)
     rows = encoder.encode_queries(pool.queries)

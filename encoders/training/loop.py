@@ -36,6 +36,7 @@ from .recipe import Recipe
 from .schedule import quadratic, warmup_linear
 from .sparsity import build_regulariser
 from .state import read_state, write_state
+from .term_teacher import TermTeacher, term_shortfall
 
 STATE, BEST = "state.safetensors", "best.safetensors"
 _SCALE = 20.0  # of normalised scores, at the start
@@ -85,7 +86,8 @@ class Trainer:
         validate: returns measures of a model given as a function from texts to vectors, and of its query table; None
             for no validation.
         watcher: is told how it goes.
-        dense: float32[documents, width], the vectors that mean-pooled states are kept near; None for not.
+        dense: float32[documents, width], the first dense teacher's vectors; None where there is no dense teacher.
+        terms: what that teacher thinks of words, where the recipe asks for it.
     """
 
     def __init__(
@@ -98,9 +100,10 @@ class Trainer:
         validate: Validate | None = None,
         watcher: Watcher | None = None,
         dense: NDArray[np.float32] | None = None,
+        terms: TermTeacher | None = None,
     ) -> None:
         self.model, self.training, self.recipe, self.folder = model, training, recipe, folder
-        self._validate, self._watcher, self._dense = validate, watcher, dense
+        self._validate, self._watcher, self._dense, self._taught_terms = validate, watcher, dense, terms
         idf = torch.from_numpy(training.idf)
         # Through softplus a learned weight stays positive; its inverse starts it at idf.
         self._raw_table = torch.nn.Parameter(torch.log(torch.expm1(idf.clamp_min(1e-3))))
@@ -272,6 +275,11 @@ class Trainer:
             part = 1 - torch.nn.functional.cosine_similarity(means, wanted).mean()
             loss = loss + recipe.model.dense * part
             record["dense"] = float(part.detach())
+        if recipe.loss.terms and self._taught_terms is not None and self._dense is not None:
+            wanted = torch.from_numpy(self._taught_terms.targets(self._dense[step.documents], columns.terms))
+            part = term_shortfall(logits, wanted, torch.from_numpy(columns.multiplier))
+            loss = loss + recipe.loss.terms * part
+            record["terms"] = float(part.detach())
         record["loss"] = float(loss.detach())
         record["agreement"] = float((scores.detach().argmax(dim=1) == target.argmax(dim=1)).float().mean())
         return loss

@@ -155,6 +155,9 @@ class LossRecipe:
         scale: what teachers' averaged scores, in [0, 1], are multiplied by before the softmax.
         keep: weight of the penalty on a document's own terms that fall below `margin`, by idf.
         margin: in logits.
+        terms: weight of the first dense teacher's own idea of which terms belong to a document, found by reading every
+            word of the vocabulary as a query; `terms_above`, in standard deviations, is from where on a word belongs,
+            and `terms_strength` the logit that it should have for each deviation more.
         false_negative: a document whose teachers' score exceeds the own document's less this is no negative.
     """
 
@@ -164,6 +167,9 @@ class LossRecipe:
     scale: float = 30.0
     keep: float = 0.0
     margin: float = 1.0
+    terms: float = 0.0
+    terms_above: float = 3.0
+    terms_strength: float = 0.3
     false_negative: float = 0.1
 
 
@@ -374,8 +380,8 @@ _LEAST = (
     ("optimiser", "candidates", 2), ("optimiser", "own_queries", 0), ("optimiser", "accumulate", 1),
     ("validation", "every", 1), ("validation", "documents", 0), ("validation", "queries", 0),
     ("sparsity", "weight", 0), ("sparsity", "frequent", 0), ("sparsity", "sampled", 0), ("sparsity", "free_terms", 0),
-    ("loss", "kl", 0), ("loss", "margin_mse", 0), ("loss", "info_nce", 0), ("loss", "keep", 0), ("model", "dense", 0),
-    ("model", "frozen_layers", 0),
+    ("loss", "kl", 0), ("loss", "margin_mse", 0), ("loss", "info_nce", 0), ("loss", "keep", 0),
+    ("loss", "terms", 0), ("loss", "terms_strength", 0), ("model", "dense", 0), ("model", "frozen_layers", 0),
 )  # fmt: skip
 
 
@@ -406,6 +412,9 @@ def _check(recipe: Recipe, where: str) -> None:
     loss = recipe.loss
     if not (loss.kl or loss.margin_mse or loss.info_nce):
         raise SettingsError(f"{where}: every loss has the weight 0", "Give kl, margin_mse or info_nce a weight")
+    for name, weight in (("loss.terms", loss.terms), ("model.dense", recipe.model.dense)):
+        if weight and all(teacher.kind != "dense" for teacher in recipe.teachers):
+            raise SettingsError(f"{where}: {name} needs a dense teacher", 'Add [[teachers]] with kind = "dense"')
     if (loss.kl or loss.margin_mse) and not recipe.teachers:
         raise SettingsError(f"{where}: there is no teacher to distil from", "Add [[teachers]], or train by info_nce")
 

@@ -20,6 +20,13 @@ class LongTexts(StrEnum):
     WINDOWS = "windows"
 
 
+class QueryIdf(StrEnum):
+    """`QUERY_IDFS`."""
+
+    MODEL = "model"
+    COLLECTION = "collection"
+
+
 class Pooling(StrEnum):
     """`POOLINGS`."""
 
@@ -74,6 +81,10 @@ QueryTopK = Annotated[int | None, _option("--query-top-k", "all", "As --top-k, o
 QueryPruneRatio = Annotated[
     float | None, _option("--query-prune-ratio", "0", "As --prune-ratio, of queries.", metavar="SHARE")
 ]
+QueryIdfOption = Annotated[
+    QueryIdf | None,
+    _option("--query-idf", "as the checkpoint says", "Weights of inference-free queries: the model's or live ones."),
+]
 PoolingOption = Annotated[Pooling | None, _option("--pooling", "as the checkpoint says", "How tokens are pooled.")]
 ActivationOption = Annotated[
     Activation | None, _option("--activation", "as the checkpoint says", "From a logit to a weight.")
@@ -99,6 +110,7 @@ FLAGS = {
     "ratio": "--prune-ratio",
     "query_top_k": "--query-top-k",
     "query_ratio": "--query-prune-ratio",
+    "query_idf": "--query-idf",
     "pooling": "--pooling",
     "activation": "--activation",
     "precision": "--precision",

@@ -131,7 +131,8 @@ def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Ou
         folder,
         validate=_validator(sets, model, recipe) if sets else None,
         watcher=_Watcher(progress),
-        dense=prepared.dense if recipe.model.dense else None,
+        dense=prepared.dense,
+        terms=prepared.terms,
     )
     with _interruptible() as asked:
         outcome = trainer.run(stop=asked.is_set)

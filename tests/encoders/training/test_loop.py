@@ -22,6 +22,7 @@ from lexhound.encoders.training.recipe import (
     TeacherRecipe,
     ValidationRecipe,
 )
+from lexhound.encoders.training.term_teacher import TermTeacher
 from tiny_checkpoints import build_tiny_masked_lm
 
 WORDS = """
@@ -174,3 +175,17 @@ def test_the_penalty_on_lost_words_is_the_formula(base: Path, tmp_path: Path) ->
     idf = training.idf
     expected = (idf[6] * 0.5 + idf[8] * 2.0 + idf[20] * 1.0) / (idf[6] + idf[8] + idf[20])
     assert found == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_terms_a_dense_teacher_asks_for_grow(base: Path, tmp_path: Path) -> None:
+    """Its targets come from its own vectors of documents and words; weights learn towards them."""
+    logits = []
+    for terms in (0.0, 20.0):
+        model, training, recipe = make_run(base, {"loss": {"terms": terms}, "optimiser": {"steps": 12}})
+        asked = np.flatnonzero(model.terms)[[5]]
+        dense = np.eye(2, dtype=np.float32)[np.arange(len(training.documents)) % 2]
+        taught = TermTeacher(asked, dense[:1], np.zeros(1, np.float32), np.full(1, 0.1, np.float32), 3.0, 0.5)
+        Trainer(model, training, recipe, tmp_path / str(terms), dense=dense, terms=taught).run()
+        with torch.no_grad():
+            logits.append(model.logits(training.documents)[::2, int(asked[0])].mean().item())
+    assert logits[1] > logits[0] + 0.1

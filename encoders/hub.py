@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bundled import bundled_folder
+from .bundled import DEFAULT, MINI, bundled_folder
 from .errors import CheckpointError, MissingExtraError
 from .subwords import TOKENIZER_FILES
 
@@ -50,7 +50,7 @@ def locate(source: str | Path) -> Located:
         CheckpointError: there is no such folder, or the hub does not serve such a model or cannot be reached.
         MissingExtraError: a hub name, and huggingface_hub is not installed.
     """
-    text = str(source)
+    text = MINI if str(source) == DEFAULT and not Path(DEFAULT).is_dir() else str(source)
     bundled = bundled_folder(text)
     if bundled is not None and not Path(text).is_dir():
         return Located(bundled, text)

@@ -143,6 +143,15 @@ def inside(root: Path, folder: str, where: Path) -> str:
     return folder
 
 
+def write_own_layout(layout: Layout) -> None:
+    """Write `lexhound_encoder.json` into the layout's folder, where it comes before every other description."""
+    sides = {"document": {"kind": layout.document.kind} | layout.document.as_dict()}
+    if layout.query != layout.document:
+        sides["query"] = {"kind": layout.query.kind} | layout.query.as_dict()
+    text = json.dumps({"format": _FORMAT, **sides}, indent=2, ensure_ascii=False)
+    (layout.root / OWN_FILE).write_text(text + "\n", encoding="utf-8")
+
+
 def _read_own(root: Path) -> Layout:
     path = root / OWN_FILE
     values = read_json(path)

@@ -27,6 +27,10 @@ _RELEVANT = 0.6  # of the documents of a cut set, at most
 Encode = Callable[[list[str], int], csr_array]
 """Documents and the most tokens of each to read -> float32[documents, vocabulary]."""
 
+EncodeQueries = Callable[[list[str], csr_array], csr_array]
+"""Queries, and the vectors of the documents that are searched, on which weights may depend ->
+float32[queries, vocabulary]."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidationSet:
@@ -113,11 +117,12 @@ def _texts(dataset: Dataset) -> dict[str, str]:
 def validate(
     sets: Sequence[ValidationSet],
     encode: Encode,
-    encode_queries: Callable[[list[str]], csr_array],
+    encode_queries: EncodeQueries,
     max_length: int,
 ) -> dict[str, float]:
     """Return each set's nDCG@10."""
-    return {
-        each.name: each.measure(encode(each.documents, max_length), encode_queries(list(each.queries.values())))
-        for each in sets
-    }
+    measured = {}
+    for each in sets:
+        documents = encode(each.documents, max_length)
+        measured[each.name] = each.measure(documents, encode_queries(list(each.queries.values()), documents))
+    return measured

@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..checkpoints import quiet
 from ..errors import TrainingError
+from ..layout import read_layout, write_own_layout
 from ..learned import LearnedEncoder
 from ..saving import save_encoder
 from ..settings import LearnedSettings
@@ -22,11 +24,21 @@ from .model import TrainableEncoder
 _CONFIG = "config.json"
 
 
-def export_encoder(model: TrainableEncoder, table: NDArray[np.float32], folder: Path, *, half: bool = True) -> Path:
+def export_encoder(
+    model: TrainableEncoder,
+    table: NDArray[np.float32],
+    folder: Path,
+    *,
+    half: bool = True,
+    counted: bool = False,
+    prior: int = 0,
+) -> Path:
     """Write document side and query table into the new or empty folder `folder`; return it.
 
     Args:
         table: float32[vocabulary], the query side's weights.
+        counted, prior: see `lexhound.encoders.layout.SideLayout`; what sentence-transformers cannot read of them stands
+            in a file beside its own.
         half: store the model's weights in 16 bits, half the bytes; they are read as 32 bits again.
 
     Raises:
@@ -54,4 +66,8 @@ def export_encoder(model: TrainableEncoder, table: NDArray[np.float32], folder: 
         tokens = {model.subwords.text(term): float(table[term]) for term in np.flatnonzero(table > 0).tolist()}
         (plain / "idf.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
         settings = LearnedSettings(pooling="max", activation=model.settings.activation)
-        return save_encoder(LearnedEncoder(plain, settings), folder)
+        save_encoder(LearnedEncoder(plain, settings), folder)
+    if counted or prior:
+        layout = read_layout(folder)
+        write_own_layout(replace(layout, query=replace(layout.query, counted=counted, prior=prior)))
+    return folder

@@ -56,11 +56,16 @@ class QueryRecipe:
         kind: "idf", fixed; or "learned", which starts from it.
         learning_rate: of a learned table; far higher than a model's, as each weight is seen in few steps.
         max_length: longest query in tokens.
+        counted: whether a token that occurs twice in a query weighs twice, in validation and in use.
+        prior: how many documents the table counts for beside a collection's own frequencies, in validation and in use
+            (`lexhound.encoders.live_idf`); 0 for the table as it stands.
     """
 
     kind: str = "idf"
     learning_rate: float = 0.05
     max_length: int = 64
+    counted: bool = False
+    prior: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +381,8 @@ _CHOICES = (
 )
 _SHARES = (("sparsity", "ramp"), ("optimiser", "warmup"), ("optimiser", "floor"), ("optimiser", "average"))
 _LEAST = (
-    ("model", "max_length", 8), ("query", "max_length", 1), ("optimiser", "steps", 1), ("optimiser", "seeds", 1),
+    ("model", "max_length", 8), ("query", "max_length", 1), ("query", "prior", 0),
+    ("optimiser", "steps", 1), ("optimiser", "seeds", 1),
     ("optimiser", "candidates", 2), ("optimiser", "own_queries", 0), ("optimiser", "accumulate", 1),
     ("validation", "every", 1), ("validation", "documents", 0), ("validation", "queries", 0),
     ("sparsity", "weight", 0), ("sparsity", "frequent", 0), ("sparsity", "sampled", 0), ("sparsity", "free_terms", 0),

@@ -144,7 +144,7 @@ def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Ou
         import shutil
 
         shutil.rmtree(encoder)
-    export_encoder(model, trainer.table(), encoder)
+    export_encoder(model, trainer.table(), encoder, counted=recipe.query.counted, prior=recipe.query.prior)
     return outcome
 
 
@@ -162,14 +162,23 @@ def _validator(sets: Any, model: TrainableEncoder, recipe: Recipe) -> Validate:
     import numpy as np
     from scipy.sparse import csr_array
 
+    from ...encoders.live_idf import live_idf
     from ...eval.validation import validate
 
     def run(encode: Any, table: NDArray[np.float32]) -> dict[str, float]:
-        def queries(texts: list[str]) -> csr_array:
-            rows = [np.unique(piece) for piece in model.token_ids(texts, recipe.query.max_length)]
-            starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-            terms = np.concatenate(rows)
-            return csr_array((table[terms], terms, starts), shape=(len(texts), len(table)))
+        def queries(texts: list[str], documents: csr_array) -> csr_array:
+            rows = [np.unique(piece, return_counts=True) for piece in model.token_ids(texts, recipe.query.max_length)]
+            starts = np.concatenate([[0], np.cumsum([len(row) for row, _ in rows])])
+            terms, counts = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
+            weights = table[terms]
+            if recipe.query.prior:
+                held = np.bincount(documents.indices, minlength=len(table))[terms]
+                known = weights > 0
+                live = live_idf(weights[known], held[known], documents.shape[0], recipe.query.prior)
+                weights[known] = live
+            if recipe.query.counted:
+                weights = weights * counts
+            return csr_array((weights, terms, starts), shape=(len(texts), len(table)))
 
         return validate(sets, encode, queries, recipe.validation.max_length)
 

@@ -53,7 +53,8 @@ def test_measures_are_those_of_the_products(folder: Path) -> None:
         assert max_length == 9
         return csr_array(np.eye(20, dtype=np.float32)[[int(text.split()[-1]) for text in texts]])
 
-    def encode_queries(texts: list[str]) -> csr_array:
+    def encode_queries(texts: list[str], documents: csr_array) -> csr_array:
+        assert documents.shape == (len(found.documents), 20)
         wanted = np.zeros((len(texts), 20), dtype=np.float32)
         for row, text in enumerate(texts):
             number = int(text.split()[-1])

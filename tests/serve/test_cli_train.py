@@ -22,6 +22,7 @@ seed = 3
 [model]
 start = "base"
 max_length = 48
+dense = 0.1
 
 [data]
 exclude = ["apart"]
@@ -48,8 +49,13 @@ kind = "sparse"
 model = "base"
 normalise = "z-score"
 
+[query]
+counted = true
+prior = 40
+
 [loss]
 keep = 0.1
+terms = 0.1
 info_nce = 0.1
 
 [sparsity]

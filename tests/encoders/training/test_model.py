@@ -124,6 +124,21 @@ def test_what_is_written_makes_the_same_vectors(folder: Path, tmp_path: Path, ac
         export_encoder(model, table, tmp_path / "out")
 
 
+def test_what_sentence_transformers_cannot_say_stands_beside_it(folder: Path, tmp_path: Path) -> None:
+    model = TrainableEncoder(ModelSettings(str(folder), max_length=32))
+    table = np.linspace(0.1, 5, model.vocabulary_size, dtype=np.float32) * model.terms
+    written = export_encoder(model, table, tmp_path / "out", half=False, counted=True, prior=70)
+    encoder = LearnedEncoder(written, LearnedSettings(max_length=32))
+    assert (encoder.layout.query.counted, encoder.layout.query.prior) == (True, 70)
+    assert encoder.layout.document.pooling == "max"
+    terms, weights = encoder.encode_query("heat transfer heat")
+    twice = [2 if encoder.term_text(int(term)) == "heat" else 1 for term in terms]
+    np.testing.assert_allclose(weights, table[terms] * twice, rtol=1e-6)
+    (written / "lexhound_encoder.json").unlink()
+    plain = LearnedEncoder(written, LearnedSettings(max_length=32))
+    np.testing.assert_array_equal(plain.encode_documents(TEXTS).toarray(), encoder.encode_documents(TEXTS).toarray())
+
+
 def test_half_precision_is_of_the_file_alone(folder: Path, tmp_path: Path) -> None:
     model = TrainableEncoder(ModelSettings(str(folder), max_length=32))
     written = export_encoder(model, np.ones(model.vocabulary_size, np.float32), tmp_path / "out")

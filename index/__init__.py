@@ -1,4 +1,4 @@
-"""Vectors in, ranked rows out: the inverted index, its files and its kernels.
+"""Vectors in, ranked rows out: the inverted index for sparse vectors, the flat index for dense ones, their files.
 
 Nothing in here knows text, models, string ids of documents, or HTTP.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from .builder import build_inverted
 from .errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
 from .files import FileProblem
+from .flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
 from .inverted import InvertedIndex, SearchStats, warm
 from .merge import MergePart, merge_inverted
 from .quantise import QuantisationLoss, Query, quantise_weights
@@ -16,6 +17,8 @@ from .topk import TopK, merge_topk
 __all__ = [
     "CorruptFileError",
     "FileProblem",
+    "FlatIndex",
+    "FlatPart",
     "IndexStorageError",
     "InvertedIndex",
     "MergePart",
@@ -24,7 +27,10 @@ __all__ = [
     "SearchStats",
     "TopK",
     "UnsupportedFormatError",
+    "VectorIndex",
+    "build_flat",
     "build_inverted",
+    "merge_flat",
     "merge_inverted",
     "merge_topk",
     "quantise_weights",

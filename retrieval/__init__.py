@@ -12,7 +12,8 @@ from ..encoders.lexical import LexicalSettings
 from .collection import Collection
 from .document import Document
 from .errors import RetrievalError
-from .search import Contribution, Hit, SearchResult
+from .fusion import Fusion
+from .search import Contribution, Hit, SearchResult, Share
 from .writer import AddReport
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "Collection",
     "Contribution",
     "Document",
+    "Fusion",
     "Hit",
     "LexicalSettings",
     "RetrievalError",
     "SearchResult",
+    "Share",
 ]

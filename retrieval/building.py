@@ -8,12 +8,15 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..encoders.dense import DenseSettings
 from ..encoders.lexical import LexicalSettings
 from ..encoders.settings import LearnedSettings
 from .collection import Collection
 from .corpus import BadRow, Corpus
+from .dense import DenseSide
 from .errors import CollectionExistsError, NewerFormatError, NotACollectionError, RetrievalError, UnfinishedRunError
 from .ingest import IngestReport, Progress, describe_source, unfinished_run
 from .lock import WriterLock
@@ -21,6 +24,27 @@ from .manifest import MANIFEST, read_manifest
 from .opening import open_named
 from .schema import connect
 from .storage import storage_errors
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoders:
+    """Which encoders a collection is to have; the arguments of `Collection.create`."""
+
+    encoder: str
+    lexical: LexicalSettings | None
+    learned: LearnedSettings | None
+    dense: str | None
+    dense_settings: DenseSettings | None
+
+    def create(self, place: Path) -> Collection:
+        return Collection.create(
+            place,
+            encoder=self.encoder,
+            lexical=self.lexical,
+            learned=self.learned,
+            dense=self.dense,
+            dense_settings=self.dense_settings,
+        )
 
 
 def build_collection(
@@ -31,6 +55,8 @@ def build_collection(
     encoder: str = "bm25",
     lexical: LexicalSettings | None = None,
     learned: LearnedSettings | None = None,
+    dense: str | None = None,
+    dense_settings: DenseSettings | None = None,
     overwrite: bool = False,
     on_bad_row: Callable[[BadRow], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -41,6 +67,7 @@ def build_collection(
 
     Args:
         source: what identifies the corpus when the run is started again, as for `Collection.ingest`.
+        encoder, lexical, learned, dense, dense_settings: as for `Collection.create`.
         overwrite: replace a collection that is at `path`. The old one stays as it is until the new one is complete.
         on_bad_row, progress: as for `Collection.ingest`.
 
@@ -51,13 +78,14 @@ def build_collection(
         BadRowError, CorpusError, EncoderError, StorageFullError, ReadOnlyError: as for `Collection.ingest`.
     """
     directory = Path(path)
+    encoders = _Encoders(encoder, lexical, learned, dense, dense_settings)
     _recover(directory)
     if not (overwrite and directory.exists()):
-        return _build(directory, corpus, source, encoder, lexical, learned, on_bad_row, progress, start_over=False)
+        return _build(directory, corpus, source, encoders, on_bad_row, progress, start_over=False)
     _require_collection(directory)
     with WriterLock(directory):  # what others write now would be lost with the old collection
         aside = _aside(directory)
-        report = _build(aside, corpus, source, encoder, lexical, learned, on_bad_row, progress, start_over=True)
+        report = _build(aside, corpus, source, encoders, on_bad_row, progress, start_over=True)
         with storage_errors(directory):
             whole, old = directory.resolve(), _old(directory)
             whole.rename(old)
@@ -85,9 +113,7 @@ def _build(
     place: Path,
     corpus: Corpus,
     source: str,
-    encoder: str,
-    lexical: LexicalSettings | None,
-    learned: LearnedSettings | None,
+    encoders: _Encoders,
     on_bad_row: Callable[[BadRow], None] | None,
     progress: Callable[[Progress], None] | None,
     *,
@@ -95,8 +121,8 @@ def _build(
 ) -> IngestReport:
     found = None
     if place.exists():
-        found = _unfinished(place, source, encoder, lexical, learned, start_over=start_over)
-    collection = found or Collection.create(place, encoder=encoder, lexical=lexical, learned=learned)
+        found = _unfinished(place, source, encoders, start_over=start_over)
+    collection = found or encoders.create(place)
     try:
         with collection:
             return collection.ingest(corpus, source=source, on_bad_row=on_bad_row, progress=progress)
@@ -109,9 +135,7 @@ def _build(
 def _unfinished(
     place: Path,
     source: str,
-    encoder: str,
-    lexical: LexicalSettings | None,
-    learned: LearnedSettings | None,
+    encoders: _Encoders,
     *,
     start_over: bool,
 ) -> Collection | None:
@@ -129,7 +153,7 @@ def _unfinished(
             "something that is no collection is here already", where=str(place), hint="give another path"
         ) from error
     try:
-        _check_unfinished(collection, source, encoder, lexical, learned)
+        _check_unfinished(collection, source, encoders)
     except (CollectionExistsError, UnfinishedRunError):
         collection.close()
         if not start_over:
@@ -145,9 +169,7 @@ def _unfinished(
 def _check_unfinished(
     collection: Collection,
     source: str,
-    encoder: str,
-    lexical: LexicalSettings | None,
-    learned: LearnedSettings | None,
+    encoders: _Encoders,
 ) -> None:
     where = str(collection.path)
     if collection.count():
@@ -156,8 +178,9 @@ def _check_unfinished(
             where=where,
             hint="put more documents into it with `lexhound add`, replace it with --overwrite, or give another path",
         )
-    identity, loaded = open_named(encoder, lexical, learned)
-    if not collection.manifest.encoder.same_vectors(identity):
+    identity, loaded = open_named(encoders.encoder, encoders.lexical, encoders.learned)
+    side = None if encoders.dense is None else DenseSide.named(encoders.dense, encoders.dense_settings)
+    if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(collection, side):
         raise CollectionExistsError(
             "an unfinished collection with another encoder or other settings is here already",
             where=where,
@@ -170,8 +193,14 @@ def _check_unfinished(
             where=where,
             hint="finish it with the command it was begun with, or start over with --overwrite",
         )
-    if loaded is not None:
-        collection.adopt(loaded)
+    collection.adopt(loaded, side)
+
+
+def _same_dense(collection: Collection, side: DenseSide | None) -> bool:
+    stored = collection.manifest.dense
+    if stored is None or side is None:
+        return stored is None and side is None
+    return stored.encoder.same_vectors(side.identity)
 
 
 def _require_collection(directory: Path) -> None:

@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Self
 
 from ..encoders.lexical import LexicalSettings
 from ..index import Query, warm
-from . import compaction, ingest, search, verification
+from . import compaction, hybrid, ingest, search, verification
 from .corpus import BadRow, Corpus
+from .dense import DenseSide
 from .document import Document
-from .errors import CollectionExistsError, ReadOnlyError
+from .errors import CollectionExistsError, QueryError, ReadOnlyError
 from .facets import Facet, find_facets
+from .fusion import Fusion
 from .information import CollectionInfo, describe
 from .lock import WriterLock
-from .manifest import FORMAT, MANIFEST, Manifest, read_manifest, write_manifest
+from .manifest import MANIFEST, DenseManifest, Manifest, read_manifest, write_manifest
 from .opening import VERSION, load_representation, open_named
 from .representation import Representation
 from .schema import connect, create_database
@@ -39,14 +41,24 @@ from .writer import FIRST_SEGMENT, SMALLEST_SEGMENT, AddReport, Status, Writer, 
 
 if TYPE_CHECKING:
     from ..encoders.base import Span
+    from ..encoders.dense import DenseSettings
     from ..encoders.settings import LearnedSettings
+
+MODES = ("auto", "sparse", "dense", "hybrid")
+"""How a search may be asked for: `sparse` is the inverted index, whether of BM25 or of a learned encoder; `auto` is
+`hybrid` where the collection has dense vectors, and `sparse` elsewhere."""
 
 
 class Collection:
     """An open collection; make one with `create` or `open`, and close it or use it as a context manager."""
 
     def __init__(
-        self, directory: Path, manifest: Manifest, lock: WriterLock | None, like: Representation | None = None
+        self,
+        directory: Path,
+        manifest: Manifest,
+        lock: WriterLock | None,
+        like: Representation | None = None,
+        dense: DenseSide | None = None,
     ) -> None:
         """Internal: use `create` or `open`."""
         self.path = directory
@@ -65,13 +77,16 @@ class Collection:
         self._representation: Representation = load_representation(
             manifest.encoder, SqliteVocabulary(self._reader), like=like
         )
+        self._dense = dense
+        if manifest.dense is not None and dense is None:
+            self._dense = DenseSide(manifest.dense.encoder, manifest.dense.width)
         self._writer: Writer | None = None
         if lock is not None:
             connection = connect(directory, writable=True)
             representation = load_representation(
                 manifest.encoder, SqliteVocabulary(connection), like=self._representation
             )
-            self._writer = Writer(directory, connection, RLock(), representation)
+            self._writer = Writer(directory, connection, RLock(), representation, self._dense)
             sweep(directory, {name for (name,) in connection.execute("SELECT name FROM segments")})
 
     @classmethod
@@ -82,6 +97,8 @@ class Collection:
         encoder: str = "bm25",
         lexical: LexicalSettings | None = None,
         learned: LearnedSettings | None = None,
+        dense: str | None = None,
+        dense_settings: DenseSettings | None = None,
     ) -> Collection:
         """Make an empty collection and open it for writing.
 
@@ -90,6 +107,8 @@ class Collection:
             lexical: settings of the `bm25` encoder.
             learned: settings of a checkpoint. Those that change vectors are stored; the others (device, precision,
                 batches, trust) hold for this object alone.
+            dense: the path or hub name of a sentence-embedding model, for dense vectors beside the inverted index.
+            dense_settings: its settings.
 
         Raises:
             CollectionExistsError: something is at `path` already.
@@ -104,6 +123,8 @@ class Collection:
                 hint="give another path, add to a collection with `lexhound add`, or replace it with --overwrite",
             )
         identity, loaded = open_named(encoder, lexical, learned)
+        side = None if dense is None else DenseSide.named(dense, dense_settings)
+        vectors = None if side is None else DenseManifest(side.identity, side.width)
         # Made aside and renamed, so that a crash leaves a whole collection or none.
         aside = directory.with_name(f".{directory.name}.creating")
         with storage_errors(directory):
@@ -111,13 +132,13 @@ class Collection:
                 shutil.rmtree(aside)
             aside.mkdir(parents=True)
             try:
-                create_database(aside)
-                write_manifest(aside, Manifest(FORMAT, f"lexhound {VERSION}", identity))
+                create_database(aside, dense=side is not None)
+                write_manifest(aside, Manifest.new(f"lexhound {VERSION}", identity, vectors))
                 aside.rename(directory)
             except BaseException:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
-        return cls._open(directory, loaded, writable=True)
+        return cls._open(directory, loaded, side, writable=True)
 
     @classmethod
     def open(cls, path: str | Path, *, writable: bool = False, like: Collection | None = None) -> Collection:
@@ -133,16 +154,21 @@ class Collection:
         """
         directory = Path(path)
         shared = None
-        if like is not None and like.manifest.encoder == read_manifest(directory).encoder:
-            shared = like._representation
-        return cls._open(directory, shared, writable=writable)
+        dense = None
+        if like is not None:
+            manifest = read_manifest(directory)
+            shared = like._representation if like.manifest.encoder == manifest.encoder else None
+            dense = like._dense if like.manifest.dense == manifest.dense else None
+        return cls._open(directory, shared, dense, writable=writable)
 
     @classmethod
-    def _open(cls, directory: Path, shared: Representation | None, *, writable: bool) -> Collection:
+    def _open(
+        cls, directory: Path, shared: Representation | None, dense: DenseSide | None, *, writable: bool
+    ) -> Collection:
         manifest = read_manifest(directory)
         lock = WriterLock(directory) if writable else None
         try:
-            return cls(directory, manifest, lock, shared)
+            return cls(directory, manifest, lock, shared, dense)
         except BaseException:
             if lock is not None:
                 lock.release()
@@ -178,11 +204,15 @@ class Collection:
     ) -> None:
         self.close()
 
-    def adopt(self, representation: Representation) -> None:
-        """Internal: go on with an encoder of the same vectors that is loaded already, and runs as its settings say."""
-        self._representation = representation
+    def adopt(self, representation: Representation | None, dense: DenseSide | None = None) -> None:
+        """Internal: go on with encoders of the same vectors that are loaded already, and run as their settings say."""
+        if representation is not None:
+            self._representation = representation
+        if dense is not None:
+            self._dense = dense
         if self._writer is not None:
-            self._writer.representation = representation
+            self._writer.representation = representation or self._writer.representation
+            self._writer.dense = self._dense
 
     # Writing
 
@@ -260,10 +290,19 @@ class Collection:
             before = self._snapshot
             if before is not None and before.generation == generation_of(self._watch):
                 return False
-            newest = take_snapshot(self.path, self._representation, self._segments)
+            newest = take_snapshot(self.path, self._representation, self._segments, self._width)
             with self._lock:
                 self._snapshot = newest
             return True
+
+    @property
+    def _width(self) -> int | None:
+        return None if self._dense is None else self._dense.width
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes that a search may ask for, beside `auto`."""
+        return ("sparse",) if self._dense is None else ("sparse", "dense", "hybrid")
 
     def is_current(self) -> bool:
         """Whether reads see the newest committed state; one small read of the database."""
@@ -331,6 +370,8 @@ class Collection:
         offset: int = 0,
         filter: str | None = None,
         explain: bool = False,
+        mode: str = "auto",
+        fusion: Fusion | None = None,
     ) -> search.SearchResult:
         """The best `k` documents for a query, after skipping `offset`; fewer where fewer match.
 
@@ -340,28 +381,85 @@ class Collection:
         Args:
             query: a text, or the weights of terms as the collection names them (`Contribution.term`), used as they are.
             filter: an expression over metadata, such as `year >= 1990 and lang = "en"`.
-            explain: give each hit the contributions of its terms.
+            explain: give each hit the contributions of its terms and, in modes dense and hybrid, its sides' shares.
+            mode: one of MODES. A hybrid search has at most as many hits as its fusion has candidates.
+            fusion: of a hybrid search; `Fusion()` unless given.
 
         Raises:
-            QueryError: k, offset or the query is out of bounds; FilterSyntaxError: the filter does not parse.
+            QueryError: k, offset or the query is out of bounds, or the collection does not have the mode;
+            FilterSyntaxError: the filter does not parse. EncoderError: a model cannot be loaded.
         """
         search.check_request(k, offset, [query] if isinstance(query, str) else [])
-        snapshot = self.snapshot()
-        return search.answer(snapshot, self._representation, query, k, offset=offset, filter=filter, explain=explain)
+        dense = self._dense_for(mode, fusion, by_text=isinstance(query, str))
+        snapshot, representation = self.snapshot(), self._representation
+        if dense is None or not isinstance(query, str):
+            return search.answer(snapshot, representation, query, k, offset=offset, filter=filter, explain=explain)
+        if mode == "dense":
+            return hybrid.answer_dense(
+                snapshot, representation, dense, query, k, offset=offset, filter=filter, explain=explain
+            )
+        return hybrid.answer_hybrid(
+            snapshot,
+            representation,
+            dense,
+            query,
+            k,
+            fusion or Fusion(),
+            offset=offset,
+            filter=filter,
+            explain=explain,
+        )
 
     def search_many(
-        self, queries: Sequence[str], k: int = 10, *, filter: str | None = None, threads: int | None = None
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        filter: str | None = None,
+        threads: int | None = None,
+        mode: str = "auto",
+        fusion: Fusion | None = None,
     ) -> list[list[tuple[str, float]]]:
         """(id, score) of the best `k` documents for each query, best first, on all cores.
 
+        The answers are those of `search`; in modes dense and hybrid up to the rounding of query vectors, whose last
+        bits may differ when many are encoded together.
+
         Raises:
-            QueryError, FilterSyntaxError: as for `search`.
+            QueryError, FilterSyntaxError, EncoderError: as for `search`.
         """
         search.check_request(k, 0, queries)
+        dense = self._dense_for(mode, fusion, by_text=True)
         snapshot = self.snapshot()
+        allowed = search.rows_passing(snapshot, filter)
+        if dense is not None and mode == "dense":
+            return hybrid.pairs_dense(snapshot, dense.queries(queries), k, allowed)
         vectors = self._representation.queries(queries, snapshot)
         encoded = [Query.from_weights(terms, weights) for terms, weights in vectors]
-        return search.rank_many(snapshot, encoded, k, search.rows_passing(snapshot, filter), threads)
+        if dense is None:
+            return search.rank_many(snapshot, encoded, k, allowed, threads)
+        return hybrid.pairs_hybrid(snapshot, encoded, dense.queries(queries), k, fusion or Fusion(), allowed, threads)
+
+    def _dense_for(self, mode: str, fusion: Fusion | None, *, by_text: bool) -> DenseSide | None:
+        """The dense side if a search in this mode needs it."""
+        if mode not in MODES:
+            raise QueryError(f"the mode is {mode!r}", hint=f"it must be one of {', '.join(MODES)}")
+        wanted = mode in ("dense", "hybrid") or (mode == "auto" and self._dense is not None and by_text)
+        if wanted and not by_text:
+            raise QueryError(
+                f"a query by term weights cannot be searched in mode {mode}", hint="use mode sparse, or give a text"
+            )
+        if wanted and self._dense is None:
+            raise QueryError(
+                f"the collection has no dense vectors, which mode {mode} needs",
+                hint="search it in mode sparse, or index the corpus again with --dense MODEL",
+            )
+        if fusion is not None and (not wanted or mode == "dense"):
+            raise QueryError(
+                f"fusion is for mode hybrid, and this search is in mode {mode}",
+                hint="leave it out" if self._dense is not None else "leave it out: the collection has no dense vectors",
+            )
+        return self._dense if wanted else None
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
         """Query vectors as the index takes them, one a text."""
@@ -382,4 +480,4 @@ class Collection:
 
     def verify(self) -> list[verification.Problem]:
         """Read every file and check it against its checksum and the database; an empty list means all is well."""
-        return verification.verify(self.path, self.snapshot(), self._representation.name)
+        return verification.verify(self.path, self.snapshot(), self._representation.name, self._width)

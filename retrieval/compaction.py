@@ -7,14 +7,17 @@ are those of an index built at once over the same documents.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..index import MergePart, merge_inverted
+from .dense_index import NAME as DENSE
+from .dense_index import merge_dense
 from .representation import Statistics
 from .segment import SEGMENTS, Segment, open_segment, write_segment
 from .snapshot import read_statistics
@@ -107,7 +110,8 @@ def merge(writer: Writer, names: Sequence[str], run: int, *, refresh: bool) -> t
     directory, representation = writer.directory, writer.representation
     with writer.merging:
         with writer.lock:
-            segments = [open_segment(directory, name, representation.name) for name in names]
+            width = None if writer.dense is None else writer.dense.width
+            segments = [open_segment(directory, name, representation.name, width) for name in names]
             kept = [_kept(writer, segment) for segment in segments]
             statistics = read_statistics(writer.connection)
         dropped = sum(int((~keep).sum()) for keep in kept)
@@ -150,22 +154,26 @@ def _write(
         new_rows = np.full(segment.n_rows, -1, np.int64)
         new_rows[keep] = np.searchsorted(seqs, segment.seqs[keep])
         parts.append(MergePart(segment.index, new_rows))
+    indexes: dict[str, Callable[[Path], object]] = {
+        representation.name: lambda folder: merge_inverted(
+            folder,
+            parts,
+            len(seqs),
+            scale=statistics.scale,
+            reweigh=representation.reweigh(statistics) if refresh else None,
+        )
+    }
+    if writer.dense is not None:
+        width = writer.dense.width
+        dense = [
+            (segment.dense, part.new_rows)
+            for segment, part in zip(segments, parts, strict=True)
+            if segment.dense is not None
+        ]
+        indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(seqs), width)
     name = writer.reserve_segment()
     with storage_errors(writer.directory):
-        write_segment(
-            writer.directory,
-            name,
-            seqs,
-            partial(_ids_of, segments),
-            representation.name,
-            lambda folder: merge_inverted(
-                folder,
-                parts,
-                len(seqs),
-                scale=statistics.scale,
-                reweigh=representation.reweigh(statistics) if refresh else None,
-            ),
-        )
+        write_segment(writer.directory, name, seqs, partial(_ids_of, segments), indexes)
     return name
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..encoders.base import EncoderIdentity
 from ..index import QuantisationLoss
+from .dense_index import NAME as DENSE
 from .ingest import describe_source, unfinished_run
 from .manifest import Manifest
 from .representation import Representation
@@ -27,6 +28,16 @@ class SegmentInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class DenseInfo:
+    """The dense side: its model, the length of its vectors, how many are stored, and their bytes in segments."""
+
+    encoder: EncoderIdentity
+    width: int
+    vectors: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionInfo:
     """The figures of a collection.
 
@@ -37,7 +48,8 @@ class CollectionInfo:
         average_length: mean number of words a document, as the weights use it (lexical); None before the first segment.
         impact_scale: the weight of one step of the 8-bit impacts; loss: what the 8 bits cost.
         terms: distinct terms (lexical) or the size of the encoder's vocabulary.
-        index_bytes: of all segments; database_bytes: of the documents, with SQLite's log.
+        index_bytes: of all segments, dense vectors included; database_bytes: of the documents, with SQLite's log.
+        dense: None where the collection has no dense vectors.
     """
 
     path: str
@@ -56,6 +68,7 @@ class CollectionInfo:
     loss: QuantisationLoss
     index_bytes: int
     database_bytes: int
+    dense: DenseInfo | None = None
 
 
 def describe(directory: Path, manifest: Manifest, representation: Representation, snapshot: Snapshot) -> CollectionInfo:
@@ -106,4 +119,13 @@ def describe(directory: Path, manifest: Manifest, representation: Representation
         database_bytes=sum(
             path.stat().st_size for path in (directory / DATABASE, directory / f"{DATABASE}-wal") if path.exists()
         ),
+        dense=_dense(manifest, snapshot, segments),
     )
+
+
+def _dense(manifest: Manifest, snapshot: Snapshot, segments: list[SegmentInfo]) -> DenseInfo | None:
+    if manifest.dense is None:
+        return None
+    vectors = sum(part.segment.dense.n_rows for part in snapshot.parts if part.segment.dense is not None)
+    size = sum(count for segment in segments for name, count in segment.bytes.items() if name.split("/")[0] == DENSE)
+    return DenseInfo(manifest.dense.encoder, manifest.dense.width, vectors, size)

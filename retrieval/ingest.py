@@ -181,7 +181,7 @@ class _Reading:
             else:
                 chunk[row.id] = row
                 places[row.id] = self._corpus.bad_row(_TWICE, _TWICE_HINT)
-                if len(chunk) == self._writer.representation.batch_documents:
+                if len(chunk) == self._writer.batch_documents:
                     self._store(chunk, places)
                     self._tell("reading")
         staged.drop_rest()
@@ -287,7 +287,7 @@ class _Reading:
                     self._rejected,
                     self._corpus.bytes_read,
                     self._corpus.total_bytes,
-                    self._writer.representation.tokens_encoded,
+                    self._writer.tokens_encoded,
                 )
             )
 

@@ -18,19 +18,36 @@ from ..encoders.errors import IdentityError
 from .errors import CorruptCollectionError, NewerFormatError, NotACollectionError
 
 MANIFEST = "lexhound.json"
-FORMAT = 1
+FORMAT = 2  # the newest; a collection without dense vectors is written in format 1, which older versions read
+
+
+@dataclass(frozen=True, slots=True)
+class DenseManifest:
+    """Which model made a collection's dense vectors, and how long they are."""
+
+    encoder: EncoderIdentity
+    width: int
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The unchanging facts of a collection."""
+    """The unchanging facts of a collection; `dense` is None where it has no dense vectors."""
 
     format: int
     created_by: str
     encoder: EncoderIdentity
+    dense: DenseManifest | None = None
+
+    @classmethod
+    def new(cls, created_by: str, encoder: EncoderIdentity, dense: DenseManifest | None = None) -> Manifest:
+        """The manifest of a collection that is being made, in the oldest format that can hold it."""
+        return cls(1 if dense is None else 2, created_by, encoder, dense)
 
     def to_json(self) -> dict[str, Any]:
-        return {"format": self.format, "created_by": self.created_by, "encoder": self.encoder.as_dict()}
+        values = {"format": self.format, "created_by": self.created_by, "encoder": self.encoder.as_dict()}
+        if self.dense is not None:
+            values["dense"] = {"encoder": self.dense.encoder.as_dict(), "width": self.dense.width}
+        return values
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
@@ -71,10 +88,21 @@ def read_manifest(directory: Path) -> Manifest:
                 where=str(path),
                 hint="upgrade Lexhound: pip install -U lexhound",
             )
-        return Manifest(number, str(data["created_by"]), EncoderIdentity.from_dict(data["encoder"]))
+        encoder = EncoderIdentity.from_dict(data["encoder"])
+        return Manifest(number, str(data["created_by"]), encoder, _dense(data.get("dense")))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IdentityError) as error:
         raise CorruptCollectionError(
             f"damaged: {error}",
             where=str(path),
             hint="restore the file from a backup or index the corpus again",
         ) from error
+
+
+def _dense(values: Any) -> DenseManifest | None:
+    """What the manifest says of dense vectors; raises as reading any JSON of another shape does."""
+    if values is None:
+        return None
+    width = values["width"]
+    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+        raise ValueError(f"the width of dense vectors is {width!r}")
+    return DenseManifest(EncoderIdentity.from_dict(values["encoder"]), width)

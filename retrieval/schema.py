@@ -7,7 +7,7 @@ The database is the single source of truth: a segment directory that no row of `
     contents     title, text and metadata of the same row; apart from `rows` so that scans of ids stay small
     metadata     one row a (field, value, seq): what filters scan; rows of deleted documents go at compaction
     terms        the lexical vocabulary, append-only
-    batches      encoded documents that are in no segment yet
+    batches      encoded documents that are in no segment yet; with dense vectors, they have a column of their own
     segments     the live segments
     tombstones   rows that a batch or a segment still holds but that no longer exist
     runs         bulk runs that have not been published: their rows, batches and segments are invisible
@@ -54,11 +54,14 @@ CREATE TABLE runs(run INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, f
 INSERT INTO properties VALUES ('generation', 0);
 """
 
+# Of collections with dense vectors only: without them, files are of format 1 to the last byte.
+DENSE_COLUMN = "ALTER TABLE batches ADD COLUMN dense BLOB;"
+
 # A writer waits this long for another connection's commit or checkpoint before it gives up.
 BUSY_TIMEOUT_SECONDS = 30.0
 
 
-def create_database(directory: Path) -> None:
+def create_database(directory: Path, *, dense: bool = False) -> None:
     """Create the database file of a new collection; it must not exist."""
     connection = sqlite3.connect(directory / DATABASE, isolation_level=None)
     try:
@@ -66,7 +69,7 @@ def create_database(directory: Path) -> None:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript("BEGIN;" + TABLES + "COMMIT;")
+        connection.executescript("BEGIN;" + TABLES + (DENSE_COLUMN if dense else "") + "COMMIT;")
     finally:
         connection.close()
 

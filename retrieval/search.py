@@ -48,14 +48,40 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What one side of a dense or hybrid search gave to a hit.
+
+    Attributes:
+        side: "sparse" or "dense".
+        score: this side's own score of the document; rank: its place among the candidates on this side, None where the
+            document does not match (no term in common).
+        value: the score as fusion maps it (`retrieval.fusion`); weight: the side's; share: weight x value.
+    """
+
+    side: str
+    score: float
+    rank: int | None
+    value: float
+    weight: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer. `contributions` sum to `score`; None where no explanation was asked for."""
+    """One answer.
+
+    Attributes:
+        contributions: where an explanation was asked for: what each term gave. They sum to `score` in mode sparse, to
+            the sparse side's score in mode hybrid; None in mode dense.
+        shares: likewise, in modes dense and hybrid: what each side gave. They sum to `score`.
+    """
 
     rank: int
     id: str
     score: float
     document: Document
     contributions: tuple[Contribution, ...] | None = None
+    shares: tuple[Share, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +212,7 @@ def rank(
         sum(own.postings_read for _, own in found),
         sum(own.rows_scored for _, own in found),
     )
-    return _merge(snapshot, [top for top, _ in found], depth), stats
+    return merge_ranked(snapshot, [top for top, _ in found], depth), stats
 
 
 def rank_many(
@@ -197,16 +223,27 @@ def rank_many(
     threads: int | None,
 ) -> list[list[tuple[str, float]]]:
     """(id, score) pairs of many queries, over `threads` threads (all cores by default); no document is read."""
+    return [named(snapshot, ranked) for ranked in rank_rows(snapshot, queries, depth, allowed, threads)]
+
+
+def rank_rows(
+    snapshot: Snapshot,
+    queries: Sequence[Query],
+    depth: int,
+    allowed: Sequence[NDArray[np.bool_] | None],
+    threads: int | None,
+) -> list[RankedRows]:
+    """The best `depth` rows of many queries, over `threads` threads (all cores by default)."""
     if len(queries) == 1:  # a batch has to be laid out, which takes longer than a short search
-        return [_pairs(snapshot, rank(snapshot, queries[0], depth, allowed)[0])]
+        return [rank(snapshot, queries[0], depth, allowed)[0]]
     found = [
         part.segment.index.search_many(queries, depth, allowed=mask, threads=threads)
         for part, mask in zip(snapshot.parts, allowed, strict=True)
     ]
-    return [_pairs(snapshot, _merge(snapshot, [tops[i] for tops in found], depth)) for i in range(len(queries))]
+    return [merge_ranked(snapshot, [tops[i] for tops in found], depth) for i in range(len(queries))]
 
 
-def _merge(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> RankedRows:
+def merge_ranked(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> RankedRows:
     """The best `depth` rows of a ranking of each part."""
     if not found:
         nothing = np.empty(0, np.int64)
@@ -222,7 +259,8 @@ def _merge(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> RankedRows:
     return RankedRows(parts[order], rows[order], seqs[order], scores[order])
 
 
-def _pairs(snapshot: Snapshot, ranked: RankedRows) -> list[tuple[str, float]]:
+def named(snapshot: Snapshot, ranked: RankedRows) -> list[tuple[str, float]]:
+    """Ranked rows as (id, score) pairs."""
     return [
         (snapshot.parts[part].segment.ids[row], score)
         for part, row, score in zip(ranked.parts.tolist(), ranked.rows.tolist(), ranked.scores.tolist(), strict=True)
@@ -232,14 +270,18 @@ def _pairs(snapshot: Snapshot, ranked: RankedRows) -> list[tuple[str, float]]:
 def hits_of(
     snapshot: Snapshot,
     representation: Representation,
-    query: Query,
+    query: Query | None,
     ranked: RankedRows,
     offset: int,
     *,
     explain: bool,
     typed: frozenset[int] | None = None,
+    shares: Sequence[tuple[Share, ...]] | None = None,
 ) -> tuple[Hit, ...]:
-    """The ranked rows from `offset` on, with their documents; `typed` are the terms of the query's own words."""
+    """The ranked rows from `offset` on, with their documents.
+
+    `typed` are the terms of the query's own words, `shares` what each side gave to each of `ranked`.
+    """
     seqs = ranked.seqs[offset:].tolist()
     documents = read_documents(snapshot, seqs)
     hits = []
@@ -247,8 +289,9 @@ def hits_of(
         place = offset + position
         part = snapshot.parts[int(ranked.parts[place])]
         row = int(ranked.rows[place])
-        contributions = _explain(representation, part, row, query, typed) if explain else None
-        hits.append(Hit(place + 1, documents[seq].id, float(ranked.scores[place]), documents[seq], contributions))
+        contributions = None if query is None or not explain else _explain(representation, part, row, query, typed)
+        own = None if shares is None else shares[place]
+        hits.append(Hit(place + 1, documents[seq].id, float(ranked.scores[place]), documents[seq], contributions, own))
     return tuple(hits)
 
 

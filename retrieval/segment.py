@@ -2,6 +2,7 @@
 
     segments/<name>/rows/       seqs int64[n]; ids as UTF-8 bytes with their ends
     segments/<name>/<index>/    the inverted index over the same rows; the folder is named after the representation
+    segments/<name>/dense/      the dense vectors of the same rows, where the collection has them
 
 A segment is written aside, synced and renamed; from then on it never changes.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,8 +19,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..index import FileProblem, InvertedIndex
+from ..index import CorruptFileError, FileProblem, InvertedIndex, VectorIndex
 from ..index.files import ArrayDirectory, ArrayDirectoryWriter, sync_directory, verify_arrays
+from .dense_index import NAME as DENSE
+from .dense_index import open_dense, verify_dense
 
 SEGMENTS = "segments"
 ROWS = "rows"
@@ -61,26 +64,31 @@ class Segment:
     seqs: NDArray[np.int64]
     ids: Ids
     index: InvertedIndex
+    dense: VectorIndex | None = None
 
     @property
     def n_rows(self) -> int:
         return len(self.seqs)
 
 
-def open_segment(directory: Path, name: str, index_name: str) -> Segment:
-    """Map the files of a segment.
+def open_segment(directory: Path, name: str, index_name: str, width: int | None = None) -> Segment:
+    """Map the files of a segment, those of dense vectors `width` long too where that is given.
 
     Raises:
         CorruptFileError: a file is missing, has another size, or holds damaged offsets; the message names it.
     """
     folder = directory / SEGMENTS / name
     rows = ArrayDirectory(folder / ROWS, kind=ROWS, format=ROWS_FORMAT)
-    return Segment(
-        name,
-        rows.array("seqs"),
-        MappedIds(rows.array("ids"), rows.array("id_ends")),
-        InvertedIndex.open(folder / index_name),
-    )
+    seqs = rows.array("seqs")
+    dense = None
+    if width is not None:
+        dense = open_dense(folder / DENSE)
+        if (dense.n_rows, dense.width) != (len(seqs), width):
+            raise CorruptFileError(
+                folder / DENSE, f"holds {dense.n_rows} vectors of {dense.width} values, not {len(seqs)} of {width}"
+            )
+    ids = MappedIds(rows.array("ids"), rows.array("id_ends"))
+    return Segment(name, seqs, ids, InvertedIndex.open(folder / index_name), dense)
 
 
 def write_segment(
@@ -88,13 +96,12 @@ def write_segment(
     name: str,
     seqs: NDArray[np.int64],
     ids_of: Callable[[NDArray[np.int64]], Sequence[str]],
-    index_name: str,
-    build_index: Callable[[Path], object],
+    indexes: Mapping[str, Callable[[Path], object]],
 ) -> None:
     """Write a segment so that it exists whole or not at all.
 
-    `ids_of` gives the ids of some row numbers (it is asked for a bounded number at a time); `build_index(folder)`
-    writes the index.
+    `ids_of` gives the ids of some row numbers (it is asked for a bounded number at a time); `indexes` writes each index
+    into the folder of that name.
 
     Raises:
         OSError: the disk is full or cannot be written; nothing is left behind.
@@ -107,7 +114,8 @@ def write_segment(
     temporary.mkdir()
     try:
         _write_rows(temporary / ROWS, seqs, ids_of)
-        build_index(temporary / index_name)
+        for index_name, build_index in indexes.items():
+            build_index(temporary / index_name)
         sync_directory(temporary)
         final = parent / name
         if final.exists():  # left by a crash between this rename and the transaction that makes the segment live
@@ -134,11 +142,13 @@ def _write_rows(folder: Path, seqs: NDArray[np.int64], ids_of: Callable[[NDArray
         rows.finish({})
 
 
-def verify_segment(directory: Path, name: str, index_name: str) -> Iterator[FileProblem]:
+def verify_segment(directory: Path, name: str, index_name: str, *, dense: bool = False) -> Iterator[FileProblem]:
     """Read every byte of a segment; yields what is wrong, file by file."""
     folder = directory / SEGMENTS / name
     yield from verify_arrays(folder / ROWS, kind=ROWS, format=ROWS_FORMAT)
     yield from InvertedIndex.verify(folder / index_name)
+    if dense:
+        yield from verify_dense(folder / DENSE)
 
 
 def sweep(directory: Path, live: set[str]) -> int:

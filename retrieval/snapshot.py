@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..index import CorruptFileError, InvertedIndex
+from .dense_index import dense_in_memory
+from .dense_vectors import concatenate_dense, unpack_dense
 from .errors import CorruptCollectionError
 from .representation import Representation, Statistics
 from .schema import connect
@@ -124,8 +126,12 @@ def read_statistics(connection: sqlite3.Connection) -> Statistics | None:
     return None if row[0] is None else Statistics(float(row[0]), float(row[1]))
 
 
-def take_snapshot(directory: Path, representation: Representation, cache: SegmentCache) -> Snapshot:
+def take_snapshot(
+    directory: Path, representation: Representation, cache: SegmentCache, width: int | None = None
+) -> Snapshot:
     """Begin a read transaction and open what it sees; segments that `cache` holds are not opened again.
+
+    `width` is that of the collection's dense vectors, None where it has none.
 
     Raises:
         CorruptCollectionError: a file is missing or damaged; the message names it.
@@ -135,7 +141,7 @@ def take_snapshot(directory: Path, representation: Representation, cache: Segmen
         for _ in range(10):
             connection.execute("BEGIN")
             try:
-                return _read(directory, connection, representation, cache)
+                return _read(directory, connection, representation, cache, width)
             except FileNotFoundError as error:
                 # Between our read of the list and our opening of the files, a writer compacted the segment away.
                 # A newer list then has its successor; one that stays missing is really lost.
@@ -155,15 +161,21 @@ def _damaged(message: str, where: str) -> CorruptCollectionError:
 
 
 def _read(
-    directory: Path, connection: sqlite3.Connection, representation: Representation, cache: SegmentCache
+    directory: Path,
+    connection: sqlite3.Connection,
+    representation: Representation,
+    cache: SegmentCache,
+    width: int | None,
 ) -> Snapshot:
     generation = generation_of(connection)
     statistics = read_statistics(connection)
     names = connection.execute(
         "SELECT name FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
     ).fetchall()
-    on_disk = {name: cache.on_disk.get(name) or open_segment(directory, name, representation.name) for (name,) in names}
-    in_memory = _pending(connection, representation, statistics, cache.in_memory)
+    on_disk = {
+        name: cache.on_disk.get(name) or open_segment(directory, name, representation.name, width) for (name,) in names
+    }
+    in_memory = _pending(connection, representation, statistics, cache.in_memory, width)
     tombstones = _tombstones(connection)
     parts = [Part(segment, _live(segment.seqs, tombstones)) for segment in (*on_disk.values(), *in_memory.values())]
     snapshot = Snapshot(connection, generation, statistics, parts)
@@ -191,6 +203,7 @@ def _pending(
     representation: Representation,
     statistics: Statistics | None,
     known: dict[PendingKey, Segment],
+    width: int | None,
 ) -> dict[PendingKey, Segment]:
     """Index the batches that are in no segment; what `known` holds of them stays: a refresh costs what is new.
 
@@ -205,14 +218,18 @@ def _pending(
             kept = {}
     new = waiting - {batch for key in kept for batch in key[0]}
     if new:
-        segment = _index_batches(connection, representation, statistics, sorted(new))
+        segment = _index_batches(connection, representation, statistics, sorted(new), width)
         if segment is not None:
             kept[frozenset(new), statistics] = segment
     return kept
 
 
 def _index_batches(
-    connection: sqlite3.Connection, representation: Representation, statistics: Statistics | None, numbers: list[int]
+    connection: sqlite3.Connection,
+    representation: Representation,
+    statistics: Statistics | None,
+    numbers: list[int],
+    width: int | None,
 ) -> Segment | None:
     blobs = [
         connection.execute("SELECT vectors FROM batches WHERE batch = ?", (number,)).fetchone()[0] for number in numbers
@@ -230,4 +247,12 @@ def _index_batches(
         ).fetchall()
     )
     index = InvertedIndex.from_csr(representation.weigh(batch, statistics), statistics.scale)
-    return Segment(PENDING, batch.seqs, [by_seq[seq] for seq in batch.seqs.tolist()], index)
+    dense = None
+    if width is not None:
+        found = [
+            connection.execute("SELECT dense FROM batches WHERE batch = ?", (number,)).fetchone()[0]
+            for number in numbers
+        ]
+        whole = concatenate_dense([unpack_dense(blob, width) for blob in found])
+        dense = dense_in_memory(whole.vectors if live is None else whole.vectors[live])
+    return Segment(PENDING, batch.seqs, [by_seq[seq] for seq in batch.seqs.tolist()], index, dense)

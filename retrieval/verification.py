@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .dense_vectors import unpack_dense
 from .errors import CorruptCollectionError
 from .schema import DATABASE
 from .segment import ROWS_AT_ONCE, SEGMENTS, verify_segment
@@ -23,8 +24,8 @@ class Problem:
     message: str
 
 
-def verify(directory: Path, snapshot: Snapshot, index_name: str) -> list[Problem]:
-    """Read everything a snapshot stands on and list what is wrong with it."""
+def verify(directory: Path, snapshot: Snapshot, index_name: str, width: int | None = None) -> list[Problem]:
+    """Read everything a snapshot stands on and list what is wrong with it; `width`: of dense vectors, if any."""
     problems: list[Problem] = []
     with snapshot.lock:
         problems += _database(directory, snapshot.connection)
@@ -35,9 +36,9 @@ def verify(directory: Path, snapshot: Snapshot, index_name: str) -> list[Problem
                 continue
             problems += [
                 Problem(str(found.path), found.problem)
-                for found in verify_segment(directory, part.segment.name, index_name)
+                for found in verify_segment(directory, part.segment.name, index_name, dense=width is not None)
             ]
-        problems += _batches(snapshot.connection)
+        problems += _batches(snapshot.connection, width)
         if not problems:
             problems += _agreement(directory, snapshot)
     return problems
@@ -58,11 +59,14 @@ def _database(directory: Path, connection: sqlite3.Connection) -> list[Problem]:
     return problems
 
 
-def _batches(connection: sqlite3.Connection) -> list[Problem]:
+def _batches(connection: sqlite3.Connection, width: int | None) -> list[Problem]:
     problems = []
-    for number, blob in connection.execute("SELECT batch, vectors FROM batches"):
+    dense = "NULL" if width is None else "dense"
+    for number, blob, vectors in connection.execute(f"SELECT batch, vectors, {dense} FROM batches"):
         try:
-            unpack(blob)
+            sparse = unpack(blob)
+            if width is not None and not np.array_equal(unpack_dense(vectors, width).seqs, sparse.seqs):
+                problems.append(Problem(f"{DATABASE}, batch {number}", "its dense vectors are of other documents"))
         except CorruptCollectionError as error:
             problems.append(Problem(f"{DATABASE}, batch {number}", error.message))
     return problems

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,10 @@ import numpy as np
 import orjson
 
 from ..index import build_inverted
+from .dense import BATCH_DOCUMENTS, DenseSide
+from .dense_index import NAME as DENSE
+from .dense_index import build_dense
+from .dense_vectors import concatenate_dense, pack_dense, unpack_dense
 from .document import Document
 from .metadata import flatten
 from .representation import Representation, Statistics
@@ -65,13 +69,31 @@ class Writer:
     """The write side of an open collection; one at a time, whose connection is used under `lock`."""
 
     def __init__(
-        self, directory: Path, connection: sqlite3.Connection, lock: RLock, representation: Representation
+        self,
+        directory: Path,
+        connection: sqlite3.Connection,
+        lock: RLock,
+        representation: Representation,
+        dense: DenseSide | None = None,
     ) -> None:
         self.directory = directory
         self.connection = connection
         self.lock = lock
         self.merging = RLock()  # held while segments are merged; taken before `lock` where both are needed
         self.representation = representation
+        self.dense = dense
+
+    @property
+    def batch_documents(self) -> int:
+        """Documents encoded and acknowledged together."""
+        own = self.representation.batch_documents
+        return own if self.dense is None else min(own, BATCH_DOCUMENTS)
+
+    @property
+    def tokens_encoded(self) -> int | None:
+        """How many tokens models have read; None without a model."""
+        own = self.representation.tokens_encoded
+        return own if self.dense is None else (own or 0) + self.dense.tokens_encoded
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -100,7 +122,7 @@ class Writer:
         for document in documents:
             chunk.pop(document.id, None)
             chunk[document.id] = document
-            if len(chunk) == self.representation.batch_documents:
+            if len(chunk) == self.batch_documents:
                 report += self.store(list(chunk.values()), PUBLISHED)
                 chunk = {}
         return report + self.store(list(chunk.values()), PUBLISHED)
@@ -167,11 +189,16 @@ class Writer:
                 for field, value in flatten(document.metadata)
             ),
         )
-        vectors = self.representation.encode([document.encoded_text for document, _ in documents])
-        connection.execute(
-            "INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)",
-            (run, len(documents), pack(seqs, vectors, frequencies=self.representation.frequencies)),
-        )
+        texts = [document.encoded_text for document, _ in documents]
+        vectors = self.representation.encode(texts)
+        batch = (run, len(documents), pack(seqs, vectors, frequencies=self.representation.frequencies))
+        if self.dense is None:
+            connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)
+        else:
+            connection.execute(
+                "INSERT INTO batches(run, documents, vectors, dense) VALUES (?, ?, ?, ?)",
+                (*batch, pack_dense(seqs, self.dense.encode(texts))),
+            )
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents by id in one transaction; returns the ids that were there."""
@@ -192,14 +219,18 @@ class Writer:
             ).fetchall()
             if not waiting:
                 return
-            batch, dead = self._without_dead(concatenate([unpack(blob) for _, blob in waiting]))
+            whole = concatenate([unpack(blob) for _, blob in waiting])
+            batch, dead = self._without_dead(whole)
+            vectors = None if self.dense is None else self._waiting_vectors(run, self.dense.width)
+            if vectors is not None and dead:
+                vectors = vectors[np.isin(whole.seqs, batch.seqs)]
             last_batch = int(waiting[-1][0])
-            del waiting  # the blobs are as large as the batch
+            del waiting, whole  # the blobs are as large as the batch
             name = None
             statistics = read_statistics(self.connection)
             if len(batch.seqs):
                 statistics = statistics or self.representation.measure(batch)
-                name = self._build(batch, statistics)
+                name = self._build(batch, vectors, statistics)
             with self.transaction() as connection:
                 connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (run, last_batch))
                 connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in dead))
@@ -214,24 +245,32 @@ class Writer:
         dead = np.array([seq for (seq,) in rows], np.int64)
         return keep_rows(batch, ~np.isin(batch.seqs, dead)), np.intersect1d(batch.seqs, dead).tolist()
 
-    def _build(self, batch: Batch, statistics: Statistics) -> str:
+    def _waiting_vectors(self, run: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """The dense vectors of a run's waiting batches, in the order of their rows."""
+        waiting = self.connection.execute("SELECT dense FROM batches WHERE run = ? ORDER BY batch", (run,))
+        return concatenate_dense([unpack_dense(blob, width) for (blob,) in waiting]).vectors
+
+    def _build(
+        self,
+        batch: Batch,
+        vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None,
+        statistics: Statistics,
+    ) -> str:
         name = self.reserve_segment()
         weights = self.representation.weigh(batch, statistics)
-        with storage_errors(self.directory):
-            write_segment(
-                self.directory,
-                name,
-                batch.seqs,
-                self.ids_of,
-                self.representation.name,
-                lambda folder: build_inverted(
-                    folder,
-                    weights,
-                    scale=statistics.scale,
-                    frequencies=weights.frequencies,
-                    lengths=weights.lengths,
-                ),
+        indexes: dict[str, Callable[[Path], object]] = {
+            self.representation.name: lambda folder: build_inverted(
+                folder,
+                weights,
+                scale=statistics.scale,
+                frequencies=weights.frequencies,
+                lengths=weights.lengths,
             )
+        }
+        if vectors is not None:
+            indexes[DENSE] = lambda folder: build_dense(folder, vectors)
+        with storage_errors(self.directory):
+            write_segment(self.directory, name, batch.seqs, self.ids_of, indexes)
         return name
 
     def reserve_segment(self) -> str:
@@ -251,8 +290,9 @@ class Writer:
         return [by_seq[seq] for seq in seqs.tolist()]
 
     def _is_due(self, run: int) -> bool:
+        length = "length(vectors)" if self.dense is None else "length(vectors) + length(dense)"
         documents, size = self.connection.execute(
-            "SELECT coalesce(sum(documents), 0), coalesce(sum(length(vectors)), 0) FROM batches WHERE run = ?", (run,)
+            f"SELECT coalesce(sum(documents), 0), coalesce(sum({length}), 0) FROM batches WHERE run = ?", (run,)
         ).fetchone()
         if size >= FLUSH_BYTES:
             return True

@@ -170,7 +170,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=5, stateful_step_count=8, deadline=None)
+TestLife.settings = settings(max_examples=10, stateful_step_count=10, deadline=None)
 
 
 @pytest.fixture

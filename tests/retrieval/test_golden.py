@@ -11,6 +11,8 @@ from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.manifest import FORMAT
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+# Of the collections with dense vectors; they name it without a path.
+MODEL = Path(__file__).parent.parent / "golden_models" / "tiny-dense"
 
 
 def test_every_format_has_its_golden_collection() -> None:
@@ -18,18 +20,27 @@ def test_every_format_has_its_golden_collection() -> None:
 
 
 @pytest.mark.parametrize("name", [f"format-{number + 1}" for number in range(FORMAT)])
-def test_a_golden_collection_answers_as_it_did_and_can_be_changed(name: str, tmp_path: Path) -> None:
+def test_a_golden_collection_answers_as_it_did_and_can_be_changed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / name
     shutil.copytree(GOLDEN / name, path)
+    shutil.copytree(MODEL, tmp_path / MODEL.name)
+    monkeypatch.chdir(tmp_path)
     expected = json.loads((GOLDEN / f"{name}.json").read_text())
     with Collection.open(path) as collection:
         assert collection.count() == expected["documents"]
         assert collection.verify() == []
         for query, hits in expected["searches"].items():
-            assert [[hit.id, hit.score] for hit in collection.search(query, len(hits)).hits] == hits
+            assert [[hit.id, hit.score] for hit in collection.search(query, len(hits), mode="sparse").hits] == hits
+        for query, hits in expected.get("dense", {}).items():
+            found = collection.search(query, len(hits), mode="dense").hits
+            # The model runs in the precision that suits the machine.
+            assert [hit.score for hit in found] == pytest.approx([score for _, score in hits], abs=0.02)
+            assert found[0].id == hits[0][0]
     with Collection.open(path, writable=True) as collection:
         collection.add([Document("new", "zeppelin")])
         collection.compact()
-        assert [hit.id for hit in collection.search("zeppelin").hits] == ["new"]
+        assert [hit.id for hit in collection.search("zeppelin", mode="sparse").hits] == ["new"]
         assert collection.count("number >= 20") == 5
         assert collection.verify() == []

@@ -9,16 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from ..encoders.live_idf import live_idf
 from ..retrieval.corpus import BadRow, open_corpus
 from .datasets import Dataset, open_dataset
 from .errors import DatasetError
 from .measures import score_run
 from .runs import Run
+
+if TYPE_CHECKING:
+    from ..encoders.training.loop import Validate
+    from ..encoders.training.model import TrainableEncoder
+    from ..encoders.training.recipe import Recipe
 
 MEASURE = "nDCG@10"
 _DEPTH = 100
@@ -126,3 +133,26 @@ def validate(
         documents = encode(each.documents, max_length)
         measured[each.name] = each.measure(documents, encode_queries(list(each.queries.values()), documents))
     return measured
+
+
+def validator(sets: Sequence[ValidationSet], model: TrainableEncoder, recipe: Recipe) -> Validate:
+    """Return what a training run calls to measure its model: queries are made as the recipe says they are in use."""
+    settings = recipe.query
+
+    def run(encode: Encode, table: NDArray[np.float32]) -> dict[str, float]:
+        def queries(texts: list[str], documents: csr_array) -> csr_array:
+            rows = [np.unique(piece, return_counts=True) for piece in model.token_ids(texts, settings.max_length)]
+            starts = np.concatenate([[0], np.cumsum([len(row) for row, _ in rows])])
+            terms, counts = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
+            weights = table[terms]
+            if settings.prior:
+                held = np.bincount(documents.indices, minlength=len(table))[terms]
+                known = weights > 0
+                weights[known] = live_idf(weights[known], held[known], documents.shape[0], settings.prior)
+            if settings.counted:
+                weights = weights * counts
+            return csr_array((weights, terms, starts), shape=(len(texts), len(table)))
+
+        return validate(sets, encode, queries, recipe.validation.max_length)
+
+    return run

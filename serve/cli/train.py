@@ -17,12 +17,7 @@ from .progress import Reporter, State, counted, reporter
 from .stopped import stoppable
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from scipy.sparse import csr_array
-
-    from ...encoders.training.loop import Outcome, Validate
-    from ...encoders.training.model import TrainableEncoder
+    from ...encoders.training.loop import Outcome
     from ...encoders.training.recipe import Recipe
 
 
@@ -79,7 +74,7 @@ def train(
 
 
 def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Outcome:
-    from ...eval.validation import open_validation_set
+    from ...eval.validation import open_validation_set, validator
     from ...retrieval.training_pool import read_pool
 
     # Whatever is wrong with the data is told before anything heavy is imported or computed.
@@ -129,7 +124,7 @@ def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Ou
         prepared.training,
         recipe,
         folder,
-        validate=_validator(sets, model, recipe) if sets else None,
+        validate=validator(sets, model, recipe) if sets else None,
         watcher=_Watcher(progress),
         dense=prepared.dense,
         terms=prepared.terms,
@@ -156,33 +151,6 @@ def _set_path(recipe: Recipe, name: str) -> str:
 def _spread(documents: Any, count: int) -> list[Any]:
     step = max(1, len(documents) // count)
     return list(documents[::step][:count])
-
-
-def _validator(sets: Any, model: TrainableEncoder, recipe: Recipe) -> Validate:
-    import numpy as np
-    from scipy.sparse import csr_array
-
-    from ...encoders.live_idf import live_idf
-    from ...eval.validation import validate
-
-    def run(encode: Any, table: NDArray[np.float32]) -> dict[str, float]:
-        def queries(texts: list[str], documents: csr_array) -> csr_array:
-            rows = [np.unique(piece, return_counts=True) for piece in model.token_ids(texts, recipe.query.max_length)]
-            starts = np.concatenate([[0], np.cumsum([len(row) for row, _ in rows])])
-            terms, counts = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
-            weights = table[terms]
-            if recipe.query.prior:
-                held = np.bincount(documents.indices, minlength=len(table))[terms]
-                known = weights > 0
-                live = live_idf(weights[known], held[known], documents.shape[0], recipe.query.prior)
-                weights[known] = live
-            if recipe.query.counted:
-                weights = weights * counts
-            return csr_array((weights, terms, starts), shape=(len(texts), len(table)))
-
-        return validate(sets, encode, queries, recipe.validation.max_length)
-
-    return run
 
 
 @contextmanager

@@ -1,0 +1,174 @@
+"""What each part of a training recipe brings: short runs that differ in one thing, over the same data, in one process.
+
+    python bench/run_ablation.py recipe.toml --into ablation --steps 60
+
+Every run starts from the same closed-form head and draws the same batches. The figures are those of the recipe's
+validation sets (never a test split); so that vectors of different density can be compared, every run's vectors are also
+cut to the same FLOPS: each document keeps its heaviest terms, as many as bring the mean to that of the sparsest run.
+Runs of some dozens of steps tell parts apart only where they differ by more than repeated runs do; the first variant is
+run twice, with other batches, to show by how much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lexhound.encoders.pruning import prune
+from lexhound.encoders.training.initialise import solve_head
+from lexhound.encoders.training.loop import Trainer
+from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
+from lexhound.encoders.training.recipe import Recipe, read_recipe
+from lexhound.encoders.vector_files import stacked
+from lexhound.eval.validation import ValidationSet, open_validation_set, validator
+from lexhound.retrieval.training_pool import read_pool
+from lexhound.retrieval.training_set import Prepared, prepare
+from scipy.sparse import csr_array
+
+Change = Callable[[Recipe], Recipe]
+
+
+def variants() -> dict[str, Change]:
+    """Each variant's name and what it changes of the recipe."""
+
+    def sparsity(kind: str) -> Change:
+        return lambda recipe: replace(recipe, sparsity=replace(recipe.sparsity, kind=kind))
+
+    def loss(**values: float) -> Change:
+        return lambda recipe: replace(recipe, loss=replace(recipe.loss, **values))
+
+    return {
+        "the recipe": lambda recipe: recipe,
+        "the recipe, other batches": lambda recipe: replace(recipe, seed=recipe.seed + 1),
+        "plain FLOPS": sparsity("flops"),
+        "BM25 as the only teacher": lambda recipe: recipe,
+        "the dense teacher alone": lambda recipe: recipe,
+        "InfoNCE, no teachers": loss(kl=0.0, margin_mse=0.0, info_nce=1.0),
+        "without the dense teacher's terms": loss(terms=0.0),
+        "without keeping a document's own terms": loss(keep=0.0),
+        "learned idf": lambda recipe: replace(recipe, query=replace(recipe.query, kind="learned")),
+    }
+
+
+def teachers_of(name: str, prepared: Prepared, recipe: Recipe) -> Prepared:
+    """Return the training set with the teachers that a variant hears."""
+    kind = {"BM25 as the only teacher": "bm25", "the dense teacher alone": "dense"}.get(name)
+    if kind is None:
+        return prepared
+    teachers = [
+        heard for heard, told in zip(prepared.training.teachers, recipe.teachers, strict=True) if told.kind == kind
+    ]
+    return replace(prepared, training=replace(prepared.training, teachers=teachers))
+
+
+def density(vectors: csr_array, queries: csr_array) -> tuple[float, float]:
+    """Return active terms a document, and FLOPS: the sum over terms of the shares of documents and queries with it."""
+    held = np.bincount(vectors.indices, minlength=vectors.shape[1]) / vectors.shape[0]
+    asked = np.bincount(queries.indices, minlength=queries.shape[1]) / queries.shape[0]
+    return vectors.nnz / vectors.shape[0], float(held @ asked)
+
+
+def cut(vectors: csr_array, top_k: int) -> csr_array:
+    """Keep every document's heaviest terms."""
+    bounds = zip(vectors.indptr[:-1], vectors.indptr[1:], strict=True)
+    rows = [prune(vectors.indices[a:b].astype(np.int32), vectors.data[a:b], top_k, 0.0) for a, b in bounds]
+    return stacked(rows, vectors.shape[1])
+
+
+class Measured:
+    """Keeps the vectors that a validation makes, so that they can be measured again after being cut."""
+
+    def __init__(self, sets: list[ValidationSet], model: TrainableEncoder, recipe: Recipe, table: Any) -> None:
+        self._sets, self._model, self._recipe, self._table = sets, model, recipe, table
+        self.vectors: dict[str, csr_array] = {}
+
+    def encode(self) -> None:
+        for each in self._sets:
+            pieces = self._model.token_ids(each.documents, self._recipe.validation.max_length)
+            self.vectors[each.name] = self._model.encode(pieces)
+
+    def figures(self, top_k: int | None = None) -> dict[str, tuple[float, float, float]]:
+        """Return each set's nDCG@10, active terms and FLOPS."""
+        found = {}
+        for each in self._sets:
+            vectors = self.vectors[each.name]
+            kept = vectors if top_k is None else cut(vectors, top_k)
+
+            def same(texts: list[str], length: int, kept: csr_array = kept) -> csr_array:
+                return kept
+
+            (value,) = validator([each], self._model, self._recipe)(same, self._table).values()
+            pieces = self._model.token_ids(list(each.queries.values()), self._recipe.query.max_length)
+            rows = [(np.unique(piece).astype(np.int32), np.ones(len(np.unique(piece)), np.float32)) for piece in pieces]
+            found[each.name] = (value, *density(kept, stacked(rows, kept.shape[1])))
+        return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--into", type=Path, default=Path("ablation"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--only", action="append", help="a variant by name; may be repeated")
+    arguments = parser.parse_args()
+    recipe = read_recipe(arguments.recipe, arguments.set)
+    validation = recipe.validation
+    sets = [
+        open_validation_set(f"{recipe.path(folder)}:{split}", validation.documents, validation.queries, recipe.seed)
+        for folder, _, split in (name.rpartition(":") for name in validation.sets)
+    ]
+    torch.manual_seed(recipe.seed)
+    settings = ModelSettings(recipe.model_path(recipe.model.start), recipe.model.max_length, recipe.model.activation)
+    model = TrainableEncoder(settings)
+    prepared = prepare(recipe, read_pool(recipe), model, arguments.into / "teachers", lambda *_: None)
+    if not model.has_head:
+        documents = prepared.training.documents
+        solve_head(
+            model,
+            documents[:: max(1, len(documents) // 1500)][:1500],
+            own=recipe.model.own,
+            absent_quantile=recipe.model.absent_quantile,
+        )
+    start = copy.deepcopy(model.state_dict())
+    report = arguments.into / "ablation.jsonl"
+    measured: dict[str, Measured] = {}
+    for name, change in {"no training": lambda recipe: recipe, **variants()}.items():
+        if arguments.only and name not in arguments.only:
+            continue
+        model.load_state_dict(start)
+        changed = change(recipe)
+        own = teachers_of(name, prepared, recipe)
+        folder = arguments.into / name.replace(" ", "-").replace(",", "").replace("'", "")
+        trainer = Trainer(model, own.training, changed, folder, dense=own.dense, terms=own.terms)
+        if name != "no training":
+            trainer.run()
+        measured[name] = Measured(sets, model, changed, trainer.table())
+        measured[name].encode()
+        figures = measured[name].figures()
+        print(name, {key: [round(value, 4) for value in values] for key, values in figures.items()}, flush=True)
+        with report.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"variant": name, "figures": figures}) + "\n")
+    print("\ncut to the FLOPS of the sparsest")
+    for each in sets:
+        wanted = min(one.figures()[each.name][2] for one in measured.values())
+        for name, one in measured.items():
+            low, high = 1, max(1, int(np.diff(one.vectors[each.name].indptr).max()))
+            while low < high:
+                middle = (low + high + 1) // 2
+                if one.figures(middle)[each.name][2] <= wanted * 1.001:
+                    low = middle
+                else:
+                    high = middle - 1
+            value, active, flops = one.figures(low)[each.name]
+            print(f"{each.name:20} {name:40} nDCG@10 {value:.4f}  active {active:.0f}  FLOPS {flops:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

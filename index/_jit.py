@@ -17,6 +17,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=np.generic)
 
+# Infinities and NaN keep their meaning: only the order of sums and the fusing of multiplications are set free.
+_REORDERING = {"reassoc", "contract", "nsz"}
+
 Integer = int | np.int64
 """A whole number inside a kernel, where there is no difference between the two."""
 
@@ -33,6 +36,19 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
         compiled = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
     except RuntimeError:  # Numba found no place for a cache
         compiled = numba.njit(nogil=True, error_model="numpy", cache=False)(function)
+    return compiled
+
+
+def reordering_kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """`kernel`, and sums of floats may be reordered, so that they use the vector unit.
+
+    Their last bits depend on the processor: for choices that are approximate anyway, never for scores that are shown.
+    """
+    compiled: Callable[P, R]
+    try:
+        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDERING, cache=True)(function)
+    except RuntimeError:
+        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDERING, cache=False)(function)
     return compiled
 
 

@@ -68,7 +68,7 @@ def _encode(header: dict[str, Any]) -> bytes:
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Put the path into an OSError that does not say which file it is about (a full disk does not)."""
     try:
         yield
@@ -81,7 +81,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 def sync_directory(path: Path) -> None:
     """Make the names in a directory survive a power cut."""
-    with _naming(path):
+    with naming(path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -101,7 +101,7 @@ class _ArrayFile:
         self.structure = structure
         self.length = 0
         self.crc = 0
-        with _naming(path):
+        with naming(path):
             self.file = create_file(path)
 
     def append(self, array: NDArray[Any]) -> None:
@@ -110,7 +110,7 @@ class _ArrayFile:
         if not np.can_cast(array.dtype, self.dtype, "equiv"):
             raise ValueError(f"{self.path.name}: holds {self.dtype}, not {array.dtype}")
         data = _bytes_of(array.astype(self.dtype, copy=False))
-        with _naming(self.path):
+        with naming(self.path):
             for start in range(0, len(data), _CHECK_CHUNK):
                 chunk = data[start : start + _CHECK_CHUNK]
                 self.crc = zlib.crc32(chunk, self.crc)
@@ -119,7 +119,7 @@ class _ArrayFile:
         self.length += len(array)
 
     def finish(self) -> dict[str, Any]:
-        with _naming(self.path):
+        with naming(self.path):
             os.fsync(self.file.fileno())
             self.file.close()
         shape = [self.length, *self.item_shape]
@@ -193,7 +193,7 @@ class ArrayDirectoryWriter:
         header["checksum"] = _checksum_text(zlib.crc32(_encode(header)))
         data = memoryview(_encode(header))
         unfinished = self.path / _UNFINISHED
-        with _naming(unfinished), create_file(unfinished) as file:
+        with naming(unfinished), create_file(unfinished) as file:
             while data:
                 data = data[file.write(data) :]
             os.fsync(file.fileno())

@@ -1,0 +1,102 @@
+"""What a clustered index is built with, and how hard a search tries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Metric = Literal["cosine", "ip", "l2"]
+Codec = Literal["int8", "float16", "float32"]
+CopyType = Literal["float16", "float32"]
+
+RECALLS = (0.80, 0.85, 0.90, 0.95, 0.97, 0.99)
+"""Targets of recall that a build calibrates; between two of them a search takes the higher one."""
+
+DEPTHS = (10, 100)
+"""Depths k that a build calibrates; between two of them a search takes the deeper one."""
+
+MAX_REPLICAS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SpannOptions:
+    """How a clustered index is built; docs/spann.md says what each does and which values are good.
+
+    Raises ValueError for values that are out of range.
+    """
+
+    metric: Metric = "cosine"
+    codec: Codec = "int8"
+    """How vectors stand in the postings; the best of them are scored again from the exact copy."""
+    copy: CopyType = "float32"
+    """How the exact copy holds them: scores are those of the copy."""
+    vectors_per_centroid: float = 10.0
+    replicas: int = 8
+    """Postings that hold a vector, at most."""
+    closure_ratio: float = 1.15
+    """A vector goes only to centroids within this ratio of its distance to the nearest one."""
+    rng_factor: float = 1.0
+    candidates: int = 64
+    """Nearest centroids among which the postings of a vector are chosen."""
+    posting_limit: int = 118
+    """Vectors in a posting, at most; in updates a longer one splits."""
+    recall: float = 0.95
+    """What a search aims at when it says nothing else."""
+    graph_from: int = 1024
+    """Centroids from which on a graph finds the nearest ones; fewer are all compared."""
+    graph_links: int = 16
+    graph_effort: int = 100
+    calibration_queries: int = 256
+    memory_budget: int | None = None
+    """Bytes that centroids, their graph and the tables may take at build: caps the number of centroids."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in (("metric", Metric), ("codec", Codec), ("copy", CopyType)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}")
+        for name, least, most in (
+            ("replicas", 1, MAX_REPLICAS),
+            ("candidates", 1, 4096),
+            ("posting_limit", 4, 1 << 16),
+            ("graph_from", 2, 1 << 31),
+            ("graph_links", 4, 256),
+            ("graph_effort", 8, 4096),
+            ("calibration_queries", 0, 1 << 16),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be between {least} and {most}, not {getattr(self, name)}")
+        if not 1.0 <= self.vectors_per_centroid <= self.posting_limit:
+            raise ValueError(
+                f"vectors_per_centroid must be between 1 and the posting limit {self.posting_limit}, "
+                f"not {self.vectors_per_centroid}"
+            )
+        if not self.closure_ratio >= 1 or not self.rng_factor > 0:
+            raise ValueError("closure_ratio must be at least 1 and rng_factor above 0")
+        if not 0 < self.recall <= 1:
+            raise ValueError(f"recall must be above 0 and at most 1, not {self.recall}")
+        if self.memory_budget is not None and self.memory_budget < 1:
+            raise ValueError(f"memory_budget must be at least 1 byte, not {self.memory_budget}")
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much a search looks at: the raw knobs behind `recall`.
+
+    postings: how many postings are read, at most, of those that hold a row which may be returned. ratio: a posting is
+    read only if its centroid's distance is within this ratio of the nearest one's. rescored: rows that are scored
+    again from the exact copy (None: twice k, and at least ten more than k).
+    """
+
+    postings: int
+    ratio: float = float("inf")
+    rescored: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.postings < 1 or not self.ratio >= 1 or (self.rescored is not None and self.rescored < 1):
+            raise ValueError("an effort reads at least one posting, within a ratio of at least 1, and rescores a row")
+
+    @classmethod
+    def everything(cls) -> Effort:
+        """Read every posting and rescore every row: the exact result."""
+        return cls(1 << 40, float("inf"), 1 << 40)

@@ -1,0 +1,235 @@
+"""The parts that a clustered index is built from, each beside a plain twin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from lexhound.index.errors import IndexStorageError
+from lexhound.index.spann import Effort, SpannIndex, SpannOptions
+from lexhound.index.spann.assignment import assign, limited
+from lexhound.index.spann.calibration import Calibration, Setting
+from lexhound.index.spann.clustering import faiss_threads, halves, hierarchical_centroids
+from lexhound.index.spann.entries import EntryFormat
+from lexhound.index.spann.router import Router
+from lexhound.index.spann.storage import PAGE, plan
+from spann_collections import clustered
+
+
+def squared(points: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return ((points[:, None].astype(np.float64) - other[None].astype(np.float64)) ** 2).sum(axis=2)
+
+
+def closure(vector: np.ndarray, centroids: np.ndarray, options: SpannOptions) -> list[int]:
+    """The relative-neighbourhood rule, word for word."""
+    distances = np.sqrt(squared(vector[None], centroids)[0])
+    taken: list[int] = []
+    for one in np.argsort(distances, kind="stable")[: options.candidates].tolist():
+        if len(taken) == options.replicas or distances[one] > options.closure_ratio * distances[:].min():
+            break
+        between = [float(np.sqrt(squared(centroids[one][None], centroids[other][None])[0, 0])) for other in taken]
+        if all(options.rng_factor * apart >= distances[one] for apart in between):
+            taken.append(one)
+    return taken
+
+
+def test_closure_assignment_follows_the_rule():
+    vectors, centroids = clustered(200, 6), clustered(40, 6, seed=3)
+    several = 0
+    for options in (SpannOptions(closure_ratio=1.4), SpannOptions(replicas=2, rng_factor=0.7, closure_ratio=2)):
+        chosen = assign(Router.build(centroids, graph_from=100, links=8, effort=40), vectors, options)
+        for row, vector in zip(chosen.tolist(), vectors, strict=True):
+            expected = closure(vector, centroids, options)
+            assert row == expected + [-1] * (options.replicas - len(expected))
+            several += len(expected) > 1
+    assert several > 100
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 60), st.just(2)), elements=st.sampled_from([0.0, 1.0, 3.0])),
+    st.integers(2, 9),
+)
+def test_no_posting_is_longer_than_the_limit(vectors, limit):
+    options = SpannOptions(replicas=3, closure_ratio=3)
+    centroids = np.unique(vectors[:4], axis=0)
+    router = Router.build(centroids, graph_from=100, links=8, effort=40)
+    chosen = assign(router, vectors, options)
+    new, kept = limited(centroids, vectors, chosen, limit)
+    assert np.bincount(kept[kept >= 0]).max() <= limit
+    assert (kept[:, 0] >= 0).all()  # nobody is lost
+    assert kept.max() < len(new)
+    for row in kept:
+        there = row[row >= 0]
+        assert len(set(there.tolist())) == len(there)
+        assert (row[len(there) :] == -1).all()
+
+
+@given(arrays(np.float32, st.tuples(st.integers(2, 30), st.just(2)), elements=st.sampled_from([0.0, 1.0, 5.0])))
+def test_halves_are_never_empty_nor_far_from_equal(vectors):
+    second = halves(vectors)
+    least = max(1, int(0.3 * len(vectors)))
+    assert least <= second.sum() <= len(vectors) - least
+
+
+def test_halves_part_two_groups():
+    groups = np.array([0, 1] * 10)
+    vectors = clustered(20, 5, groups=1, spread=0.1) + 9 * groups[:, None].astype(np.float32)
+    second = halves(vectors)
+    assert second.tolist() in ((groups == 1).tolist(), (groups == 0).tolist())
+
+
+def test_clusters_are_balanced_and_close():
+    vectors = clustered(3000, 8)
+    centroids = hierarchical_centroids(vectors, 15, most=10_000, seed=0)
+    assert 150 <= len(centroids) <= 300
+    nearest = squared(vectors, centroids)
+    sizes = np.bincount(nearest.argmin(axis=1), minlength=len(centroids))
+    assert sizes.max() < 5 * 15
+    # Far better than as many vectors drawn by chance, which is what k-means is for.
+    chance = squared(vectors, vectors[np.random.default_rng(0).choice(3000, len(centroids), replace=False)])
+    assert nearest.min(axis=1).mean() < 0.85 * chance.min(axis=1).mean()
+    assert len(hierarchical_centroids(vectors, 15, most=20, seed=0)) <= 20
+
+
+def test_the_router_finds_what_comparing_finds():
+    centroids, queries = clustered(600, 8), clustered(40, 8, seed=2)
+    graph = Router.build(centroids[:400], graph_from=100, links=16, effort=100)
+    gone = np.arange(0, 300, 3)
+    router = graph.with_centroids(centroids[400:], gone)
+    assert (len(router), router.n_live, router.n_graph) == (600, 500, 400)
+    joined = router.with_centroids(clustered(600, 8, seed=9), np.empty(0, np.int64))
+    assert joined.n_graph == 1200
+    truth = squared(queries, centroids)
+    truth[:, gone] = np.inf
+    for count, least in ((10, 0.95), (400, 1.0), (600, 1.0)):
+        numbers, distances = router.nearest(queries, count)
+        wanted = min(count, 500)
+        assert numbers.shape == (40, wanted)
+        assert not np.isin(numbers, gone).any()
+        expected = np.argsort(truth, axis=1, kind="stable")[:, :wanted]
+        same = [len(set(a) & set(b)) / wanted for a, b in zip(numbers.tolist(), expected.tolist(), strict=True)]
+        assert np.mean(same) >= least
+        assert (np.diff(distances, axis=1) >= 0).all()
+    np.testing.assert_array_equal(router.centroids(np.array([599, 0, 401])), centroids[[599, 0, 401]])
+    np.testing.assert_array_equal(router.all_centroids(), centroids)
+
+
+def test_callers_keep_their_threads():
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    with faiss_threads(before + 1):
+        assert faiss.omp_get_max_threads() == before + 1
+    assert faiss.omp_get_max_threads() == before
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 3 * PAGE)), min_size=1, max_size=12))
+def test_few_reads_bring_every_extent(extents):
+    # Extents of the file do not overlap: each begins behind the pages of the one before.
+    pages, at = [], 0
+    for gap, length in extents:
+        pages.append(at + gap)
+        at += gap + -(-length // PAGE)
+    order = np.random.default_rng(len(extents)).permutation(len(extents))
+    first = np.array(pages)[order]
+    lengths = np.array([length for _, length in extents])[order]
+    file = np.random.default_rng(0).integers(0, 256, at * PAGE, np.uint8)
+    runs, places, size = plan(first, lengths)
+    buffer = np.zeros(size, np.uint8)
+    for target, position, length in runs:
+        buffer[target : target + length] = file[position : position + length]
+    for page, length, place in zip(first, lengths, places, strict=True):
+        assert place % 4 == 0
+        np.testing.assert_array_equal(buffer[place : place + length], file[page * PAGE : page * PAGE + length])
+    assert len(runs) <= len(extents)
+
+
+@pytest.mark.parametrize(("codec", "error"), [("int8", 1 / 127), ("float16", 1e-3), ("float32", 0)])
+def test_entries_keep_rows_versions_and_vectors(codec, error):
+    vectors = np.concatenate([clustered(20, 7), np.zeros((1, 7), np.float32), np.full((1, 7), 1e17, np.float32)])
+    rows, versions = np.arange(22) * 7, np.arange(1, 45, 2).astype(np.uint16)
+    form = EntryFormat(codec, 7)
+    entries = form.encode(rows, versions, vectors)
+    assert entries.shape == (22, form.entry_bytes)
+    assert form.entry_bytes % 4 == 0
+    found, seen = form.rows(entries)
+    assert (found.tolist(), seen.tolist()) == (rows.tolist(), versions.tolist())
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    assert (np.abs(form.decode(entries) - vectors) <= error * largest).all()
+
+
+def test_two_builds_are_the_same_whatever_the_threads(tmp_path):
+    vectors = clustered(800, 8)
+    options = SpannOptions(calibration_queries=16, graph_from=32)
+    for name, threads in (("a", 1), ("b", 3)):
+        with faiss_threads(threads):
+            SpannIndex.build(tmp_path / name, vectors, options=options).close()
+    names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert len(names) >= 14
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_the_memory_budget_is_kept(tmp_path):
+    vectors = clustered(2000, 16)
+    options = SpannOptions(calibration_queries=0, graph_from=16, memory_budget=30_000)
+    with SpannIndex.build(tmp_path / "index", vectors, options=options) as index:
+        assert index.resident_bytes <= 30_000
+        assert index.n_postings < 150
+        top = index.search(vectors[3], 5, effort=Effort(10))
+        assert top.rows[0] == 3
+    with pytest.raises(ValueError, match="too small for 2,000 vectors"):
+        SpannIndex.build(tmp_path / "no", vectors, options=SpannOptions(memory_budget=8000))
+
+
+def test_the_dial_is_kept_in_the_header(tmp_path):
+    vectors = clustered(500, 8)
+    options = SpannOptions(metric="l2", calibration_queries=20, recall=0.9)
+    with SpannIndex.build(tmp_path / "index", vectors, options=options, queries=clustered(50, 8, seed=4)) as index:
+        settings_found = index.calibration.settings
+        assert index.calibration.queries == 20
+        assert {setting.depth for setting in settings_found} == {10, 100}
+        assert all(0 < setting.measured <= 1 and setting.entries > 0 for setting in settings_found)
+        with SpannIndex.open(tmp_path / "index") as again:
+            assert again.calibration == index.calibration
+            assert again.options == options
+
+
+def test_which_setting_answers():
+    def setting(depth: int, target: float, postings: int) -> Setting:
+        return Setting(depth, target, postings, 1.5, target, 1.0)
+
+    dial = Calibration(9, (setting(10, 0.9, 4), setting(10, 0.95, 8), setting(100, 0.9, 20)))
+    assert dial.effort(0.9, 3) == Effort(4, 1.5)
+    assert dial.effort(0.91, 10) == Effort(8, 1.5)
+    assert dial.effort(0.9, 11) == Effort(20, 1.5)
+    assert dial.effort(0.9, 250) == Effort(50)
+    assert dial.effort(0.99, 10) == Effort.everything()
+    assert Calibration(0, ()).effort(0.9, 10) == Effort.everything()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metric": "hamming"}, "metric must be one of cosine, ip, l2"),
+        ({"codec": "int4"}, "codec must be one of"),
+        ({"replicas": 0}, "replicas must be between 1 and 16"),
+        ({"vectors_per_centroid": 500.0}, "vectors_per_centroid must be between"),
+        ({"closure_ratio": 0.5}, "closure_ratio must be at least 1"),
+        ({"recall": 0.0}, "recall must be above 0"),
+        ({"memory_budget": 0}, "memory_budget must be at least 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SpannOptions(**arguments)
+
+
+def test_building_needs_a_directory_of_its_own(tmp_path):
+    (tmp_path / "kept.txt").write_text("mine")
+    with pytest.raises(IndexStorageError, match="is not an empty directory"):
+        SpannIndex.build(tmp_path, clustered(10, 4))
+    assert (tmp_path / "kept.txt").read_text() == "mine"

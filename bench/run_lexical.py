@@ -81,7 +81,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def _index(corpus: Path, directory: Path) -> dict[str, Any]:
-    cost = run_process([lexhound(), "index", str(corpus), "--into", str(directory), "--json"])
+    cost = run_process([lexhound(), "index", str(corpus), "--into", str(directory), "--encoder", "bm25", "--json"])
     info = orjson.loads(run_process([lexhound(), "info", str(directory), "--json"]).output)
     sizes: dict[str, int] = {}
     for segment in info["segments"]:

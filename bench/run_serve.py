@@ -74,7 +74,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         run_process(["cp", "-r", str(arguments.index), str(place)])
     else:
         corpus = first_passages(arguments.corpus, arguments.passages, folder)
-        run_process([lexhound(), "index", str(corpus), "--into", str(place)])
+        run_process([lexhound(), "index", str(corpus), "--into", str(place), "--encoder", "bm25"])
     questions, _ = read_questions(arguments.questions, arguments.queries)
     bodies = folder / "bodies"
     bodies.write_bytes(b"".join(orjson.dumps({"query": each, "k": K}) + b"\n" for each in questions))

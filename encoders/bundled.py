@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parent / "models"
 
 MINI = "lexhound-mini"
 DEFAULT = "default"
-"""What a person says who leaves the choice to us: `MINI`."""
+"""What a person says who leaves the choice of a learned encoder to us: `MINI`."""
 
 
 def bundled_names() -> tuple[str, ...]:
@@ -20,8 +19,3 @@ def bundled_names() -> tuple[str, ...]:
 def bundled_folder(name: str) -> Path | None:
     """Return the folder of a bundled encoder, or None where there is none of that name."""
     return _FOLDER / name if name in bundled_names() else None
-
-
-def can_encode() -> bool:
-    """Whether what a transformer needs is installed; nothing of it is imported."""
-    return all(find_spec(name) is not None for name in ("torch", "transformers", "tokenizers", "safetensors"))

@@ -1,6 +1,7 @@
 """What a folder says its dense vectors are made of: a transformer, how its tokens become one vector, and prompts.
 
-Two kinds of folder are read: one of sentence-transformers (`modules.json`: a Transformer, a Pooling and at most a
+Three kinds of folder are read: a sparse encoder of ours whose document side makes dense vectors too
+(`lexhound_encoder.json` says so), one of sentence-transformers (`modules.json`: a Transformer, a Pooling and at most a
 Normalize), and a plain one of Hugging Face, which says nothing of pooling and is taken for the mean.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 from .errors import CheckpointError
 from .hub import CONFIG, files_hash
-from .layout import MODULES, inside, read_json
+from .layout import MODULES, OWN_FILE, inside, read_json, read_layout
 from .routes import INPUT_CONFIG, ST_CONFIG
 
 POOLINGS = ("mean", "cls", "lasttoken")
@@ -55,6 +56,13 @@ def read_dense_layout(root: Path) -> DenseLayout:
     Raises:
         CheckpointError: it is made of modules that this package does not know, or a file cannot be read.
     """
+    if (root / OWN_FILE).is_file():
+        document = read_layout(root).document
+        if document.dense is None:
+            raise CheckpointError(
+                f"{root} is a sparse encoder that makes no dense vectors", "Give a sentence-embedding model"
+            )
+        return DenseLayout(root, root / document.folder, document.dense, max_length=document.max_length)
     path = root / MODULES
     if not path.is_file():
         if not (root / CONFIG).is_file():

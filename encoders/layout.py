@@ -55,6 +55,10 @@ class SideLayout:
         adapter: folder of a LoRA adapter, relative to the encoder's folder, merged into the model's weights.
         expansion: folder of a masked language model whose `expansion_terms` likeliest terms that the text lacks are
             appended before its tokens are weighed (exp-MLP; Zhuang & Zuccon, "TILDEv2", 2021, section 3).
+        dense: of an mlm side whose states were also trained to make dense vectors, how they are pooled ("mean"); see
+            `lexhound.encoders.dense_layout`. None where they mean nothing.
+        top_k: of a document side, how many of a document's heaviest terms are kept where the settings do not say; None
+            for all.
         prompt: put before every text.
         max_length: longest input in tokens, where the folder says one.
     """
@@ -70,6 +74,8 @@ class SideLayout:
     adapter: str | None = None
     expansion: str | None = None
     expansion_terms: int = 128
+    dense: str | None = None
+    top_k: int | None = None
     prompt: str = ""
     max_length: int | None = None
 
@@ -180,6 +186,8 @@ def _side(root: Path, path: Path, values: object) -> SideLayout:
         raise CheckpointError(f"{path}: pooling is {side.pooling!r}", f"It must be one of {', '.join(poolings)}")
     if side.activation is not None and side.activation not in ACTIVATIONS:
         raise CheckpointError(f"{path}: activation is {side.activation!r}", f"One of {', '.join(ACTIVATIONS)}")
+    if side.dense not in (None, "mean"):
+        raise CheckpointError(f"{path}: dense is {side.dense!r}", "It must be mean")
     for folder in (side.folder, side.adapter, side.expansion):
         if folder is not None:
             inside(root, folder, path)

@@ -116,8 +116,23 @@ class LearnedEncoder:
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
         """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
         side = self._side("document")
-        top_k, ratio = self.settings.top_k, self.settings.ratio
+        top_k, ratio = self.settings.top_k or self.layout.document.top_k, self.settings.ratio
         return stacked([prune(*vector, top_k, ratio) for vector in side.encode(texts)], side.vocabulary_size)
+
+    def encode_documents_with_means(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
+        """Return what `encode_documents` does, and the mean state of each text's tokens, float32[texts, width].
+
+        For encoders that `lexhound.encoders.one_pass` finds fit for it.
+        """
+        side = self._side("document")
+        top_k, ratio = self.settings.top_k or self.layout.document.top_k, self.settings.ratio
+        vectors, means = side.encode_with_means(texts)  # type: ignore[attr-defined]
+        return stacked([prune(*vector, top_k, ratio) for vector in vectors], side.vocabulary_size), means
+
+    def longest_document(self) -> int:
+        """Return how many tokens of a document its model reads, special ones included. Loads the model."""
+        longest: int = self._side("document").max_length  # type: ignore[attr-defined]
+        return longest
 
     def encode_query(self, text: str, statistics: LiveStatistics | None = None) -> QueryVector:
         """Return one query's int32 term ids, ascending, and float32 weights > 0.

@@ -111,7 +111,10 @@ class ModelSide(ABC):
         return [vector for vector in vectors if vector is not None]
 
     def _encode_batch(self, pieces: list[list[int]]) -> list[QueryVector]:
-        rows: NDArray[np.float32] = self._weights(pieces).float().cpu().numpy()
+        return self._sparse(self._weights(pieces))
+
+    def _sparse(self, weights: torch.Tensor) -> list[QueryVector]:
+        rows: NDArray[np.float32] = weights.float().cpu().numpy()
         rows[:, self._no_terms] = 0.0
         terms = [np.flatnonzero(row > 0).astype(np.int32) for row in rows]
         return [(ids, row[ids]) for ids, row in zip(terms, rows, strict=True)]
@@ -178,7 +181,46 @@ class LanguageModelSide(ModelSide):
         limit, padding = self._model.max_length, self._model.padding
         super().__init__(subwords, layout, settings, device, model_limit=limit, padding=padding)
 
+    def encode_with_means(self, texts: Sequence[str]) -> tuple[list[QueryVector], NDArray[np.float32]]:
+        """Return each text's vector, and the mean of its tokens' states, special ones included, float32[n, width].
+
+        Both of one pass; texts are cut at the limit.
+        """
+        import torch
+
+        pieces = [ids[: self._room] for ids in self._subwords.ids_of(list(texts))]
+        lengths = [len(piece) + len(self._subwords.prefix) + len(self._subwords.suffix) for piece in pieces]
+        empty = (np.empty(0, np.int32), np.empty(0, np.float32))
+        vectors: list[QueryVector] = [empty] * len(pieces)
+        means = np.zeros((len(pieces), self.width), dtype=np.float32)
+
+        def both(batch: list[list[int]]) -> list[tuple[QueryVector, NDArray[np.float32]]]:
+            hidden, mask = self._hidden(batch)
+            counted = mask.unsqueeze(-1)
+            mean = ((hidden.float() * counted).sum(1) / counted.sum(1)).cpu().numpy()
+            return list(zip(self._sparse(self._pooled(hidden, mask)), mean, strict=True))
+
+        with torch.inference_mode():
+            for places in by_length(lengths, self._settings.batch_tokens):
+                for place, (vector, mean) in zip(
+                    places, halving(both, [pieces[place] for place in places]), strict=True
+                ):
+                    means[place] = mean
+                    if not self._subwords.special[pieces[place]].all():
+                        vectors[place] = vector
+                self.tokens_encoded += sum(lengths[place] for place in places)
+        return vectors, means
+
+    @property
+    def width(self) -> int:
+        """Length of a token's state."""
+        return int(self._model.weight.shape[1])
+
     def _weights(self, pieces: list[list[int]]) -> torch.Tensor:
+        return self._pooled(*self._hidden(pieces))
+
+    def _hidden(self, pieces: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return floating[n, longest, width] and the bool[n, longest] of what is pooled."""
         rows = [self._around(piece * 2 if self._layout.echo else piece) for piece in pieces]
         ids, mask = self._padded(rows)
         hidden = self._model.body(input_ids=ids, attention_mask=mask.long()).last_hidden_state
@@ -187,6 +229,9 @@ class LanguageModelSide(ModelSide):
                 start = len(self._subwords.prefix) + len(piece)
                 mask[number, :start] = False
                 mask[number, start + len(piece) :] = False
+        return hidden, mask
+
+    def _pooled(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return pooled(
             self._model.transform(hidden),
             mask,

@@ -28,7 +28,8 @@ class LearnedSettings:
         long_texts: what happens to a longer text. "truncate" leaves out what is beyond the limit; "windows" encodes
             it piece by piece, without overlap, and takes each term's largest weight: nothing is missed, and a text of
             n windows takes n times as long.
-        top_k: keep only the heaviest terms of a document, None for all. Smaller indexes, a little less recall.
+        top_k: keep only the heaviest terms of a document, None for as many as the checkpoint says, all where it says
+            nothing. Smaller indexes, a little less recall.
         ratio: drop a document's terms lighter than this share of its heaviest one, 0 for none. Up to 0.1 is
             usually harmless and halves the vectors of models that were trained without much regularisation.
         query_top_k, query_ratio: the same for queries. Faster searches, a little less recall.

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from ..encoders.base import EncoderIdentity
+    from scipy.sparse import csr_array
+
+    from ..encoders.base import EncoderIdentity, SparseEncoder
     from ..encoders.dense import DenseEncoder, DenseSettings
 
 BATCH_DOCUMENTS = 256
@@ -33,6 +35,7 @@ class DenseSide:
         self.width = width
         self._encoder = encoder
         self._lock = RLock()
+        self._shared: bool | None = None  # whether the sparse side's model is this one; asked once
 
     @classmethod
     def named(cls, model: str, settings: DenseSettings | None = None) -> DenseSide:
@@ -67,6 +70,19 @@ class DenseSide:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Documents' vectors: float32[len(texts), width]."""
         return self._checked(self.encoder.encode_documents(texts))
+
+    def encode_with(self, sparse: SparseEncoder, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
+        """Documents' sparse vectors by another encoder and dense ones by this, of one pass where both are one model."""
+        from ..encoders.learned import LearnedEncoder
+        from ..encoders.one_pass import encode_both, shares_a_pass
+
+        if isinstance(sparse, LearnedEncoder):
+            if self._shared is None:
+                self._shared = shares_a_pass(sparse, self.encoder)
+            if self._shared:
+                vectors, dense = encode_both(sparse, self.encoder, texts)
+                return vectors, self._checked(dense)
+        return sparse.encode_documents(texts), self.encode(texts)
 
     def query(self, text: str) -> NDArray[np.float32]:
         """A query's vector: float32[width]."""

@@ -197,6 +197,11 @@ class LearnedRepresentation:
         self._encoder = encoder
 
     @property
+    def encoder(self) -> SparseEncoder:
+        """What encodes."""
+        return self._encoder
+
+    @property
     def identity(self) -> EncoderIdentity:
         return self._encoder.identity
 

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from ..index import build_inverted
 from .dense import BATCH_DOCUMENTS, DenseSide
@@ -25,12 +26,15 @@ from .dense_index import build_dense
 from .dense_vectors import concatenate_dense, pack_dense, unpack_dense
 from .document import Document
 from .metadata import flatten
-from .representation import Representation, Statistics
+from .representation import LearnedRepresentation, Representation, Statistics
 from .schema import DATABASE, translate
 from .segment import write_segment
 from .snapshot import read_statistics
 from .storage import storage_errors
 from .vectors import Batch, concatenate, keep_rows, pack, unpack
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 # Rows that no run owns: they are visible as soon as they are committed.
 PUBLISHED = 0
@@ -190,15 +194,23 @@ class Writer:
             ),
         )
         texts = [document.encoded_text for document, _ in documents]
-        vectors = self.representation.encode(texts)
+        vectors, dense = self._encode(texts)
         batch = (run, len(documents), pack(seqs, vectors, frequencies=self.representation.frequencies))
-        if self.dense is None:
+        if dense is None:
             connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)
         else:
             connection.execute(
                 "INSERT INTO batches(run, documents, vectors, dense) VALUES (?, ?, ?, ?)",
-                (*batch, pack_dense(seqs, self.dense.encode(texts))),
+                (*batch, pack_dense(seqs, dense)),
             )
+
+    def _encode(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32] | None]:
+        """Vectors of documents, sparse and, where the collection has them, dense; of one pass where that can be."""
+        if self.dense is None:
+            return self.representation.encode(texts), None
+        if isinstance(self.representation, LearnedRepresentation):
+            return self.dense.encode_with(self.representation.encoder, texts)
+        return self.representation.encode(texts), self.dense.encode(texts)
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents by id in one transaction; returns the ids that were there."""

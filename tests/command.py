@@ -33,9 +33,7 @@ class Outcome:
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what changes how a command prints."""
     dropped = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LEXHOUND_DEBUG", "TERM"}
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    # The fast encoder is what most tests want; those of our own choice ask for it.
-    return kept | {"LEXHOUND_ENCODER": "bm25"} | changes
+    return {name: value for name, value in os.environ.items() if name not in dropped} | changes
 
 
 def run(

@@ -32,13 +32,14 @@ def export_encoder(
     half: bool = True,
     counted: bool = False,
     prior: int = 0,
+    top_k: int | None = None,
 ) -> Path:
     """Write document side and query table into the new or empty folder `folder`; return it.
 
     Args:
         table: float32[vocabulary], the query side's weights.
-        counted, prior: see `lexhound.encoders.layout.SideLayout`; what sentence-transformers cannot read of them stands
-            in a file beside its own.
+        counted, prior, top_k: see `lexhound.encoders.layout.SideLayout`; what sentence-transformers cannot
+            read of them stands in a file beside its own.
         half: store the model's weights in 16 bits, half the bytes; they are read as 32 bits again.
 
     Raises:
@@ -67,7 +68,8 @@ def export_encoder(
         (plain / "idf.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
         settings = LearnedSettings(pooling="max", activation=model.settings.activation)
         save_encoder(LearnedEncoder(plain, settings), folder)
-    if counted or prior:
+    if counted or prior or top_k:
         layout = read_layout(folder)
-        write_own_layout(replace(layout, query=replace(layout.query, counted=counted, prior=prior)))
+        document, query = replace(layout.document, top_k=top_k), replace(layout.query, counted=counted, prior=prior)
+        write_own_layout(replace(layout, document=document, query=query))
     return folder

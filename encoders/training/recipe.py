@@ -36,6 +36,7 @@ class ModelRecipe:
         frozen_layers: how many of the lowest layers stay as they are; each makes a step cheaper.
         own: of a head solved in closed form, how far a document's own tokens lie above the threshold, in logits.
         absent_quantile: of a head solved in closed form, the share of documents that leave out a term they lack.
+        top_k: how many terms a document keeps where the encoder is used; 0 for all.
         dense: keep the mean-pooled vector of the same pass near the first dense teacher's, with this weight; 0 for not.
     """
 
@@ -46,6 +47,7 @@ class ModelRecipe:
     own: float = 5.0
     absent_quantile: float = 0.98
     dense: float = 0.0
+    top_k: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +383,7 @@ _CHOICES = (
 )
 _SHARES = (("sparsity", "ramp"), ("optimiser", "warmup"), ("optimiser", "floor"), ("optimiser", "average"))
 _LEAST = (
-    ("model", "max_length", 8), ("query", "max_length", 1), ("query", "prior", 0),
+    ("model", "max_length", 8), ("model", "top_k", 0), ("query", "max_length", 1), ("query", "prior", 0),
     ("optimiser", "steps", 1), ("optimiser", "seeds", 1),
     ("optimiser", "candidates", 2), ("optimiser", "own_queries", 0), ("optimiser", "accumulate", 1),
     ("validation", "every", 1), ("validation", "documents", 0), ("validation", "queries", 0),

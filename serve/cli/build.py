@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .default_encoder import chosen_encoder
 from .learned_options import (
     ActivationOption,
     BatchTokens,
@@ -64,13 +63,12 @@ def index(
         Path, typer.Option("--into", metavar="DIR", help="Where to make the collection.", show_default=False)
     ],
     encoder: Annotated[
-        str | None,
+        str,
         typer.Option(
             metavar="NAME",
-            help="bm25, lexhound-mini, or the path or hub name of a sparse encoder's checkpoint.",
-            show_default="lexhound-mini where torch is installed, else bm25",
+            help="bm25, lexhound-mini (or default), or the path or hub name of a sparse encoder's checkpoint.",
         ),
-    ] = None,
+    ] = "bm25",
     k1: Annotated[
         float | None,
         typer.Option(help="bm25: how slowly repeated words stop counting, 0 or more.", show_default="0.9"),
@@ -127,9 +125,7 @@ def index(
         lexhound index notes/ --into notes.index --language german
         zstdcat big.jsonl.zst | lexhound index - --into big.index --on-error skip
     """
-    lexical = _lexical_options(k1, b, language, stemming=not no_stemming, stop_words=not no_stop_words)
-    encoder = chosen_encoder(encoder, [_FLAGS[name] for name in lexical])
-    settings = _lexical_settings(encoder, lexical)
+    settings = _lexical_settings(encoder, k1, b, language, stemming=not no_stemming, stop_words=not no_stop_words)
     learned = learned_settings(
         encoder,
         max_length=max_length,
@@ -258,10 +254,9 @@ def add(
         output.line(f"{directory} has ", (counted(documents), "bold"))
 
 
-def _lexical_options(
-    k1: float | None, b: float | None, language: str | None, *, stemming: bool, stop_words: bool
-) -> dict[str, Any]:
-    """Those of bm25's settings that were given, by name."""
+def _lexical_settings(
+    encoder: str, k1: float | None, b: float | None, language: str | None, *, stemming: bool, stop_words: bool
+) -> LexicalSettings | None:
     given: dict[str, Any] = {}
     if k1 is not None:
         given["k1"] = k1
@@ -273,10 +268,6 @@ def _lexical_options(
         given["stemming"] = False
     if not stop_words:
         given["stop_words"] = False
-    return given
-
-
-def _lexical_settings(encoder: str, given: dict[str, Any]) -> LexicalSettings | None:
     if encoder != "bm25":
         if given:
             from ..errors import UsageError

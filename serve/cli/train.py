@@ -139,7 +139,14 @@ def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Ou
         import shutil
 
         shutil.rmtree(encoder)
-    export_encoder(model, trainer.table(), encoder, counted=recipe.query.counted, prior=recipe.query.prior)
+    export_encoder(
+        model,
+        trainer.table(),
+        encoder,
+        counted=recipe.query.counted,
+        prior=recipe.query.prior,
+        top_k=recipe.model.top_k or None,
+    )
     return outcome
 
 

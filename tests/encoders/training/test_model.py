@@ -127,16 +127,22 @@ def test_what_is_written_makes_the_same_vectors(folder: Path, tmp_path: Path, ac
 def test_what_sentence_transformers_cannot_say_stands_beside_it(folder: Path, tmp_path: Path) -> None:
     model = TrainableEncoder(ModelSettings(str(folder), max_length=32))
     table = np.linspace(0.1, 5, model.vocabulary_size, dtype=np.float32) * model.terms
-    written = export_encoder(model, table, tmp_path / "out", half=False, counted=True, prior=70)
+    written = export_encoder(model, table, tmp_path / "out", half=False, counted=True, prior=70, top_k=9)
     encoder = LearnedEncoder(written, LearnedSettings(max_length=32))
     assert (encoder.layout.query.counted, encoder.layout.query.prior) == (True, 70)
     assert encoder.layout.document.pooling == "max"
+    full = model.encode(model.token_ids(TEXTS)).toarray()
+    kept = encoder.encode_documents(TEXTS).toarray()
+    assert (np.count_nonzero(kept, axis=1) == np.minimum(9, np.count_nonzero(full, axis=1))).all()
+    np.testing.assert_allclose(kept[kept > 0], full[kept > 0], atol=1e-5)
+    wider = LearnedEncoder(written, LearnedSettings(max_length=32, top_k=12)).encode_documents(TEXTS).toarray()
+    assert np.count_nonzero(wider, axis=1).max() == min(12, np.count_nonzero(full, axis=1).max())
     terms, weights = encoder.encode_query("heat transfer heat")
     twice = [2 if encoder.term_text(int(term)) == "heat" else 1 for term in terms]
     np.testing.assert_allclose(weights, table[terms] * twice, rtol=1e-6)
     (written / "lexhound_encoder.json").unlink()
-    plain = LearnedEncoder(written, LearnedSettings(max_length=32))
-    np.testing.assert_array_equal(plain.encode_documents(TEXTS).toarray(), encoder.encode_documents(TEXTS).toarray())
+    plain = LearnedEncoder(written, LearnedSettings(max_length=32, top_k=9))
+    np.testing.assert_array_equal(plain.encode_documents(TEXTS).toarray(), kept)
 
 
 def test_half_precision_is_of_the_file_alone(folder: Path, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ class EvaluationRequest:
         encoders: `bm25`, or models; without any encoder and collection it is `bm25`.
         collections: existing collections.
         threads: for batches of queries.
+        recall: search approximately, for this share of the exact hits.
         run: write the run there: a file for one part, a folder of `<data set>.<system>.trec` for several.
         json, per_query, report: write the figures as JSON, those of single queries (`.csv` or JSON
             Lines), the page.
@@ -57,6 +58,7 @@ class EvaluationRequest:
     encoders: tuple[str, ...] = ()
     collections: tuple[Path, ...] = ()
     threads: int | None = None
+    recall: float | None = None
     options: EvaluationOptions = field(default_factory=EvaluationOptions)
     comparison: ComparisonOptions = field(default_factory=ComparisonOptions)
     fetch: FetchOptions = field(default_factory=FetchOptions)
@@ -148,11 +150,13 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
     systems: list[EncoderSystem | CollectionSystem] = []
     taken: set[str] = set()
     for encoder in encoders:
-        made: EncoderSystem | CollectionSystem = EncoderSystem(encoder, workspace, threads=request.threads)
+        made: EncoderSystem | CollectionSystem = EncoderSystem(
+            encoder, workspace, threads=request.threads, recall=request.recall
+        )
         made.name = _unused(made.name, encoder, taken)
         systems.append(made)
     for path in request.collections:
-        made = CollectionSystem(path, threads=request.threads)
+        made = CollectionSystem(path, threads=request.threads, recall=request.recall)
         made.name = _unused(made.name, str(path), taken)
         systems.append(made)
     return systems

@@ -30,13 +30,14 @@ PREPARED = "evaluation.json"
 class OpenCollection:
     """What both kinds of system do with the collection that they have opened."""
 
-    def __init__(self, threads: int | None) -> None:
+    def __init__(self, threads: int | None, recall: float | None) -> None:
         self.threads = threads or available_cores()
+        self.recall = recall
         self._collection: Collection | None = None
 
     def rank(self, queries: Sequence[str], k: int) -> list[Ranking]:
         """The best `k` documents of each query. Raises QueryError for a query that cannot be searched."""
-        answers: list[Ranking] = list(self.collection.search_many(queries, k, threads=self.threads))
+        answers: list[Ranking] = list(self.collection.search_many(queries, k, recall=self.recall, threads=self.threads))
         return answers
 
     def sparsity(self, queries: Sequence[str]) -> QuerySparsity:
@@ -90,6 +91,7 @@ class EncoderSystem(OpenCollection):
         name: for tables; the last part of the encoder's name unless given.
         threads: for batches of queries; all cores unless given.
         lexical: settings of `bm25`.
+        recall: search approximately, for this share of the exact hits.
     """
 
     def __init__(
@@ -100,8 +102,9 @@ class EncoderSystem(OpenCollection):
         name: str | None = None,
         threads: int | None = None,
         lexical: LexicalSettings | None = None,
+        recall: float | None = None,
     ) -> None:
-        super().__init__(threads)
+        super().__init__(threads, recall)
         self.encoder = encoder
         self.lexical = lexical
         self.name = name or encoder.rstrip("/").rpartition("/")[2]
@@ -110,7 +113,11 @@ class EncoderSystem(OpenCollection):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The encoder's identity. Raises EncoderError when it cannot be loaded."""
+        """The encoder's identity, and how it is searched. Raises EncoderError when it cannot be loaded."""
+        return self._indexed() | ({} if self.recall is None else {"recall": self.recall})
+
+    def _indexed(self) -> dict[str, Any]:
+        """What an index depends on."""
         if self._settings is None:
             identity = identify(self.encoder, self.lexical).as_dict()
             self._settings = {"encoder": identity}
@@ -127,7 +134,7 @@ class EncoderSystem(OpenCollection):
         corpus = dataset.require_corpus()
         key = {
             "corpus": self._workspace.digest(corpus),
-            "settings": self.settings,
+            "settings": self._indexed(),
             "version": our_version(),
             "code": code_digest(),
         }
@@ -176,8 +183,10 @@ class EncoderSystem(OpenCollection):
 class CollectionSystem(OpenCollection):
     """An existing collection, searched as it is."""
 
-    def __init__(self, path: Path, *, name: str | None = None, threads: int | None = None) -> None:
-        super().__init__(threads)
+    def __init__(
+        self, path: Path, *, name: str | None = None, threads: int | None = None, recall: float | None = None
+    ) -> None:
+        super().__init__(threads, recall)
         self.path = path
         self.name = name or path.resolve().name
 
@@ -186,13 +195,14 @@ class CollectionSystem(OpenCollection):
         """The collection's encoder and state: any write to it makes other settings."""
         opened = self._open()
         database = (self.path / DATABASE).stat()
-        return {
+        settings = {
             "collection": str(self.path.resolve()),
             "encoder": opened.manifest.encoder.as_dict(),
             "generation": opened.snapshot().generation,
             "documents": opened.count(),
             "database": [database.st_size, database.st_mtime_ns],
         }
+        return settings if self.recall is None else settings | {"recall": self.recall}
 
     def prepare(self, dataset: Dataset, progress: PrepareProgress | None = None) -> Preparation:
         """Open the collection. Raises CollectionError when it cannot be."""

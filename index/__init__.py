@@ -6,6 +6,7 @@ Nothing in here knows text, models, string ids of documents, or HTTP.
 from __future__ import annotations
 
 from .builder import build_inverted
+from .dial import Dial
 from .errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
 from .files import FileProblem
 from .flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
@@ -16,6 +17,7 @@ from .topk import TopK, merge_topk
 
 __all__ = [
     "CorruptFileError",
+    "Dial",
     "FileProblem",
     "FlatIndex",
     "FlatPart",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from . import layout
 from ._jit import frozen, kernel
+from .dial import calibrate
 from .files import ArrayDirectoryWriter
 from .layout import Postings
 from .quantise import QuantisationLoss, exact_scale, quantise_with_loss
@@ -141,6 +142,7 @@ def invert(
         entry_starts=frozen(entry_starts.astype(offset_type)),
         entry_windows=frozen(entry_windows),
         entry_ends=frozen(entry_ends),
+        entry_maxima=frozen(entry_maxima(entry_ends, sorted_impacts)),
         rows=frozen(sorted_rows),
         impacts=frozen(sorted_impacts),
         frequencies=None if frequencies is None else frozen(sorted_frequencies),
@@ -170,9 +172,24 @@ def term_dtype(terms: NDArray[np.uint32]) -> type[np.unsignedinteger[Any]]:
     return np.uint16 if len(terms) == 0 or terms[-1] < 1 << 16 else np.uint32
 
 
-def attributes_of(n_rows: int, window_bits: int, scale: float, loss: QuantisationLoss) -> Mapping[str, Any]:
-    """What is written beside the arrays."""
-    return {"loss": asdict(loss), "n_rows": n_rows, "scale": scale, "window_bits": window_bits}
+def entry_maxima(ends: NDArray[Any], impacts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The greatest impact of each entry: uint8[E]; `ends` as in `layout`, no entry empty."""
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1].astype(np.int64)])[: len(ends)]
+    return np.maximum.reduceat(impacts, starts) if len(starts) else np.empty(0, np.uint8)
+
+
+def attributes_of(postings: Postings, scale: float, loss: QuantisationLoss) -> Mapping[str, Any]:
+    """What is written beside the arrays; measures the dial of approximate search."""
+    from .inverted import InvertedIndex
+
+    dial = calibrate(InvertedIndex(postings, scale=scale, loss=loss))
+    return {
+        "dial": dial.to_json(),
+        "loss": asdict(loss),
+        "n_rows": postings.n_rows,
+        "scale": scale,
+        "window_bits": postings.window_bits,
+    }
 
 
 def write_postings(
@@ -187,7 +204,7 @@ def write_postings(
             if name == "terms":
                 array = array.astype(term_dtype(array))
             writer.write(name, array, structure=name in layout.STRUCTURE)
-        writer.finish(dict(attributes_of(postings.n_rows, postings.window_bits, scale, loss)))
+        writer.finish(dict(attributes_of(postings, scale, loss)))
 
 
 def _describe(array: NDArray[Any]) -> str:

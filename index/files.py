@@ -181,6 +181,17 @@ class ArrayDirectoryWriter:
         self.declare(name, array.dtype, item_shape=array.shape[1:], structure=structure)
         self.append(name, array)
 
+    def written(self, name: str) -> NDArray[Any]:
+        """What was appended to `name` so far, mapped read-only; to be let go before `discard`."""
+        array = self._arrays[name]
+        if array.length == 0:
+            flat = np.empty(0, array.dtype)
+            flat.flags.writeable = False
+        else:
+            with array.path.open("rb") as file:
+                flat = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), array.dtype)
+        return flat.reshape((array.length, *array.item_shape))
+
     def finish(self, attributes: dict[str, Any]) -> None:
         """Bring everything to the disk, `arrays.json` last. `attributes` are JSON values of the caller's choice."""
         header = {

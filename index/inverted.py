@@ -1,4 +1,4 @@
-"""The inverted index: exact top-k over 8-bit impacts, in memory or mapped from a directory. Immutable.
+"""The inverted index: top-k over 8-bit impacts, exact or nearly so, in memory or mapped from a directory. Immutable.
 
 Useful for sparse vectors of any origin (BM25, SPLADE) over up to some ten million rows on one machine. Not useful for
 dense vectors, and it does not know documents: rows are numbers, terms are numbers.
@@ -7,6 +7,7 @@ dense vectors, and it does not know documents: rows are numbers, terms are numbe
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,13 +21,14 @@ from numpy.typing import NDArray
 
 from . import layout
 from ._jit import frozen
+from .dial import Dial
 from .errors import CorruptFileError
 from .files import HEADER, ArrayDirectory, FileProblem, verify_arrays
 from .layout import Postings
 from .postings import count_live, impacts_of_row
-from .quantise import QuantisationLoss, Query
+from .quantise import MAX_IMPACT, QuantisationLoss, Query
 from .topk import TopK
-from .traversal import ACCUMULATOR_SIZE, WORKSPACE_ROWS, search_batch, search_windows
+from .traversal import ACCUMULATOR_SIZE, EXACT_SLACK, WORKSPACE_ROWS, search_batch, search_windows
 
 if TYPE_CHECKING:
     from .builder import SparseRows
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 _BATCH = 32
 # Hits that it makes room for at a time, at most (16 bytes each), unless a single query asks for more.
 _BATCH_HITS = 1 << 20
+
+# Above every integer score.
+_GREATEST_SCORE = float(1 << 31)
 
 _NO_MASK: NDArray[np.bool_] = frozen(np.empty(0, np.bool_))
 
@@ -48,20 +53,37 @@ class SearchStats:
     """Rows whose score was good enough to be offered to the heap of the best k."""
 
 
-class _Scratch(threading.local):
-    """Accumulators of a thread: zero between searches, 256 KiB, of which a search touches one window.
+class _Workspace:
+    """What the search kernel writes into besides its results.
 
-    One for each size of windows: damaged rows beyond the end of a window leave something there that indexes with
-    windows of the same size never look at, but ones with wider windows would.
+    accumulator: int32[65536], zero between searches, of which a search touches one window; candidates:
+    int32[2, 65536].
     """
 
     def __init__(self) -> None:
-        self._accumulators: dict[int, NDArray[np.int32]] = {}
+        self.accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
+        self.candidates = np.empty((2, ACCUMULATOR_SIZE), np.int32)
 
-    def accumulator(self, window_bits: int) -> NDArray[np.int32]:
-        if window_bits not in self._accumulators:
-            self._accumulators[window_bits] = np.zeros(ACCUMULATOR_SIZE, np.int32)
-        return self._accumulators[window_bits]
+    @staticmethod
+    def of_query(terms: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The kernel's `lists` and `priorities` for so many query terms."""
+        return np.empty((WORKSPACE_ROWS, terms), np.int64), np.empty(terms, np.float64)
+
+
+class _Scratch(threading.local):
+    """The workspaces of a thread.
+
+    One for each size of windows: damaged rows beyond the end of a window leave something in the accumulator that
+    indexes with windows of the same size never look at, but ones with wider windows would.
+    """
+
+    def __init__(self) -> None:
+        self._workspaces: dict[int, _Workspace] = {}
+
+    def workspace(self, window_bits: int) -> _Workspace:
+        if window_bits not in self._workspaces:
+            self._workspaces[window_bits] = _Workspace()
+        return self._workspaces[window_bits]
 
 
 _scratch = _Scratch()
@@ -71,12 +93,19 @@ class InvertedIndex:
     """Rows of sparse vectors, searchable by sparse queries. Safe to use from many threads at once."""
 
     def __init__(
-        self, postings: Postings, *, scale: float, loss: QuantisationLoss, directory: ArrayDirectory | None = None
+        self,
+        postings: Postings,
+        *,
+        scale: float,
+        loss: QuantisationLoss,
+        directory: ArrayDirectory | None = None,
+        dial: Dial | None = None,
     ) -> None:
-        """Use `from_csr` or `open`. `scale` is the weight of an impact of 1."""
+        """Use `from_csr` or `open`. `scale` is the weight of an impact of 1; `dial` tells a recall's slack."""
         self.postings = postings
         self.scale = scale
         self.loss = loss
+        self.dial = dial or Dial()
         self._directory = directory
 
     # Making one
@@ -95,7 +124,11 @@ class InvertedIndex:
         from .builder import invert
 
         postings, loss, exact = invert(
-            weights, scale=scale, frequencies=frequencies, lengths=lengths, window_bits=window_bits
+            weights,
+            scale=scale,
+            frequencies=frequencies,
+            lengths=lengths,
+            window_bits=window_bits,
         )
         return cls(postings, scale=exact, loss=loss)
 
@@ -114,6 +147,11 @@ class InvertedIndex:
                 entry_starts=stored.array("entry_starts"),
                 entry_windows=stored.array("entry_windows"),
                 entry_ends=stored.array("entry_ends"),
+                entry_maxima=(
+                    stored.array("entry_maxima")
+                    if stored.format > 1
+                    else frozen(np.full(len(stored.array("entry_ends")), MAX_IMPACT, np.uint8))
+                ),
                 rows=stored.array("rows"),
                 impacts=stored.array("impacts"),
                 frequencies=stored.array("frequencies") if "frequencies" in stored else None,
@@ -123,11 +161,12 @@ class InvertedIndex:
             )
             scale = float(attributes["scale"])
             loss = QuantisationLoss(**attributes["loss"])
+            dial = Dial.from_json(attributes.get("dial", []))
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(stored.path / HEADER, f"lacks what an inverted index needs: {error}") from error
         if problem := postings.problem():
             raise CorruptFileError(stored.path / HEADER, problem)
-        return cls(postings, scale=scale, loss=loss, directory=stored)
+        return cls(postings, scale=scale, loss=loss, directory=stored, dial=dial)
 
     @staticmethod
     def verify(directory: str | os.PathLike[str]) -> Iterator[FileProblem]:
@@ -168,20 +207,44 @@ class InvertedIndex:
 
     # Searching
 
-    def search(self, query: Query, k: int, *, allowed: NDArray[np.bool_] | None = None) -> TopK:
+    def search(
+        self,
+        query: Query,
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        slack: float = 1.0,
+        at_least: float = 0.0,
+    ) -> TopK:
         """The best `k` rows that hold at least one term of the query: score descending, then row ascending.
 
         `allowed` (bool[n_rows]) restricts the rows; it is consulted before a row is ranked, so there are `k` hits
-        whenever `k` allowed rows match. Exact: the scores are those of the definition in `quantise`.
-        Raises ValueError when `k` is below one or the mask does not fit.
+        whenever `k` allowed rows match. The scores are those of the definition in `quantise`, always. With a `slack` of
+        1 the rows are, too; below it, down to 0, upper bounds are scaled by it, so that less is read and a row may be
+        missed. Rows that score less than `at_least` may be left out: when several indexes are searched, the k-th score
+        of those before.
+
+        Raises ValueError when `k` is below one, the mask does not fit or `slack` is not in 0 to 1.
         """
-        return self.search_with_stats(query, k, allowed=allowed)[0]
+        return self.search_with_stats(query, k, allowed=allowed, slack=slack, at_least=at_least)[0]
 
     def search_with_stats(
-        self, query: Query, k: int, *, allowed: NDArray[np.bool_] | None = None
+        self,
+        query: Query,
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        slack: float = 1.0,
+        at_least: float = 0.0,
     ) -> tuple[TopK, SearchStats]:
         """`search`, and how much work it was."""
-        return self._search(query, *self._checked(k, allowed), _scratch.accumulator(self.postings.window_bits))
+        depth, mask = self._checked(k, allowed)
+        return self._search(query, depth, mask, _slack(slack), self._above(query, at_least))
+
+    def _above(self, query: Query, at_least: float) -> int:
+        """The integer score that a row must exceed to score at least so much."""
+        # A row of just that score may still win by its place in the collection, so only lower ones are cut off.
+        return max(0, math.ceil(min(at_least / (query.scale * self.scale), _GREATEST_SCORE)) - 1)
 
     def search_many(
         self,
@@ -189,26 +252,32 @@ class InvertedIndex:
         k: int,
         *,
         allowed: NDArray[np.bool_] | None = None,
+        slack: float = 1.0,
+        at_least: Sequence[float] | None = None,
         threads: int | None = None,
     ) -> list[TopK]:
         """`search` for each of the queries, on `threads` threads (by default one per processor).
 
-        The results do not depend on the number of threads.
+        `at_least` is one score a query, as for `search`. The results do not depend on the number of threads.
         """
         depth, mask = self._checked(k, allowed)
+        parts = _slack(slack)
+        floors = [0.0] * len(queries) if at_least is None else at_least
+        above = frozen(np.array([self._above(*pair) for pair in zip(queries, floors, strict=True)], np.int64))
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         workers = min(threads or os.cpu_count() or 1, len(queries))
         share = len(queries) // (4 * max(1, workers))  # four turns each even out short and long queries
         size = max(1, min(_BATCH, share, _BATCH_HITS // max(1, depth)))
-        batches = [queries[start : start + size] for start in range(0, len(queries), size)]
+        batches = [slice(start, start + size) for start in range(0, len(queries), size)]
         results: list[list[TopK]] = [[]] * len(batches)
         turns = itertools.count()
 
         def work() -> None:
-            accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
+            workspace = _Workspace()
             while (turn := next(turns)) < len(batches):
-                results[turn] = self._search_batch(batches[turn], depth, mask, accumulator)
+                batch = batches[turn]
+                results[turn] = self._search_batch(queries[batch], depth, mask, parts, above[batch], workspace)
 
         if workers <= 1:
             work()
@@ -231,11 +300,12 @@ class InvertedIndex:
         return frozen(mask)
 
     def _search(
-        self, query: Query, k: int, mask: NDArray[np.bool_] | None, accumulator: NDArray[np.int32]
+        self, query: Query, k: int, mask: NDArray[np.bool_] | None, slack: int, above: int
     ) -> tuple[TopK, SearchStats]:
         if len(query) == 0 or k == 0:
             return TopK.empty(), SearchStats(0, 0)
         postings = self.postings
+        workspace = _scratch.workspace(postings.window_bits)
         rows, scores = np.empty(k, np.int64), np.empty(k, np.float64)
         stats = np.zeros(2, np.int64)
         hits = search_windows(
@@ -245,15 +315,20 @@ class InvertedIndex:
             postings.entry_starts,
             postings.entry_windows,
             postings.entry_ends,
+            postings.entry_maxima,
             postings.rows,
             postings.impacts,
             postings.n_rows,
             postings.window_bits,
             _NO_MASK if mask is None else mask,
             mask is not None,
+            slack,
+            above,
             query.scale * self.scale,
-            accumulator,
-            np.empty((WORKSPACE_ROWS, len(query)), np.int64),
+            workspace.accumulator,
+            workspace.candidates,
+            *workspace.of_query(len(query)),
+            np.empty(k, np.int64),
             np.empty(k, np.int64),
             rows,
             scores,
@@ -262,7 +337,13 @@ class InvertedIndex:
         return TopK(rows[:hits], scores[:hits]), SearchStats(int(stats[0]), int(stats[1]))
 
     def _search_batch(
-        self, queries: Sequence[Query], k: int, mask: NDArray[np.bool_] | None, accumulator: NDArray[np.int32]
+        self,
+        queries: Sequence[Query],
+        k: int,
+        mask: NDArray[np.bool_] | None,
+        slack: int,
+        above: NDArray[np.int64],
+        workspace: _Workspace,
     ) -> list[TopK]:
         if k == 0:
             return [TopK.empty()] * len(queries)
@@ -278,15 +359,20 @@ class InvertedIndex:
             postings.entry_starts,
             postings.entry_windows,
             postings.entry_ends,
+            postings.entry_maxima,
             postings.rows,
             postings.impacts,
             postings.n_rows,
             postings.window_bits,
             _NO_MASK if mask is None else mask,
             mask is not None,
+            slack,
+            above,
             frozen(np.array([query.scale * self.scale for query in queries], np.float64)),
-            accumulator,
-            np.empty((WORKSPACE_ROWS, max(sizes)), np.int64),
+            workspace.accumulator,
+            workspace.candidates,
+            *workspace.of_query(max(sizes)),
+            np.empty(k, np.int64),
             np.empty(k, np.int64),
             rows,
             scores,
@@ -360,6 +446,13 @@ class InvertedIndex:
         return (found * query.weights).astype(np.float64) * (query.scale * self.scale)
 
 
+def _slack(slack: float) -> int:
+    """A slack as the kernel counts it; never rounded down to less than was asked for."""
+    if not 0 <= slack <= 1:
+        raise ValueError(f"slack must be from 0 to 1, not {slack}")
+    return math.ceil(slack * EXACT_SLACK)
+
+
 def _differences(entries: NDArray[np.int64], entry_ends: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Number of postings between the first entry and the end of the entries, for each pair of `entries`."""
     bounds = np.zeros(entries.shape, np.int64)
@@ -379,6 +472,7 @@ def warm() -> None:
         entry_starts=frozen(np.array([0, 1], np.uint32)),
         entry_windows=frozen(np.array([0], np.uint16)),
         entry_ends=frozen(np.array([1], np.uint32)),
+        entry_maxima=frozen(np.array([1], np.uint8)),
         rows=frozen(np.array([0], np.uint16)),
         impacts=frozen(np.array([1], np.uint8)),
         frequencies=None,

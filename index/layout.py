@@ -8,14 +8,15 @@ stand together, in the order of their windows.
     entry_starts   uint32 [T + 1]            first entry of each term
     entry_windows  uint16 [E]                window of each entry
     entry_ends     uint32 [E]                end of its postings (they start where the entry before it ends)
+    entry_maxima   uint8  [E]                its greatest impact
     rows           uint16 [P]                row of each posting, counted from the start of its window
     impacts        uint8  [P]                its impact, 1..255
     frequencies    uint8  [P]  optional      its term frequency, for weighing again when indexes are merged
     lengths        uint32 [N]  optional      length of each row, likewise
 
-A term that occurs in one row, as most do, costs 14 bytes beside its posting. `entry_starts` and `entry_ends` are
+A term that occurs in one row, as most do, costs 15 bytes beside its posting. `entry_starts` and `entry_ends` are
 uint64 in an index of 2**32 postings or more. On disk terms are uint16 where every id fits; in memory they are always
-uint32, so that the search kernel is compiled once.
+uint32, so that the search kernel is compiled once. Format 1 had no `entry_maxima`: 255 stands for them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 """The number of this layout, written into every index directory."""
 
 KIND = "inverted"
@@ -45,13 +46,14 @@ ARRAYS = (
     "entry_starts",
     "entry_windows",
     "entry_ends",
+    "entry_maxima",
     "rows",
     "impacts",
     "frequencies",
     "lengths",
 )
 
-STRUCTURE = frozenset({"terms", "entry_starts", "entry_windows", "entry_ends"})
+STRUCTURE = frozenset({"terms", "entry_starts", "entry_windows", "entry_ends", "entry_maxima"})
 """Arrays that kernels trust: wrong bytes in them could lead out of an array, so they are verified at open."""
 
 
@@ -63,6 +65,7 @@ class Postings:
     entry_starts: NDArray[np.uint32]
     entry_windows: NDArray[np.uint16]
     entry_ends: NDArray[np.uint32]
+    entry_maxima: NDArray[np.uint8]
     rows: NDArray[np.uint16]
     impacts: NDArray[np.uint8]
     frequencies: NDArray[np.uint8] | None
@@ -86,7 +89,10 @@ class Postings:
         ends = (len(self.entry_windows), int(self.entry_ends[-1]) if len(self.entry_ends) else 0)
         if not 0 <= self.window_bits <= MAX_WINDOW_BITS:
             return f"windows of 2**{self.window_bits} rows are not possible"
-        if len(self.entry_starts) != len(self.terms) + 1 or len(self.entry_ends) != ends[0]:
+        if (
+            len(self.entry_starts) != len(self.terms) + 1
+            or not len(self.entry_ends) == len(self.entry_maxima) == ends[0]
+        ):
             return "its arrays of terms and entries do not fit together"
         if int(self.entry_starts[-1]) != ends[0] or not len(self.rows) == len(self.impacts) == ends[1]:
             return "its directory and its postings do not fit together"

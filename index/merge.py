@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from . import layout
 from ._jit import frozen, kernel
-from .builder import attributes_of, check_size, offset_dtype, term_dtype
+from .builder import attributes_of, check_size, entry_maxima, offset_dtype, term_dtype
 from .files import ArrayDirectoryWriter
 from .inverted import InvertedIndex
+from .layout import Postings
 from .quantise import QuantisationLoss, exact_scale, quantise_with_loss
 
 Reweigh = Callable[[NDArray[np.uint8], NDArray[np.uint32]], NDArray[np.float32]]
@@ -82,6 +83,7 @@ def merge_inverted(
     with ArrayDirectoryWriter(directory, kind=layout.KIND, format=layout.FORMAT) as writer:
         writer.declare("entry_windows", np.uint16, structure=True)
         writer.declare("entry_ends", offset_type, structure=True)
+        writer.declare("entry_maxima", np.uint8, structure=True)
         writer.declare("rows", np.uint16)
         writer.declare("impacts", np.uint8)
         if keep:
@@ -101,6 +103,7 @@ def merge_inverted(
             entry_counts.append(counts[present])
             writer.append("entry_windows", windows)
             writer.append("entry_ends", (ends + placed).astype(offset_type))
+            writer.append("entry_maxima", entry_maxima(ends, impacts))
             writer.append("rows", (chunk.rows & np.uint32((1 << window_bits) - 1)).astype(np.uint16))
             writer.append("impacts", impacts)
             if keep:
@@ -115,7 +118,22 @@ def merge_inverted(
         if reweigh is None:
             for part, count in zip(parts, survivors.tolist(), strict=True):
                 loss = loss.merge(part.index.loss.of_survivors(count))
-        writer.finish(dict(attributes_of(n_rows, window_bits, exact, loss)))
+        written = Postings(
+            terms=frozen(all_terms),
+            entry_starts=writer.written("entry_starts"),
+            entry_windows=writer.written("entry_windows"),
+            entry_ends=writer.written("entry_ends"),
+            entry_maxima=writer.written("entry_maxima"),
+            rows=writer.written("rows"),
+            impacts=writer.written("impacts"),
+            frequencies=None,
+            lengths=None,
+            n_rows=n_rows,
+            window_bits=window_bits,
+        )
+        attributes = dict(attributes_of(written, exact, loss))
+        del written
+        writer.finish(attributes)
     return InvertedIndex.open(directory)
 
 

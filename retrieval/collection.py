@@ -372,6 +372,7 @@ class Collection:
         explain: bool = False,
         mode: str = "auto",
         fusion: Fusion | None = None,
+        recall: float | None = None,
     ) -> search.SearchResult:
         """The best `k` documents for a query, after skipping `offset`; fewer where fewer match.
 
@@ -382,18 +383,23 @@ class Collection:
             query: a text, or the weights of terms as the collection names them (`Contribution.term`), used as they are.
             filter: an expression over metadata, such as `year >= 1990 and lang = "en"`.
             explain: give each hit the contributions of its terms and, in modes dense and hybrid, its sides' shares.
+            recall: the share of the exact hits that is enough, such as 0.95, for a faster search of the inverted index;
+                None for all. Scores stay exact.
             mode: one of MODES. A hybrid search has at most as many hits as its fusion has candidates.
             fusion: of a hybrid search; `Fusion()` unless given.
 
         Raises:
-            QueryError: k, offset or the query is out of bounds, or the collection does not have the mode;
+            QueryError: k, offset, recall or the query is out of bounds, or the collection does not have the mode;
             FilterSyntaxError: the filter does not parse. EncoderError: a model cannot be loaded.
         """
         search.check_request(k, offset, [query] if isinstance(query, str) else [])
+        search.check_recall(recall)
         dense = self._dense_for(mode, fusion, by_text=isinstance(query, str))
         snapshot, representation = self.snapshot(), self._representation
         if dense is None or not isinstance(query, str):
-            return search.answer(snapshot, representation, query, k, offset=offset, filter=filter, explain=explain)
+            return search.answer(
+                snapshot, representation, query, k, offset=offset, filter=filter, explain=explain, recall=recall
+            )
         if mode == "dense":
             return hybrid.answer_dense(
                 snapshot, representation, dense, query, k, offset=offset, filter=filter, explain=explain
@@ -408,6 +414,7 @@ class Collection:
             offset=offset,
             filter=filter,
             explain=explain,
+            recall=recall,
         )
 
     def search_many(
@@ -416,6 +423,7 @@ class Collection:
         k: int = 10,
         *,
         filter: str | None = None,
+        recall: float | None = None,
         threads: int | None = None,
         mode: str = "auto",
         fusion: Fusion | None = None,
@@ -429,6 +437,7 @@ class Collection:
             QueryError, FilterSyntaxError, EncoderError: as for `search`.
         """
         search.check_request(k, 0, queries)
+        search.check_recall(recall)
         dense = self._dense_for(mode, fusion, by_text=True)
         snapshot = self.snapshot()
         allowed = search.rows_passing(snapshot, filter)
@@ -437,8 +446,10 @@ class Collection:
         vectors = self._representation.queries(queries, snapshot)
         encoded = [Query.from_weights(terms, weights) for terms, weights in vectors]
         if dense is None:
-            return search.rank_many(snapshot, encoded, k, allowed, threads)
-        return hybrid.pairs_hybrid(snapshot, encoded, dense.queries(queries), k, fusion or Fusion(), allowed, threads)
+            return search.rank_many(snapshot, encoded, k, allowed, threads, recall)
+        return hybrid.pairs_hybrid(
+            snapshot, encoded, dense.queries(queries), k, fusion or Fusion(), allowed, threads, recall
+        )
 
     def _dense_for(self, mode: str, fusion: Fusion | None, *, by_text: bool) -> DenseSide | None:
         """The dense side if a search in this mode needs it."""

@@ -67,6 +67,7 @@ def answer_hybrid(
     offset: int,
     filter: str | None,
     explain: bool,
+    recall: float | None = None,
 ) -> SearchResult:
     """Everything from a query to fused hits; see `Collection.search`."""
     started = perf_counter()
@@ -75,7 +76,7 @@ def answer_hybrid(
     vector = dense.query(query)
     encoding = perf_counter() - started
     allowed = rows_passing(snapshot, filter)
-    lexical, read = rank(snapshot, encoded, fusion.depth, allowed)
+    lexical, read = rank(snapshot, encoded, fusion.depth, allowed, recall)
     near, scored = rank_dense(snapshot, vector, fusion.depth, allowed)
     fused = _fused(snapshot, encoded, vector, lexical, near, fusion)
     ranked, chosen = fused.cut(offset + k)
@@ -120,9 +121,10 @@ def pairs_hybrid(
     fusion: Fusion,
     allowed: Masks,
     threads: int | None,
+    recall: float | None = None,
 ) -> list[list[tuple[str, float]]]:
     """(id, score) pairs of many queries, fused; no document is read."""
-    lexical = rank_rows(snapshot, queries, fusion.depth, allowed, threads)
+    lexical = rank_rows(snapshot, queries, fusion.depth, allowed, threads, recall)
     near = rank_dense_many(snapshot, vectors, fusion.depth, allowed)
     return [
         named(snapshot, _fused(snapshot, query, vector, mine, other, fusion).cut(k)[0])

@@ -135,6 +135,19 @@ def check_request(k: int, offset: int, queries: Sequence[str]) -> None:
             )
 
 
+def check_recall(recall: float | None) -> None:
+    """Refuse a recall that means nothing; None and 1 are exact search.
+
+    Raises:
+        QueryError: it is not above 0 and at most 1.
+    """
+    if recall is not None and not 0 < recall <= 1:
+        raise QueryError(
+            f"recall is {recall:g}; it must be above 0 and at most 1",
+            hint="0.95 finds 95 of 100 hits faster; leave it out for exact search",
+        )
+
+
 def rows_passing(snapshot: Snapshot, filter: str | None) -> list[NDArray[np.bool_] | None]:
     """For each part, the rows that a search may return: live, and accepted by the filter expression if given.
 
@@ -166,6 +179,7 @@ def answer(
     offset: int,
     filter: str | None,
     explain: bool,
+    recall: float | None = None,
 ) -> SearchResult:
     """Everything from a query to hits with their documents; see `Collection.search`."""
     started = perf_counter()
@@ -176,7 +190,7 @@ def answer(
         terms, weights, unknown = _vector(representation, query)
     encoded = Query.from_weights(terms, weights)
     encoding = perf_counter() - started
-    ranked, stats = rank(snapshot, encoded, offset + k, rows_passing(snapshot, filter))
+    ranked, stats = rank(snapshot, encoded, offset + k, rows_passing(snapshot, filter), recall)
     typed = representation.typed_terms(query) if explain and isinstance(query, str) else None
     hits = hits_of(snapshot, representation, encoded, ranked, offset, explain=explain, typed=typed)
     return SearchResult(hits, frozenset(terms.tolist()), perf_counter() - started, stats, encoding, unknown)
@@ -201,18 +215,25 @@ def _vector(
 
 
 def rank(
-    snapshot: Snapshot, query: Query, depth: int, allowed: Sequence[NDArray[np.bool_] | None]
+    snapshot: Snapshot,
+    query: Query,
+    depth: int,
+    allowed: Sequence[NDArray[np.bool_] | None],
+    recall: float | None = None,
 ) -> tuple[RankedRows, SearchStats]:
-    """The best `depth` rows over all parts."""
-    found = [
-        part.segment.index.search_with_stats(query, depth, allowed=mask)
-        for part, mask in zip(snapshot.parts, allowed, strict=True)
-    ]
-    stats = SearchStats(
-        sum(own.postings_read for _, own in found),
-        sum(own.rows_scored for _, own in found),
-    )
-    return merge_ranked(snapshot, [top for top, _ in found], depth), stats
+    """The best `depth` rows over all parts; approximate where `recall` is given (see `check_recall`)."""
+    found = [TopK.empty()] * len(snapshot.parts)
+    stats = SearchStats(0, 0)
+    floor = _Floor(depth)
+    for i in _largest_first(snapshot):
+        index = snapshot.parts[i].segment.index
+        found[i], own = index.search_with_stats(
+            query, depth, allowed=allowed[i], slack=index.dial.slack_for(recall), at_least=floor.score
+        )
+        stats = SearchStats(stats.postings_read + own.postings_read, stats.rows_scored + own.rows_scored)
+        if len(found) > 1:
+            floor.raise_by(found[i])
+    return merge_ranked(snapshot, found, depth), stats
 
 
 def rank_many(
@@ -221,9 +242,10 @@ def rank_many(
     depth: int,
     allowed: Sequence[NDArray[np.bool_] | None],
     threads: int | None,
+    recall: float | None = None,
 ) -> list[list[tuple[str, float]]]:
     """(id, score) pairs of many queries, over `threads` threads (all cores by default); no document is read."""
-    return [named(snapshot, ranked) for ranked in rank_rows(snapshot, queries, depth, allowed, threads)]
+    return [named(snapshot, ranked) for ranked in rank_rows(snapshot, queries, depth, allowed, threads, recall)]
 
 
 def rank_rows(
@@ -232,15 +254,48 @@ def rank_rows(
     depth: int,
     allowed: Sequence[NDArray[np.bool_] | None],
     threads: int | None,
+    recall: float | None = None,
 ) -> list[RankedRows]:
     """The best `depth` rows of many queries, over `threads` threads (all cores by default)."""
     if len(queries) == 1:  # a batch has to be laid out, which takes longer than a short search
-        return [rank(snapshot, queries[0], depth, allowed)[0]]
-    found = [
-        part.segment.index.search_many(queries, depth, allowed=mask, threads=threads)
-        for part, mask in zip(snapshot.parts, allowed, strict=True)
-    ]
+        return [rank(snapshot, queries[0], depth, allowed, recall)[0]]
+    found: list[list[TopK]] = [[]] * len(snapshot.parts)
+    floors = [_Floor(depth) for _ in queries]
+    for i in _largest_first(snapshot):
+        index = snapshot.parts[i].segment.index
+        found[i] = index.search_many(
+            queries,
+            depth,
+            allowed=allowed[i],
+            slack=index.dial.slack_for(recall),
+            at_least=[floor.score for floor in floors],
+            threads=threads,
+        )
+        if len(found) > 1:
+            for floor, top in zip(floors, found[i], strict=True):
+                floor.raise_by(top)
     return [merge_ranked(snapshot, [tops[i] for tops in found], depth) for i in range(len(queries))]
+
+
+class _Floor:
+    """The score that a row of the next part must reach: that of the last of the best `depth` hits so far."""
+
+    def __init__(self, depth: int) -> None:
+        self.score = 0.0
+        self._depth = depth
+        self._scores: NDArray[np.float64] = np.empty(0, np.float64)
+
+    def raise_by(self, top: TopK) -> None:
+        """Take in another part's hits."""
+        scores = np.concatenate([self._scores, top.scores])
+        self._scores = -np.sort(-scores)[: self._depth]
+        if len(self._scores) == self._depth:
+            self.score = float(self._scores[-1])
+
+
+def _largest_first(snapshot: Snapshot) -> list[int]:
+    """The parts in the order in which they are searched: the threshold of a large one serves all others."""
+    return sorted(range(len(snapshot.parts)), key=lambda i: -snapshot.parts[i].segment.n_rows)
 
 
 def merge_ranked(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> RankedRows:

@@ -278,16 +278,23 @@ class Client(_Requests):
         highlight: bool | None = None,
         fields: Sequence[str] | None = None,
         stats: bool | None = None,
+        recall: float | None = None,
     ) -> SearchResult:
         """The best documents for a text, or for term weights."""
         options = {name: value for name, value in locals().items() if name not in {"self", "collection", "query"}}
         return search_result(self._ask("POST", _place(collection, "/search"), json=_search_body(query, options)))
 
     def search_many(
-        self, collection: str, queries: Sequence[str], *, k: int = 10, filter: str | None = None
+        self,
+        collection: str,
+        queries: Sequence[str],
+        *,
+        k: int = 10,
+        filter: str | None = None,
+        recall: float | None = None,
     ) -> list[list[tuple[str, float]]]:
         """(id, score) of the best documents for each query."""
-        body = {"queries": list(queries), "k": k, "filter": filter}
+        body = {"queries": list(queries), "k": k, "filter": filter, "recall": recall}
         answer = self._ask("POST", _place(collection, "/search/batch"), json=body)
         return [[(hit["id"], hit["score"]) for hit in each["hits"]] for each in answer["results"]]
 
@@ -451,6 +458,7 @@ class AsyncClient(_Requests):
         highlight: bool | None = None,
         fields: Sequence[str] | None = None,
         stats: bool | None = None,
+        recall: float | None = None,
     ) -> SearchResult:
         """The best documents for a text, or for term weights."""
         options = {name: value for name, value in locals().items() if name not in {"self", "collection", "query"}}
@@ -458,10 +466,16 @@ class AsyncClient(_Requests):
         return search_result(answer)
 
     async def search_many(
-        self, collection: str, queries: Sequence[str], *, k: int = 10, filter: str | None = None
+        self,
+        collection: str,
+        queries: Sequence[str],
+        *,
+        k: int = 10,
+        filter: str | None = None,
+        recall: float | None = None,
     ) -> list[list[tuple[str, float]]]:
         """(id, score) of the best documents for each query."""
-        body = {"queries": list(queries), "k": k, "filter": filter}
+        body = {"queries": list(queries), "k": k, "filter": filter, "recall": recall}
         answer = await self._ask("POST", _place(collection, "/search/batch"), json=body)
         return [[(hit["id"], hit["score"]) for hit in each["hits"]] for each in answer["results"]]
 

@@ -60,7 +60,7 @@ def top_k(
 def postings(matrix: NDArray[np.int64], window_bits: int) -> dict[str, NDArray[np.int64]]:
     """The arrays of an inverted index over a dense matrix of impacts, rows x terms."""
     out: dict[str, list[int]] = {
-        name: [] for name in ("terms", "entry_starts", "entry_windows", "entry_ends", "rows", "impacts")
+        name: [] for name in ("terms", "entry_starts", "entry_windows", "entry_ends", "entry_maxima", "rows", "impacts")
     }
     for term in range(matrix.shape[1]):
         rows = np.flatnonzero(matrix[:, term])
@@ -74,6 +74,7 @@ def postings(matrix: NDArray[np.int64], window_bits: int) -> dict[str, NDArray[n
                     out["rows"].append(int(row) - (window << window_bits))
                     out["impacts"].append(int(matrix[row, term]))
             out["entry_windows"].append(window)
+            out["entry_maxima"].append(max(int(matrix[row, term]) for row in rows if int(row) >> window_bits == window))
             out["entry_ends"].append(len(out["rows"]))
     out["entry_starts"].append(len(out["entry_windows"]))
     return {name: np.array(values, np.int64) for name, values in out.items()}

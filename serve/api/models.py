@@ -257,6 +257,12 @@ class DeleteAnswer(Told):
 # Searches
 
 
+Recall = Annotated[
+    float | None,
+    Field(gt=0, le=1, description="Which share of the exact hits is enough, for a faster search.", examples=[0.95]),
+]
+
+
 class SearchOptions(Strict):
     """What searches of both kinds have in common."""
 
@@ -272,6 +278,7 @@ class SearchOptions(Strict):
         description="What to tell of each document: `title`, `text`, `metadata`, or single values: `metadata.NAME`.",
     )
     stats: bool = Field(False, description="Tell how much was read.")
+    recall: Recall = None
 
 
 class TextSearch(SearchOptions):
@@ -353,6 +360,7 @@ class BatchRequest(Strict):
     queries: list[str] = Field(min_length=1, examples=[["heat transfer", "boundary layer"]])
     k: Whole = Field(10, ge=1)
     filter: str | None = None
+    recall: Recall = None
 
 
 class BatchHit(Told):

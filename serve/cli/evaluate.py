@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Json
+from .options import Json, Recall
 from .output import Output, tell
 from .progress import State, reporter
 from .stopped import stoppable
@@ -86,6 +86,7 @@ def evaluate(
     threads: Annotated[
         int | None, typer.Option(min=1, help="For searching all queries.", show_default="all cores")
     ] = None,
+    recall: Recall = None,
     run: Annotated[
         Path | None,
         typer.Option(
@@ -138,7 +139,9 @@ def evaluate(
     from ...eval.datasets.public import FetchOptions
     from ...eval.evaluation import EvaluationOptions
     from ...eval.measures import DEFAULT_MEASURES
+    from ...retrieval.search import check_recall
 
+    check_recall(recall)
     output = Output(json=json)
     folder = work or Path(_CACHE).expanduser() / "eval"
     request = EvaluationRequest(
@@ -151,6 +154,7 @@ def evaluate(
         encoders=tuple(encoder or ()),
         collections=tuple(collection or ()),
         threads=threads,
+        recall=recall,
         options=EvaluationOptions(
             measures=tuple(measure or DEFAULT_MEASURES),
             depth=depth,

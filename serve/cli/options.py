@@ -41,6 +41,14 @@ Filter = Annotated[
         show_default=False,
     ),
 ]
+Recall = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Which share of the exact hits is enough, such as 0.95, for a faster search.",
+        show_default="exact",
+    ),
+]
 Format = Annotated[
     CorpusFormat | None,
     typer.Option(help="The format, where the name does not tell it.", show_default=False),

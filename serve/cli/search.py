@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Directory, Filter, Json, as_text
+from .options import Directory, Filter, Json, Recall, as_text
 from .output import Output, Segment, tell
 from .startup import load_numba_without_scipy
 
@@ -33,6 +33,7 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each term gave to each score.", show_default=False)
     ] = False,
+    recall: Recall = None,
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -71,10 +72,10 @@ def search(
     expression = None if filter is None else as_text(filter)
     with Collection.open(directory) as collection:
         if queries is not None:
-            _answer_many(collection, output, queries, k, expression)
+            _answer_many(collection, output, queries, k, expression, recall)
             return
         text = as_text(query or "")
-        result = collection.search(text, k, offset=offset, filter=expression, explain=explain)
+        result = collection.search(text, k, offset=offset, filter=expression, explain=explain, recall=recall)
         if json:
             request = {"query": text, "k": k, "offset": offset, "filter": expression}
             output.document(request | _as_json(collection, result))
@@ -181,12 +182,14 @@ def _as_json(collection: Collection, result: SearchResult) -> dict[str, Any]:
     return {"seconds": result.took, "stats": stats, "hits": hits}
 
 
-def _answer_many(collection: Collection, output: Output, path: Path, k: int, expression: str | None) -> None:
+def _answer_many(
+    collection: Collection, output: Output, path: Path, k: int, expression: str | None, recall: float | None
+) -> None:
     """Answer a file of queries, a batch at a time, so that answers flow while queries still come."""
     from .queries import batches_of, read_queries
 
     for batch in batches_of(read_queries(path), _BATCH):
-        answers = collection.search_many([text for _, text in batch], k, filter=expression)
+        answers = collection.search_many([text for _, text in batch], k, filter=expression, recall=recall)
         for (identifier, text), ranking in zip(batch, answers, strict=True):
             if output.json:
                 hits = [

@@ -12,7 +12,7 @@ from lexhound.index import IndexStorageError, InvertedIndex, Query, build_invert
 from lexhound.index import builder as builder_module
 from scipy.sparse import csr_array
 
-ARRAYS = ("terms", "entry_starts", "entry_windows", "entry_ends", "rows", "impacts")
+ARRAYS = ("terms", "entry_starts", "entry_windows", "entry_ends", "entry_maxima", "rows", "impacts")
 
 
 @given(index_corpora.corpora(), st.booleans())

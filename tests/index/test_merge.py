@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lexhound.index import InvertedIndex, MergePart, Query, build_inverted, merge_inverted
 from numpy.typing import NDArray
 
-ARRAYS = ("terms", "entry_starts", "entry_windows", "entry_ends", "rows", "impacts")
+ARRAYS = ("terms", "entry_starts", "entry_windows", "entry_ends", "entry_maxima", "rows", "impacts")
 
 
 @st.composite

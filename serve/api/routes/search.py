@@ -57,6 +57,7 @@ async def search_by_address(
     highlight: Annotated[bool, Query()] = True,
     fields: Annotated[str, Query(max_length=400, description="Separated by commas.")] = "title,metadata",
     stats: Annotated[bool, Query()] = False,
+    recall: Annotated[float | None, Query(gt=0, le=1, description="Which share of the exact hits is enough.")] = None,
 ) -> Response:
     """The same answer as by POST."""
     body = models.TextSearch(
@@ -69,6 +70,7 @@ async def search_by_address(
         highlight=highlight,
         fields=[field.strip() for field in fields.split(",") if field.strip()],
         stats=stats,
+        recall=recall,
     )
     return await _search(service_of(request), name, body, "query")
 
@@ -90,7 +92,9 @@ async def _search(service: Service, name: str, body: models.SearchRequest, where
         _check_mode(reader, body.mode, where)
 
         def work() -> tuple[bytes, SearchResult]:
-            result = reader.search(query, body.k, offset=body.offset, filter=body.filter, explain=body.explain)
+            result = reader.search(
+                query, body.k, offset=body.offset, filter=body.filter, explain=body.explain, recall=body.recall
+            )
             answer = search_answer(
                 reader,
                 result,
@@ -146,7 +150,7 @@ async def search_many(name: Name, body: models.BatchRequest, request: Request) -
         def work() -> bytes:
             started = time.perf_counter()
             # One thread: the service's own threads are there to share the processors between requests.
-            found = reader.search_many(body.queries, body.k, filter=body.filter, threads=1)
+            found = reader.search_many(body.queries, body.k, filter=body.filter, recall=body.recall, threads=1)
             results = [{"hits": [{"id": each, "score": score} for each, score in hits]} for hits in found]
             took = round((time.perf_counter() - started) * 1000, 3)
             return bytes(json_response({"results": results, "took_ms": took}).body)

@@ -4,7 +4,7 @@
         --peer seismic=/envs/seismic/bin/python --peer bmp=/envs/bmp/bin/python --peer qdrant=/envs/qdrant/bin/python
 
 Every engine is a process with the Python that is given for it (README.md says what to install); one that is not given,
-or fails, is named in the report. Recall is against brute force over the float32 weights, so that 8 bits count as a loss.
+or fails, is named in the report. Recall is against brute force over the float32 weights: 8 bits count as a loss.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ added up is MaxScore (Turtle and Flood, "Query evaluation: strategies and optimi
    what they lack list by list, the heaviest first, and drop out as the bound falls. A list is looked up for them, by
    binary search, or added up after all, whichever costs less; so a search never does much more than read everything.
 
+In a window of few postings an exact search reads everything: that costs less than choosing.
+
 While the heap fills, in the first window, the k-th best of the partial scores serves as a threshold instead.
 
 Approximate search scales the bound by a `slack` below 1, as no row attains all maxima at once (block-max pruning does
@@ -22,8 +24,8 @@ The scores of the rows that it finds are exact; with a slack of 1 so is the resu
 2**31 (`Query.from_weights`; a bound adds the same weights times at most 255) in 64 bits, and slack is at most 2**10, so
 nothing overflows.
 
-A filter is consulted where rows become candidates. Where it leaves few rows in a window, those are the candidates from
-the beginning, and lists are looked up for them.
+A filter is consulted where rows become candidates. Where it leaves few rows in a window, fewer lists are added up, and
+where it leaves next to none, those are the candidates from the beginning, and lists are looked up for them.
 
 The kernel trusts the directory (term starts, entries, their maxima), which is checksummed when an index is opened, and
 nothing else: whatever bytes stand in `rows` and `impacts`, it reads and writes inside its arrays, because the
@@ -78,8 +80,19 @@ _LOOK_UP_COST = 32
 # Lists cut into tiers by impact gave smaller bounds and saved nothing in any of the three.
 _ENOUGH = 410
 
-# Where a filter leaves less than one row in so many of a window, those rows are looked up.
-_SELECTIVE_SHARE = 64
+# In a window with fewer postings than this share of its rows, in eighths, exact search reads them all: ordering lists
+# and looking for candidates costs what adding up some thousands of postings does. (BM25, 300,000 passages, 8,600
+# postings a window: 137 microseconds a question in the median with all of them, 157 with what pruning leaves, 45,375
+# of 84,817.)
+_PLAIN_EIGHTHS = 3
+
+# Where a filter leaves less than one row in so many of a window, few of the touched rows can be hits. So lists are
+# added up only until the bound is the whole threshold, and the allowed rows are gone through instead of the touched.
+_SELECTIVE_SHARE = 16
+
+# Where it leaves so few that looking each of them up in every list costs less than adding up this share of the
+# postings, that is done.
+_LOOK_UP_SHARE = 4
 
 # Postings read in the first window before its partial scores are looked at for a threshold, and again after twice that.
 _FIRST_LOOK = 4096
@@ -186,12 +199,13 @@ def enter_window(
     entry_maxima: NDArray[np.uint8],
     lists: NDArray[np.int64],
     priorities: NDArray[np.float64],
-) -> tuple[int, Integer]:
-    """Fill the last rows of `lists` with the terms that have postings in `window`; returns how many and the bound.
+) -> tuple[int, Integer, Integer]:
+    """Fill the last rows of `lists` with the terms of `window`; returns how many, their postings, and the bound.
 
     Steps past their entries. priorities float64[as wide as lists]: written: what a list takes off the bound a posting.
     """
     active = 0
+    postings: Integer = 0
     bound: Integer = 0
     for j in range(known):
         entry = lists[_CURSOR, j]
@@ -206,9 +220,10 @@ def enter_window(
             lists[_ORDER, active] = active
             lists[_CURSOR, j] = entry + 1
             priorities[active] = top / (stop - start)
+            postings += stop - start
             bound += top
             active += 1
-    return active, bound
+    return active, postings, bound
 
 
 @kernel
@@ -270,8 +285,8 @@ def threshold_of(
     """A score that rows must exceed, from the scores so far of a window; 0 where that tells nothing.
 
     One less than the k-th best of the hits in `heap[:size]` and of the (partial) scores of the window's rows: at least
-    k rows will have that score, so lower ones are out. allowed: bool[limit], read only when `filtered`. trial: int64[k],
-    used up.
+    k rows will have that score, so lower ones are out. allowed: bool[limit], read only when `filtered`. trial:
+    int64[k], used up.
     """
     trial[:size] = heap[:size]
     taken: Integer = size
@@ -355,20 +370,26 @@ def scanned_candidates(
 
 
 @kernel
-def allowed_candidates(allowed: NDArray[np.bool_], candidates: NDArray[np.int32]) -> int:
-    """Collect all allowed rows of a window, with a score of 0 each; returns how many."""
+def allowed_candidates(
+    accumulator: NDArray[np.int32], least: Integer, allowed: NDArray[np.bool_], candidates: NDArray[np.int32]
+) -> int:
+    """Collect the allowed rows of a window that score at least `least`, and clear it.
+
+    accumulator: int32[rows of a window]; allowed: bool[at most as many]; candidates as for `touched_candidates`.
+    """
     found = 0
-    for left in range(0, len(allowed), _CHUNK):
-        chunk = allowed[left : left + _CHUNK]
+    for left in range(0, len(allowed), _STRIP):
+        strip = allowed[left : left + _STRIP]
         some = False
-        for i in range(len(chunk)):
-            some |= chunk[i]
+        for i in range(len(strip)):
+            some |= strip[i]
         if some:
-            for i in range(len(chunk)):
-                if chunk[i]:
+            for i in range(len(strip)):
+                if strip[i] and accumulator[left + i] >= least:
                     candidates[0, found] = left + i
-                    candidates[1, found] = 0
+                    candidates[1, found] = accumulator[left + i]
                     found += 1
+    accumulator[:] = 0
     return found
 
 
@@ -463,7 +484,9 @@ def search_windows(
             break
         base = window << window_bits
         limit = min(width, n_rows - base)
-        active, bound = enter_window(window, known, entry_windows, entry_ends, entry_maxima, lists, priorities)
+        active, postings, bound = enter_window(
+            window, known, entry_windows, entry_ends, entry_maxima, lists, priorities
+        )
         # Windows ascend, so a row of this one that ties with the k-th hit comes after it.
         threshold = max(above, heap[0] >> 32) if size == len(heap) else above
         if (bound * slack) >> 10 <= threshold:
@@ -475,12 +498,15 @@ def search_windows(
         order_by(priorities[:active], lists[_ORDER, :active])
 
         done = 0
-        if eligible * _SELECTIVE_SHARE < limit:
-            found = allowed_candidates(permitted, candidates)
+        selective = eligible * _SELECTIVE_SHARE < limit
+        if eligible * active * _LOOK_UP_COST * _LOOK_UP_SHARE < postings:
+            found = allowed_candidates(accumulator[:width], 0, permitted, candidates)
         else:
             read = 0
             look = _FIRST_LOOK
-            while done < active and (bound * slack) >> 10 > (threshold * _ENOUGH) >> 10:
+            plain = slack == EXACT_SLACK and postings * 8 < width * _PLAIN_EIGHTHS
+            enough = EXACT_SLACK if selective else 0 if plain else _ENOUGH
+            while done < active and (bound * slack) >> 10 > (threshold * enough) >> 10:
                 at = lists[_ORDER, done]
                 start, stop = lists[_START, at], lists[_STOP, at]
                 accumulate(np.int32(lists[_FACTOR, at]), rows[start:stop], impacts[start:stop], accumulator)
@@ -491,7 +517,7 @@ def search_windows(
                     threshold = max(threshold, threshold_of(heap, size, accumulator, permitted, filtered, limit, trial))
                     look = 2 * read
             stats[0] += read
-            if done == active and read * _SPARSE_SHARE >= width:
+            if done == active and read * _SPARSE_SHARE >= width and not selective:
                 # Everything has been read: the scan offers what it finds, with a threshold that rises as it goes.
                 least = threshold + 1
                 for left in range(0, width, _CHUNK):
@@ -512,7 +538,9 @@ def search_windows(
                     chunk[:] = 0
                 continue
             least = max(1, threshold + 1 - ((bound * slack) >> 10))
-            if read * _SPARSE_SHARE < width:
+            if selective and read * _SPARSE_SHARE >= width:
+                found = allowed_candidates(accumulator[:width], least, permitted, candidates)
+            elif read * _SPARSE_SHARE < width:
                 found = touched_candidates(
                     done, lists, rows, accumulator, least, permitted, filtered, limit, candidates
                 )
@@ -587,7 +615,8 @@ def search_batch(
     """`search_windows` for several queries, one after the other, without coming back to Python in between.
 
     The terms and weights of query i stand at query_starts[i]:query_starts[i + 1]; above int64[b], units float64[b];
-    lists as wide as the longest query. out_rows int64[b, k], out_scores float64[b, k], hits int64[b]: written. The rest as there.
+    lists and priorities as wide as the longest query. out_rows int64[b, k], out_scores float64[b, k], hits int64[b]:
+    written. The rest as there.
     """
     for i in range(len(hits)):
         start, stop = query_starts[i], query_starts[i + 1]

@@ -68,6 +68,7 @@ def test_pages_neither_repeat_nor_skip_and_scores_do_not_depend_on_their_size(se
         {"filter": 'year >= 1970 and lang = "en"', "k": 100},
         {"explain": True, "stats": True, "highlight": False, "fields": ["text"]},
         {"mode": "lexical", "fields": []},
+        {"recall": 0.95, "k": 4},
     ],
 )
 def test_by_address_as_by_body(service: Service, options: dict[str, Any]) -> None:

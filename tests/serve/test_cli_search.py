@@ -61,6 +61,14 @@ def test_offset_is_the_next_page(collection: Path) -> None:
     assert rest[0]["rank"] == 2
 
 
+def test_recall(collection: Path) -> None:
+    exact = run("search", collection, "heat wing", "--json").json["hits"]
+    assert run("search", collection, "heat wing", "--recall", "0.9", "--json").json["hits"] == exact, "it is so small"
+    outcome = run("search", collection, "heat", "--recall", "1.5")
+    assert outcome.code == 2
+    assert "recall is 1.5; it must be above 0 and at most 1" in outcome.err
+
+
 def test_filter(collection: Path) -> None:
     outcome = run("search", collection, "wing heat", "--filter", 'year >= 1990 and authors = "Bo"', "--json")
     assert ids_of(outcome.json["hits"]) == ["wing"]

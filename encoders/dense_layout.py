@@ -57,12 +57,12 @@ def read_dense_layout(root: Path) -> DenseLayout:
         CheckpointError: it is made of modules that this package does not know, or a file cannot be read.
     """
     if (root / OWN_FILE).is_file():
-        document = read_layout(root).document
-        if document.dense is None:
+        side = read_layout(root).document
+        if side.dense is None:
             raise CheckpointError(
                 f"{root} is a sparse encoder that makes no dense vectors", "Give a sentence-embedding model"
             )
-        return DenseLayout(root, root / document.folder, document.dense, max_length=document.max_length)
+        return DenseLayout(root, root / side.folder, side.dense, max_length=side.max_length)
     path = root / MODULES
     if not path.is_file():
         if not (root / CONFIG).is_file():

@@ -177,7 +177,7 @@ def _side(root: Path, path: Path, values: object) -> SideLayout:
         if (
             right is None
             or (not isinstance(value, right) and value is not None)
-            or (kind == "int" and value is not None and value < 1)
+            or (kind == "int" and isinstance(value, int) and value < 1)
         ):
             raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what a side may say")
     side = SideLayout(**values)

@@ -126,7 +126,8 @@ class LearnedEncoder:
         """
         side = self._side("document")
         top_k, ratio = self.settings.top_k or self.layout.document.top_k, self.settings.ratio
-        vectors, means = side.encode_with_means(texts)  # type: ignore[attr-defined]
+        found: tuple[list[QueryVector], NDArray[np.float32]] = side.encode_with_means(texts)  # type: ignore[attr-defined]
+        vectors, means = found
         return stacked([prune(*vector, top_k, ratio) for vector in vectors], side.vocabulary_size), means
 
     def longest_document(self) -> int:

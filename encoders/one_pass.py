@@ -26,13 +26,11 @@ def shares_a_pass(sparse: LearnedEncoder, dense: DenseEncoder) -> bool:
         return False
     if layout.lower_case or (sparse.layout.root / document.folder).resolve() != layout.transformer.resolve():
         return False
-    devices = [choose_device(settings.device) for settings in (sparse.settings, dense.settings)]
-    precisions = [
-        choose_precision(settings.precision, device)
-        for settings, device in zip((sparse.settings, dense.settings), devices, strict=True)
-    ]
-    same = devices[0] == devices[1] and precisions[0] == precisions[1]
-    return same and sparse.longest_document() == dense.body.limit
+    device = choose_device(sparse.settings.device)
+    if device != choose_device(dense.settings.device):
+        return False
+    precisions = {choose_precision(each, device) for each in (sparse.settings.precision, dense.settings.precision)}
+    return len(precisions) == 1 and sparse.longest_document() == dense.body.limit
 
 
 def encode_both(

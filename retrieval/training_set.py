@@ -91,11 +91,11 @@ def prepare(recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, pr
     first = next((each for each in heard if each.dense is not None), None)
     if first is None or first.dense is None or first.encode is None:
         return Prepared(training, None)
-    terms = None
+    words = None
     if recipe.loss.terms:
         above, strength = recipe.loss.terms_above, recipe.loss.terms_strength
-        terms = make_term_teacher(model.subwords, first.encode, first.dense, above=above, strength=strength)
-    return Prepared(training, first.dense, terms)
+        words = make_term_teacher(model.subwords, first.encode, first.dense, above=above, strength=strength)
+    return Prepared(training, first.dense, words)
 
 
 def idf_of(pieces: Sequence[NDArray[np.int32]], model: TrainableEncoder) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..batches import by_length
 from ..checkpoints import open_masked_lm
 from ..errors import CheckpointError
 from ..hub import locate
+from ..layout import MODULES, OWN_FILE, read_json, read_layout
 from ..pooling import activate, largest_logits
 from ..subwords import Subwords
 
@@ -29,7 +31,8 @@ class ModelSettings:
     """How a document side reads texts and makes weights.
 
     Attributes:
-        start: folder of the checkpoint to start from: a masked language model, or a body without a head.
+        start: folder or name of the checkpoint to start from: a masked language model, a body without a head, or a
+            sparse encoder, whose document side is meant.
         max_length: longest document in tokens while training, special tokens included.
         activation: see `lexhound.encoders.settings`.
         frozen_layers: how many of the lowest transformer layers, and the embeddings below them, are left as they are.
@@ -58,7 +61,7 @@ class TrainableEncoder(torch.nn.Module):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        folder = self.folder = locate(settings.start).folder
+        folder = self.folder = _document_folder(locate(settings.start).folder)
         self.settings = settings
         self.subwords = Subwords.open(folder)
         opened = open_masked_lm(folder)
@@ -235,3 +238,17 @@ class TrainableEncoder(torch.nn.Module):
         terms = np.concatenate([terms for terms, _ in found]) if found else np.empty(0, np.int32)
         values = np.concatenate([values for _, values in found]) if found else np.empty(0, np.float32)
         return csr_array((values, terms, starts), shape=(len(pieces), self.vocabulary_size))
+
+
+def _document_folder(root: Path) -> Path:
+    """Return where the document side's model lies: in a folder of its own if `root` holds a whole sparse encoder."""
+    if not any((root / name).is_file() for name in (OWN_FILE, MODULES)):
+        return root
+    if (root / MODULES).is_file() and not (root / OWN_FILE).is_file():
+        kinds = {str(module.get("type", "")).rpartition(".")[2] for module in read_json(root / MODULES)}
+        if "Pooling" in kinds:  # a sentence-embedding model: its body is what one starts from
+            return root
+    document = read_layout(root).document
+    if document.kind != "mlm":
+        raise CheckpointError(f"{root} has no language model on its document side", "Start from one that has")
+    return root / document.folder

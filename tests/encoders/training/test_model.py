@@ -145,6 +145,18 @@ def test_what_sentence_transformers_cannot_say_stands_beside_it(folder: Path, tm
     np.testing.assert_array_equal(plain.encode_documents(TEXTS).toarray(), kept)
 
 
+def test_a_run_starts_from_the_document_side_of_a_whole_encoder(folder: Path, tmp_path: Path) -> None:
+    first = TrainableEncoder(ModelSettings(str(folder), max_length=32))
+    table = np.ones(first.vocabulary_size, np.float32) * first.terms
+    for name, more in (("plain", {}), ("own", {"counted": True})):
+        written = export_encoder(first, table, tmp_path / name, half=False, **more)
+        again = TrainableEncoder(ModelSettings(str(written), max_length=32))
+        np.testing.assert_array_equal(
+            again.encode(again.token_ids(TEXTS)).toarray(), first.encode(first.token_ids(TEXTS)).toarray()
+        )
+        assert again.has_head
+
+
 def test_half_precision_is_of_the_file_alone(folder: Path, tmp_path: Path) -> None:
     model = TrainableEncoder(ModelSettings(str(folder), max_length=32))
     written = export_encoder(model, np.ones(model.vocabulary_size, np.float32), tmp_path / "out")

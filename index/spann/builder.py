@@ -13,21 +13,19 @@ from numpy.typing import NDArray
 from ..errors import IndexStorageError
 from ..files import sync_directory
 from .assignment import assign, limited
-from .calibration import Calibration, Setting, cheapest
 from .clustering import hierarchical_centroids
 from .entries import EntryFormat
 from .geometry import Geometry
 from .lock import LOCK_FILE
 from .log import create_log
-from .options import DEPTHS, RECALLS, Effort, SpannOptions
+from .measuring import calibrate
+from .options import SpannOptions
 from .router import Router
 from .search import Searcher
 from .state import Settings, State, save_state, switch
 from .storage import PAGE, POSTINGS_FILE, VECTORS_FILE, DataFile, VectorFile, create
 
 _WRITE_ENTRIES = 1 << 15
-_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-_MARGIN = 0.3  # of what is missing to 1: sampled queries are few, and codes are coarser than vectors
 
 BATCH_BYTES = 4 << 20
 """Bytes of postings that a search reads before it scores them, at most, where no other number is given."""
@@ -161,117 +159,6 @@ def _write_postings(
         file.write(block, int(pages[first]) * PAGE)
         first = last
     return State(router, pages, capacities, counts, checksums, versions, 0.0)
-
-
-def calibrate(
-    searcher: Searcher,
-    state: State,
-    options: SpannOptions,
-    vectors: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    chosen: NDArray[np.int64],
-    queries: NDArray[np.float32] | None,
-) -> Calibration:
-    """Measure the dial: with `queries` (prepared) where given, else with vectors of the collection, each of which
-    does not count as its own neighbour.
-    """
-    count = 2 * options.calibration_queries
-    if len(vectors) < 2 or count == 0 or (queries is not None and len(queries) < 2):
-        return Calibration(0, ())
-    draw = np.random.default_rng(options.seed)
-    own = np.full(0, -1, np.int64)
-    if queries is None:
-        own = np.sort(draw.choice(len(vectors), min(count, len(vectors)), replace=False))
-        own = own[draw.permutation(len(own))]
-        queries = vectors[own]
-    else:
-        queries = queries[np.sort(draw.choice(len(queries), min(count, len(queries)), replace=False))]
-        own = np.full(len(queries), -1, np.int64)
-    half = len(queries) // 2
-    settings: list[Setting] = []
-    for depth in DEPTHS:
-        wanted = min(depth, len(vectors) - 1)
-        truth = _neighbours(searcher.geometry, vectors, queries, own, wanted)
-        places, ratios, lengths, near = _first_seen(searcher.geometry, state, queries[:half], truth[:half], chosen)
-        for target in RECALLS:
-            aim = target + _MARGIN * (1 - target)
-            steps = [step for step in _STEPS if step < near.shape[1]] + [near.shape[1]]
-            effort = cheapest(places, ratios, aim, lengths, near, steps)
-            if effort is None:
-                break
-            recall, entries = _measured(searcher, state, effort, queries[half:], own[half:], rows, truth[half:])
-            settings.append(Setting(depth, target, effort.postings, effort.ratio, recall, entries))
-    return Calibration(len(queries) - half, tuple(settings))
-
-
-def _neighbours(
-    geometry: Geometry,
-    vectors: NDArray[np.float32],
-    queries: NDArray[np.float32],
-    own: NDArray[np.int64],
-    count: int,
-) -> NDArray[np.int64]:
-    """The places of the true neighbours of each query in `vectors`: int64[m, count], in no order."""
-    found = np.empty((len(queries), count), np.int64)
-    squares = np.einsum("ij,ij->i", vectors, vectors) if geometry.metric == "l2" else None
-    for start in range(0, len(queries), 64):
-        part = slice(start, start + 64)
-        scores = queries[part] @ vectors.T
-        if squares is not None:
-            scores = 2 * scores - squares
-        themselves = np.flatnonzero(own[part] >= 0)
-        scores[themselves, own[part][themselves]] = -np.inf
-        found[part] = np.argpartition(scores, -count, axis=1)[:, -count:]
-    return found
-
-
-def _first_seen(
-    geometry: Geometry,
-    state: State,
-    queries: NDArray[np.float32],
-    truth: NDArray[np.int64],
-    chosen: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Where the true neighbours turn up; see `calibration.cheapest` for the four arrays."""
-    numbers, squares = state.router.nearest(geometry.routed_queries(queries), _STEPS[-1])
-    distances = np.sqrt(squares.astype(np.float64))
-    nearest = distances[:, :1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        near = np.where(distances <= nearest, 1.0, distances / nearest)
-    lengths = np.where(numbers >= 0, state.counts[numbers], 0)
-    holding = chosen[truth]
-    places = np.full(holding.shape, 1 << 40, np.int64)
-    ratios = np.full(holding.shape, np.inf)
-    place_of = np.full(len(state.router), -1, np.int64)
-    for i in range(len(queries)):
-        known = numbers[i] >= 0
-        place_of[numbers[i][known]] = np.flatnonzero(known)
-        there = place_of[holding[i]]
-        seen = (holding[i] >= 0) & (there >= 0)
-        places[i][seen] = there[seen]
-        ratios[i][seen] = near[i][there[seen]]
-        place_of[numbers[i][known]] = -1
-    return places, ratios, lengths, near
-
-
-def _measured(
-    searcher: Searcher,
-    state: State,
-    effort: Effort,
-    queries: NDArray[np.float32],
-    own: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    truth: NDArray[np.int64],
-) -> tuple[float, float]:
-    """Recall of whole searches, and the entries that they read on average."""
-    hits = entries = 0
-    depth = truth.shape[1]
-    for i, query in enumerate(queries):
-        top, stats = searcher.search(state, query, depth + (own[i] >= 0), effort, None)
-        others = top.rows if own[i] < 0 else top.rows[top.rows != rows[own[i]]]
-        hits += len(np.intersect1d(others[:depth], rows[truth[i]]))
-        entries += stats.entries_read
-    return hits / max(1, truth.size), entries / max(1, len(queries))
 
 
 def remove_unfinished(path: Path, keep: int) -> None:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from .options import Effort
 
+_POSTING_COST = 20.0
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -73,31 +75,31 @@ class Calibration:
         return cls(int(body["queries"]), tuple(settings))
 
 
-def cheapest(
-    places: NDArray[np.int64],
-    ratios: NDArray[np.float64],
-    target: float,
-    lengths: NDArray[np.int64],
-    near: NDArray[np.float64],
-    steps: Sequence[int],
-) -> Effort | None:
-    """The pair of knobs that reads the fewest entries and finds `target` of the true neighbours, or None.
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What queries saw when they asked for the centroids of so many postings, the way a search does."""
 
-    places, ratios: [m, r, c], for each query, true neighbour and posting that holds it: the posting's place in the
-    order of distance (large where it was not reached) and the ratio of its distance to the nearest. lengths: int64[m,
-    p], entries of the postings in that order; near: float64[m, p], their ratios. steps: numbers of postings to try.
-    """
+    postings: int
+    ratios: NDArray[np.float64]
+    """[m, r]: for each query and true neighbour, the ratio from which a posting that holds it is read; or infinity."""
+    lengths: NDArray[np.int64]
+    """[m, postings]: entries of the postings."""
+    near: NDArray[np.float64]
+    """[m, postings]: how much farther than the nearest their centroids are."""
+
+
+def cheapest(seen: Sequence[Seen], target: float) -> Effort | None:
+    """The pair of knobs that reads the fewest entries and finds `target` of the true neighbours, or None."""
     best: Effort | None = None
     least = np.inf
-    for postings in steps:
-        reached = np.where(places < postings, ratios, np.inf).min(axis=2)  # the ratio from which each is found
-        ordered = np.sort(reached, axis=None)
+    for one in seen:
+        ordered = np.sort(one.ratios, axis=None)
         needed = ordered[min(int(np.ceil(target * ordered.size)), ordered.size) - 1]
         if not np.isfinite(needed):
             continue
         ratio = float(needed) * (1 + 1e-6)
-        cost = float(np.where(near[:, :postings] <= ratio, lengths[:, :postings], 0).sum(axis=1).mean())
-        # A few entries more are worth a wider bound on the tail: nothing is gained by less than a hundredth.
-        if cost < 0.99 * least:
-            best, least = Effort(postings, max(1.0, ratio)), cost
+        # To find a centroid and to begin with its posting costs about as much as some entries.
+        cost = float(np.where(one.near <= ratio, one.lengths, 0).sum(axis=1).mean()) + _POSTING_COST * one.postings
+        if cost < least:
+            best, least = Effort(one.postings, max(1.0, ratio)), cost
     return best

@@ -75,5 +75,5 @@ class Geometry:
         """Where prepared queries stand among the centroids: float32[m, routed_dimension]."""
         if self.metric != "ip":
             return queries
-        scaled = normalised(queries) * np.float32(self.radius)
+        scaled = normalised(queries) * np.float32(self.radius or 1.0)  # 0: built without a vector
         return np.concatenate([scaled, np.zeros((len(queries), 1), np.float32)], axis=1)

@@ -199,6 +199,11 @@ class SpannIndex:
         """Bytes of all files."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
+    def forget_pages(self) -> None:
+        """Ask the system to drop the data files from its page cache: for measuring what a cold disk costs."""
+        self._searcher.postings.forget()
+        self._searcher.vectors.file.forget()
+
     # Searching
 
     def search(
@@ -320,6 +325,16 @@ class SpannIndex:
         """Save the present state, so that the next process does not repeat the log, and free space on disk."""
         with self._writing:
             self._open_writer().checkpoint()
+            self._adopt()
+
+    def calibrate(self, queries: NDArray[Any] | None = None) -> None:
+        """Measure the dial anew: for other queries (floats [m, d]), or after much has changed.
+
+        Reads the whole index, and holds all vectors in memory while it does. Raises what `insert` raises.
+        """
+        asked = None if queries is None else self._settings.geometry.checked(np.asarray(queries), "queries")
+        with self._writing:
+            self._open_writer().calibrate(asked)
             self._adopt()
 
     def _open_writer(self) -> Writer:

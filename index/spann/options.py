@@ -30,15 +30,16 @@ class SpannOptions:
     """How vectors stand in the postings; the best of them are scored again from the exact copy."""
     copy: CopyType = "float32"
     """How the exact copy holds them: scores are those of the copy."""
-    vectors_per_centroid: float = 10.0
+    vectors_per_centroid: float = 32.0
     replicas: int = 8
     """Postings that hold a vector, at most."""
-    closure_ratio: float = 1.15
+    closure_ratio: float = 1.1
     """A vector goes only to centroids within this ratio of its distance to the nearest one."""
-    rng_factor: float = 1.0
+    rng_factor: float = 2.0
+    """Above 1, as centroids are means: they lie nearer to each other than to their vectors."""
     candidates: int = 64
     """Nearest centroids among which the postings of a vector are chosen."""
-    posting_limit: int = 118
+    posting_limit: int = 256
     """Vectors in a posting, at most; in updates a longer one splits."""
     recall: float = 0.95
     """What a search aims at when it says nothing else."""

@@ -108,7 +108,7 @@ class DataFile:
             os.fsync(self._descriptor)
 
     def forget(self) -> None:
-        """Ask the system to drop the file from its page cache, for measuring cold reads."""
+        """Ask the system to drop the file from its page cache."""
         if hasattr(os, "posix_fadvise"):
             os.fsync(self._descriptor)
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

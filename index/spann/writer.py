@@ -7,6 +7,7 @@ saved state does not look, so after a crash the saved state and the log together
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..errors import CorruptFileError, IndexStorageError
 from .builder import remove_unfinished
 from .draft import Draft
 from .log import Change, Log, create_log, log_path, read_log
+from .measuring import calibrate, postings_of
 from .router import Router
 from .search import Searcher
 from .space import Space
@@ -121,6 +123,16 @@ class Writer:
         self._space = Space([self.state, *(state for _, state in older)])
         self._older = [reference for reference, _ in older]
         self._failed = False
+
+    def calibrate(self, queries: NDArray[np.float32] | None) -> None:
+        """Measure the dial anew, on the present rows, and save it. Reads the whole index."""
+        rows = np.flatnonzero(self.state.live)
+        options = self.settings.options
+        chosen = postings_of(self._searcher, self.state, rows, options.replicas)
+        vectors = self._searcher.vectors.read(rows)
+        found = calibrate(self._searcher, self.state, options, vectors, rows, chosen, queries)
+        self.settings = replace(self.settings, calibration=found)
+        self.checkpoint()
 
     def close(self) -> None:
         """Save what is only in the log."""

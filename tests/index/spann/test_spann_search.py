@@ -20,7 +20,7 @@ TINY = SpannOptions(posting_limit=6, vectors_per_centroid=3, calibration_queries
 @pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
 def built(request, tmp_path_factory):
     vectors = clustered(1500, 16)
-    options = SpannOptions(metric=request.param, calibration_queries=80, graph_from=64)
+    options = SpannOptions(metric=request.param, calibration_queries=80, graph_from=64, vectors_per_centroid=10)
     index = SpannIndex.build(tmp_path_factory.mktemp("spann") / "index", vectors, options=options)
     yield index, vectors, clustered(60, 16, seed=5)
     index.close()

@@ -83,7 +83,9 @@ def test_any_changes(n, steps):
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_replacing_half_in_small_batches_keeps_the_recall(tmp_path, metric):
     old, new, queries = clustered(2000, 12), clustered(1000, 12, seed=1), clustered(150, 12, seed=7)
-    options = SpannOptions(metric=metric, calibration_queries=60, graph_from=64, posting_limit=40)
+    options = SpannOptions(
+        metric=metric, calibration_queries=60, graph_from=64, posting_limit=40, vectors_per_centroid=10
+    )
     index = SpannIndex.build(tmp_path / "index", old, options=options, writable=True)
     order = np.random.default_rng(0).permutation(2000)[:1000]
     present = old.copy()
@@ -112,7 +114,7 @@ def test_replacing_half_in_small_batches_keeps_the_recall(tmp_path, metric):
 
 def test_growing_from_nothing(tmp_path):
     vectors = clustered(600, 8)
-    options = SpannOptions(calibration_queries=0, posting_limit=20, graph_from=16)
+    options = SpannOptions(calibration_queries=0, posting_limit=20, vectors_per_centroid=10, graph_from=16)
     with SpannIndex.build(tmp_path / "index", vectors[:0], options=options, writable=True) as index:
         assert len(index.search(vectors[0], 5)) == 0
         for start in range(0, 600, 60):
@@ -136,11 +138,34 @@ def test_growing_from_nothing(tmp_path):
         assert index.nbytes < 3 * size  # freed pages are used again
 
 
+def test_calibrating_what_has_grown(tmp_path):
+    vectors, queries = clustered(700, 8), clustered(60, 8, seed=3)
+    options = SpannOptions(
+        metric="ip", calibration_queries=40, posting_limit=20, vectors_per_centroid=10, graph_from=16
+    )
+    with SpannIndex.build(tmp_path / "index", vectors[:1], options=options, writable=True) as index:
+        index.insert(np.arange(1, 700), vectors[1:])
+        assert index.calibration.settings == ()
+        _, stats = index.search_with_stats(queries[0], 10)
+        assert stats.entries_read == index.n_entries  # nothing is known, so everything is read
+        index.calibrate(clustered(80, 8, seed=9))
+        found = [index.search_with_stats(query, 10, recall=0.9) for query in queries]
+        hits = sum(
+            len(set(top.rows.tolist()) & set(best(similarities(vectors, query, "ip"), 10)))
+            for query, (top, _) in zip(queries, found, strict=True)
+        )
+        assert hits >= 0.86 * 600
+        assert np.mean([stats.entries_read for _, stats in found]) < 0.7 * index.n_entries
+        measured = index.calibration
+    with SpannIndex.open(tmp_path / "index") as again:
+        assert again.calibration == measured
+
+
 def test_searches_go_on_while_rows_change(tmp_path):
     import threading
 
     vectors = clustered(400, 6)
-    options = SpannOptions(calibration_queries=0, posting_limit=12, graph_from=16)
+    options = SpannOptions(calibration_queries=0, posting_limit=12, vectors_per_centroid=10, graph_from=16)
     with SpannIndex.build(tmp_path / "index", vectors[:200], options=options, writable=True) as index:
         stop, problems = threading.Event(), []
 

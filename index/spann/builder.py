@@ -155,7 +155,7 @@ def _write_postings(
             data = encoded[ends[number] - counts[number] - begin : ends[number] - begin].reshape(-1)
             place = int(pages[number] - pages[first]) * PAGE
             block[place : place + len(data)] = data
-            checksums[number] = zlib.crc32(data)
+            checksums[number] = zlib.crc32(data)  # type: ignore[arg-type]
         file.write(block, int(pages[first]) * PAGE)
         first = last
     return State(router, pages, capacities, counts, checksums, versions, 0.0)

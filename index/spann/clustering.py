@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,17 @@ _BALANCING_ROUNDS = 4
 _CHUNK = 1 << 16  # rows compared with the branches at a time
 
 
+def faiss_library() -> Any:
+    """faiss, imported when it is first needed; its stubs lack much of what it has. Raises ImportError without it."""
+    import faiss
+
+    return faiss
+
+
 @contextmanager
 def faiss_threads(threads: int) -> Iterator[None]:
     """Let faiss use `threads` threads in this block. The setting belongs to the calling thread and is put back."""
-    import faiss
-
+    faiss = faiss_library()
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(threads)
     try:
@@ -69,8 +76,7 @@ def _leaves(vectors: NDArray[np.float32], size: float, seed: int) -> Iterator[ND
 
 
 def _split(vectors: NDArray[np.float32], rows: NDArray[np.int64], branches: int, seed: int) -> NDArray[np.int64]:
-    import faiss
-
+    faiss = faiss_library()
     most = branches * _SAMPLE_PER_BRANCH
     sample = rows
     if len(rows) > most:
@@ -95,7 +101,7 @@ def _split(vectors: NDArray[np.float32], rows: NDArray[np.int64], branches: int,
 
 def _balanced(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     """The cheapest column of each row, where columns that get more than their share grow dearer. int64[m]."""
-    labels = distances.argmin(axis=1)
+    labels: NDArray[np.int64] = distances.argmin(axis=1)
     branches = distances.shape[1]
     share = len(distances) / branches
     two = np.partition(distances, 1, axis=1)[:, :2]

@@ -121,7 +121,8 @@ class Draft:
         size = self._entries.entry_bytes
         entries = np.empty((self._counts[number], size), np.uint8)
         if len(entries):
-            self._postings.read_runs(memoryview(entries).cast("B"), [(0, self._pages[number] * PAGE, entries.size)])
+            run = (0, self._pages[number] * PAGE, entries.size)
+            self._postings.read_runs(memoryview(entries).cast("B"), [run])  # type: ignore[arg-type]
         return entries
 
     def _current(self, entries: NDArray[np.uint8]) -> NDArray[np.bool_]:

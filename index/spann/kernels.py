@@ -72,7 +72,7 @@ def _dot_int8(codes: NDArray[np.int8], start: Integer, query: NDArray[np.int16])
     total = np.int32(0)
     for j in range(len(query)):
         total += np.int32(codes[start + j]) * np.int32(query[j])
-    return np.float32(total)
+    return np.float32(total)  # type: ignore[return-value]
 
 
 @reordering_kernel
@@ -80,7 +80,7 @@ def _dot_float32(codes: NDArray[np.float32], start: Integer, query: NDArray[np.f
     total = np.float32(0)
     for j in range(len(query)):
         total += codes[start + j] * query[j]
-    return total
+    return total  # type: ignore[return-value]
 
 
 @reordering_kernel
@@ -98,7 +98,7 @@ def _dot_float16(
     total = np.float32(0)
     for j in range(len(query)):
         total += values[j] * _HALF_BIAS * query[j]
-    return total
+    return total  # type: ignore[return-value]
 
 
 @kernel
@@ -162,7 +162,7 @@ def scan(
             else:
                 dot = _dot_float32(floats, begin // 4, query)
             score = np.float32(dot * floats[word + 2] * unit - lift * floats[word + 3])
-            state[HEAP_SIZE] = _offer(score, np.int64(row), scores, rows, state[HEAP_SIZE], limit)
+            state[HEAP_SIZE] = _offer(score, np.int64(row), scores, rows, state[HEAP_SIZE], limit)  # type: ignore[arg-type]
             state[SCORED] += 1
         state[ENTRIES] += counts[p]
         found[p] = usable

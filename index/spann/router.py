@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .clustering import faiss_threads
+from .clustering import faiss_library, faiss_threads
 
 _CHUNK = 2048
 _GRAPH_JOINS = 512  # centroids beside the graph before they join it
@@ -38,8 +38,7 @@ class Graph:
     @classmethod
     def build(cls, points: NDArray[np.float32], links: int, effort: int) -> Graph:
         """Deterministic: one thread inserts the points in order."""
-        import faiss
-
+        faiss = faiss_library()
         index = faiss.IndexHNSWFlat(points.shape[1], links)
         index.hnsw.efConstruction = effort
         with faiss_threads(1):
@@ -49,8 +48,7 @@ class Graph:
     @classmethod
     def load(cls, points: NDArray[np.float32], links: int, effort: int, stored: GraphLinks) -> Graph:
         """The graph of the same points that `links_of` took apart."""
-        import faiss
-
+        faiss = faiss_library()
         index = faiss.IndexHNSWFlat(points.shape[1], links)
         index.hnsw.efConstruction = effort
         faiss.downcast_index(index.storage).add(np.ascontiguousarray(points))
@@ -63,8 +61,7 @@ class Graph:
         return cls(index)
 
     def links_of(self) -> GraphLinks:
-        import faiss
-
+        faiss = faiss_library()
         hnsw = self._index.hnsw
         return GraphLinks(
             faiss.vector_to_array(hnsw.levels),
@@ -76,8 +73,7 @@ class Graph:
 
     def with_points(self, points: NDArray[np.float32]) -> Graph:
         """A copy with more points."""
-        import faiss
-
+        faiss = faiss_library()
         index = faiss.clone_index(self._index)
         with faiss_threads(1):
             index.add(np.ascontiguousarray(points))
@@ -88,8 +84,7 @@ class Graph:
 
     @property
     def points(self) -> NDArray[np.float32]:
-        import faiss
-
+        faiss = faiss_library()
         flat = faiss.downcast_index(self._index.storage)
         view = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
         points: NDArray[np.float32] = view
@@ -102,8 +97,7 @@ class Graph:
         return int(links + 4 * self._index.ntotal * self._index.d)
 
     def search(self, queries: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        import faiss
-
+        faiss = faiss_library()
         parameters = faiss.SearchParametersHNSW(efSearch=max(count + count // 2, 32))
         distances, found = self._index.search(np.ascontiguousarray(queries), count, params=parameters)
         return found, distances
@@ -224,8 +218,9 @@ class Router:
         queries: NDArray[np.float32], points: NDArray[np.float32], squares: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         own = np.einsum("ij,ij->i", queries, queries)
-        distances = squares - 2 * (queries @ points.T) + own[:, None]
-        return np.maximum(distances, 0, out=distances)
+        distances: NDArray[np.float32] = squares - 2 * (queries @ points.T) + own[:, None]
+        np.maximum(distances, 0, out=distances)
+        return distances
 
 
 def _first(

@@ -188,7 +188,7 @@ class _Probe:
                 continue
             runs, places, size = plan(snapshot.pages[numbers[members]], lengths[members])
             buffer = _scratch.buffer(size)
-            searcher.postings.read_runs(memoryview(buffer), runs)
+            searcher.postings.read_runs(memoryview(buffer), runs)  # type: ignore[arg-type]
             found[members] = self._score(buffer[: len(buffer) // 4 * 4], places, counts[members])
         return found
 

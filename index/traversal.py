@@ -150,9 +150,9 @@ def offer(heap: NDArray[np.int64], size: Integer, score: Integer, row: Integer) 
 
 
 @kernel
-def count_allowed(allowed: NDArray[np.bool_]) -> int:
+def count_allowed(allowed: NDArray[np.bool_]) -> Integer:
     """How many are true; vectorised."""
-    count = 0
+    count: Integer = 0
     for i in range(len(allowed)):
         count += np.int64(allowed[i])
     return count

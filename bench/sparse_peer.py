@@ -33,10 +33,14 @@ class Engine(Protocol):
 class Lexhound:
     """Ours: settings `recall` (through the dial) or `slack`."""
 
-    def build(self, vectors: Any, folder: Path) -> None:
-        from lexhound.index import InvertedIndex, build_inverted, warm
+    def __init__(self) -> None:
+        from lexhound.index import warm
 
-        warm()
+        warm()  # so that the time of building is not the compiler's
+
+    def build(self, vectors: Any, folder: Path) -> None:
+        from lexhound.index import InvertedIndex, build_inverted
+
         if (folder / "arrays.json").exists():
             self.index = InvertedIndex.open(folder)
         else:

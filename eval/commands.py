@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..retrieval.fusion import Fusion
 from .comparison import Comparison, ComparisonOptions, Lookup, compare
 from .datasets import Dataset, open_dataset
 from .datasets.dataset import ProblemLog
@@ -42,6 +43,10 @@ class EvaluationRequest:
         split: of all data sets; each set's usual one unless given.
         encoders: `bm25`, or models; without any encoder and collection it is `bm25`.
         collections: existing collections.
+        dense: a dense model, kept beside every encoder's index.
+        modes: how each encoder and collection is searched, a system each; unless given, encoders by their index alone,
+            with `dense` in mode hybrid, and collections in mode auto.
+        fusion: of hybrid searches.
         threads: for batches of queries.
         recall: search approximately, for this share of the exact hits.
         run: write the run there: a file for one part, a folder of `<data set>.<system>.trec` for several.
@@ -57,6 +62,9 @@ class EvaluationRequest:
     split: str | None = None
     encoders: tuple[str, ...] = ()
     collections: tuple[Path, ...] = ()
+    dense: str | None = None
+    modes: tuple[str, ...] = ()
+    fusion: Fusion | None = None
     threads: int | None = None
     recall: float | None = None
     options: EvaluationOptions = field(default_factory=EvaluationOptions)
@@ -149,16 +157,34 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
     encoders = request.encoders or (() if request.collections else ("bm25",))
     systems: list[EncoderSystem | CollectionSystem] = []
     taken: set[str] = set()
-    for encoder in encoders:
-        made: EncoderSystem | CollectionSystem = EncoderSystem(
-            encoder, workspace, threads=request.threads, recall=request.recall
+    dense = request.dense
+    if dense is None and request.collections == () and {"dense", "hybrid"} & set(request.modes):
+        raise DatasetError(
+            f"mode {request.modes[-1]} needs dense vectors, and no dense model is named",
+            "Name it (--dense MODEL), or evaluate collections that have them (--collection).",
         )
-        made.name = _unused(made.name, encoder, taken)
-        systems.append(made)
+    modes = tuple(dict.fromkeys(request.modes))
+    for encoder in encoders:
+        for mode in modes or ("sparse" if dense is None else "hybrid",):
+            if mode == "dense" and any(one.mode == "dense" and isinstance(one, EncoderSystem) for one in systems):
+                continue  # whatever the encoder beside it
+            made: EncoderSystem | CollectionSystem = EncoderSystem(
+                encoder,
+                workspace,
+                threads=request.threads,
+                dense=dense,
+                mode=mode,
+                recall=request.recall,
+                fusion=request.fusion if mode in ("auto", "hybrid") and dense is not None else None,
+            )
+            made.name = _unused(made.name, f"{encoder} {mode}", taken)
+            systems.append(made)
     for path in request.collections:
-        made = CollectionSystem(path, threads=request.threads, recall=request.recall)
-        made.name = _unused(made.name, str(path), taken)
-        systems.append(made)
+        for mode in modes or ("auto",):
+            fusion = request.fusion if mode == "hybrid" else None
+            made = CollectionSystem(path, threads=request.threads, mode=mode, fusion=fusion, recall=request.recall)
+            made.name = _unused(made.name, f"{path} {mode}", taken)
+            systems.append(made)
     return systems
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,7 +15,9 @@ import orjson
 from ..encoders.lexical import LexicalSettings
 from ..retrieval.collection import Collection
 from ..retrieval.corpus import BadRow, open_corpus
+from ..retrieval.dense import DenseSide
 from ..retrieval.errors import CorruptCollectionError, NotACollectionError
+from ..retrieval.fusion import Fusion
 from ..retrieval.ingest import Progress as IngestProgress
 from ..retrieval.opening import identify
 from ..retrieval.schema import DATABASE
@@ -28,20 +31,32 @@ PREPARED = "evaluation.json"
 
 
 class OpenCollection:
-    """What both kinds of system do with the collection that they have opened."""
+    """What both kinds of system do with the collection that they have opened.
 
-    def __init__(self, threads: int | None, recall: float | None) -> None:
+    Args:
+        mode, fusion, recall: how it is searched, as `Collection.search` takes them.
+    """
+
+    def __init__(self, threads: int | None, mode: str, fusion: Fusion | None, recall: float | None) -> None:
         self.threads = threads or available_cores()
+        self.mode = mode
+        self.fusion = fusion
         self.recall = recall
         self._collection: Collection | None = None
 
     def rank(self, queries: Sequence[str], k: int) -> list[Ranking]:
         """The best `k` documents of each query. Raises QueryError for a query that cannot be searched."""
-        answers: list[Ranking] = list(self.collection.search_many(queries, k, recall=self.recall, threads=self.threads))
+        answers: list[Ranking] = list(
+            self.collection.search_many(
+                queries, k, recall=self.recall, threads=self.threads, mode=self.mode, fusion=self.fusion
+            )
+        )
         return answers
 
-    def sparsity(self, queries: Sequence[str]) -> QuerySparsity:
-        """Active dimensions of the queries and the expected overlap with a document."""
+    def sparsity(self, queries: Sequence[str]) -> QuerySparsity | None:
+        """Active dimensions of the queries and the expected overlap with a document; None in mode dense."""
+        if self.mode == "dense":
+            return None
         encoded = [query.terms for query in self.collection.encode_queries(queries)]
         snapshot = self.collection.snapshot()
         return QuerySparsity(
@@ -71,13 +86,27 @@ class OpenCollection:
             self._collection.close()
             self._collection = None
 
+    @property
+    def _way(self) -> dict[str, Any]:
+        """How it is searched, as a part of its settings; nothing for the inverted index, as ever."""
+        way: dict[str, Any] = {} if self.recall is None else {"recall": self.recall}
+        if self.mode != "sparse":
+            way |= {"mode": self.mode, "fusion": None if self.mode == "dense" else asdict(self.fusion or Fusion())}
+        return way
+
     def _describe(self, encoding_seconds: float | None) -> Preparation:
         info = self.collection.info()
+        # Rows of deleted documents still have postings: the mean is over all rows that have some.
+        dimensions = info.postings / max(1, info.documents + info.deleted)
+        size = info.index_bytes
+        if info.dense is not None and self.mode == "sparse":
+            size -= info.dense.bytes
+        elif info.dense is not None and self.mode == "dense":
+            dimensions, size = float(info.dense.width), info.dense.bytes
         return Preparation(
             documents=info.documents,
-            # Rows of deleted documents still have postings: the mean is over all rows that have some.
-            document_dimensions=info.postings / max(1, info.documents + info.deleted),
-            index_bytes=info.index_bytes,
+            document_dimensions=dimensions,
+            index_bytes=size,
             encoding_seconds=encoding_seconds,
         )
 
@@ -92,6 +121,9 @@ class EncoderSystem(OpenCollection):
         threads: for batches of queries; all cores unless given.
         lexical: settings of `bm25`.
         recall: search approximately, for this share of the exact hits.
+        dense: the path or hub name of a dense model, whose vectors are kept beside the index; systems that differ in
+            nothing but their mode share one index.
+        mode, fusion: how it is searched.
     """
 
     def __init__(
@@ -102,25 +134,31 @@ class EncoderSystem(OpenCollection):
         name: str | None = None,
         threads: int | None = None,
         lexical: LexicalSettings | None = None,
+        dense: str | None = None,
+        mode: str = "sparse",
+        fusion: Fusion | None = None,
         recall: float | None = None,
     ) -> None:
-        super().__init__(threads, recall)
+        super().__init__(threads, mode, fusion, recall)
         self.encoder = encoder
         self.lexical = lexical
-        self.name = name or encoder.rstrip("/").rpartition("/")[2]
+        self.dense = dense
+        self.name = name or _name_of(encoder, dense, mode)
         self._workspace = workspace
         self._settings: dict[str, Any] | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The encoder's identity, and how it is searched. Raises EncoderError when it cannot be loaded."""
-        return self._indexed() | ({} if self.recall is None else {"recall": self.recall})
+        """The encoders' identities and the mode. Raises EncoderError when one cannot be loaded."""
+        return {**self._indexed, **self._way}
 
-    def _indexed(self) -> dict[str, Any]:
-        """What an index depends on."""
+    @property
+    def _indexed(self) -> Mapping[str, Any]:
+        """What the index depends on."""
         if self._settings is None:
-            identity = identify(self.encoder, self.lexical).as_dict()
-            self._settings = {"encoder": identity}
+            self._settings = {"encoder": identify(self.encoder, self.lexical).as_dict()}
+            if self.dense is not None:
+                self._settings["dense"] = DenseSide.named(self.dense).identity.as_dict()
         return self._settings
 
     def prepare(self, dataset: Dataset, progress: PrepareProgress | None = None) -> Preparation:
@@ -134,7 +172,7 @@ class EncoderSystem(OpenCollection):
         corpus = dataset.require_corpus()
         key = {
             "corpus": self._workspace.digest(corpus),
-            "settings": self._indexed(),
+            "settings": self._indexed,
             "version": our_version(),
             "code": code_digest(),
         }
@@ -149,19 +187,18 @@ class EncoderSystem(OpenCollection):
         self._collection = Collection.open(folder)
         return self._describe(seconds)
 
+    def _create(self, folder: Path) -> Collection:
+        return Collection.create(folder, encoder=self.encoder, lexical=self.lexical, dense=self.dense)
+
     def _index(self, corpus: Path, folder: Path, progress: PrepareProgress | None) -> float | None:
         """Build the index; the seconds it took, or None when an earlier attempt did a part of it."""
         started = perf_counter()
         try:
-            collection = (
-                Collection.open(folder, writable=True)
-                if folder.exists()
-                else Collection.create(folder, encoder=self.encoder, lexical=self.lexical)
-            )
+            collection = Collection.open(folder, writable=True) if folder.exists() else self._create(folder)
         except (NotACollectionError, CorruptCollectionError):
             # Nothing that could be finished. The folder is ours, so it is made anew.
             shutil.rmtree(folder)
-            collection = Collection.create(folder, encoder=self.encoder, lexical=self.lexical)
+            collection = self._create(folder)
 
         def told(step: IngestProgress) -> None:
             if progress is not None:
@@ -184,25 +221,33 @@ class CollectionSystem(OpenCollection):
     """An existing collection, searched as it is."""
 
     def __init__(
-        self, path: Path, *, name: str | None = None, threads: int | None = None, recall: float | None = None
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        threads: int | None = None,
+        mode: str = "auto",
+        fusion: Fusion | None = None,
+        recall: float | None = None,
     ) -> None:
-        super().__init__(threads, recall)
+        super().__init__(threads, mode, fusion, recall)
         self.path = path
-        self.name = name or path.resolve().name
+        self.name = name or path.resolve().name + ("" if mode == "auto" else f" {mode}")
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The collection's encoder and state: any write to it makes other settings."""
         opened = self._open()
         database = (self.path / DATABASE).stat()
-        settings = {
+        return {
             "collection": str(self.path.resolve()),
             "encoder": opened.manifest.encoder.as_dict(),
+            "dense": None if opened.manifest.dense is None else opened.manifest.dense.encoder.as_dict(),
+            **self._way,
             "generation": opened.snapshot().generation,
             "documents": opened.count(),
             "database": [database.st_size, database.st_mtime_ns],
         }
-        return settings if self.recall is None else settings | {"recall": self.recall}
 
     def prepare(self, dataset: Dataset, progress: PrepareProgress | None = None) -> Preparation:
         """Open the collection. Raises CollectionError when it cannot be."""
@@ -213,3 +258,11 @@ class CollectionSystem(OpenCollection):
         if self._collection is None:
             self._collection = Collection.open(self.path)
         return self._collection
+
+
+def _name_of(encoder: str, dense: str | None, mode: str) -> str:
+    """What tables call a system: its encoder, its dense model, or both."""
+    names = [each.rstrip("/").rpartition("/")[2] for each in (encoder, dense) if each is not None]
+    if mode in ("auto", "hybrid"):
+        return " + ".join(names)
+    return names[-1] if mode == "dense" else names[0]

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ..encoders.errors import EncoderError
 from ..encoders.lexical import LexicalSettings
 from ..index import Query, warm
 from . import compaction, hybrid, ingest, search, verification
@@ -319,9 +321,15 @@ class Collection:
             return self._snapshot
 
     def warm(self) -> None:
-        """Compile the search kernels, or load them from the cache, before the first query needs them."""
+        """Compile the search kernels, or load them from the cache, and load the dense model, before a query needs them.
+
+        A dense model that cannot be loaded is left to the searches that need it.
+        """
         warm()
         self.snapshot()
+        if self._dense is not None:
+            with suppress(EncoderError):
+                self._dense.query("")
 
     def count(self, filter: str | None = None) -> int:
         """How many documents there are, or pass a filter expression.

@@ -50,10 +50,10 @@ def answer_dense(
             (Share("dense", float(score), place, float(score), 1.0, float(score)),)
             for place, score in enumerate(ranked.scores.tolist(), 1)
         ]
-    hits = hits_of(snapshot, representation, None, ranked, offset, explain=False, shares=shares)
+    hits = hits_of(snapshot, representation, None, ranked, offset, explain=explain, shares=shares)
     # The query's own words are marked, although it is not for them that a document is found.
     terms = representation.typed_terms(query)
-    return SearchResult(hits, terms, perf_counter() - started, stats, encoding)
+    return SearchResult(hits, terms, perf_counter() - started, stats, encoding, mode="dense")
 
 
 def answer_hybrid(
@@ -84,7 +84,7 @@ def answer_hybrid(
     typed = representation.typed_terms(query) if explain else None
     hits = hits_of(snapshot, representation, encoded, ranked, offset, explain=explain, typed=typed, shares=shares)
     stats = SearchStats(read.postings_read, read.rows_scored + scored.rows_scored)
-    return SearchResult(hits, frozenset(terms.tolist()), perf_counter() - started, stats, encoding)
+    return SearchResult(hits, frozenset(terms.tolist()), perf_counter() - started, stats, encoding, mode="hybrid")
 
 
 def rank_dense(

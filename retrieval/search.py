@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -29,6 +29,9 @@ MAX_QUERY_CHARACTERS = 50_000
 
 # Far beyond any model's weights, and small enough that no sum of them overflows.
 MAX_WEIGHT = 1e9
+
+# What stands for a side in an explanation, where there is no term to name.
+DENSE_TERM, SPARSE_TERM = "(dense)", "(sparse)"
 
 _CHUNK = 900
 
@@ -71,8 +74,9 @@ class Hit:
     """One answer.
 
     Attributes:
-        contributions: where an explanation was asked for: what each term gave. They sum to `score` in mode sparse, to
-            the sparse side's score in mode hybrid; None in mode dense.
+        contributions: where an explanation was asked for: what each term gave, and the dense vectors as one entry named
+            DENSE_TERM. They sum to `score` in every mode: in a hybrid search the terms divide the sparse side's share
+            in proportion to what they gave to that side's own score.
         shares: likewise, in modes dense and hybrid: what each side gave. They sum to `score`.
     """
 
@@ -94,6 +98,7 @@ class SearchResult:
         took: seconds from the query's text to the hits; encoding: those of them that went into its vector.
         stats: postings read and rows scored, over all segments.
         unknown: terms of a query given as weights that the collection does not know.
+        mode: "sparse", "dense" or "hybrid": how it was searched.
     """
 
     hits: tuple[Hit, ...]
@@ -102,6 +107,7 @@ class SearchResult:
     stats: SearchStats
     encoding: float = 0.0
     unknown: tuple[str, ...] = ()
+    mode: str = "sparse"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -344,10 +350,27 @@ def hits_of(
         place = offset + position
         part = snapshot.parts[int(ranked.parts[place])]
         row = int(ranked.rows[place])
-        contributions = None if query is None or not explain else _explain(representation, part, row, query, typed)
         own = None if shares is None else shares[place]
+        contributions = None
+        if explain:
+            contributions = () if query is None else _explain(representation, part, row, query, typed)
+            if own is not None:
+                contributions = _shared(contributions, own)
         hits.append(Hit(place + 1, documents[seq].id, float(ranked.scores[place]), documents[seq], contributions, own))
     return tuple(hits)
+
+
+def _shared(contributions: tuple[Contribution, ...], shares: tuple[Share, ...]) -> tuple[Contribution, ...]:
+    """Contributions to the sparse side's own score, as contributions to the sum of the shares; largest first."""
+    found: list[Contribution] = []
+    for share in shares:
+        total = sum(each.score for each in contributions)
+        if share.side == "sparse" and total > 0:
+            found += [replace(each, score=share.share * (each.score / total)) for each in contributions]
+        elif share.side == "dense" or share.share:
+            term = DENSE_TERM if share.side == "dense" else SPARSE_TERM
+            found.append(Contribution(term, share.weight, share.value, share.share))
+    return tuple(sorted(found, key=lambda each: (-each.score, each.term)))
 
 
 def read_documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, Document]:

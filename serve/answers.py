@@ -99,6 +99,18 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What one side of a dense or hybrid search gave to a score: weight x value; `score` is the side's own."""
+
+    side: Literal["sparse", "dense"]
+    score: float
+    rank: int | None
+    value: float
+    weight: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Snippet:
     """A stretch of a document, and the places of the query's words in it."""
 
@@ -118,6 +130,7 @@ class Hit:
     metadata: Mapping[str, Any] | None
     snippet: Snippet | None
     explanation: tuple[Contribution, ...] | None
+    shares: tuple[Share, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +232,7 @@ def search_result(told: Mapping[str, Any]) -> SearchResult:
 
 def _hit(told: Mapping[str, Any]) -> Hit:
     snippet = told.get("snippet")
-    explanation = told.get("explanation")
+    explanation, shares = told.get("explanation"), told.get("shares")
     return Hit(
         told["rank"],
         told["id"],
@@ -229,6 +242,7 @@ def _hit(told: Mapping[str, Any]) -> Hit:
         told.get("metadata"),
         None if snippet is None else Snippet(snippet["text"], tuple((start, end) for start, end in snippet["marks"])),
         None if explanation is None else tuple(Contribution(**each) for each in explanation),
+        None if shares is None else tuple(Share(**each) for each in shares),
     )
 
 

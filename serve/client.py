@@ -51,6 +51,7 @@ LONGEST_WAIT = 30.0
 
 DocumentLike = Mapping[str, Any] | Document
 Query = str | Mapping[str, float]
+Mode = Literal["auto", "lexical", "sparse", "dense", "hybrid"]
 Progress = Callable[[BulkResult], None]
 
 _AGAIN = frozenset({429, 503})
@@ -272,7 +273,8 @@ class Client(_Requests):
         *,
         k: int | None = None,
         offset: int | None = None,
-        mode: Literal["auto", "lexical", "sparse"] | None = None,
+        mode: Mode | None = None,
+        fusion: Mapping[str, Any] | None = None,
         filter: str | None = None,
         explain: bool | None = None,
         highlight: bool | None = None,
@@ -280,7 +282,7 @@ class Client(_Requests):
         stats: bool | None = None,
         recall: float | None = None,
     ) -> SearchResult:
-        """The best documents for a text, or for term weights."""
+        """The best documents for a text, or for term weights; `fusion` is for mode hybrid (docs/hybrid.md)."""
         options = {name: value for name, value in locals().items() if name not in {"self", "collection", "query"}}
         return search_result(self._ask("POST", _place(collection, "/search"), json=_search_body(query, options)))
 
@@ -291,10 +293,12 @@ class Client(_Requests):
         *,
         k: int = 10,
         filter: str | None = None,
+        mode: Mode = "auto",
+        fusion: Mapping[str, Any] | None = None,
         recall: float | None = None,
     ) -> list[list[tuple[str, float]]]:
         """(id, score) of the best documents for each query."""
-        body = {"queries": list(queries), "k": k, "filter": filter, "recall": recall}
+        body = {"queries": list(queries), "k": k, "filter": filter, "mode": mode, "fusion": fusion, "recall": recall}
         answer = self._ask("POST", _place(collection, "/search/batch"), json=body)
         return [[(hit["id"], hit["score"]) for hit in each["hits"]] for each in answer["results"]]
 
@@ -452,7 +456,8 @@ class AsyncClient(_Requests):
         *,
         k: int | None = None,
         offset: int | None = None,
-        mode: Literal["auto", "lexical", "sparse"] | None = None,
+        mode: Mode | None = None,
+        fusion: Mapping[str, Any] | None = None,
         filter: str | None = None,
         explain: bool | None = None,
         highlight: bool | None = None,
@@ -460,7 +465,7 @@ class AsyncClient(_Requests):
         stats: bool | None = None,
         recall: float | None = None,
     ) -> SearchResult:
-        """The best documents for a text, or for term weights."""
+        """The best documents for a text, or for term weights; `fusion` is for mode hybrid (docs/hybrid.md)."""
         options = {name: value for name, value in locals().items() if name not in {"self", "collection", "query"}}
         answer = await self._ask("POST", _place(collection, "/search"), json=_search_body(query, options))
         return search_result(answer)
@@ -472,10 +477,12 @@ class AsyncClient(_Requests):
         *,
         k: int = 10,
         filter: str | None = None,
+        mode: Mode = "auto",
+        fusion: Mapping[str, Any] | None = None,
         recall: float | None = None,
     ) -> list[list[tuple[str, float]]]:
         """(id, score) of the best documents for each query."""
-        body = {"queries": list(queries), "k": k, "filter": filter, "recall": recall}
+        body = {"queries": list(queries), "k": k, "filter": filter, "mode": mode, "fusion": fusion, "recall": recall}
         answer = await self._ask("POST", _place(collection, "/search/batch"), json=body)
         return [[(hit["id"], hit["score"]) for hit in each["hits"]] for each in answer["results"]]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import pty
@@ -89,3 +91,20 @@ def lines(*documents: dict[str, Any]) -> bytes:
 def ids_of(hits: Sequence[dict[str, Any]]) -> list[str]:
     """The ids of hits as `--json` prints them."""
     return [hit["id"] for hit in hits]
+
+
+def run_here(*arguments: str | Path, cwd: Path | None = None) -> Outcome:
+    """Run `lexhound` in this process: for commands that load torch, which takes seconds in a process of its own."""
+    from lexhound.serve.cli.run import run as run_command
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    before = os.environ.get("LEXHOUND_ENCODER")
+    os.environ["LEXHOUND_ENCODER"] = "bm25"
+    try:
+        with contextlib.chdir(cwd or "."), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run_command([os.fspath(argument) for argument in arguments])
+    finally:
+        del os.environ["LEXHOUND_ENCODER"]
+        if before is not None:
+            os.environ["LEXHOUND_ENCODER"] = before
+    return Outcome(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))  # type: ignore[attr-defined]

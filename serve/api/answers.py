@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import orjson
 from starlette.responses import Response
 
+from ...encoders.base import EncoderIdentity
 from ...encoders.lexical import KIND as BM25
 from ...retrieval.collection import Collection
 from ...retrieval.document import Document
 from ...retrieval.facets import Facet
 from ...retrieval.information import CollectionInfo
+from ...retrieval.manifest import Manifest
 from ...retrieval.search import Hit, SearchResult
 from ...retrieval.snippet import make_snippet
 
@@ -65,6 +68,8 @@ def _hit(
             }
             for each in hit.contributions
         ]
+    if hit.shares is not None:
+        told["shares"] = [asdict(each) for each in hit.shares]
     return told
 
 
@@ -104,9 +109,10 @@ def document_answer(document: Document) -> dict[str, Any]:
     }
 
 
-def mode_of(info_kind: str) -> Literal["lexical", "sparse"]:
-    """The search mode of a collection with an encoder of this kind."""
-    return "lexical" if info_kind == BM25 else "sparse"
+def modes_of(manifest: Manifest | CollectionInfo) -> list[Literal["lexical", "sparse", "dense", "hybrid"]]:
+    """The modes in which a collection can be searched; first the one that `auto` means."""
+    own: Literal["lexical", "sparse"] = "lexical" if manifest.encoder.kind == BM25 else "sparse"
+    return [own] if manifest.dense is None else ["hybrid", own, "dense"]
 
 
 def summary_answer(name: str, info: CollectionInfo) -> dict[str, Any]:
@@ -117,7 +123,7 @@ def summary_answer(name: str, info: CollectionInfo) -> dict[str, Any]:
         "segments": len(info.segments),
         "bytes": info.index_bytes + info.database_bytes,
         "encoder": {"kind": info.encoder.kind, "name": _shown_name(info.encoder.name)},
-        "modes": [mode_of(info.encoder.kind)],
+        "modes": modes_of(info),
         "health": "ok" if info.unfinished is None else "unfinished",
     }
 
@@ -151,14 +157,22 @@ def description_answer(name: str, info: CollectionInfo) -> dict[str, Any]:
         "terms": info.terms,
         "postings": info.postings,
         "average_length": info.average_length,
-        "encoder": {
-            "kind": info.encoder.kind,
-            "name": _shown_name(info.encoder.name),
-            "settings": dict(info.encoder.settings),
+        "encoder": _encoder(info.encoder),
+        "dense": None
+        if info.dense is None
+        else {
+            "encoder": _encoder(info.dense.encoder),
+            "width": info.dense.width,
+            "vectors": info.dense.vectors,
+            "bytes": info.dense.bytes,
         },
-        "modes": [mode_of(info.encoder.kind)],
+        "modes": modes_of(info),
         "health": "ok" if info.unfinished is None else "unfinished",
     }
+
+
+def _encoder(identity: EncoderIdentity) -> dict[str, Any]:
+    return {"kind": identity.kind, "name": _shown_name(identity.name), "settings": dict(identity.settings)}
 
 
 def facet_answer(facets: Sequence[Facet]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from ...retrieval.corpus.rows import FieldNames
+from ...retrieval.fusion import MAX_DEPTH, Fusion
 from .names import NAME_PATTERN
 
 JsonScalar = str | int | float
@@ -72,6 +73,7 @@ class EncoderDescription(EncoderSummary):
 
 
 Health = Literal["ok", "unfinished", "unavailable"]
+Mode = Literal["lexical", "sparse", "dense", "hybrid"]
 
 
 class CollectionSummary(Told):
@@ -82,7 +84,7 @@ class CollectionSummary(Told):
     segments: int | None
     bytes: int | None = Field(description="On disk: documents and indexes.")
     encoder: EncoderSummary | None
-    modes: list[Literal["lexical", "sparse"]] = Field(description="The modes that searches may ask for.")
+    modes: list[Mode] = Field(description="The modes that searches may ask for; the first is what `auto` means.")
     health: Health
 
 
@@ -102,6 +104,15 @@ class SegmentDescription(Told):
     bytes: int
 
 
+class DenseDescription(Told):
+    """The dense vectors of a collection: their model, length, number, and bytes in segments."""
+
+    encoder: EncoderDescription
+    width: int
+    vectors: int
+    bytes: int
+
+
 class CollectionDescription(Told):
     """The figures of a collection."""
 
@@ -117,7 +128,8 @@ class CollectionDescription(Told):
     postings: int
     average_length: float | None = Field(description="Mean number of words a document (lexical).")
     encoder: EncoderDescription
-    modes: list[Literal["lexical", "sparse"]] = Field(description="The modes that searches may ask for.")
+    dense: DenseDescription | None = Field(description="Null where there are no dense vectors.")
+    modes: list[Mode] = Field(description="The modes that searches may ask for; the first is what `auto` means.")
     health: Health
 
 
@@ -263,12 +275,34 @@ Recall = Annotated[
 ]
 
 
+class FusionOptions(Strict):
+    """How a hybrid search fuses its two sides; see docs/hybrid.md."""
+
+    method: Literal["min-max", "z-score", "rrf", "fixed"] = Fusion().method
+    dense_weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        Fusion().dense_weight, description="The dense side's share of the sum."
+    )
+    depth: Whole = Field(Fusion().depth, ge=1, le=MAX_DEPTH, description="How many candidates each side brings.")
+    rank_constant: Annotated[float, Field(ge=0, le=1e6)] = Field(Fusion().rank_constant, description="Of `rrf`.")
+    sparse_low: float | None = Field(Fusion().sparse_low, description="Of `min-max` and `fixed`: what becomes 0.")
+    sparse_high: float | None = Field(Fusion().sparse_high, description="Of `fixed`: what becomes 1.")
+    dense_low: float | None = Field(Fusion().dense_low, description="As `sparse_low`.")
+    dense_high: float | None = Field(Fusion().dense_high, description="As `sparse_high`.")
+
+    def fusion(self) -> Fusion:
+        """The library's options; raises QueryError where two of them contradict each other."""
+        return Fusion(**self.model_dump())
+
+
 class SearchOptions(Strict):
     """What searches of both kinds have in common."""
 
     k: Whole = Field(10, ge=1, description="How many hits.")
     offset: Whole = Field(0, ge=0, description="How many hits to pass over first.")
-    mode: Literal["auto", "lexical", "sparse"] = Field("auto", description="One of the collection's modes.")
+    mode: Literal["auto", "lexical", "sparse", "dense", "hybrid"] = Field(
+        "auto", description="One of the collection's modes; `auto` is the first of them, by term weights the index."
+    )
+    fusion: FusionOptions | None = Field(None, description="For mode `hybrid`.")
     filter: str | None = Field(None, description="Only documents whose metadata passes.", examples=['lang = "en"'])
     explain: bool = Field(False, description="Tell what each term gave to each score.")
     highlight: bool = Field(True, description="Give each hit a snippet with the places of the query's words.")
@@ -325,6 +359,17 @@ class Contribution(Told):
     typed: bool
 
 
+class Share(Told):
+    """What one side of a dense or hybrid search gave to a score: weight x value."""
+
+    side: Literal["sparse", "dense"]
+    score: float = Field(description="This side's own score of the document.")
+    rank: int | None = Field(description="Among the candidates; null where the document has no term of the query.")
+    value: float = Field(description="The score as the fusion maps it.")
+    weight: float
+    share: float
+
+
 class Hit(Told):
     """One answer; which of `title`, `text` and `metadata` it has, `fields` says."""
 
@@ -336,6 +381,7 @@ class Hit(Told):
     metadata: dict[str, Any] | None = None
     snippet: Snippet | None = None
     explanation: list[Contribution] | None = Field(None, description="Largest first; they sum to the score.")
+    shares: list[Share] | None = Field(None, description="In modes dense and hybrid, by side; they sum to the score.")
 
 
 class Stats(Told):
@@ -361,6 +407,8 @@ class BatchRequest(Strict):
     k: Whole = Field(10, ge=1)
     filter: str | None = None
     recall: Recall = None
+    mode: Literal["auto", "lexical", "sparse", "dense", "hybrid"] = "auto"
+    fusion: FusionOptions | None = None
 
 
 class BatchHit(Told):

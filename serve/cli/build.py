@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .dense_options import (
+    DenseDocumentPrompt,
+    DenseMaxLength,
+    DenseOption,
+    DensePoolingOption,
+    DenseQueryPrompt,
+    dense_settings,
+)
 from .learned_options import (
     ActivationOption,
     BatchTokens,
@@ -106,6 +114,11 @@ def index(
     device: DeviceOption = None,
     batch_tokens: BatchTokens = None,
     trust_remote_code: TrustRemoteCode = False,
+    dense: DenseOption = None,
+    dense_max_length: DenseMaxLength = None,
+    dense_pooling: DensePoolingOption = None,
+    dense_query_prompt: DenseQueryPrompt = None,
+    dense_document_prompt: DenseDocumentPrompt = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -123,9 +136,21 @@ def index(
     Example:
         lexhound index corpus.jsonl --into my.index
         lexhound index notes/ --into notes.index --language german
+        lexhound index corpus.jsonl --into my.index --encoder bm25 --dense sentence-transformers/all-MiniLM-L6-v2
         zstdcat big.jsonl.zst | lexhound index - --into big.index --on-error skip
     """
     settings = _lexical_settings(encoder, k1, b, language, stemming=not no_stemming, stop_words=not no_stop_words)
+    running = {"precision": precision, "device": device, "batch_tokens": batch_tokens}
+    vectors = dense_settings(
+        dense,
+        max_length=dense_max_length,
+        pooling=dense_pooling,
+        query_prompt=dense_query_prompt,
+        document_prompt=dense_document_prompt,
+        **running,
+    )
+    if dense is not None and encoder == "bm25":  # then they are the dense model's alone
+        running = {}
     learned = learned_settings(
         encoder,
         max_length=max_length,
@@ -137,10 +162,8 @@ def index(
         query_idf=query_idf,
         pooling=pooling,
         activation=activation,
-        precision=precision,
-        device=device,
-        batch_tokens=batch_tokens,
         trust_remote_code=trust_remote_code,
+        **running,
     )
     from ...retrieval.building import build_collection, kept_documents
 
@@ -164,6 +187,8 @@ def index(
             encoder=encoder,
             lexical=settings,
             learned=learned,
+            dense=None if dense is None else as_text(dense),
+            dense_settings=vectors,
             overwrite=overwrite,
             on_bad_row=listed.add if on_error is OnError.SKIP else None,
             progress=forward(progress.update),

@@ -100,6 +100,10 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
         source, held = found.unfinished
         rows.append(("unfinished", f"a run over {source} holds {held:,} documents, not yet visible"))
     rows.append(("encoder", f"{encoder.name} ({settings})" if settings else encoder.name))
+    if found.dense is not None:
+        dense = found.dense
+        rows.append(("dense", f"{dense.encoder.name}, {dense.vectors:,} vectors of {dense.width:,} values"))
+        rows.append(("", f"{_size(dense.bytes)} in segments"))
     rows += [("terms", f"{found.terms:,}"), ("postings", f"{found.postings:,}")]
     if found.documents + found.deleted:
         rows.append(("", f"{found.postings / (found.documents + found.deleted):,.1f} a document"))
@@ -125,6 +129,9 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
 def _as_json(found: CollectionInfo) -> dict[str, Any]:
     values = {name: getattr(found, name) for name in found.__dataclass_fields__}
     values["encoder"] = found.encoder.as_dict()
+    values["dense"] = None
+    if found.dense is not None:
+        values["dense"] = asdict(found.dense) | {"encoder": found.dense.encoder.as_dict()}
     values["segments"] = [asdict(segment) for segment in found.segments]
     values["unfinished"] = None
     if found.unfinished is not None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Json, Recall
+from .dense_options import DenseWeight, FusionDepth, FusionOption, Mode, fusion_of
+from .options import Json, Recall, as_text
 from .output import Output, tell
 from .progress import State, reporter
 from .stopped import stoppable
@@ -51,6 +52,22 @@ def evaluate(
         list[Path] | None,
         typer.Option(metavar="DIR", help="A system: an existing collection. May be repeated.", show_default=False),
     ] = None,
+    dense: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="A dense model, kept beside the index of every --encoder.", show_default=False
+        ),
+    ] = None,
+    mode: Annotated[
+        list[Mode] | None,
+        typer.Option(
+            help="How encoders and collections are searched, a system each. May be repeated.",
+            show_default="sparse, with --dense hybrid",
+        ),
+    ] = None,
+    fusion: FusionOption = None,
+    dense_weight: DenseWeight = None,
+    fusion_depth: FusionDepth = None,
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -126,6 +143,7 @@ def evaluate(
         lexhound eval samples/cranfield
         lexhound eval scifact nfcorpus --encoder MODEL --report page.html
         lexhound eval my_folder --collection my.index --run my.trec
+        lexhound eval scifact --dense MODEL --mode sparse --mode dense --mode hybrid
     """
     from ..errors import UsageError
 
@@ -153,6 +171,9 @@ def evaluate(
         split=split,
         encoders=tuple(encoder or ()),
         collections=tuple(collection or ()),
+        dense=None if dense is None else as_text(dense),
+        modes=tuple(each.value for each in mode or ()),
+        fusion=fusion_of(fusion, dense_weight, fusion_depth),
         threads=threads,
         recall=recall,
         options=EvaluationOptions(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .dense_options import DenseWeight, FusionDepth, FusionOption, Mode, ModeOption, fusion_of
 from .options import Directory, Filter, Json, Recall, as_text
 from .output import Output, Segment, tell
 from .startup import load_numba_without_scipy
 
 if TYPE_CHECKING:
     from ...retrieval.collection import Collection
+    from ...retrieval.fusion import Fusion
     from ...retrieval.search import Hit, SearchResult
     from ...retrieval.snippet import Snippet
 
@@ -30,6 +33,10 @@ def search(
     k: Annotated[int, typer.Option("-k", help="How many documents.")] = 10,
     offset: Annotated[int, typer.Option(help="How many to pass over first: -k 10 --offset 10 is the second page.")] = 0,
     filter: Filter = None,
+    mode: ModeOption = Mode.AUTO,
+    fusion: FusionOption = None,
+    dense_weight: DenseWeight = None,
+    fusion_depth: FusionDepth = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each term gave to each score.", show_default=False)
     ] = False,
@@ -52,6 +59,7 @@ def search(
     Example:
         lexhound search my.index "heat transfer in hypersonic flow" -k 3
         lexhound search my.index "boundary layer" --filter 'year >= 1960' --explain
+        lexhound search my.index "why do planes stall" --mode hybrid --dense-weight 0.7
         lexhound search my.index --queries questions.jsonl -k 100 --json > answers.jsonl
     """
     load_numba_without_scipy()
@@ -70,14 +78,24 @@ def search(
 
     output = Output(json=json)
     expression = None if filter is None else as_text(filter)
+    fusing = fusion_of(fusion, dense_weight, fusion_depth)
     with Collection.open(directory) as collection:
         if queries is not None:
-            _answer_many(collection, output, queries, k, expression, recall)
+            _answer_many(collection, output, queries, k, expression, mode.value, fusing, recall)
             return
         text = as_text(query or "")
-        result = collection.search(text, k, offset=offset, filter=expression, explain=explain, recall=recall)
+        result = collection.search(
+            text,
+            k,
+            offset=offset,
+            filter=expression,
+            explain=explain,
+            recall=recall,
+            mode=mode.value,
+            fusion=fusing,
+        )
         if json:
-            request = {"query": text, "k": k, "offset": offset, "filter": expression}
+            request = {"query": text, "k": k, "offset": offset, "filter": expression, "mode": result.mode}
             output.document(request | _as_json(collection, result))
         else:
             for hit in result.hits:
@@ -96,7 +114,7 @@ def _nothing_found(collection: Collection, result: SearchResult, offset: int, ex
                 " start the same command again to finish it"
             )
         return "nothing found: the collection is empty"
-    if not result.terms:
+    if not result.terms and result.mode == "sparse":
         return "nothing found: the collection has none of the query's words"
     if offset:
         return "nothing found from that offset on"
@@ -121,9 +139,9 @@ def _print_contributions(output: Output, hit: Hit) -> None:
     contributions = hit.contributions or ()
     names = [_one_line(contribution.term) for contribution in contributions]
     width = max((len(name) for name in [*names, "sum"]), default=0)
-    largest = max((contribution.score for contribution in contributions), default=1.0)
+    largest = max((abs(contribution.score) for contribution in contributions), default=0.0) or 1.0
     for name, contribution in zip(names, contributions, strict=True):
-        length = max(1, round(_BAR_WIDTH * contribution.score / largest))
+        length = max(1, round(_BAR_WIDTH * abs(contribution.score) / largest))
         output.line(
             f"{name:<{width}}  {contribution.score:>9.4f}  ",
             ("█" * length + " " * (_BAR_WIDTH - length), "cyan"),
@@ -132,6 +150,13 @@ def _print_contributions(output: Output, hit: Hit) -> None:
         )
     total = sum(contribution.score for contribution in contributions)
     output.line(f"{'sum':<{width}}  {total:>9.4f}", indent=5)
+    for share in hit.shares or ():
+        place = "no term in common" if share.rank is None else f"rank {share.rank:,}, score {share.score:.4f}"
+        output.line(
+            f"{share.side}: {share.share:.4f} = {share.weight:.2f} × {share.value:.4f}",
+            (f"  {place}", "dim"),
+            indent=5,
+        )
 
 
 def _marked(snippet: Snippet, style: str) -> list[Segment]:
@@ -177,19 +202,29 @@ def _as_json(collection: Collection, result: SearchResult) -> dict[str, Any]:
                 }
                 for contribution in hit.contributions
             ]
+        if hit.shares is not None:
+            values["shares"] = [asdict(share) for share in hit.shares]
         hits.append(values)
     stats = {"postings_read": result.stats.postings_read, "rows_scored": result.stats.rows_scored}
     return {"seconds": result.took, "stats": stats, "hits": hits}
 
 
 def _answer_many(
-    collection: Collection, output: Output, path: Path, k: int, expression: str | None, recall: float | None
+    collection: Collection,
+    output: Output,
+    path: Path,
+    k: int,
+    expression: str | None,
+    mode: str,
+    fusion: Fusion | None,
+    recall: float | None,
 ) -> None:
     """Answer a file of queries, a batch at a time, so that answers flow while queries still come."""
     from .queries import batches_of, read_queries
 
     for batch in batches_of(read_queries(path), _BATCH):
-        answers = collection.search_many([text for _, text in batch], k, filter=expression, recall=recall)
+        texts = [text for _, text in batch]
+        answers = collection.search_many(texts, k, filter=expression, recall=recall, mode=mode, fusion=fusion)
         for (identifier, text), ranking in zip(batch, answers, strict=True):
             if output.json:
                 hits = [

@@ -119,6 +119,7 @@ class Life(RuleBasedStateMachine):
             assert hit.score == pytest.approx(wanted, abs=1e-5)
             assert hit.score == pytest.approx(cosine(query, self.twin[hit.id]), abs=1e-5)
             assert [share.share for share in hit.shares or ()] == [hit.score]
+            assert [each.score for each in hit.contributions or ()] == [hit.score]
         many = self.collection.search_many([query], k, mode="dense", filter=filter)
         assert many == [[(hit.id, hit.score) for hit in hits]]
 
@@ -156,7 +157,7 @@ class Life(RuleBasedStateMachine):
             assert sparse.score == by_words.get(hit.id, 0.0)
             assert (sparse.rank is None) == (hit.id not in by_words)
             assert dense.score == by_meaning[hit.id]
-            assert sum(each.score for each in hit.contributions or ()) == pytest.approx(sparse.score, rel=1e-12)
+            assert sum(each.score for each in hit.contributions or ()) == pytest.approx(hit.score, rel=1e-9, abs=1e-12)
 
     @invariant()
     def is_whole(self) -> None:

@@ -10,9 +10,10 @@ from pydantic import Field
 from starlette.responses import Response
 
 from ....retrieval.collection import Collection
+from ....retrieval.fusion import Fusion
 from ....retrieval.search import SearchResult
 from .. import models
-from ..answers import facet_answer, json_response, mode_of, search_answer
+from ..answers import facet_answer, json_response, modes_of, search_answer
 from ..checks import beyond, check_fields, check_number, check_page, check_text
 from ..documentation import errors
 from ..names import NAME_PATTERN
@@ -51,7 +52,11 @@ async def search_by_address(
     q: Annotated[str, Query(max_length=ADDRESS_CHARACTERS, description="The query.", examples=["heat transfer"])],
     k: Annotated[int, Query(ge=1)] = 10,
     offset: Annotated[int, Query(ge=0)] = 0,
-    mode: Annotated[Literal["auto", "lexical", "sparse"], Query()] = "auto",
+    mode: Annotated[Literal["auto", "lexical", "sparse", "dense", "hybrid"], Query()] = "auto",
+    fusion: Annotated[
+        Literal["min-max", "z-score", "rrf", "fixed"] | None, Query(description="Of mode `hybrid`: the method.")
+    ] = None,
+    dense_weight: Annotated[float | None, Query(ge=0, le=1, description="Likewise: the dense side's share.")] = None,
     filter: Annotated[str | None, Query(max_length=ADDRESS_CHARACTERS, description="A filter expression.")] = None,
     explain: Annotated[bool, Query()] = False,
     highlight: Annotated[bool, Query()] = True,
@@ -60,11 +65,14 @@ async def search_by_address(
     recall: Annotated[float | None, Query(gt=0, le=1, description="Which share of the exact hits is enough.")] = None,
 ) -> Response:
     """The same answer as by POST."""
+    fusing = {"method": fusion, "dense_weight": dense_weight}
+    fusing = {name: value for name, value in fusing.items() if value is not None}
     body = models.TextSearch(
         query=q,
         k=k,
         offset=offset,
         mode=mode,
+        fusion=models.FusionOptions(**fusing) if fusing else None,  # type: ignore[arg-type]
         filter=filter,
         explain=explain,
         highlight=highlight,
@@ -89,11 +97,19 @@ async def _search(service: Service, name: str, body: models.SearchRequest, where
         check_number(len(query), settings.max_vector_terms, "terms", "body.vector")
     async with service.catalogue.use(name) as served:
         reader = served.reader
-        _check_mode(reader, body.mode, where)
+        mode = _mode(reader, body.mode, where)
+        fusion = _fusion(reader, body, where)
 
         def work() -> tuple[bytes, SearchResult]:
             result = reader.search(
-                query, body.k, offset=body.offset, filter=body.filter, explain=body.explain, recall=body.recall
+                query,
+                body.k,
+                offset=body.offset,
+                filter=body.filter,
+                explain=body.explain,
+                mode=mode,
+                fusion=fusion,
+                recall=body.recall,
             )
             answer = search_answer(
                 reader,
@@ -111,15 +127,32 @@ async def _search(service: Service, name: str, body: models.SearchRequest, where
     return json_response(content)
 
 
-def _check_mode(collection: Collection, mode: str, where: str) -> None:
-    own = mode_of(collection.manifest.encoder.kind)
-    if mode not in ("auto", own):
+def _mode(collection: Collection, mode: str, where: str) -> str:
+    """The library's name of a mode, if the collection has it."""
+    own = modes_of(collection.manifest)
+    if mode != "auto" and mode not in own:
         raise RequestError(
             f"the collection has no {mode} index",
             where=f"{where}.mode",
-            hint=f"leave the mode out, or ask for {own}",
+            hint=f"leave the mode out, or ask for {' or '.join(own)}",
             code="mode",
         )
+    return "sparse" if mode == "lexical" else mode
+
+
+def _fusion(collection: Collection, body: models.SearchOptions | models.BatchRequest, where: str) -> Fusion | None:
+    """The fusion that a request asks for, if its mode has one."""
+    if body.fusion is None:
+        return None
+    by_text = not isinstance(body, models.VectorSearch)
+    if body.mode != "hybrid" and not (body.mode == "auto" and by_text and len(modes_of(collection.manifest)) > 1):
+        raise RequestError(
+            "fusion is for hybrid searches, and this is none",
+            where=f"{where}.fusion",
+            hint='leave it out, or ask for "mode": "hybrid"',
+            code="mode",
+        )
+    return body.fusion.fusion()
 
 
 @router.post(
@@ -146,11 +179,21 @@ async def search_many(name: Name, body: models.BatchRequest, request: Request) -
         )
     async with service.catalogue.use(name) as served:
         reader = served.reader
+        mode = _mode(reader, body.mode, "body")
+        fusion = _fusion(reader, body, "body")
 
         def work() -> bytes:
             started = time.perf_counter()
             # One thread: the service's own threads are there to share the processors between requests.
-            found = reader.search_many(body.queries, body.k, filter=body.filter, recall=body.recall, threads=1)
+            found = reader.search_many(
+                body.queries,
+                body.k,
+                filter=body.filter,
+                recall=body.recall,
+                threads=1,
+                mode=mode,
+                fusion=fusion,
+            )
             results = [{"hits": [{"id": each, "score": score} for each, score in hits]} for hits in found]
             took = round((time.perf_counter() - started) * 1000, 3)
             return bytes(json_response({"results": results, "took_ms": took}).body)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .options import Effort
 
-_POSTING_COST = 20.0
+_POSTING_COST = 60.0  # in entries: to find a centroid and to begin with its posting
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,6 @@ def cheapest(seen: Sequence[Seen], target: float) -> Effort | None:
         if not np.isfinite(needed):
             continue
         ratio = float(needed) * (1 + 1e-6)
-        # To find a centroid and to begin with its posting costs about as much as some entries.
         cost = float(np.where(one.near <= ratio, one.lengths, 0).sum(axis=1).mean()) + _POSTING_COST * one.postings
         if cost < least:
             best, least = Effort(one.postings, max(1.0, ratio)), cost

@@ -68,32 +68,33 @@ def _offer(
 
 
 @reordering_kernel
-def _dot_int8(codes: NDArray[np.int8], start: Integer, query: NDArray[np.int16]) -> float:
+def _dot_int8(codes: NDArray[np.int8], query: NDArray[np.int16]) -> float:
+    # A slice of its own, like those of the other two: with an offset in the loop Numba tests each place for being
+    # negative, and the loop is not vectorised (185 ns instead of 58 for 384 dimensions).
     total = np.int32(0)
     for j in range(len(query)):
-        total += np.int32(codes[start + j]) * np.int32(query[j])
+        total += np.int32(codes[j]) * np.int32(query[j])
     return np.float32(total)  # type: ignore[return-value]
 
 
 @reordering_kernel
-def _dot_float32(codes: NDArray[np.float32], start: Integer, query: NDArray[np.float32]) -> float:
+def _dot_float32(codes: NDArray[np.float32], query: NDArray[np.float32]) -> float:
     total = np.float32(0)
     for j in range(len(query)):
-        total += codes[start + j] * query[j]
+        total += codes[j] * query[j]
     return total  # type: ignore[return-value]
 
 
 @reordering_kernel
 def _dot_float16(
     codes: NDArray[np.uint16],
-    start: Integer,
     query: NDArray[np.float32],
     bits: NDArray[np.uint32],
     values: NDArray[np.float32],
 ) -> float:
     """`bits` and `values` are one piece of memory: what is written as bits is read as floats."""
     for j in range(len(query)):
-        half = np.uint32(codes[start + j])
+        half = np.uint32(codes[j])
         bits[j] = (half & np.uint32(0x8000)) << np.uint32(16) | (half & np.uint32(0x7FFF)) << np.uint32(13)
     total = np.float32(0)
     for j in range(len(query)):
@@ -156,11 +157,11 @@ def scan(
             state[SEEN] += 1
             begin = start + HEADER_BYTES
             if codec == INT8:
-                dot = _dot_int8(codes, begin, integers)
+                dot = _dot_int8(codes[begin : begin + len(query)], integers)
             elif codec == FLOAT16:
-                dot = _dot_float16(halves, begin // 2, query, bits, values)
+                dot = _dot_float16(halves[begin // 2 : begin // 2 + len(query)], query, bits, values)
             else:
-                dot = _dot_float32(floats, begin // 4, query)
+                dot = _dot_float32(floats[begin // 4 : begin // 4 + len(query)], query)
             score = np.float32(dot * floats[word + 2] * unit - lift * floats[word + 3])
             state[HEAP_SIZE] = _offer(score, np.int64(row), scores, rows, state[HEAP_SIZE], limit)  # type: ignore[arg-type]
             state[SCORED] += 1

@@ -155,7 +155,7 @@ class _Probe:
             if anchor is None and len(distances) and self._allowed is None:
                 anchor = float(distances[0])
             open_ = self.state[HEAP_SIZE] < min(wanted, self._kept)
-            bound = np.inf if anchor is None else effort.ratio * anchor
+            bound = np.inf if anchor is None or np.isinf(effort.ratio) else effort.ratio * anchor
             inside = new & (distances <= bound)
             if not inside.any() and open_:
                 inside = new  # too little was found within the ratio: go on beyond it
@@ -164,9 +164,7 @@ class _Probe:
             productive += len(useful)
             if anchor is None and len(useful):
                 anchor = float(useful[0])
-            enough = productive >= effort.postings or (
-                anchor is not None and len(distances) > 0 and distances[-1] > effort.ratio * anchor
-            )
+            enough = productive >= effort.postings or (len(distances) > 0 and bool(distances[-1] > bound))
             if complete and not (new & ~inside).any():
                 return
             if self.state[HEAP_SIZE] >= min(wanted, self._kept) and (enough or complete):

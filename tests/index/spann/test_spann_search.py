@@ -181,6 +181,19 @@ def test_all_vectors_equal(tmp_path):
         assert index.search(np.ones(4), 5, effort=EVERYTHING).rows.tolist() == [0, 1, 2, 3, 4]
 
 
+def test_a_query_that_is_a_centroid(tmp_path):
+    # Its nearest distance is zero, and any ratio of zero is zero.
+    vectors = np.eye(30, dtype=np.float32) * np.arange(1, 31, dtype=np.float32)[:, None]
+    options = SpannOptions(metric="l2", posting_limit=4, vectors_per_centroid=1, calibration_queries=0)
+    with SpannIndex.build(tmp_path / "index", vectors, options=options) as index:
+        for effort in (Effort(3), Effort(3, 1.5), EVERYTHING):
+            for k in (1, 2, 8, 30):
+                top, stats = index.search_with_stats(vectors[4], k, effort=effort)
+                assert len(top) == k
+                assert top.rows[0] == 4
+                assert effort != Effort(3) or stats.postings_read >= 3
+
+
 def test_rows_of_ones_own(tmp_path):
     vectors = clustered(50, 4)
     rows = np.random.default_rng(0).permutation(1000)[:50]

@@ -47,7 +47,7 @@ class Fusion:
     """
 
     method: str = "min-max"
-    dense_weight: float = 0.5
+    dense_weight: float = 0.6
     depth: int = 1000
     rank_constant: float = 60.0
     sparse_low: float | None = None

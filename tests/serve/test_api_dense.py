@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,8 @@ def test_documents_written_over_rest_are_found_by_meaning(service: Service) -> N
         assert client.search("both", "cold water by the river bank", mode="dense").hits[0].id == "new"
         assert client.search("both", {"heat": 1.0}).hits  # by weights of terms: the index
         client.delete("both", ["new"], refresh=True)
+
+
+def test_defaults_are_those_of_the_library() -> None:
+    options = models.FusionOptions()
+    assert {name: getattr(options, name) for name in type(options).model_fields} == asdict(Fusion())

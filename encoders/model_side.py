@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from .base import QueryVector
 from .batches import by_length, halving
+from .bodies import padded
 from .checkpoints import load_language_model, load_regression_model
 from .errors import CheckpointError, SettingsError
 from .layout import SideLayout
@@ -131,16 +132,7 @@ class ModelSide(ABC):
         """Return floating[len(pieces), vocabulary_size]: each piece's weight of each term."""
 
     def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return int64 ids and the bool mask of those that are no padding, both [rows, longest]."""
-        import torch
-
-        longest = max(map(len, rows))
-        ids = np.full((len(rows), longest), self._padding, dtype=np.int64)
-        mask = np.zeros((len(rows), longest), dtype=bool)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = row
-            mask[number, : len(row)] = True
-        return torch.from_numpy(ids).to(self._device), torch.from_numpy(mask).to(self._device)
+        return padded(rows, self._padding, self._device)
 
     def _around(self, inner: list[int]) -> list[int]:
         return [*self._subwords.prefix, *inner, *self._subwords.suffix]

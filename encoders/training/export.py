@@ -33,12 +33,13 @@ def export_encoder(
     counted: bool = False,
     prior: int = 0,
     top_k: int | None = None,
+    dense: str | None = None,
 ) -> Path:
     """Write document side and query table into the new or empty folder `folder`; return it.
 
     Args:
         table: float32[vocabulary], the query side's weights.
-        counted, prior, top_k: see `lexhound.encoders.layout.SideLayout`; what sentence-transformers cannot
+        counted, prior, top_k, dense: see `lexhound.encoders.layout.SideLayout`; what sentence-transformers cannot
             read of them stands in a file beside its own.
         half: store the model's weights in 16 bits, half the bytes; they are read as 32 bits again.
 
@@ -68,8 +69,9 @@ def export_encoder(
         (plain / "idf.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
         settings = LearnedSettings(pooling="max", activation=model.settings.activation)
         save_encoder(LearnedEncoder(plain, settings), folder)
-    if counted or prior or top_k:
+    if counted or prior or top_k or dense:
         layout = read_layout(folder)
-        document, query = replace(layout.document, top_k=top_k), replace(layout.query, counted=counted, prior=prior)
+        document = replace(layout.document, top_k=top_k, dense=dense)
+        query = replace(layout.query, counted=counted, prior=prior)
         write_own_layout(replace(layout, document=document, query=query))
     return folder

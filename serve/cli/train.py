@@ -146,6 +146,7 @@ def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Ou
         counted=recipe.query.counted,
         prior=recipe.query.prior,
         top_k=recipe.model.top_k or None,
+        dense="mean" if recipe.model.dense else None,
     )
     return outcome
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from lexhound.encoders.dense import DenseEncoder
 from lexhound.encoders.errors import CheckpointError, TrainingError
 from lexhound.encoders.learned import LearnedEncoder
 from lexhound.encoders.settings import LearnedSettings
@@ -127,10 +128,11 @@ def test_what_is_written_makes_the_same_vectors(folder: Path, tmp_path: Path, ac
 def test_what_sentence_transformers_cannot_say_stands_beside_it(folder: Path, tmp_path: Path) -> None:
     model = TrainableEncoder(ModelSettings(str(folder), max_length=32))
     table = np.linspace(0.1, 5, model.vocabulary_size, dtype=np.float32) * model.terms
-    written = export_encoder(model, table, tmp_path / "out", half=False, counted=True, prior=70, top_k=9)
+    written = export_encoder(model, table, tmp_path / "out", half=False, counted=True, prior=70, top_k=9, dense="mean")
     encoder = LearnedEncoder(written, LearnedSettings(max_length=32))
     assert (encoder.layout.query.counted, encoder.layout.query.prior) == (True, 70)
-    assert encoder.layout.document.pooling == "max"
+    assert (encoder.layout.document.pooling, encoder.layout.document.dense) == ("max", "mean")
+    assert DenseEncoder(written).encode_documents(TEXTS).shape[0] == len(TEXTS)
     full = model.encode(model.token_ids(TEXTS)).toarray()
     kept = encoder.encode_documents(TEXTS).toarray()
     assert (np.count_nonzero(kept, axis=1) == np.minimum(9, np.count_nonzero(full, axis=1))).all()

@@ -48,6 +48,10 @@ class ComparisonError(EvaluationError):
     """Runs cannot be compared: too few, over different queries, or with equal names."""
 
 
+class TuningError(EvaluationError):
+    """A fusion cannot be chosen: too few judged queries, or judgments of other documents."""
+
+
 class UnfitSystemError(EvaluationError):
     """A system cannot be evaluated on a data set, such as one without a corpus to index."""
 

@@ -55,6 +55,13 @@ def measure_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(str(measure) for measure in parse_measures(names))
 
 
+def cutoff_of(name: str) -> int | None:
+    """How deep a measure looks: 10 for `nDCG@10`, None where it looks at whole rankings. Raises as `parse_measures`."""
+    (measure,) = parse_measures([name])
+    cutoff = measure.params.get("cutoff")
+    return None if cutoff is None else int(cutoff)
+
+
 def score_run(run: Run, qrels: Qrels, measures: Sequence[str]) -> list[Scores]:
     """Score a run against judgments, in the order of `measures`.
 

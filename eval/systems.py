@@ -244,6 +244,7 @@ class CollectionSystem(OpenCollection):
             "encoder": opened.manifest.encoder.as_dict(),
             "dense": None if opened.manifest.dense is None else opened.manifest.dense.encoder.as_dict(),
             **self._way,
+            "kept_fusion": None if opened.manifest.dense is None else asdict(opened.fusion),
             "generation": opened.snapshot().generation,
             "documents": opened.count(),
             "database": [database.st_size, database.st_mtime_ns],

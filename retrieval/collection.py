@@ -12,7 +12,7 @@ One process writes at a time, any number read. A collection that was opened for 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
@@ -28,8 +28,9 @@ from .dense import DenseSide
 from .document import Document
 from .errors import CollectionExistsError, QueryError, ReadOnlyError
 from .facets import Facet, find_facets
-from .fusion import Fusion
+from .fusion import Fusion, SideScores
 from .information import CollectionInfo, describe
+from .kept_fusion import write_fusion
 from .lock import WriterLock
 from .manifest import MANIFEST, DenseManifest, Manifest, read_manifest, write_manifest
 from .opening import VERSION, load_representation, open_named
@@ -394,7 +395,7 @@ class Collection:
             recall: the share of the exact hits that is enough, such as 0.95, for a faster search of the inverted index;
                 None for all. Scores stay exact.
             mode: one of MODES. A hybrid search has at most as many hits as its fusion has candidates.
-            fusion: of a hybrid search; `Fusion()` unless given.
+            fusion: of a hybrid search; that of the collection (`fusion`) unless given.
 
         Raises:
             QueryError: k, offset, recall or the query is out of bounds, or the collection does not have the mode;
@@ -418,7 +419,7 @@ class Collection:
             dense,
             query,
             k,
-            fusion or Fusion(),
+            fusion or snapshot.fusion or Fusion(),
             offset=offset,
             filter=filter,
             explain=explain,
@@ -456,7 +457,14 @@ class Collection:
         if dense is None:
             return search.rank_many(snapshot, encoded, k, allowed, threads, recall)
         return hybrid.pairs_hybrid(
-            snapshot, encoded, dense.queries(queries), k, fusion or Fusion(), allowed, threads, recall
+            snapshot,
+            encoded,
+            dense.queries(queries),
+            k,
+            fusion or snapshot.fusion or Fusion(),
+            allowed,
+            threads,
+            recall,
         )
 
     def _dense_for(self, mode: str, fusion: Fusion | None, *, by_text: bool) -> DenseSide | None:
@@ -479,6 +487,40 @@ class Collection:
                 hint="leave it out" if self._dense is not None else "leave it out: the collection has no dense vectors",
             )
         return self._dense if wanted else None
+
+    @property
+    def fusion(self) -> Fusion:
+        """How hybrid searches that name no fusion are fused."""
+        return self.snapshot().fusion or Fusion()
+
+    def keep_fusion(self, fusion: Fusion | None) -> None:
+        """Make a fusion the collection's own, for all later hybrid searches that name none; None for the usual one.
+
+        Raises:
+            QueryError: the collection has no dense vectors. ReadOnlyError: it was opened for reading.
+        """
+        if self._dense is None:
+            raise QueryError(
+                "the collection has no dense vectors, so there is nothing to fuse",
+                hint="index the corpus again with --dense MODEL",
+            )
+        with self._writing().transaction() as connection:
+            write_fusion(connection, fusion)
+
+    def fusion_candidates(self, queries: Sequence[str], depth: int) -> Iterator[tuple[list[str], list[SideScores]]]:
+        """Each query's candidates, `depth` a side: their ids, and what both sides say of them, for `fusion.fuse`.
+
+        Raises:
+            QueryError: a query is out of bounds, or the collection has no dense vectors. EncoderError: as for `search`.
+        """
+        search.check_request(1, 0, queries)
+        dense = self._dense_for("hybrid", None, by_text=True)
+        snapshot = self.snapshot()
+        allowed = search.rows_passing(snapshot, None)
+        vectors = self._representation.queries(queries, snapshot)
+        near = dense.queries(queries) if dense is not None else ()
+        for (terms, weights), vector in zip(vectors, near, strict=True):
+            yield hybrid.candidate_scores(snapshot, Query.from_weights(terms, weights), vector, depth, allowed)
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
         """Query vectors as the index takes them, one a text."""

@@ -46,7 +46,7 @@ class Fusion:
             from any document (sparse), and for 1, the largest cosine (dense).
     """
 
-    method: str = "min-max"
+    method: str = "z-score"
     dense_weight: float = 0.6
     depth: int = 1000
     rank_constant: float = 60.0

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..encoders.base import EncoderIdentity
 from ..index import QuantisationLoss
 from .dense_index import NAME as DENSE
+from .fusion import Fusion
 from .ingest import describe_source, unfinished_run
 from .manifest import Manifest
 from .representation import Representation
@@ -50,6 +51,7 @@ class CollectionInfo:
         terms: distinct terms (lexical) or the size of the encoder's vocabulary.
         index_bytes: of all segments, dense vectors included; database_bytes: of the documents, with SQLite's log.
         dense: None where the collection has no dense vectors.
+        fusion: what it keeps for hybrid searches that name none; None for the usual one.
     """
 
     path: str
@@ -69,6 +71,7 @@ class CollectionInfo:
     index_bytes: int
     database_bytes: int
     dense: DenseInfo | None = None
+    fusion: Fusion | None = None
 
 
 def describe(directory: Path, manifest: Manifest, representation: Representation, snapshot: Snapshot) -> CollectionInfo:
@@ -120,6 +123,7 @@ def describe(directory: Path, manifest: Manifest, representation: Representation
             path.stat().st_size for path in (directory / DATABASE, directory / f"{DATABASE}-wal") if path.exists()
         ),
         dense=_dense(manifest, snapshot, segments),
+        fusion=snapshot.fusion,
     )
 
 

@@ -2,7 +2,7 @@
 
 The database is the single source of truth: a segment directory that no row of `segments` names does not exist.
 
-    properties   small mutable values: generation, average length, impact scale
+    properties   small mutable values: generation, average length, impact scale, the fusion of hybrid searches
     rows         one row a stored document version: its number (`seq`, ascending in insertion order) and its id
     contents     title, text and metadata of the same row; apart from `rows` so that scans of ids stay small
     metadata     one row a (field, value, seq): what filters scan; rows of deleted documents go at compaction

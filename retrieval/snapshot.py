@@ -22,6 +22,8 @@ from ..index import CorruptFileError, InvertedIndex
 from .dense_index import dense_in_memory
 from .dense_vectors import concatenate_dense, unpack_dense
 from .errors import CorruptCollectionError
+from .fusion import Fusion
+from .kept_fusion import read_fusion
 from .representation import Representation, Statistics
 from .schema import connect
 from .segment import Segment, open_segment
@@ -68,13 +70,19 @@ class Snapshot:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, generation: int, statistics: Statistics | None, parts: Sequence[Part]
+        self,
+        connection: sqlite3.Connection,
+        generation: int,
+        statistics: Statistics | None,
+        parts: Sequence[Part],
+        fusion: Fusion | None = None,
     ) -> None:
         self.connection = connection
         self.lock = RLock()  # a SQLite connection serves one thread at a time
         self.generation = generation
         self.statistics = statistics
         self.parts = tuple(parts)
+        self.fusion = fusion  # of hybrid searches that name none; None for the usual one
         self.n_documents = sum(part.n_documents for part in parts)
         self._frequencies: dict[int, int] = {}
         self.close = weakref.finalize(self, connection.close)
@@ -178,7 +186,7 @@ def _read(
     in_memory = _pending(connection, representation, statistics, cache.in_memory, width)
     tombstones = _tombstones(connection)
     parts = [Part(segment, _live(segment.seqs, tombstones)) for segment in (*on_disk.values(), *in_memory.values())]
-    snapshot = Snapshot(connection, generation, statistics, parts)
+    snapshot = Snapshot(connection, generation, statistics, parts, read_fusion(connection))
     cache.on_disk, cache.in_memory = on_disk, in_memory
     return snapshot
 

@@ -82,6 +82,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     evaluation.DownloadError: FAILED,
     evaluation.RunFormatError: FAILED,
     evaluation.MeasureError: USAGE,
+    evaluation.TuningError: FAILED,
     evaluation.ComparisonError: FAILED,
     evaluation.UnfitSystemError: FAILED,
     evaluation.MissingExtraError: FAILED,

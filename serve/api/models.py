@@ -278,7 +278,7 @@ Recall = Annotated[
 class FusionOptions(Strict):
     """How a hybrid search fuses its two sides; see docs/hybrid.md."""
 
-    method: Literal["min-max", "z-score", "rrf", "fixed"] = "min-max"  # a test holds that this is Fusion's own
+    method: Literal["min-max", "z-score", "rrf", "fixed"] = "z-score"  # a test holds that this is Fusion's own
     dense_weight: Annotated[float, Field(ge=0, le=1)] = Field(
         Fusion().dense_weight, description="The dense side's share of the sum."
     )

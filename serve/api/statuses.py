@@ -54,6 +54,7 @@ STATUSES: dict[type[Exception], int] = {
     evaluation.UnknownDatasetError: BROKEN,
     evaluation.DownloadError: BROKEN,
     evaluation.RunFormatError: BROKEN,
+    evaluation.TuningError: BROKEN,
     evaluation.MeasureError: BROKEN,
     evaluation.ComparisonError: BROKEN,
     evaluation.UnfitSystemError: BROKEN,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import build, care, compare, documents, encode, evaluate, inspect, search, serve, train
+from . import build, care, compare, documents, encode, evaluate, inspect, search, serve, train, tune
 from .options import ASK, BUILD, ENCODE, KEEP, MEASURE, SERVE, TRAIN
 
 EPILOGUE = (
@@ -58,6 +58,7 @@ app.command("verify", rich_help_panel=KEEP)(care.verify)
 app.command("compact", rich_help_panel=KEEP)(care.compact)
 app.command("eval", rich_help_panel=MEASURE)(evaluate.evaluate)
 app.command("compare", rich_help_panel=MEASURE)(compare.compare)
+app.command("tune-fusion", rich_help_panel=MEASURE)(tune.tune_fusion)
 app.command("encode", rich_help_panel=ENCODE)(encode.encode)
 app.command("inspect", rich_help_panel=ENCODE)(inspect.inspect)
 app.command("train", rich_help_panel=TRAIN)(train.train)

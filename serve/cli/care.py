@@ -104,6 +104,8 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
         dense = found.dense
         rows.append(("dense", f"{dense.encoder.name}, {dense.vectors:,} vectors of {dense.width:,} values"))
         rows.append(("", f"{_size(dense.bytes)} in segments"))
+    if found.fusion is not None:
+        rows.append(("fusion", f"{found.fusion.method}, dense weight {found.fusion.dense_weight:g} (kept here)"))
     rows += [("terms", f"{found.terms:,}"), ("postings", f"{found.postings:,}")]
     if found.documents + found.deleted:
         rows.append(("", f"{found.postings / (found.documents + found.deleted):,.1f} a document"))
@@ -132,6 +134,7 @@ def _as_json(found: CollectionInfo) -> dict[str, Any]:
     values["dense"] = None
     if found.dense is not None:
         values["dense"] = asdict(found.dense) | {"encoder": found.dense.encoder.as_dict()}
+    values["fusion"] = None if found.fusion is None else asdict(found.fusion)
     values["segments"] = [asdict(segment) for segment in found.segments]
     values["unfinished"] = None
     if found.unfinished is not None:

@@ -103,7 +103,7 @@ ModeOption = Annotated[
 FusionOption = Annotated[
     Method | None,
     _option(
-        FUSION_PANEL, "--fusion", "Of hybrid searches: how the two sides become one score.", show_default="min-max"
+        FUSION_PANEL, "--fusion", "Of hybrid searches: how the two sides become one score.", show_default="z-score"
     ),
 ]
 DenseWeight = Annotated[

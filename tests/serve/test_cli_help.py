@@ -23,6 +23,7 @@ EXPECTED = {
     "search",
     "get",
     "info",
+    "tune-fusion",
     "verify",
     "compact",
     "eval",

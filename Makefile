@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo.index
+# Processes that share the tests, a whole file each.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types bench clean
@@ -45,7 +47,7 @@ types: $(VENV)/installed-dev
 # The page's tests in a process of their own: the browser's driver keeps an event loop running, and others need theirs.
 test: lint types
 	$(BIN)/python -m pytest tests/serve/page
-	$(BIN)/python -m pytest --ignore=tests/serve/page
+	$(BIN)/python -m pytest --ignore=tests/serve/page --numprocesses $(JOBS) --dist loadfile
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python bench/run_lexical.py

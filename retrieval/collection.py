@@ -26,13 +26,15 @@ from . import compaction, hybrid, ingest, search, verification
 from .corpus import BadRow, Corpus
 from .dense import DenseSide
 from .document import Document
-from .errors import CollectionExistsError, QueryError, ReadOnlyError
+from .errors import CollectionError, CollectionExistsError, QueryError, ReadOnlyError
 from .facets import Facet, find_facets
 from .fusion import Fusion, SideScores
+from .health import ENGINE, Health
 from .information import CollectionInfo, describe
 from .kept_fusion import write_fusion
 from .lock import WriterLock
 from .manifest import MANIFEST, DenseManifest, Manifest, read_manifest, write_manifest
+from .modes import resolve_mode
 from .opening import VERSION, load_representation, open_named
 from .representation import Representation
 from .schema import connect, create_database
@@ -46,10 +48,6 @@ if TYPE_CHECKING:
     from ..encoders.base import Span
     from ..encoders.dense import DenseSettings
     from ..encoders.settings import LearnedSettings
-
-MODES = ("auto", "sparse", "dense", "hybrid")
-"""How a search may be asked for: `sparse` is the inverted index, whether of BM25 or of a learned encoder; `auto` is
-`hybrid` where the collection has dense vectors, and `sparse` elsewhere."""
 
 
 class Collection:
@@ -299,6 +297,11 @@ class Collection:
             return True
 
     @property
+    def address(self) -> str:
+        """Where it is, as a person writes it."""
+        return str(self.path)
+
+    @property
     def _width(self) -> int | None:
         return None if self._dense is None else self._dense.width
 
@@ -394,7 +397,7 @@ class Collection:
             explain: give each hit the contributions of its terms and, in modes dense and hybrid, its sides' shares.
             recall: the share of the exact hits that is enough, such as 0.95, for a faster search of the inverted index;
                 None for all. Scores stay exact.
-            mode: one of MODES. A hybrid search has at most as many hits as its fusion has candidates.
+            mode: one of `modes.MODES`. A hybrid search has at most as many hits as its fusion has candidates.
             fusion: of a hybrid search; that of the collection (`fusion`) unless given.
 
         Raises:
@@ -469,24 +472,8 @@ class Collection:
 
     def _dense_for(self, mode: str, fusion: Fusion | None, *, by_text: bool) -> DenseSide | None:
         """The dense side if a search in this mode needs it."""
-        if mode not in MODES:
-            raise QueryError(f"the mode is {mode!r}", hint=f"it must be one of {', '.join(MODES)}")
-        wanted = mode in ("dense", "hybrid") or (mode == "auto" and self._dense is not None and by_text)
-        if wanted and not by_text:
-            raise QueryError(
-                f"a query by term weights cannot be searched in mode {mode}", hint="use mode sparse, or give a text"
-            )
-        if wanted and self._dense is None:
-            raise QueryError(
-                f"the collection has no dense vectors, which mode {mode} needs",
-                hint="search it in mode sparse, or index the corpus again with --dense MODEL",
-            )
-        if fusion is not None and (not wanted or mode == "dense"):
-            raise QueryError(
-                f"fusion is for mode hybrid, and this search is in mode {mode}",
-                hint="leave it out" if self._dense is not None else "leave it out: the collection has no dense vectors",
-            )
-        return self._dense if wanted else None
+        wanted = resolve_mode(mode, fusion, dense=self._dense is not None, by_text=by_text)
+        return None if wanted == "sparse" else self._dense
 
     @property
     def fusion(self) -> Fusion:
@@ -527,6 +514,10 @@ class Collection:
         vectors = self._representation.queries(queries, self.snapshot())
         return [Query.from_weights(terms, weights) for terms, weights in vectors]
 
+    def statistics(self) -> Snapshot:
+        """How many documents there are, and how many hold each term."""
+        return self.snapshot()
+
     def spans(self, text: str) -> list[Span]:
         """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
         return self._representation.spans(text)
@@ -538,6 +529,14 @@ class Collection:
     def info(self) -> CollectionInfo:
         """Counts, sizes, encoder and quantisation loss."""
         return describe(self.path, self.manifest, self._representation, self.snapshot())
+
+    def health(self) -> Health:
+        """Whether it can be searched now."""
+        try:
+            self.snapshot()
+        except CollectionError as error:
+            return Health(False, ENGINE, str(error))
+        return Health(True, ENGINE)
 
     def verify(self) -> list[verification.Problem]:
         """Read every file and check it against its checksum and the database; an empty list means all is well."""

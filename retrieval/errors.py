@@ -6,6 +6,11 @@
     │   └── BadRowError           one row cannot become a document, and the run stops at bad rows
     ├── QueryError                a search request is wrong in itself (negative k, over-long query)
     │   └── FilterSyntaxError     a filter expression does not follow the filter grammar
+    ├── EngineError               another search engine, behind an address, did not do what was asked
+    │   ├── UnknownAddressError   an address names no engine that Lexhound knows
+    │   ├── UnsupportedError      the engine cannot do this at all, and nothing else is done in its place
+    │   ├── MissingEngineError    the package that talks to the engine is not installed
+    │   └── EngineUnreachableError the engine does not answer
     └── CollectionError           a collection on disk cannot be used as asked
         ├── NotACollectionError   the path holds no collection
         ├── CollectionExistsError the path already holds something, where a new collection was to be made
@@ -78,6 +83,26 @@ class FilterSyntaxError(QueryError):
 
     def __str__(self) -> str:
         return f"{self.message}\n{_sentence(self.hint)}" if self.hint else self.message
+
+
+class EngineError(RetrievalError):
+    """Raised when another search engine refuses a request that it should have understood."""
+
+
+class UnknownAddressError(EngineError):
+    """Raised when an address names no engine that Lexhound knows, or is not written as that engine's are."""
+
+
+class UnsupportedError(EngineError):
+    """Raised when an engine cannot do what is asked; nothing that is only like it is done instead."""
+
+
+class MissingEngineError(EngineError):
+    """Raised when the package that talks to an engine is not installed, or not in a version that works."""
+
+
+class EngineUnreachableError(EngineError):
+    """Raised when an engine does not answer, or does not let us in."""
 
 
 class CollectionError(RetrievalError):

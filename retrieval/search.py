@@ -193,7 +193,7 @@ def answer(
     if isinstance(query, str):
         terms, weights = representation.query(query, snapshot)
     else:
-        terms, weights, unknown = _vector(representation, query)
+        terms, weights, unknown = weighted_terms(representation, query)
     encoded = Query.from_weights(terms, weights)
     encoding = perf_counter() - started
     ranked, stats = rank(snapshot, encoded, offset + k, rows_passing(snapshot, filter), recall)
@@ -202,7 +202,7 @@ def answer(
     return SearchResult(hits, frozenset(terms.tolist()), perf_counter() - started, stats, encoding, unknown)
 
 
-def _vector(
+def weighted_terms(
     representation: Representation, weights: Mapping[str, float]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[str, ...]]:
     """Given weights as a query vector, and the terms that the collection does not know."""
@@ -355,12 +355,14 @@ def hits_of(
         if explain:
             contributions = () if query is None else _explain(representation, part, row, query, typed)
             if own is not None:
-                contributions = _shared(contributions, own)
+                contributions = shared_contributions(contributions, own)
         hits.append(Hit(place + 1, documents[seq].id, float(ranked.scores[place]), documents[seq], contributions, own))
     return tuple(hits)
 
 
-def _shared(contributions: tuple[Contribution, ...], shares: tuple[Share, ...]) -> tuple[Contribution, ...]:
+def shared_contributions(
+    contributions: tuple[Contribution, ...], shares: tuple[Share, ...]
+) -> tuple[Contribution, ...]:
     """Contributions to the sparse side's own score, as contributions to the sum of the shares; largest first."""
     found: list[Contribution] = []
     for share in shares:

@@ -25,7 +25,7 @@ class DensePooling(StrEnum):
 
 
 class Mode(StrEnum):
-    """`lexhound.retrieval.collection.MODES`."""
+    """`lexhound.retrieval.modes.MODES`."""
 
     AUTO = "auto"
     SPARSE = "sparse"

@@ -1,0 +1,1 @@
+"""Collections in other engines: one protocol, one set of addresses. See `opening` for how one is opened."""

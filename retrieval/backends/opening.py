@@ -1,0 +1,118 @@
+"""From an address to an open collection, whichever engine keeps it.
+
+>>> with open_collection("milvus-lite:data.db/my") as collection:
+...     collection.search("hypersonic heating").hits
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..collection import Collection
+from ..dense import DenseSide
+from ..errors import UnsupportedError
+from ..manifest import DenseManifest, Manifest
+from ..opening import VERSION, open_named
+from .address import LUCENE, Address, read_address
+from .protocol import Backend
+
+if TYPE_CHECKING:
+    from ...encoders.dense import DenseSettings
+    from ...encoders.lexical import LexicalSettings
+    from ...encoders.settings import LearnedSettings
+    from .collection import EngineCollection
+    from .engine import Engine
+
+
+def open_collection(address: str | Path | Address, *, writable: bool = False) -> Backend:
+    """Open the collection at an address, for reading unless `writable` is set.
+
+    Raises:
+        UnknownAddressError: the address names no engine.
+        MissingEngineError, EngineUnreachableError, EngineError: the engine cannot be used.
+        NotACollectionError: nothing is there, or nothing of Lexhound's.
+        CollectionError, EncoderError: as for `Collection.open`.
+    """
+    place = read_address(address)
+    if place.path is not None and place.own:
+        return Collection.open(place.path, writable=writable)
+    from .collection import EngineCollection
+
+    engine = _engine(place)
+    try:
+        return EngineCollection(engine, writable=writable)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def create_collection(
+    address: str | Path | Address,
+    *,
+    encoder: str = "bm25",
+    lexical: LexicalSettings | None = None,
+    learned: LearnedSettings | None = None,
+    dense: str | None = None,
+    dense_settings: DenseSettings | None = None,
+) -> Backend:
+    """Make an empty collection at an address and open it for writing; the other arguments are `Collection.create`'s.
+
+    Raises:
+        CollectionExistsError: something is there already.
+        UnsupportedError: the engine cannot keep what these encoders make.
+        and what `open_collection` raises.
+    """
+    place = read_address(address)
+    if place.path is not None and place.own:
+        return Collection.create(
+            place.path,
+            encoder=encoder,
+            lexical=lexical,
+            learned=learned,
+            dense=dense,
+            dense_settings=dense_settings,
+        )
+    from .collection import EngineCollection
+
+    _require_encoders(place, encoder, dense)
+    identity, representation = open_named(encoder, lexical, learned)
+    side = None if dense is None else DenseSide.named(dense, dense_settings)
+    vectors = None if side is None else DenseManifest(side.identity, side.width)
+    engine = _engine(place, Manifest.new(f"lexhound {VERSION}", identity, vectors))
+    return EngineCollection(engine, representation, side, writable=True)
+
+
+def create_like(address: str | Path | Address, manifest: Manifest) -> EngineCollection:
+    """Make an empty collection in another engine for vectors that are there already, and open it for writing.
+
+    Raises:
+        UnsupportedError: the address is a path, or the engine cannot keep such vectors; and as `create_collection`.
+    """
+    from .collection import EngineCollection
+
+    place = read_address(address)
+    if place.own:
+        raise UnsupportedError(
+            "vectors are moved to other engines, and this is a path", where=str(place), hint="copy the directory"
+        )
+    _require_encoders(place, manifest.encoder.kind, None if manifest.dense is None else manifest.dense.encoder.name)
+    return EngineCollection(_engine(place, manifest), writable=True)
+
+
+def _require_encoders(place: Address, encoder: str, dense: str | None) -> None:
+    """Refuse encoders that the engine has no place for, before any is loaded."""
+    from .refusals import refuse_encoders
+
+    refuse_encoders(place, bm25=encoder == "bm25", dense=dense is not None)
+
+
+def _engine(place: Address, create: Manifest | None = None) -> Engine:
+    """The engine of an address, open; with `create`, a new collection in it."""
+    if place.engine == LUCENE:
+        raise UnsupportedError(
+            "this version of Lexhound does not open Lucene indexes", where=str(place), hint="use a path or milvus://"
+        )
+    from .milvus import open_milvus
+
+    return open_milvus(place, create)

@@ -1,0 +1,168 @@
+"""What a collection offers to whoever uses one, whichever engine keeps it.
+
+Our own `Collection` is one, and so is every `EngineCollection` (Milvus, Lucene). The command line, the evaluation and
+the service work with what stands here. Order is part of the contract: score descending, then insertion order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+if TYPE_CHECKING:
+    from ...encoders.base import EncoderIdentity, Span
+    from ...encoders.live_idf import LiveStatistics
+    from ...index import Query
+    from ..corpus import BadRow, Corpus
+    from ..document import Document
+    from ..fusion import Fusion
+    from ..health import Health
+    from ..information import CollectionInfo, DenseInfo
+    from ..ingest import IngestReport, Progress
+    from ..manifest import Manifest
+    from ..search import SearchResult
+    from ..writer import AddReport
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """The figures of a collection in another engine.
+
+    Attributes:
+        address, engine: where it is, and the engine's name and version.
+        created_by, encoder, dense: what its manifest says.
+        documents: visible ones.
+        terms: the size of the encoder's vocabulary.
+        postings: stored weights, as far as known.
+        index_bytes: of all the engine keeps, None where it does not tell.
+        settings: those of the engine that matter, by name.
+        refused: what the engine cannot do, one sentence each.
+    """
+
+    address: str
+    engine: str
+    created_by: str
+    encoder: EncoderIdentity
+    dense: DenseInfo | None
+    documents: int
+    terms: int | None
+    postings: int | None
+    index_bytes: int | None
+    settings: Mapping[str, Any]
+    refused: tuple[str, ...]
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """An open collection. What its engine cannot do raises `UnsupportedError`, and nothing is done in its place."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, as a person writes it."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """Which encoders made its vectors; `search` needs no other word of them."""
+        ...
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes that a search may ask for, beside `auto`."""
+        ...
+
+    def add(self, documents: Iterable[Document]) -> AddReport:
+        """Insert documents, or replace those with the same ids; searchable when it returns."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Delete documents; returns the ids that were there."""
+        ...
+
+    def ingest(
+        self,
+        corpus: Corpus,
+        *,
+        source: str,
+        on_bad_row: Callable[[BadRow], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> IngestReport:
+        """Add a whole corpus."""
+        ...
+
+    def get(self, identifier: str, *, latest: bool = False) -> Document | None:
+        """The document with this id, or None."""
+        ...
+
+    def count(self, filter: str | None = None) -> int:
+        """How many documents there are, or pass a filter expression."""
+        ...
+
+    def search(
+        self,
+        query: str | Mapping[str, float],
+        k: int = 10,
+        *,
+        offset: int = 0,
+        filter: str | None = None,
+        explain: bool = False,
+        mode: str = "auto",
+        fusion: Fusion | None = None,
+        recall: float | None = None,
+    ) -> SearchResult:
+        """The best `k` documents for a query; the arguments are those of `Collection.search`."""
+        ...
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        filter: str | None = None,
+        recall: float | None = None,
+        threads: int | None = None,
+        mode: str = "auto",
+        fusion: Fusion | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """(id, score) of the best `k` documents for each query, best first."""
+        ...
+
+    def encode_queries(self, queries: Sequence[str]) -> list[Query]:
+        """Query vectors, one a text."""
+        ...
+
+    def statistics(self) -> LiveStatistics:
+        """How many documents there are, and how many hold each term."""
+        ...
+
+    def spans(self, text: str) -> list[Span]:
+        """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
+        ...
+
+    def marks(self, text: str, terms: frozenset[int]) -> list[Span]:
+        """Those of `spans(text)` that count for one of `terms`."""
+        ...
+
+    def info(self) -> CollectionInfo | EngineInfo:
+        """Counts, sizes, encoder."""
+        ...
+
+    def health(self) -> Health:
+        """Whether it can be searched now."""
+        ...
+
+    def refresh(self) -> bool:
+        """See what others have written since; returns whether anything may have changed."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,25 @@
+"""What each engine refuses, one sentence each: for `info`, for docs/backends.md, and for asking before work is done."""
+
+from __future__ import annotations
+
+from ..errors import UnsupportedError
+from .address import LUCENE, MILVUS, MILVUS_LITE, Address
+
+NO_BM25 = "the encoder bm25: its vocabulary and average length change with the documents, and nothing there keeps them"
+NO_RECALL = "approximate searches with a recall: sparse and dense searches are exact"
+NO_FIXED = "fusion `fixed` without sparse_high: only Lexhound's own index bounds what a document may weigh"
+NO_RUNS = "runs that become visible as a whole: documents are visible chunk by chunk"
+
+_MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_RUNS)
+
+REFUSED: dict[str, tuple[str, ...]] = {MILVUS: _MILVUS, MILVUS_LITE: _MILVUS, LUCENE: ()}
+
+
+def refuse_encoders(place: Address, *, bm25: bool, dense: bool) -> None:
+    """Raises UnsupportedError where the engine of an address cannot keep the vectors of such encoders."""
+    if bm25 and NO_BM25 in REFUSED[place.engine]:
+        raise UnsupportedError(
+            "Milvus cannot keep bm25: its vocabulary and average length change with the documents",
+            where=str(place),
+            hint="use a learned encoder, such as --encoder default, or an index of our own",
+        )

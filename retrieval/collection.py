@@ -306,6 +306,11 @@ class Collection:
         return None if self._dense is None else self._dense.width
 
     @property
+    def representation(self) -> Representation:
+        """How texts become the vectors of the inverted index; for what reads those vectors back."""
+        return self._representation
+
+    @property
     def modes(self) -> tuple[str, ...]:
         """The modes that a search may ask for, beside `auto`."""
         return ("sparse",) if self._dense is None else ("sparse", "dense", "hybrid")

@@ -11,6 +11,7 @@
     │   ├── UnsupportedError      the engine cannot do this at all, and nothing else is done in its place
     │   ├── MissingEngineError    the package that talks to the engine is not installed
     │   └── EngineUnreachableError the engine does not answer
+    ├── ExportError               a collection cannot be written for another engine, or an export not be read
     └── CollectionError           a collection on disk cannot be used as asked
         ├── NotACollectionError   the path holds no collection
         ├── CollectionExistsError the path already holds something, where a new collection was to be made
@@ -103,6 +104,10 @@ class MissingEngineError(EngineError):
 
 class EngineUnreachableError(EngineError):
     """Raised when an engine does not answer, or does not let us in."""
+
+
+class ExportError(RetrievalError):
+    """Raised when a collection cannot be written in another engine's form, or such files cannot be read back."""
 
 
 class CollectionError(RetrievalError):

@@ -254,7 +254,8 @@ def _index_batches(
             "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(batch.seqs[0]), int(batch.seqs[-1]))
         ).fetchall()
     )
-    index = InvertedIndex.from_csr(representation.weigh(batch, statistics), statistics.scale)
+    weights = representation.weigh(batch, statistics)
+    index = InvertedIndex.from_csr(weights, statistics.scale, frequencies=weights.frequencies, lengths=weights.lengths)
     dense = None
     if width is not None:
         found = [

@@ -26,6 +26,7 @@ EXPECTED = {
     "tune-fusion",
     "verify",
     "compact",
+    "export",
     "eval",
     "compare",
     "encode",

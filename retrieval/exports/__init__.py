@@ -1,0 +1,6 @@
+"""A collection in the form of another engine: `export_collection`; see docs/export.md."""
+
+from .header import FORMATS, ExportHeader, read_header
+from .writing import ExportProgress, ExportReport, export_collection
+
+__all__ = ["FORMATS", "ExportHeader", "ExportProgress", "ExportReport", "export_collection", "read_header"]

@@ -1,0 +1,78 @@
+"""What every form of an export offers, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from ..errors import ExportError
+from ..representation import Representation
+from ..snapshot import Snapshot
+from .header import ExportHeader
+from .rows import RowChunk
+
+LINE = orjson.OPT_APPEND_NEWLINE
+Tell = Callable[[int, float], None]
+"""Takes how many documents have been written so far, and which share of the whole work that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is exported, and under which name the receiving engine is to know it."""
+
+    snapshot: Snapshot
+    representation: Representation
+    header: ExportHeader  # its `files` are empty yet
+    name: str
+
+    def share(self, documents: int) -> float:
+        """Which share of all documents these are."""
+        return documents / max(1, self.header.documents)
+
+    @property
+    def lexical(self) -> bool:
+        """Whether the vectors are BM25's."""
+        return self.representation.frequencies
+
+
+class Form(Protocol):
+    """How an export is written in one format."""
+
+    def write(self, source: Source, folder: Path, tell: Tell) -> tuple[str, ...]:
+        """Write all data files into a folder; returns their names, in order.
+
+        Raises:
+            ExportError: the receiving engine could not take something; says what.
+        """
+        ...
+
+    def readme(self, source: Source) -> str:
+        """How the files are loaded and asked, as Markdown; quantisation is told beside it."""
+        ...
+
+
+def tokens_of(chunk: RowChunk, place: int) -> dict[str, int]:
+    """Tokens and impacts of a document.
+
+    Raises:
+        ExportError: two of its terms read alike, so an object of tokens cannot hold both.
+    """
+    tokens = chunk.tokens(place)
+    terms, _ = chunk.vector(place)
+    if len(tokens) != len(terms):
+        raise ExportError(
+            f"two terms of the document {chunk.documents[place].id!r} have the same text, so a vector of tokens"
+            " cannot hold both",
+            hint="export as qdrant or parquet, which number the terms",
+        )
+    return tokens
+
+
+def slug(name: str) -> str:
+    """A name that engines take for an index: lower-case letters, digits, hyphens."""
+    kept = "".join(char if char.isascii() and char.isalnum() else "-" for char in name.lower()).strip("-")
+    return kept or "lexhound"

@@ -1,0 +1,119 @@
+"""`export.json`: what an export holds, for people and for reading it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ...encoders.base import EncoderIdentity
+from ...encoders.errors import IdentityError
+from ..errors import ExportError
+from ..manifest import DenseManifest
+
+HEADER = "export.json"
+VERSION = 1
+FORMATS = ("anserini", "opensearch", "qdrant", "ciff", "parquet")
+IMPACTS, FREQUENCIES = "impacts", "term frequencies"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportHeader:
+    """The facts of an export.
+
+    Attributes:
+        format: one of FORMATS; created_by: the version that wrote it.
+        documents, postings: how many live documents, and non-zero values of their sparse vectors.
+        encoder: of the sparse vectors; dense: of the dense ones, None where there are none.
+        values: what the numbers of the sparse vectors are, `impacts` or `term frequencies`.
+        scale: the weight of an impact of 1; relative_error, largest_error: what rounding to impacts had cost.
+        average_length: mean words a document, as the weights of BM25 use it; None for other encoders.
+        files: names of the data files, in order.
+    """
+
+    format: str
+    created_by: str
+    documents: int
+    postings: int
+    encoder: EncoderIdentity
+    dense: DenseManifest | None
+    values: str
+    scale: float
+    relative_error: float
+    largest_error: float
+    average_length: float | None
+    files: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> bytes:
+        """The file's content."""
+        dense = None
+        if self.dense is not None:
+            dense = {"encoder": self.dense.encoder.as_dict(), "width": self.dense.width}
+        values = {
+            "lexhound_export": VERSION,
+            "format": self.format,
+            "created_by": self.created_by,
+            "documents": self.documents,
+            "postings": self.postings,
+            "encoder": self.encoder.as_dict(),
+            "dense": dense,
+            "quantisation": {
+                "values": self.values,
+                "bits": 8,
+                "scale": self.scale,
+                "relative_error": self.relative_error,
+                "largest_error": self.largest_error,
+            },
+            "average_length": self.average_length,
+            "files": list(self.files),
+        }
+        return orjson.dumps(values, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def read_header(folder: Path) -> ExportHeader:
+    """What an export says of itself.
+
+    Raises:
+        ExportError: the folder is no export, one of a later version, or its header is damaged.
+    """
+    path = folder / HEADER
+    try:
+        data = orjson.loads(path.read_bytes())
+        version = data["lexhound_export"]
+        if isinstance(version, int) and version > VERSION:
+            raise ExportError(
+                f"a later version of Lexhound wrote this export (version {version})",
+                where=str(path),
+                hint="upgrade Lexhound: pip install -U lexhound",
+            )
+        return _parsed(data)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ExportError(
+            f"not an export: it has no {HEADER}", where=str(folder), hint="make one with: lexhound export DIR --out OUT"
+        ) from None
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IdentityError) as error:
+        raise ExportError(f"damaged: {error}", where=str(path), hint="export the collection again") from error
+
+
+def _parsed(data: Any) -> ExportHeader:
+    quantisation, dense = data["quantisation"], data["dense"]
+    if data["format"] not in FORMATS:
+        raise ValueError(f"the format is {data['format']!r}")
+    return ExportHeader(
+        format=data["format"],
+        created_by=str(data["created_by"]),
+        documents=int(data["documents"]),
+        postings=int(data["postings"]),
+        encoder=EncoderIdentity.from_dict(data["encoder"]),
+        dense=None
+        if dense is None
+        else DenseManifest(EncoderIdentity.from_dict(dense["encoder"]), int(dense["width"])),
+        values=str(quantisation["values"]),
+        scale=float(quantisation["scale"]),
+        relative_error=float(quantisation["relative_error"]),
+        largest_error=float(quantisation["largest_error"]),
+        average_length=None if data["average_length"] is None else float(data["average_length"]),
+        files=tuple(str(name) for name in data["files"]),
+    )

@@ -1,0 +1,109 @@
+"""Parquet: one table, a document a row, for data frames and whatever else reads Arrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from ..errors import ExportError
+from .base import Source, Tell
+from .files import sync
+from .rows import RowChunk, live_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NAME = "documents.parquet"
+_GROUP_ROWS = 8192
+
+
+class ParquetForm:
+    """`documents.parquet`: id, title, text, metadata (JSON), indices, values, and dense where there is one."""
+
+    def write(self, source: Source, folder: Path, tell: Tell) -> tuple[str, ...]:
+        """See `Form`."""
+        pa, parquet = require_pyarrow("writing Parquet")
+        width = None if source.header.dense is None else source.header.dense.width
+        schema = _schema(pa, width)
+        done = held = 0
+        waiting: list[Any] = []
+        with (folder / NAME).open("xb") as file:
+            with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+                for chunk in live_rows(source.snapshot, source.representation):
+                    waiting.append(_batch(pa, chunk, schema))
+                    held += len(chunk.documents)
+                    done += len(chunk.documents)
+                    if held >= _GROUP_ROWS:
+                        writer.write_table(pa.Table.from_batches(waiting, schema))
+                        waiting, held = [], 0
+                    tell(done, source.share(done))
+                if waiting:
+                    writer.write_table(pa.Table.from_batches(waiting, schema))
+            sync(file)
+        return (NAME,)
+
+    def readme(self, source: Source) -> str:
+        """See `Form`."""
+        return f"""\
+## Loading
+
+    import pyarrow.parquet as pq
+    table = pq.read_table("{NAME}")
+
+| column | type | what |
+|---|---|---|
+| `id`, `title`, `text` | string | of the document |
+| `metadata` | string | JSON, `{{}}` where there is none |
+| `indices` | list of uint32 | term ids, ascending; `terms.jsonl` names them |
+| `values` | list of uint8 | the impact of each |
+| `dense` | list of float32 | the dense vector, where the collection has them |
+"""
+
+
+def require_pyarrow(what: str) -> tuple[Any, Any]:
+    """The packages `pyarrow` and `pyarrow.parquet`.
+
+    Raises:
+        ExportError: they are not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise ExportError(
+            f"{what} needs pyarrow, which is not installed", hint="install it: pip install 'lexhound[parquet]'"
+        ) from error
+    return pa, parquet
+
+
+def _schema(pa: Any, width: int | None) -> pa.Schema:
+    columns = [
+        ("id", pa.string()),
+        ("title", pa.string()),
+        ("text", pa.string()),
+        ("metadata", pa.string()),
+        ("indices", pa.list_(pa.uint32())),
+        ("values", pa.list_(pa.uint8())),
+    ]
+    if width is not None:
+        columns.append(("dense", pa.list_(pa.float32(), width)))
+    return pa.schema(columns)
+
+
+def _batch(pa: Any, chunk: RowChunk, schema: pa.Schema) -> pa.RecordBatch:
+    offsets = pa.array(chunk.indptr.astype(np.int32))
+    arrays = [
+        pa.array([document.id for document in chunk.documents], pa.string()),
+        pa.array([document.title for document in chunk.documents], pa.string()),
+        pa.array([document.text for document in chunk.documents], pa.string()),
+        pa.array([orjson.dumps(document.metadata).decode() for document in chunk.documents], pa.string()),
+        pa.ListArray.from_arrays(offsets, pa.array(chunk.terms)),
+        pa.ListArray.from_arrays(offsets, pa.array(chunk.impacts)),
+    ]
+    if chunk.dense is not None:
+        flat = pa.array(np.ascontiguousarray(chunk.dense).reshape(-1))
+        arrays.append(pa.FixedSizeListArray.from_arrays(flat, chunk.dense.shape[1]))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -1,0 +1,151 @@
+"""As much of Protocol Buffers' wire format as CIFF needs, over arrays: no schema compiler, no package.
+
+A message is a sequence of fields; a field begins with a varint `number << 3 | wire type`. Wire types: 0 a varint, 1
+eight bytes, 2 a length and so many bytes. In proto3 a field that is zero or empty is left out. (Protocol Buffers'
+public encoding guide.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+VARINT, FIXED64, BYTES = 0, 1, 2
+_LONGEST_VARINT = 10
+_MOST_BYTES = 2**31 - 1  # Protocol Buffers' own limit of a message
+
+
+def varint(value: int) -> bytes:
+    """A number of 0 or more, 7 bits a byte, the lowest first."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def number_field(number: int, value: int) -> bytes:
+    """A field of an integer; nothing for 0."""
+    return varint(number << 3 | VARINT) + varint(value) if value else b""
+
+
+def bytes_field(number: int, value: bytes) -> bytes:
+    """A field of text or bytes; nothing for empty ones."""
+    return varint(number << 3 | BYTES) + varint(len(value)) + value if value else b""
+
+
+def double_field(number: int, value: float) -> bytes:
+    """A field of a double; nothing for 0."""
+    return varint(number << 3 | FIXED64) + np.float64(value).astype("<f8").tobytes() if value else b""
+
+
+def delimited(message: bytes) -> bytes:
+    """A message behind its length, as streams of messages hold them."""
+    return varint(len(message)) + message
+
+
+def read_delimited(file: IO[bytes]) -> bytes | None:
+    """The next message of a stream; None at its end.
+
+    Raises:
+        ValueError: the stream ends in the middle of a message.
+    """
+    size = shift = 0
+    for place in range(_LONGEST_VARINT):
+        byte = file.read(1)
+        if not byte:
+            if place == 0:
+                return None
+            break
+        size |= (byte[0] & 127) << shift
+        shift += 7
+        if byte[0] < 128:
+            if size > _MOST_BYTES:
+                raise ValueError(f"a message of {size:,} bytes")
+            message = file.read(size)
+            if len(message) != size:
+                raise ValueError(f"a message of {size:,} bytes is cut short after {len(message):,}")
+            return message
+    raise ValueError("the length of a message is damaged or cut short")
+
+
+def fields(message: bytes) -> Iterator[tuple[int, int | bytes, int]]:
+    """(number, value, where the next field begins) of a message's fields; a double comes as its 8 bytes.
+
+    Raises:
+        ValueError: the bytes are no message.
+    """
+    place = 0
+    while place < len(message):
+        tag, place = _varint_at(message, place)
+        value: int | bytes
+        kind = tag & 7
+        if kind == VARINT:
+            value, place = _varint_at(message, place)
+        elif kind in (FIXED64, BYTES):
+            size = 8
+            if kind == BYTES:
+                size, place = _varint_at(message, place)
+            value = message[place : place + size]
+            if len(value) != size:
+                raise ValueError("a field is cut short")
+            place += size
+        else:
+            raise ValueError(f"a field of wire type {kind}")
+        yield tag >> 3, value, place
+
+
+def _varint_at(message: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while place < len(message) and shift < 70:
+        byte = message[place]
+        value |= (byte & 127) << shift
+        place += 1
+        shift += 7
+        if byte < 128:
+            return value, place
+    raise ValueError("a number is cut short")
+
+
+def varint_sizes(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many bytes each of some numbers from 0 to 2**35 - 1 takes."""
+    sizes = np.ones(len(values), np.int64)
+    for bits in (7, 14, 21, 28):
+        sizes += values >= 1 << bits
+    return sizes
+
+
+def put_varints(out: NDArray[np.uint8], places: NDArray[np.int64], values: NDArray[np.int64]) -> None:
+    """Write each number at its place."""
+    sizes = varint_sizes(values)
+    for byte in range(5):
+        chosen = sizes > byte
+        if not chosen.any():
+            return
+        more = np.where(sizes[chosen] > byte + 1, 128, 0)
+        out[places[chosen] + byte] = (values[chosen] >> (7 * byte)) & 127 | more
+
+
+def all_varints(data: bytes) -> NDArray[np.int64]:
+    """The numbers of a run of varints, each below 2**35.
+
+    Raises:
+        ValueError: a number is longer, or cut short.
+    """
+    read = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(read < 128)
+    if (len(ends) and ends[-1] != len(read) - 1) or (len(read) and not len(ends)):
+        raise ValueError("a number is cut short")
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1]) if len(ends) else ends
+    sizes = ends - starts + 1
+    if len(sizes) and sizes.max() > 5:
+        raise ValueError("a number is out of range")
+    values = np.zeros(len(ends), np.int64)
+    for byte in range(int(sizes.max()) if len(sizes) else 0):
+        chosen = sizes > byte
+        values[chosen] |= (read[starts[chosen] + byte].astype(np.int64) & 127) << (7 * byte)
+    return values

@@ -1,0 +1,117 @@
+"""A collection as a stream of its live documents with their stored vectors, in order of insertion.
+
+Memory is that of one window of rows (some 32,000) and of a bounded number of term names, however large the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...index.forward import forward_windows
+from ..document import Document
+from ..representation import Representation
+from ..search import read_documents
+from ..snapshot import Part, Snapshot
+
+CHUNK = 512  # documents handed on together
+_NAMES_AT_ONCE = 900  # SQLite's parameter limit was 999 for many years
+_MOST_NAMES = 1 << 20  # remembered, some 100 bytes each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowChunk:
+    """Live documents with their vectors.
+
+    Attributes:
+        documents: in order of insertion.
+        indptr: int64[n + 1]; terms: uint32[entries], ascending within a document; impacts: uint8[entries], 1 to 255.
+        names: the token of every term id in `terms`.
+        dense: float32[n, width], None where the collection has no dense vectors.
+    """
+
+    documents: Sequence[Document]
+    indptr: NDArray[np.int64]
+    terms: NDArray[np.uint32]
+    impacts: NDArray[np.uint8]
+    names: dict[int, str]
+    dense: NDArray[np.float32] | None
+
+    def vector(self, place: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+        """Term ids (ascending) and impacts of a document of the chunk."""
+        own = slice(int(self.indptr[place]), int(self.indptr[place + 1]))
+        return self.terms[own], self.impacts[own]
+
+    def tokens(self, place: int) -> dict[str, int]:
+        """Tokens and impacts of a document of the chunk, the heaviest first, of equal ones the lower id.
+
+        Where two ids read alike the token is there once, so that `len` differs from that of `vector`.
+        """
+        terms, impacts = self.vector(place)
+        order = np.lexsort((terms, -impacts.astype(np.int16)))
+        names = (self.names[term] for term in terms[order].tolist())
+        return dict(zip(names, impacts[order].tolist(), strict=True))
+
+
+class TermNames:
+    """The tokens of term ids, asked for many at a time."""
+
+    def __init__(self, snapshot: Snapshot, representation: Representation) -> None:
+        self._snapshot = snapshot
+        self._representation = representation
+        self._known: dict[int, str] = {}
+
+    def of(self, terms: NDArray[np.uint32]) -> dict[int, str]:
+        """The token of each of some distinct ids."""
+        wanted = terms.tolist()
+        if len(self._known) + len(wanted) > _MOST_NAMES:
+            self._known = {}
+        missing = [term for term in wanted if term not in self._known]
+        if self._representation.frequencies:  # a vocabulary of the collection's own, in its database
+            with self._snapshot.lock:
+                for start in range(0, len(missing), _NAMES_AT_ONCE):
+                    chunk = missing[start : start + _NAMES_AT_ONCE]
+                    marks = ",".join("?" * len(chunk))
+                    self._known.update(
+                        self._snapshot.connection.execute(
+                            f"SELECT term_id, term FROM terms WHERE term_id IN ({marks})", chunk
+                        )
+                    )
+        else:
+            self._known.update((term, self._representation.term_text(term)) for term in missing)
+        return {term: self._known[term] for term in wanted}
+
+
+def live_rows(snapshot: Snapshot, representation: Representation) -> Iterator[RowChunk]:
+    """All live documents of a snapshot with what the index and the dense side hold of them."""
+    names = TermNames(snapshot, representation)
+    # Segments hold rising runs of rows, but a run that took long may overlap with single documents added meanwhile.
+    for part in sorted(snapshot.parts, key=lambda part: int(part.segment.seqs[0]) if part.segment.n_rows else 0):
+        yield from _part_rows(snapshot, part, names)
+
+
+def _part_rows(snapshot: Snapshot, part: Part, names: TermNames) -> Iterator[RowChunk]:
+    segment = part.segment
+    for window in forward_windows(segment.index):
+        live = np.arange(len(window))
+        if part.live is not None:
+            live = np.flatnonzero(part.live[window.first : window.first + len(window)])
+        for start in range(0, len(live), CHUNK):
+            rows = live[start : start + CHUNK]
+            begins, lengths = window.indptr[rows], np.diff(window.indptr)[rows]
+            indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+            places = np.repeat(begins - indptr[:-1], lengths) + np.arange(indptr[-1])
+            terms = window.terms[places]
+            seqs = segment.seqs[window.first + rows].tolist()
+            documents = read_documents(snapshot, seqs)
+            yield RowChunk(
+                [documents[seq] for seq in seqs],
+                indptr,
+                terms,
+                window.impacts[places],
+                names.of(np.unique(terms)),
+                None if segment.dense is None else segment.dense.vectors_of(window.first + rows),
+            )

@@ -1,0 +1,64 @@
+"""The terms of an export: which occur, in how many documents, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ..representation import Representation
+from ..snapshot import Part, Snapshot
+from .files import sync
+
+TERMS = "terms.jsonl"
+_AT_ONCE = 900
+
+
+def document_frequencies(snapshot: Snapshot) -> NDArray[np.int64]:
+    """How many live documents hold each term, by term id: int64, as long as the largest id asks for."""
+    largest = max((int(part.segment.index.postings.terms[-1]) for part in _holding(snapshot)), default=-1)
+    counts = np.zeros(largest + 1, np.int64)
+    for part in _holding(snapshot):
+        index = part.segment.index
+        terms = index.postings.terms.astype(np.int64)
+        counts[terms] += index.document_frequencies(index.postings.terms.astype(np.int32), part.live)
+    return counts
+
+
+def terms_by_text(
+    snapshot: Snapshot, representation: Representation, present: NDArray[np.bool_]
+) -> Iterator[tuple[bytes, int]]:
+    """(UTF-8, id) of the terms that are true in `present`, in the order of their bytes."""
+    if not representation.frequencies:
+        yield from sorted((representation.term_text(term).encode(), term) for term in np.flatnonzero(present).tolist())
+        return
+    # The vocabulary may be large; SQLite orders it by bytes without holding it in memory.
+    last = ""
+    while True:
+        with snapshot.lock:
+            rows = snapshot.connection.execute(
+                "SELECT term, term_id FROM terms WHERE term > ? ORDER BY term LIMIT ?", (last, _AT_ONCE)
+            ).fetchall()
+        if not rows:
+            return
+        for text, term in rows:
+            if term < len(present) and present[term]:
+                yield text.encode(), term
+        last = rows[-1][0]
+
+
+def write_terms(folder: Path, snapshot: Snapshot, representation: Representation) -> None:
+    """Write `terms.jsonl`: `{"id", "term", "documents"}`, a term a line, in the order of the terms' bytes."""
+    frequencies = document_frequencies(snapshot)
+    with (folder / TERMS).open("xb") as file:
+        for text, term in terms_by_text(snapshot, representation, frequencies > 0):
+            row = {"id": term, "term": text.decode(), "documents": int(frequencies[term])}
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        sync(file)
+
+
+def _holding(snapshot: Snapshot) -> list[Part]:
+    return [part for part in snapshot.parts if len(part.segment.index.postings.terms)]

@@ -1,0 +1,228 @@
+"""Writing an export: aside, and given its name when it is whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...index import QuantisationLoss
+from ..collection import Collection
+from ..errors import CorruptCollectionError, ExportError
+from ..opening import VERSION
+from ..snapshot import Snapshot
+from ..storage import storage_errors
+from .anserini import AnseriniForm
+from .base import Form, Source, slug
+from .ciff import CiffForm
+from .files import write_file
+from .header import FORMATS, FREQUENCIES, HEADER, IMPACTS, ExportHeader, read_header
+from .opensearch import OpenSearchForm
+from .parquet import ParquetForm
+from .qdrant import QdrantForm
+from .terms import TERMS, write_terms
+
+README = "README.md"
+_FORMS: dict[str, Callable[[], Form]] = {
+    "anserini": AnseriniForm,
+    "opensearch": OpenSearchForm,
+    "qdrant": QdrantForm,
+    "ciff": CiffForm,
+    "parquet": ParquetForm,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportProgress:
+    """How far an export is: what is being done (`checking`, `writing`), documents written, share of the stage done."""
+
+    stage: str
+    documents: int
+    fraction: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What a finished export holds, and where; `bytes` of all its files."""
+
+    path: str
+    header: ExportHeader
+    bytes: int
+
+
+def export_collection(
+    collection: Collection,
+    out: str | Path,
+    format: str,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[ExportProgress], None] | None = None,
+) -> ExportReport:
+    """Write all live documents with their vectors into a folder, in the form of another engine.
+
+    The collection is read as it is at this moment, and checked against its checksums first. Memory does not grow with
+    it. The folder appears when it is whole; until then nothing is at `out`, or what was there before.
+
+    Args:
+        format: one of FORMATS.
+        overwrite: replace an export that is at `out`. Anything else there is never replaced.
+
+    Raises:
+        ExportError: the format is unknown, something is at `out`, or the engine could not take what is stored.
+        CorruptCollectionError: the collection is damaged; says where.
+        StorageFullError, ReadOnlyError: the folder cannot be written; nothing is left of it.
+        EncoderError: the tokens of the encoder cannot be read.
+    """
+    if format not in _FORMS:
+        raise ExportError(f"there is no format {format!r}", hint=f"give one of {', '.join(FORMATS)}")
+    folder = Path(out).absolute()
+    _require_room(folder, collection.path, overwrite=overwrite)
+    snapshot = collection.snapshot()
+
+    def tell(done: int, fraction: float | None, stage: str = "writing") -> None:
+        if progress is not None:
+            progress(ExportProgress(stage, done, fraction))
+
+    tell(0, None, "checking")
+    problems = collection.verify()
+    if problems:
+        more = f", and {len(problems) - 1:,} more problems" if len(problems) > 1 else ""
+        raise CorruptCollectionError(
+            f"the collection is damaged, so it is not exported: {problems[0].message}{more}",
+            where=problems[0].where,
+            hint="see `lexhound verify`; restore it from a backup or index the corpus again",
+        )
+    source = Source(snapshot, collection.representation, _header(collection, snapshot, format), slug(folder.name))
+    form = _FORMS[format]()
+    aside = folder.with_name(f".{folder.name}.exporting")
+    with storage_errors(folder):
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            files = form.write(source, aside, tell)
+            write_terms(aside, snapshot, collection.representation)
+            header = replace(source.header, files=files)
+            write_file(aside / README, _readme(source, form, header).encode())
+            write_file(aside / HEADER, header.to_json())
+            size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
+            _publish(aside, folder)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+    return ExportReport(str(out), header, size)
+
+
+def _require_room(folder: Path, collection: Path, *, overwrite: bool) -> None:
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise ExportError(
+            "something is here already",
+            where=str(folder),
+            hint="give another path, or replace an export with --overwrite",
+        )
+    try:
+        read_header(folder)
+    except ExportError as error:
+        if (folder / HEADER).is_file():
+            return  # a damaged export, or one of a later version
+        raise ExportError(
+            f"not an export (it has no {HEADER}), so it is not overwritten",
+            where=str(folder),
+            hint="give another path, or remove what is there yourself",
+        ) from error
+
+
+def _publish(aside: Path, folder: Path) -> None:
+    if not folder.exists():
+        aside.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(old, ignore_errors=True)
+    folder.rename(old)
+    aside.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _header(collection: Collection, snapshot: Snapshot, format: str) -> ExportHeader:
+    loss = QuantisationLoss()
+    scales = set()
+    for part in snapshot.parts:
+        loss = loss.merge(part.segment.index.loss)
+        scales.add(part.segment.index.scale)
+    if len(scales) > 1:
+        raise ExportError(
+            "the collection's segments have different scales", where=str(collection.path), hint="run `lexhound compact`"
+        )
+    lexical = collection.representation.frequencies
+    statistics = snapshot.statistics
+    average = None
+    if lexical:
+        average = statistics.average_length if statistics is not None else _average_length(snapshot)
+    return ExportHeader(
+        format=format,
+        created_by=f"lexhound {VERSION}",
+        documents=snapshot.n_documents,
+        postings=_live_postings(snapshot),
+        encoder=collection.manifest.encoder,
+        dense=collection.manifest.dense,
+        values=FREQUENCIES if lexical and format == "ciff" else IMPACTS,
+        scale=scales.pop() if scales else 1.0,
+        relative_error=loss.relative_error,
+        largest_error=loss.max_absolute_error,
+        average_length=average,
+    )
+
+
+def _average_length(snapshot: Snapshot) -> float:
+    """That which the weights were made with before the first segment fixed one: of all documents that wait."""
+    lengths = [part.segment.index.lengths for part in snapshot.parts]
+    known = [own for own in lengths if own is not None]
+    total = sum(int(own.sum()) for own in known)
+    return total / sum(len(own) for own in known) if total else 1.0
+
+
+def _live_postings(snapshot: Snapshot) -> int:
+    total = 0
+    for part in snapshot.parts:
+        index = part.segment.index
+        total += int(index.document_frequencies(index.postings.terms.astype("int32"), part.live).sum())
+    return total
+
+
+def _readme(source: Source, form: Form, header: ExportHeader) -> str:
+    encoder = header.encoder
+    if header.values == FREQUENCIES:
+        numbers = "The values are term frequencies, exact up to 255."
+    else:
+        numbers = (
+            "The values are the collection's own impacts, unchanged: whole numbers from 1 to 255, with which its own"
+            f" searches compute too. An impact of 1 stands for a weight of {header.scale!r}: weight ≈ impact × scale."
+            f" Rounding the weights to impacts, when they were indexed, moved {header.relative_error:.2%} of their sum,"
+            f" {header.largest_error:.3g} at most at once."
+        )
+    if source.lexical and header.values == IMPACTS:
+        numbers += (
+            " They are the document side of BM25 (saturated term frequencies) without idf, for an average length of"
+            f" {header.average_length!r} words. A query's weights are count × ln(1 + (N - df + 0.5) / (df + 0.5)), with"
+            f" N = {header.documents} and each term's df from `{TERMS}`."
+        )
+    dense = (
+        "" if header.dense is None else f"\nDense vectors: {header.dense.encoder.name}, {header.dense.width} values."
+    )
+    return f"""\
+# {source.name}
+
+{header.documents:,} documents and {header.postings:,} postings, written by {header.created_by} as {header.format}.
+Encoder: {encoder.name} ({encoder.kind}).{dense}
+
+## The numbers
+
+{numbers}
+
+`{TERMS}` lists the terms that occur: id, text, and the number of documents. `{HEADER}` says the same as this page for
+programs.
+
+{form.readme(source)}
+"""

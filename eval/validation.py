@@ -141,6 +141,8 @@ def validator(sets: Sequence[ValidationSet], model: TrainableEncoder, recipe: Re
 
     def run(encode: Encode, table: NDArray[np.float32]) -> dict[str, float]:
         def queries(texts: list[str], documents: csr_array) -> csr_array:
+            if settings.kind == "model":
+                return model.encode(model.token_ids(texts, settings.max_length))
             rows = [np.unique(piece, return_counts=True) for piece in model.token_ids(texts, settings.max_length)]
             starts = np.concatenate([[0], np.cumsum([len(row) for row, _ in rows])])
             terms, counts = (np.concatenate([row[place] for row in rows]) for place in (0, 1))

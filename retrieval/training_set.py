@@ -71,7 +71,8 @@ def prepare(recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, pr
     for start in range(0, len(pool.documents), _BATCH):
         pieces += model.token_ids(pool.documents[start : start + _BATCH])
         progress("tokenising", len(pieces), len(pool.documents))
-    terms = _distinct_terms(model, pool.queries, recipe.query.max_length)
+    asked = _query_pieces(model, pool.queries, recipe.query.max_length)
+    terms = [_distinct_terms(model, piece) for piece in asked]
     whole = [teacher for teacher in recipe.teachers if teacher.kind != "cross-encoder"]
     if not whole:
         raise TrainingError(
@@ -87,7 +88,8 @@ def prepare(recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, pr
         if teacher.kind == "cross-encoder":
             lists = _cross_encoder(teacher, recipe, pool, seeds, candidates, cache, progress)
             teachers.append((lists, teacher.weight))
-    training = TrainingSet(pieces, terms, own, candidates, seeds, teachers, idf_of(pieces, model))
+    read = asked if recipe.query.kind == "model" else ()
+    training = TrainingSet(pieces, terms, own, candidates, seeds, teachers, idf_of(pieces, model), read)
     first = next((each for each in heard if each.dense is not None), None)
     if first is None or first.dense is None or first.encode is None:
         return Prepared(training, None)
@@ -108,13 +110,16 @@ def idf_of(pieces: Sequence[NDArray[np.int32]], model: TrainableEncoder) -> NDAr
     return idf
 
 
-def _distinct_terms(model: TrainableEncoder, queries: list[str], max_length: int) -> list[NDArray[np.int32]]:
+def _query_pieces(model: TrainableEncoder, queries: list[str], max_length: int) -> list[NDArray[np.int32]]:
     found: list[NDArray[np.int32]] = []
     for start in range(0, len(queries), _BATCH):
-        for piece in model.token_ids(queries[start : start + _BATCH], max_length):
-            distinct = np.unique(piece).astype(np.int32)
-            found.append(distinct[model.terms[distinct]])
+        found += model.token_ids(queries[start : start + _BATCH], max_length)
     return found
+
+
+def _distinct_terms(model: TrainableEncoder, piece: NDArray[np.int32]) -> NDArray[np.int32]:
+    distinct = np.unique(piece).astype(np.int32)
+    return distinct[model.terms[distinct]]
 
 
 def _listen(teacher: TeacherRecipe, recipe: Recipe, pool: Pool, cache: Path, progress: Progress) -> _Heard:

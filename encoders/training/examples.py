@@ -39,6 +39,7 @@ class TrainingSet:
         seeds: int64[seeds], which queries those are.
         teachers: with their weights, which need not sum to 1.
         idf: float32[vocabulary], the query table to start from.
+        query_pieces: each query's token ids in their order, int32; only for a model that reads queries too.
     """
 
     documents: Sequence[NDArray[np.int32]]
@@ -48,6 +49,7 @@ class TrainingSet:
     seeds: NDArray[np.int64]
     teachers: Sequence[tuple[Teacher, float]]
     idf: NDArray[np.float32]
+    query_pieces: Sequence[NDArray[np.int32]] = ()
 
     @cached_property
     def _queries_of(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

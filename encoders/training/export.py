@@ -26,7 +26,7 @@ _CONFIG = "config.json"
 
 def export_encoder(
     model: TrainableEncoder,
-    table: NDArray[np.float32],
+    table: NDArray[np.float32] | None,
     folder: Path,
     *,
     half: bool = True,
@@ -35,10 +35,10 @@ def export_encoder(
     top_k: int | None = None,
     dense: str | None = None,
 ) -> Path:
-    """Write document side and query table into the new or empty folder `folder`; return it.
+    """Write the document side, and the query table if there is one, into the new or empty folder `folder`; return it.
 
     Args:
-        table: float32[vocabulary], the query side's weights.
+        table: float32[vocabulary], the query side's weights; None where the model reads queries too.
         counted, prior, top_k, dense: see `lexhound.encoders.layout.SideLayout`; what sentence-transformers cannot
             read of them stands in a file beside its own.
         half: store the model's weights in 16 bits, half the bytes; they are read as 32 bits again.
@@ -65,8 +65,9 @@ def export_encoder(
             source = model.folder / name
             if source.is_file():
                 shutil.copyfile(source, plain / name)
-        tokens = {model.subwords.text(term): float(table[term]) for term in np.flatnonzero(table > 0).tolist()}
-        (plain / "idf.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
+        if table is not None:
+            tokens = {model.subwords.text(term): float(table[term]) for term in np.flatnonzero(table > 0).tolist()}
+            (plain / "idf.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
         settings = LearnedSettings(pooling="max", activation=model.settings.activation)
         save_encoder(LearnedEncoder(plain, settings), folder)
     if counted or prior or top_k or dense:

@@ -4,6 +4,10 @@ time how good the model has become.
 A query's score of a document is sum over its terms t of idf_t · w_t(d) (Geng et al., SIGIR 2025: idf enters the match),
 divided by the query's total idf and multiplied by one learned number: raw scores of long queries are far sharper than
 any teacher's, and distillation would shrink every weight to make up for it. The ranking of a query is unchanged.
+
+Where queries are read by the model too (`query.kind = "model"`, SPLADE), a step's queries pass through it beside the
+documents, the score is sum over the vocabulary of w_t(q) · w_t(d), divided and multiplied likewise, and queries have a
+FLOPS penalty of their own (Formal et al., "SPLADE: Sparse Lexical and Expansion Model", SIGIR 2021, section 3.2).
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ from .model import TrainableEncoder
 from .optimiser import make_optimiser, set_rate
 from .recipe import Recipe
 from .schedule import quadratic, warmup_linear
-from .sparsity import build_regulariser
+from .sparsity import build_regulariser, flops
 from .state import read_state, write_state
 from .term_teacher import TermTeacher, term_shortfall
 
@@ -112,8 +116,11 @@ class Trainer:
         self._log_scale = torch.nn.Parameter(torch.tensor(math.log(_SCALE)))
         table = self._raw_table if self._learned else None
         self._optimiser = make_optimiser(model, recipe.optimiser, table, recipe.query.learning_rate, self._log_scale)
-        self._sampler = ColumnSampler(model.terms, recipe.sparsity.frequent, recipe.sparsity.sampled)
-        self._regulariser = build_regulariser(recipe.sparsity.kind, idf=idf)
+        self._reads_queries = recipe.query.kind == "model"
+        # A query of the model's may have any term, so there are no columns to leave out.
+        frequent = model.vocabulary_size if self._reads_queries else recipe.sparsity.frequent
+        self._sampler = ColumnSampler(model.terms, frequent, recipe.sparsity.sampled)
+        self._regulariser = build_regulariser(recipe.sparsity.kind, idf=idf, in_match=not self._reads_queries)
         self._terms = torch.from_numpy(model.terms)
         decay = recipe.optimiser.average
         self._average = ExponentialAverage(self._named(), decay) if decay > 0 else None
@@ -204,6 +211,7 @@ class Trainer:
         columns = self._sampler.draw(terms, recipe.seed, self._step)
         chosen = torch.from_numpy(columns.terms)
         pieces = [self.training.documents[document] for document in step.documents]
+        read = [self.training.query_pieces[query] for query in step.queries] if self._reads_queries else []
         record: dict[str, float] = {}
 
         def encode(chunk: list[NDArray[np.int32]]) -> torch.Tensor:
@@ -216,18 +224,18 @@ class Trainer:
         self._optimiser.zero_grad(set_to_none=True)
         parts = recipe.optimiser.accumulate
         if parts > 1:
-            bounds = np.linspace(0, len(pieces), parts + 1).astype(int)
-            chunks = [pieces[a:b] for a, b in pairwise(bounds.tolist()) if b > a]
+            bounds = np.linspace(0, len(pieces) + len(read), parts + 1).astype(int)
+            chunks = [(pieces + read)[a:b] for a, b in pairwise(bounds.tolist()) if b > a]
             cached_step(encode, chunks, loss_of)
         else:
-            loss_of(encode(pieces)).backward()  # type: ignore[no-untyped-call]
+            loss_of(encode(pieces + read)).backward()  # type: ignore[no-untyped-call]
         learning = [weight for group in self._optimiser.param_groups for weight in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(learning, recipe.optimiser.clip)
         self._optimiser.step()
         if self._average is not None:
             self._average.update(self._named())
         record |= {"gradient": float(norm), "documents": len(pieces), "queries": len(step.queries)}
-        record["tokens"] = float(sum(map(len, pieces)))
+        record["tokens"] = float(sum(map(len, pieces + read)))
         return record
 
     def _loss(
@@ -243,11 +251,18 @@ class Trainer:
         logits, means = encoded[:, : len(columns.terms)], encoded[:, len(columns.terms) :]
         chosen = torch.from_numpy(columns.terms)
         weights = self.model.weights_of(logits) * self._terms[chosen]
-        scores = self._scores(weights, step, terms, columns)
+        loss = torch.zeros(())
+        if self._reads_queries:
+            asked = weights[len(pieces) :]
+            logits, means, weights = logits[: len(pieces)], means[: len(pieces)], weights[: len(pieces)]
+            total = asked.detach().sum(dim=1, keepdim=True).clamp_min(1e-3)
+            scores = asked @ weights.T / total * self._log_scale.exp()
+            loss = loss + self._query_sparsity(asked, record)
+        else:
+            scores = self._scores(weights, step, terms, columns)
         taught = torch.from_numpy(self.training.teach(step.queries, step.documents))
         known = ~taught.isnan()
         target = torch.nan_to_num(taught) * recipe.loss.scale
-        loss = torch.zeros(())
         if recipe.loss.kl:
             part = kl_divergence(scores, target, mask=known)
             loss = loss + recipe.loss.kl * part
@@ -307,11 +322,21 @@ class Trainer:
         if settings.free_terms:
             over = (active * multiplier).sum(dim=1, keepdim=True) > settings.free_terms
             penalised = weights * over
-        ramp = max(1, round(settings.ramp * self.recipe.optimiser.steps))
-        weight = settings.weight * quadratic(self._step, ramp)
         value = self._regulariser(penalised, columns=torch.from_numpy(columns.terms), multiplier=multiplier)
         record["sparsity"] = float(value.detach())
-        return value * weight
+        return value * settings.weight * self._ramped()
+
+    def _query_sparsity(self, weights: torch.Tensor, record: dict[str, float]) -> torch.Tensor:
+        """The penalty on queries, float32[queries, columns], which have all terms of the vocabulary for columns."""
+        value = flops(weights)
+        record["query_active"] = float((weights.detach() > 0).float().sum(dim=1).mean())
+        record["query_flops"] = float(value.detach())
+        return value * self.recipe.query.sparsity * self._ramped()
+
+    def _ramped(self) -> float:
+        """The share of a penalty's weight that this step has."""
+        ramp = max(1, round(self.recipe.sparsity.ramp * self.recipe.optimiser.steps))
+        return quadratic(self._step, ramp)
 
     def _kept(self, logits: torch.Tensor, pieces: list[NDArray[np.int32]], columns: Columns) -> torch.Tensor:
         """How far documents' own terms fall below the margin, weighted by idf: those that say most are kept first."""
@@ -327,11 +352,13 @@ class Trainer:
             raise TrainingError(
                 f"the loss is {record['loss']} after {self._step} steps", "Lower the learning rates, or clip harder"
             )
-        self._empty_steps = self._empty_steps + 1 if record["active"] < 1 else 0
+        who = "documents" if record["active"] < 1 else "queries" if record.get("query_active", 1) < 1 else None
+        self._empty_steps = 0 if who is None else self._empty_steps + 1
         if self._empty_steps >= _COLLAPSED:
+            penalty = "query.sparsity" if who == "queries" else "sparsity.weight"
             raise TrainingError(
-                f"documents have had no terms for {_COLLAPSED} steps: the sparsity has collapsed at step {self._step}",
-                "Lower sparsity.weight or the learning rates, lengthen sparsity.ramp, or raise loss.keep",
+                f"{who} have had no terms for {_COLLAPSED} steps: the sparsity has collapsed at step {self._step}",
+                f"Lower {penalty} or the learning rates, lengthen sparsity.ramp, or raise loss.keep",
             )
         if record["active"] > _EXPLODED * len(self.model.terms) and self._step % 50 == 0:
             self._notice(
@@ -406,10 +433,12 @@ class Trainer:
         with torch.no_grad():
             for name, weight in self._named().items():
                 weight.copy_(tensors[name])
+                # Each optimiser has parts of its own.
+                ending = f".{name}"
                 state = {
-                    part: tensors[f"optimiser.{part}.{name}"]
-                    for part in ("step", "exp_avg", "exp_avg_sq")
-                    if f"optimiser.{part}.{name}" in tensors
+                    key.removeprefix("optimiser.").removesuffix(ending): value
+                    for key, value in tensors.items()
+                    if key.startswith("optimiser.") and key.endswith(ending) and key.count(".") == 1 + ending.count(".")
                 }
                 if state:
                     self._optimiser.state[weight] = state

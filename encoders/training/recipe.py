@@ -19,7 +19,7 @@ from ..settings import ACTIVATIONS
 
 PSEUDO_KINDS = ("title", "sentence", "span", "keywords")
 TEACHER_KINDS = ("bm25", "dense", "sparse", "cross-encoder")
-QUERY_KINDS = ("idf", "learned")
+QUERY_KINDS = ("idf", "learned", "model")
 REGULARISERS = ("flops", "idf-flops", "df-flops", "l1")
 OPTIMISERS = ("adamw", "adafactor")
 NORMALISATIONS = ("min-max", "z-score", "none")
@@ -52,10 +52,12 @@ class ModelRecipe:
 
 @dataclass(frozen=True, slots=True)
 class QueryRecipe:
-    """The query side: a table of one weight a token.
+    """The query side: a table of one weight a token, or the document side's own model.
 
     Attributes:
-        kind: "idf", fixed; or "learned", which starts from it.
+        kind: "idf", a fixed table; "learned", a table that starts from it; or "model", queries that are read by the
+            model that reads documents and become terms as these do (SPLADE).
+        sparsity: of "model", the weight of the FLOPS of queries at the end of the ramp.
         learning_rate: of a learned table; far higher than a model's, as each weight is seen in few steps.
         max_length: longest query in tokens.
         counted: whether a token that occurs twice in a query weighs twice, in validation and in use.
@@ -64,6 +66,7 @@ class QueryRecipe:
     """
 
     kind: str = "idf"
+    sparsity: float = 0.1
     learning_rate: float = 0.05
     max_length: int = 64
     counted: bool = False
@@ -384,6 +387,7 @@ _CHOICES = (
 _SHARES = (("sparsity", "ramp"), ("optimiser", "warmup"), ("optimiser", "floor"), ("optimiser", "average"))
 _LEAST = (
     ("model", "max_length", 8), ("model", "top_k", 0), ("query", "max_length", 1), ("query", "prior", 0),
+    ("query", "sparsity", 0),
     ("optimiser", "steps", 1), ("optimiser", "seeds", 1),
     ("optimiser", "candidates", 2), ("optimiser", "own_queries", 0), ("optimiser", "accumulate", 1),
     ("validation", "every", 1), ("validation", "documents", 0), ("validation", "queries", 0),
@@ -423,6 +427,11 @@ def _check(recipe: Recipe, where: str) -> None:
     for name, weight in (("loss.terms", loss.terms), ("model.dense", recipe.model.dense)):
         if weight and all(teacher.kind != "dense" for teacher in recipe.teachers):
             raise SettingsError(f"{where}: {name} needs a dense teacher", 'Add [[teachers]] with kind = "dense"')
+    if recipe.query.kind == "model" and (recipe.query.counted or recipe.query.prior):
+        raise SettingsError(
+            f"{where}: query.counted and query.prior are for a table of weights, and query.kind is 'model'",
+            'Leave them out, or take the kind "idf" or "learned"',
+        )
     if (loss.kl or loss.margin_mse) and not recipe.teachers:
         raise SettingsError(f"{where}: there is no teacher to distil from", "Add [[teachers]], or train by info_nce")
 

@@ -97,12 +97,13 @@ def active_dimensions(weights: torch.Tensor, multiplier: torch.Tensor | None = N
     return active.sum(dim=1) if multiplier is None else active @ multiplier
 
 
-def build_regulariser(kind: str, *, idf: torch.Tensor) -> Regulariser:
-    """Return the penalty called `kind` on weights w of an encoder whose score is sum_t idf_t · w_t(d).
-
-    "idf-flops" is then plain FLOPS on w (see `idf_flops`), "flops" is FLOPS on idf · w.
+def build_regulariser(kind: str, *, idf: torch.Tensor, in_match: bool = True) -> Regulariser:
+    """Return the penalty called `kind` on document weights w.
 
     Args:
+        in_match: whether idf enters the match: the score is sum_t idf_t · w_t(d), so that "idf-flops" is plain FLOPS on
+            w and "flops" is FLOPS on idf · w. Otherwise the score is sum_t q_t · w_t(d), "flops" is FLOPS on w, and
+            "idf-flops" has its explicit form (see `idf_flops`).
         idf: float[vocabulary]; scaled to a mean of 1 over the terms that have one, so that the weight of a penalty
             means much the same for both kinds.
 
@@ -118,9 +119,9 @@ def build_regulariser(kind: str, *, idf: torch.Tensor) -> Regulariser:
         weights: torch.Tensor, *, columns: torch.Tensor, multiplier: torch.Tensor | None = None
     ) -> torch.Tensor:
         if kind == "idf-flops":
-            return flops(weights, multiplier)
+            return flops(weights, multiplier) if in_match else idf_flops(weights, scaled[columns], multiplier)
         if kind == "flops":
-            return effective_flops(weights, scaled[columns], multiplier)
+            return effective_flops(weights, scaled[columns], multiplier) if in_match else flops(weights, multiplier)
         if kind == "df-flops":
             return df_flops(weights, (weights.detach() > 0).float().mean(dim=0), multiplier)
         return l1(weights, multiplier)

@@ -141,7 +141,7 @@ def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Ou
         shutil.rmtree(encoder)
     export_encoder(
         model,
-        trainer.table(),
+        None if recipe.query.kind == "model" else trainer.table(),
         encoder,
         counted=recipe.query.counted,
         prior=recipe.query.prior,

@@ -12,8 +12,8 @@ pytest.importorskip("torch", reason="needs the extra neural")
 pytest.importorskip("transformers", reason="needs the extra neural")
 
 from command import run_here as run
-from lexhound.retrieval.modes import MODES
 from lexhound.retrieval.fusion import METHODS
+from lexhound.retrieval.modes import MODES
 from lexhound.serve.cli.dense_options import Method, Mode
 from tiny_checkpoints import build_tiny_embedding_model
 

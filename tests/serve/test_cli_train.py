@@ -123,6 +123,20 @@ def test_what_was_trained_indexes_and_answers(finished: Path, tmp_path: Path) ->
     assert found.json["hits"]
 
 
+def test_an_encoder_whose_model_reads_queries(folder: Path, tmp_path: Path) -> None:
+    changes = ("query.kind=model", "query.prior=0", "query.counted=false", "optimiser.steps=4", "validation.every=4")
+    done = train(folder, tmp_path / "run", *(part for change in changes for part in ("--set", change)))
+    assert done.code == 0, done.err
+    assert "step 4: apart dev" in done.err
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert all(record["query_active"] > 0 for record in records if "loss" in record)
+    shown = run("inspect", tmp_path / "run" / "encoder", "boundary layer", "--query", "--json")
+    assert shown.code == 0, shown.err
+    refused = train(folder, tmp_path / "other", "--set", "query.kind=model", "--set", "query.prior=5")
+    assert refused.code != 0
+    assert "query.prior" in refused.err
+
+
 def test_the_run_leaves_a_log_and_a_page_of_curves(finished: Path) -> None:
     records = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records if "loss" in record] == list(range(1, 25))

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from lexhound.encoders.errors import TrainingError
-from lexhound.encoders.training.examples import TrainingSet
+from lexhound.encoders.learned import LearnedEncoder
+from lexhound.encoders.training.examples import TrainingSet, draw_step
+from lexhound.encoders.training.export import export_encoder
 from lexhound.encoders.training.loop import Trainer
 from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
 from lexhound.encoders.training.recipe import (
@@ -52,6 +54,7 @@ def make_run(folder: Path, changes: dict[str, object] | None = None) -> tuple[Tr
     training = TrainingSet(
         documents, queries, own, candidates, np.arange(24), [(Overlap(queries, documents), 1.0)],
         np.linspace(1, 3, model.vocabulary_size, dtype=np.float32) * model.terms,
+        [random.permutation(query) for query in queries],
     )  # fmt: skip
     recipe = Recipe(
         model=ModelRecipe(str(folder)),
@@ -77,7 +80,14 @@ def weights(model: TrainableEncoder) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.network.named_parameters()}
 
 
-@pytest.mark.parametrize("changes", [{}, {"query": {"kind": "learned"}, "optimiser": {"average": 0.0}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"query": {"kind": "learned"}, "optimiser": {"average": 0.0}},
+        {"query": {"kind": "model"}, "optimiser": {"kind": "adafactor"}},
+    ],
+)
 def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
     base: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
@@ -189,3 +199,78 @@ def test_the_terms_a_dense_teacher_asks_for_grow(base: Path, tmp_path: Path) -> 
         with torch.no_grad():
             logits.append(model.logits(training.documents)[::2, int(asked[0])].mean().item())
     assert logits[1] > logits[0] + 0.1
+
+
+def test_queries_of_the_model_are_scored_and_penalised_as_the_formulas_say(base: Path, tmp_path: Path) -> None:
+    changes = {"query": {"kind": "model", "sparsity": 3.0}, "sparsity": {"kind": "flops", "weight": 2.0, "ramp": 0.0}}
+    model, training, recipe = make_run(base, {**changes, "loss": {"keep": 0.0, "info_nce": 0.0, "margin_mse": 0.0}})
+    trainer = Trainer(model, training, recipe, tmp_path / "run")
+    trainer._step = 1  # past the ramp
+    step = draw_step(training, recipe.optimiser, recipe.seed, 1)
+    pieces = [training.documents[place] for place in step.documents]
+    asked = [training.query_pieces[place] for place in step.queries]
+    terms = np.unique(np.concatenate([training.queries[place] for place in step.queries])).astype(np.int64)
+    columns = trainer._sampler.draw(terms, recipe.seed, 1)
+    assert columns.terms.tolist() == np.flatnonzero(model.terms).tolist()
+    record: dict[str, float] = {}
+    with torch.no_grad():
+        logits, means = model.logits_and_means(pieces + asked, torch.from_numpy(columns.terms))
+        found = float(trainer._loss(torch.cat([logits, means], dim=1), step, pieces, terms, columns, record))
+    # The twin: each text alone, over the whole vocabulary, in NumPy.
+    weights = np.concatenate([model.encode([piece]).toarray() for piece in (*pieces, *asked)]).astype(np.float64)
+    documents, queries = weights[: len(pieces)], weights[len(pieces) :]
+    scores = queries @ documents.T / queries.sum(axis=1, keepdims=True) * 20.0
+    taught = training.teach(step.queries, step.documents) * recipe.loss.scale
+    wanted = np.exp(taught - taught.max(1, keepdims=True))
+    wanted /= wanted.sum(1, keepdims=True)
+    given = scores - scores.max(1, keepdims=True)
+    given -= np.log(np.exp(given).sum(1, keepdims=True))
+    divergence = (wanted * (np.log(np.maximum(wanted, 1e-30)) - given)).sum(1).mean()
+    penalty = 2.0 * (documents.mean(0) ** 2).sum() + 3.0 * (queries.mean(0) ** 2).sum()
+    assert found == pytest.approx(divergence + penalty, rel=1e-4)
+    assert record["query_active"] == pytest.approx((queries > 0).sum(1).mean())
+
+
+def test_queries_of_the_model_learn_and_become_sparse(base: Path, tmp_path: Path) -> None:
+    active = []
+    for sparsity in (0.0, 30.0):
+        changes = {"query": {"kind": "model", "sparsity": sparsity}, "optimiser": {"steps": 40, "accumulate": 2}}
+        model, training, recipe = make_run(base, changes)
+        trainer = Trainer(model, training, recipe, tmp_path / str(sparsity))
+        trainer.run()
+        records = trainer.log.read()
+        active.append(np.mean([record["query_active"] for record in records[-5:]]))
+        if not sparsity:
+            divergences = [record["kl"] for record in records]
+            assert np.mean(divergences[-5:]) < 0.8 * np.mean(divergences[:5])
+    assert active[1] < 0.8 * active[0]
+
+
+def test_a_collapse_of_queries_is_told(base: Path, tmp_path: Path) -> None:
+    model, training, recipe = make_run(base, {"query": {"kind": "model"}, "optimiser": {"steps": 60}})
+    trainer = Trainer(model, training, recipe, tmp_path / "run")
+    for _ in range(20):
+        record = {"loss": 1.0, "active": 5.0, "query_active": 0.0}
+        if _ < 19:
+            trainer._check(record)
+        else:
+            with pytest.raises(TrainingError, match=r"queries have had no terms"):
+                trainer._check(record)
+
+
+def test_what_reads_its_queries_is_written_as_one_model(base: Path, tmp_path: Path) -> None:
+    """Both sides alike when loaded here and in sentence-transformers."""
+    model, training, recipe = make_run(base, {"query": {"kind": "model"}, "optimiser": {"steps": 2}})
+    Trainer(model, training, recipe, tmp_path / "run").run()
+    folder = export_encoder(model, None, tmp_path / "encoder", half=False)
+    encoder = LearnedEncoder(folder)
+    assert encoder.layout.query == encoder.layout.document
+    text = "heat transfer in flow"
+    ((terms, weights_),) = encoder.encode_queries([text])
+    expected = model.encode(model.token_ids([text])).toarray()[0]
+    dense = np.zeros(model.vocabulary_size)
+    dense[terms] = weights_
+    np.testing.assert_allclose(dense, expected, atol=1e-5)
+    theirs = pytest.importorskip("sentence_transformers").SparseEncoder(str(folder), device="cpu")
+    found = theirs.encode_query([text]).to_dense().numpy()[0]
+    np.testing.assert_allclose(found[model.terms], expected[model.terms], atol=1e-4)  # it keeps special tokens

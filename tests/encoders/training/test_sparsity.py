@@ -64,6 +64,17 @@ def test_the_two_forms_of_the_idf_aware_penalty_are_one(shape: tuple[int, int, i
     torch.testing.assert_close(own.grad, other.grad)
 
 
+def test_without_idf_in_the_match_the_penalties_are_on_what_scores() -> None:
+    weights = torch.from_numpy(draw((5, 7, 1)))
+    idf = torch.linspace(0.5, 3.5, 7, dtype=torch.float64)
+    columns = torch.arange(7)
+    plain = build_regulariser("flops", idf=idf, in_match=False)
+    aware = build_regulariser("idf-flops", idf=idf, in_match=False)
+    assert float(plain(weights, columns=columns)) == pytest.approx(flops_oracle(weights.numpy()))
+    scaled = (idf / idf.mean()).numpy()
+    assert float(aware(weights, columns=columns)) == pytest.approx(flops_oracle(weights.numpy() / scaled))
+
+
 def test_a_term_without_idf_adds_nothing() -> None:
     weights = torch.tensor([[1.0, 2.0]])
     assert float(idf_flops(weights, torch.tensor([0.0, 2.0]))) == 1.0

@@ -16,6 +16,7 @@ from ..manifest import DenseManifest, Manifest
 from ..opening import VERSION, open_named
 from .address import LUCENE, Address, read_address
 from .protocol import Backend
+from .settings import MilvusSettings
 
 if TYPE_CHECKING:
     from ...encoders.dense import DenseSettings
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
-def open_collection(address: str | Path | Address, *, writable: bool = False) -> Backend:
-    """Open the collection at an address, for reading unless `writable` is set.
+def open_collection(
+    address: str | Path | Address, *, writable: bool = False, milvus: MilvusSettings | None = None
+) -> Backend:
+    """Open the collection at an address, for reading unless `writable` is set; `milvus` says how Milvus is reached.
 
     Raises:
         UnknownAddressError: the address names no engine.
@@ -39,7 +42,7 @@ def open_collection(address: str | Path | Address, *, writable: bool = False) ->
         return Collection.open(place.path, writable=writable)
     from .collection import EngineCollection
 
-    engine = _engine(place)
+    engine = _engine(place, milvus)
     try:
         return EngineCollection(engine, writable=writable)
     except BaseException:
@@ -55,6 +58,7 @@ def create_collection(
     learned: LearnedSettings | None = None,
     dense: str | None = None,
     dense_settings: DenseSettings | None = None,
+    milvus: MilvusSettings | None = None,
 ) -> Backend:
     """Make an empty collection at an address and open it for writing; the other arguments are `Collection.create`'s.
 
@@ -79,11 +83,13 @@ def create_collection(
     identity, representation = open_named(encoder, lexical, learned)
     side = None if dense is None else DenseSide.named(dense, dense_settings)
     vectors = None if side is None else DenseManifest(side.identity, side.width)
-    engine = _engine(place, Manifest.new(f"lexhound {VERSION}", identity, vectors))
+    engine = _engine(place, milvus, Manifest.new(f"lexhound {VERSION}", identity, vectors))
     return EngineCollection(engine, representation, side, writable=True)
 
 
-def create_like(address: str | Path | Address, manifest: Manifest) -> EngineCollection:
+def create_like(
+    address: str | Path | Address, manifest: Manifest, *, milvus: MilvusSettings | None = None
+) -> EngineCollection:
     """Make an empty collection in another engine for vectors that are there already, and open it for writing.
 
     Raises:
@@ -97,7 +103,7 @@ def create_like(address: str | Path | Address, manifest: Manifest) -> EngineColl
             "vectors are moved to other engines, and this is a path", where=str(place), hint="copy the directory"
         )
     _require_encoders(place, manifest.encoder.kind, None if manifest.dense is None else manifest.dense.encoder.name)
-    return EngineCollection(_engine(place, manifest), writable=True)
+    return EngineCollection(_engine(place, milvus, manifest), writable=True)
 
 
 def _require_encoders(place: Address, encoder: str, dense: str | None) -> None:
@@ -107,7 +113,7 @@ def _require_encoders(place: Address, encoder: str, dense: str | None) -> None:
     refuse_encoders(place, bm25=encoder == "bm25", dense=dense is not None)
 
 
-def _engine(place: Address, create: Manifest | None = None) -> Engine:
+def _engine(place: Address, milvus: MilvusSettings | None, create: Manifest | None = None) -> Engine:
     """The engine of an address, open; with `create`, a new collection in it."""
     if place.engine == LUCENE:
         raise UnsupportedError(
@@ -115,4 +121,4 @@ def _engine(place: Address, create: Manifest | None = None) -> Engine:
         )
     from .milvus import open_milvus
 
-    return open_milvus(place, create)
+    return open_milvus(place, create, milvus or MilvusSettings())

@@ -82,7 +82,7 @@ def build_collection(
     _recover(directory)
     if not (overwrite and directory.exists()):
         return _build(directory, corpus, source, encoders, on_bad_row, progress, start_over=False)
-    _require_collection(directory)
+    require_collection(directory)
     with WriterLock(directory):  # what others write now would be lost with the old collection
         aside = _aside(directory)
         report = _build(aside, corpus, source, encoders, on_bad_row, progress, start_over=True)
@@ -203,7 +203,8 @@ def _same_dense(collection: Collection, side: DenseSide | None) -> bool:
     return stored.encoder.same_vectors(side.identity)
 
 
-def _require_collection(directory: Path) -> None:
+def require_collection(directory: Path) -> None:
+    """Raise NotACollectionError unless a collection is there, be it damaged or of a later format."""
     try:
         read_manifest(directory)
     except NotACollectionError as error:
@@ -241,14 +242,14 @@ def _recover(directory: Path) -> None:
 
 
 def _aside(directory: Path) -> Path:
-    return _neighbour(directory, "building")
+    return neighbour(directory, "building")
 
 
 def _old(directory: Path) -> Path:
-    return _neighbour(directory, "replaced")
+    return neighbour(directory, "replaced")
 
 
-def _neighbour(directory: Path, suffix: str) -> Path:
+def neighbour(directory: Path, suffix: str) -> Path:
     """A hidden directory on the same file system; `directory` may be `.`, end with `..` or be a link."""
     whole = directory.resolve()
     return whole.parent / f".{whole.name}.{suffix}"

@@ -172,7 +172,36 @@ class Writer:
                 self.merging.release()
         return AddReport(len(changed) - len(stale), len(stale), len(documents) - len(changed))
 
-    def _insert(self, connection: sqlite3.Connection, documents: Sequence[tuple[Document, int]], run: int) -> None:
+    def store_encoded(
+        self, documents: Sequence[Document], vectors: csr_array | None, dense: NDArray[np.float32] | None
+    ) -> str | None:
+        """Store documents with vectors that were made before, in one transaction; `dense` as the collection has it.
+
+        Without `vectors` those of the inverted index are made here, as bm25's are by counting.
+        Returns an id that is there already, or twice among these; then nothing is stored.
+        """
+        ids = [document.id for document in documents]
+        with self.lock:
+            existing = visible_rows(self.connection, ids)
+            seen: set[str] = set()
+            for identifier in ids:
+                if identifier in existing or identifier in seen:
+                    return identifier
+                seen.add(identifier)
+            with self.transaction() as connection:
+                hashed = [(document, content_hash(document)) for document in documents]
+                self._insert(connection, hashed, PUBLISHED, (vectors, dense))
+            if self._is_due(PUBLISHED):
+                self.flush()
+        return None
+
+    def _insert(
+        self,
+        connection: sqlite3.Connection,
+        documents: Sequence[tuple[Document, int]],
+        run: int,
+        encoded: tuple[csr_array | None, NDArray[np.float32] | None] | None = None,
+    ) -> None:
         first = _next_seq(connection)
         seqs = np.arange(first, first + len(documents), dtype=np.int64)
         numbered = list(zip(seqs.tolist(), documents, strict=True))
@@ -194,7 +223,9 @@ class Writer:
             ),
         )
         texts = [document.encoded_text for document, _ in documents]
-        vectors, dense = self._encode(texts)
+        vectors, dense = encoded or self._encode(texts)
+        if vectors is None:
+            vectors = self.representation.encode(texts)
         batch = (run, len(documents), pack(seqs, vectors, frequencies=self.representation.frequencies))
         if dense is None:
             connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)
@@ -204,7 +235,7 @@ class Writer:
                 (*batch, pack_dense(seqs, dense)),
             )
 
-    def _encode(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32] | None]:
+    def _encode(self, texts: Sequence[str]) -> tuple[csr_array | None, NDArray[np.float32] | None]:
         """Vectors of documents, sparse and, where the collection has them, dense; of one pass where that can be."""
         if self.dense is None:
             return self.representation.encode(texts), None

@@ -1,6 +1,16 @@
 """A collection in the form of another engine: `export_collection`; see docs/export.md."""
 
 from .header import FORMATS, ExportHeader, read_header
+from .importing import ImportReport, import_export
 from .writing import ExportProgress, ExportReport, export_collection
 
-__all__ = ["FORMATS", "ExportHeader", "ExportProgress", "ExportReport", "export_collection", "read_header"]
+__all__ = [
+    "FORMATS",
+    "ExportHeader",
+    "ExportProgress",
+    "ExportReport",
+    "ImportReport",
+    "export_collection",
+    "import_export",
+    "read_header",
+]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import build, care, compare, documents, encode, evaluate, export, inspect, search, serve, train, tune
+from . import bring, build, care, compare, documents, encode, evaluate, export, inspect, search, serve, train, tune
 from .options import ASK, BUILD, ENCODE, KEEP, MEASURE, SERVE, TRAIN
 
 EPILOGUE = (
@@ -50,6 +50,7 @@ def lexhound(
 
 app.command("index", rich_help_panel=BUILD)(build.index)
 app.command("add", rich_help_panel=BUILD)(build.add)
+app.command("import", rich_help_panel=BUILD)(bring.bring)
 app.command("delete", rich_help_panel=BUILD)(documents.delete)
 app.command("search", rich_help_panel=ASK)(search.search)
 app.command("get", rich_help_panel=ASK)(documents.get)

@@ -45,6 +45,25 @@ def test_export_says_what_it_did(name: str, index: Path, tmp_path: Path) -> None
     assert str(header["quantisation"]["scale"]) in readme or name == "ciff"
 
 
+def test_import_brings_back_what_was_exported(index: Path, tmp_path: Path) -> None:
+    assert run_here("export", index, "--format", "qdrant", "--out", tmp_path / "out").code == 0
+    outcome = run_here("import", tmp_path / "out", "--into", tmp_path / "back")
+    assert outcome.code == 0
+    first, second = outcome.out.splitlines()
+    assert first.startswith("30 documents in ")
+    assert second == f'next: lexhound search {tmp_path / "back"} "what you are looking for"'
+    for question in ("heat 7", "transfer"):
+        hits = [run_here("search", path, question, "--json").json["hits"] for path in (index, tmp_path / "back")]
+        assert hits[0] == hits[1]
+    assert run_here("import", tmp_path / "out", "--into", tmp_path / "back").code == 1
+    again = run_here("import", tmp_path / "out", "--into", tmp_path / "back", "--overwrite", "--json").json
+    assert again["documents"] == 30
+    assert again["lost"] == []
+    refused = run_here("import", index, "--into", tmp_path / "other", "--json")
+    assert refused.code == 1
+    assert refused.json["error"]["code"] == "export"
+
+
 def test_what_is_refused(index: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     for out, flags, message in (

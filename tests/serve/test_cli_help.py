@@ -27,6 +27,7 @@ EXPECTED = {
     "verify",
     "compact",
     "export",
+    "import",
     "eval",
     "compare",
     "encode",

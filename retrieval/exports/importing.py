@@ -1,0 +1,190 @@
+"""A collection made of an export: the same documents, the same impacts, nothing encoded again.
+
+BM25's vectors are counted again from the texts, which gives the same, and weighed with the same average length.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+
+from ..building import neighbour, require_collection
+from ..compaction import merge
+from ..dense import DenseSide
+from ..errors import CollectionExistsError, ExportError
+from ..lock import WriterLock
+from ..manifest import Manifest, write_manifest
+from ..opening import VERSION, load_representation
+from ..representation import Representation, Statistics
+from ..schema import connect, create_database
+from ..segment import open_segment
+from ..storage import storage_errors
+from ..vocabulary import SqliteVocabulary
+from ..writer import PUBLISHED, Writer, write_statistics
+from .header import FREQUENCIES, ExportHeader, read_header
+from .reading import ExportedRow, read_rows
+
+_CHUNK = 512
+_WITHOUT_DENSE = ("anserini", "ciff")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import made; `lost` says what the format had no place for, in words."""
+
+    documents: int
+    postings: int
+    lost: tuple[str, ...]
+
+
+def import_export(
+    source: str | Path,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImportReport:
+    """Make a collection of a folder that `export_collection` wrote.
+
+    The collection appears when it is whole; an interrupted import leaves nothing.
+
+    Args:
+        overwrite: replace a collection that is at `path`, when the new one is whole.
+        progress: told documents read, and how many there are.
+
+    Raises:
+        ExportError: the folder is no export, or damaged, or holds too little to make a collection of.
+        CollectionExistsError: something is at `path`, and `overwrite` is not set.
+        NotACollectionError: with `overwrite`, what is at `path` is no collection.
+        EncoderError: the encoder is not here, or no longer the same. StorageFullError, ReadOnlyError: see `storage`.
+    """
+    folder, directory = Path(source), Path(path)
+    header = read_header(folder)
+    if header.values == FREQUENCIES:
+        raise ExportError(
+            "an export of bm25 as CIFF holds no texts, and a collection of bm25 is made of texts",
+            where=str(folder),
+            hint="export as anserini, opensearch, qdrant or parquet",
+        )
+    if directory.exists() and not overwrite:
+        raise CollectionExistsError(
+            "something is here already", where=str(directory), hint="give another path, or replace it with --overwrite"
+        )
+    lost = _lost(header)
+    if header.format in _WITHOUT_DENSE:
+        header = replace(header, dense=None)
+    if not directory.exists():
+        return replace(_build(folder, header, directory, progress), lost=lost)
+    require_collection(directory)
+    with WriterLock(directory):  # what others write now would be lost with the old collection
+        return replace(_build(folder, header, directory, progress), lost=lost)
+
+
+def _lost(header: ExportHeader) -> tuple[str, ...]:
+    lost = []
+    if header.format == "ciff":
+        lost.append("texts, titles and metadata")
+    if header.dense is not None and header.format in _WITHOUT_DENSE:
+        lost.append("dense vectors")
+    return tuple(lost)
+
+
+def _build(
+    folder: Path, header: ExportHeader, directory: Path, progress: Callable[[int, int], None] | None
+) -> ImportReport:
+    aside = neighbour(directory, "importing")
+    with storage_errors(directory):
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            create_database(aside, dense=header.dense is not None)
+            write_manifest(aside, Manifest.new(f"lexhound {VERSION}", header.encoder, header.dense))
+            report = _fill(aside, folder, header, progress)
+            _publish(aside, directory)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+    return report
+
+
+def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[int, int], None] | None) -> ImportReport:
+    connection = connect(place, writable=True)
+    try:
+        representation = load_representation(header.encoder, SqliteVocabulary(connection))
+        dense = None if header.dense is None else DenseSide(header.dense.encoder, header.dense.width)
+        writer = Writer(place, connection, RLock(), representation, dense)
+        with writer.transaction() as transaction:
+            # With the statistics of the exported collection every weight becomes the impact that it was.
+            write_statistics(transaction, Statistics(header.average_length or 1.0, header.scale))
+        chunk: list[ExportedRow] = []
+        done = postings = 0
+        for row in read_rows(folder, header):
+            chunk.append(row)
+            postings += len(row.terms)
+            if len(chunk) == _CHUNK:
+                done += _store(writer, representation, header, chunk, folder)
+                chunk = []
+                if progress is not None:
+                    progress(done, header.documents)
+        done += _store(writer, representation, header, chunk, folder)
+        writer.flush()
+        names = [name for (name,) in connection.execute("SELECT name FROM segments ORDER BY first_seq")]
+        if len(names) > 1:
+            merge(writer, names, PUBLISHED, refresh=False)
+        if _postings(place, connection, representation) != postings:
+            raise ExportError(
+                "the texts no longer have the terms that were exported",
+                where=str(folder),
+                hint="export the collection again, or index its texts",
+            )
+        return ImportReport(done, postings, ())
+    finally:
+        connection.close()
+
+
+def _postings(place: Path, connection: sqlite3.Connection, representation: Representation) -> int:
+    names = connection.execute("SELECT name FROM segments").fetchall()
+    return sum(open_segment(place, name, representation.name).index.n_postings for (name,) in names)
+
+
+def _store(
+    writer: Writer, representation: Representation, header: ExportHeader, chunk: list[ExportedRow], folder: Path
+) -> int:
+    if not chunk:
+        return 0
+    dense = None
+    if header.dense is not None:
+        vectors = [row.dense for row in chunk if row.dense is not None]
+        if len(vectors) != len(chunk):
+            raise ExportError("a document has no dense vector", where=str(folder), hint="export the collection again")
+        dense = np.stack(vectors)
+    sparse = None  # bm25's are counted again
+    if not representation.frequencies:
+        from scipy.sparse import csr_array
+
+        indptr = np.concatenate([[0], np.cumsum([len(row.terms) for row in chunk], dtype=np.int64)])
+        weights = np.concatenate([row.impacts for row in chunk]).astype(np.float64) * header.scale
+        terms = np.concatenate([row.terms for row in chunk])
+        shape = (len(chunk), header.encoder.vocabulary_size or 1)
+        sparse = csr_array((weights.astype(np.float32), terms, indptr), shape=shape)
+    twice = writer.store_encoded([row.document for row in chunk], sparse, dense)
+    if twice is not None:
+        raise ExportError(f"the id {twice!r} is there twice", where=str(folder), hint="export the collection again")
+    return len(chunk)
+
+
+def _publish(aside: Path, directory: Path) -> None:
+    whole = directory.resolve()
+    if not whole.exists():
+        aside.rename(whole)
+        return
+    old = neighbour(directory, "replaced")
+    whole.rename(old)
+    aside.rename(whole)
+    shutil.rmtree(old, ignore_errors=True)

@@ -9,13 +9,18 @@ Inference-free Sparse Retrievers", SIGIR 2025, section 3.2) or sqrt(relu) (Dai &
 Weighting for Ad-Hoc Search", WWW 2020, section 3.1). None of them falls as x grows or is positive where x is not, so
 that the maximum is taken over the logits and f applied once a term.
 
-`pooled` never makes anything of the size batch × length × vocabulary: it multiplies some documents by some columns of E
-at a time and keeps only what the pooling leaves, forward and backward. `pooled_reference` is the formula as it
-stands; the two are tested against each other.
+`pooled` never makes anything of the size batch × length × vocabulary, forward and backward: on a GPU, Triton kernels
+keep logits in registers (`fused_head`, which tells how far they are tested); elsewhere, and wherever LEXHOUND_HEAD is
+`plain`, some documents are multiplied by some columns of E at a time and only what the pooling leaves is kept.
+`pooled_reference` is the formula as it stands; the three are tested against each other.
+
+Of a term's equal largest logits the first token's counts: the gradient of a maximum goes to that token alone. Logits
+are compared in the precision in which a path has them: the kernels' in float32, the others' in that of `hidden`.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +30,12 @@ if TYPE_CHECKING:
 # so it should stay in the second-level caches; much smaller products leave the matrix units idle.
 _ROWS = 1024
 _COLUMNS = 4096
+
+PATHS = ("auto", "plain", "kernel")
+"""Ways to compute the same: `auto` is `kernel` on a CUDA device where Triton works, and `plain` elsewhere."""
+
+PATH_VARIABLE = "LEXHOUND_HEAD"
+"""Environment variable that says what `auto` is."""
 
 
 def activate(logits: torch.Tensor, activation: str) -> torch.Tensor:
@@ -53,7 +64,7 @@ def pooled_reference(
 
     weights = activate(torch.nn.functional.linear(hidden, weight, bias).float(), activation) * mask.unsqueeze(-1)
     if pooling == "max":
-        return weights.amax(dim=1)
+        return weights.max(dim=1).values  # not amax, which would share the gradient among equals
     return weights.sum(dim=1) if pooling == "sum" else weights[:, 0]
 
 
@@ -65,6 +76,7 @@ def pooled(
     *,
     pooling: str,
     activation: str,
+    path: str = "auto",
 ) -> torch.Tensor:
     """Return float32[batch, vocabulary]: each document's weight of each term.
 
@@ -74,28 +86,59 @@ def pooled(
         weight: floating[vocabulary, width], of the dtype of `hidden`; bias: floating[vocabulary] or None.
         pooling: "max", "sum" or "cls" (the first position, which the mask must hold).
         activation: see `activate`.
+        path: one of `PATHS`.
     """
     import torch
 
     if pooling == "cls":
         return activate(torch.nn.functional.linear(hidden[:, 0], weight, bias).float(), activation)
     if pooling == "max":
-        return activate(largest_logits(hidden, mask, weight, bias), activation)
+        return activate(largest_logits(hidden, mask, weight, bias, path=path), activation)
+    kernels = _kernels(hidden, path)
+    if kernels is not None:
+        result: torch.Tensor = kernels.summed(hidden, mask, weight, bias, activation)
+        return result
     return _summed(hidden, mask, weight, bias, activation)
 
 
 def largest_logits(
-    hidden: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    hidden: torch.Tensor,
+    mask: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    *,
+    path: str = "auto",
 ) -> torch.Tensor:
     """Return float32[batch, vocabulary]: each document's largest logit of each term, arguments as for `pooled`."""
     import torch
 
+    kernels = _kernels(hidden, path)
+    if kernels is not None:
+        found: torch.Tensor = kernels.largest_logits(hidden, mask, weight, bias)
+        return found
     hidden = _repeat_first(hidden, mask)
     if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
         largest: torch.Tensor = _maximum_with_gradient().apply(hidden, weight, bias)
     else:
         largest = _maximum(hidden, weight, bias)
     return largest.float()
+
+
+def _kernels(hidden: torch.Tensor, path: str) -> Any:
+    """Return the module of the fused head where it is to be used, else None."""
+    if path == "auto":
+        if not hidden.is_cuda:
+            return None
+        path = os.environ.get(PATH_VARIABLE) or "auto"
+    if path == "plain":
+        return None
+    try:
+        from . import fused_head
+    except ImportError:
+        if path == "kernel":
+            raise
+        return None
+    return fused_head if path == "kernel" or fused_head.works_on(hidden.device, hidden.dtype) else None
 
 
 def _repeat_first(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

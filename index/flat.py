@@ -3,9 +3,9 @@
 Useful for small collections (some hundred thousand rows), where a matrix product takes a few milliseconds and nothing
 has to be built; cosines are inner products of vectors of unit length. Not useful beyond: time grows with the rows.
 
-A score is the inner product of the two float32 vectors computed in float64, one row at a time, so that it is the same
-whether a row is found by a search, in a batch of any size, under any filter, or scored by itself. A search finds its
-candidates by a matrix product in float32, whose error is bounded, and scores those that could be among the best.
+A score is the inner product of the two float32 vectors computed in float64, in one order (`exact`), so that it is the
+same whether a row is found by a search, in a batch of any size, under any filter, or scored by itself. A search finds
+its candidates by a matrix product in float32, whose error is bounded, and scores those that could be among the best.
 
 On disk, an array directory (see `files`):
 
@@ -23,8 +23,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ._jit import frozen
 from .errors import CorruptFileError
+from .exact import exact_products
 from .files import HEADER, ArrayDirectory, ArrayDirectoryWriter, FileProblem, verify_arrays
+from .inverted import SearchStats
 from .topk import TopK
 
 KIND = "flat"
@@ -50,10 +53,32 @@ class VectorIndex(Protocol):
     @property
     def nbytes(self) -> int: ...
 
-    def search(self, query: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None) -> TopK: ...
+    def search(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        recall: float | None = None,
+    ) -> TopK: ...
+
+    def search_with_stats(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        recall: float | None = None,
+    ) -> tuple[TopK, SearchStats]: ...
 
     def search_many(
-        self, queries: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        recall: float | None = None,
+        threads: int | None = None,
     ) -> list[TopK]: ...
 
     def scores_of(self, rows: NDArray[np.int64], query: NDArray[np.float32]) -> NDArray[np.float64]: ...
@@ -69,6 +94,7 @@ class FlatIndex:
     ) -> None:
         """Use `from_vectors` or `open`. `largest_norm` is that of the longest row."""
         self.vectors = vectors
+        self._words, self._stride = _flat_words(vectors)
         self._largest_norm = largest_norm
         self._directory = directory
 
@@ -125,25 +151,50 @@ class FlatIndex:
         """Bytes on disk, or in memory for an index that has no directory."""
         return self._directory.nbytes if self._directory else self.vectors.nbytes
 
-    def search(self, query: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None) -> TopK:
+    def search(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        recall: float | None = None,
+    ) -> TopK:
         """The best `k` rows for float32[width]: score descending, then row ascending; fewer only where there are fewer.
 
-        `allowed` (bool[n_rows]) restricts the rows, and is consulted before the cut. Exact.
+        `allowed` (bool[n_rows]) restricts the rows, and is consulted before the cut. Exact, whatever the `recall`.
         Raises ValueError when `k` is below one, or query or mask do not fit.
         """
         return self.search_many(np.asarray(query)[np.newaxis], k, allowed=allowed)[0]
 
+    def search_with_stats(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        recall: float | None = None,
+    ) -> tuple[TopK, SearchStats]:
+        """`search`, and how many rows it compared: all that are allowed."""
+        found = self.search(query, k, allowed=allowed)
+        return found, SearchStats(0, self.n_rows if allowed is None else int(np.count_nonzero(allowed)))
+
     def search_many(
-        self, queries: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        recall: float | None = None,
+        threads: int | None = None,
     ) -> list[TopK]:
         """`search` for each row of float32[m, width], with the same results to the last bit.
 
-        Uses the threads of NumPy's matrix product; memory: 4 bytes a row and query, for so many queries at a time that
-        it stays at 64 MB, or for one.
+        Uses the threads of NumPy's matrix product, however many `threads` says; memory: 4 bytes a row and query, for so
+        many queries at a time that it stays at 64 MB, or for one.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
-        queries = np.ascontiguousarray(self._queries(queries))
+        queries = self.checked_queries(queries)
         rows = self._rows(allowed)
         available = self.n_rows if rows is None else len(rows)
         depth = min(k, available)
@@ -161,17 +212,25 @@ class FlatIndex:
                 if rows is not None and not few:
                     own = own[rows]
                 candidates = self._candidates(own, query, depth)
-                found.append(self._best(query, candidates if rows is None else rows[candidates], depth))
+                found.append(self.best(query, candidates if rows is None else rows[candidates], depth))
         return found
 
     def scores_of(self, rows: NDArray[np.int64], query: NDArray[np.float32]) -> NDArray[np.float64]:
         """The scores of some rows, in the order given: float64[len(rows)]. Raises ValueError and IndexError."""
-        wide = self._queries(np.asarray(query)[np.newaxis])[0].astype(np.float64)
+        checked = self.checked_queries(np.asarray(query)[np.newaxis])[0]
+        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.n_rows:
+            raise IndexError(f"rows must be from 0 to {self.n_rows - 1}")
+        return self._scores(np.asarray(rows, np.int64), checked)
+
+    def best(self, query: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> TopK:
+        """The best `k` of some rows (none twice) for a query from `checked_queries`, as `search` would rank them."""
+        scores = self._scores(rows, query)
+        order = np.lexsort((rows, -scores))[:k]
+        return TopK(rows[order].astype(np.int64, copy=False), scores[order])
+
+    def _scores(self, rows: NDArray[np.int64], query: NDArray[np.float32]) -> NDArray[np.float64]:
         scores = np.empty(len(rows), np.float64)
-        for start in range(0, len(rows), _COPY_ROWS):
-            some = self.vectors[rows[start : start + _COPY_ROWS]].astype(np.float64)
-            # NumPy adds up each contiguous row by itself, in an order that depends on nothing but its length.
-            scores[start : start + _COPY_ROWS] = np.multiply(some, wide, out=some).sum(axis=1)
+        exact_products(self._words, self._stride, frozen(rows), frozen(query.astype(np.float64)), scores)
         return scores
 
     def vectors_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -179,7 +238,8 @@ class FlatIndex:
         chosen: NDArray[np.float32] = np.asarray(self.vectors[rows])
         return chosen
 
-    def _queries(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+    def checked_queries(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`queries`, contiguous. Raises ValueError where they are not finite float32[m, width]."""
         if queries.ndim != 2 or queries.shape[1] != self.width or queries.dtype != np.float32:
             raise ValueError(
                 f"queries must be float32[m, {self.width}], not {queries.dtype}{list(queries.shape)}: an index compares"
@@ -187,7 +247,7 @@ class FlatIndex:
             )
         if not np.isfinite(queries).all():
             raise ValueError("a query has a value that is no finite number")
-        return queries
+        return np.ascontiguousarray(queries)
 
     def _rows(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.int64] | None:
         """The rows that may be returned, ascending; None for all."""
@@ -216,11 +276,6 @@ class FlatIndex:
         with np.errstate(over="ignore"):
             cut = np.nextafter(np.float32(least - slack), np.float32(-np.inf))
         return np.flatnonzero(~(products < cut))
-
-    def _best(self, query: NDArray[np.float32], rows: NDArray[np.int64], depth: int) -> TopK:
-        scores = self.scores_of(rows, query)
-        order = np.lexsort((rows, -scores))[:depth]
-        return TopK(rows[order].astype(np.int64, copy=False), scores[order])
 
 
 def build_flat(directory: str | os.PathLike[str], vectors: NDArray[np.float32]) -> FlatIndex:
@@ -289,6 +344,15 @@ def _checked(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         row = int(np.flatnonzero(~np.isfinite(checked).all(axis=1))[0])
         raise ValueError(f"the vector of row {row} has a value that is no finite number")
     return checked
+
+
+def _flat_words(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """The memory of a matrix as one row of floats, and how many of them lie between two rows; no copy."""
+    if not len(vectors):
+        return frozen(np.empty(0, np.float32)), vectors.shape[1]
+    stride = vectors.strides[0] // 4 if len(vectors) > 1 else vectors.shape[1]
+    length = (len(vectors) - 1) * stride + vectors.shape[1]
+    return frozen(np.lib.stride_tricks.as_strided(vectors, (length,), (4,))), stride
 
 
 def _largest_norm(vectors: NDArray[np.float32]) -> float:

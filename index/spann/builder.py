@@ -27,9 +27,6 @@ from .storage import PAGE, POSTINGS_FILE, VECTORS_FILE, DataFile, VectorFile, cr
 
 _WRITE_ENTRIES = 1 << 15
 
-BATCH_BYTES = 4 << 20
-"""Bytes of postings that a search reads before it scores them, at most, where no other number is given."""
-
 
 def build_files(
     path: Path,
@@ -84,7 +81,7 @@ def _write(
     postings = DataFile(path / POSTINGS_FILE, writable=True)
     state = _write_postings(postings, entries, router, chosen, rows, vectors, versions)
     postings.sync()
-    searcher = Searcher(geometry, entries, postings, copy, BATCH_BYTES)
+    searcher = Searcher(geometry, entries, postings, copy)
     calibration = calibrate(searcher, state, options, vectors, rows, chosen, queries)
     save_state(path, 1, Settings(options, geometry, calibration), state)
     create_log(path, 1)

@@ -69,15 +69,3 @@ class EntryFormat:
         codes = np.ascontiguousarray(entries[:, HEADER_BYTES:end]).view(self.codec)
         decoded: NDArray[np.float32] = codes.astype(np.float32) * scales[:, None]
         return decoded
-
-    def query(self, query: NDArray[np.float32]) -> tuple[NDArray[np.int16], float]:
-        """A prepared query as integers, int16[d], and the worth of 1; only int8 codes are met by integers."""
-        if self.codec != "int8":
-            return np.empty(0, np.int16), 1.0
-        largest = float(np.abs(query).max(initial=0))
-        if largest == 0:
-            return np.zeros(len(query), np.int16), 1.0
-        # The sum over all dimensions must fit into 31 bits.
-        most = min(32767, (2**31 - 1) // (127 * max(1, len(query))))
-        unit = largest / most
-        return np.rint(query / np.float64(unit)).astype(np.int16), unit

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..errors import IndexStorageError
 from ..files import FileProblem
 from ..topk import TopK
-from .builder import BATCH_BYTES, build_files
+from .builder import build_files
 from .calibration import Calibration
 from .entries import EntryFormat
 from .geometry import Geometry
@@ -87,18 +87,13 @@ class SpannIndex:
         return cls.open(directory, writable=writable)
 
     @classmethod
-    def open(
-        cls, directory: str | os.PathLike[str], *, writable: bool = False, batch_bytes: int = BATCH_BYTES
-    ) -> SpannIndex:
+    def open(cls, directory: str | os.PathLike[str], *, writable: bool = False) -> SpannIndex:
         """An index from its directory. Changes that the last process did not save come back from its log.
 
-        batch_bytes: of postings that a search reads before it scores them; a thread's buffer takes about so much.
         Checks the checksums of all tables; postings and vectors are not read. Raises FileNotFoundError,
         CorruptFileError (naming the file), UnsupportedFormatError, IndexStorageError (another process has it).
         """
         path = Path(directory)
-        if batch_bytes < 1:
-            raise ValueError(f"batch_bytes must be at least 1, not {batch_bytes}")
         current_state(path)  # says first what is wrong with a directory that is none
         lock = IndexLock(path, exclusive=writable)
         try:
@@ -114,7 +109,6 @@ class SpannIndex:
                 EntryFormat(options.codec, geometry.dimension),
                 DataFile(path / POSTINGS_FILE, writable=writable),
                 VectorFile(path / VECTORS_FILE, geometry.dimension, options.copy, writable=writable),
-                batch_bytes,
             )
             state.check(path, searcher.entries.entry_bytes, searcher.postings, searcher.vectors)
             index = cls(path, settings, state, searcher, lock, None)
@@ -191,7 +185,8 @@ class SpannIndex:
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of centroids, their graph and the tables. Buffers of a few megabytes a thread come on top."""
+        """Bytes of centroids, their graph and the tables. What a search touches of the data files is
+        mapped: page cache, which the system takes back when it is short of memory."""
         return self._state.nbytes
 
     @property

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._jit import frozen
 from .clustering import faiss_library, faiss_threads
+from .kernels import nearest
 
 _CHUNK = 2048
 _GRAPH_JOINS = 512  # centroids beside the graph before they join it
@@ -119,7 +121,7 @@ class Router:
     @classmethod
     def of(cls, dimension: int, graph: Graph | None, beside: NDArray[np.float32], dead: NDArray[np.bool_]) -> Router:
         squares = np.einsum("ij,ij->i", beside, beside)
-        return cls(dimension, graph, beside, dead, squares, len(dead) - int(np.count_nonzero(dead)))
+        return cls(dimension, graph, frozen(beside), frozen(dead), squares, len(dead) - int(np.count_nonzero(dead)))
 
     @classmethod
     def build(cls, centroids: NDArray[np.float32], *, graph_from: int, links: int, effort: int) -> Router:
@@ -179,6 +181,10 @@ class Router:
         count = min(count, self.n_live)
         if count == 0:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        if self.graph is None and len(queries) == 1:
+            numbers, squares = np.empty((1, count), np.int64), np.empty((1, count), np.float32)
+            nearest(self.beside, self.dead, frozen(queries[0]), squares[0], numbers[0])
+            return numbers, squares
         if self.graph is None or 2 * count >= len(self):
             parts = [self._compare(queries[s : s + _CHUNK], count) for s in range(0, len(queries), _CHUNK)]
             if len(parts) == 1:

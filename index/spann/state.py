@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._jit import frozen
 from ..errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
 from ..files import (
     ArrayDirectory,
@@ -57,14 +58,26 @@ class State:
     live: NDArray[np.bool_] = field(init=False)
     """bool[n]: the rows that live."""
     n_live: int = field(init=False)
+    starts: NDArray[np.int64] = field(init=False)
+    """int64[c]: the byte of the file where each posting begins."""
+    end: int = field(init=False)
+    """The byte of the file behind the pages of the last posting."""
+    mean_count: float = field(init=False)
+    """Entries in a posting, on average over those that have any."""
 
     def __post_init__(self) -> None:
+        for name in ("counts", "versions"):  # what kernels read
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+        full = self.counts > 0
+        object.__setattr__(self, "starts", frozen(self.pages * PAGE))
+        object.__setattr__(self, "end", int(((self.pages + self.capacities) * PAGE)[full].max(initial=0)))
+        object.__setattr__(self, "mean_count", float(self.counts[full].mean()) if full.any() else 0.0)
         object.__setattr__(self, "live", (self.versions & 1).astype(np.bool_))
         object.__setattr__(self, "n_live", int(np.count_nonzero(self.live)))
 
     @property
     def nbytes(self) -> int:
-        tables = (self.pages, self.capacities, self.counts, self.checksums, self.versions, self.live)
+        tables = (self.starts, self.pages, self.capacities, self.counts, self.checksums, self.versions, self.live)
         return self.router.nbytes + sum(table.nbytes for table in tables)
 
     def check(self, directory: Path, entry_bytes: int, postings: DataFile, vectors: VectorFile) -> None:

@@ -1,12 +1,14 @@
 """The two data files of a clustered index: postings in pages, and the exact copy of the vectors.
 
-Both are read at positions, into buffers of the caller, and never mapped. A page that the last saved state refers to is
-only ever written behind the entries that the state knows of: see docs/spann.md on crashes.
+Searches read them mapped: what they touch is in the page cache, which the system takes back when it needs the memory.
+What reads much at once reads at positions, into buffers of the caller, and writing is never done through a map. A page
+that the last saved state refers to is only ever written behind the entries that the state knows of: see docs/spann.md.
 """
 
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import zlib
 from collections.abc import Iterable
@@ -15,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .._jit import frozen
 from ..errors import CorruptFileError
 from ..files import create_file, naming
 from .options import CopyType
@@ -24,15 +27,46 @@ PAGE = 4096
 POSTINGS_FILE = "postings.bin"
 VECTORS_FILE = "vectors.bin"
 
-_GAP_PAGES = 2  # pages between two postings that are read along rather than left out
 _READ_ROWS = 1024  # records read at a time
 
 
-class DataFile:
-    """A file that is read and written at positions, by many threads."""
+Views = tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint16], NDArray[np.int8]]
 
-    def __init__(self, path: Path, *, writable: bool) -> None:
+
+class _Map:
+    """A file in memory, as long as it was when it was mapped: four read-only views of the same bytes."""
+
+    def __init__(self, descriptor: int, *, random: bool) -> None:
+        size = os.fstat(descriptor).st_size
+        self.memory = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else None
+        if self.memory is not None and random and hasattr(mmap, "MADV_RANDOM"):
+            self.memory.madvise(mmap.MADV_RANDOM)
+        raw = np.frombuffer(self.memory or b"", np.uint8, size // 4 * 4)
+        self.nbytes = len(raw)
+        self.views: Views = (
+            frozen(raw.view(np.uint32)),
+            frozen(raw.view(np.float32)),
+            frozen(raw.view(np.uint16)),
+            frozen(raw.view(np.int8)),
+        )
+
+    def advise(self, advice: str, position: int = 0, length: int | None = None) -> None:
+        """Tell the system what is wanted of some of it, where it can be told."""
+        if self.memory is not None and hasattr(mmap, advice):
+            first = position // mmap.PAGESIZE * mmap.PAGESIZE
+            last = len(self.memory) if length is None else min(position + length, len(self.memory))
+            if last > first:
+                self.memory.madvise(getattr(mmap, advice), first, last - first)
+
+
+class DataFile:
+    """A file that is read, mapped or at positions, and written at positions, by many threads."""
+
+    def __init__(self, path: Path, *, writable: bool, random: bool = False) -> None:
+        """`random`: of what is mapped, single pages are wanted, and not what lies behind them."""
         self.path = path
+        self._random = random
+        self._map: _Map | None = None
         try:
             self._descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
         except FileNotFoundError:
@@ -47,6 +81,7 @@ class DataFile:
         self.close()
 
     def close(self) -> None:
+        self._map = None
         descriptor, self._descriptor = getattr(self, "_descriptor", -1), -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -54,6 +89,22 @@ class DataFile:
     @property
     def nbytes(self) -> int:
         return os.fstat(self._descriptor).st_size
+
+    def views(self, end: int) -> Views:
+        """The file in memory, mapped, at least to the byte `end` if it is so long."""
+        return self._mapped(end).views
+
+    def announce(self, position: int, length: int) -> None:
+        """Tell the system that some of what is mapped will be read soon."""
+        if self._map is not None:
+            self._map.advise("MADV_WILLNEED", position, length)
+
+    def _mapped(self, end: int) -> _Map:
+        found = self._map
+        if found is None or found.nbytes < end:
+            # Another thread may do the same: then one of the two maps goes when its last user is through.
+            found = self._map = _Map(self._descriptor, random=self._random)
+        return found
 
     def read_runs(self, buffer: memoryview, runs: list[tuple[int, int, int]]) -> None:
         """Read (place in the buffer, place in the file, bytes) of each run.
@@ -110,6 +161,8 @@ class DataFile:
     def forget(self) -> None:
         """Ask the system to drop the file from its page cache."""
         if hasattr(os, "posix_fadvise"):
+            if self._map is not None:  # pages that are mapped are not dropped
+                self._map.advise("MADV_DONTNEED")
             os.fsync(self._descriptor)
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -119,36 +172,11 @@ def create(path: Path) -> None:
     create_file(path).close()
 
 
-def plan(
-    pages: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> tuple[list[tuple[int, int, int]], NDArray[np.int64], int]:
-    """How to read some extents in few reads.
-
-    pages, lengths: int64[p], the first page of each and its bytes, all above zero. Returns the runs for
-    `DataFile.read_runs`, the place of each extent in the buffer, int64[p], and the bytes of the buffer.
-    """
-    order = np.argsort(pages, kind="stable")
-    first, bytes_ = pages[order], lengths[order]
-    begins = first * PAGE
-    ends = begins + bytes_
-    new = np.ones(len(order), np.bool_)
-    new[1:] = begins[1:] - ends[:-1] > _GAP_PAGES * PAGE
-    run_of = np.cumsum(new) - 1
-    run_begins = begins[new]
-    last = np.append(np.flatnonzero(new)[1:] - 1, len(order) - 1)
-    run_lengths = ends[last] - run_begins
-    targets = np.concatenate([[0], np.cumsum((run_lengths + 63) // 64 * 64)])
-    places = np.empty(len(order), np.int64)
-    places[order] = begins - run_begins[run_of] + targets[run_of]
-    runs = list(zip(targets[:-1].tolist(), run_begins.tolist(), run_lengths.tolist(), strict=True))
-    return runs, places, int(targets[-1])
-
-
 class VectorFile:
     """The exact copy: a record a row, at `row * record_bytes`: the vector, and the CRC-32 of row (u64) and vector."""
 
     def __init__(self, path: Path, dimension: int, dtype: CopyType, *, writable: bool) -> None:
-        self.file = DataFile(path, writable=writable)
+        self.file = DataFile(path, writable=writable, random=True)
         self.dimension = dimension
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.vector_bytes = dimension * self.dtype.itemsize
@@ -156,11 +184,39 @@ class VectorFile:
 
     def rounded(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """`vectors` as they will be read again. Raises ValueError where float16 cannot hold them."""
+        if vectors.dtype == self.dtype:
+            return vectors
         with np.errstate(over="ignore"):
             kept: NDArray[np.float32] = vectors.astype(self.dtype).astype(np.float32)
         if not np.isfinite(kept).all():
             raise ValueError("the vectors have values beyond 65,504, which a float16 copy cannot hold")
         return kept
+
+    def mapped(self, n_rows: int) -> NDArray[np.float32]:
+        """The vectors of rows 0 to `n_rows` - 1 as they lie in a file of float32 that is long enough: a view, [n, d].
+
+        Mapped apart from what searches read, as a thing to be read from one end to the other.
+        """
+        if not n_rows:
+            return np.empty((0, self.dimension), np.float32)
+        with self.file.path.open("rb") as file:
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.ndarray((n_rows, self.dimension), np.float32, whole, 0, (self.record_bytes, 4))
+
+    def words(
+        self, rows: NDArray[np.int64], *, announce: bool = False
+    ) -> tuple[NDArray[np.float32], int, NDArray[np.int64]]:
+        """Where the vectors of rows stand in memory: floats, the distance of two rows in them, and the rows' places.
+
+        `announce`: they may have to come from the disk, which is told of all of them first.
+        """
+        if self.dtype != np.float32:
+            return frozen(self.read(rows).reshape(-1)), self.dimension, np.arange(len(rows))
+        words = self.file.views(self.record_bytes * (int(rows.max(initial=-1)) + 1))[1]
+        if announce:
+            for row in rows.tolist():
+                self.file.announce(row * self.record_bytes, self.record_bytes)
+        return words, self.record_bytes // 4, rows
 
     def write(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Write records; rows in a sequence go in one write."""

@@ -14,7 +14,6 @@ from lexhound.index.spann.calibration import Calibration, Setting
 from lexhound.index.spann.clustering import faiss_threads, halves, hierarchical_centroids
 from lexhound.index.spann.entries import EntryFormat
 from lexhound.index.spann.router import Router
-from lexhound.index.spann.storage import PAGE, plan
 from spann_collections import clustered
 
 
@@ -127,27 +126,6 @@ def test_callers_keep_their_threads():
     with faiss_threads(before + 1):
         assert faiss.omp_get_max_threads() == before + 1
     assert faiss.omp_get_max_threads() == before
-
-
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 3 * PAGE)), min_size=1, max_size=12))
-def test_few_reads_bring_every_extent(extents):
-    # Extents of the file do not overlap: each begins behind the pages of the one before.
-    pages, at = [], 0
-    for gap, length in extents:
-        pages.append(at + gap)
-        at += gap + -(-length // PAGE)
-    order = np.random.default_rng(len(extents)).permutation(len(extents))
-    first = np.array(pages)[order]
-    lengths = np.array([length for _, length in extents])[order]
-    file = np.random.default_rng(0).integers(0, 256, at * PAGE, np.uint8)
-    runs, places, size = plan(first, lengths)
-    buffer = np.zeros(size, np.uint8)
-    for target, position, length in runs:
-        buffer[target : target + length] = file[position : position + length]
-    for page, length, place in zip(first, lengths, places, strict=True):
-        assert place % 4 == 0
-        np.testing.assert_array_equal(buffer[place : place + length], file[page * PAGE : page * PAGE + length])
-    assert len(runs) <= len(extents)
 
 
 @pytest.mark.parametrize(("codec", "error"), [("int8", 1 / 127), ("float16", 1e-3), ("float32", 0)])

@@ -8,8 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from lexhound.index._jit import frozen
+from lexhound.index.exact import exact_distances, exact_products
 from lexhound.index.spann.entries import EntryFormat
-from lexhound.index.spann.kernels import HEAP_SIZE, SCORED, SEEN, exact_scores, rehash, scan
+from lexhound.index.spann.kernels import (
+    CROWDED,
+    DONE,
+    ENTRIES,
+    EXHAUSTED,
+    HEAP_SIZE,
+    NEXT,
+    PRODUCTIVE,
+    READ,
+    SCORED,
+    SEEN,
+    STATE_SIZE,
+    nearest,
+    rehash,
+    scan,
+)
 
 small = st.sampled_from([-1.0, 0.0, 0.5, 2.0])
 
@@ -39,19 +55,35 @@ def test_a_scan_keeps_the_best_of_what_counts(vectors, query, postings, outdated
     starts = np.cumsum([0, *(len(block) for block in blocks)])
     counts = np.array([*(len(rows) for rows in members), 1])
     allowed = np.array([row not in banned for row in range(n)])
-    integers, unit = form.query(query)
-    rows, scores, found = np.empty(limit, np.int64), np.empty(limit, np.float32), np.empty(len(starts), np.int64)
-    state, bits = np.zeros(4, np.int64), np.empty(5, np.uint32)
+    rows, scores = np.empty(limit, np.int64), np.empty(limit, np.float32)
+    state, bits, anchor = np.zeros(STATE_SIZE, np.int64), np.empty(5, np.uint32), np.full(1, -1.0)
+    stamps, seen = np.zeros(len(starts), np.uint32), np.zeros(32, np.uint32)
+    # Posting 1 comes twice, and -1 stands for none: a graph may do either.
+    order = np.array([0, -1, *range(len(starts)), min(1, len(starts) - 1)])
+    squares = np.arange(len(order), dtype=np.float32)
     raw = frozen(buffer)
-    scan(
-        form.kind, raw.view(np.uint32), raw.view(np.float32), raw.view(np.uint16), raw.view(np.int8),
-        frozen(starts), frozen(counts), form.entry_bytes, frozen(integers), frozen(query),
-        2 * unit if squared else unit, 1.0 if squared else 0.0, frozen(versions), frozen(allowed), True,
-        np.zeros(128, np.uint32), bits, bits.view(np.float32), limit, scores, rows, found, state,
-    )  # fmt: skip
+
+    def go_on(seen, most):
+        return scan(
+            form.kind, raw.view(np.uint32), raw.view(np.float32), raw.view(np.uint16), raw.view(np.int8),
+            frozen(starts), frozen(counts), form.entry_bytes, frozen(order), frozen(squares), frozen(query),
+            0.5 if squared else 0.0, frozen(versions), frozen(allowed), True, 0, most, np.inf, anchor, stamps, 1, seen,
+            bits, bits.view(np.float32), scores, rows, state,
+        )  # fmt: skip
+
+    status = go_on(seen, 1 << 40)
+    while status == CROWDED:
+        assert 2 * (state[SEEN] + counts[order[state[NEXT]]]) > len(seen)
+        larger = np.zeros(2 * len(seen), np.uint32)
+        rehash(frozen(seen), larger)
+        seen = larger
+        status = go_on(seen, 1 << 40)
+    assert status == EXHAUSTED
+    assert go_on(seen, state[PRODUCTIVE]) == DONE
+    assert (state[READ], state[ENTRIES]) == (len(starts), counts.sum())
     usable = [[row for row in posting.tolist() if row not in outdated and row not in banned] for posting in members]
     distinct = sorted({row for posting in usable for row in posting})
-    assert found.tolist() == [*(len(posting) for posting in usable), 0]
+    assert state[PRODUCTIVE] == sum(len(posting) > 0 for posting in usable)
     assert (state[SEEN], state[SCORED]) == (len(distinct), len(distinct))
     exact = {
         row: float(2 * vectors[row] @ query - vectors[row] @ vectors[row] if squared else vectors[row] @ query)
@@ -75,9 +107,33 @@ def test_a_larger_set_holds_what_the_smaller_held(values):
     assert set(new[new > 0].tolist()) == values
 
 
-@given(arrays(np.float32, (4, 3), elements=small), arrays(np.float32, 3, elements=small), st.booleans())
-def test_exact_scores(vectors, query, squared):
-    scores = np.empty(4, np.float64)
-    exact_scores(frozen(vectors), frozen(query), squared, scores)
+@given(
+    st.tuples(st.integers(1, 5), st.integers(1, 20)).flatmap(lambda shape: arrays(np.float32, shape, elements=small)),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_exact_scores(vectors, gap, squared):
+    n, d = vectors.shape
+    query = vectors[-1] + 1
+    words = np.full((n, d + gap), np.nan, np.float32)
+    words[:, :d] = vectors
+    rows, scores = np.arange(n)[::-1].copy(), np.empty(n, np.float64)
+    of = exact_distances if squared else exact_products
+    of(frozen(words.reshape(-1)), d + gap, frozen(rows), frozen(query.astype(np.float64)), scores)
     expected = -((vectors - query) ** 2).sum(axis=1) if squared else vectors @ query
-    np.testing.assert_allclose(scores, expected)
+    np.testing.assert_allclose(scores, expected[::-1])
+
+
+@given(
+    st.integers(1, 12).flatmap(lambda n: st.tuples(arrays(np.float32, (n, 3), elements=small), arrays(np.bool_, n))),
+    arrays(np.float32, 3, elements=small),
+    st.integers(0, 14),
+)
+def test_the_nearest_points(points, query, room):
+    centroids, dead = points
+    squares, numbers = np.empty(room, np.float32), np.empty(room, np.int64)
+    found = nearest(frozen(centroids), frozen(dead), frozen(query), squares, numbers) if room else 0
+    exact = ((centroids - query) ** 2).sum(axis=1)
+    expected = sorted(np.flatnonzero(~dead).tolist(), key=lambda i: (exact[i], i))[:room]
+    assert numbers[:found].tolist() == expected
+    np.testing.assert_array_equal(squares[:found], exact[expected])

@@ -98,14 +98,15 @@ def test_more_hits_than_the_dial_knows(built):
     assert index.search(queries[0], 1500).rows.tolist() == best(scores, 1500)
 
 
-def test_threads_batches_and_small_buffers_change_nothing(built):
+def test_threads_batches_and_a_cold_cache_change_nothing(built):
     index, _, queries = built
     alone = [index.search(query, 7) for query in queries]
-    with SpannIndex.open(index.path, batch_bytes=1) as small:
+    index.forget_pages()
+    with SpannIndex.open(index.path) as other:
         for results in (
             index.search_many(queries, 7, threads=1),
             index.search_many(queries, 7, threads=3),
-            small.search_many(queries, 7, threads=2),
+            other.search_many(queries, 7, threads=2),
         ):
             assert [top.rows.tolist() for top in results] == [top.rows.tolist() for top in alone]
             assert [top.scores.tolist() for top in results] == [top.scores.tolist() for top in alone]

@@ -53,6 +53,9 @@ class VectorIndex(Protocol):
     @property
     def nbytes(self) -> int: ...
 
+    @property
+    def resident_bytes(self) -> int: ...
+
     def search(
         self,
         query: NDArray[np.float32],
@@ -150,6 +153,11 @@ class FlatIndex:
     def nbytes(self) -> int:
         """Bytes on disk, or in memory for an index that has no directory."""
         return self._directory.nbytes if self._directory else self.vectors.nbytes
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that must be in memory: those of an index that is nowhere else; what is mapped does not count."""
+        return 0 if self._directory else self.vectors.nbytes
 
     def search(
         self,

@@ -35,6 +35,7 @@ class _Encoders:
     learned: LearnedSettings | None
     dense: str | None
     dense_settings: DenseSettings | None
+    dense_index: str
 
     def create(self, place: Path) -> Collection:
         return Collection.create(
@@ -44,6 +45,7 @@ class _Encoders:
             learned=self.learned,
             dense=self.dense,
             dense_settings=self.dense_settings,
+            dense_index=self.dense_index,
         )
 
 
@@ -57,6 +59,7 @@ def build_collection(
     learned: LearnedSettings | None = None,
     dense: str | None = None,
     dense_settings: DenseSettings | None = None,
+    dense_index: str = "auto",
     overwrite: bool = False,
     on_bad_row: Callable[[BadRow], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -67,7 +70,7 @@ def build_collection(
 
     Args:
         source: what identifies the corpus when the run is started again, as for `Collection.ingest`.
-        encoder, lexical, learned, dense, dense_settings: as for `Collection.create`.
+        encoder, lexical, learned, dense, dense_settings, dense_index: as for `Collection.create`.
         overwrite: replace a collection that is at `path`. The old one stays as it is until the new one is complete.
         on_bad_row, progress: as for `Collection.ingest`.
 
@@ -78,7 +81,7 @@ def build_collection(
         BadRowError, CorpusError, EncoderError, StorageFullError, ReadOnlyError: as for `Collection.ingest`.
     """
     directory = Path(path)
-    encoders = _Encoders(encoder, lexical, learned, dense, dense_settings)
+    encoders = _Encoders(encoder, lexical, learned, dense, dense_settings, dense_index)
     _recover(directory)
     if not (overwrite and directory.exists()):
         return _build(directory, corpus, source, encoders, on_bad_row, progress, start_over=False)
@@ -180,7 +183,9 @@ def _check_unfinished(
         )
     identity, loaded = open_named(encoders.encoder, encoders.lexical, encoders.learned)
     side = None if encoders.dense is None else DenseSide.named(encoders.dense, encoders.dense_settings)
-    if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(collection, side):
+    if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(
+        collection, side, encoders.dense_index
+    ):
         raise CollectionExistsError(
             "an unfinished collection with another encoder or other settings is here already",
             where=where,
@@ -196,11 +201,11 @@ def _check_unfinished(
     collection.adopt(loaded, side)
 
 
-def _same_dense(collection: Collection, side: DenseSide | None) -> bool:
+def _same_dense(collection: Collection, side: DenseSide | None, index: str) -> bool:
     stored = collection.manifest.dense
     if stored is None or side is None:
         return stored is None and side is None
-    return stored.encoder.same_vectors(side.identity)
+    return stored.index == index and stored.encoder.same_vectors(side.identity)
 
 
 def require_collection(directory: Path) -> None:

@@ -25,6 +25,7 @@ from ..index import Query, warm
 from . import compaction, hybrid, ingest, search, verification
 from .corpus import BadRow, Corpus
 from .dense import DenseSide
+from .dense_index import check_policy
 from .document import Document
 from .errors import CollectionError, CollectionExistsError, QueryError, ReadOnlyError
 from .facets import Facet, find_facets
@@ -87,7 +88,8 @@ class Collection:
             representation = load_representation(
                 manifest.encoder, SqliteVocabulary(connection), like=self._representation
             )
-            self._writer = Writer(directory, connection, RLock(), representation, self._dense)
+            policy = "flat" if manifest.dense is None else manifest.dense.index
+            self._writer = Writer(directory, connection, RLock(), representation, self._dense, policy)
             sweep(directory, {name for (name,) in connection.execute("SELECT name FROM segments")})
 
     @classmethod
@@ -100,6 +102,7 @@ class Collection:
         learned: LearnedSettings | None = None,
         dense: str | None = None,
         dense_settings: DenseSettings | None = None,
+        dense_index: str = "auto",
     ) -> Collection:
         """Make an empty collection and open it for writing.
 
@@ -110,13 +113,16 @@ class Collection:
                 batches, trust) hold for this object alone.
             dense: the path or hub name of a sentence-embedding model, for dense vectors beside the inverted index.
             dense_settings: its settings.
+            dense_index: how segments index dense vectors: `auto` (clustered where they are many), `flat` or `spann`.
 
         Raises:
             CollectionExistsError: something is at `path` already.
+            DenseIndexError: `dense_index` is unknown, or `spann` and faiss is not installed.
             EncoderError: the encoder cannot be loaded.
             ReadOnlyError, StorageFullError: the directory cannot be made.
         """
         directory = Path(path)
+        check_policy(dense_index)
         if directory.exists():
             raise CollectionExistsError(
                 "a collection is here already" if (directory / MANIFEST).exists() else "something is here already",
@@ -125,7 +131,7 @@ class Collection:
             )
         identity, loaded = open_named(encoder, lexical, learned)
         side = None if dense is None else DenseSide.named(dense, dense_settings)
-        vectors = None if side is None else DenseManifest(side.identity, side.width)
+        vectors = None if side is None else DenseManifest(side.identity, side.width, dense_index)
         # Made aside and renamed, so that a crash leaves a whole collection or none.
         aside = directory.with_name(f".{directory.name}.creating")
         with storage_errors(directory):
@@ -400,8 +406,9 @@ class Collection:
             query: a text, or the weights of terms as the collection names them (`Contribution.term`), used as they are.
             filter: an expression over metadata, such as `year >= 1990 and lang = "en"`.
             explain: give each hit the contributions of its terms and, in modes dense and hybrid, its sides' shares.
-            recall: the share of the exact hits that is enough, such as 0.95, for a faster search of the inverted index;
-                None for all. Scores stay exact.
+            recall: the share of the exact hits that is enough, such as 0.95, for a faster search; 1 for all of them.
+                None for all of the inverted index, and for .95 of dense vectors in clustered segments (see
+                docs/spann.md). Scores are exact whatever it is.
             mode: one of `modes.MODES`. A hybrid search has at most as many hits as its fusion has candidates.
             fusion: of a hybrid search; that of the collection (`fusion`) unless given.
 
@@ -419,7 +426,15 @@ class Collection:
             )
         if mode == "dense":
             return hybrid.answer_dense(
-                snapshot, representation, dense, query, k, offset=offset, filter=filter, explain=explain
+                snapshot,
+                representation,
+                dense,
+                query,
+                k,
+                offset=offset,
+                filter=filter,
+                explain=explain,
+                recall=recall,
             )
         return hybrid.answer_hybrid(
             snapshot,
@@ -459,7 +474,7 @@ class Collection:
         snapshot = self.snapshot()
         allowed = search.rows_passing(snapshot, filter)
         if dense is not None and mode == "dense":
-            return hybrid.pairs_dense(snapshot, dense.queries(queries), k, allowed)
+            return hybrid.pairs_dense(snapshot, dense.queries(queries), k, allowed, threads, recall)
         vectors = self._representation.queries(queries, snapshot)
         encoded = [Query.from_weights(terms, weights) for terms, weights in vectors]
         if dense is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..index import MergePart, merge_inverted
 from .dense_index import NAME as DENSE
-from .dense_index import merge_dense
+from .dense_index import kind_of, merge_dense, wanted_kind
 from .representation import Statistics
 from .segment import SEGMENTS, Segment, open_segment, write_segment
 from .snapshot import read_statistics
@@ -119,7 +119,7 @@ def merge(writer: Writer, names: Sequence[str], run: int, *, refresh: bool) -> t
         if statistics is None:
             raise AssertionError("segments exist, so statistics do")
         fresh = _refreshed(segments, kept, statistics) if refresh else statistics
-        if len(segments) == 1 and not dropped and fresh == statistics:
+        if len(segments) == 1 and not dropped and fresh == statistics and _is_indexed_as_wanted(writer, segments[0]):
             return len(seqs), 0
         statistics = fresh
         name = None
@@ -164,17 +164,22 @@ def _write(
         )
     }
     if writer.dense is not None:
-        width = writer.dense.width
+        width, policy = writer.dense.width, writer.dense_index
         dense = [
             (segment.dense, part.new_rows)
             for segment, part in zip(segments, parts, strict=True)
             if segment.dense is not None
         ]
-        indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(seqs), width)
+        indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(seqs), width, policy)
     name = writer.reserve_segment()
     with storage_errors(writer.directory):
         write_segment(writer.directory, name, seqs, partial(_ids_of, segments), indexes)
     return name
+
+
+def _is_indexed_as_wanted(writer: Writer, segment: Segment) -> bool:
+    """Whether a segment's dense vectors, if it has any, are in the kind of index that a merge would put them in."""
+    return segment.dense is None or kind_of(segment.dense) == wanted_kind(writer.dense_index, segment.n_rows)
 
 
 def _ids_of(segments: Sequence[Segment], seqs: NDArray[np.int64]) -> list[str]:

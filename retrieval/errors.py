@@ -18,6 +18,7 @@
         ├── NewerFormatError      a later version of Lexhound wrote the collection
         ├── CollectionLockedError another process is writing to the collection
         ├── CorruptCollectionError a file of the collection is damaged or missing
+        ├── DenseIndexError       its dense vectors cannot be indexed in the way that was asked for
         ├── ReadOnlyError         a write was asked of a collection that cannot be written to
         ├── UnfinishedRunError    an indexing run was cut short and has to be resumed or dropped first
         └── StorageFullError      the disk is full; what was acknowledged before is intact
@@ -132,6 +133,10 @@ class CollectionLockedError(CollectionError):
 
 class CorruptCollectionError(CollectionError):
     """Raised when a file of a collection is damaged, cut short or missing."""
+
+
+class DenseIndexError(CollectionError):
+    """Raised when dense vectors are to be indexed in a way that is unknown, or that needs what is not installed."""
 
 
 class ReadOnlyError(CollectionError):

@@ -38,12 +38,13 @@ def answer_dense(
     offset: int,
     filter: str | None,
     explain: bool,
+    recall: float | None = None,
 ) -> SearchResult:
     """Everything from a query to hits by dense vectors alone; see `Collection.search`."""
     started = perf_counter()
     vector = dense.query(query)
     encoding = perf_counter() - started
-    ranked, stats = rank_dense(snapshot, vector, offset + k, rows_passing(snapshot, filter))
+    ranked, stats = rank_dense(snapshot, vector, offset + k, rows_passing(snapshot, filter), recall)
     shares = None
     if explain:
         shares = [
@@ -77,7 +78,7 @@ def answer_hybrid(
     encoding = perf_counter() - started
     allowed = rows_passing(snapshot, filter)
     lexical, read = rank(snapshot, encoded, fusion.depth, allowed, recall)
-    near, scored = rank_dense(snapshot, vector, fusion.depth, allowed)
+    near, scored = rank_dense(snapshot, vector, fusion.depth, allowed, recall)
     fused = _fused(snapshot, encoded, vector, lexical, near, fusion)
     ranked, chosen = fused.cut(offset + k)
     shares = None if not explain else [fused.shares_of(place) for place in chosen.tolist()]
@@ -88,29 +89,44 @@ def answer_hybrid(
 
 
 def rank_dense(
-    snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: Masks
+    snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: Masks, recall: float | None = None
 ) -> tuple[RankedRows, SearchStats]:
-    """The best `depth` rows by inner product, over all parts."""
+    """The best `depth` rows by inner product, over all parts; nearly so where one is clustered and `recall` not 1."""
     found = [
-        vectors_of(part).search(vector, depth, allowed=mask) for part, mask in zip(snapshot.parts, allowed, strict=True)
+        vectors_of(part).search_with_stats(vector, depth, allowed=mask, recall=recall)
+        for part, mask in zip(snapshot.parts, allowed, strict=True)
     ]
-    return merge_ranked(snapshot, found, depth), SearchStats(0, _rows(snapshot, allowed))
+    scored = sum(stats.rows_scored for _, stats in found)
+    return merge_ranked(snapshot, [top for top, _ in found], depth), SearchStats(0, scored)
 
 
-def rank_dense_many(snapshot: Snapshot, vectors: NDArray[np.float32], depth: int, allowed: Masks) -> list[RankedRows]:
+def rank_dense_many(
+    snapshot: Snapshot,
+    vectors: NDArray[np.float32],
+    depth: int,
+    allowed: Masks,
+    threads: int | None = None,
+    recall: float | None = None,
+) -> list[RankedRows]:
     """The same of many queries, float32[m, width]."""
     found = [
-        vectors_of(part).search_many(vectors, depth, allowed=mask)
+        vectors_of(part).search_many(vectors, depth, allowed=mask, recall=recall, threads=threads)
         for part, mask in zip(snapshot.parts, allowed, strict=True)
     ]
     return [merge_ranked(snapshot, [tops[i] for tops in found], depth) for i in range(len(vectors))]
 
 
 def pairs_dense(
-    snapshot: Snapshot, vectors: NDArray[np.float32], depth: int, allowed: Masks
+    snapshot: Snapshot,
+    vectors: NDArray[np.float32],
+    depth: int,
+    allowed: Masks,
+    threads: int | None = None,
+    recall: float | None = None,
 ) -> list[list[tuple[str, float]]]:
     """(id, score) pairs of many queries by dense vectors; no document is read."""
-    return [named(snapshot, ranked) for ranked in rank_dense_many(snapshot, vectors, depth, allowed)]
+    ranked = rank_dense_many(snapshot, vectors, depth, allowed, threads, recall)
+    return [named(snapshot, each) for each in ranked]
 
 
 def pairs_hybrid(
@@ -125,7 +141,7 @@ def pairs_hybrid(
 ) -> list[list[tuple[str, float]]]:
     """(id, score) pairs of many queries, fused; no document is read."""
     lexical = rank_rows(snapshot, queries, fusion.depth, allowed, threads, recall)
-    near = rank_dense_many(snapshot, vectors, fusion.depth, allowed)
+    near = rank_dense_many(snapshot, vectors, fusion.depth, allowed, threads, recall)
     return [
         named(snapshot, _fused(snapshot, query, vector, mine, other, fusion).cut(k)[0])
         for query, vector, mine, other in zip(queries, vectors, lexical, near, strict=True)
@@ -248,10 +264,3 @@ def _score_rows(part: Part, query: Query, rows: NDArray[np.int64]) -> TopK:
     mask = np.zeros(part.segment.n_rows, np.bool_)
     mask[rows] = True
     return part.segment.index.search(query, len(rows), allowed=mask)
-
-
-def _rows(snapshot: Snapshot, allowed: Masks) -> int:
-    return sum(
-        part.segment.n_rows if mask is None else int(mask.sum())
-        for part, mask in zip(snapshot.parts, allowed, strict=True)
-    )

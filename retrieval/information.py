@@ -8,6 +8,7 @@ from pathlib import Path
 from ..encoders.base import EncoderIdentity
 from ..index import QuantisationLoss
 from .dense_index import NAME as DENSE
+from .dense_index import kind_of
 from .fusion import Fusion
 from .ingest import describe_source, unfinished_run
 from .manifest import Manifest
@@ -30,12 +31,20 @@ class SegmentInfo:
 
 @dataclass(frozen=True, slots=True)
 class DenseInfo:
-    """The dense side: its model, the length of its vectors, how many are stored, and their bytes in segments."""
+    """The dense side: its model, the length of its vectors, how many are stored, and their bytes in segments.
+
+    Attributes:
+        index: how segments are to index them: `auto`, `flat` or `spann`; clustered: how many of the vectors are in
+            clustered segments; resident_bytes: what the tables of those take in memory.
+    """
 
     encoder: EncoderIdentity
     width: int
     vectors: int
     bytes: int
+    index: str
+    clustered: int
+    resident_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,15 @@ def describe(directory: Path, manifest: Manifest, representation: Representation
 def _dense(manifest: Manifest, snapshot: Snapshot, segments: list[SegmentInfo]) -> DenseInfo | None:
     if manifest.dense is None:
         return None
-    vectors = sum(part.segment.dense.n_rows for part in snapshot.parts if part.segment.dense is not None)
+    indexes = [part.segment.dense for part in snapshot.parts if part.segment.dense is not None]
+    clustered = [index for index in indexes if kind_of(index) == "spann"]
     size = sum(count for segment in segments for name, count in segment.bytes.items() if name.split("/")[0] == DENSE)
-    return DenseInfo(manifest.dense.encoder, manifest.dense.width, vectors, size)
+    return DenseInfo(
+        manifest.dense.encoder,
+        manifest.dense.width,
+        sum(index.n_rows for index in indexes),
+        size,
+        manifest.dense.index,
+        sum(index.n_rows for index in clustered),
+        sum(index.resident_bytes for index in clustered),
+    )

@@ -15,18 +15,26 @@ import orjson
 
 from ..encoders.base import EncoderIdentity
 from ..encoders.errors import IdentityError
+from .dense_index import POLICIES
 from .errors import CorruptCollectionError, NewerFormatError, NotACollectionError
 
 MANIFEST = "lexhound.json"
-FORMAT = 2  # the newest; a collection without dense vectors is written in format 1, which older versions read
+FORMAT = 3
+"""The newest. A collection is written in the oldest that can hold it, so that older versions read what they can: 1
+without dense vectors, 2 where those are never clustered."""
 
 
 @dataclass(frozen=True, slots=True)
 class DenseManifest:
-    """Which model made a collection's dense vectors, and how long they are."""
+    """Which model made a collection's dense vectors, how long they are, and how segments index them.
+
+    Attributes:
+        index: one of `dense_index.POLICIES`; collections of format 2 are `flat`.
+    """
 
     encoder: EncoderIdentity
     width: int
+    index: str = "flat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +49,18 @@ class Manifest:
     @classmethod
     def new(cls, created_by: str, encoder: EncoderIdentity, dense: DenseManifest | None = None) -> Manifest:
         """The manifest of a collection that is being made, in the oldest format that can hold it."""
-        return cls(1 if dense is None else 2, created_by, encoder, dense)
+        return cls(1 if dense is None else 2 if dense.index == "flat" else 3, created_by, encoder, dense)
 
     def to_json(self) -> dict[str, Any]:
-        values = {"format": self.format, "created_by": self.created_by, "encoder": self.encoder.as_dict()}
+        values: dict[str, Any] = {
+            "format": self.format,
+            "created_by": self.created_by,
+            "encoder": self.encoder.as_dict(),
+        }
         if self.dense is not None:
             values["dense"] = {"encoder": self.dense.encoder.as_dict(), "width": self.dense.width}
+            if self.format > 2:
+                values["dense"]["index"] = self.dense.index
         return values
 
 
@@ -105,4 +119,7 @@ def _dense(values: Any) -> DenseManifest | None:
     width = values["width"]
     if not isinstance(width, int) or isinstance(width, bool) or width < 1:
         raise ValueError(f"the width of dense vectors is {width!r}")
-    return DenseManifest(EncoderIdentity.from_dict(values["encoder"]), width)
+    index = values.get("index", "flat")
+    if index not in POLICIES:
+        raise ValueError(f"the index of dense vectors is {index!r}")
+    return DenseManifest(EncoderIdentity.from_dict(values["encoder"]), width, index)

@@ -79,6 +79,7 @@ class Writer:
         lock: RLock,
         representation: Representation,
         dense: DenseSide | None = None,
+        dense_index: str = "auto",
     ) -> None:
         self.directory = directory
         self.connection = connection
@@ -86,6 +87,7 @@ class Writer:
         self.merging = RLock()  # held while segments are merged; taken before `lock` where both are needed
         self.representation = representation
         self.dense = dense
+        self.dense_index = dense_index  # one of `dense_index.POLICIES`
 
     @property
     def batch_documents(self) -> int:
@@ -273,7 +275,9 @@ class Writer:
             statistics = read_statistics(self.connection)
             if len(batch.seqs):
                 statistics = statistics or self.representation.measure(batch)
-                name = self._build(batch, vectors, statistics)
+                # What a run puts aside is searched by nobody before it is merged, so it need not be clustered.
+                policy = self.dense_index if run == PUBLISHED else "flat"
+                name = self._build(batch, vectors, statistics, policy)
             with self.transaction() as connection:
                 connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (run, last_batch))
                 connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in dead))
@@ -298,6 +302,7 @@ class Writer:
         batch: Batch,
         vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None,
         statistics: Statistics,
+        policy: str,
     ) -> str:
         name = self.reserve_segment()
         weights = self.representation.weigh(batch, statistics)
@@ -311,7 +316,7 @@ class Writer:
             )
         }
         if vectors is not None:
-            indexes[DENSE] = lambda folder: build_dense(folder, vectors)
+            indexes[DENSE] = lambda folder: build_dense(folder, vectors, policy)
         with storage_errors(self.directory):
             write_segment(self.directory, name, batch.seqs, self.ids_of, indexes)
         return name

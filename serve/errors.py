@@ -78,6 +78,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     retrieval.NewerFormatError: FAILED,
     retrieval.CollectionLockedError: FAILED,
     retrieval.CorruptCollectionError: FAILED,
+    retrieval.DenseIndexError: FAILED,
     retrieval.ReadOnlyError: FAILED,
     retrieval.UnfinishedRunError: FAILED,
     retrieval.StorageFullError: FAILED,

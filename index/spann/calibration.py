@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .options import Effort
 
-_POSTING_COST = 60.0  # in entries: to find a centroid and to begin with its posting
+_POSTING_COST = 8.0  # in entries: to find a centroid and to begin with its posting
 
 
 @dataclass(frozen=True, slots=True)

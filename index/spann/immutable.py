@@ -34,6 +34,8 @@ from .storage import POSTINGS_FILE, VECTORS_FILE, DataFile, VectorFile
 from .verification import verify_index
 from .writer import Writer
 
+_CALIBRATED = 128
+
 
 class ClusteredIndex:
     """Rows of dense vectors by inner product, found through clusters on disk. Safe to use from many threads at once."""
@@ -58,7 +60,7 @@ class ClusteredIndex:
         path = Path(directory)
         number = current_state(path)
         if Writer.has_work(path, number):
-            raise CorruptFileError(log_path(path, number), "holds changes, which this index never has")
+            raise CorruptFileError(log_path(path, number), "holds changes, and an index of a segment has none")
         settings, state = load_state(path, number)
         geometry, options = settings.geometry, settings.options
         if geometry.metric != "ip" or options.copy != "float32" or not state.live.all():
@@ -210,13 +212,17 @@ def build_clustered(
 ) -> ClusteredIndex:
     """Write float32[n, width] into a new directory, and open it. Metric and copy of the options are not looked at.
 
+    Without options the dial is calibrated with 128 of the vectors where there are twice as many, and otherwise not at
+    all, so that every row is compared.
+
     Temporary memory: `vectors` once more. Deterministic for given options. Needs faiss (ImportError). Raises ValueError
     for other arrays, for NaN, infinity, and lengths beyond 1e18; IndexStorageError when the directory is not empty,
     OSError when the disk refuses: nothing is left behind.
     """
     if vectors.ndim != 2 or vectors.dtype != np.float32 or not vectors.shape[1]:
         raise ValueError(f"vectors must be float32[n, width], not {vectors.dtype}{list(vectors.shape)}")
-    chosen = replace(options or SpannOptions(), metric="ip", copy="float32")
+    usual = SpannOptions(calibration_queries=_CALIBRATED if len(vectors) >= 2 * _CALIBRATED else 0)
+    chosen = replace(options or usual, metric="ip", copy="float32")
     checked = Geometry("ip", vectors.shape[1]).checked(vectors)
     rows = np.arange(len(checked), dtype=np.int64)
     build_files(Path(directory), checked, rows, chosen, Geometry.of("ip", checked), None)

@@ -130,7 +130,7 @@ def nearest(
     As many as there is room for in squares, float32[m], and numbers, int64[m]; nearest first, then by number.
     """
     limit = len(numbers)
-    size = 0
+    size: Integer = 0
     for i in range(len(points)):
         if not dead[i]:
             size = _offer(-_square(points[i], query), i, squares, numbers, size, limit)
@@ -156,7 +156,7 @@ def nearest(
         squares[last], numbers[last] = worst, which
     for i in range(size):
         squares[i] = -squares[i]
-    return size
+    return int(size)
 
 
 @kernel

@@ -165,6 +165,8 @@ def description_answer(name: str, info: CollectionInfo) -> dict[str, Any]:
             "width": info.dense.width,
             "vectors": info.dense.vectors,
             "bytes": info.dense.bytes,
+            "index": info.dense.index,
+            "clustered": info.dense.clustered,
         },
         "modes": modes_of(info),
         "health": "ok" if info.unfinished is None else "unfinished",

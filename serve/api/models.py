@@ -111,6 +111,8 @@ class DenseDescription(Told):
     width: int
     vectors: int
     bytes: int
+    index: Literal["auto", "flat", "spann"] = Field(description="How segments are to index them.")
+    clustered: int = Field(description="How many of them are in clustered segments, where a search may miss some.")
 
 
 class CollectionDescription(Told):

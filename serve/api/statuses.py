@@ -52,6 +52,7 @@ STATUSES: dict[type[Exception], int] = {
     retrieval.NewerFormatError: 503,
     retrieval.CollectionLockedError: 503,
     retrieval.CorruptCollectionError: 503,
+    retrieval.DenseIndexError: BROKEN,
     retrieval.ReadOnlyError: 503,
     retrieval.UnfinishedRunError: 409,
     retrieval.StorageFullError: 507,

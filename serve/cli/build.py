@@ -12,6 +12,8 @@ import typer
 
 from .dense_options import (
     DenseDocumentPrompt,
+    DenseIndex,
+    DenseIndexOption,
     DenseMaxLength,
     DenseOption,
     DensePoolingOption,
@@ -119,6 +121,7 @@ def index(
     dense_pooling: DensePoolingOption = None,
     dense_query_prompt: DenseQueryPrompt = None,
     dense_document_prompt: DenseDocumentPrompt = None,
+    dense_index: DenseIndexOption = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -147,6 +150,7 @@ def index(
         pooling=dense_pooling,
         query_prompt=dense_query_prompt,
         document_prompt=dense_document_prompt,
+        index=dense_index,
         **running,
     )
     if dense is not None and encoder == "bm25":  # then they are the dense model's alone
@@ -189,6 +193,7 @@ def index(
             learned=learned,
             dense=None if dense is None else as_text(dense),
             dense_settings=vectors,
+            dense_index=(dense_index or DenseIndex.AUTO).value,
             overwrite=overwrite,
             on_bad_row=listed.add if on_error is OnError.SKIP else None,
             progress=forward(progress.update),

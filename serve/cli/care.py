@@ -104,6 +104,11 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
         dense = found.dense
         rows.append(("dense", f"{dense.encoder.name}, {dense.vectors:,} vectors of {dense.width:,} values"))
         rows.append(("", f"{_size(dense.bytes)} in segments"))
+        if dense.clustered:
+            kept = f"{_size(dense.resident_bytes)} of tables in memory"
+            rows.append(("", f"{dense.clustered:,} of them in clustered segments; {kept}"))
+        elif dense.index != "auto":
+            rows.append(("", f"index {dense.index}"))
     if found.fusion is not None:
         rows.append(("fusion", f"{found.fusion.method}, dense weight {found.fusion.dense_weight:g} (kept here)"))
     rows += [("terms", f"{found.terms:,}"), ("postings", f"{found.postings:,}")]

@@ -24,6 +24,14 @@ class DensePooling(StrEnum):
     LASTTOKEN = "lasttoken"
 
 
+class DenseIndex(StrEnum):
+    """`lexhound.retrieval.dense_index.POLICIES`."""
+
+    AUTO = "auto"
+    FLAT = "flat"
+    SPANN = "spann"
+
+
 class Mode(StrEnum):
     """`lexhound.retrieval.modes.MODES`."""
 
@@ -90,6 +98,16 @@ DenseDocumentPrompt = Annotated[
     ),
 ]
 
+DenseIndexOption = Annotated[
+    DenseIndex | None,
+    _option(
+        DENSE_PANEL,
+        "--dense-index",
+        "How vectors are indexed: flat compares all of them, spann reads clusters from disk, auto chooses by size.",
+        show_default="auto",
+    ),
+]
+
 ModeOption = Annotated[
     Mode,
     _option(
@@ -121,6 +139,7 @@ _FLAGS = {
     "pooling": "--dense-pooling",
     "query_prompt": "--dense-query-prompt",
     "document_prompt": "--dense-document-prompt",
+    "index": "--dense-index",
 }
 _RUNNING = ("precision", "device", "batch_tokens")
 
@@ -147,6 +166,7 @@ def dense_settings(dense: str | None, **options: object) -> DenseSettings | None
     from ...encoders.dense import DenseSettings
     from ...encoders.errors import SettingsError
 
+    given.pop("index", None)  # of the collection, not of the model
     try:
         return DenseSettings(**given)
     except SettingsError as error:

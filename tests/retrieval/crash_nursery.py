@@ -5,6 +5,7 @@ child tells what has been acknowledged through a pipe; the parent sends SIGKILL 
 collection and compares. Prints one JSON object.
 
     crash_nursery.py writes DIRECTORY KILLS SEED
+    crash_nursery.py dense DIRECTORY KILLS SEED
     crash_nursery.py run DIRECTORY KILLS SEED CORPUS
 """
 
@@ -19,14 +20,52 @@ import sys
 import time
 from pathlib import Path
 
-from lexhound.retrieval import Collection, Document, writer
+import numpy as np
+from lexhound.encoders.base import EncoderIdentity
+from lexhound.retrieval import Collection, Document, dense_index, writer
 from lexhound.retrieval.corpus import open_corpus
+from lexhound.retrieval.dense import DenseSide
 
 # Small enough that segments are built, merged and swept all the time.
 writer.FLUSH_BYTES = 4096
 writer.SMALLEST_SEGMENT = 8
 
+# Both kinds of index of dense vectors are met: of six documents or more there is a clustered one.
+dense_index.CLUSTERED_FROM = 6
+
 WORDS = [f"word{number}" for number in range(200)]
+WIDTH = 12
+
+
+class WordVectors(DenseSide):
+    """A dense encoder that needs no model: a text's vector counts its words, by their numbers modulo WIDTH."""
+
+    def encode(self, texts):
+        vectors = np.zeros((len(texts), WIDTH), np.float32)
+        for i, text in enumerate(texts):
+            for word in text.split():
+                if word.startswith("word"):
+                    vectors[i, int(word[4:]) % WIDTH] += 1
+        return vectors
+
+    queries = encode
+
+
+def make(path: Path, *, dense: bool) -> None:
+    """An empty collection."""
+    if dense:
+        DenseSide.named = lambda *_: WordVectors(EncoderIdentity("words", "words", "0"), WIDTH)
+        Collection.create(path, dense="words").close()
+    else:
+        Collection.create(path).close()
+
+
+def opened(path: Path, **options) -> Collection:
+    """The collection, with the encoder that `make` gave it."""
+    collection = Collection.open(path, **options)
+    if collection.manifest.dense is not None:
+        collection.adopt(None, WordVectors(collection.manifest.dense.encoder, WIDTH))
+    return collection
 
 
 def document(number: int, version: int) -> Document:
@@ -39,7 +78,7 @@ def document(number: int, version: int) -> Document:
 def write_forever(path: Path, seed: int, pipe: int, version: int) -> None:
     """Add, replace, delete and compact without end; each acknowledged change is one line in the pipe."""
     rng = random.Random(seed)
-    with Collection.open(path, writable=True) as collection:
+    with opened(path, writable=True) as collection:
         os.write(pipe, b'["open"]\n')
         while True:
             version += 1
@@ -107,7 +146,7 @@ def apply(state: dict[str, int], intent: list) -> dict[str, int]:
 
 def check_writes(path: Path, expected: list[dict[str, int]]) -> dict[str, int]:
     """The collection holds exactly one of the `expected` states (the last change may or may not have made it)."""
-    with Collection.open(path, writable=True) as collection:
+    with opened(path, writable=True) as collection:
         problems = collection.verify()
         if problems:
             raise SystemExit(f"verify: {problems}")
@@ -122,10 +161,12 @@ def check_writes(path: Path, expected: list[dict[str, int]]) -> dict[str, int]:
         if found not in expected or collection.count() != len(found):
             raise SystemExit(f"lost or torn: found {found}, expected one of {expected}")
         for word in WORDS[:5]:  # the index agrees with the documents
-            hits = {hit.id for hit in collection.search(word, k=100).hits}
+            hits = {hit.id for hit in collection.search(word, k=100, mode="sparse").hits}
             stem = {identifier for identifier in found if word in collection.get(identifier).text.split()}
             if hits != stem:
                 raise SystemExit(f"{word}: index says {hits}, documents say {stem}")
+        if collection.manifest.dense is not None:
+            check_vectors(collection, found)
         if len({entry.name for entry in (path / "segments").iterdir()} if (path / "segments").exists() else ()) != len(
             collection.info().segments
         ):
@@ -133,14 +174,32 @@ def check_writes(path: Path, expected: list[dict[str, int]]) -> dict[str, int]:
     return found
 
 
-def kill_writers(path: Path, kills: int, seed: int) -> dict:
+def check_vectors(collection: Collection, found: dict[str, int]) -> None:
+    """Every document is found by its vector, with the score that its text gives."""
+    side = WordVectors(None, WIDTH)
+    for word in WORDS[:5]:
+        query = side.encode([word])[0]
+        hits = {hit.id: hit.score for hit in collection.search(word, k=100, mode="dense", recall=1).hits}
+        texts = {identifier: collection.get(identifier) for identifier in found}
+        scores = {identifier: float(side.encode([text.encoded_text])[0] @ query) for identifier, text in texts.items()}
+        if hits != scores:
+            raise SystemExit(f"{word}: vectors say {hits}, documents say {scores}")
+        if set(hits) != {hit.id for hit in collection.search(word, k=100, mode="dense").hits}:
+            raise SystemExit(f"{word}: clusters lack some documents")
+
+
+def kill_writers(path: Path, kills: int, seed: int, *, dense: bool = False) -> dict:
     rng = random.Random(seed)
-    Collection.create(path).close()
+    make(path, dense=dense)
+    clustered = 0
+    longest = 0.6 if dense else 0.25  # seconds: clustering takes some time
     state: dict[str, int] = {}
     acknowledged = mid_change = 0
     version = 0
     for number in range(kills):
-        lines = attempt(lambda pipe, n=number, v=version: write_forever(path, seed + n, pipe, v), rng.uniform(0, 0.25))
+        lines = attempt(
+            lambda pipe, n=number, v=version: write_forever(path, seed + n, pipe, v), rng.uniform(0, longest)
+        )
         pending = None
         for line in lines:
             if line[0] == "failed":
@@ -154,7 +213,14 @@ def kill_writers(path: Path, kills: int, seed: int) -> dict:
                 acknowledged += 1
         mid_change += pending is not None
         state = check_writes(path, [state] if pending is None else [state, apply(state, pending)])
-    return {"kills": kills, "acknowledged": acknowledged, "mid_change": mid_change, "documents": len(state)}
+        clustered += any(path.glob("segments/*/dense/current.json"))
+    return {
+        "kills": kills,
+        "acknowledged": acknowledged,
+        "mid_change": mid_change,
+        "documents": len(state),
+        "clustered": clustered,
+    }
 
 
 def kill_runs(path: Path, kills: int, seed: int, corpus: str) -> dict:
@@ -203,9 +269,10 @@ def kill_runs(path: Path, kills: int, seed: int, corpus: str) -> dict:
     return {"kills": killed, "documents": total, "most_resumed": resumed}
 
 
-def warm(path: Path) -> None:
+def warm(path: Path, *, dense: bool) -> None:
     """Import and compile everything once, so that the children spend their short lives on writing."""
-    with Collection.create(path) as collection:
+    make(path, dense=dense)
+    with opened(path, writable=True) as collection:
         collection.add([document(number, 1) for number in range(20)])
         collection.delete(["d1"])
         collection.compact()
@@ -214,8 +281,8 @@ def warm(path: Path) -> None:
 
 if __name__ == "__main__":
     what, directory, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    warm(directory.with_name("warm"))
-    if what == "writes":
-        print(json.dumps(kill_writers(directory, kills, seed)))
+    warm(directory.with_name("warm"), dense=what == "dense")
+    if what in ("writes", "dense"):
+        print(json.dumps(kill_writers(directory, kills, seed, dense=what == "dense")))
     else:
         print(json.dumps(kill_runs(directory, kills, seed, sys.argv[5])))

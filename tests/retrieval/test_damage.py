@@ -38,6 +38,13 @@ def test_acknowledged_writes_survive_sixty_kills(tmp_path: Path) -> None:
     assert outcome["mid_change"] > 20
 
 
+def test_dense_vectors_survive_forty_kills(tmp_path: Path) -> None:
+    outcome = nursery("dense", tmp_path / "c", 40, 5)
+    assert outcome["acknowledged"] > 40
+    assert outcome["mid_change"] > 10
+    assert outcome["clustered"] > 10
+
+
 def test_a_bulk_run_killed_again_and_again_ends_as_if_never_killed(tmp_path: Path, samples: Path) -> None:
     corpus = samples / "cranfield" / "corpus.jsonl"
     outcome = nursery("run", tmp_path / "killed", 5, 11, corpus)

@@ -19,6 +19,7 @@ from lexhound.encoders.errors import CheckpointError, EncoderError
 from lexhound.retrieval import Collection, Document, Fusion, writer
 from lexhound.retrieval.building import build_collection
 from lexhound.retrieval.corpus import open_corpus
+from lexhound.retrieval.dense_index import POLICIES
 from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, QueryError
 from lexhound.retrieval.fusion import METHODS
 from lexhound.retrieval.manifest import read_manifest
@@ -69,12 +70,14 @@ def cosine(query: str, document: Document) -> float:
 class Life(RuleBasedStateMachine):
     """Random lives; after every step all modes must answer as plain Python over a dict does."""
 
-    @initialize(small=st.booleans())
-    def create(self, small: bool) -> None:
+    @initialize(small=st.booleans(), index=st.sampled_from(POLICIES))
+    def create(self, small: bool, index: str) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.saved = writer.FLUSH_BYTES, writer.SMALLEST_SEGMENT
         writer.FLUSH_BYTES, writer.SMALLEST_SEGMENT = (200, 2) if small else self.saved
-        self.collection = Collection.create(self.folder / "c", dense=model(), dense_settings=SETTINGS)
+        self.collection = Collection.create(
+            self.folder / "c", dense=model(), dense_settings=SETTINGS, dense_index=index
+        )
         self.twin: dict[str, Document] = {}
 
     def teardown(self) -> None:
@@ -112,7 +115,7 @@ class Life(RuleBasedStateMachine):
     def dense(self, query: str, k: int, least: int | None) -> None:
         allowed = [d for d in self.twin.values() if least is None or d.metadata["n"] >= least]
         filter = None if least is None else f"n >= {least}"
-        hits = self.collection.search(query, k, mode="dense", filter=filter, explain=True).hits
+        hits = self.collection.search(query, k, mode="dense", filter=filter, explain=True, recall=1).hits
         assert len(hits) == min(k, len(allowed))
         scores = sorted((cosine(query, document) for document in allowed), reverse=True)
         for hit, wanted in zip(hits, scores, strict=False):
@@ -120,7 +123,7 @@ class Life(RuleBasedStateMachine):
             assert hit.score == pytest.approx(cosine(query, self.twin[hit.id]), abs=1e-5)
             assert [share.share for share in hit.shares or ()] == [hit.score]
             assert [each.score for each in hit.contributions or ()] == [hit.score]
-        many = self.collection.search_many([query], k, mode="dense", filter=filter)
+        many = self.collection.search_many([query], k, mode="dense", filter=filter, recall=1)
         assert many == [[(hit.id, hit.score) for hit in hits]]
 
     @rule(
@@ -138,16 +141,18 @@ class Life(RuleBasedStateMachine):
         filter = None if least is None else f"n >= {least}"
         fusion = Fusion(method, dense_weight=weight, depth=depth)
         found = self.collection.search(
-            query, k, offset=offset, mode="hybrid", fusion=fusion, filter=filter, explain=True
+            query, k, offset=offset, mode="hybrid", fusion=fusion, filter=filter, explain=True, recall=1
         ).hits
-        every = self.collection.search(query, 100, mode="hybrid", fusion=fusion, filter=filter).hits
+        exact = {"fusion": fusion, "filter": filter, "recall": 1}
+        every = self.collection.search(query, 100, mode="hybrid", **exact).hits
         assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in every[offset : offset + k]]
-        assert self.collection.search_many([query], 100, mode="hybrid", fusion=fusion, filter=filter) == [
+        assert self.collection.search_many([query], 100, mode="hybrid", **exact) == [
             [(hit.id, hit.score) for hit in every]
         ]
         # The candidates are the best of each side, and each is scored by both.
         by_words = {hit.id: hit.score for hit in self.collection.search(query, 100, mode="sparse", filter=filter).hits}
-        by_meaning = {hit.id: hit.score for hit in self.collection.search(query, 100, mode="dense", filter=filter).hits}
+        near = self.collection.search(query, 100, mode="dense", filter=filter, recall=1).hits
+        by_meaning = {hit.id: hit.score for hit in near}
         candidates = {*list(by_words)[:depth], *list(by_meaning)[:depth]}
         assert {hit.id for hit in every} == candidates
         for hit in found:
@@ -272,8 +277,10 @@ def test_the_format_is_that_of_what_is_in_it(tmp_path: Path) -> None:
     Collection.create(tmp_path / "plain").close()
     Collection.create(tmp_path / "both", dense=model(), dense_settings=SETTINGS).close()
     assert read_manifest(tmp_path / "plain").format == 1  # what earlier versions read
+    Collection.create(tmp_path / "flat", dense=model(), dense_settings=SETTINGS, dense_index="flat").close()
+    assert read_manifest(tmp_path / "flat").format == 2  # nor need those be told of clusters
     both = read_manifest(tmp_path / "both")
-    assert both.format == 2
+    assert both.format == 3
     assert both.dense is not None
     assert both.dense.width == 32
 

@@ -12,9 +12,10 @@ pytest.importorskip("torch", reason="needs the extra neural")
 pytest.importorskip("transformers", reason="needs the extra neural")
 
 from command import run_here as run
+from lexhound.retrieval.dense_index import POLICIES
 from lexhound.retrieval.fusion import METHODS
 from lexhound.retrieval.modes import MODES
-from lexhound.serve.cli.dense_options import Method, Mode
+from lexhound.serve.cli.dense_options import DenseIndex, Method, Mode
 from tiny_checkpoints import build_tiny_embedding_model
 
 TEXTS = {"a": "heat transfer in flow", "b": "the wing of an aircraft", "c": "boundary layer heat", "d": "shock wave"}
@@ -23,6 +24,7 @@ TEXTS = {"a": "heat transfer in flow", "b": "the wing of an aircraft", "c": "bou
 def test_the_choices_are_those_of_the_library() -> None:
     assert tuple(mode.value for mode in Mode) == MODES
     assert tuple(method.value for method in Method) == METHODS
+    assert tuple(index.value for index in DenseIndex) == POLICIES
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,23 @@ def test_info_tells_the_dense_side(folder: Path) -> None:
     dense = run("info", folder / "both", "--json").json["dense"]
     assert (dense["vectors"], dense["width"]) == (5, 32)
     assert dense["encoder"]["settings"] == {"query_prompt": "what is "}
+
+
+def test_the_kind_of_index_is_chosen_and_told(folder: Path) -> None:
+    made = run(
+        "index", folder / "corpus.jsonl", "--into", folder / "clustered", "--dense", folder / "model",
+        "--dense-index", "spann", "--device", "cpu", "--precision", "float32",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    dense = run("info", folder / "clustered", "--json").json["dense"]
+    assert (dense["index"], dense["clustered"]) == ("spann", 4)
+    assert "4 of them in clustered segments" in run("info", folder / "clustered").out
+    for recall in ("0.9", "1"):
+        ask = ("heat flow", "--mode", "dense", "--recall", recall, "--json")
+        answer = run("search", folder / "clustered", *ask)
+        assert sorted(hit["id"] for hit in answer.json["hits"]) == ["a", "b", "c", "d"]
+    assert run("verify", folder / "clustered").code == 0
+    assert run("info", folder / "both", "--json").json["dense"]["index"] == "auto"
 
 
 def test_modes_and_explanations_that_sum(folder: Path) -> None:
@@ -93,6 +112,8 @@ def test_fusion_options(folder: Path) -> None:
         (("index", "corpus.jsonl", "--into", "x", "--dense-pooling", "cls"), 2, "belongs to --dense"),
         (("index", "corpus.jsonl", "--into", "x", "--dense", "nowhere/at-all/x"), 1, "there is no folder"),
         (("index", "corpus.jsonl", "--into", "x", "--dense", "model", "--dense-max-length", "1"), 2, "--dense-max-len"),
+        (("index", "corpus.jsonl", "--into", "x", "--dense-index", "flat"), 2, "belongs to --dense"),
+        (("index", "corpus.jsonl", "--into", "x", "--dense", "model", "--dense-index", "tree"), 2, "--dense-index"),
         (("index", "corpus.jsonl", "--into", "x", "--device", "cpu"), 2, "belongs to learned encoders"),
         (("eval", ".", "--mode", "dense"), 1, "no dense model is named"),
     ],

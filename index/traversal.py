@@ -10,8 +10,8 @@ added up is MaxScore (Turtle and Flood, "Query evaluation: strategies and optimi
    of heavy terms first, until the bound is .4 of the threshold, the k-th score so far. (At the whole of it a row in
    none of the lists would be out, but of those in one of them most would still be in.)
 2. Rows whose score cannot exceed the threshold even with the whole bound are out. The others, some tens a window, get
-   what they lack list by list, the heaviest first, and drop out as the bound falls. A list is looked up for them, by
-   binary search, or added up after all, whichever costs less; so a search never does much more than read everything.
+   what they lack list by list, the heaviest first, and drop out as the bound falls. A list is looked up for them, from a
+   guessed place on, or added up after all, whichever costs less; so a search never does much more than read everything.
 
 In a window of few postings an exact search reads everything: that costs less than choosing.
 
@@ -72,6 +72,9 @@ _SPARSE_SHARE = 16
 
 # Looking a row up in a list costs what adding up so many postings does: binary search misses the cache.
 _LOOK_UP_COST = 32
+
+# How far from the guessed place a look-up looks first.
+_NEAR = 16
 
 # Lists are added up until the bound is this share (in 1,024ths) of the threshold. Estimated nanoseconds a window, from
 # counts over BM25 vectors of 300,000 passages with a look-up at 15 ns: 9,955 at the whole threshold, 5,772 at .7, 5,889
@@ -402,6 +405,7 @@ def complete(
     candidates: NDArray[np.int32],
     found: int,
     above: Integer,
+    window_bits: int,
 ) -> tuple[int, int]:
     """Add a list to the scores of the candidates and drop those that stay at `above` or below.
 
@@ -422,8 +426,21 @@ def complete(
         return left, len(rows)
     for c in range(found):
         row = candidates[0, c]
-        at = 0
-        span = len(rows)
+        # Rows are spread over their window, so a guess is some tens of places off, and the search stays in a line or
+        # two of the cache, where halving the whole list would fetch one after another.
+        at = min(len(rows) - 1, (row * len(rows)) >> window_bits)
+        span = _NEAR
+        if rows[at] <= row:
+            while at + span < len(rows) and rows[at + span] <= row:
+                at += span
+                span <<= 1
+            span = min(span, len(rows) - at)
+        else:
+            while at > span and rows[at - span] > row:
+                at -= span
+                span <<= 1
+            span = min(span, at)
+            at -= span
         while span > 1:  # without a branch that could be mispredicted
             half = span >> 1
             at += half if rows[at + half] <= row else 0
@@ -563,6 +580,7 @@ def search_windows(
                     candidates,
                     found,
                     threshold - ((bound * slack) >> 10),
+                    window_bits,
                 )
                 stats[0] += read
                 if found == 0:

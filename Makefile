@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 DEMO ?= demo.index
 # Processes that share the tests, a whole file each.
 JOBS ?= 2
+BENCH := build/bench
+PEERS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types bench clean
@@ -15,7 +17,7 @@ help:
 	@echo "make test    lint, types, import direction, and the whole test suite"
 	@echo "make lint    ruff"
 	@echo "make types   mypy and the import contract, on the built wheel"
-	@echo "make bench   the lexical benchmark of bench/, over the sample"
+	@echo "make bench   small versions of the benchmarks of bench/, over the sample"
 	@echo "make clean   remove what the other targets made"
 
 $(VENV)/installed: pyproject.toml setup.py
@@ -49,8 +51,21 @@ test: lint types
 	$(BIN)/python -m pytest tests/serve/page
 	$(BIN)/python -m pytest --ignore=tests/serve/page --numprocesses $(JOBS) --dist loadfile
 
-bench: $(VENV)/installed-dev
+# Vectors of the sample, made once: the bundled model reads some ten abstracts a second.
+$(BENCH)/passages.npz: $(VENV)/installed-dev
+	mkdir -p $(BENCH)
+	$(BIN)/lexhound encode samples/cranfield/corpus.jsonl --encoder lexhound-mini --out $@
+
+$(BENCH)/queries.npz: $(VENV)/installed-dev
+	mkdir -p $(BENCH)
+	$(BIN)/lexhound encode samples/cranfield/queries.jsonl --encoder lexhound-mini --queries --out $@
+
+# Peers are given as in `make bench PEERS='--peer seismic=PYTHON'`; those that are not are named in the report.
+bench: $(VENV)/installed-dev $(BENCH)/passages.npz $(BENCH)/queries.npz
 	$(BIN)/python bench/run_lexical.py
+	$(BIN)/python bench/run_sparse.py --vectors $(BENCH)/passages.npz --queries $(BENCH)/queries.npz \
+		--work $(BENCH) $(PEERS)
+	$(BIN)/python bench/run_filters.py --index $(BENCH)/lexhound --queries $(BENCH)/queries.npz
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -35,6 +35,7 @@ from .verification import verify_index
 from .writer import Writer
 
 _CALIBRATED = 128
+_SHARE_OF_ANOTHER = 0.5
 
 
 class ClusteredIndex:
@@ -212,8 +213,9 @@ def build_clustered(
 ) -> ClusteredIndex:
     """Write float32[n, width] into a new directory, and open it. Metric and copy of the options are not looked at.
 
-    Without options the dial is calibrated with 128 of the vectors where there are twice as many, and otherwise not at
-    all, so that every row is compared.
+    The dial is calibrated with sums of a vector and half of another: queries as a rule lie farther from the vectors than
+    these from each other, and vectors themselves would make it too low. Without options these are 128 where there are
+    at least twice as many vectors, and otherwise none, so that every row is compared.
 
     Temporary memory: `vectors` once more. Deterministic for given options. Needs faiss (ImportError). Raises ValueError
     for other arrays, for NaN, infinity, and lengths beyond 1e18; IndexStorageError when the directory is not empty,
@@ -225,5 +227,16 @@ def build_clustered(
     chosen = replace(options or usual, metric="ip", copy="float32")
     checked = Geometry("ip", vectors.shape[1]).checked(vectors)
     rows = np.arange(len(checked), dtype=np.int64)
-    build_files(Path(directory), checked, rows, chosen, Geometry.of("ip", checked), None)
+    queries = _between(checked, 2 * chosen.calibration_queries, chosen.seed)
+    build_files(Path(directory), checked, rows, chosen, Geometry.of("ip", checked), queries)
     return ClusteredIndex.open(directory)
+
+
+def _between(vectors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32] | None:
+    """Queries that lie off the vectors: float32[count or fewer, width]."""
+    if len(vectors) < 2 or count == 0:
+        return None
+    draw = np.random.default_rng(seed)
+    chosen = np.sort(draw.choice(len(vectors), min(count, len(vectors)), replace=False))
+    others = draw.integers(0, len(vectors), len(chosen))
+    return vectors[chosen] + np.float32(_SHARE_OF_ANOTHER) * vectors[others]

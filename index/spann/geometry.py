@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._jit import frozen
+from .kernels import prepare
 from .options import Metric
 
 _LONGEST = 1e18  # squares of sums and differences of such vectors still fit into float32
@@ -62,6 +64,17 @@ class Geometry:
         if len(found) and not squares.max() <= _LONGEST**2:
             raise ValueError(f"{what} hold infinities, NaN, or lengths beyond {_LONGEST:.0e}")
         return normalised(found) if self.metric == "cosine" else found
+
+    def checked_query(self, query: NDArray[Any]) -> NDArray[np.float32]:
+        """A query as it is compared, float32[d]: what `checked` does, in a tenth of its time. Raises ValueError."""
+        if query.shape != (self.dimension,) or query.dtype.kind != "f":
+            raise ValueError(f"a query must be floats [{self.dimension}], not {query.dtype}{list(query.shape)}")
+        with np.errstate(over="ignore"):
+            found = frozen(query.astype(np.float32, copy=False))
+        prepared = np.empty(self.dimension, np.float32)
+        if not prepare(found, self.metric == "cosine", prepared) <= _LONGEST**2:
+            raise ValueError(f"a query holds infinities, NaN, or has a length beyond {_LONGEST:.0e}")
+        return prepared
 
     def routed(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Where prepared vectors stand among the centroids: float32[n, routed_dimension]."""

@@ -213,9 +213,9 @@ def build_clustered(
 ) -> ClusteredIndex:
     """Write float32[n, width] into a new directory, and open it. Metric and copy of the options are not looked at.
 
-    The dial is calibrated with sums of a vector and half of another: queries as a rule lie farther from the vectors than
-    these from each other, and vectors themselves would make it too low. Without options these are 128 where there are
-    at least twice as many vectors, and otherwise none, so that every row is compared.
+    The dial is calibrated with sums of a vector and half of another: queries as a rule lie farther from the vectors
+    than these from each other, and vectors themselves would make it too low. Without options these are 128 where there
+    are at least twice as many vectors, and otherwise none, so that every row is compared.
 
     Temporary memory: `vectors` once more. Deterministic for given options. Needs faiss (ImportError). Raises ValueError
     for other arrays, for NaN, infinity, and lengths beyond 1e18; IndexStorageError when the directory is not empty,

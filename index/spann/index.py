@@ -230,7 +230,7 @@ class SpannIndex:
         effort: Effort | None = None,
     ) -> tuple[TopK, SpannStats]:
         """`search`, and how much work it was."""
-        prepared = self._settings.geometry.checked(np.asarray(query)[None], "a query")[0]
+        prepared = self._settings.geometry.checked_query(np.asarray(query))
         state = self._state
         return self._searcher.search(state, prepared, k, self._effort(k, recall, effort), _mask(state, allowed))
 
@@ -250,7 +250,7 @@ class SpannIndex:
         """
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        prepared = self._settings.geometry.checked(np.asarray(queries), "queries")
+        prepared = [self._settings.geometry.checked_query(query) for query in np.asarray(queries)]
         state, chosen = self._state, self._effort(k, recall, effort)
         mask = _mask(state, allowed)
         results = [TopK.empty()] * len(prepared)
@@ -274,7 +274,7 @@ class SpannIndex:
 
         Raises ValueError for rows that are not in the index.
         """
-        prepared = self._settings.geometry.checked(np.asarray(query)[None], "a query")[0]
+        prepared = self._settings.geometry.checked_query(np.asarray(query))
         numbers = np.asarray(rows, np.int64)
         state = self._state
         if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(state.live) or not state.live[numbers].all()):

@@ -108,6 +108,18 @@ def _dot_float16(
     return total  # type: ignore[return-value]
 
 
+@kernel
+def prepare(query: NDArray[np.float32], unit: bool, prepared: NDArray[np.float32]) -> float:
+    """Copy a query, where `unit` is set with length one unless it is zero; returns the square of its length before."""
+    square = 0.0
+    for j in range(len(query)):
+        square += np.float64(query[j]) * np.float64(query[j])
+    length = np.sqrt(square) if unit and square > 0 else 1.0
+    for j in range(len(query)):
+        prepared[j] = np.float64(query[j]) / length
+    return square
+
+
 @reordering_kernel
 def _square(point: NDArray[np.float32], query: NDArray[np.float32]) -> float:
     total = np.float32(0)

@@ -128,13 +128,16 @@ class Searcher:
 
     def rank(self, query: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> TopK:
         """The best k of `rows` by the exact copy: score descending, then row ascending."""
+        if len(rows) <= 1 << 14:
+            scores = self.scores(query, rows)
+            order = np.lexsort((rows, -scores))[:k]
+            return TopK(rows[order], scores[order])
         best = TopK.empty()
         for start in range(0, len(rows), 1 << 14):
             part = np.sort(rows[start : start + (1 << 14)])
-            scores = self.scores(query, part)
-            if start:
-                scores, part = np.concatenate([best.scores, scores]), np.concatenate([best.rows, part])
-            order = np.argsort(-scores, kind="stable")[:k] if not start else np.lexsort((part, -scores))[:k]
+            scores = np.concatenate([best.scores, self.scores(query, part)])
+            part = np.concatenate([best.rows, part])
+            order = np.lexsort((part, -scores))[:k]
             best = TopK(part[order], scores[order])
         return best
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..retrieval.backends.settings import MilvusSettings
 from ..retrieval.fusion import Fusion
 from .comparison import Comparison, ComparisonOptions, Lookup, compare
 from .datasets import Dataset, open_dataset
@@ -42,7 +43,7 @@ class EvaluationRequest:
         topic_field: the part of a classic TREC topic that is the query: title, desc or narr.
         split: of all data sets; each set's usual one unless given.
         encoders: `bm25`, or models; without any encoder and collection it is `bm25`.
-        collections: existing collections.
+        collections: existing collections, by their directories or addresses; milvus: how those of Milvus are reached.
         dense: a dense model, kept beside every encoder's index.
         modes: how each encoder and collection is searched, a system each; unless given, encoders by their index alone,
             with `dense` in mode hybrid, and collections in mode auto.
@@ -61,7 +62,8 @@ class EvaluationRequest:
     topic_field: str = "title"
     split: str | None = None
     encoders: tuple[str, ...] = ()
-    collections: tuple[Path, ...] = ()
+    collections: tuple[str | Path, ...] = ()
+    milvus: MilvusSettings | None = None
     dense: str | None = None
     modes: tuple[str, ...] = ()
     fusion: Fusion | None = None
@@ -182,7 +184,14 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
     for path in request.collections:
         for mode in modes or ("auto",):
             fusion = request.fusion if mode == "hybrid" else None
-            made = CollectionSystem(path, threads=request.threads, mode=mode, fusion=fusion, recall=request.recall)
+            made = CollectionSystem(
+                path,
+                threads=request.threads,
+                mode=mode,
+                fusion=fusion,
+                recall=request.recall,
+                milvus=request.milvus,
+            )
             made.name = _unused(made.name, f"{path} {mode}", taken)
             systems.append(made)
     return systems

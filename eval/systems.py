@@ -7,12 +7,16 @@ from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import Any
 
 import orjson
 
 from ..encoders.lexical import LexicalSettings
+from ..retrieval.backends.address import read_address
+from ..retrieval.backends.opening import open_collection
+from ..retrieval.backends.protocol import Backend, EngineInfo
+from ..retrieval.backends.settings import MilvusSettings
 from ..retrieval.collection import Collection
 from ..retrieval.corpus import BadRow, open_corpus
 from ..retrieval.dense import DenseSide
@@ -42,7 +46,7 @@ class OpenCollection:
         self.mode = mode
         self.fusion = fusion
         self.recall = recall
-        self._collection: Collection | None = None
+        self._collection: Backend | None = None
 
     def rank(self, queries: Sequence[str], k: int) -> list[Ranking]:
         """The best `k` documents of each query. Raises QueryError for a query that cannot be searched."""
@@ -58,10 +62,10 @@ class OpenCollection:
         if self.mode == "dense":
             return None
         encoded = [query.terms for query in self.collection.encode_queries(queries)]
-        snapshot = self.collection.snapshot()
+        statistics = self.collection.statistics()
         return QuerySparsity(
             dimensions=sum(map(len, encoded)) / max(1, len(encoded)),
-            flops=flops(encoded, snapshot.document_frequencies, snapshot.n_documents),
+            flops=flops(encoded, statistics.document_frequencies, statistics.n_documents),
         )
 
     def texts(self, document_ids: Ids[str]) -> Mapping[str, DocumentText]:
@@ -74,7 +78,7 @@ class OpenCollection:
         }
 
     @property
-    def collection(self) -> Collection:
+    def collection(self) -> Backend:
         """The open collection; LookupError before `prepare`."""
         if self._collection is None:
             raise LookupError("the system is not prepared for a data set yet")
@@ -96,6 +100,8 @@ class OpenCollection:
 
     def _describe(self, encoding_seconds: float | None) -> Preparation:
         info = self.collection.info()
+        if isinstance(info, EngineInfo):
+            return Preparation(info.documents, index_bytes=info.index_bytes, encoding_seconds=encoding_seconds)
         # Rows of deleted documents still have postings: the mean is over all rows that have some.
         dimensions = info.postings / max(1, info.documents + info.deleted)
         size = info.index_bytes
@@ -218,32 +224,47 @@ class EncoderSystem(OpenCollection):
 
 
 class CollectionSystem(OpenCollection):
-    """An existing collection, searched as it is."""
+    """An existing collection, searched as it is.
+
+    Args:
+        address: its directory, or its address in another engine; `milvus` says how Milvus is reached.
+    """
 
     def __init__(
         self,
-        path: Path,
+        address: str | Path,
         *,
         name: str | None = None,
         threads: int | None = None,
         mode: str = "auto",
         fusion: Fusion | None = None,
         recall: float | None = None,
+        milvus: MilvusSettings | None = None,
     ) -> None:
         super().__init__(threads, mode, fusion, recall)
-        self.path = path
-        self.name = name or path.resolve().name + ("" if mode == "auto" else f" {mode}")
+        self.address = read_address(address)
+        path = self.address.path
+        short = path.resolve().name if path is not None and self.address.own else str(self.address)
+        self.name = name or short + ("" if mode == "auto" else f" {mode}")
+        self._milvus = milvus
+        self._made = time_ns()
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The collection's encoder and state: any write to it makes other settings."""
         opened = self._open()
-        database = (self.path / DATABASE).stat()
-        return {
-            "collection": str(self.path.resolve()),
+        known: dict[str, Any] = {
             "encoder": opened.manifest.encoder.as_dict(),
             "dense": None if opened.manifest.dense is None else opened.manifest.dense.encoder.as_dict(),
             **self._way,
+        }
+        if not isinstance(opened, Collection):
+            # Other engines do not tell whether anything was written, so finished parts are not used again.
+            return {"collection": opened.address, **known, "opened": self._made}
+        database = (opened.path / DATABASE).stat()
+        return {
+            "collection": str(opened.path.resolve()),
+            **known,
             "kept_fusion": None if opened.manifest.dense is None else asdict(opened.fusion),
             "generation": opened.snapshot().generation,
             "documents": opened.count(),
@@ -255,9 +276,9 @@ class CollectionSystem(OpenCollection):
         self._open()
         return self._describe(None)
 
-    def _open(self) -> Collection:
+    def _open(self) -> Backend:
         if self._collection is None:
-            self._collection = Collection.open(self.path)
+            self._collection = open_collection(self.address, milvus=self._milvus)
         return self._collection
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...index import Query, SearchStats
-from .. import search
 from ..corpus import BadRow, Corpus
 from ..dense import DenseSide
 from ..document import Document
@@ -31,6 +30,16 @@ from ..ingest import IngestReport, Progress
 from ..modes import resolve_mode
 from ..opening import load_representation
 from ..representation import Representation
+from ..search import (
+    Contribution,
+    Hit,
+    SearchResult,
+    Share,
+    check_recall,
+    check_request,
+    shared_contributions,
+    weighted_terms,
+)
 from ..writer import AddReport
 from .engine import Ability, Engine, EngineRow, Ranked, SparseVector, require
 from .hybrid import rank_hybrid
@@ -191,7 +200,7 @@ class EngineCollection:
         mode: str = "auto",
         fusion: Fusion | None = None,
         recall: float | None = None,
-    ) -> search.SearchResult:
+    ) -> SearchResult:
         """The best `k` documents for a query; the arguments are those of `Collection.search`.
 
         Statistics of the work are zero: engines do not tell.
@@ -206,7 +215,7 @@ class EngineCollection:
         where = self._where(filter)
         unknown: tuple[str, ...] = ()
         if not isinstance(query, str):
-            terms, weights, unknown = search.weighted_terms(self._representation, query)
+            terms, weights, unknown = weighted_terms(self._representation, query)
             text = ""
         else:
             text = query
@@ -216,7 +225,7 @@ class EngineCollection:
         encoded = Query.from_weights(terms[: len(weights)], weights)
         vector = None if wanted == "sparse" or self._dense is None else self._dense.query(text)
         encoding = perf_counter() - started
-        shares: list[tuple[search.Share, ...]] | None = None
+        shares: list[tuple[Share, ...]] | None = None
         if vector is not None and wanted == "hybrid":
             fused = rank_hybrid(self.engine, encoded, vector, fusion or Fusion(), where)
             ranked, shares = fused.cut(offset + k, explain=explain)
@@ -224,7 +233,7 @@ class EngineCollection:
             ranked = self._rank_dense(vector[None], offset + k, where)[0]
             if explain:
                 shares = [
-                    (search.Share("dense", score, place, score, 1.0, score),)
+                    (Share("dense", score, place, score, 1.0, score),)
                     for place, score in enumerate(ranked.scores.tolist(), 1)
                 ]
         else:
@@ -234,7 +243,7 @@ class EngineCollection:
             terms = np.array(sorted(typed or ()), np.int32)
         hits = self._hits(ranked, offset, encoded, shares, typed, explain=explain)
         took = perf_counter() - started
-        return search.SearchResult(hits, frozenset(terms.tolist()), took, SearchStats(0, 0), encoding, unknown, wanted)
+        return SearchResult(hits, frozenset(terms.tolist()), took, SearchStats(0, 0), encoding, unknown, wanted)
 
     def search_many(
         self,
@@ -293,11 +302,11 @@ class EngineCollection:
         ranked: Ranked,
         offset: int,
         query: Query,
-        shares: list[tuple[search.Share, ...]] | None,
+        shares: list[tuple[Share, ...]] | None,
         typed: frozenset[int] | None,
         *,
         explain: bool,
-    ) -> tuple[search.Hit, ...]:
+    ) -> tuple[Hit, ...]:
         ids = ranked.ids[offset:]
         documents = self.engine.documents(ids)
         vectors = self.engine.vectors(ids) if explain and len(query) else {}
@@ -306,26 +315,24 @@ class EngineCollection:
             if identifier not in documents:  # deleted by somebody since it was ranked
                 continue
             own = None if shares is None else shares[place]
-            contributions = None
+            contributions: tuple[Contribution, ...] | None = None
             if explain:
                 contributions = ()
                 if identifier in vectors:
                     contributions = self._explain(query, vectors[identifier], typed)
                 if own is not None:
-                    contributions = search.shared_contributions(contributions, own)
-            hits.append(search.Hit(place + 1, identifier, score, documents[identifier], contributions, own))
+                    contributions = shared_contributions(contributions, own)
+            hits.append(Hit(place + 1, identifier, score, documents[identifier], contributions, own))
         return tuple(hits)
 
-    def _explain(
-        self, query: Query, vector: SparseVector, typed: frozenset[int] | None
-    ) -> tuple[search.Contribution, ...]:
+    def _explain(self, query: Query, vector: SparseVector, typed: frozenset[int] | None) -> tuple[Contribution, ...]:
         terms, weights = vector
         common, mine, theirs = np.intersect1d(query.terms, terms, assume_unique=True, return_indices=True)
         found = []
         for term, at, other in zip(common.tolist(), mine.tolist(), theirs.tolist(), strict=True):
             own, stored = float(query.weights[at]) * query.scale, float(weights[other])
             name = self._representation.term_text(term)
-            found.append(search.Contribution(name, own, stored, own * stored, typed is None or term in typed))
+            found.append(Contribution(name, own, stored, own * stored, typed is None or term in typed))
         return tuple(sorted(found, key=lambda each: (-each.score, each.term)))
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
@@ -377,8 +384,8 @@ class EngineCollection:
         return expression
 
     def _check(self, k: int, offset: int, queries: Sequence[str], recall: float | None, *, explain: bool) -> None:
-        search.check_request(k, offset, queries)
-        search.check_recall(recall)
+        check_request(k, offset, queries)
+        check_recall(recall)
         if recall is not None and recall < 1:
             raise UnsupportedError(
                 "the engine's searches are exact, and have no dial for a recall below 1",

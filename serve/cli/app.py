@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from . import bring, build, care, compare, documents, encode, evaluate, export, inspect, search, serve, train, tune
+from . import (
+    bring,
+    build,
+    care,
+    compare,
+    documents,
+    encode,
+    evaluate,
+    export,
+    inspect,
+    move,
+    search,
+    serve,
+    train,
+    tune,
+)
 from .options import ASK, BUILD, ENCODE, KEEP, MEASURE, SERVE, TRAIN
 
 EPILOGUE = (
@@ -58,6 +73,7 @@ app.command("info", rich_help_panel=KEEP)(care.info)
 app.command("verify", rich_help_panel=KEEP)(care.verify)
 app.command("compact", rich_help_panel=KEEP)(care.compact)
 app.command("export", rich_help_panel=KEEP)(export.export)
+app.command("move", rich_help_panel=KEEP)(move.move)
 app.command("eval", rich_help_panel=MEASURE)(evaluate.evaluate)
 app.command("compare", rich_help_panel=MEASURE)(compare.compare)
 app.command("tune-fusion", rich_help_panel=MEASURE)(tune.tune_fusion)

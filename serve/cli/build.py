@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,12 +39,12 @@ from .learned_options import (
 )
 from .options import (
     CorpusFormat,
-    Directory,
     Format,
     IdField,
     Json,
     OnBadRow,
     OnError,
+    Place,
     Rejects,
     TextField,
     TitleField,
@@ -56,6 +57,7 @@ from .stopped import stoppable
 
 if TYPE_CHECKING:
     from ...encoders.lexical import LexicalSettings
+    from ...retrieval.backends.address import Address
     from ...retrieval.corpus import Corpus
     from ...retrieval.ingest import IngestReport, Progress
 
@@ -70,7 +72,13 @@ def index(
         ),
     ],
     into: Annotated[
-        Path, typer.Option("--into", metavar="DIR", help="Where to make the collection.", show_default=False)
+        str,
+        typer.Option(
+            "--into",
+            metavar="DIR",
+            help="Where to make the collection: a directory, or an address such as milvus://HOST/NAME.",
+            show_default=False,
+        ),
     ],
     encoder: Annotated[
         str,
@@ -141,6 +149,7 @@ def index(
         lexhound index notes/ --into notes.index --language german
         lexhound index corpus.jsonl --into my.index --encoder bm25 --dense sentence-transformers/all-MiniLM-L6-v2
         zstdcat big.jsonl.zst | lexhound index - --into big.index --on-error skip
+        lexhound index corpus.jsonl --into milvus://host:19530/my --encoder default
     """
     settings = _lexical_settings(encoder, k1, b, language, stemming=not no_stemming, stop_words=not no_stop_words)
     running = {"precision": precision, "device": device, "batch_tokens": batch_tokens}
@@ -169,23 +178,32 @@ def index(
         trust_remote_code=trust_remote_code,
         **running,
     )
+    from ...retrieval.backends.address import read_address
+    from ...retrieval.backends.building import build_in_engine
     from ...retrieval.building import build_collection, kept_documents
+    from ..engines import milvus_settings
 
     output = Output(json=json)
+    address = read_address(into)
     corpus = open_source(source, format, id_field, text_field, title_field)
-    listed = _reject_list(on_error, rejects, into)
+    listed = _reject_list(on_error, rejects, _beside(address))
     started = perf_counter()
 
     def say_stopped() -> tuple[str, str]:
+        if not address.own:
+            return f"what was stored in {into} is visible", f"`lexhound add {into} {source}` goes on from there"
         kept = kept_documents(into, overwrite=overwrite)
         what = f"{counted(kept)} kept for {into}, not yet visible" if kept else f"nothing kept for {into}"
-        if overwrite and into.exists():
+        if overwrite and Path(into).exists():
             what += "; the old collection is unchanged"
         return what, "the same command goes on from there" if kept else "the same command starts again"
 
     with stoppable(say_stopped), listed, reporter("indexing") as progress:
-        report = build_collection(
-            into,
+        # A path stays as it was written, for messages.
+        build = partial(build_collection, into)
+        if not address.own:
+            build = partial(build_in_engine, address, milvus=milvus_settings())
+        report = build(
             corpus,
             source=identify_source(source, format, id_field, text_field, title_field),
             encoder=encoder,
@@ -201,19 +219,19 @@ def index(
     seconds = perf_counter() - started
     listed.tell()
     if json:
-        output.document(_summary(source, report, seconds, listed) | {"collection": str(into)})
+        output.document(_summary(source, report, seconds, listed) | {"collection": into})
         return
     documents = report.added + report.replaced + report.unchanged
     output.line(
         (counted(documents), "bold"),
         f" in {duration(seconds)} ({rate(documents, seconds)}) → ",
-        (str(into), "bold"),
+        (into, "bold"),
     )
-    output.line(f'next: lexhound search {shlex.quote(str(into))} "what you are looking for"')
+    output.line(f'next: lexhound search {shlex.quote(into)} "what you are looking for"')
 
 
 def add(
-    directory: Directory,
+    directory: Place,
     sources: Annotated[
         list[str] | None,
         typer.Argument(metavar="SOURCE", help="Corpora, as for `index`; each is a run of its own.", show_default=False),
@@ -239,26 +257,38 @@ def add(
     Example:
         lexhound add my.index more.jsonl
         lexhound add my.index monday.csv tuesday.csv --id-field number
+        lexhound add milvus://host:19530/my more.jsonl
     """
+    from ...retrieval.backends.address import read_address
+    from ...retrieval.backends.opening import open_collection
     from ...retrieval.building import kept_documents
     from ...retrieval.collection import Collection
+    from ..engines import milvus_settings
     from ..errors import UsageError
 
     if not sources and not discard_unfinished:
         raise UsageError("there is nothing to add", hint="name a corpus: lexhound add DIR SOURCE")
     output = Output(json=json)
-    listed = _reject_list(on_error, rejects, directory)
+    address = read_address(directory)
+    listed = _reject_list(on_error, rejects, _beside(address))
     finished: list[dict[str, Any]] = []
     discarded = None
 
     def say_stopped() -> tuple[str, str]:
         done = f"{len(finished)} of {len(sources or [])} sources are added; " if len(sources or []) > 1 else ""
+        if not address.own:
+            return f"{done}what was stored of this one is visible", "the same command goes on from there"
         kept = kept_documents(directory)
         what = f"{done}{counted(kept)} of this one kept, not yet visible"
         return what, "the same command goes on from there, --discard-unfinished drops them"
 
-    with stoppable(say_stopped), Collection.open(directory, writable=True) as collection, listed:
-        if discard_unfinished:
+    opened = open_collection(directory, writable=True, milvus=milvus_settings())
+    with stoppable(say_stopped), opened as collection, listed:
+        if discard_unfinished and not isinstance(collection, Collection):
+            raise UsageError(
+                "only Lexhound's own collections have unfinished runs", hint="leave --discard-unfinished out"
+            )
+        if discard_unfinished and isinstance(collection, Collection):
             discarded = collection.discard_unfinished()
             tell(f"{counted(discarded)} of an unfinished run dropped")
         for source in sources or []:
@@ -346,6 +376,13 @@ def identify_source(
         "fields": [None if name is None else as_text(name) for name in (id_field, text_field, title_field)],
     }
     return orjson.dumps(values).decode()
+
+
+def _beside(address: Address) -> Path:
+    """Beside what a list of bad rows lies: the collection, or in the current folder for one elsewhere."""
+    if address.path is None:
+        return Path(address.name)
+    return address.path if address.own else address.path.with_name(address.name or address.path.name)
 
 
 def _reject_list(on_error: OnError, rejects: Path | None, directory: Path) -> RejectList:

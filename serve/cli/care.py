@@ -7,26 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .options import Directory, Json
+from .options import Directory, Json, Place
 from .output import Output
 from .progress import counted, reporter
 from .stopped import stoppable
 
 if TYPE_CHECKING:
+    from ...retrieval.backends.protocol import EngineInfo
     from ...retrieval.information import CollectionInfo
 
 
-def info(directory: Directory, json: Json = False) -> None:
+def info(directory: Place, json: Json = False) -> None:
     """Print what a collection holds: counts, sizes, encoder, quantisation loss.
 
     Example:
         lexhound info my.index
+        lexhound info milvus://host:19530/my
     """
-    from ...retrieval.collection import Collection
+    from ...retrieval.backends.opening import open_collection
+    from ...retrieval.backends.protocol import EngineInfo
+    from ..engines import milvus_settings
 
     output = Output(json=json)
-    with Collection.open(directory) as collection:
+    with open_collection(directory, milvus=milvus_settings()) as collection:
         found = collection.info()
+    if isinstance(found, EngineInfo):
+        _show_engine(output, found)
+        return
     if json:
         output.document(_as_json(found))
         return
@@ -83,6 +90,31 @@ def compact(directory: Directory, json: Json = False) -> None:
         f"{report.documents:,} documents in {counted(report.segments_after, 'segment')} (there were "
         f"{report.segments_before:,}), {counted(report.dropped, 'deleted row')} dropped"
     )
+
+
+def _show_engine(output: Output, found: EngineInfo) -> None:
+    """A collection in another engine: what it holds, and what the engine refuses."""
+    if output.json:
+        values = {name: getattr(found, name) for name in found.__dataclass_fields__}
+        dense = None
+        if found.dense is not None:
+            dense = {"encoder": found.dense.encoder.as_dict(), "width": found.dense.width}
+        output.document(values | {"encoder": found.encoder.as_dict(), "dense": dense, "settings": dict(found.settings)})
+        return
+    rows = [("engine", found.engine), ("documents", f"{found.documents:,}"), ("encoder", found.encoder.name)]
+    if found.dense is not None:
+        rows.append(("dense", f"{found.dense.encoder.name}, vectors of {found.dense.width:,} values"))
+    if found.terms is not None:
+        rows.append(("terms", f"{found.terms:,}"))
+    if found.postings is not None:
+        rows.append(("postings", f"{found.postings:,}"))
+    if found.index_bytes is not None:
+        rows.append(("bytes", _size(found.index_bytes)))
+    rows += [(name, str(value)) for name, value in found.settings.items()]
+    rows.append(("made by", found.created_by))
+    rows += [("" if place else "refused", sentence) for place, sentence in enumerate(found.refused)]
+    output.line((found.address, "bold"))
+    output.table(rows, indent=2)
 
 
 def _rows(found: CollectionInfo) -> list[tuple[str, str]]:

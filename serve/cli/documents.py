@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Directory, Json, as_text
+from .options import Json, Place, as_text
 from .output import Output, tell
 
 _NAMED = 10
 
 
 def get(
-    directory: Directory,
+    directory: Place,
     identifier: Annotated[str, typer.Argument(metavar="ID", help="The document's id.", show_default=False)],
     json: Json = False,
 ) -> None:
@@ -25,13 +25,14 @@ def get(
         lexhound get my.index doc17
         lexhound get my.index doc17 --json
     """
-    from ...retrieval.collection import Collection
+    from ...retrieval.backends.opening import open_collection
     from ...retrieval.document import validate_id
+    from ..engines import milvus_settings
     from ..errors import NotFoundError
 
     output = Output(json=json)
     validate_id(identifier)
-    with Collection.open(directory) as collection:
+    with open_collection(directory, milvus=milvus_settings()) as collection:
         document = collection.get(identifier)
     if document is None:
         raise NotFoundError(f"there is no document {identifier!r}", where=str(directory))
@@ -48,7 +49,7 @@ def get(
 
 
 def delete(
-    directory: Directory,
+    directory: Place,
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="ID", help="The documents' ids.", show_default=False)
     ] = None,
@@ -66,8 +67,9 @@ def delete(
         lexhound delete my.index doc17 doc18
         lexhound delete my.index --ids-from withdrawn.txt
     """
-    from ...retrieval.collection import Collection
+    from ...retrieval.backends.opening import open_collection
     from ...retrieval.document import validate_id
+    from ..engines import milvus_settings
     from ..errors import NotFoundError, UsageError
 
     wanted = [validate_id(identifier) for identifier in ids or []]
@@ -77,7 +79,7 @@ def delete(
         raise UsageError("there is nothing to delete", hint="name ids, or a file of ids with --ids-from")
     wanted = list(dict.fromkeys(wanted))
     output = Output(json=json)
-    with Collection.open(directory, writable=True) as collection:
+    with open_collection(directory, writable=True, milvus=milvus_settings()) as collection:
         deleted = collection.delete(wanted)
     gone = set(deleted)
     missing = [identifier for identifier in wanted if identifier not in gone]

@@ -49,8 +49,12 @@ def evaluate(
         typer.Option(metavar="NAME", help="A system: bm25, or a checkpoint. May be repeated.", show_default="bm25"),
     ] = None,
     collection: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="DIR", help="A system: an existing collection. May be repeated.", show_default=False),
+        list[str] | None,
+        typer.Option(
+            metavar="DIR",
+            help="A system: an existing collection, by its directory or address. May be repeated.",
+            show_default=False,
+        ),
     ] = None,
     dense: Annotated[
         str | None,
@@ -143,6 +147,7 @@ def evaluate(
         lexhound eval samples/cranfield
         lexhound eval scifact nfcorpus --encoder MODEL --report page.html
         lexhound eval my_folder --collection my.index --run my.trec
+        lexhound eval my_folder --collection my.index --collection milvus://host:19530/my
         lexhound eval scifact --dense MODEL --mode sparse --mode dense --mode hybrid
     """
     from ..errors import UsageError
@@ -158,6 +163,7 @@ def evaluate(
     from ...eval.evaluation import EvaluationOptions
     from ...eval.measures import DEFAULT_MEASURES
     from ...retrieval.search import check_recall
+    from ..engines import milvus_settings
 
     check_recall(recall)
     output = Output(json=json)
@@ -171,6 +177,7 @@ def evaluate(
         split=split,
         encoders=tuple(encoder or ()),
         collections=tuple(collection or ()),
+        milvus=milvus_settings(),
         dense=None if dense is None else as_text(dense),
         modes=tuple(each.value for each in mode or ()),
         fusion=fusion_of(fusion, dense_weight, fusion_depth),

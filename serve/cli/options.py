@@ -32,6 +32,14 @@ class OnError(StrEnum):
 
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The collection's directory.", show_default=False)]
+Place = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR",
+        help="The collection: its directory, or its address in another engine, such as milvus://HOST/NAME.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.", show_default=False)]
 Filter = Annotated[
     str | None,

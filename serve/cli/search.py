@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .dense_options import DenseWeight, FusionDepth, FusionOption, Mode, ModeOption, fusion_of
-from .options import Directory, Filter, Json, Recall, as_text
+from .options import Filter, Json, Place, Recall, as_text
 from .output import Output, Segment, tell
 from .startup import load_numba_without_scipy
 
 if TYPE_CHECKING:
-    from ...retrieval.collection import Collection
+    from ...retrieval.backends.protocol import Backend
     from ...retrieval.fusion import Fusion
     from ...retrieval.search import Hit, SearchResult
     from ...retrieval.snippet import Snippet
@@ -28,7 +28,7 @@ _BATCH = 1024  # queries answered and printed together
 
 
 def search(
-    directory: Directory,
+    directory: Place,
     query: Annotated[str | None, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)] = None,
     k: Annotated[int, typer.Option("-k", help="How many documents.")] = 10,
     offset: Annotated[int, typer.Option(help="How many to pass over first: -k 10 --offset 10 is the second page.")] = 0,
@@ -61,6 +61,7 @@ def search(
         lexhound search my.index "boundary layer" --filter 'year >= 1960' --explain
         lexhound search my.index "why do planes stall" --mode hybrid --dense-weight 0.7
         lexhound search my.index --queries questions.jsonl -k 100 --json > answers.jsonl
+        lexhound search milvus://host:19530/my "heat transfer" --mode hybrid
     """
     load_numba_without_scipy()
     from ..errors import UsageError
@@ -74,12 +75,13 @@ def search(
         )
     if queries is not None and (explain or offset):
         raise UsageError("--explain and --offset are for a single query", hint="leave them out, or give one query")
-    from ...retrieval.collection import Collection
+    from ...retrieval.backends.opening import open_collection
+    from ..engines import milvus_settings
 
     output = Output(json=json)
     expression = None if filter is None else as_text(filter)
     fusing = fusion_of(fusion, dense_weight, fusion_depth)
-    with Collection.open(directory) as collection:
+    with open_collection(directory, milvus=milvus_settings()) as collection:
         if queries is not None:
             _answer_many(collection, output, queries, k, expression, mode.value, fusing, recall)
             return
@@ -104,9 +106,9 @@ def search(
                 tell(_nothing_found(collection, result, offset, expression))
 
 
-def _nothing_found(collection: Collection, result: SearchResult, offset: int, expression: str | None) -> str:
+def _nothing_found(collection: Backend, result: SearchResult, offset: int, expression: str | None) -> str:
     if not collection.count():
-        unfinished = collection.info().unfinished
+        unfinished = getattr(collection.info(), "unfinished", None)  # only our own collections have runs
         if unfinished is not None:
             corpus, held = unfinished
             return (
@@ -121,7 +123,7 @@ def _nothing_found(collection: Collection, result: SearchResult, offset: int, ex
     return "nothing found among the documents that the filter lets through" if expression else "nothing found"
 
 
-def _print_hit(collection: Collection, output: Output, hit: Hit, terms: frozenset[int]) -> None:
+def _print_hit(collection: Backend, output: Output, hit: Hit, terms: frozenset[int]) -> None:
     title, snippet = _shown(collection, hit, terms)
     head: list[str | Segment] = [f"{hit.rank:>3}. ", (f"{hit.score:.4f}", "cyan"), "  ", (_one_line(hit.id), "green")]
     if title.text:
@@ -169,7 +171,7 @@ def _marked(snippet: Snippet, style: str) -> list[Segment]:
     return [*segments, (snippet.text[position:], style)]
 
 
-def _shown(collection: Collection, hit: Hit, terms: frozenset[int]) -> tuple[Snippet, Snippet]:
+def _shown(collection: Backend, hit: Hit, terms: frozenset[int]) -> tuple[Snippet, Snippet]:
     from ...retrieval.snippet import make_snippet
 
     title, text = hit.document.title, hit.document.text[:_TEXT_CHARACTERS]
@@ -179,7 +181,7 @@ def _shown(collection: Collection, hit: Hit, terms: frozenset[int]) -> tuple[Sni
     )
 
 
-def _as_json(collection: Collection, result: SearchResult) -> dict[str, Any]:
+def _as_json(collection: Backend, result: SearchResult) -> dict[str, Any]:
     hits = []
     for hit in result.hits:
         _, snippet = _shown(collection, hit, result.terms)
@@ -210,7 +212,7 @@ def _as_json(collection: Collection, result: SearchResult) -> dict[str, Any]:
 
 
 def _answer_many(
-    collection: Collection,
+    collection: Backend,
     output: Output,
     path: Path,
     k: int,

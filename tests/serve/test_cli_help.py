@@ -28,6 +28,7 @@ EXPECTED = {
     "compact",
     "export",
     "import",
+    "move",
     "eval",
     "compare",
     "encode",

@@ -1,0 +1,56 @@
+"""Other engines as the environment describes them: `LEXHOUND_MILVUS_*`, listed in docs/backends.md.
+
+`serve.settings` does the same for the service; this is apart because commands need it without the extra `serve`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from ..retrieval.backends.settings import MilvusSettings
+
+PREFIX = "LEXHOUND_MILVUS_"
+_TEXTS = ("token", "certificate", "database", "consistency", "dense_index", "tenant_field")
+_TRUTHS = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
+
+
+def milvus_settings(environment: Mapping[str, str] | None = None) -> MilvusSettings:
+    """How Milvus is reached and set up.
+
+    Raises:
+        UsageError: a variable's value is not allowed; says which.
+    """
+    from ..retrieval.backends.settings import MilvusSettings
+    from ..retrieval.errors import QueryError
+
+    values = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in (os.environ if environment is None else environment).items()
+        if name.startswith(PREFIX) and value
+    }
+    given: dict[str, Any] = {name: values.pop(name) for name in _TEXTS if name in values}
+    if "tls" in values:
+        told = values.pop("tls")
+        if told.lower() not in _TRUTHS:
+            raise UsageError(f"{PREFIX}TLS is {told!r}", hint="write on or off")
+        given["tls"] = _TRUTHS[told.lower()]
+    for name, kind in (("timeout", float), ("attempts", int), ("shards", int)):
+        if name in values:
+            told = values.pop(name)
+            try:
+                given[name] = kind(told)
+            except ValueError:
+                raise UsageError(f"{PREFIX}{name.upper()} is {told!r}, which is no number") from None
+    if values:
+        raise UsageError(
+            f"{PREFIX}{min(values).upper()} is no setting of Milvus", hint="docs/backends.md lists all of them"
+        )
+    try:
+        return MilvusSettings(**given)
+    except QueryError as error:
+        raise UsageError(f"{PREFIX}*: {error.message}", hint=error.hint) from error

@@ -28,6 +28,7 @@ def build_in_engine(
     learned: LearnedSettings | None = None,
     dense: str | None = None,
     dense_settings: DenseSettings | None = None,
+    dense_index: str = "auto",
     overwrite: bool = False,
     milvus: MilvusSettings | None = None,
     on_bad_row: Callable[[BadRow], None] | None = None,
@@ -37,6 +38,7 @@ def build_in_engine(
 
     Raises:
         UnsupportedError: `overwrite` is set: the engine cannot keep the old collection until the new one is complete.
+            Or `dense_index` asks for an index of ours.
         CollectionExistsError: a collection is there. Other errors are those of `open_collection` and `ingest`.
     """
     if overwrite:
@@ -44,6 +46,12 @@ def build_in_engine(
             "collections in other engines are not replaced: the old one could not answer until the new one is complete",
             where=str(address),
             hint="give another name, and drop the old collection with the engine's own tools",
+        )
+    if dense_index == "spann":
+        raise UnsupportedError(
+            "the dense index spann is Lexhound's own, and this engine has others",
+            where=str(address),
+            hint="leave --dense-index out; docs/backends.md lists the engine's settings",
         )
     try:
         collection = create_collection(

@@ -25,7 +25,6 @@ from ..errors import ReadOnlyError, UnsupportedError
 from ..filters import Expression, parse_filter
 from ..fusion import Fusion
 from ..health import Health
-from ..information import DenseInfo
 from ..ingest import IngestReport, Progress
 from ..modes import resolve_mode
 from ..opening import load_representation
@@ -355,15 +354,12 @@ class EngineCollection:
     def info(self) -> EngineInfo:
         """What the engine tells of itself and of the collection."""
         size, documents = self.engine.size(), self.engine.count()
-        dense = self.manifest.dense
         return EngineInfo(
             address=self.address,
             engine=self.health().engine,
             created_by=self.manifest.created_by,
             encoder=self.manifest.encoder,
-            dense=None
-            if dense is None
-            else DenseInfo(dense.encoder, dense.width, documents, documents * dense.width * 4),
+            dense=self.manifest.dense,
             documents=documents,
             terms=self.manifest.encoder.vocabulary_size,
             postings=size.postings,

@@ -16,7 +16,6 @@ import numpy as np
 from ..collection import Collection
 from ..errors import CollectionError, EngineError
 from ..exports.rows import RowChunk, live_rows
-from ..manifest import Manifest
 from ..writer import content_hash
 from .address import Address, read_address
 from .engine import EngineRow
@@ -62,9 +61,7 @@ def move_collection(
         scale = _scale(own)
         manifest = own.manifest
         moved = postings = 0
-        with create_like(
-            place, Manifest.new(manifest.created_by, manifest.encoder, manifest.dense), milvus=milvus
-        ) as other:
+        with create_like(place, manifest, milvus=milvus) as other:
             for chunk in live_rows(snapshot, own.representation):
                 rows = _rows(chunk, scale)
                 other.add_rows(rows)

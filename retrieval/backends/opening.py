@@ -103,7 +103,10 @@ def create_like(
             "vectors are moved to other engines, and this is a path", where=str(place), hint="copy the directory"
         )
     _require_encoders(place, manifest.encoder.kind, None if manifest.dense is None else manifest.dense.encoder.name)
-    return EngineCollection(_engine(place, milvus, manifest), writable=True)
+    # How segments of our own index dense vectors is no affair of the engine.
+    dense = None if manifest.dense is None else DenseManifest(manifest.dense.encoder, manifest.dense.width)
+    made = Manifest.new(manifest.created_by, manifest.encoder, dense)
+    return EngineCollection(_engine(place, milvus, made), writable=True)
 
 
 def _require_encoders(place: Address, encoder: str, dense: str | None) -> None:

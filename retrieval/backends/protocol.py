@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ..document import Document
     from ..fusion import Fusion
     from ..health import Health
-    from ..information import CollectionInfo, DenseInfo
+    from ..information import CollectionInfo
     from ..ingest import IngestReport, Progress
-    from ..manifest import Manifest
+    from ..manifest import DenseManifest, Manifest
     from ..search import SearchResult
     from ..writer import AddReport
 
@@ -45,7 +45,7 @@ class EngineInfo:
     engine: str
     created_by: str
     encoder: EncoderIdentity
-    dense: DenseInfo | None
+    dense: DenseManifest | None
     documents: int
     terms: int | None
     postings: int | None

@@ -39,8 +39,14 @@ def main() -> None:
         print(json.dumps(_memory(arguments.memory, arguments.at, np.load(arguments.queries))))
         return
     os.environ["OMP_NUM_THREADS"] = "1"
-    with tempfile.TemporaryDirectory(dir=arguments.work) as folder:
-        results = _measure(arguments, Path(folder))
+    if arguments.keep is not None:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
+        results = _measure(arguments, arguments.keep)
+    else:
+        with tempfile.TemporaryDirectory(dir=arguments.work) as folder:
+            results = _measure(arguments, Path(folder))
+    if arguments.build:
+        return
     if arguments.out is not None:
         arguments.out.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
     print(_report(results))
@@ -54,10 +60,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--asked", type=int, default=300, help="queries that are measured (default: 300)")
     parser.add_argument("--only", nargs="*", default=[], help="systems by name (default: all)")
     parser.add_argument("--work", type=Path, help="where indexes are made and dropped again")
+    parser.add_argument("--keep", type=Path, help="keep indexes there, and use those that are there already")
+    parser.add_argument("--build", action="store_true", help="with --keep: build only, for a measurement afterwards")
     parser.add_argument("--out", type=Path, help="write all figures there as JSON")
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     parser.add_argument("--at", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.build and arguments.keep is None:
+        parser.error("--build: where to? name a folder with --keep")
     if arguments.memory is None and arguments.vectors is None:
         parser.error("--vectors: which vectors?")
     return arguments
@@ -88,7 +98,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     vectors = resampled(base, arguments.count)
     asked = queries[: arguments.asked]
     rest = queries[arguments.asked :]
-    truth = np.argsort(-(asked @ vectors.T), axis=1, kind="stable")[:, :K]
+    truth = np.array([np.argsort(-(vectors @ query), kind="stable")[:K] for query in asked])
     results: dict[str, Any] = {
         "machine": describe_machine(),
         "vectors": {"count": len(vectors), "real": min(len(base), len(vectors)), "dimensions": vectors.shape[1]},
@@ -98,15 +108,23 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for name, build in _BUILDS.items():
         if arguments.only and name not in arguments.only:
             continue
-        wall, processor = perf_counter(), process_time()
-        build(vectors, rest, folder / name)
+        built = folder / f"{name}.json"
+        if not built.exists():
+            wall, processor = perf_counter(), process_time()
+            build(vectors, rest, folder / name)
+            times = {"build_seconds": perf_counter() - wall, "build_processor_seconds": process_time() - processor}
+            built.write_text(json.dumps(times))
+        if arguments.build:
+            print(name, built.read_text(), file=sys.stderr, flush=True)
+            continue
         results["systems"][name] = {
-            "build_seconds": perf_counter() - wall,
-            "build_processor_seconds": process_time() - processor,
+            **json.loads(built.read_text()),
             "disk_bytes": _size(folder / name),
         } | _in_a_process(name, folder / name, arguments.queries)
         ways |= {(name, setting): way for setting, way in _OPENS[name](folder / name).items()}
         print(name, results["systems"][name], file=sys.stderr, flush=True)
+    if arguments.build:
+        return results
     results["load"] = {"start": results["machine"]["load"], "before queries": os.getloadavg()[0]}
     results["rows"] = [asdict(row) for row in _alternate(ways, asked, truth)]
     ways.clear()  # pages that another opening of the index has mapped are not dropped

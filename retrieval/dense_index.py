@@ -35,7 +35,7 @@ _MERGED = ".merged"
 def wanted_kind(policy: str, n_rows: int) -> str:
     """The kind of index, "flat" or "spann", for a segment of so many rows."""
     if policy == "auto":
-        return "spann" if n_rows >= CLUSTERED_FROM and find_spec("faiss") is not None else "flat"
+        return "spann" if n_rows >= CLUSTERED_FROM and _has_faiss() else "flat"
     return policy
 
 
@@ -54,7 +54,7 @@ def check_policy(policy: str) -> None:
         raise DenseIndexError(
             f"the index of dense vectors is {policy!r}", hint=f"it must be one of {', '.join(POLICIES)}"
         )
-    if policy == "spann" and find_spec("faiss") is None:
+    if policy == "spann" and not _has_faiss():
         raise DenseIndexError(
             "a clustered index of dense vectors needs faiss, which is not installed",
             hint="pip install 'lexhound[dense]', or use a flat index",
@@ -125,11 +125,15 @@ def verify_dense(folder: Path) -> Iterator[FileProblem]:
     return ClusteredIndex.verify(folder)
 
 
+def _has_faiss() -> bool:
+    return find_spec("faiss") is not None  # `index.spann` knows too, but takes time to load
+
+
 def _clustered(folder: Path) -> bool:
     """Whether a folder holds a clustered index, which has no header at the top, though it may have lost a file."""
+    if (folder / HEADER).exists():
+        return False
     from ..index.spann.state import CURRENT_FILE
     from ..index.spann.storage import POSTINGS_FILE
 
-    if (folder / HEADER).exists():
-        return False
     return (folder / CURRENT_FILE).exists() or (folder / POSTINGS_FILE).exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ def faiss_library() -> Any:
     import faiss
 
     return faiss
+
+
+def has_faiss() -> bool:
+    """Whether faiss is installed. A search does without: it then compares all centroids, as in a small index."""
+    return find_spec("faiss") is not None
 
 
 @contextmanager

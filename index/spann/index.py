@@ -90,7 +90,8 @@ class SpannIndex:
     def open(cls, directory: str | os.PathLike[str], *, writable: bool = False) -> SpannIndex:
         """An index from its directory. Changes that the last process did not save come back from its log.
 
-        Checks the checksums of all tables; postings and vectors are not read. Raises FileNotFoundError,
+        Checks the checksums of all tables; postings and vectors are not read. Without faiss installed an index can be
+        searched, though all centroids are compared. Raises FileNotFoundError,
         CorruptFileError (naming the file), UnsupportedFormatError, IndexStorageError (another process has it).
         """
         path = Path(directory)

@@ -28,6 +28,7 @@ from ..files import (
     verify_arrays,
 )
 from .calibration import Calibration
+from .clustering import has_faiss
 from .geometry import Geometry
 from .options import SpannOptions
 from .router import Graph, GraphLinks, Router
@@ -154,7 +155,7 @@ def load_state(directory: Path, number: int) -> tuple[Settings, State]:
         centroids = np.array(stored.array("centroids"), np.float32)
         dead = np.array(stored.array("dead"), np.bool_)
         graph = None
-        if "graph" in attributes:
+        if "graph" in attributes and has_faiss():
             levels = np.array(stored.array("graph_levels"), np.int32)
             links = GraphLinks(
                 levels,

@@ -217,7 +217,7 @@ def test_policies_are_kept_and_checked(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_without_faiss_segments_stay_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dense_index, "find_spec", lambda _: None)
+    monkeypatch.setattr(dense_index, "_has_faiss", lambda: False)
     with pytest.raises(DenseIndexError, match="needs faiss") as caught:
         Collection.create(tmp_path / "spann", dense="words", dense_index="spann")
     assert "lexhound[dense]" in (caught.value.hint or "")

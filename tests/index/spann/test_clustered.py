@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,19 @@ def test_an_index_of_another_make_is_refused(tmp_path: Path) -> None:
         ClusteredIndex.open(tmp_path / "copy")
     with pytest.raises(FileNotFoundError):
         ClusteredIndex.open(tmp_path / "nothing")
+
+
+def test_without_faiss_all_centroids_are_compared(built: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, flat, queries = built
+    monkeypatch.setattr("lexhound.index.spann.state.has_faiss", lambda: False)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    other = ClusteredIndex.open(index.path)
+    hits = 0
+    for query in queries:
+        found = other.search(query, 10)
+        hits += len(np.intersect1d(found.rows, flat.search(query, 10).rows))
+    assert hits >= 0.92 * 10 * len(queries)
+    assert pairs(other.search(queries[0], 10, recall=1)) == pairs(flat.search(queries[0], 10))
 
 
 def test_misuse_is_refused(built: Case, tmp_path: Path) -> None:

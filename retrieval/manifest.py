@@ -64,17 +64,17 @@ class Manifest:
         return values
 
 
-def write_manifest(directory: Path, manifest: Manifest) -> None:
+def write_manifest(directory: Path, manifest: Manifest, name: str = MANIFEST) -> None:
     """Write the manifest durably; a reader sees all of it or none."""
-    temporary = directory / f".{MANIFEST}.tmp"
+    temporary = directory / f".{name}.tmp"
     with temporary.open("wb") as file:
         file.write(orjson.dumps(manifest.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(directory / MANIFEST)
+    temporary.replace(directory / name)
 
 
-def read_manifest(directory: Path) -> Manifest:
+def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
     """Read the manifest of a collection.
 
     Raises:
@@ -82,12 +82,12 @@ def read_manifest(directory: Path) -> Manifest:
         CorruptCollectionError: the manifest is not what this program writes.
         NewerFormatError: a later version of Lexhound made the collection.
     """
-    path = directory / MANIFEST
+    path = directory / name
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise NotACollectionError(
-            f"not a collection: it has no {MANIFEST}" if directory.exists() else "no such collection",
+            f"not a collection: it has no {name}" if directory.exists() else "no such collection",
             where=str(directory),
             hint="make one with: lexhound index CORPUS --into DIRECTORY",
         ) from None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ from ..search import (
     weighted_terms,
 )
 from ..writer import AddReport
-from .engine import Ability, Engine, EngineRow, Ranked, SparseVector, require
+from .engine import Ability, Engine, EngineRow, LexicalEngine, Ranked, SparseVector, require
 from .hybrid import rank_hybrid
 from .protocol import EngineInfo
 from .ranking import complete_ranking
@@ -48,6 +48,7 @@ from .writing import EngineWriter
 
 if TYPE_CHECKING:
     from ...encoders.base import Span
+    from ...encoders.vocabulary import Vocabulary
 
 QUERIES_AT_ONCE = 64
 
@@ -83,7 +84,10 @@ class EngineCollection:
         if representation is None:
             from ...encoders.vocabulary import MemoryVocabulary
 
-            representation = load_representation(self.manifest.encoder, MemoryVocabulary())
+            vocabulary: Vocabulary = MemoryVocabulary()
+            if Ability.LEXICAL in engine.abilities:
+                vocabulary = cast(LexicalEngine, engine).vocabulary
+            representation = load_representation(self.manifest.encoder, vocabulary)
         self._representation = representation
         self._dense = dense
         if self.manifest.dense is not None and dense is None:

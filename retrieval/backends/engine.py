@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ...encoders.vocabulary import Vocabulary
 from ..document import Document
 from ..errors import UnsupportedError
 from ..filters import Expression
@@ -157,6 +158,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
+
+
+class LexicalEngine(Engine, Protocol):
+    """An engine with the ability LEXICAL: it keeps the vocabulary, and weighs stored term frequencies itself."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The terms of bm25, which grow as documents are encoded."""
+        ...
 
 
 def require(engine: Engine, ability: Ability) -> None:

@@ -102,6 +102,12 @@ def create_like(
         raise UnsupportedError(
             "vectors are moved to other engines, and this is a path", where=str(place), hint="copy the directory"
         )
+    if manifest.encoder.kind == "bm25" and place.engine == LUCENE:
+        raise UnsupportedError(
+            "the vectors of bm25 are not moved: their terms are numbered by the collection that counted them",
+            where=str(place),
+            hint="index the texts again: lexhound index CORPUS --into lucene:PATH",
+        )
     _require_encoders(place, manifest.encoder.kind, None if manifest.dense is None else manifest.dense.encoder.name)
     # How segments of our own index dense vectors is no affair of the engine.
     dense = None if manifest.dense is None else DenseManifest(manifest.dense.encoder, manifest.dense.width)
@@ -119,9 +125,9 @@ def _require_encoders(place: Address, encoder: str, dense: str | None) -> None:
 def _engine(place: Address, milvus: MilvusSettings | None, create: Manifest | None = None) -> Engine:
     """The engine of an address, open; with `create`, a new collection in it."""
     if place.engine == LUCENE:
-        raise UnsupportedError(
-            "this version of Lexhound does not open Lucene indexes", where=str(place), hint="use a path or milvus://"
-        )
+        from .lucene import open_lucene
+
+        return open_lucene(place, create)
     from .milvus import open_milvus
 
     return open_milvus(place, create, milvus or MilvusSettings())

@@ -10,9 +10,14 @@ NO_RECALL = "approximate searches with a recall: sparse and dense searches are e
 NO_FIXED = "fusion `fixed` without sparse_high: only Lexhound's own index bounds what a document may weigh"
 NO_RUNS = "runs that become visible as a whole: documents are visible chunk by chunk"
 
-_MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_RUNS)
+NO_DENSE = "dense vectors, and with them modes dense and hybrid: an impact index has no place for them"
+NO_FILTER = "filters on metadata: the index is of terms alone"
+NO_CHANGE = "adding, replacing and deleting once the index is built: it is built once, of a whole corpus"
 
-REFUSED: dict[str, tuple[str, ...]] = {MILVUS: _MILVUS, MILVUS_LITE: _MILVUS, LUCENE: ()}
+_MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_RUNS)
+_LUCENE = (NO_DENSE, NO_FILTER, NO_CHANGE, NO_RECALL)
+
+REFUSED: dict[str, tuple[str, ...]] = {MILVUS: _MILVUS, MILVUS_LITE: _MILVUS, LUCENE: _LUCENE}
 
 
 def refuse_encoders(place: Address, *, bm25: bool, dense: bool) -> None:
@@ -22,4 +27,8 @@ def refuse_encoders(place: Address, *, bm25: bool, dense: bool) -> None:
             "Milvus cannot keep bm25: its vocabulary and average length change with the documents",
             where=str(place),
             hint="use a learned encoder, such as --encoder default, or an index of our own",
+        )
+    if dense and NO_DENSE in REFUSED[place.engine]:
+        raise UnsupportedError(
+            "Lucene keeps no dense vectors here, only an impact index", where=str(place), hint="leave --dense out"
         )

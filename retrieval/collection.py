@@ -341,10 +341,10 @@ class Collection:
         A dense model that cannot be loaded is left to the searches that need it.
         """
         warm()
-        self.snapshot()
+        snapshot = self.snapshot()
         if self._dense is not None:
             with suppress(EncoderError):
-                self._dense.query("")
+                hybrid.rank_dense(snapshot, self._dense.query(""), 1, [part.live for part in snapshot.parts])
 
     def count(self, filter: str | None = None) -> int:
         """How many documents there are, or pass a filter expression.

@@ -213,6 +213,7 @@ def scan(
     """
     mask = np.uint64(len(seen) - 1)
     limit = len(rows)
+    narrow = ratio < np.inf  # times a distance of 0 infinity is no number
     while state[NEXT] < len(order):
         p = order[state[NEXT]]
         if p < 0 or stamps[p] == stamp:
@@ -220,7 +221,7 @@ def scan(
             continue
         distance = np.sqrt(np.float64(squares[state[NEXT]]))
         if state[HEAP_SIZE] >= wanted and (
-            state[PRODUCTIVE] >= most or (anchor[0] >= 0 and distance > ratio * anchor[0])
+            state[PRODUCTIVE] >= most or (narrow and anchor[0] >= 0 and distance > ratio * anchor[0])
         ):
             return DONE
         if 2 * (state[SEEN] + counts[p]) > len(seen):

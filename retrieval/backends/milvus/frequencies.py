@@ -29,6 +29,7 @@ SUFFIX = "__frequencies"
 _TERMS_A_ROW = 4096  # whose bytes fit a text of Milvus however badly they compress
 _MERGE_AT = 32
 _MOST_BYTES = 65_535
+_MOST_NAMED = 1500  # groups in the list of one row
 
 
 class Frequencies:
@@ -40,6 +41,7 @@ class Frequencies:
         self._lock = RLock()
         self._counts: dict[int, int] = {}
         self._groups: set[str] = set()
+        self._replaced: set[str] = set()  # still there, and counted no more
 
     def create(self) -> None:
         """Make the collection."""
@@ -64,8 +66,10 @@ class Frequencies:
         """Read the counts; returns whether anything has changed."""
         rows = self._rows()
         replaced = {group for row in rows for group in orjson.loads(row["replaces"])}
-        groups = {row["group"] for row in rows} - replaced
+        there = {row["group"] for row in rows}
+        groups = there - replaced
         with self._lock:
+            self._replaced = there & replaced
             if groups == self._groups:
                 return False
             counts: dict[int, int] = defaultdict(int)
@@ -97,21 +101,21 @@ class Frequencies:
                 self._counts[term] = self._counts.get(term, 0) + count
 
     def merge(self, *, at: int = _MERGE_AT) -> None:
-        """Make one group of all, if there are so many."""
+        """Make one group of all, if there are so many, and remove those that no longer count."""
         with self._lock:
-            if len(self._groups) < at:
-                return
-            self.load()
-            old = sorted(self._groups)[:1000]
-            if old == sorted(self._groups):
-                counts = {term: count for term, count in self._counts.items() if count}
-            else:  # more than one row can name; the rest is merged next time
-                return
-            group = self._insert(counts, old)
-            self._client.write("flush", self._name)
-            marks = ", ".join(f'"{name}"' for name in old)
-            self._client.write("delete", self._name, filter=f"group in [{marks}]")
-            self._groups = {group}
+            if len(self._groups) >= at:
+                self.load()
+                # Those that an interrupted merge left are named again: the group that named them goes too.
+                old = sorted(self._groups | self._replaced)[:_MOST_NAMED]
+                if len(old) < len(self._groups | self._replaced):
+                    return  # more than one row can name, which takes thousands of writers that never finish a run
+                group = self._insert({term: count for term, count in self._counts.items() if count}, old)
+                self._client.write("flush", self._name)
+                self._groups, self._replaced = {group}, set(old)
+            if self._replaced:
+                marks = ", ".join(f'"{name}"' for name in sorted(self._replaced))
+                self._client.write("delete", self._name, filter=f"group in [{marks}]")
+                self._replaced = set()
 
     def _insert(self, counts: dict[int, int], replaces: list[str]) -> str:
         group = uuid.uuid4().hex

@@ -10,6 +10,7 @@ import orjson
 
 from ...encoders.base import EncoderIdentity
 from ...encoders.errors import IdentityError
+from ..dense_index import POLICIES
 from ..errors import ExportError
 from ..manifest import DenseManifest
 
@@ -50,7 +51,7 @@ class ExportHeader:
         """The file's content."""
         dense = None
         if self.dense is not None:
-            dense = {"encoder": self.dense.encoder.as_dict(), "width": self.dense.width}
+            dense = {"encoder": self.dense.encoder.as_dict(), "width": self.dense.width, "index": self.dense.index}
         values = {
             "lexhound_export": VERSION,
             "format": self.format,
@@ -99,6 +100,11 @@ def read_header(folder: Path) -> ExportHeader:
 
 def _parsed(data: Any) -> ExportHeader:
     quantisation, dense = data["quantisation"], data["dense"]
+    side = None
+    if dense is not None:
+        if dense["index"] not in POLICIES:
+            raise ValueError(f"the index of dense vectors is {dense['index']!r}")
+        side = DenseManifest(EncoderIdentity.from_dict(dense["encoder"]), int(dense["width"]), dense["index"])
     if data["format"] not in FORMATS:
         raise ValueError(f"the format is {data['format']!r}")
     return ExportHeader(
@@ -107,9 +113,7 @@ def _parsed(data: Any) -> ExportHeader:
         documents=int(data["documents"]),
         postings=int(data["postings"]),
         encoder=EncoderIdentity.from_dict(data["encoder"]),
-        dense=None
-        if dense is None
-        else DenseManifest(EncoderIdentity.from_dict(dense["encoder"]), int(dense["width"])),
+        dense=side,
         values=str(quantisation["values"]),
         scale=float(quantisation["scale"]),
         relative_error=float(quantisation["relative_error"]),

@@ -118,7 +118,8 @@ def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[i
     try:
         representation = load_representation(header.encoder, SqliteVocabulary(connection))
         dense = None if header.dense is None else DenseSide(header.dense.encoder, header.dense.width)
-        writer = Writer(place, connection, RLock(), representation, dense)
+        policy = "flat" if header.dense is None else header.dense.index
+        writer = Writer(place, connection, RLock(), representation, dense, policy)
         with writer.transaction() as transaction:
             # With the statistics of the exported collection every weight becomes the impact that it was.
             write_statistics(transaction, Statistics(header.average_length or 1.0, header.scale))

@@ -217,6 +217,8 @@ def test_a_learned_collection_comes_back(name: str, learned: Collection, tmp_pat
         name, ()
     )
     with Collection.open(tmp_path / "back") as back:
+        assert back.manifest.dense == (learned.manifest.dense if dense else None)
+        assert back.manifest.format == (learned.manifest.format if dense else 1)
         assert back.verify() == []
         assert back.modes == (("sparse", "dense", "hybrid") if dense else ("sparse",))
         assert exports.stored_vectors(back, list(documents)) == exports.stored_vectors(learned, list(documents))

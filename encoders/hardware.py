@@ -22,8 +22,17 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def wants_integers(name: str, device: torch.device) -> bool:
+    """Whether language models are to be run in 16-bit integers where they can be; must be, if that is the name."""
+    import torch
+
+    return name == "int16" or (
+        name == "auto" and device.type == "cpu" and choose_precision(name, device) == torch.float32
+    )
+
+
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the dtype of that name, or for "auto" bfloat16 where the hardware multiplies it."""
+    """Return the dtype of that name, or for "auto" bfloat16 where the hardware multiplies it; of "int16" float32."""
     import torch
 
     if name != "auto":

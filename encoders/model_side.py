@@ -6,8 +6,9 @@ Policies:
 - Special tokens are input, as they were in training, and the head is pooled over them too, but they never become terms.
 - A text without a token of its own has an empty vector.
 - A vector does not depend on the batch, its neighbours or the number of threads, up to rounding: in float32 weights
-  differ by less than 1e-4; in bfloat16 vectors keep a cosine of at least .999 with those of float32. A term may come or
-  go, or change places with another, only where weights are closer than that.
+  differ by less than 1e-4; in 16-bit integers by less than 1e-2, and vectors keep a cosine of at least .9999 with those
+  of float32; in bfloat16 one of at least .999. A term may come or go, or change places with another, only where weights
+  are closer than that.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .batches import by_length, halving
 from .bodies import padded
 from .checkpoints import load_language_model, load_regression_model
 from .errors import CheckpointError, SettingsError
+from .hardware import wants_integers
 from .layout import SideLayout
 from .pooling import activate, pooled
 from .pruning import largest
@@ -34,6 +36,9 @@ from .subwords import Subwords
 
 if TYPE_CHECKING:
     import torch
+
+    from .integer.body import IntegerBody
+    from .integer.head import MaximumHead
 
 _NO_LIMIT = 512  # where neither the tokenizer nor the model says one
 
@@ -111,8 +116,9 @@ class ModelSide(ABC):
                 self.tokens_encoded += sum(lengths[place] for place in places)
         return [vector for vector in vectors if vector is not None]
 
+    @abstractmethod
     def _encode_batch(self, pieces: list[list[int]]) -> list[QueryVector]:
-        return self._sparse(self._weights(pieces))
+        """Return each piece's vector."""
 
     def _sparse(self, weights: torch.Tensor) -> list[QueryVector]:
         rows: NDArray[np.float32] = weights.float().cpu().numpy()
@@ -121,15 +127,15 @@ class ModelSide(ABC):
         return [(ids, row[ids]) for ids, row in zip(terms, rows, strict=True)]
 
     @cached_property
-    def _no_terms(self) -> NDArray[np.int64]:
-        """Special tokens, and outputs that only pad the head to a round width."""
-        none = np.ones(self.vocabulary_size, dtype=bool)
-        none[: self._subwords.size] = self._subwords.special
-        return np.flatnonzero(none)
+    def _is_term(self) -> NDArray[np.bool_]:
+        """False for special tokens, and for outputs that only pad the head to a round width."""
+        terms = np.zeros(self.vocabulary_size, dtype=bool)
+        terms[: self._subwords.size] = ~self._subwords.special
+        return terms
 
-    @abstractmethod
-    def _weights(self, pieces: list[list[int]]) -> torch.Tensor:
-        """Return floating[len(pieces), vocabulary_size]: each piece's weight of each term."""
+    @cached_property
+    def _no_terms(self) -> NDArray[np.int64]:
+        return np.flatnonzero(~self._is_term)
 
     def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         return padded(rows, self._padding, self._device)
@@ -172,6 +178,30 @@ class LanguageModelSide(ModelSide):
         self._activation = settings.activation or layout.activation or "log1p_relu"
         limit, padding = self._model.max_length, self._model.padding
         super().__init__(subwords, layout, settings, device, model_limit=limit, padding=padding)
+        self._body, self._head = self._on_cpu(root, dtype)
+
+    def _on_cpu(self, root: Path, dtype: torch.dtype) -> tuple[IntegerBody | None, MaximumHead | None]:
+        """What takes the place of the model's body and of the head's product, where something faster does."""
+        import torch
+
+        from .integer.body import integer_body
+        from .integer.head import MaximumHead
+        from .integer.kernels import available
+
+        integers = wants_integers(self._settings.precision, self._device)
+        body = head = None
+        if self._device.type == "cpu" and dtype == torch.float32 and available():
+            if integers and not self._layout.echo:
+                body = integer_body(self._model.body, self._subwords.size)
+            if self._pooling == "max":
+                bias = None if self._model.bias is None else self._model.bias.numpy()
+                head = MaximumHead(self._model.weight.numpy(), bias, whole=body is not None)
+        if body is None and self._settings.precision == "int16":
+            raise SettingsError(
+                f"{root} cannot be run in 16-bit integers here",
+                "That takes a CPU with AVX2, and a model of BERT's, RoBERTa's or DistilBERT's form: choose another",
+            )
+        return body, head
 
     def encode_with_means(self, texts: Sequence[str]) -> tuple[list[QueryVector], NDArray[np.float32]]:
         """Return each text's vector, and the mean of its tokens' states, special ones included, float32[n, width].
@@ -190,7 +220,7 @@ class LanguageModelSide(ModelSide):
             hidden, mask = self._hidden(batch)
             counted = mask.unsqueeze(-1)
             mean = ((hidden.float() * counted).sum(1) / counted.sum(1)).cpu().numpy()
-            return list(zip(self._sparse(self._pooled(hidden, mask)), mean, strict=True))
+            return list(zip(self._pooled(hidden, mask), mean, strict=True))
 
         with torch.inference_mode():
             for places in by_length(lengths, self._settings.batch_tokens):
@@ -208,13 +238,19 @@ class LanguageModelSide(ModelSide):
         """Length of a token's state."""
         return int(self._model.weight.shape[1])
 
-    def _weights(self, pieces: list[list[int]]) -> torch.Tensor:
+    def _encode_batch(self, pieces: list[list[int]]) -> list[QueryVector]:
         return self._pooled(*self._hidden(pieces))
 
     def _hidden(self, pieces: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return floating[n, longest, width] and the bool[n, longest] of what is pooled."""
+        import torch
+
         rows = [self._around(piece * 2 if self._layout.echo else piece) for piece in pieces]
         ids, mask = self._padded(rows)
+        if self._body is not None:
+            hidden = torch.zeros((*mask.shape, self._body.width))
+            hidden[mask] = torch.from_numpy(self._body.states(rows, torch.get_num_threads()))
+            return hidden, mask
         hidden = self._model.body(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         if self._layout.echo:  # only the second copy has seen the whole text
             for number, piece in enumerate(pieces):
@@ -223,15 +259,23 @@ class LanguageModelSide(ModelSide):
                 mask[number, start + len(piece) :] = False
         return hidden, mask
 
-    def _pooled(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return pooled(
-            self._model.transform(hidden),
-            mask,
-            self._model.weight,
-            self._model.bias,
-            pooling=self._pooling,
-            activation=self._activation,
-        )
+    def _pooled(self, hidden: torch.Tensor, mask: torch.Tensor) -> list[QueryVector]:
+        import torch
+
+        hidden = self._model.transform(hidden)
+        if self._head is not None:
+            lengths = mask.sum(dim=1).tolist()
+            found = self._head.largest(hidden[mask].numpy(), lengths, torch.get_num_threads())
+            if found is not None:
+                return [self._activated(terms, logits) for terms, logits in found]
+        model, ways = self._model, {"pooling": self._pooling, "activation": self._activation}
+        return self._sparse(pooled(hidden, mask, model.weight, model.bias, **ways))
+
+    def _activated(self, terms: NDArray[np.int32], logits: NDArray[np.float32]) -> QueryVector:
+        import torch
+
+        kept = self._is_term[terms]
+        return terms[kept], activate(torch.from_numpy(logits[kept]), self._activation).numpy()
 
 
 class RegressionSide(ModelSide):
@@ -271,7 +315,11 @@ class RegressionSide(ModelSide):
         self._terms_added = 0 if self._expander is None else min(layout.expansion_terms, self._room // 2)
         self._room -= self._terms_added
 
+    def _encode_batch(self, pieces: list[list[int]]) -> list[QueryVector]:
+        return self._sparse(self._weights(pieces))
+
     def _weights(self, pieces: list[list[int]]) -> torch.Tensor:
+        """Return float32[len(pieces), vocabulary_size]: each piece's weight of each term."""
         import torch
 
         if self._expander is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from .errors import SettingsError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16", "int16")
 LONG_TEXTS = ("truncate", "windows")
 QUERY_IDFS = ("model", "collection")
 POOLINGS = ("max", "sum", "cls")
@@ -40,8 +40,9 @@ class LearnedSettings:
             `lexhound.encoders.pooling`); None believes it. Needed where a bare checkpoint's authors used another.
         batch_tokens: tokens a batch, padding included. More is faster on a GPU and takes more memory; on a CPU it
             hardly matters.
-        precision: "float32", "bfloat16", or "auto": bfloat16 on a GPU, and on a CPU that multiplies it in hardware
-            (AMX or AVX-512 BF16), where it is two to four times as fast; float32 elsewhere.
+        precision: "float32", "bfloat16", "int16", or "auto": bfloat16 on a GPU, and on a CPU that multiplies it in
+            hardware (AMX or AVX-512 BF16), where it is two to four times as fast; int16 on other CPUs with AVX2, for
+            language models of the families that `lexhound.encoders.integer.body` knows; float32 elsewhere.
         device: "cpu", "cuda", "mps", or "auto" for the first of cuda, mps, cpu that is there.
         trust_remote_code: run Python code that comes with a checkpoint, by whoever wrote it. Off unless asked for.
     """
@@ -72,11 +73,14 @@ class LearnedSettings:
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
                 raise SettingsError(f"{name} is {value!r}", "It must be a number from 0 to below 1")
             object.__setattr__(self, name, float(value))
-        for name, allowed in (("long_texts", LONG_TEXTS), ("device", DEVICES), ("precision", PRECISIONS)):
+        named: tuple[tuple[str, tuple[str, ...]], ...] = (
+            ("long_texts", LONG_TEXTS), ("device", DEVICES), ("precision", PRECISIONS),
+        )  # fmt: skip
+        for name, allowed in named:
             _one_of(name, getattr(self, name), allowed)
-        for name, allowed in (("pooling", POOLINGS), ("activation", ACTIVATIONS), ("query_idf", QUERY_IDFS)):
+        for name, values in (("pooling", POOLINGS), ("activation", ACTIVATIONS), ("query_idf", QUERY_IDFS)):
             if getattr(self, name) is not None:
-                _one_of(name, getattr(self, name), allowed)
+                _one_of(name, getattr(self, name), values)
         if not isinstance(self.trust_remote_code, bool):
             raise SettingsError(f"trust_remote_code is {self.trust_remote_code!r}", "It must be true or false")
 

@@ -50,6 +50,7 @@ class Precision(StrEnum):
     AUTO = "auto"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    INT16 = "int16"
 
 
 class Device(StrEnum):
@@ -90,7 +91,8 @@ ActivationOption = Annotated[
     Activation | None, _option("--activation", "as the checkpoint says", "From a logit to a weight.")
 ]
 PrecisionOption = Annotated[
-    Precision | None, _option("--precision", "auto", "Numbers to compute with; auto: bfloat16 where it is fast.")
+    Precision | None,
+    _option("--precision", "auto", "Numbers to compute with; auto: the fastest that keep the vectors."),
 ]
 DeviceOption = Annotated[
     Device | None, _option("--device", "auto", "Where to compute; auto: cuda or mps where they are there, or the cpu.")

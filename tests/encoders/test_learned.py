@@ -293,16 +293,16 @@ def test_memory_that_does_not_suffice(tiny_masked_lm: Path, monkeypatch: pytest.
     from lexhound.encoders.model_side import LanguageModelSide
 
     scarce = LearnedEncoder(tiny_masked_lm, LearnedSettings(device="cpu", precision="float32"))
-    whole = LanguageModelSide._weights
+    whole = LanguageModelSide._hidden
     sizes = []
 
-    def weights(self: LanguageModelSide, pieces: list[list[int]]) -> torch.Tensor:
+    def hidden(self: LanguageModelSide, pieces: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         sizes.append(len(pieces))
         if len(pieces) > limit:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
         return whole(self, pieces)
 
-    monkeypatch.setattr(LanguageModelSide, "_weights", weights)
+    monkeypatch.setattr(LanguageModelSide, "_hidden", hidden)
     limit = 2
     same(scarce.encode_documents(TEXTS).toarray(), np.stack([oracle(tiny_masked_lm, text) for text in TEXTS]))
     assert max(sizes) > 2

@@ -1,0 +1,61 @@
+"""Weights as the kernels read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .kernels import COLUMN_NORM, COLUMNS, ROWS
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Packed = tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.float32]]
+
+
+def rounded_rows(values: NDArray[np.float32], norm: float) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    """Return int16[rows, width] and float32[rows] such that values = integers · scales, of that norm at most."""
+    norms = np.maximum(np.linalg.norm(values, axis=1), 1e-30)
+    scales = np.minimum(norm / norms, 32_767 / np.maximum(np.abs(values).max(axis=1, initial=0), 1e-30))
+    with np.errstate(invalid="ignore"):  # a damaged model's NaN become any number, as they do in the kernels
+        whole = np.rint(values * scales[:, None].astype(np.float32)).astype(np.int16)
+    return whole, (1 / scales).astype(np.float32)
+
+
+def packed(weight: NDArray[np.float32], bias: NDArray[np.float32] | None) -> Packed:
+    """Return a linear layer's float32[terms, width] in integers: what `kernels.product` takes as columns.
+
+    Args:
+        weight: of an even width.
+
+    Returns:
+        int16[panels, width / 2, COLUMNS, 2]: terms in panels of COLUMNS, in which two values of each term follow each
+        other; scales and bias, float32[panels · COLUMNS], 0 where there is no term.
+    """
+    terms, width = weight.shape
+    panels = -(-terms // COLUMNS)
+    whole = np.zeros((panels * COLUMNS, width), dtype=np.int16)
+    scales = np.zeros(panels * COLUMNS, dtype=np.float32)
+    biases = np.zeros(panels * COLUMNS, dtype=np.float32)
+    whole[:terms], scales[:terms] = rounded_rows(weight, COLUMN_NORM)
+    if bias is not None:
+        biases[:terms] = bias
+    pairs = whole.reshape(panels, COLUMNS, width // 2, 2).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(pairs), scales, biases
+
+
+def filled(rows: int) -> int:
+    """`rows`, up to a multiple of what a tile takes."""
+    return -(-rows // ROWS) * ROWS
+
+
+def in_turn(work: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
+    """Yield what `work` makes of each item, in their order, by that many threads."""
+    if min(threads, len(items)) <= 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(min(threads, len(items))) as pool:
+        yield from pool.map(work, items)

@@ -1,0 +1,328 @@
+"""Integer products, the layers and the head made of them, against NumPy and torch; and what the encoder makes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lexhound.encoders.errors import SettingsError
+from lexhound.encoders.integer import body as body_module
+from lexhound.encoders.integer import head as head_module
+from lexhound.encoders.integer import kernels
+from lexhound.encoders.integer.body import IntegerBody, integer_body
+from lexhound.encoders.integer.head import MaximumHead
+from lexhound.encoders.integer.packing import filled, packed, rounded_rows
+from lexhound.encoders.learned import LearnedEncoder
+from lexhound.encoders.model_side import LanguageModelSide
+from lexhound.encoders.settings import LearnedSettings
+from tiny_checkpoints import build_tiny_masked_lm
+
+pytestmark = pytest.mark.skipif(not kernels.available(), reason="the kernels need AVX2 and compiled Numba")
+
+ARCHITECTURES = ("bert", "distilbert", "roberta")
+TEXTS = ["heat transfer in flow", "", "the cat sat on the mat. " * 30, "wing", "[PAD] flow [PAD]", "low pressure; 42?"]
+
+
+def side(folder: Path, **options: object) -> LanguageModelSide:
+    found = LearnedEncoder(folder, LearnedSettings(device="cpu", **options))._side("document")  # type: ignore[arg-type]
+    assert isinstance(found, LanguageModelSide)
+    return found
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_masked_lm(tmp_path_factory.mktemp("integer") / request.param, architecture=request.param)
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_masked_lm(tmp_path_factory.mktemp("integer") / "plain")
+
+
+# Products
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 13), st.integers(1, 40), st.integers(1, 35), st.integers(0, 10**6))
+def test_a_product_is_the_one_of_its_integers(rows: int, pairs: int, terms: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    values = generator.standard_normal((filled(rows), 2 * pairs)).astype(np.float32) * 10 ** generator.uniform(-3, 3)
+    weight = generator.standard_normal((terms, 2 * pairs)).astype(np.float32)
+    weight[generator.integers(0, terms)] = 0
+    values[generator.integers(0, rows)] = 0
+    bias = generator.standard_normal(terms).astype(np.float32)
+    whole, scales = np.empty(values.shape, np.int16), np.empty(len(values), np.float32)
+    kernels.quantised(values, whole, scales)
+    assert np.abs(values - whole * scales[:, None]).max() <= 0.51 * scales.max()
+    assert np.linalg.norm(whole.astype(float), axis=1).max() <= 32_768
+    columns = packed(weight, bias)
+    out = np.empty((len(values), len(columns[1])), np.float32)
+    kernels.product(whole, scales, *columns, out)
+    integers, column_scales = rounded_rows(weight, kernels.COLUMN_NORM)
+    sums = whole.astype(np.int64) @ integers.astype(np.int64).T
+    expected = sums * scales[:, None].astype(float) * column_scales + bias
+    np.testing.assert_allclose(out[:, :terms], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("width", [2, 384, 4096])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_sum_leaves_32_bits(width: int, sign: int) -> None:
+    """Where a row and a column point the same way, the sum is as large as it can be."""
+    values = np.ones((kernels.ROWS, width), np.float32)
+    values[1, 1:] = 1e-3
+    whole, scales = np.empty(values.shape, np.int16), np.empty(len(values), np.float32)
+    kernels.quantised(values, whole, scales)
+    out = np.empty((kernels.ROWS, kernels.COLUMNS), np.float32)
+    kernels.product(whole, scales, *packed(sign * values, None), out)
+    expected = sign * values @ values.T
+    np.testing.assert_allclose(out[:, : len(values)], expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_functions_are_their_formulas() -> None:
+    x = np.concatenate([np.linspace(-12, 12, 4001), [0.0, -200.0, 200.0]]).astype(np.float32)
+    found = x[None].copy()
+    kernels._activated(found)
+    np.testing.assert_allclose(found[0], torch.nn.functional.gelu(torch.from_numpy(x)).numpy(), atol=2e-6)
+    falling = -np.abs(x)
+    np.testing.assert_allclose([kernels._exp(value) for value in falling], np.exp(falling), rtol=2e-6, atol=1e-37)
+    rows = np.random.default_rng(0).standard_normal((4, 48)).astype(np.float32)
+    gain, shift = rows[0].copy(), rows[1].copy()
+    expected = torch.nn.functional.layer_norm(*(torch.from_numpy(part) for part in (rows,)), (48,), *map(torch.from_numpy, (gain, shift)), 1e-5)  # fmt: skip # noqa: E501
+    expected = expected.numpy().copy()
+    kernels.normalised(rows, gain, shift, np.float32(1e-5))
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+
+
+# Layers
+
+
+def states_of(model: torch.nn.Module, row: list[int]) -> np.ndarray:
+    ids = torch.tensor([row])
+    with torch.inference_mode():
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0].numpy()
+
+
+def test_layers_give_what_torch_gives(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = side(folder, precision="int16")
+    twin, model = own._body, own._model.body
+    assert twin is not None
+    generator = np.random.default_rng(1)
+    rows = [generator.integers(0, 150, length).tolist() for length in (1, 2, 7, 64, 33, 5, 6, 12, 64, 17)]
+    rows[2][3] = 0  # padding in the middle, of which RoBERTa's positions take no notice
+    together = twin.states(rows)
+    assert together.shape == (sum(map(len, rows)), 32)
+    start = 0
+    for row in rows:
+        found, expected = together[start : start + len(row)], states_of(model, row)
+        np.testing.assert_allclose(found, expected, atol=3e-3 * np.abs(expected).max())
+        np.testing.assert_array_equal(twin.states([row]), found, err_msg="its neighbours change a text's states")
+        start += len(row)
+    monkeypatch.setattr(body_module, "_CHUNK", 40)
+    np.testing.assert_array_equal(twin.states(rows, threads=3), together)
+    assert twin.states([]).shape == (0, 32)
+
+
+def test_models_of_another_form_are_left_to_torch(bert: Path) -> None:
+    model = side(bert, precision="float32")._model.body
+    assert isinstance(integer_body(model, 150), IntegerBody)
+    for name, value in (("hidden_act", "relu"), ("model_type", "electra"), ("is_decoder", True)):
+        before = getattr(model.config, name)
+        setattr(model.config, name, value)
+        assert integer_body(model, 150) is None, name
+        setattr(model.config, name, before)
+    handle = model.register_forward_hook(lambda _, __, out: out.__setitem__("last_hidden_state", out[0] + 1) or out)
+    assert integer_body(model, 150) is None, "a model that does something more"
+    handle.remove()
+
+
+# The head
+
+WIDTH, TERMS = 96, 1237
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At this size all logits are soon multiplied: what one logit costs is set so low that the bound is used."""
+    monkeypatch.setattr(head_module, "_PAIR", 10)
+
+
+def head_case(
+    seed: int, *, texts: int = 40, shift: float = 9.0
+) -> tuple[np.ndarray, list[int], np.ndarray, np.ndarray]:
+    """States and weights that vary along few directions, as those of trained models do."""
+    generator = np.random.default_rng(seed)
+    spread = np.exp(-np.arange(WIDTH) / 12).astype(np.float32)
+    lengths = generator.integers(1, 60, texts)
+    states = generator.standard_normal((lengths.sum(), WIDTH)).astype(np.float32) * spread + 0.3
+    weight = generator.standard_normal((TERMS, WIDTH)).astype(np.float32)
+    weight[7] = weight[8]  # two terms that always tie
+    states[3] = states[4]
+    bias = (generator.standard_normal(TERMS) - shift - weight @ np.full(WIDTH, 0.3)).astype(np.float32)
+    return states, lengths.tolist(), weight, bias
+
+
+def plain(states: np.ndarray, lengths: list[int], weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    logits = states.astype(np.float64) @ weight.T.astype(np.float64) + bias
+    return np.stack([np.maximum(part.max(axis=0), 0) for part in np.split(logits, np.cumsum(lengths)[:-1])])
+
+
+def dense(found: list[tuple[np.ndarray, np.ndarray]] | None) -> np.ndarray:
+    assert found is not None
+    rows = np.zeros((len(found), TERMS))
+    for row, (terms, logits) in zip(rows, found, strict=True):
+        assert terms.dtype == np.int32
+        assert logits.dtype == np.float32
+        assert (np.diff(terms) > 0).all()
+        assert (logits > 0).all()
+        row[terms] = logits
+    return rows
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_screened_head_misses_nothing(seed: int) -> None:
+    states, lengths, weight, bias = head_case(seed)
+    head = MaximumHead(weight, bias, whole=False)
+    found = dense(head.largest(states, lengths))
+    assert head._screen is not None
+    expected = plain(states, lengths, weight, bias)
+    assert 5 < (expected > 0).sum(axis=1).mean() < TERMS / 4
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert (found[:, 7] == found[:, 8]).sum() >= (bias[7] == bias[8]) * len(found)
+    parts = np.split(states, np.cumsum(lengths)[:-1])
+    for row in (0, 1, len(parts) - 1):  # alone, by another number of threads: the same to the bit
+        np.testing.assert_array_equal(dense(head.largest(parts[row], [lengths[row]]))[0], found[row])
+    np.testing.assert_array_equal(dense(head.largest(states, lengths, threads=3)), found)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("shift", [1e4, -1e4, 0.0])
+def test_nothing_everything_and_half_active(shift: float, whole: bool) -> None:
+    states, lengths, weight, bias = head_case(9)
+    fitting = MaximumHead(weight, bias, whole=whole)
+    assert fitting.largest(states, lengths) is not None
+    assert fitting._screen is not None
+    # The same screen, and biases that it was not fitted to.
+    moved = bias + np.float32(9.0 - shift)
+    head = MaximumHead(weight, moved, whole=whole)
+    found = head.largest(states, lengths)
+    expected = plain(states, lengths, weight, moved)
+    if found is None:
+        assert not whole
+        assert shift < 1e4
+        return
+    largest = np.linalg.norm(states, axis=1).max() * np.linalg.norm(weight, axis=1).max() + np.abs(moved).max()
+    np.testing.assert_allclose(dense(found), expected, rtol=1e-6, atol=(2e-4 if whole else 2e-6) * largest)
+    if shift == 1e4:
+        assert not expected.any()
+
+
+@pytest.mark.usefixtures("always")
+def test_states_unlike_those_that_chose_the_coordinates() -> None:
+    states, lengths, weight, bias = head_case(2)
+    head = MaximumHead(weight, bias, whole=False)
+    assert head.largest(states, lengths) is not None
+    generator = np.random.default_rng(5)
+    for other in (states[:, ::-1].copy(), states * 0, generator.standard_normal((30, WIDTH)).astype(np.float32) * 0.4):
+        found = head.largest(other, [len(other)])
+        if found is not None:
+            np.testing.assert_allclose(dense(found), plain(other, [len(other)], weight, bias), atol=2e-5)
+    loud = generator.standard_normal((30, WIDTH)).astype(np.float32) * 50
+    assert head.largest(loud, [30]) is None, "so many may be active that all are to be multiplied"
+    both = MaximumHead(weight, bias, whole=True)
+    assert both.largest(states, lengths) is not None
+    expected = plain(loud, [30], weight, bias)
+    np.testing.assert_allclose(dense(both.largest(loud, [30])), expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_few_states_choose_no_coordinates() -> None:
+    states, _, weight, _ = head_case(3)
+    head = MaximumHead(weight, None, whole=False)
+    assert head.largest(states[:50], [20, 30]) is None
+    assert not head._fitted
+    whole = MaximumHead(weight, None, whole=True)
+    expected = plain(states[:50], [20, 30], weight, np.zeros(TERMS, np.float32))
+    np.testing.assert_allclose(dense(whole.largest(states[:50], [20, 30])), expected, atol=2e-3)
+
+
+# The encoder
+
+
+def test_vectors_are_those_of_float32(folder: Path) -> None:
+    exact, found = (side(folder, precision=each).encode(TEXTS) for each in ("float32", "int16"))
+    for (terms, weights), (others, ours) in zip(exact, found, strict=True):
+        rows = np.zeros((2, 400))
+        rows[0, terms], rows[1, others] = weights, ours
+        np.testing.assert_allclose(rows[1], rows[0], atol=1e-2)
+        if len(terms):
+            assert rows[0] @ rows[1] / np.linalg.norm(rows[0]) / np.linalg.norm(rows[1]) > 0.9999
+
+
+@pytest.mark.parametrize("pooling", ["sum", "cls"])
+@pytest.mark.parametrize("activation", ["log1p_relu", "log1p_log1p_relu"])
+def test_other_poolings_have_no_screen(bert: Path, pooling: str, activation: str) -> None:
+    ways = {"pooling": pooling, "activation": activation}
+    one, other = (side(bert, precision=each, **ways) for each in ("float32", "int16"))
+    assert one._head is None
+    assert other._head is None
+    assert other._body is not None
+    for (terms, weights), (others, ours) in zip(one.encode(TEXTS), other.encode(TEXTS), strict=True):
+        rows = np.zeros((2, 400))
+        rows[0, terms], rows[1, others] = weights, ours
+        np.testing.assert_allclose(rows[1], rows[0], atol=2e-2 * max(1, rows.max()))
+
+
+def test_a_screened_encoder_gives_what_an_unscreened_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the encoder that comes with the package, in float32 and in integers."""
+    folder = Path(body_module.__file__).parents[1] / "models" / "lexhound-mini"
+    words = (folder / "document_0_Transformer" / "tokenizer.json").read_text(encoding="utf-8")
+    vocabulary = [word for word in json.loads(words)["model"]["vocab"] if word.isalpha()]
+    generator = np.random.default_rng(3)
+    texts = [" ".join(generator.choice(vocabulary, count)) for count in (90, 70, 2, 60, 1)]
+    unscreened = side(folder, precision="float32")
+    unscreened._head = None
+    exact = unscreened.encode(texts)
+    monkeypatch.setattr(head_module, "_SAMPLES", (100, 300))
+    for precision, close in (("float32", 1e-4), ("int16", 2e-2)):
+        own = side(folder, precision=precision)
+        found = own.encode(texts)
+        assert own._head is not None
+        assert own._head._screen is not None
+        for (terms, weights), (others, ours) in zip(exact, found, strict=True):
+            rows = np.zeros((2, 30_522))
+            rows[0, terms], rows[1, others] = weights, ours
+            np.testing.assert_allclose(rows[1], rows[0], atol=close)
+            assert rows[0] @ rows[1] / np.linalg.norm(rows[0]) / np.linalg.norm(rows[1]) > 0.9999
+
+
+def test_where_integers_are_asked_for_and_cannot_be(
+    tmp_path: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lexhound.encoders.integer import body
+
+    assert side(bert, precision="float32")._body is None
+    monkeypatch.setattr(body, "integer_body", lambda *_: None)
+    assert side(bert)._body is None
+    with pytest.raises(SettingsError, match="cannot be run in 16-bit integers"):
+        side(bert, precision="int16")
+
+
+def test_without_compiled_kernels_torch_does_it(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor or a Numba that cannot run the kernels changes nothing but the speed."""
+    expected = side(bert, precision="float32").encode(TEXTS)
+    monkeypatch.setattr(kernels.numba.config, "DISABLE_JIT", 1)
+    assert not kernels.available()
+    own = side(bert)
+    assert own._body is None
+    assert own._head is None
+    for (terms, weights), (others, ours) in zip(expected, own.encode(TEXTS), strict=True):
+        np.testing.assert_array_equal(terms, others)
+        np.testing.assert_allclose(weights, ours, atol=1e-4)
+    with pytest.raises(SettingsError, match="takes a CPU with AVX2"):
+        side(bert, precision="int16")

@@ -31,7 +31,30 @@ class OnError(StrEnum):
     SKIP = "skip"
 
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The collection's directory.", show_default=False)]
+def only_directories(path: Path | None) -> Path | None:
+    """Refuse an address where a directory is needed; as a path it has lost one of its slashes.
+
+    Raises:
+        UsageError
+    """
+    scheme, colon, rest = str(path or "").partition(":")
+    if colon and path is not None and not path.exists() and (scheme in _ENGINES or rest.startswith("/")):
+        from ..errors import UsageError
+
+        raise UsageError(
+            f"{scheme}: is an address, and this command works on Lexhound's own collections, which are directories",
+            hint="docs/backends.md lists the commands that take addresses",
+        )
+    return path
+
+
+# `lexhound.retrieval.backends.address.ENGINES`, known without loading that room.
+_ENGINES = ("milvus", "milvus-lite", "lucene")
+
+Directory = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", help="The collection's directory.", show_default=False, callback=only_directories),
+]
 Place = Annotated[
     str,
     typer.Argument(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Json
+from .options import Json, only_directories
 from .output import Output
 
 KEYS_FILE = Annotated[Path, typer.Option("--file", metavar="FILE", help="The file that keeps the keys' digests.")]
@@ -44,7 +44,13 @@ def _option(help: str, **options: Any) -> Any:
 
 def serve(
     data: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="A collection, or a folder of collections.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="DIR",
+            help="A collection, or a folder of collections.",
+            show_default=False,
+            callback=only_directories,
+        ),
     ] = None,
     host: Annotated[str | None, _option("The address to listen on; 127.0.0.1 unless given.")] = None,
     port: Annotated[int | None, _option("The port; 8080 unless given, 0 for a free one.")] = None,

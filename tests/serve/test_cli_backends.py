@@ -13,6 +13,8 @@ pytest.importorskip("transformers", reason="needs the extra neural")
 
 from command import ids_of
 from command import run_here as run
+from lexhound.retrieval.backends.address import ENGINES
+from lexhound.serve.cli import options
 from lexhound.serve.engines import milvus_settings
 from lexhound.serve.errors import UsageError
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
@@ -200,3 +202,17 @@ def test_the_environment_says_how_milvus_is_reached() -> None:
     ):
         with pytest.raises(UsageError, match="LEXHOUND_MILVUS_"):
             milvus_settings({f"LEXHOUND_MILVUS_{name}": value})
+
+
+def test_commands_that_work_on_directories_say_so(tmp_path: Path) -> None:
+    for command, more in (
+        ("verify", ()), ("compact", ()), ("export", ("--format", "parquet", "--out", "x")), ("move", ("lucene:x",)),
+        ("tune-fusion", ("scifact",)), ("serve", ()),
+    ):  # fmt: skip
+        for address in ("milvus://host:19530/my", "milvus-lite:data.db/my", "redis://host/my"):
+            outcome = run(command, address, *more, cwd=tmp_path)
+            assert (outcome.code, "is an address" in outcome.err) == (2, True), (command, address, outcome.err)
+
+
+def test_the_names_of_engines_are_those_of_the_library() -> None:
+    assert options._ENGINES == ENGINES

@@ -100,7 +100,7 @@ def _bytes(system: Backend, place: str) -> int | None:
     info, path = system.info(), read_address(place).path
     if not isinstance(info, EngineInfo):
         return info.index_bytes + info.database_bytes
-    if path is None:
+    if path is None or path.is_dir():
         return info.index_bytes
     return sum(file.stat().st_size for file in path.parent.iterdir() if file.name.startswith(path.name))
 

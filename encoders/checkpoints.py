@@ -200,9 +200,26 @@ def _read_config(folder: Path, trust_remote_code: bool) -> Any:
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if not trust_remote_code and _brings_code(folder):
+            raise _untrusted(folder) from error
         raise CheckpointError(
             f"{path} cannot be read: {_first_line(error)}", "Download the checkpoint again"
         ) from error
+
+
+def _brings_code(folder: Path) -> bool:
+    """Whether a checkpoint's configuration names Python code that comes with it."""
+    try:
+        return bool(json.loads((folder / CONFIG).read_bytes()).get("auto_map"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _untrusted(folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} needs Python code that comes with it, and such code is not run unless it is asked for",
+        "If you trust whoever wrote it, ask for it: --trust-remote-code (from Python, trust_remote_code=True)",
+    )
 
 
 def _load(family: Any, folder: Path, config: Any, kind: str, trust_remote_code: bool, ignored: str = "\0") -> Any:
@@ -232,6 +249,8 @@ def _load_whole(family: Any, folder: Path, config: Any, kind: str, trust_remote_
             trust_remote_code=trust_remote_code,
         )
     except (OSError, ValueError, RuntimeError, KeyError, EOFError, SafetensorError) as error:
+        if not trust_remote_code and _brings_code(folder) and "trust_remote_code" in str(error):
+            raise _untrusted(folder) from error
         raise CheckpointError(
             f"{folder} cannot be loaded as a {kind}: {_first_line(error)}",
             "Check that the checkpoint is complete and of the right architecture",

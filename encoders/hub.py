@@ -88,7 +88,8 @@ def files_hash(folder: Path, table: str | None = None) -> str:
             need not read a model that its searches do not use.
     """
     if table is None:
-        names = [*SMALL_FILES, *ADAPTER_WEIGHTS, *(path.name for path in weight_files(folder))]
+        code = (path.name for path in folder.glob("*.py"))  # what --trust-remote-code runs
+        names = [*SMALL_FILES, *ADAPTER_WEIGHTS, *(path.name for path in weight_files(folder)), *code]
     else:
         names = [*_TOKENIZER_FILES, table]
     total = hashlib.sha256()

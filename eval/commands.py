@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..encoders.settings import LearnedSettings
 from ..retrieval.backends.settings import MilvusSettings
 from ..retrieval.fusion import Fusion
 from .comparison import Comparison, ComparisonOptions, Lookup, compare
@@ -44,6 +45,7 @@ class EvaluationRequest:
         split: of all data sets; each set's usual one unless given.
         encoders: `bm25`, or models; without any encoder and collection it is `bm25`.
         collections: existing collections, by their directories or addresses; milvus: how those of Milvus are reached.
+        learned: how models run, of encoders and collections: settings that change no vectors.
         dense: a dense model, kept beside every encoder's index.
         modes: how each encoder and collection is searched, a system each; unless given, encoders by their index alone,
             with `dense` in mode hybrid, and collections in mode auto.
@@ -64,6 +66,7 @@ class EvaluationRequest:
     encoders: tuple[str, ...] = ()
     collections: tuple[str | Path, ...] = ()
     milvus: MilvusSettings | None = None
+    learned: LearnedSettings | None = None
     dense: str | None = None
     modes: tuple[str, ...] = ()
     fusion: Fusion | None = None
@@ -175,6 +178,7 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
                 workspace,
                 threads=request.threads,
                 dense=dense,
+                learned=request.learned,
                 mode=mode,
                 recall=request.recall,
                 fusion=request.fusion if mode in ("auto", "hybrid") and dense is not None else None,
@@ -187,6 +191,7 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
             made = CollectionSystem(
                 path,
                 threads=request.threads,
+                learned=request.learned,
                 mode=mode,
                 fusion=fusion,
                 recall=request.recall,

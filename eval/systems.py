@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from ..encoders.lexical import LexicalSettings
+from ..encoders.settings import LearnedSettings
 from ..retrieval.backends.address import read_address
 from ..retrieval.backends.opening import open_collection
 from ..retrieval.backends.protocol import Backend, EngineInfo
@@ -126,6 +127,7 @@ class EncoderSystem(OpenCollection):
         name: for tables; the last part of the encoder's name unless given.
         threads: for batches of queries; all cores unless given.
         lexical: settings of `bm25`.
+        learned: how a model runs: settings that change no vectors.
         recall: search approximately, for this share of the exact hits.
         dense: the path or hub name of a dense model, whose vectors are kept beside the index; systems that differ in
             nothing but their mode share one index.
@@ -140,6 +142,7 @@ class EncoderSystem(OpenCollection):
         name: str | None = None,
         threads: int | None = None,
         lexical: LexicalSettings | None = None,
+        learned: LearnedSettings | None = None,
         dense: str | None = None,
         mode: str = "sparse",
         fusion: Fusion | None = None,
@@ -148,6 +151,7 @@ class EncoderSystem(OpenCollection):
         super().__init__(threads, mode, fusion, recall)
         self.encoder = encoder
         self.lexical = lexical
+        self.learned = learned
         self.dense = dense
         self.name = name or _name_of(encoder, dense, mode)
         self._workspace = workspace
@@ -162,7 +166,7 @@ class EncoderSystem(OpenCollection):
     def _indexed(self) -> Mapping[str, Any]:
         """What the index depends on."""
         if self._settings is None:
-            self._settings = {"encoder": identify(self.encoder, self.lexical).as_dict()}
+            self._settings = {"encoder": identify(self.encoder, self.lexical, self.learned).as_dict()}
             if self.dense is not None:
                 self._settings["dense"] = DenseSide.named(self.dense).identity.as_dict()
         return self._settings
@@ -186,21 +190,24 @@ class EncoderSystem(OpenCollection):
         record = f"indexes/{folder.name}/{PREPARED}"
         known = self._workspace.read(record)
         if isinstance(known, dict):
-            self._collection = Collection.open(folder)
+            self._collection = Collection.open(folder, learned=self.learned)
             return self._describe(known["encoding_seconds"])
         seconds = self._index(corpus, folder, progress)
         self._workspace.write(record, {"encoding_seconds": seconds})
-        self._collection = Collection.open(folder)
+        self._collection = Collection.open(folder, learned=self.learned)
         return self._describe(seconds)
 
     def _create(self, folder: Path) -> Collection:
-        return Collection.create(folder, encoder=self.encoder, lexical=self.lexical, dense=self.dense)
+        return Collection.create(
+            folder, encoder=self.encoder, lexical=self.lexical, learned=self.learned, dense=self.dense
+        )
 
     def _index(self, corpus: Path, folder: Path, progress: PrepareProgress | None) -> float | None:
         """Build the index; the seconds it took, or None when an earlier attempt did a part of it."""
         started = perf_counter()
         try:
-            collection = Collection.open(folder, writable=True) if folder.exists() else self._create(folder)
+            there = folder.exists()
+            collection = Collection.open(folder, writable=True, learned=self.learned) if there else self._create(folder)
         except (NotACollectionError, CorruptCollectionError):
             # Nothing that could be finished. The folder is ours, so it is made anew.
             shutil.rmtree(folder)
@@ -236,6 +243,7 @@ class CollectionSystem(OpenCollection):
         *,
         name: str | None = None,
         threads: int | None = None,
+        learned: LearnedSettings | None = None,
         mode: str = "auto",
         fusion: Fusion | None = None,
         recall: float | None = None,
@@ -246,6 +254,7 @@ class CollectionSystem(OpenCollection):
         path = self.address.path
         short = path.resolve().name if path is not None and self.address.own else str(self.address)
         self.name = name or short + ("" if mode == "auto" else f" {mode}")
+        self.learned = learned
         self._milvus = milvus
         self._made = time_ns()
 
@@ -278,7 +287,7 @@ class CollectionSystem(OpenCollection):
 
     def _open(self) -> Backend:
         if self._collection is None:
-            self._collection = open_collection(self.address, milvus=self._milvus)
+            self._collection = open_collection(self.address, milvus=self._milvus, learned=self.learned)
         return self._collection
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..encoders.errors import EncoderError
 from ..encoders.lexical import LexicalSettings
+from ..encoders.vocabulary import MemoryVocabulary
 from ..index import Query, warm
 from . import compaction, hybrid, ingest, search, verification
 from .corpus import BadRow, Corpus
@@ -148,11 +149,20 @@ class Collection:
         return cls._open(directory, loaded, side, writable=True)
 
     @classmethod
-    def open(cls, path: str | Path, *, writable: bool = False, like: Collection | None = None) -> Collection:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        writable: bool = False,
+        like: Collection | None = None,
+        learned: LearnedSettings | None = None,
+    ) -> Collection:
         """Open a collection, for reading unless `writable` is set.
 
         Args:
             like: the same collection, open already; a model that it has loaded is shared.
+            learned: how a learned encoder runs: of these settings only those that change no vectors count (device,
+                precision, batches, trust), for this object alone.
 
         Raises:
             NotACollectionError, NewerFormatError, CorruptCollectionError: what is at `path` cannot be opened.
@@ -166,6 +176,8 @@ class Collection:
             manifest = read_manifest(directory)
             shared = like._representation if like.manifest.encoder == manifest.encoder else None
             dense = like._dense if like.manifest.dense == manifest.dense else None
+        if shared is None and learned is not None:
+            shared = load_representation(read_manifest(directory).encoder, MemoryVocabulary(), learned=learned)
         return cls._open(directory, shared, dense, writable=writable)
 
     @classmethod

@@ -39,9 +39,15 @@ def open_named(
 
 
 def load_representation(
-    identity: EncoderIdentity, vocabulary: Vocabulary, *, like: Representation | None = None
+    identity: EncoderIdentity,
+    vocabulary: Vocabulary,
+    *,
+    like: Representation | None = None,
+    learned: LearnedSettings | None = None,
 ) -> Representation:
     """The representation of a stored identity; `like` is one of the same identity whose model may be shared.
+
+    Of `learned` counts only what changes no vectors: device, precision, batches, trust.
 
     Raises:
         EncoderError: the encoder cannot be loaded, or its files make other vectors than they did. What concerns a
@@ -49,5 +55,5 @@ def load_representation(
     """
     if isinstance(like, LearnedRepresentation):
         return like
-    encoder = load_encoder(identity, vocabulary=vocabulary)
+    encoder = load_encoder(identity, vocabulary=vocabulary, learned_settings=learned)
     return LexicalRepresentation(encoder) if isinstance(encoder, LexicalEncoder) else LearnedRepresentation(encoder)

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     encoders: Annotated[tuple[str, ...], NoDecode] = Field(
         ("bm25",), description="Encoders that collections may be created with over REST, comma-separated."
     )
+    trust_remote_code: bool = Field(False, description="Run Python code that comes with collections' encoders.")
     shutdown_seconds: float = Field(30.0, ge=0, le=3600, description="How long requests may finish after SIGTERM.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="One JSON object a line, or plain text.")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...encoders.vocabulary import MemoryVocabulary
 from ..collection import Collection
 from ..dense import DenseSide
 from ..errors import UnsupportedError
 from ..manifest import DenseManifest, Manifest
-from ..opening import VERSION, open_named
+from ..opening import VERSION, load_representation, open_named
 from .address import LUCENE, Address, read_address
 from .protocol import Backend
 from .settings import MilvusSettings
@@ -27,9 +28,15 @@ if TYPE_CHECKING:
 
 
 def open_collection(
-    address: str | Path | Address, *, writable: bool = False, milvus: MilvusSettings | None = None
+    address: str | Path | Address,
+    *,
+    writable: bool = False,
+    milvus: MilvusSettings | None = None,
+    learned: LearnedSettings | None = None,
 ) -> Backend:
     """Open the collection at an address, for reading unless `writable` is set; `milvus` says how Milvus is reached.
+
+    `learned` says how a learned encoder runs, as for `Collection.open`.
 
     Raises:
         UnknownAddressError: the address names no engine.
@@ -39,12 +46,14 @@ def open_collection(
     """
     place = read_address(address)
     if place.path is not None and place.own:
-        return Collection.open(place.path, writable=writable)
+        return Collection.open(place.path, writable=writable, learned=learned)
     from .collection import EngineCollection
 
     engine = _engine(place, milvus)
     try:
-        return EngineCollection(engine, writable=writable)
+        encoder = engine.manifest.encoder
+        loaded = None if learned is None else load_representation(encoder, MemoryVocabulary(), learned=learned)
+        return EngineCollection(engine, loaded, writable=writable)
     except BaseException:
         engine.close()
         raise

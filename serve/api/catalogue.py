@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...encoders.lexical import LexicalSettings
+from ...encoders.settings import LearnedSettings
 from ...retrieval.collection import Collection
 from ...retrieval.errors import RetrievalError
 from ..settings import Settings
@@ -143,7 +144,7 @@ class Catalogue:
 
     def _load(self, name: str, path: Path) -> Served:
         identity = _identity(path)
-        reader = Collection.open(path)
+        reader = Collection.open(path, learned=self._running)
         try:
             reader.warm()
         except BaseException:
@@ -155,6 +156,11 @@ class Catalogue:
             self._settings.search_threads + self._settings.max_waiting,
         )
         return Served(name, path, identity, reader, writes, seen=self._signal.value())
+
+    @property
+    def _running(self) -> LearnedSettings | None:
+        """How the encoders of collections run: as always, unless the settings let their code run."""
+        return LearnedSettings(trust_remote_code=True) if self._settings.trust_remote_code else None
 
     # Changing
 
@@ -169,7 +175,8 @@ class Catalogue:
             if await self.run(lambda: self.folder.find(name)) is not None:
                 raise ConflictError(f"there is a collection {name!r} already", where="body.name", code="exists")
             place = self.folder.place(name)
-            await self.run(lambda: Collection.create(place, encoder=encoder, lexical=lexical).close())
+            learned = None if encoder == "bm25" else self._running
+            await self.run(lambda: Collection.create(place, encoder=encoder, lexical=lexical, learned=learned).close())
 
     async def delete(self, name: str) -> None:
         """Remove a collection and its files; requests that are using it finish first.

@@ -33,9 +33,11 @@ from .learned_options import (
     QueryIdfOption,
     QueryPruneRatio,
     QueryTopK,
+    StoredTrust,
     TopK,
     TrustRemoteCode,
     learned_settings,
+    trusting,
 )
 from .options import (
     CorpusFormat,
@@ -248,6 +250,7 @@ def add(
     title_field: TitleField = None,
     on_error: OnBadRow = OnError.STOP,
     rejects: Rejects = None,
+    trust_remote_code: StoredTrust = False,
     json: Json = False,
 ) -> None:
     """Add documents to a collection, or replace those with the same ids.
@@ -282,7 +285,8 @@ def add(
         what = f"{done}{counted(kept)} of this one kept, not yet visible"
         return what, "the same command goes on from there, --discard-unfinished drops them"
 
-    opened = open_collection(directory, writable=True, milvus=milvus_settings())
+    learned = trusting(trust_remote_code)
+    opened = open_collection(directory, writable=True, milvus=milvus_settings(), learned=learned)
     with stoppable(say_stopped), opened as collection, listed:
         if discard_unfinished and not isinstance(collection, Collection):
             raise UsageError(

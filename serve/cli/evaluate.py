@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .dense_options import DenseWeight, FusionDepth, FusionOption, Mode, fusion_of
+from .learned_options import TrustRemoteCode, trusting
 from .options import Json, Recall, as_text
 from .output import Output, tell
 from .progress import State, reporter
@@ -56,6 +57,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    trust_remote_code: TrustRemoteCode = False,
     dense: Annotated[
         str | None,
         typer.Option(
@@ -178,6 +180,7 @@ def evaluate(
         encoders=tuple(encoder or ()),
         collections=tuple(collection or ()),
         milvus=milvus_settings(),
+        learned=trusting(trust_remote_code),
         dense=None if dense is None else as_text(dense),
         modes=tuple(each.value for each in mode or ()),
         fusion=fusion_of(fusion, dense_weight, fusion_depth),

@@ -104,6 +104,11 @@ TrustRemoteCode = Annotated[
     bool, _option("--trust-remote-code", False, "Run the Python code that comes with a checkpoint.")
 ]
 
+StoredTrust = Annotated[
+    bool,
+    _option("--trust-remote-code", False, "Run the Python code that comes with the collection's encoder."),
+]
+
 # From settings to the options that give them.
 FLAGS = {
     "max_length": "--max-length",
@@ -120,6 +125,15 @@ FLAGS = {
     "batch_tokens": "--batch-tokens",
     "trust_remote_code": "--trust-remote-code",
 }
+
+
+def trusting(trust_remote_code: bool) -> LearnedSettings | None:
+    """How the encoder of a stored collection runs: as always, unless its code may be run."""
+    if not trust_remote_code:
+        return None
+    from ...encoders.settings import LearnedSettings
+
+    return LearnedSettings(trust_remote_code=True)
 
 
 def learned_settings(encoder: str, **options: object) -> LearnedSettings | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .dense_options import DenseWeight, FusionDepth, FusionOption, Mode, ModeOption, fusion_of
+from .learned_options import StoredTrust, trusting
 from .options import Filter, Json, Place, Recall, as_text
 from .output import Output, Segment, tell
 from .startup import load_numba_without_scipy
@@ -49,6 +50,7 @@ def search(
             show_default=False,
         ),
     ] = None,
+    trust_remote_code: StoredTrust = False,
     json: Json = False,
 ) -> None:
     """Find the documents that answer a query best.
@@ -81,7 +83,8 @@ def search(
     output = Output(json=json)
     expression = None if filter is None else as_text(filter)
     fusing = fusion_of(fusion, dense_weight, fusion_depth)
-    with open_collection(directory, milvus=milvus_settings()) as collection:
+    learned = trusting(trust_remote_code)
+    with open_collection(directory, milvus=milvus_settings(), learned=learned) as collection:
         if queries is not None:
             _answer_many(collection, output, queries, k, expression, mode.value, fusing, recall)
             return

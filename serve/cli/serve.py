@@ -79,6 +79,9 @@ def serve(
     encoders: Annotated[
         str | None, _option("Encoders for collections made over REST, comma-separated.", metavar="NAMES")
     ] = None,
+    trust_remote_code: Annotated[
+        bool | None, _option("Run the Python code that comes with collections' encoders.")
+    ] = None,
     shutdown_seconds: Annotated[float | None, _option("How long requests may finish after SIGTERM.")] = None,
     log_level: Annotated[LogLevel | None, _option("Least level that is logged.")] = None,
     log_format: Annotated[LogFormat | None, _option("One JSON object a line, or plain text.")] = None,

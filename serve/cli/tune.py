@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .dense_options import FusionDepth, Method
+from .learned_options import StoredTrust, trusting
 from .options import Directory, Json
 from .output import Output, tell
 from .progress import State, reporter
@@ -57,6 +58,7 @@ def tune_fusion(
             show_default=False,
         ),
     ] = False,
+    trust_remote_code: StoredTrust = False,
     json: Json = False,
 ) -> None:
     """Choose how a collection's hybrid searches are fused, by judged queries.
@@ -84,7 +86,7 @@ def tune_fusion(
     )
     with (
         stoppable(lambda: ("the collection is as it was", "the same command starts again")),
-        Collection.open(directory, writable=save) as collection,
+        Collection.open(directory, writable=save, learned=trusting(trust_remote_code)) as collection,
         reporter("reading") as progress,
     ):
         found = open_dataset(dataset, split=split)

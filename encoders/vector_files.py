@@ -63,13 +63,14 @@ class VectorTable:
     vectors: csr_array
     maker: Maker
 
-    def require(self, identity: EncoderIdentity) -> None:
+    def require(self, identity: EncoderIdentity, where: str | None = None) -> None:
         """Raise VectorFileError unless that encoder made these vectors."""
         if self.maker.fingerprint != identity.fingerprint:
             raise VectorFileError(
                 f"these vectors were made by {self.maker.name} ({self.maker.fingerprint}), not by {identity.name} "
                 f"({identity.fingerprint})",
-                "Encode the texts with the encoder that is to read them",
+                "Encode the texts with the encoder that is to read them, with the same settings",
+                where=where,
             )
 
 
@@ -171,7 +172,7 @@ def read_npz(path: Path) -> VectorTable:
     from scipy.sparse import csr_array
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             rows, columns = (int(size) for size in file["shape"])
             shape = rows, columns
             indptr, indices = file["indptr"].astype(np.int64), file["indices"].astype(np.int32)
@@ -215,32 +216,39 @@ def _parse(line: bytes, where: str, terms: Terms) -> Named:
         identifier = str(identifier)
     if not isinstance(identifier, str) or not identifier:
         raise VectorFileError("there is no id", 'Give it as "id", a text', where=where)
-    vector = values.get("vector")
+    try:
+        return identifier, read_vector(values.get("vector"), terms, repr(identifier))
+    except VectorFileError as error:
+        raise VectorFileError(error.message, error.hint, where=where) from error
+
+
+def read_vector(vector: object, terms: Terms, whose: str) -> QueryVector:
+    """Return what an object of tokens and weights says; weights of 0 are left out.
+
+    Raises:
+        VectorFileError: it is no such object, a weight is negative or no finite number, or the encoder lacks a token.
+    """
     if not isinstance(vector, dict):
-        raise VectorFileError(
-            f"{identifier!r} has no vector", 'Give it as "vector", an object of tokens and weights', where=where
-        )
+        raise VectorFileError(f"{whose} has no vector", 'Give it as "vector", an object of tokens and weights')
     for token, weight in vector.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise VectorFileError(f"the weight of {token!r} is no number", "Give a number of 0 or more", where=where)
+            raise VectorFileError(f"the weight of {token!r} is no number", "Give a number of 0 or more")
     with np.errstate(over="ignore"):
         weights = np.array(list(vector.values()), dtype=np.float64).astype(np.float32)
     tokens = list(vector)
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(wrong):
         token = tokens[int(wrong[0])]
-        raise VectorFileError(
-            f"the weight of {token!r} is {vector[token]!r}", "Weights are finite and 0 or more", where=where
-        )
+        raise VectorFileError(f"the weight of {token!r} is {vector[token]!r}", "Weights are finite and 0 or more")
     ids = terms.lookup(tokens)
     unknown = np.flatnonzero(ids < 0)
     if len(unknown):
         raise VectorFileError(
-            f"the encoder has no term {tokens[int(unknown[0])]!r}", "Give the encoder that made the file", where=where
+            f"the encoder has no term {tokens[int(unknown[0])]!r}", "Give the encoder that made the file"
         )
     order = np.argsort(ids, kind="stable")
     order = order[weights[order] > 0]
-    return identifier, (ids[order].astype(np.int32), weights[order])
+    return ids[order].astype(np.int32), weights[order]
 
 
 @contextmanager

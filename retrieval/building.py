@@ -36,6 +36,7 @@ class _Encoders:
     dense: str | None
     dense_settings: DenseSettings | None
     dense_index: str
+    whole: bool
 
     def create(self, place: Path) -> Collection:
         return Collection.create(
@@ -46,6 +47,7 @@ class _Encoders:
             dense=self.dense,
             dense_settings=self.dense_settings,
             dense_index=self.dense_index,
+            whole=self.whole,
         )
 
 
@@ -81,7 +83,7 @@ def build_collection(
         BadRowError, CorpusError, EncoderError, StorageFullError, ReadOnlyError: as for `Collection.ingest`.
     """
     directory = Path(path)
-    encoders = _Encoders(encoder, lexical, learned, dense, dense_settings, dense_index)
+    encoders = _Encoders(encoder, lexical, learned, dense, dense_settings, dense_index, not corpus.brings_vectors)
     _recover(directory)
     if not (overwrite and directory.exists()):
         return _build(directory, corpus, source, encoders, on_bad_row, progress, start_over=False)
@@ -181,7 +183,7 @@ def _check_unfinished(
             where=where,
             hint="put more documents into it with `lexhound add`, replace it with --overwrite, or give another path",
         )
-    identity, loaded = open_named(encoders.encoder, encoders.lexical, encoders.learned)
+    identity, loaded = open_named(encoders.encoder, encoders.lexical, encoders.learned, whole=encoders.whole)
     side = None if encoders.dense is None else DenseSide.named(encoders.dense, encoders.dense_settings)
     if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(
         collection, side, encoders.dense_index

@@ -104,6 +104,7 @@ class Collection:
         dense: str | None = None,
         dense_settings: DenseSettings | None = None,
         dense_index: str = "auto",
+        whole: bool = True,
     ) -> Collection:
         """Make an empty collection and open it for writing.
 
@@ -114,6 +115,8 @@ class Collection:
                 batches, trust) hold for this object alone.
             dense: the path or hub name of a sentence-embedding model, for dense vectors beside the inverted index.
             dense_settings: its settings.
+            whole: load a checkpoint's document side now, to be sure that it can be; not needed for documents that bring
+                their vectors.
             dense_index: how segments index dense vectors: `auto` (clustered where they are many), `flat` or `spann`.
 
         Raises:
@@ -130,7 +133,7 @@ class Collection:
                 where=str(directory),
                 hint="give another path, add to a collection with `lexhound add`, or replace it with --overwrite",
             )
-        identity, loaded = open_named(encoder, lexical, learned)
+        identity, loaded = open_named(encoder, lexical, learned, whole=whole)
         side = None if dense is None else DenseSide.named(dense, dense_settings)
         vectors = None if side is None else DenseManifest(side.identity, side.width, dense_index)
         # Made aside and renamed, so that a crash leaves a whole collection or none.

@@ -114,6 +114,7 @@ def ingest(
         UnfinishedRunError: a run of another source has not been finished.
         StorageFullError: the disk is full. What was acknowledged is kept for the next attempt.
     """
+    corpus.bind(writer.representation)
     run = unfinished_run(writer.connection)
     if run is not None and run.source != source:
         raise UnfinishedRunError(

@@ -28,13 +28,17 @@ def identify(encoder: str, lexical: LexicalSettings | None, learned: LearnedSett
 
 
 def open_named(
-    encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None
+    encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None, *, whole: bool = True
 ) -> tuple[EncoderIdentity, LearnedRepresentation | None]:
-    """The same, and the representation with the loaded model; None for `bm25`, which needs a collection's terms."""
+    """The same, and the representation with the loaded model; None for `bm25`, which needs a collection's terms.
+
+    Unless `whole`, a model of the document side alone is not loaded.
+    """
     loaded = load_encoder(encoder, vocabulary=MemoryVocabulary(), lexical_settings=lexical, learned_settings=learned)
     if not isinstance(loaded, LearnedEncoder):
         return loaded.identity, None
-    loaded.prepare()
+    if whole:
+        loaded.prepare()
     return loaded.identity, LearnedRepresentation(loaded)
 
 

@@ -25,8 +25,9 @@ from .dense_index import NAME as DENSE
 from .dense_index import build_dense
 from .dense_vectors import concatenate_dense, pack_dense, unpack_dense
 from .document import Document
+from .encoded_document import EncodedDocument, vectors_of
 from .metadata import flatten
-from .representation import LearnedRepresentation, Representation, Statistics
+from .representation import Representation, Statistics
 from .schema import DATABASE, translate
 from .segment import write_segment
 from .snapshot import read_statistics
@@ -224,10 +225,10 @@ class Writer:
                 for field, value in flatten(document.metadata)
             ),
         )
-        texts = [document.encoded_text for document, _ in documents]
-        vectors, dense = encoded or self._encode(texts)
+        own = [document for document, _ in documents]
+        vectors, dense = encoded or vectors_of(self.representation, self.dense, own)
         if vectors is None:
-            vectors = self.representation.encode(texts)
+            vectors = self.representation.encode([document.encoded_text for document in own])
         batch = (run, len(documents), pack(seqs, vectors, frequencies=self.representation.frequencies))
         if dense is None:
             connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)
@@ -236,14 +237,6 @@ class Writer:
                 "INSERT INTO batches(run, documents, vectors, dense) VALUES (?, ?, ?, ?)",
                 (*batch, pack_dense(seqs, dense)),
             )
-
-    def _encode(self, texts: Sequence[str]) -> tuple[csr_array | None, NDArray[np.float32] | None]:
-        """Vectors of documents, sparse and, where the collection has them, dense; of one pass where that can be."""
-        if self.dense is None:
-            return self.representation.encode(texts), None
-        if isinstance(self.representation, LearnedRepresentation):
-            return self.dense.encode_with(self.representation.encoder, texts)
-        return self.representation.encode(texts), self.dense.encode(texts)
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents by id in one transaction; returns the ids that were there."""
@@ -355,11 +348,14 @@ class Writer:
 
 
 def content_hash(document: Document) -> int:
-    """A signed 64-bit hash of everything a document holds but its id; equal contents, equal hash."""
+    """A signed 64-bit hash of everything a document holds but its id, a vector included; equal contents, equal hash."""
     content = orjson.dumps(
         [document.title, document.text, document.metadata], option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
     )
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
+    digest = hashlib.blake2b(content, digest_size=8)
+    if isinstance(document, EncodedDocument):
+        digest.update(document.terms.tobytes() + document.weights.tobytes())
+    return int.from_bytes(digest.digest(), "little", signed=True)
 
 
 def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from ..corpus import BadRow, Corpus
 from ..dense import BATCH_DOCUMENTS, DenseSide
 from ..document import Document
+from ..encoded_document import vectors_of
 from ..errors import BadRowError, CorpusError
 from ..ingest import IngestReport, Phase, Progress
-from ..representation import LearnedRepresentation, Representation
+from ..representation import Representation
 from ..writer import AddReport, content_hash
 from .engine import Ability, Engine, EngineRow, SparseVector, require
 
@@ -76,6 +77,7 @@ class EngineWriter:
         progress: Callable[[Progress], None] | None,
     ) -> IngestReport:
         """See `EngineCollection.ingest`."""
+        corpus.bind(self._representation)
         report = AddReport()
         rejected = 0
         seen: set[str] = set()
@@ -135,8 +137,7 @@ class EngineWriter:
         if replaced:
             require(self._engine, Ability.REPLACE)
         if changed:
-            texts = [document.encoded_text for document, _ in changed]
-            vectors, dense = self._encode(texts)
+            vectors, dense = self._encode([document for document, _ in changed])
             self._engine.upsert(
                 [
                     EngineRow(seq, digest, document, vector, None if dense is None else dense[place])
@@ -147,14 +148,8 @@ class EngineWriter:
             )
         return AddReport(len(changed) - replaced, replaced, len(documents) - len(changed))
 
-    def _encode(self, texts: Sequence[str]) -> tuple[list[SparseVector], NDArray[np.float32] | None]:
-        """Vectors of documents, sparse and, where the collection has them, dense; of one pass where that can be."""
-        representation, dense = self._representation, None
-        if self._dense is not None and isinstance(representation, LearnedRepresentation):
-            matrix, dense = self._dense.encode_with(representation.encoder, texts)
-        else:
-            matrix = representation.encode(texts)
-            dense = None if self._dense is None else self._dense.encode(texts)
+    def _encode(self, documents: Sequence[Document]) -> tuple[list[SparseVector], NDArray[np.float32] | None]:
+        matrix, dense = vectors_of(self._representation, self._dense, documents)
         ends = matrix.indptr.tolist()
         rows = [
             (matrix.indices[start:end].astype(np.int32), matrix.data[start:end].astype(np.float32))

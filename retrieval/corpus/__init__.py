@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from .base import BadRow, Corpus
 from .source import FORMATS, open_corpus
+from .vectors import open_vectors
 
-__all__ = ["FORMATS", "BadRow", "Corpus", "open_corpus"]
+__all__ = ["FORMATS", "BadRow", "Corpus", "open_corpus", "open_vectors"]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..document import Document
 from ..errors import BadRowError, CorpusError
 from .rows import FieldNames
 from .streams import MAX_RAW_BYTES, InputStream
+
+if TYPE_CHECKING:
+    from ..representation import Representation
 
 MAX_ROW_BYTES = 64 * 2**20  # a row (line, record, file) beyond this is bad, so that memory stays bounded
 
@@ -49,7 +53,12 @@ class Corpus(ABC):
     Iterating again starts from the beginning and gives the same rows in the same order (except for standard input
     and pipes, which can be read once). One iteration at a time: `bytes_read` and `bad_row` speak of the latest.
     A corpus that cannot be read on raises `CorpusError` in the middle of the iteration.
+
+    Attributes:
+        brings_vectors: whether its documents bring their vectors (`EncodedDocument`), so that none has to be made.
     """
+
+    brings_vectors = False
 
     def __init__(self, name: str, unit: str = "line") -> None:
         self.name = name
@@ -70,6 +79,13 @@ class Corpus(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Document | BadRow]: ...
+
+    def bind(self, representation: Representation) -> None:  # noqa: B027  most corpora have nothing to do
+        """Say what encodes the texts of the collection that this is read into; for corpora that bring vectors.
+
+        Raises:
+            CorpusError: such vectors do not belong into that collection.
+        """
 
     def bad_row(self, reason: str, hint: str = "") -> BadRow:
         """The row that was yielded last as a bad one: for faults that only the reader of the corpus can see.

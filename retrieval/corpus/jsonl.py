@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 
@@ -13,6 +14,8 @@ from .rows import document_from_row
 from .streams import InputStream, read_lines
 
 _ONE_OBJECT_A_LINE = "Write one JSON object a line; `jq -c '.[]' FILE` makes that of a JSON array."
+
+_FINITE = "Weights are finite and 0 or more."
 
 
 class JsonLinesCorpus(StreamCorpus):
@@ -38,9 +41,13 @@ class JsonLinesCorpus(StreamCorpus):
         if not isinstance(row, dict):
             return self.bad_row("JSON, but not an object", _ONE_OBJECT_A_LINE)
         try:
-            return document_from_row(row, self._names)
+            return self._document(row)
         except InvalidDocumentError as error:
             return self.bad_row(error.message, error.hint or "")
+
+    def _document(self, row: dict[str, Any]) -> Document:
+        """What a row holds; raises InvalidDocumentError."""
+        return document_from_row(row, self._names)
 
     def _not_json(self, line: bytes, error: orjson.JSONDecodeError) -> BadRow:
         try:
@@ -50,6 +57,8 @@ class JsonLinesCorpus(StreamCorpus):
                 f"not UTF-8: byte {bad.start + 1} of the line is 0x{line[bad.start]:02x}",
                 "Convert the file to UTF-8.",
             )
+        if self.brings_vectors and b"NaN" in line:
+            return self.bad_row(f"NaN is no weight, and not JSON: {error.msg} at column {error.colno}", _FINITE)
         hint = _ONE_OBJECT_A_LINE if line.lstrip().startswith(b"[") else "Write one JSON object a line."
         if line.strip() == b"{":
             hint = "Write each object on one line; `jq -c . FILE` does that."

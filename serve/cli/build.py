@@ -50,6 +50,7 @@ from .options import (
     Rejects,
     TextField,
     TitleField,
+    Vectors,
     as_text,
 )
 from .output import Output, tell
@@ -111,6 +112,7 @@ def index(
     id_field: IdField = None,
     text_field: TextField = None,
     title_field: TitleField = None,
+    vectors: Vectors = False,
     on_error: OnBadRow = OnError.STOP,
     rejects: Rejects = None,
     max_length: MaxLength = None,
@@ -152,10 +154,21 @@ def index(
         lexhound index corpus.jsonl --into my.index --encoder bm25 --dense sentence-transformers/all-MiniLM-L6-v2
         zstdcat big.jsonl.zst | lexhound index - --into big.index --on-error skip
         lexhound index corpus.jsonl --into milvus://host:19530/my --encoder default
+        lexhound index vectors.jsonl --into my.index --encoder MODEL --vectors
     """
     settings = _lexical_settings(encoder, k1, b, language, stemming=not no_stemming, stop_words=not no_stop_words)
     running = {"precision": precision, "device": device, "batch_tokens": batch_tokens}
-    vectors = dense_settings(
+    if vectors and encoder == "bm25":
+        from ..errors import UsageError
+
+        raise UsageError(
+            "--vectors needs the learned encoder that made them, and bm25 counts words", hint="name it: --encoder MODEL"
+        )
+    if vectors and dense is not None and source.endswith(".npz"):
+        from ..errors import UsageError
+
+        raise UsageError("--dense encodes texts, and an .npz file has none", hint="give JSON Lines with texts")
+    dense_options = dense_settings(
         dense,
         max_length=dense_max_length,
         pooling=dense_pooling,
@@ -187,7 +200,7 @@ def index(
 
     output = Output(json=json)
     address = read_address(into)
-    corpus = open_source(source, format, id_field, text_field, title_field)
+    corpus = open_source(source, format, id_field, text_field, title_field, vectors=vectors)
     listed = _reject_list(on_error, rejects, _beside(address))
     started = perf_counter()
 
@@ -207,12 +220,12 @@ def index(
             build = partial(build_in_engine, address, milvus=milvus_settings())
         report = build(
             corpus,
-            source=identify_source(source, format, id_field, text_field, title_field),
+            source=identify_source(source, format, id_field, text_field, title_field, vectors=vectors),
             encoder=encoder,
             lexical=settings,
             learned=learned,
             dense=None if dense is None else as_text(dense),
-            dense_settings=vectors,
+            dense_settings=dense_options,
             dense_index=(dense_index or DenseIndex.AUTO).value,
             overwrite=overwrite,
             on_bad_row=listed.add if on_error is OnError.SKIP else None,
@@ -248,6 +261,7 @@ def add(
     id_field: IdField = None,
     text_field: TextField = None,
     title_field: TitleField = None,
+    vectors: Vectors = False,
     on_error: OnBadRow = OnError.STOP,
     rejects: Rejects = None,
     trust_remote_code: StoredTrust = False,
@@ -297,11 +311,11 @@ def add(
             tell(f"{counted(discarded)} of an unfinished run dropped")
         for source in sources or []:
             started = perf_counter()
-            corpus = open_source(source, format, id_field, text_field, title_field)
+            corpus = open_source(source, format, id_field, text_field, title_field, vectors=vectors)
             with reporter("adding") as progress:
                 report = collection.ingest(
                     corpus,
-                    source=identify_source(source, format, id_field, text_field, title_field),
+                    source=identify_source(source, format, id_field, text_field, title_field, vectors=vectors),
                     on_bad_row=listed.add if on_error is OnError.SKIP else None,
                     progress=forward(progress.update),
                 )
@@ -354,12 +368,18 @@ _FLAGS = {
 
 
 def open_source(
-    source: str, format: CorpusFormat | None, id_field: str | None, text_field: str | None, title_field: str | None
+    source: str,
+    format: CorpusFormat | None,
+    id_field: str | None,
+    text_field: str | None,
+    title_field: str | None,
+    *,
+    vectors: bool = False,
 ) -> Corpus:
     """The corpus that the arguments name."""
-    from ...retrieval.corpus import open_corpus
+    from ...retrieval.corpus import open_corpus, open_vectors
 
-    return open_corpus(
+    return (open_vectors if vectors else open_corpus)(
         source,
         format=None if format is None else format.value,
         id_field=id_field,
@@ -369,7 +389,13 @@ def open_source(
 
 
 def identify_source(
-    source: str, format: CorpusFormat | None, id_field: str | None, text_field: str | None, title_field: str | None
+    source: str,
+    format: CorpusFormat | None,
+    id_field: str | None,
+    text_field: str | None,
+    title_field: str | None,
+    *,
+    vectors: bool = False,
 ) -> str:
     """What makes a run the same when it is started again: the corpus, wherever it is named from, and how it is read."""
     import orjson
@@ -379,6 +405,8 @@ def identify_source(
         "format": None if format is None else format.value,
         "fields": [None if name is None else as_text(name) for name in (id_field, text_field, title_field)],
     }
+    if vectors:
+        values["vectors"] = True
     return orjson.dumps(values).decode()
 
 

@@ -96,6 +96,14 @@ TitleField = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The field that holds titles, if not title.", show_default=False),
 ]
+Vectors = Annotated[
+    bool,
+    typer.Option(
+        "--vectors",
+        help="Rows bring vectors of the encoder, as `encode` writes them: JSON Lines with id and vector, or .npz.",
+        show_default=False,
+    ),
+]
 OnBadRow = Annotated[
     OnError,
     typer.Option("--on-error", help="At a bad row: stop (what was read is kept for the next attempt) or skip it."),

@@ -111,7 +111,7 @@ def test_a_tokenizer_wider_than_the_head(tmp_path: Path) -> None:
 def test_code_in_a_checkpoint_is_never_run(copied: Path) -> None:
     (copied / "modeling_evil.py").write_text("raise SystemExit('remote code ran')\n")
     edit_config(copied, model_type="evil", auto_map={"AutoConfig": "modeling_evil.Config"})
-    refused(copied, "cannot be read")
+    refused(copied, "such code is not run unless it is asked for")
 
 
 def run_offline(code: str, cache: Path) -> str:

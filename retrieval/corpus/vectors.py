@@ -1,0 +1,163 @@
+"""Corpora whose rows bring vectors: JSON Lines with a `vector` of tokens and weights, and `.npz` matrices.
+
+Tokens become term ids of the collection's encoder, so these corpora are read only once a collection is `bound`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...encoders.errors import VectorFileError
+from ...encoders.vector_files import NPZ, read_npz, read_vector
+from ..document import Document
+from ..encoded_document import EncodedDocument
+from ..errors import CorpusError, InvalidDocumentError
+from .base import BadRow, Corpus
+from .jsonl import JsonLinesCorpus
+from .rows import document_from_row
+from .source import open_corpus
+
+if TYPE_CHECKING:
+    from ..representation import LearnedRepresentation, Representation
+
+
+def open_vectors(
+    source: str,
+    *,
+    format: str | None = None,
+    id_field: str | None = None,
+    text_field: str | None = None,
+    title_field: str | None = None,
+) -> Corpus:
+    """The corpus of vectors at `source`: an `.npz` file, or JSON Lines in any form that `open_corpus` takes.
+
+    Raises:
+        CorpusError: it cannot be opened, or is of another format.
+    """
+    if source.endswith(NPZ) and format is None:
+        if (id_field or text_field or title_field) is not None:
+            raise CorpusError("a .npz file has no fields to choose from", where=source, hint="Leave out their names.")
+        path = Path(source)
+        if not path.is_file():
+            raise CorpusError("no such file", where=source, hint="Check the path.")
+        return NpzCorpus(path)
+    corpus = open_corpus(source, format=format, id_field=id_field, text_field=text_field, title_field=title_field)
+    if not isinstance(corpus, JsonLinesCorpus):
+        raise CorpusError(
+            "vectors are read from JSON Lines and .npz files",
+            where=source,
+            hint='Write {"id": ..., "vector": {token: weight}} a line, as `lexhound encode` does.',
+        )
+    return VectorLinesCorpus.like(corpus)
+
+
+class VectorLinesCorpus(JsonLinesCorpus):
+    """JSON Lines as for texts, with a `vector` in each row; the text may be missing, and is then empty."""
+
+    brings_vectors = True
+    _representation: LearnedRepresentation | None = None
+
+    @classmethod
+    def like(cls, corpus: JsonLinesCorpus) -> VectorLinesCorpus:
+        """The corpus of the same input."""
+        return cls(corpus.name, corpus._open_stream, corpus.total_bytes, corpus._names)
+
+    def bind(self, representation: Representation) -> None:
+        """See `Corpus.bind`."""
+        self._representation = _learned(representation, self.name)
+
+    def _document(self, row: dict[str, Any]) -> Document:
+        vector = row.pop("vector", None)
+        if all(row.get(name) is None for name in self._names.text):
+            row[self._names.text[0]] = ""
+        document = document_from_row(row, self._names)
+        if self._representation is None:
+            raise InvalidDocumentError("vectors are read into a collection, which knows their terms")
+        try:
+            return EncodedDocument(document, read_vector(vector, self._representation, f"{document.id!r}"))
+        except VectorFileError as error:
+            raise InvalidDocumentError(error.message, hint=f"{error.hint}.") from error
+
+
+class NpzCorpus(Corpus):
+    """The rows of a matrix, with their ids; documents without text. The whole matrix is in memory."""
+
+    brings_vectors = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), unit="row")
+        self._path = path
+        self._bytes_read = 0
+        self._representation: LearnedRepresentation | None = None
+
+    @property
+    def total_bytes(self) -> int | None:
+        return self._path.stat().st_size
+
+    @property
+    def bytes_read(self) -> int:
+        """In proportion to the rows read."""
+        return self._bytes_read
+
+    def bind(self, representation: Representation) -> None:
+        """See `Corpus.bind`."""
+        self._representation = _learned(representation, self.name)
+
+    def __iter__(self) -> Iterator[Document | BadRow]:
+        if self._representation is None:
+            raise CorpusError("vectors are read into a collection, which knows their terms", where=self.name)
+        table = read_npz(self._path)
+        identity = self._representation.identity
+        table.require(identity, where=self.name)
+        if table.vectors.shape[1] != identity.vocabulary_size:
+            raise CorpusError(
+                f"the matrix has {table.vectors.shape[1]} columns and the encoder {identity.vocabulary_size} terms",
+                where=self.name,
+                hint="Encode the texts again.",
+            )
+        used = np.unique(table.vectors.indices).tolist()
+        unknown = {term for term, found in zip(used, _lookup(self._representation, used), strict=True) if found != term}
+        ends = table.vectors.indptr.tolist()
+        size = self._path.stat().st_size
+        for row, identifier in enumerate(table.ids):
+            self._line = row + 1
+            self._raw = identifier.encode("utf-8", "replace")
+            part = slice(ends[row], ends[row + 1])
+            terms, weights = table.vectors.indices[part].astype(np.int32), table.vectors.data[part]
+            wrong = unknown.intersection(terms.tolist())
+            self._bytes_read = size * self._line // len(table.ids)
+            if wrong:
+                yield self.bad_row(f"the encoder has no term {min(wrong)}", "Give the encoder that made the file.")
+                continue
+            kept = weights > 0
+            try:
+                yield EncodedDocument(Document(identifier, ""), (terms[kept], weights[kept]))
+            except InvalidDocumentError as error:
+                yield self.bad_row(error.message, error.hint or "")
+
+
+def _lookup(representation: LearnedRepresentation, terms: list[int]) -> list[int]:
+    """Each term's id again by way of its text; -1 where it is no term: a special token, an output without a token."""
+    texts = []
+    for term in terms:
+        try:
+            texts.append(representation.term_text(term))
+        except IndexError:
+            texts.append("")
+    return [int(term) for term in representation.lookup(texts)]
+
+
+def _learned(representation: Representation, name: str) -> LearnedRepresentation:
+    from ..representation import LearnedRepresentation
+
+    if not isinstance(representation, LearnedRepresentation):
+        raise CorpusError(
+            "the collection's encoder is bm25, which counts the words of texts and takes no vectors",
+            where=name,
+            hint="Read it without --vectors, or make a collection of the encoder that made the vectors.",
+        )
+    return representation

@@ -400,7 +400,7 @@ def identify_source(
     """What makes a run the same when it is started again: the corpus, wherever it is named from, and how it is read."""
     import orjson
 
-    values = {
+    values: dict[str, object] = {
         "corpus": "standard input" if source == "-" else as_text(str(Path(source).resolve())),
         "format": None if format is None else format.value,
         "fields": [None if name is None else as_text(name) for name in (id_field, text_field, title_field)],

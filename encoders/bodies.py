@@ -62,6 +62,11 @@ class Body:
         self.padding = padding if isinstance(padding, int) and padding >= 0 else 0
         self._config = config
 
+    @property
+    def width(self) -> int:
+        """Length of a hidden state, as the config tells it."""
+        return int(self._config.hidden_size)
+
     def where(self) -> tuple[torch.device, torch.dtype]:
         """Device and precision."""
         device = choose_device(self._device)

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from zlib import crc32
 
 import numpy as np
-import orjson
 
+from ..encoders.errors import TrainingDataError
+from ..encoders.training.data import (
+    Pair,
+    Text,
+    read_documents,
+    read_ids,
+    read_pairs,
+    read_queries,
+    read_scores,
+    read_triples,
+)
 from ..encoders.training.queries import pseudo_queries
 from ..encoders.training.recipe import CorpusRecipe, PairsRecipe, Recipe
-from .corpus.base import MAX_ROW_BYTES
-from .corpus.streams import open_input, read_lines
-from .errors import CorpusError
 
-_QUERY_FIELDS = ("query", "anchor", "question")
-_TEXT_FIELDS = ("text", "positive", "answer", "document", "pos", "contents")
 _NO_WORD = re.compile(r"[\W_]+")
+_LEFT_OUT = -1
+
+Row = TypeVar("Row")
 
 
 @dataclass(slots=True)
@@ -30,6 +38,8 @@ class Pool:
     Attributes:
         documents: texts, distinct.
         queries: texts; own: for each the row of its document, -1 where it has none; kinds: what each is made of.
+        given: query -> documents that the data itself names as worth a comparison, the answer among them.
+        scores: number of a teacher that is a file -> query -> document -> score.
         left_out: documents and queries that a set to be kept apart also has.
     """
 
@@ -37,6 +47,8 @@ class Pool:
     queries: list[str] = field(default_factory=list)
     own: list[int] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
+    given: dict[int, list[int]] = field(default_factory=dict)
+    scores: dict[int, dict[int, dict[int, float]]] = field(default_factory=dict)
     left_out: int = 0
 
     def counts(self) -> dict[str, int]:
@@ -48,102 +60,197 @@ def read_pool(recipe: Recipe) -> Pool:
     """Read every source of a recipe; the same recipe always gives the same pool.
 
     Raises:
-        CorpusError: a file is missing, empty or cannot be read, or a row lacks what it must have.
+        TrainingDataError: a file is missing, empty or cannot be read, or a row is wrong or names what there is not.
     """
-    pool = Pool()
-    apart = _kept_apart(recipe)
-    seen: dict[str, int] = {}
-    asked: set[tuple[str, int]] = set()
+    reader = _Reader(recipe)
+    for number, source in enumerate([*recipe.data.corpora, *recipe.data.pairs]):
+        reader.read_source(number, source)
+    reader.read_triples()
+    reader.read_queries()
+    reader.read_ids()
+    reader.read_scores()
+    return reader.pool
 
-    def add_query(text: str, own: int, kind: str) -> None:
-        if _bare(text) in apart:
-            pool.left_out += 1
-        elif text.strip() and (text, own) not in asked:
-            asked.add((text, own))
-            pool.queries.append(text)
-            pool.own.append(own)
-            pool.kinds.append(kind)
 
-    sources: list[CorpusRecipe | PairsRecipe] = [*recipe.data.corpora, *recipe.data.pairs]
-    for number, source in enumerate(sources):
+class _Reader:
+    """Fills a pool, source after source."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self.pool = Pool()
+        self._apart = _kept_apart(recipe)
+        self._documents: dict[str, int] = {}
+        self._queries: dict[tuple[str, int], int] = {}
+        # What files of ids and scores name: read whatever the limits, so that a name leads nowhere only by mistake.
+        self._scored = [number for number, teacher in enumerate(recipe.teachers) if teacher.kind == "scores"]
+        self._named_queries, self._named_documents, self._answered = self._names()
+        self._document_of: dict[str, int] = {}
+        self._question_of: dict[str, str] = {}  # "" for one that is left out
+        self._asked_as: dict[str, list[int]] = {}
+
+    def _names(self) -> tuple[set[str], set[str], set[str]]:
+        answered: set[str] = set()
+        queries: set[str] = set()
+        documents: set[str] = set()
+        for source in self._recipe.data.ids:
+            for row in read_ids(self._recipe.path(source.path)):
+                answered.add(row.query_id)
+                documents.update(row.document_ids)
+        for number in self._scored:
+            for scored in read_scores(self._recipe.path(self._recipe.teachers[number].path)):
+                queries.add(scored.query_id)
+                documents.update(scored.document_ids)
+        return queries | answered, documents, answered
+
+    def read_source(self, number: int, source: CorpusRecipe | PairsRecipe) -> None:
+        """Documents, and with pairs the queries that they answer."""
+        path, pool = self._recipe.path(source.path), self.pool
         first = len(pool.documents)
-        for row in _drawn(recipe.path(source.path), source.limit, recipe.seed + number):
-            title, text = str(row.get("title") or ""), _text_of(row)
-            if not text:
-                continue
-            if title and _bare(title) in apart:
-                pool.left_out += 1
-                continue
-            # Half of them, by a hash of the text: what one document does must not depend on the others.
-            lends = "title" in source.pseudo and title and crc32(text.encode()) % 2 == 0
-            whole = text if lends or not title else f"{title} {text}"
-            known = seen.get(whole)
-            if known is None:
-                known = seen[whole] = len(pool.documents)
-                pool.documents.append(whole)
-            if lends:
-                add_query(title, known, "title")
-            if isinstance(source, PairsRecipe):
-                add_query(_query_of(row, recipe.path(source.path)), known, "pair")
-        _add_pseudo(pool, first, source, recipe.seed, add_query)
-    for number, queries in enumerate(recipe.data.queries):
-        for row in _drawn(recipe.path(queries.path), queries.limit, recipe.seed + 1000 + number, queries.leave_out):
-            add_query(_query_of(row, recipe.path(queries.path)), -1, "question")
-    return pool
+        paired = isinstance(source, PairsRecipe)
+        rows: Iterable[Text | Pair] = read_pairs(path) if paired else read_documents(path)
+        for row in _drawn(rows, source.limit, self._recipe.seed + number, self._is_named):
+            named = isinstance(row, Text) and row.id in self._named_documents
+            place = self._add_titled(row, source) if row.text.strip() else _LEFT_OUT
+            if isinstance(row, Text) and named:
+                self._name(self._document_of, row.id, place, "document", path)
+            if isinstance(row, Pair) and place != _LEFT_OUT:
+                self._add_query(row.query, place, "pair")
+        kinds = tuple(kind for kind in source.pseudo if kind != "title")
+        if not kinds:
+            return
+        seed = self._recipe.seed + first
+        for made in pseudo_queries(pool.documents[first:], kinds=kinds, per_document=source.per_document, seed=seed):
+            if made.remaining_text is not None:
+                pool.documents[first + made.document] = made.remaining_text
+            self._add_query(made.text, first + made.document, made.kind)
+
+    def _add_titled(self, row: Text | Pair, source: CorpusRecipe | PairsRecipe) -> int:
+        title, text = row.title, row.text
+        if title and _bare(title) in self._apart:
+            self.pool.left_out += 1
+            return _LEFT_OUT
+        # Half of them, by a hash of the text: what one document does must not depend on the others.
+        lends = bool("title" in source.pseudo and title and crc32(text.encode("utf-8", "surrogatepass")) % 2 == 0)
+        place = self._add_document(text if lends or not title else f"{title} {text}")
+        if lends:
+            self._add_query(title, place, "title")
+        return place
+
+    def read_triples(self) -> None:
+        """Queries with an answer and negatives."""
+        for number, source in enumerate(self._recipe.data.triples):
+            path = self._recipe.path(source.path)
+            for row in _drawn(read_triples(path), source.limit, self._recipe.seed + 2000 + number):
+                if row.title and _bare(row.title) in self._apart:
+                    self.pool.left_out += 1
+                    continue
+                own = self._add_document(f"{row.title} {row.text}" if row.title else row.text)
+                negatives = [self._add_document(text) for text in row.negatives]
+                query = self._add_query(row.query, own, "triple")
+                if query != _LEFT_OUT:
+                    self._give(query, [own, *(place for place in negatives if place != own)])
+
+    def read_queries(self) -> None:
+        """Queries alone, and those that ids and scores name."""
+        for number, source in enumerate(self._recipe.data.queries):
+            path = self._recipe.path(source.path)
+            kept = []
+            for row in read_queries(path):
+                if source.leave_out and row.source.startswith(source.leave_out):
+                    if row.id in self._named_queries:
+                        self._question_of[row.id] = ""
+                else:
+                    kept.append(row)
+            if not kept:
+                raise TrainingDataError(f"{path}: leave_out leaves no query", "Correct it, or leave the file out")
+            for row in _drawn(kept, source.limit, self._recipe.seed + 1000 + number, self._is_named_query):
+                named = row.id in self._named_queries
+                if named:
+                    self._name(self._question_of, row.id, row.text, "query", path)
+                if not (named and row.id in self._answered):  # else it comes with its answers
+                    query = self._add_query(row.text, _LEFT_OUT, "question")
+                    if named and query != _LEFT_OUT:
+                        self._asked_as.setdefault(row.id, []).append(query)
+
+    def read_ids(self) -> None:
+        """Which documents answer which queries."""
+        for number, source in enumerate(self._recipe.data.ids):
+            path = self._recipe.path(source.path)
+            rows = read_ids(path, queries=self._question_of, documents=self._document_of)
+            for row in _drawn(rows, source.limit, self._recipe.seed + 3000 + number):
+                question = self._question_of[row.query_id]
+                places = [self._document_of[document] for document in row.document_ids]
+                if not question or places[0] == _LEFT_OUT:
+                    self.pool.left_out += 1
+                    continue
+                query = self._add_query(question, places[0], "ids")
+                if query != _LEFT_OUT:
+                    self._give(query, [place for place in places if place != _LEFT_OUT])
+                    asked = self._asked_as.setdefault(row.query_id, [])
+                    if query not in asked:
+                        asked.append(query)
+
+    def read_scores(self) -> None:
+        """What teachers that are files give; the documents they score are candidates, best first."""
+        for number in self._scored:
+            path = self._recipe.path(self._recipe.teachers[number].path)
+            known: dict[int, dict[int, float]] = {}
+            for row in read_scores(path, queries=self._question_of, documents=self._document_of):
+                scores = zip(row.document_ids, row.scores, strict=True)
+                placed = {self._document_of[document]: score for document, score in scores}
+                placed.pop(_LEFT_OUT, None)
+                for query in self._asked_as.get(row.query_id, []):
+                    known.setdefault(query, {}).update(placed)
+            for query, listed in known.items():
+                self._give(query, sorted(listed, key=lambda place: (-listed[place], place)))
+            self.pool.scores[number] = known
+
+    def _is_named(self, row: Text | Pair) -> bool:
+        return isinstance(row, Text) and row.id in self._named_documents
+
+    def _is_named_query(self, row: Text) -> bool:
+        return row.id in self._named_queries
+
+    def _name(self, names: dict[str, Row], name: str, thing: Row, called: str, path: Path) -> None:
+        if names.setdefault(name, thing) != thing:
+            raise TrainingDataError(
+                f"{path}: the {called} id {name!r} stands for two of them",
+                "Ids of training data must be one for each over all files of a recipe",
+            )
+
+    def _add_document(self, text: str) -> int:
+        place = self._documents.setdefault(text, len(self.pool.documents))
+        if place == len(self.pool.documents):
+            self.pool.documents.append(text)
+        return place
+
+    def _add_query(self, text: str, own: int, kind: str) -> int:
+        """Return the query's number, or _LEFT_OUT."""
+        if _bare(text) in self._apart:
+            self.pool.left_out += 1
+            return _LEFT_OUT
+        if not text.strip():
+            return _LEFT_OUT
+        number = self._queries.setdefault((text, own), len(self.pool.queries))
+        if number == len(self.pool.queries):
+            self.pool.queries.append(text)
+            self.pool.own.append(own)
+            self.pool.kinds.append(kind)
+        return number
+
+    def _give(self, query: int, places: list[int]) -> None:
+        given = self.pool.given.setdefault(query, [])
+        given += [place for place in dict.fromkeys(places) if place not in given]
 
 
-def _add_pseudo(pool: Pool, first: int, source: CorpusRecipe | PairsRecipe, seed: int, add_query: Any) -> None:
-    kinds = tuple(kind for kind in source.pseudo if kind != "title")
-    if not kinds:
-        return
-    made = pseudo_queries(pool.documents[first:], kinds=kinds, per_document=source.per_document, seed=seed + first)
-    for each in made:
-        if each.remaining_text is not None:
-            pool.documents[first + each.document] = each.remaining_text
-        add_query(each.text, first + each.document, each.kind)
-
-
-def _drawn(path: Path, limit: int, seed: int, leave_out: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return `limit` rows drawn at random, in the order of the file; all where `limit` is 0."""
-    rows = [row for row in _rows(path) if not str(row.get("source", "")).startswith(tuple(leave_out) or ("\0",))]
-    if not rows:
-        raise CorpusError("the file has no rows to train on", where=str(path), hint="Give a file of JSON Lines")
-    if not limit or limit >= len(rows):
-        return rows
-    chosen = np.random.default_rng(seed).choice(len(rows), limit, replace=False)
-    return [rows[place] for place in sorted(chosen.tolist())]
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with open_input(path, str(path)) as stream:
-        for number, (line, _) in enumerate(read_lines(stream, MAX_ROW_BYTES), 1):
-            if line.isspace():
-                continue
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise CorpusError(
-                    f"no JSON: {error}", where=f"{path}, line {number}", hint="Correct the row"
-                ) from error
-            if not isinstance(row, dict):
-                raise CorpusError("the row is no object", where=f"{path}, line {number}", hint="Correct the row")
-            yield row
-
-
-def _text_of(row: dict[str, Any]) -> str:
-    name = next((name for name in _TEXT_FIELDS if row.get(name)), None)
-    return "" if name is None else str(row[name])
-
-
-def _query_of(row: dict[str, Any], path: Path) -> str:
-    name = next((name for name in _QUERY_FIELDS if row.get(name)), None)
-    if name is None:
-        raise CorpusError(
-            f"a row has no query (fields: {', '.join(row)})",
-            where=str(path),
-            hint=f"It must stand in {', '.join(_QUERY_FIELDS)}",
-        )
-    return str(row[name])
+def _drawn(rows: Iterable[Row], limit: int, seed: int, always: Callable[[Row], bool] = lambda row: False) -> list[Row]:
+    """Return `limit` rows drawn at random and those that are always taken, in the order of the file; all where `limit`
+    is 0."""
+    listed = list(rows)
+    if not limit or limit >= len(listed):
+        return listed
+    chosen = set(np.random.default_rng(seed).choice(len(listed), limit, replace=False).tolist())
+    return [row for place, row in enumerate(listed) if place in chosen or always(row)]
 
 
 def _kept_apart(recipe: Recipe) -> set[str]:
@@ -151,9 +258,8 @@ def _kept_apart(recipe: Recipe) -> set[str]:
     found: set[str] = set()
     for name in recipe.data.exclude:
         folder = recipe.path(name)
-        for file, fields in (("queries.jsonl", ("text",)), ("corpus.jsonl", ("title",))):
-            for row in _rows(folder / file):
-                found |= {_bare(str(row[field])) for field in fields if row.get(field)}
+        found |= {_bare(row.text) for row in read_queries(folder / "queries.jsonl")}
+        found |= {_bare(row.title) for row in read_documents(folder / "corpus.jsonl")}
     return found - {""}
 
 

@@ -9,7 +9,7 @@ stopped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -40,6 +40,8 @@ class TrainingSet:
         teachers: with their weights, which need not sum to 1.
         idf: float32[vocabulary], the query table to start from.
         query_pieces: each query's token ids in their order, int32; only for a model that reads queries too.
+        given: int32[seeds], how many of the first candidates the data names, which a step takes before others; empty
+            where it names none.
     """
 
     documents: Sequence[NDArray[np.int32]]
@@ -50,6 +52,7 @@ class TrainingSet:
     teachers: Sequence[tuple[Teacher, float]]
     idf: NDArray[np.float32]
     query_pieces: Sequence[NDArray[np.int32]] = ()
+    given: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
     @cached_property
     def _queries_of(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -103,8 +106,12 @@ def draw_step(training: TrainingSet, recipe: OptimiserRecipe, seed: int, step: i
         own = int(training.own[query])
         listed = training.candidates[place]
         listed = listed[listed >= 0]
-        # The best is always there; of the others, any: near ones teach order, farther ones what to leave out.
         ordered = [own] if own >= 0 else []
+        if len(training.given) and training.given[place]:
+            named = listed[: training.given[place]]
+            ordered += named[random.permutation(len(named))].tolist()
+            listed = listed[len(named) :]
+        # The best is always there; of the others, any: near ones teach order, farther ones what to leave out.
         ordered += listed[:1].tolist() + listed[1:][random.permutation(max(0, len(listed) - 1))].tolist()
         taken = 0
         for document in ordered:

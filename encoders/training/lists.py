@@ -24,6 +24,22 @@ def interleaved(lists: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
     return merged
 
 
+def led_by(given: Sequence[Sequence[int]], found: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return lists that begin with the given documents and go on with those found, int32[n, depth], none twice, -1 at
+    their ends; and how many of each row are given, int32[n].
+
+    Args:
+        given: n lists of documents; found: int32[n, any], -1 where a list has no more.
+    """
+    named = [list(dict.fromkeys(each)) for each in given]
+    width = max(map(len, named), default=0)
+    merged = np.full((len(named), width + found.shape[1]), -1, dtype=np.int32)
+    for row, each in enumerate(named):
+        whole = list(dict.fromkeys([*each, *(document for document in found[row].tolist() if document >= 0)]))
+        merged[row, : len(whole)] = whole
+    return merged, np.array([len(each) for each in named], dtype=np.int32)
+
+
 class ListTeacher:
     """Scores that are known of some pairs alone: what a cross-encoder says of each query's candidates.
 
@@ -59,7 +75,7 @@ def normalised_lists(scores: NDArray[np.float32], known: NDArray[np.bool_], kind
     Args:
         scores: float32[n, depth]; known: bool[n, depth], which of them count. The others stay as they are.
     """
-    if kind == "none":
+    if kind == "none" or not scores.size:
         return scores
     masked = np.ma.masked_array(scores.astype(np.float64), ~known)
     if kind == "min-max":

@@ -12,7 +12,6 @@ FLOPS penalty of their own (Formal et al., "SPLADE: Sparse Lexical and Expansion
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +35,7 @@ from .log import TrainingLog
 from .losses import info_nce, kl_divergence, margin_mse
 from .model import TrainableEncoder
 from .optimiser import make_optimiser, set_rate
-from .recipe import Recipe
+from .recipe import Recipe, same_run
 from .schedule import quadratic, warmup_linear
 from .sparsity import build_regulariser, flops
 from .state import read_state, write_state
@@ -426,7 +425,7 @@ class Trainer:
             self.log.truncate(0)
             return
         tensors, values = read_state(path)
-        if values["recipe"] != json.loads(json.dumps(self.recipe.as_dict())):
+        if not same_run(self.recipe, values["recipe"]):
             raise TrainingError(
                 f"{self.folder} holds a run of another recipe", "Give the recipe it was started with, or another folder"
             )

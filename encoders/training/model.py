@@ -177,6 +177,11 @@ class TrainableEncoder(torch.nn.Module):
         return activate(logits, self.settings.activation)
 
     @property
+    def width(self) -> int:
+        """Length of a hidden state."""
+        return int(self.network.config.hidden_size)
+
+    @property
     def device(self) -> torch.device:
         weight: torch.Tensor = self._decoder.weight
         return weight.device

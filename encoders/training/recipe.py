@@ -18,7 +18,7 @@ from ..errors import SettingsError
 from ..settings import ACTIVATIONS
 
 PSEUDO_KINDS = ("title", "sentence", "span", "keywords")
-TEACHER_KINDS = ("bm25", "dense", "sparse", "cross-encoder")
+TEACHER_KINDS = ("bm25", "dense", "sparse", "cross-encoder", "scores")
 QUERY_KINDS = ("idf", "learned", "model")
 REGULARISERS = ("flops", "idf-flops", "df-flops", "l1")
 OPTIMISERS = ("adamw", "adafactor")
@@ -107,11 +107,38 @@ class PairsRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class QueriesRecipe:
-    """Queries without documents; teachers find theirs in the pool.
+class TriplesRecipe:
+    """Queries with the text that answers them and others that do not; all of the texts join the pool.
 
     Attributes:
-        path: JSON Lines with a query.
+        path: rows with a query, a text and one or more negatives, which a step takes before other candidates.
+        limit: how many are drawn at random; 0 for all.
+    """
+
+    path: str
+    limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IdsRecipe:
+    """Which documents of the corpora answer which of the queries.
+
+    Attributes:
+        path: rows with a query's id and ids of documents: the answer first, then others that a step takes before other
+            candidates.
+        limit: how many are drawn at random; 0 for all.
+    """
+
+    path: str
+    limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QueriesRecipe:
+    """Queries without documents; teachers find theirs in the pool, or `ids` name them.
+
+    Attributes:
+        path: JSON Lines with a query, and an id where others name it.
         limit: how many are drawn at random; 0 for all.
         leave_out: rows whose `source` starts with one of these are not read.
     """
@@ -131,6 +158,8 @@ class DataRecipe:
 
     corpora: tuple[CorpusRecipe, ...] = ()
     pairs: tuple[PairsRecipe, ...] = ()
+    triples: tuple[TriplesRecipe, ...] = ()
+    ids: tuple[IdsRecipe, ...] = ()
     queries: tuple[QueriesRecipe, ...] = ()
     exclude: tuple[str, ...] = ()
 
@@ -140,8 +169,9 @@ class TeacherRecipe:
     """One member of the ensemble (Nguyen et al. and Geng et al., SIGIR 2025: heterogeneous ensemble distillation).
 
     Attributes:
-        kind: "bm25", "dense", "sparse" or "cross-encoder".
-        model: folder or hub name of all but BM25.
+        kind: "bm25", "dense", "sparse", "cross-encoder", or "scores" that stand in a file.
+        model: folder or hub name of those that have one.
+        path: of "scores", rows with a query's id, ids of documents and their scores.
         weight: share in the average.
         normalise: what makes its scores comparable, per query.
         max_length: longest text in tokens that it reads.
@@ -149,6 +179,7 @@ class TeacherRecipe:
 
     kind: str
     model: str = ""
+    path: str = ""
     weight: float = 1.0
     normalise: str = "min-max"
     max_length: int = 128
@@ -308,6 +339,14 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return recipe  # type: ignore[no-any-return]
 
 
+def same_run(recipe: Recipe, stored: Mapping[str, Any]) -> bool:
+    """Whether what a run stored (`Recipe.as_dict`) is of this recipe; keys that came later count as unset."""
+    try:
+        return bool(_build(Recipe, {**stored, "folder": ""}, "", "").as_dict() == recipe.as_dict())
+    except SettingsError:
+        return False
+
+
 def _override(values: dict[str, Any], text: str) -> None:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
@@ -403,8 +442,14 @@ def _check(recipe: Recipe, where: str) -> None:
     for number, teacher in enumerate(recipe.teachers):
         _one_of(teacher.kind, TEACHER_KINDS, where, f"teachers.{number}.kind")
         _one_of(teacher.normalise, NORMALISATIONS, where, f"teachers.{number}.normalise")
-        if teacher.kind != "bm25" and not teacher.model:
-            raise SettingsError(f"{where}: teachers.{number} has no model", "Name its folder or hub name")
+        needed = {"bm25": None, "scores": "path"}.get(teacher.kind, "model")
+        for key, hint in (("model", "Name its folder or hub name"), ("path", "Name its file of scores")):
+            if needed == key and not getattr(teacher, key):
+                raise SettingsError(f"{where}: teachers.{number} has no {key}", hint)
+            if needed != key and getattr(teacher, key):
+                raise SettingsError(
+                    f"{where}: teachers.{number}.{key} is not for a teacher of the kind {teacher.kind}", "Leave it out"
+                )
         if teacher.weight <= 0:
             raise SettingsError(f"{where}: teachers.{number}.weight is {teacher.weight}", "It must be above 0")
     sources: list[CorpusRecipe | PairsRecipe] = [*recipe.data.corpora, *recipe.data.pairs]
@@ -419,8 +464,16 @@ def _check(recipe: Recipe, where: str) -> None:
         value = getattr(getattr(recipe, table), key)
         if value < least:
             raise SettingsError(f"{where}: {table}.{key} is {value}", f"It must be at least {least}")
-    if not (recipe.data.corpora or recipe.data.pairs):
-        raise SettingsError(f"{where}: [data] has no documents", "Give corpora or pairs")
+    data = recipe.data
+    if not (data.corpora or data.pairs or data.triples):
+        raise SettingsError(f"{where}: [data] has no documents", "Give corpora, pairs or triples")
+    scored = any(teacher.kind == "scores" for teacher in recipe.teachers)
+    if (data.ids or scored) and not (data.corpora and data.queries):
+        who = "[[data.ids]]" if data.ids else 'a teacher of the kind "scores"'
+        raise SettingsError(
+            f"{where}: {who} needs documents and queries to name",
+            "Give the files that the ids belong to as [[data.corpora]] and [[data.queries]]",
+        )
     loss = recipe.loss
     if not (loss.kl or loss.margin_mse or loss.info_nce):
         raise SettingsError(f"{where}: every loss has the weight 0", "Give kl, margin_mse or info_nce a weight")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from ..errors import CheckpointError, SettingsError
 from ..hub import files_hash, locate
 from ..subwords import encodable
 from .shards import Progress, in_shards
+
+if TYPE_CHECKING:
+    import torch
 
 _VERSION = 1  # of how texts become scores: part of the name of every cached shard
 
@@ -82,6 +85,11 @@ class DenseTeacher:
             ),
         )  # fmt: skip
 
+    @property
+    def width(self) -> int:
+        """Length of the vectors, told by the model's settings alone."""
+        return self.encoder.body.width
+
     def encode(
         self, texts: Sequence[str], *, cache: Path | None = None, progress: Progress | None = None
     ) -> NDArray[np.float32]:
@@ -119,6 +127,10 @@ class CrossTeacher:
         self.settings = settings or TeacherSettings()
         self._root = locate(folder).folder
 
+    def prepare(self) -> None:
+        """Load the model, so that whatever is wrong with it is told now."""
+        self._classifier()
+
     def score(
         self, pairs: Sequence[tuple[str, str]], *, cache: Path | None = None, progress: Progress | None = None
     ) -> NDArray[np.float32]:
@@ -148,16 +160,20 @@ class CrossTeacher:
         """The tokenizer, cutting pairs at the model's limit."""
         return self._model.subwords.for_pairs(self._model.limit)
 
-    def _score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        import torch
-
-        inputs = self._model
-        model, device = inputs.load("AutoModelForSequenceClassification", "cross-encoder")
+    def _classifier(self) -> tuple[Any, torch.device]:
+        model, device = self._model.load("AutoModelForSequenceClassification", "cross-encoder")
         outputs = int(model.config.num_labels)
         if outputs != 1:
             raise CheckpointError(
                 f"{self._root} gives {outputs} values a pair", "A teacher must give one: the relevance of the document"
             )
+        return model, device
+
+    def _score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        import torch
+
+        inputs = self._model
+        model, device = self._classifier()
         typed = int(getattr(model.config, "type_vocab_size", 0)) > 1
         encoded = self._tokenizer.encode_batch([(encodable(query), encodable(text)) for query, text in pairs])
         rows = [(encoding.ids, encoding.type_ids) for encoding in encoded]

@@ -168,12 +168,90 @@ def test_an_interrupted_run_goes_on_and_ends_alike(folder: Path, finished: Path)
             assert (into / path.relative_to(finished)).read_bytes() == path.read_bytes(), path.name
 
 
+LABELLED = """
+name = "labelled"
+
+[model]
+start = "base"
+max_length = 48
+
+[[data.corpora]]
+path = "texts.jsonl"
+
+[[data.triples]]
+path = "triples.jsonl"
+
+[[data.ids]]
+path = "ids.tsv"
+
+[[data.queries]]
+path = "asked.jsonl"
+
+[[teachers]]
+kind = "scores"
+path = "scores.tsv"
+
+[loss]
+kl = 0.5
+info_nce = 1.0
+
+[optimiser]
+steps = 4
+seeds = 2
+candidates = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def labelled(folder: Path) -> Path:
+    """A recipe of labels alone: triples, ids and a file of scores."""
+    rows = [json.loads(line) for line in (folder / "texts.jsonl").read_text().splitlines()]
+    triples = [{"query": "heat of a wing", "positive": rows[0]["text"], "negatives": [rows[1]["text"], "a cat"]}]
+    (folder / "triples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in triples))
+    asked = [{"_id": f"q{number}", "text": rows[number]["title"]} for number in range(3)]
+    (folder / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    names = [row["_id"] for row in rows]
+    (folder / "ids.tsv").write_text("".join(f"q{place}\t{names[place]}\t{names[place + 5]}\n" for place in range(2)))
+    scores = [f"q{query}\t{names[place]}\t{place % 4}" for query in range(3) for place in range(query, 9)]
+    (folder / "scores.tsv").write_text("\n".join(scores))
+    (folder / "bad.tsv").write_text(f"q0\t{names[0]}\nq1\tnowhere\n")
+    (folder / "labelled.toml").write_text(LABELLED)
+    return folder
+
+
+def test_labels_alone_train(labelled: Path, tmp_path: Path) -> None:
+    done = train(labelled, tmp_path / "run", recipe="labelled.toml")
+    assert done.code == 0, done.err
+    assert "1 triple, 1 question, 2 ids" in done.err
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert len(records) == 4
+    assert all(record["info_nce"] > 0 for record in records)
+    assert any(record["kl"] > 0 for record in records)
+    assert (tmp_path / "run" / "encoder").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("data.ids.0.path=bad.tsv", "bad.tsv, line 2: there is no document 'nowhere'"),
+        ("teachers.0.path=empty.tsv", "empty.tsv is empty"),
+        ('teachers=[{kind="cross-encoder", model="base"}]', "is not a cross-encoder"),
+    ],
+)
+def test_labels_that_cannot_be_followed(labelled: Path, tmp_path: Path, change: str, said: str) -> None:
+    (labelled / "empty.tsv").write_text("")
+    done = train(labelled, tmp_path / "run", "--set", change, recipe="labelled.toml")
+    assert done.code == 1
+    assert said in done.err
+    assert "traceback" not in done.err.lower()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (("--set", "optimiser.step=3"), "did you mean 'steps'"),
         (("--set", "data.corpora.0.path=none.jsonl"), "none.jsonl"),
-        (("--set", "data.corpora.0.path=empty.jsonl"), "no rows to train on"),
+        (("--set", "data.corpora.0.path=empty.jsonl"), "is empty: it holds not one row"),
         (("--set", "data.corpora.0.path=broken.jsonl"), "line 2"),
         (("--set", "data.pairs.0.path=texts.jsonl"), "has no query"),
         (("--set", 'validation.sets=["apart:test"]'), "is a test split"),

@@ -14,9 +14,12 @@ from lexhound.encoders.training.data import (
     Identified,
     Pair,
     Scored,
+    Text,
     Triple,
+    read_documents,
     read_ids,
     read_pairs,
+    read_queries,
     read_scores,
     read_triples,
 )
@@ -49,7 +52,7 @@ def test_pairs_by_any_name(tmp_path: Path, suffix: str) -> None:
         {"query": "e", "pos": "E", "anchor": None},
     ]  # fmt: skip
     assert list(read_pairs(written(tmp_path, rows, suffix))) == [
-        Pair("wing?", "a wing"), Pair("b", "B"), Pair("東京", "京"), Pair("d", "D"), Pair("e", "E"),
+        Pair("wing?", "a wing"), Pair("b", "B", "t"), Pair("東京", "京"), Pair("d", "D"), Pair("e", "E"),
     ]  # fmt: skip
 
 
@@ -66,6 +69,22 @@ def test_triples_ids_and_scores(tmp_path: Path) -> None:
     assert list(read_ids(ids, queries={"7"}, documents={"x", "3"})) == [Identified("7", ("x", "3"))]
     scores = written(tmp_path, [{"query_id": "q", "document_ids": ["x", "y"], "scores": [0.5, 3]}])
     assert list(read_scores(scores)) == [Scored("q", ("x", "y"), (0.5, 3.0))]
+
+
+def test_documents_and_queries_are_read_with_whatever_else_they_hold(tmp_path: Path) -> None:
+    rows: list[object] = [
+        {"_id": 3, "title": "t", "text": "a", "url": "u"}, {"id": "4", "contents": "b"}, {"_id": "5", "text": ""},
+    ]  # fmt: skip
+    assert list(read_documents(written(tmp_path, rows))) == [Text("a", "3", "t"), Text("b", "4"), Text("", "5")]
+    asked: list[object] = [{"_id": "q", "text": "why", "metadata": {}}, {"query": "how", "source": "s", "answers": []}]
+    assert list(read_queries(written(tmp_path, asked))) == [Text("why", "q"), Text("how", source="s")]
+    (tmp_path / "a.tsv").write_text("1\tone\n2\ttwo\n")
+    for reader in (read_documents, read_queries):
+        assert list(reader(tmp_path / "a.tsv")) == [Text("one", "1"), Text("two", "2")]
+    with pytest.raises(TrainingDataError, match="line 1: the row has no query"):
+        list(read_queries(written(tmp_path, [{"_id": "q", "txt": "why"}])))
+    with pytest.raises(TrainingDataError, match="line 1: the text is list, not text"):
+        list(read_documents(written(tmp_path, [{"text": ["a"]}])))
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
@@ -106,8 +125,8 @@ GOOD = {"query": "a", "positive": "b"}
         (read_pairs, "[1]", "not an object"),
         (read_pairs, '{"query": ', "not JSON"),
         (read_triples, {**GOOD}, "no negative"),
-        (read_triples, {**GOOD, "negatives": []}, "negative is empty"),
-        (read_triples, {**GOOD, "negatives": ["c", ""]}, "negative is empty"),
+        (read_triples, {**GOOD, "negatives": []}, "negatives is empty"),
+        (read_triples, {**GOOD, "negatives": ["c", ""]}, "negatives is empty"),
         (read_ids, {"query_id": "q"}, "no document_ids"),
         (read_ids, {"query_id": True, "document_ids": ["x"]}, "query_id is bool"),
         (read_scores, {"query_id": "q", "document_ids": ["x"], "scores": [1, 2]}, "1 documents and 2 scores"),

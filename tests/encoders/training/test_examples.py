@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -56,6 +58,22 @@ def test_a_step_is_sound(documents: int, queries: int, seeds: int, candidates: i
             assert step.documents[column] == training.own[query]
         else:
             assert training.own[query] not in step.documents
+
+
+def test_candidates_that_the_data_names_are_taken_before_others() -> None:
+    training = make_training(30, 1)
+    candidates = np.arange(20, dtype=np.int32)[None]
+    named = replace(training, own=np.array([25], np.int32), candidates=candidates, given=np.array([6], np.int32))
+    few, some, many = (
+        set(draw_step(named, OptimiserRecipe(seeds=1, candidates=count, own_queries=0), 1, 0).documents.tolist())
+        for count in (4, 7, 12)
+    )
+    assert 25 in few
+    assert few - {25} < set(range(6))
+    assert some == {25, *range(6)}
+    assert many > some
+    assert 6 in many  # the best that was found is there too
+    assert len(many) == 12
 
 
 def test_every_seed_has_its_turn_before_any_has_its_second() -> None:

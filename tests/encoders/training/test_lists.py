@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lexhound.encoders.training.lists import ListTeacher, interleaved, normalised_lists
+from lexhound.encoders.training.lists import ListTeacher, interleaved, led_by, normalised_lists
 
 
 @settings(max_examples=60, deadline=None)
@@ -23,6 +23,20 @@ def test_lists_are_joined_by_turns(rows: int, first: int, second: int, seed: int
                 if place < each.shape[1] and each[row, place] >= 0 and each[row, place] not in expected:
                     expected.append(int(each[row, place]))
         assert found[row].tolist() == expected + [-1] * (first + second - len(expected))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 6), max_size=4), max_size=4), st.integers(0, 3), st.integers(0, 999))
+def test_lists_begin_with_what_is_given(given: list[list[int]], depth: int, seed: int) -> None:
+    found = np.random.default_rng(seed).integers(-1, 7, (len(given), depth)).astype(np.int32)
+    merged, counts = led_by(given, found)
+    for row, named in enumerate(given):
+        expected: list[int] = []
+        for document in [*named, *found[row].tolist()]:
+            if document >= 0 and document not in expected:
+                expected.append(document)
+        assert merged[row].tolist() == expected + [-1] * (merged.shape[1] - len(expected))
+        assert counts[row] == len(set(named))
 
 
 def test_known_pairs_are_normalised_over_their_list_and_others_are_unknown() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from lexhound.encoders.errors import SettingsError
-from lexhound.encoders.training.recipe import read_recipe
+from lexhound.encoders.training.recipe import read_recipe, same_run
 
 SMALL = """
 name = "small"
@@ -68,6 +69,10 @@ def test_overrides_take_numbers_words_lists_and_entries_of_lists(tmp_path: Path)
         ("teachers.0.kind=bm26", "did you mean 'bm25'"),
         ("teachers.0.kind=dense", "teachers.0 has no model"),
         ("teachers.0.weight=-1", "it must be above 0"),
+        ("teachers.0.kind=scores", "teachers.0 has no path"),
+        ("teachers.0.path=a.tsv", "teachers.0.path is not for a teacher of the kind bm25"),
+        ('data.triples=[{path="a.jsonl", limt=3}]', "did you mean 'limit'"),
+        ('data.ids=[{path="a.tsv"}]', "[[data.ids]] needs documents and queries to name"),
         ("teachers.3.kind=bm25", "there is no entry 3"),
         ("data.corpora=3", "it must be a list"),
         ("loss.kl=0", "every loss has the weight 0"),
@@ -79,6 +84,16 @@ def test_refuses_with_what_to_do(tmp_path: Path, change: str, said: str) -> None
     with pytest.raises(SettingsError) as caught:
         read_recipe(write(tmp_path, SMALL), [change])
     assert said in str(caught.value).lower()
+
+
+def test_a_run_of_an_older_version_is_of_the_same_recipe(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, SMALL))
+    stored = json.loads(json.dumps(recipe.as_dict()))
+    assert same_run(recipe, stored)
+    del stored["data"]["triples"]
+    assert same_run(recipe, stored)
+    assert not same_run(recipe, {**stored, "seed": 2})
+    assert not same_run(recipe, {**stored, "later": 2})
 
 
 @pytest.mark.parametrize(

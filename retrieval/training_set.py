@@ -63,10 +63,12 @@ class _Heard:
     encode: Callable[[list[str]], NDArray[np.float32]] | None = None
 
 
-def prepare(recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, progress: Progress) -> Prepared:
+def prepare(
+    recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, progress: Progress, *, device: str = "auto"
+) -> Prepared:
     """Tokenise, let the teachers read everything, and find each seed query's candidates.
 
-    What teachers with models say is kept in `cache` and read there the next time.
+    What teachers with models say is kept in `cache` and read there the next time; they run on `device`.
 
     Raises:
         EncoderError: a teacher cannot be loaded, or does not fit the model; or there are queries without candidates
@@ -76,7 +78,7 @@ def prepare(recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, pr
         raise TrainingError(
             "the data holds no query", "Give pairs, triples or queries, or let pseudo make some of the corpora"
         )
-    opened = [_open(teacher, recipe, model) for teacher in recipe.teachers]
+    opened = [_open(teacher, recipe, model, device) for teacher in recipe.teachers]
     pieces = []
     for start in range(0, len(pool.documents), _BATCH):
         pieces += model.token_ids(pool.documents[start : start + _BATCH])
@@ -145,13 +147,13 @@ def _distinct_terms(model: TrainableEncoder, piece: NDArray[np.int32]) -> NDArra
     return distinct[model.terms[distinct]]
 
 
-def _open(teacher: TeacherRecipe, recipe: Recipe, model: TrainableEncoder) -> _Model | None:
+def _open(teacher: TeacherRecipe, recipe: Recipe, model: TrainableEncoder, device: str) -> _Model | None:
     """Open a teacher's model, before anything slow is done: what is wrong with it is told now.
 
     A teacher's vocabulary need not be the student's: scores are compared, never terms. What it must have is one
     vocabulary for its own two sides, and for `model.dense` vectors as wide as the student's states.
     """
-    settings = TeacherSettings(max_length=teacher.max_length)
+    settings = TeacherSettings(max_length=teacher.max_length, device=device)
     if teacher.kind == "dense":
         dense = DenseTeacher(recipe.model_path(teacher.model), settings)
         first = next(each for each in recipe.teachers if each.kind == "dense")
@@ -167,7 +169,9 @@ def _open(teacher: TeacherRecipe, recipe: Recipe, model: TrainableEncoder) -> _M
         cross.prepare()
         return cross
     if teacher.kind == "sparse":
-        encoder = LearnedEncoder(recipe.model_path(teacher.model), LearnedSettings(max_length=teacher.max_length))
+        encoder = LearnedEncoder(
+            recipe.model_path(teacher.model), LearnedSettings(max_length=teacher.max_length, device=device)
+        )
         encoder.prepare()
         return encoder
     return None

@@ -54,7 +54,7 @@ class ExponentialAverage:
         """Go on from a stored state."""
         self._steps = int(state[_STEPS])
         for name in self._sums:
-            self._sums[name] = state[f"{_WEIGHT}{name}"].clone()
+            self._sums[name] = state[f"{_WEIGHT}{name}"].to(self._sums[name].device, copy=True)
 
 
 def soup(members: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -15,11 +15,17 @@ import torch
 
 Chunk = TypeVar("Chunk")
 
+Gather = Callable[[Sequence[torch.Tensor]], tuple[torch.Tensor, slice]]
+"""This process's parts -> float[all rows, width] without a graph, and which of its rows are this process's."""
+
 
 def cached_step(
     encode: Callable[[Chunk], torch.Tensor],
     chunks: Sequence[Chunk],
     loss_of: Callable[[torch.Tensor], torch.Tensor],
+    gather: Gather | None = None,
+    *,
+    again: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Add the gradients of loss_of(all representations) to the encoder's and the loss's own parameters.
 
@@ -27,28 +33,32 @@ def cached_step(
         encode: one chunk -> float[rows, width]. Where it draws random numbers (dropout) it draws the same ones twice.
         chunks: parts of the batch, in order.
         loss_of: float[all rows, width] -> scalar.
+        gather: makes all rows of this process's own where several have one batch; there may then be no chunk here.
+        again: False keeps the graphs of all chunks in memory instead, and encodes them once.
 
     Returns:
         The loss and the representations, without graphs.
     """
     states = []
     parts = []
-    with torch.no_grad():
+    with torch.set_grad_enabled(not again):
         for chunk in chunks:
             states.append(_random_states())
             parts.append(encode(chunk))
     after = _random_states()
-    whole = torch.cat(parts).requires_grad_()
+    known = [part.detach() for part in parts]
+    whole, own = (torch.cat(known), slice(None)) if gather is None else gather(known)
+    whole.requires_grad_()
     loss = loss_of(whole)
     loss.backward()  # type: ignore[no-untyped-call]
     gradient = whole.grad
-    if gradient is not None:
-        pulled = torch.split(gradient, [len(part) for part in parts])
-        for chunk, state, part in zip(chunks, states, pulled, strict=True):
+    if gradient is not None and parts:
+        pulled = torch.split(gradient[own], [len(part) for part in parts])
+        for chunk, state, part, pull in zip(chunks, states, parts, pulled, strict=True):
             _set_random_states(state)
-            again = encode(chunk)
-            if again.requires_grad:  # an encoder that is wholly frozen has no graph
-                again.backward(part)  # type: ignore[no-untyped-call]
+            encoded = encode(chunk) if again else part
+            if encoded.requires_grad:  # an encoder that is wholly frozen has no graph
+                encoded.backward(pull)  # type: ignore[no-untyped-call]
     _set_random_states(after)
     return loss.detach(), whole.detach()
 

@@ -57,6 +57,8 @@ def solve_head(
         own: how far a document's median own token lies above the threshold, in logits.
         absent_quantile: a term that a document lacks is left out of it in this share of documents, at the start.
 
+    The model runs where it is; what is solved, which not every device can, is solved on the CPU.
+
     Raises:
         CheckpointError: the head is not of BERT's kind, or no document has a token.
     """
@@ -66,7 +68,7 @@ def solve_head(
         raise CheckpointError("there is no text to solve the head from", "Give documents that hold words")
     with torch.no_grad():
         states, tokens = _positions(model, pieces)
-        embeddings = model.decoder_weight.detach().float()
+        embeddings = model.decoder_weight.detach().float().cpu()
         centre = embeddings[torch.unique(tokens)].mean(dim=0)
         targets = torch.nn.functional.normalize(embeddings[tokens] - centre, dim=1)
         # Frequent tokens say little: each token's positions weigh together as much as the root of their number.
@@ -84,7 +86,7 @@ def solve_head(
         norm.weight.fill_(1.0)
         norm.bias.zero_()
         model.decoder_bias.zero_()
-        sample = torch.nn.functional.linear(model.transformed(states[:_SAMPLE]), embeddings)
+        sample = torch.nn.functional.linear(model.transformed(states[:_SAMPLE].to(model.device)).cpu(), embeddings)
         own_logits = sample.gather(1, tokens[:_SAMPLE, None])
         own_first = float((sample > own_logits).sum(dim=1).eq(0).float().mean())
         gain = _set_scale(model, norm, pieces, own, absent_quantile)
@@ -96,7 +98,7 @@ def _set_scale(
     model: TrainableEncoder, norm: Any, pieces: Sequence[NDArray[np.int32]], own: float, absent_quantile: float
 ) -> float:
     """Stretch logits and set each term's threshold to the wanted quantile over documents without it."""
-    logits = model.logits(pieces[:512])
+    logits = model.logits(pieces[:512]).cpu()
     present = torch.zeros(logits.shape, dtype=torch.bool)
     for number, piece in enumerate(pieces[:512]):
         present[number, torch.from_numpy(piece.astype(np.int64))] = True
@@ -124,7 +126,7 @@ def _positions(model: TrainableEncoder, pieces: Sequence[NDArray[np.int32]]) -> 
         batch = ordered[start : start + 32]
         hidden, _ = model.hidden(batch)
         for number, piece in enumerate(batch):
-            states.append(hidden[number, first : first + len(piece)].float())
+            states.append(hidden[number, first : first + len(piece)].float().cpu())
             tokens.append(torch.from_numpy(piece.astype(np.int64)))
     return torch.cat(states), torch.cat(tokens)
 

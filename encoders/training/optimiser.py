@@ -43,7 +43,8 @@ def make_optimiser(
         group["full_lr"] = group["lr"]
     if recipe.kind == "adafactor":
         return torch.optim.Adafactor(listed)
-    return torch.optim.AdamW(listed, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    fused = model.device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(listed, betas=(0.9, 0.98), eps=1e-6, fused=fused)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:

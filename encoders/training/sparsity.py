@@ -70,7 +70,8 @@ def df_flops(
         frequency: float[terms], the share of documents with the term, without gradient.
     """
     power = math.log(2) / math.log(midpoint)
-    base = (frequency.double().clamp(1e-6, 1.0) ** power - 1).clamp_min(0.0)
+    exact = frequency if frequency.device.type == "mps" else frequency.double()  # which knows no doubles
+    base = (exact.clamp(1e-6, 1.0) ** power - 1).clamp_min(0.0)
     scale = (1 / (1 + base**slope)).to(weights.dtype)
     return flops(weights * scale, multiplier)
 

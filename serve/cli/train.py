@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .learned_options import Device
 from .options import Json
 from .output import Output, tell
-from .progress import Reporter, State, counted, reporter
+from .progress import State, counted, reporter
 from .stopped import stoppable
 
 if TYPE_CHECKING:
     from ...encoders.training.loop import Outcome
+    from ...encoders.training.ranks import Ranks
     from ...encoders.training.recipe import Recipe
 
 
@@ -38,6 +41,10 @@ def train(
     threads: Annotated[
         int, typer.Option(min=0, help="Threads of a CPU; 0 for all cores.", show_default="all cores")
     ] = 0,
+    device: Annotated[
+        Device | None,
+        typer.Option(help="Where to compute; auto: cuda or mps where they are there, or the cpu.", show_default="auto"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train or fine-tune an encoder; what was interrupted goes on where it stopped.
@@ -45,6 +52,7 @@ def train(
     Example:
         lexhound train recipe.toml
         lexhound train recipe.toml --into runs/a --set optimiser.steps=2000 --set sparsity.weight=0.05
+        torchrun --nproc-per-node 2 -m lexhound.serve.cli train recipe.toml
     """
     from ...encoders.training.recipe import read_recipe
 
@@ -54,8 +62,13 @@ def train(
     def say_stopped() -> tuple[str, str]:
         return f"what was done is kept in {folder}", "the same command goes on from there"
 
+    ranks = _several()
+    if ranks is not None and not ranks.first:
+        with stoppable(say_stopped):
+            _train(read, folder, threads, device or "auto", lambda state: None, ranks)
+        return
     with stoppable(say_stopped), reporter("reading the recipe's data") as progress:
-        outcome = _train(read, folder, threads, progress)
+        outcome = _train(read, folder, threads, device or "auto", progress.update, ranks)
     if json:
         best = outcome.best if outcome.best == outcome.best else None
         Output(json=True).document(
@@ -73,10 +86,28 @@ def train(
     tell(f"next: lexhound index corpus.jsonl --into my.index --encoder {folder / 'encoder'}")
 
 
-def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Outcome:
+def _several() -> Ranks | None:
+    """This process among those that torchrun started; None where it is alone."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
+    from ...encoders.training.ranks import told_ranks
+
+    ranks = told_ranks()
+    return ranks if ranks.size > 1 else None
+
+
+def _train(
+    recipe: Recipe, folder: Path, threads: int, device: str, show: Callable[[State], None], ranks: Ranks | None
+) -> Outcome:
+    """Train; of several processes, the first does what need be done once, and the others wait for it."""
+    if ranks is not None and not ranks.first:
+        from ...encoders.training.ranks import device_of, join
+
+        join(ranks, device_of(device, ranks))
     from ...eval.validation import open_validation_set, validator
     from ...retrieval.training_pool import read_pool
 
+    say = tell if ranks is None or ranks.first else _silent
     # Whatever is wrong with the data is told before anything heavy is imported or computed.
     validation = recipe.validation
     sets = [
@@ -86,7 +117,7 @@ def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Ou
     pool = read_pool(recipe)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in pool.counts().items())
     left = f"; {pool.left_out:,} left out" if pool.left_out else ""
-    tell(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){left}")
+    say(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){left}")
 
     import torch
 
@@ -94,6 +125,7 @@ def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Ou
     from ...encoders.training.initialise import solve_head
     from ...encoders.training.loop import Trainer
     from ...encoders.training.model import ModelSettings, TrainableEncoder
+    from ...encoders.training.ranks import Ranks, device_of, join, leave
     from ...retrieval.training_set import prepare
 
     if threads:
@@ -105,32 +137,40 @@ def _train(recipe: Recipe, folder: Path, threads: int, progress: Reporter) -> Ou
         recipe.model.activation,
         recipe.model.frozen_layers,
     )
-    model = TrainableEncoder(settings)
+    ranks = ranks or Ranks()
+    place = device_of(device, ranks)
+    model = TrainableEncoder(settings).to(place)
 
     def told(stage: str, done: int, total: int) -> None:
-        progress.update(State(stage, done, fraction=done / max(1, total), unit="texts"))
+        show(State(stage, done, fraction=done / max(1, total), unit="texts"))
 
-    prepared = prepare(recipe, pool, model, folder / "teachers", told)
-    if not model.has_head:
+    prepared = prepare(recipe, pool, model, folder / "teachers", told, device=device)
+    if not model.has_head and ranks.first:  # whose weights all begin with
         start = solve_head(
             model,
             _spread(prepared.training.documents, 1500),
             own=recipe.model.own,
             absent_quantile=recipe.model.absent_quantile,
         )
-        tell(f"head solved in closed form: cosine {start.cosine:.3f}, own token first in {start.own_first:.0%}")
+        say(f"head solved in closed form: cosine {start.cosine:.3f}, own token first in {start.own_first:.0%}")
+    if ranks.first:
+        join(ranks, place)
     trainer = Trainer(
         model,
         prepared.training,
         recipe,
         folder,
         validate=validator(sets, model, recipe) if sets else None,
-        watcher=_Watcher(progress),
+        watcher=_Watcher(show),
         dense=prepared.dense,
         terms=prepared.terms,
+        ranks=ranks,
     )
-    with _interruptible() as asked:
+    with _interruptible(say) as asked:
         outcome = trainer.run(stop=asked.is_set)
+    leave(ranks)
+    if not ranks.first:
+        return outcome
     from .train_report import write_curves
 
     write_curves(folder / "log.jsonl", folder / "curves.html", recipe.name)
@@ -161,34 +201,41 @@ def _spread(documents: Any, count: int) -> list[Any]:
     return list(documents[::step][:count])
 
 
+def _silent(text: str) -> None:
+    """What all but the first of several processes say."""
+
+
 @contextmanager
-def _interruptible() -> Iterator[Event]:
-    """Turn the first Ctrl-C into a wish to stop: the step is finished and its state saved. The second one stops."""
+def _interruptible(say: Callable[[str], None]) -> Iterator[Event]:
+    """Turn the first Ctrl-C, or the first order to end, into a wish to stop: the step is finished and its state saved.
+    The second one stops."""
     asked = Event()
 
-    def ask(*_: object) -> None:
+    def ask(number: int, _: object) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, before)
-        tell("stopping after this step")
+        signal.signal(number, before[number])
+        say("stopping after this step")
 
-    before = signal.signal(signal.SIGINT, ask)
+    # torchrun passes Ctrl-C on as an order to end.
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Watcher:
     """Shows a run's course."""
 
-    def __init__(self, progress: Reporter) -> None:
-        self._progress = progress
+    def __init__(self, show: Callable[[State], None]) -> None:
+        self._show = show
         self._best = ""
 
     def step(self, record: dict[str, float], total: int) -> None:
         step = int(record["step"])
         figures = f"loss {record['loss']:.3f}, {record['active']:.0f} terms, FLOPS {record['flops']:.2f}{self._best}"
-        self._progress.update(State(f"training ({figures})", step, fraction=step / total, unit="steps"))
+        self._show(State(f"training ({figures})", step, fraction=step / total, unit="steps"))
 
     def validated(self, step: int, measures: dict[str, float], best: bool) -> None:
         mean = sum(measures.values()) / len(measures)

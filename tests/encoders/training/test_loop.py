@@ -181,7 +181,7 @@ def test_the_penalty_on_lost_words_is_the_formula(base: Path, tmp_path: Path) ->
     terms = np.array([6, 7, 8, 20], dtype=np.int64)
     logits = torch.tensor([[0.5, 2.0, -1.0, -3.0], [0.0, 0.0, 0.0, 0.0]])
     pieces = [np.array([6, 8], np.int32), np.array([20, 20], np.int32)]
-    found = float(trainer._kept(logits, pieces, Columns(terms, np.ones(4, np.float32))))
+    found = float(trainer._objective.kept(logits, pieces, Columns(terms, np.ones(4, np.float32))))
     idf = training.idf
     expected = (idf[6] * 0.5 + idf[8] * 2.0 + idf[20] * 1.0) / (idf[6] + idf[8] + idf[20])
     assert found == pytest.approx(float(expected), rel=1e-5)
@@ -205,7 +205,6 @@ def test_queries_of_the_model_are_scored_and_penalised_as_the_formulas_say(base:
     changes = {"query": {"kind": "model", "sparsity": 3.0}, "sparsity": {"kind": "flops", "weight": 2.0, "ramp": 0.0}}
     model, training, recipe = make_run(base, {**changes, "loss": {"keep": 0.0, "info_nce": 0.0, "margin_mse": 0.0}})
     trainer = Trainer(model, training, recipe, tmp_path / "run")
-    trainer._step = 1  # past the ramp
     step = draw_step(training, recipe.optimiser, recipe.seed, 1)
     pieces = [training.documents[place] for place in step.documents]
     asked = [training.query_pieces[place] for place in step.queries]
@@ -215,7 +214,9 @@ def test_queries_of_the_model_are_scored_and_penalised_as_the_formulas_say(base:
     record: dict[str, float] = {}
     with torch.no_grad():
         logits, means = model.logits_and_means(pieces + asked, torch.from_numpy(columns.terms))
-        found = float(trainer._loss(torch.cat([logits, means], dim=1), step, pieces, terms, columns, record))
+        found = float(
+            trainer._objective.loss(torch.cat([logits, means], dim=1), step, 1, pieces, terms, columns, record)
+        )
     # The twin: each text alone, over the whole vocabulary, in NumPy.
     weights = np.concatenate([model.encode([piece]).toarray() for piece in (*pieces, *asked)]).astype(np.float64)
     documents, queries = weights[: len(pieces)], weights[len(pieces) :]

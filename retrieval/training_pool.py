@@ -63,7 +63,8 @@ def read_pool(recipe: Recipe) -> Pool:
         TrainingDataError: a file is missing, empty or cannot be read, or a row is wrong or names what there is not.
     """
     reader = _Reader(recipe)
-    for number, source in enumerate([*recipe.data.corpora, *recipe.data.pairs]):
+    sources: list[CorpusRecipe | PairsRecipe] = [*recipe.data.corpora, *recipe.data.pairs]
+    for number, source in enumerate(sources):
         reader.read_source(number, source)
     reader.read_triples()
     reader.read_queries()

@@ -217,7 +217,7 @@ def _interruptible(say: Callable[[str], None]) -> Iterator[Event]:
         say("stopping after this step")
 
     # torchrun passes Ctrl-C on as an order to end.
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {int(number): signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:

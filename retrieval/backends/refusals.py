@@ -14,7 +14,11 @@ NO_DENSE = "dense vectors, and with them modes dense and hybrid: an impact index
 NO_FILTER = "filters on metadata: the index is of terms alone"
 NO_CHANGE = "adding, replacing and deleting once the index is built: it is built once, of a whole corpus"
 
-_MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_RUNS)
+NO_DEPTH = "hits beyond the 16,384th"
+NO_GREAT_NUMBERS = "filters that compare by size with numbers of 2**53 and more"
+NO_LONG_TEXTS = "texts, titles and metadata of more than 65,535 bytes"
+
+_MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_RUNS, NO_DEPTH, NO_GREAT_NUMBERS, NO_LONG_TEXTS)
 _LUCENE = (NO_DENSE, NO_FILTER, NO_CHANGE, NO_RECALL)
 
 REFUSED: dict[str, tuple[str, ...]] = {MILVUS: _MILVUS, MILVUS_LITE: _MILVUS, LUCENE: _LUCENE}

@@ -76,13 +76,14 @@ def tune_fusion(
     from ...retrieval.collection import Collection
 
     output = Output(json=json)
+    usual = TuningOptions()
     options = TuningOptions(
         measure=measure,
+        methods=tuple(each.value for each in method) if method else usual.methods,
+        depth=usual.depth if fusion_depth is None else fusion_depth,
         folds=folds,
         seed=seed,
         drop_identical=not keep_identical,
-        **({"methods": tuple(each.value for each in method)} if method else {}),
-        **({"depth": fusion_depth} if fusion_depth is not None else {}),
     )
     with (
         stoppable(lambda: ("the collection is as it was", "the same command starts again")),

@@ -1,6 +1,6 @@
 """What each part of a training recipe brings: short runs that differ in one thing, over the same data, in one process.
 
-    python bench/run_ablation.py recipe.toml --into ablation --steps 60
+    python bench/run_ablation.py recipe.toml --into ablation --set optimiser.steps=60
 
 Every run starts from the same closed-form head and draws the same batches. The figures are those of the recipe's
 validation sets (never a test split); so that vectors of different density can be compared, every run's vectors are also

@@ -111,8 +111,8 @@ def most_centroids(options: SpannOptions, geometry: Geometry, n_rows: int, n_vec
     """How many centroids the memory budget allows. Raises ValueError where it is too small for the collection."""
     if options.memory_budget is None:
         return max(1, n_vectors)
-    # Vector, links of the lowest level and a little above, table of postings.
-    each = 4 * geometry.routed_dimension + int(8.5 * options.graph_links) + 20 + 32
+    # Vector and its codes, links of the lowest level and a little above, table of postings.
+    each = 5 * geometry.routed_dimension + int(8.5 * options.graph_links) + 20 + 32
     most = (options.memory_budget - 3 * n_rows) // each
     least = -(-n_vectors // (options.posting_limit // 2))
     if most < max(1, least):

@@ -43,7 +43,7 @@ class SpannOptions:
     """Vectors in a posting, at most; in updates a longer one splits."""
     recall: float = 0.95
     """What a search aims at when it says nothing else."""
-    graph_from: int = 1024
+    graph_from: int = 16_384
     """Centroids from which on a graph finds the nearest ones; fewer are all compared."""
     graph_links: int = 16
     graph_effort: int = 100

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from .._jit import frozen
 from .clustering import faiss_library, faiss_threads
-from .kernels import nearest
+from .kernels import nearest, nearest_by_codes
 
 _CHUNK = 2048
+_CODES_FROM = 1024  # centroids from which on a query is compared with their codes first
 _GRAPH_JOINS = 512  # centroids beside the graph before they join it
 
 
@@ -116,12 +117,27 @@ class Router:
     dead: NDArray[np.bool_]
     """bool[c]: centroids that are gone."""
     _squares: NDArray[np.float32] = field(repr=False)
+    _codes: NDArray[np.int8] = field(repr=False)
+    """int8[e, d] where there is no graph and there are many: `beside` is about `_scales` x codes; otherwise empty."""
+    _scales: NDArray[np.float32] = field(repr=False)
     n_live: int
 
     @classmethod
     def of(cls, dimension: int, graph: Graph | None, beside: NDArray[np.float32], dead: NDArray[np.bool_]) -> Router:
         squares = np.einsum("ij,ij->i", beside, beside)
-        return cls(dimension, graph, frozen(beside), frozen(dead), squares, len(dead) - int(np.count_nonzero(dead)))
+        coded = beside if graph is None and len(beside) >= _CODES_FROM else beside[:0]
+        scales = np.maximum(np.abs(coded).max(axis=1, initial=0) / np.float32(127), np.float32(1e-38))
+        codes = np.rint(coded / scales[:, None]).astype(np.int8)
+        return cls(
+            dimension,
+            graph,
+            frozen(beside),
+            frozen(dead),
+            squares,
+            frozen(codes),
+            frozen(scales),
+            len(dead) - int(np.count_nonzero(dead)),
+        )
 
     @classmethod
     def build(cls, centroids: NDArray[np.float32], *, graph_from: int, links: int, effort: int) -> Router:
@@ -139,7 +155,8 @@ class Router:
     @property
     def nbytes(self) -> int:
         """Bytes of centroids, graph and marks in memory."""
-        return (self.graph.nbytes if self.graph else 0) + self.beside.nbytes + self._squares.nbytes + self.dead.nbytes
+        tables = (self.beside, self._squares, self._codes, self._scales, self.dead)
+        return (self.graph.nbytes if self.graph else 0) + sum(table.nbytes for table in tables)
 
     @property
     def n_graph(self) -> int:
@@ -183,7 +200,22 @@ class Router:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         if self.graph is None and len(queries) == 1:
             numbers, squares = np.empty((1, count), np.int64), np.empty((1, count), np.float32)
-            nearest(self.beside, self.dead, frozen(queries[0]), squares[0], numbers[0])
+            room = count + count // 2 + 16
+            if 2 * room < len(self._codes):
+                nearest_by_codes(
+                    self._codes,
+                    self._scales,
+                    frozen(self._squares),
+                    self.beside,
+                    self.dead,
+                    frozen(queries[0]),
+                    np.empty(room, np.float32),
+                    np.empty(room, np.int64),
+                    squares[0],
+                    numbers[0],
+                )
+            else:
+                nearest(self.beside, self.dead, frozen(queries[0]), squares[0], numbers[0])
             return numbers, squares
         if self.graph is None or 2 * count >= len(self):
             parts = [self._compare(queries[s : s + _CHUNK], count) for s in range(0, len(queries), _CHUNK)]

@@ -216,3 +216,18 @@ def test_building_needs_a_directory_of_its_own(tmp_path):
     with pytest.raises(IndexStorageError, match="is not an empty directory"):
         SpannIndex.build(tmp_path, clustered(10, 4))
     assert (tmp_path / "kept.txt").read_text() == "mine"
+
+
+def test_codes_of_centroids_lead_to_the_nearest():
+    centroids = clustered(2000, 24, seed=3)
+    router = Router.build(centroids, graph_from=1 << 20, links=16, effort=40)
+    gone = np.arange(0, 2000, 7)
+    thinned = router.with_centroids(centroids[:5] + 1, gone)
+    for one in (router, thinned):
+        points, dead = one.all_centroids(), one.dead
+        for query in clustered(20, 24, seed=4):
+            numbers, squares = one.nearest(query[None], 40)
+            exact = np.where(dead, np.inf, ((points - query) ** 2).sum(axis=1))
+            expected = np.argsort(exact, kind="stable")[:40]
+            assert numbers[0].tolist() == expected.tolist()
+            np.testing.assert_allclose(squares[0], exact[expected], rtol=1e-5)

@@ -23,6 +23,7 @@ from lexhound.index.spann.kernels import (
     SEEN,
     STATE_SIZE,
     nearest,
+    nearest_by_codes,
     rehash,
     scan,
 )
@@ -137,3 +138,20 @@ def test_the_nearest_points(points, query, room):
     expected = sorted(np.flatnonzero(~dead).tolist(), key=lambda i: (exact[i], i))[:room]
     assert numbers[:found].tolist() == expected
     np.testing.assert_array_equal(squares[:found], exact[expected])
+    if room:  # with room for all of them as candidates, codes change nothing
+        codes, scales = np.rint(centroids * 60).astype(np.int8), np.full(len(centroids), 1 / 60, np.float32)
+        again = np.empty(room, np.float32), np.empty(room, np.int64)
+        spare = np.empty(len(centroids), np.float32), np.empty(len(centroids), np.int64)
+        lengths = (centroids**2).sum(axis=1)
+        assert found == nearest_by_codes(
+            frozen(codes),
+            frozen(scales),
+            frozen(lengths),
+            frozen(centroids),
+            frozen(dead),
+            frozen(query),
+            *spare,
+            *again,
+        )
+        assert again[1][:found].tolist() == expected
+        np.testing.assert_array_equal(again[0][:found], squares[:found])

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json
+from .options import Json, only_directories
 from .output import Output, tell
 from .progress import State, counted, duration, rate, reporter
 from .stopped import stoppable
@@ -21,7 +21,14 @@ def bring(
         Path, typer.Argument(metavar="EXPORT", help="A folder that `lexhound export` wrote.", show_default=False)
     ],
     into: Annotated[
-        Path, typer.Option("--into", metavar="DIR", help="Where to make the collection.", show_default=False)
+        Path,
+        typer.Option(
+            "--into",
+            metavar="DIR",
+            help="Where to make the collection.",
+            show_default=False,
+            callback=only_directories,
+        ),
     ],
     overwrite: Annotated[
         bool,

@@ -75,6 +75,7 @@ def test_what_is_refused(index: Path, tmp_path: Path) -> None:
         assert outcome.code == 1
         assert message in outcome.err
         assert "Traceback" not in outcome.err
+    assert run_here("import", tmp_path / "mine", "--into", f"lucene:{tmp_path}/l").code == 2
     assert run_here("export", index, "--format", "xml", "--out", tmp_path / "out").code == 2
     assert run_here("export", tmp_path / "none", "--format", "ciff", "--out", tmp_path / "out").code == 1
 

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernels import COLUMN_NORM, ROW_NORM, maxima, quantised, screened
-from .packing import Packed, filled, in_turn, packed, rounded_rows
+from .packing import BAND, Packed, filled, in_turn, packed, paired, rounded_rows
 
 _CHUNK = 240  # tokens at a time and thread
 _WIDTHS = (64, 96, 112, 128, 144, 160, 192, 256)  # of the leading part and its additions, which are measured
@@ -168,30 +168,33 @@ def _rounding(rows: NDArray[np.int16], longest_column: int) -> np.int32:
 
 def _fitted(samples: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32]) -> _Screen | None:
     """Return the screen of the width that costs least with these samples, None where all logits cost less."""
+    if not np.isfinite(samples).all():
+        return None
+    full = weight.shape[1]
     mean = samples.mean(axis=0)
     centred = (samples - mean).astype(np.float64)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
-    values = np.maximum(values, 1e-4 * values.max())
+    values = np.maximum(values, max(1e-4 * values.max(), 1e-30))
     spread = (vectors * np.sqrt(values)) @ vectors.T
     narrowed = (vectors / np.sqrt(values)) @ vectors.T
     gram = (weight.T @ weight).astype(np.float64) / len(weight)
     energies, axes = np.linalg.eigh(spread @ gram @ spread)
-    axes, energies = axes[:, ::-1], np.maximum(energies[::-1], 1e-12 * energies.max())
+    axes, energies = axes[:, ::-1], np.maximum(energies[::-1], max(1e-12 * energies.max(), 1e-30))
     basis = (narrowed @ axes * energies**0.25).astype(np.float32)
-    terms = weight @ (spread @ axes * energies**-0.25).astype(np.float32)
-    shifted = bias + weight @ mean + np.float32(_SLACK)
-    moved = (samples - mean) @ basis
+    back = (spread @ axes * energies**-0.25).astype(np.float32)
+    farthest = float(np.linalg.norm(centred, axis=1).max())
+    shifted = bias + weight @ mean + np.float32(_SLACK) * (1 + farthest / 20 * np.linalg.norm(weight, axis=1))
+    moved = (samples[:: max(1, len(samples) // 512)] - mean) @ basis
     some = slice(None, None, max(1, len(weight) // 2000))
-    full = weight.shape[1]
+    terms = weight[some] @ back
     best: tuple[float, int, tuple[slice, ...]] | None = None
     for width in _WIDTHS:
         blocks = _blocks(width - 4, full)
         if not blocks:
             break
         lead = width - 1 - len(blocks)
-        bounds = _extended(moved, lead, blocks, np.ones(len(moved), dtype=np.float32)) @ (
-            _extended(terms[some], lead, blocks, shifted[some]).T
-        )
+        ones = np.ones(len(moved), dtype=np.float32)
+        bounds = _extended(moved, lead, blocks, ones) @ _extended(terms, lead, blocks, shifted[some]).T
         cost = width + _PAIR * float((bounds > 0).mean())
         if cost < (full if best is None else best[0]):
             best = cost, lead, blocks
@@ -199,10 +202,13 @@ def _fitted(samples: NDArray[np.float32], weight: NDArray[np.float32], bias: NDA
         return None
     _, lead, blocks = best
     constant = np.float32(max(1e-3, float(np.sqrt(np.abs(shifted).mean()))))
-    columns = _extended(terms, lead, blocks, shifted / constant)
-    whole, _ = rounded_rows(columns, COLUMN_NORM)
-    longest = int(np.abs(whole.astype(np.int32)).sum(axis=1).max())
-    return _Screen(mean, basis, lead, blocks, constant, packed(columns, None)[0], longest)
+    whole = np.empty((len(weight), lead + 1 + len(blocks)), dtype=np.int16)
+    for start in range(0, len(weight), BAND):
+        band = slice(start, start + BAND)
+        columns = _extended(weight[band] @ back, lead, blocks, shifted[band] / constant)
+        whole[band], _ = rounded_rows(columns, COLUMN_NORM)
+    longest = int(np.abs(whole).sum(axis=1, dtype=np.int64).max())
+    return _Screen(mean, basis, lead, blocks, constant, paired(whole), longest)
 
 
 def _blocks(lead: int, full: int) -> tuple[slice, ...]:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from .kernels import COLUMN_NORM, COLUMNS, ROWS
 
+BAND = 2048
+"""Terms that are brought into another form together, so that little memory is needed beside what comes out."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Packed = tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.float32]]
@@ -36,15 +39,29 @@ def packed(weight: NDArray[np.float32], bias: NDArray[np.float32] | None) -> Pac
         other; scales and bias, float32[panels · COLUMNS], 0 where there is no term.
     """
     terms, width = weight.shape
-    panels = -(-terms // COLUMNS)
-    whole = np.zeros((panels * COLUMNS, width), dtype=np.int16)
-    scales = np.zeros(panels * COLUMNS, dtype=np.float32)
-    biases = np.zeros(panels * COLUMNS, dtype=np.float32)
-    whole[:terms], scales[:terms] = rounded_rows(weight, COLUMN_NORM)
+    whole = np.empty((terms, width), dtype=np.int16)
+    scales = np.zeros(-(-terms // COLUMNS) * COLUMNS, dtype=np.float32)
+    biases = np.zeros(len(scales), dtype=np.float32)
+    for start in range(0, terms, BAND):
+        band = slice(start, min(start + BAND, terms))
+        whole[band], scales[band] = rounded_rows(weight[band], COLUMN_NORM)
     if bias is not None:
         biases[:terms] = bias
-    pairs = whole.reshape(panels, COLUMNS, width // 2, 2).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(pairs), scales, biases
+    return paired(whole), scales, biases
+
+
+def paired(whole: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return int16[terms, width] in panels, as `packed` does."""
+    terms, width = whole.shape
+    panels = -(-terms // COLUMNS)
+    pairs = np.zeros((panels, width // 2, COLUMNS, 2), dtype=np.int16)
+    full = terms // COLUMNS
+    by_term = whole[: full * COLUMNS].reshape(full, COLUMNS, width // 2, 2)
+    pairs[:full] = by_term.transpose(0, 2, 1, 3)
+    if full < panels:
+        rest = whole[full * COLUMNS :].reshape(-1, width // 2, 2)
+        pairs[full, :, : len(rest)] = rest.transpose(1, 0, 2)
+    return pairs
 
 
 def filled(rows: int) -> int:

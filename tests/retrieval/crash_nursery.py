@@ -192,14 +192,16 @@ def kill_writers(path: Path, kills: int, seed: int, *, dense: bool = False) -> d
     rng = random.Random(seed)
     make(path, dense=dense)
     clustered = 0
-    longest = 0.6 if dense else 0.25  # seconds: clustering takes some time
+    waited = 0.0
     state: dict[str, int] = {}
     acknowledged = mid_change = 0
     version = 0
     for number in range(kills):
-        lines = attempt(
-            lambda pipe, n=number, v=version: write_forever(path, seed + n, pipe, v), rng.uniform(0, longest)
-        )
+        # As long as ten changes take here, by what was seen so far: a busy machine is given more time.
+        longest = min(5.0, max(0.6 if dense else 0.25, 10 * waited / max(1, acknowledged)))
+        delay = rng.uniform(0, longest)
+        waited += delay
+        lines = attempt(lambda pipe, n=number, v=version: write_forever(path, seed + n, pipe, v), delay)
         pending = None
         for line in lines:
             if line[0] == "failed":

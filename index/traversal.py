@@ -10,8 +10,8 @@ added up is MaxScore (Turtle and Flood, "Query evaluation: strategies and optimi
    of heavy terms first, until the bound is .4 of the threshold, the k-th score so far. (At the whole of it a row in
    none of the lists would be out, but of those in one of them most would still be in.)
 2. Rows whose score cannot exceed the threshold even with the whole bound are out. The others, some tens a window, get
-   what they lack list by list, the heaviest first, and drop out as the bound falls. A list is looked up for them, from a
-   guessed place on, or added up after all, whichever costs less; so a search never does much more than read everything.
+   what they lack list by list, the heaviest first, and drop out as the bound falls. A list is looked up for them, from
+   a guessed place on, or added up after all, whichever costs less; so a search never does much more than read all.
 
 In a window of few postings an exact search reads everything: that costs less than choosing.
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from .errors import SettingsError
+from .settings import PRECISIONS
 
 if TYPE_CHECKING:
     import torch
+
+
+PRECISION_VARIABLE = "LEXHOUND_PRECISION"
+"""Environment variable: what "auto" means for the precision of models."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -26,6 +32,7 @@ def wants_integers(name: str, device: torch.device) -> bool:
     """Whether language models are to be run in 16-bit integers where they can be; must be, if that is the name."""
     import torch
 
+    name = _meant(name)
     return name == "int16" or (
         name == "auto" and device.type == "cpu" and choose_precision(name, device) == torch.float32
     )
@@ -35,6 +42,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype of that name, or for "auto" bfloat16 where the hardware multiplies it; of "int16" float32."""
     import torch
 
+    name = _meant(name)
     if name != "auto":
         return torch.bfloat16 if name == "bfloat16" else torch.float32
     if device.type == "cuda":
@@ -45,3 +53,15 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     else:
         fast = False
     return torch.bfloat16 if fast else torch.float32
+
+
+def _meant(name: str) -> str:
+    """The precision that is meant by `name`; raises SettingsError where the environment names none that there is."""
+    if name != "auto":
+        return name
+    told = os.environ.get(PRECISION_VARIABLE, "auto")
+    if told not in PRECISIONS:
+        raise SettingsError(
+            f"{PRECISION_VARIABLE} is {told!r}", f"It must be one of {', '.join(PRECISIONS)}, or not be set"
+        )
+    return told

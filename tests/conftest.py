@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Vectors are compared with those of other code and of other runs: what is asked of 16-bit numbers, their tests name.
+os.environ.setdefault("LEXHOUND_PRECISION", "float32")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Derandomised: the same examples on every run, so that a red suite is red for everyone.

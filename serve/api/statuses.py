@@ -40,7 +40,7 @@ STATUSES: dict[type[Exception], int] = {
     retrieval.BadRowError: 400,
     retrieval.QueryError: 400,
     retrieval.FilterSyntaxError: 400,
-    retrieval.EngineError: 502,
+    retrieval.EngineError: 503,
     retrieval.UnknownAddressError: BROKEN,
     retrieval.UnsupportedError: 400,
     retrieval.MissingEngineError: BROKEN,

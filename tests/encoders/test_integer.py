@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lexhound.encoders.errors import SettingsError
+from lexhound.encoders.hardware import wants_integers
 from lexhound.encoders.integer import body as body_module
 from lexhound.encoders.integer import head as head_module
 from lexhound.encoders.integer import kernels
@@ -326,3 +327,17 @@ def test_without_compiled_kernels_torch_does_it(bert: Path, monkeypatch: pytest.
         np.testing.assert_allclose(weights, ours, atol=1e-4)
     with pytest.raises(SettingsError, match="takes a CPU with AVX2"):
         side(bert, precision="int16")
+
+
+def test_the_environment_says_what_auto_means(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXHOUND_PRECISION", "int16")
+    for name in ("int16", "float32"):
+        monkeypatch.setenv("LEXHOUND_PRECISION", name)
+        ours = LearnedEncoder(bert, LearnedSettings(device="cpu")).encode_documents(TEXTS)
+        named = LearnedEncoder(bert, LearnedSettings(device="cpu", precision=name)).encode_documents(TEXTS)
+        assert np.array_equal(ours.toarray(), named.toarray())
+    monkeypatch.setenv("LEXHOUND_PRECISION", "float16")
+    with pytest.raises(SettingsError, match="LEXHOUND_PRECISION is 'float16'"):
+        side(bert)
+    monkeypatch.delenv("LEXHOUND_PRECISION")
+    assert wants_integers("auto", torch.device("cpu")) != bool(torch.cpu._is_avx512_bf16_supported())

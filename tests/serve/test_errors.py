@@ -25,7 +25,8 @@ ROOTS = (EncoderError, IndexStorageError, RetrievalError, EvaluationError, Usage
 def family(kind: type[Exception]) -> set[type[Exception]]:
     found = {kind}
     for child in kind.__subclasses__():
-        found |= family(child)
+        if not child.__name__.startswith("_"):  # those never leave their module
+            found |= family(child)
     return found
 
 

@@ -169,6 +169,21 @@ def vectors_of(part: Part) -> VectorIndex:
     return part.segment.dense
 
 
+def shares_at(sides: Sequence[SideScores], given: Sequence[SideShares], place: int) -> tuple[Share, ...]:
+    """What each side says of one candidate and gives to its fused score."""
+    return tuple(
+        Share(
+            side.name,
+            float(side.scores[place]),
+            int(own.ranks[place]) or None,
+            float(own.values[place]),
+            own.weight,
+            float(own.shares[place]),
+        )
+        for side, own in zip(sides, given, strict=True)
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fused:
     """The candidates of a query, by seq, and what becomes of them."""
@@ -186,17 +201,7 @@ class _Fused:
 
     def shares_of(self, place: int) -> tuple[Share, ...]:
         """What each side gave to one candidate."""
-        return tuple(
-            Share(
-                side.name,
-                float(side.scores[place]),
-                int(given.ranks[place]) or None,
-                float(given.values[place]),
-                given.weight,
-                float(given.shares[place]),
-            )
-            for side, given in zip(self.sides, self.shares, strict=True)
-        )
+        return shares_at(self.sides, self.shares, place)
 
 
 def _fused(

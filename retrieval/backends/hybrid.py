@@ -17,6 +17,7 @@ from ...index import Query
 from ..errors import UnsupportedError
 from ..filters import Expression
 from ..fusion import Fusion, SideScores, SideShares, best, fuse
+from ..hybrid import shares_at
 from ..search import Share
 from .engine import Engine, Ranked
 from .ranking import complete_ranking
@@ -36,20 +37,7 @@ class HybridRanking:
         """The best `k`, best first, and where asked for what each side gave to each."""
         chosen = best(self.scores, k)
         ranked = Ranked([self.ids[place] for place in chosen.tolist()], self.seqs[chosen], self.scores[chosen])
-        return ranked, [self._shares_of(place) for place in chosen.tolist()] if explain else None
-
-    def _shares_of(self, place: int) -> tuple[Share, ...]:
-        return tuple(
-            Share(
-                side.name,
-                float(side.scores[place]),
-                int(given.ranks[place]) or None,
-                float(given.values[place]),
-                given.weight,
-                float(given.shares[place]),
-            )
-            for side, given in zip(self.sides, self.shares, strict=True)
-        )
+        return ranked, [shares_at(self.sides, self.shares, place) for place in chosen.tolist()] if explain else None
 
 
 def rank_hybrid(

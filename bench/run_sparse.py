@@ -1,10 +1,10 @@
 """Learned sparse search beside its peers: the same vectors, the same queries, one thread, in short rounds in turn.
 
-    python bench/run_sparse.py --vectors passages.npz --queries queries.npz \\
-        --peer seismic=/envs/seismic/bin/python --peer bmp=/envs/bmp/bin/python --peer qdrant=/envs/qdrant/bin/python
+    python bench/run_sparse.py --vectors passages.npz --queries free=queries.npz --queries expanded=more.npz \\
+        --peer pisa=/envs/pisa/bin/python --peer seismic=/envs/seismic/bin/python --peer bmp=/envs/bmp/bin/python
 
 Every engine is a process with the Python that is given for it (README.md says what to install); one that is not given,
-or fails, is named in the report. Recall is against brute force over the float32 weights: 8 bits count as a loss.
+or fails, is named in the report. All get the same whole numbers, and recall is against brute force over them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,30 +22,45 @@ from typing import Any
 import numpy as np
 from machine import describe_machine
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, csr_array
+from sparse_report import report
+from whole_numbers import Truth, kept_by_rounding, narrowed, read, rounded, write
 
-KNOWN = ("lexhound", "seismic", "bmp", "qdrant", "pisa", "lucene")
+KNOWN = ("lexhound", "pisa", "bmp", "qdrant", "lucene", "seismic")
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "lexhound": [{}, {"recall": 0.99}, {"recall": 0.97}, {"recall": 0.95}, {"recall": 0.9}],
-    "seismic": [{"query_cut": cut, "heap_factor": factor} for cut in (3, 5, 8, 12, 40) for factor in (0.7, 0.9)],
-    "bmp": [{}, {"alpha": 0.85}, {"alpha": 0.7}],
+    "pisa": [{"algorithm": name} for name in ("maxscore", "block_max_maxscore", "block_max_wand", "none")],
+    "bmp": [{}],
     "qdrant": [{}],
+    "lucene": [{}],
+    "seismic": [
+        {"query_cut": cut, "heap_factor": factor}
+        for cut in (2, 3, 4, 5, 6, 8, 10, 15, 30)
+        for factor in (0.6, 0.7, 0.8, 0.9, 1.0)
+    ],
 }
+DEPTHS = (10, 100)
 ROUND = 25  # queries an engine answers before the next one takes its turn
 
 
 @dataclass(slots=True)
 class Peer:
-    """An engine's process, and what was measured of it."""
+    """An engine's process with one index, and what was measured of it."""
 
     name: str
+    options: dict[str, Any]
     process: subprocess.Popen[str]
     built: dict[str, Any] = field(default_factory=dict)
-    times: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
-    hits: dict[str, list[list[int]]] = field(default_factory=dict)
+    # By queries, setting and depth:
+    times: dict[tuple[str, str, int], list[NDArray[np.int64]]] = field(default_factory=dict)
+    hits: dict[tuple[str, str, int], list[list[int]]] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Its name, and what its index was built with."""
+        return " ".join([self.name, *(f"{name}={value}" for name, value in self.options.items())])
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request, one answer. Raises RuntimeError where the process has ended."""
+        """One request, one answer. Raises RuntimeError where the engine failed or the process has ended."""
         if self.process.stdin is None or self.process.stdout is None:
             raise RuntimeError("the process has no pipes")
         try:
@@ -54,120 +70,157 @@ class Peer:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise RuntimeError(f"{self.name} ended with {self.process.wait()}")
+            raise RuntimeError(f"it ended with {self.process.wait()}")
         answer: dict[str, Any] = json.loads(line)
+        if "failed" in answer:
+            raise RuntimeError(answer["failed"])
         return answer
 
 
 def main() -> None:
     """Measure and print a report in Markdown."""
     options = _options()
-    pythons = {"lexhound": sys.executable} | dict(pair.split("=", 1) for pair in options.peer)
     work = Path(options.work or tempfile.mkdtemp())
-    failed = {name: "not given" for name in KNOWN if name not in pythons}
-    peers: list[Peer] = []
-    for name, python in pythons.items():
-        script = str(Path(__file__).with_name("sparse_peer.py"))
-        process = subprocess.Popen(
-            [python, script, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, text=True
-        )
-        peer = Peer(name, process)
-        try:
-            request = {"build": options.vectors, "limit": options.limit, "folder": str(work / name)}
-            peer.built = peer.ask(request | {"queries": options.queries, "n_queries": options.n_queries})
-        except (RuntimeError, ValueError) as error:
-            failed[name] = str(error)
-            continue
-        peers.append(peer)
-        print(f"{name} built: {peer.built}", file=sys.stderr)
-    truth = brute_force(options.vectors, options.queries, options.limit, options.n_queries, options.k)
-    measure(peers, len(truth), options.k, options.rounds)
-    for line in report(peers, failed, truth, options):
+    work.mkdir(parents=True, exist_ok=True)
+    plain = read(options.vectors, options.limit)
+    documents = rounded(plain, each=False)
+    write(documents, work / "whole-documents.npz")
+    queries = {}
+    for pair in options.queries:
+        name, path = pair.split("=", 1) if "=" in pair else ("queries", pair)
+        asked = narrowed(read(path, options.n_queries), documents.shape[1])
+        queries[name] = rounded(asked, each=True)
+        write(queries[name], work / f"whole-{name}.npz")
+    peers, failed = start(options, work, list(queries))
+    if options.build_only:
+        for peer in peers:
+            print(peer.label, json.dumps(peer.built))
+        print(*(f"missing: {name} ({why})" for name, why in failed.items()), sep="\n")
+        return
+    truths = {name: Truth(documents, found, DEPTHS) for name, found in queries.items()}
+    kept = {name: kept_by_rounding(plain, queries[name], truth, sample=200) for name, truth in truths.items()}
+    del plain, documents
+    sizes = {name: found.shape[0] for name, found in queries.items()}
+    for name, size in sizes.items():  # recall, and a warm-up
+        for k in DEPTHS:
+            ask_all(peers, name, size, k, keep_hits=True)
+    machine = timed(peers, sizes, options)
+    for line in report(peers, failed, truths, kept, machine, options):
         print(line)
     for peer in peers:
         peer.process.terminate()
 
 
-def measure(peers: list[Peer], n_queries: int, k: int, rounds: int) -> None:
-    """Ask every engine all queries in every setting, a few at a time in turn; round -1 warms up."""
-    for number in range(-1, rounds):
+def start(options: argparse.Namespace, work: Path, queries: list[str]) -> tuple[list[Peer], dict[str, str]]:
+    """The engines' processes with their indexes and queries, and why others are missing."""
+    pythons = {"lexhound": sys.executable} | dict(pair.split("=", 1) for pair in options.peer)
+    variants: dict[str, list[dict[str, Any]]] = {}
+    for pair in options.option:
+        name, text = pair.split("=", 1)
+        variants.setdefault(name, []).append(json.loads(text))
+    failed = {name: "not given" for name in KNOWN if name not in pythons}
+    peers: list[Peer] = []
+    script = str(Path(__file__).with_name("sparse_peer.py"))
+    for name in (name for name in KNOWN if name in pythons):
+        for built_with in variants.get(name, [{}]):
+            try:
+                process = subprocess.Popen(
+                    [pythons[name], script, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            except OSError as error:
+                failed[name] = str(error)
+                continue
+            peer = Peer(name, built_with, process)
+            folder = work / "-".join(peer.label.replace("=", "-").split())
+            request = {"build": str(work / "whole-documents.npz"), "folder": str(folder), "options": built_with}
+            try:
+                peer.built = peer.ask(request)
+                for each in queries:
+                    peer.ask({"load": str(work / f"whole-{each}.npz"), "queries": each})
+            except RuntimeError as error:
+                failed[peer.label] = str(error)
+                continue
+            peers.append(peer)
+            print(f"{peer.label}: {peer.built}", file=sys.stderr)
+    return peers, failed
+
+
+def ask_all(peers: list[Peer], queries: str, size: int, k: int, *, keep_hits: bool) -> None:
+    """Ask every engine all queries in every setting, a few at a time in turn."""
+    for peer in peers:
+        for setting in SETTINGS[peer.name]:
+            key = (queries, json.dumps(setting), k)
+            if keep_hits:
+                peer.hits[key] = []
+            else:
+                peer.times.setdefault(key, []).append(np.zeros(size, np.int64))
+    for first in range(0, size, ROUND):
+        last = min(first + ROUND, size)
         for peer in peers:
             for setting in SETTINGS[peer.name]:
-                key = json.dumps(setting)
-                peer.times.setdefault(key, [])
-                if number >= 0:
-                    peer.times[key].append(np.zeros(n_queries, np.int64))
-                peer.hits[key] = []
-        for first in range(0, n_queries, ROUND):
-            last = min(first + ROUND, n_queries)
-            for peer in peers:
-                for setting in SETTINGS[peer.name]:
-                    key = json.dumps(setting)
-                    answer = peer.ask({"first": first, "last": last, "k": k, "setting": setting})
+                key = (queries, json.dumps(setting), k)
+                answer = peer.ask({"queries": queries, "first": first, "last": last, "k": k, "setting": setting})
+                if keep_hits:
                     peer.hits[key] += answer["hits"]
-                    if number >= 0:
-                        peer.times[key][-1][first:last] = answer["ns"]
+                else:
+                    peer.times[key][-1][first:last] = answer["ns"]
 
 
-def brute_force(vectors: str, queries: str, limit: int | None, n_queries: int, k: int) -> list[list[int]]:
-    """The best rows of each query over the weights as they are."""
-    documents, asked = _load(vectors, limit), _load(queries, n_queries)
-    columns = csc_array(documents)
-    found = []
-    for query in range(asked.shape[0]):
-        scores = np.zeros(documents.shape[0])
-        for at in range(asked.indptr[query], asked.indptr[query + 1]):
-            term = asked.indices[at]
-            if term < columns.shape[1]:
-                own = slice(columns.indptr[term], columns.indptr[term + 1])
-                scores[columns.indices[own]] += columns.data[own] * float(asked.data[at])
-        best = np.argpartition(-scores, min(k, len(scores) - 1))[:k]
-        found.append(best[np.lexsort((best, -scores[best]))].tolist())
-    return found
+def timed(peers: list[Peer], sizes: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:
+    """Rounds at the first depth, then one at the others; returns what the machine was like at the beginning."""
+    marker = Path(options.marker) if options.marker else None
+    try:
+        if marker:
+            marker.touch()
+            _settle(options.settle)
+        machine = describe_machine()
+        started = time.perf_counter()
+        for number in range(options.rounds):
+            if number and time.perf_counter() - started > options.seconds * number / (number + 1):
+                break
+            for name, size in sizes.items():
+                ask_all(peers, name, size, DEPTHS[0], keep_hits=False)
+        for name, size in sizes.items():
+            if time.perf_counter() - started < options.seconds:
+                ask_all(peers, name, size, DEPTHS[1], keep_hits=False)
+        return machine | {"load_at_the_end": describe_machine()["load"]}
+    finally:
+        if marker:
+            marker.unlink(missing_ok=True)
 
 
-def report(peers: list[Peer], failed: dict[str, str], truth: list[list[int]], options: argparse.Namespace) -> list[str]:
-    """The figures as Markdown."""
-    rows = peers[0].built["rows"] if peers else 0
-    lines = [
-        f"{rows:,} vectors, {len(truth):,} queries, k = {options.k}, one thread, best of {options.rounds} rounds",
-        "",
-    ]
-    lines += [f"{json.dumps(describe_machine())}", ""]
-    lines += ["| engine | setting | p50 µs | p99 µs | mean µs | recall | bytes a document | build, documents/s |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
-    for peer in peers:
-        for setting, times in peer.times.items():
-            best = np.min(times, axis=0) / 1000
-            pairs = list(zip(peer.hits[setting], truth, strict=True))
-            recall = np.mean([len(set(own) & set(right)) / max(1, len(right)) for own, right in pairs])
-            p50, p99 = np.percentile(best, (50, 99))
-            size, speed = peer.built["bytes"] / rows, rows / peer.built["seconds"]
-            lines.append(
-                f"| {peer.name} | {setting} | {p50:,.0f} | {p99:,.0f} | {best.mean():,.0f} | {recall:.4f} | {size:,.0f}"
-                f" | {speed:,.0f} |"
-            )
-    return [*lines, "", *(f"missing: {name} ({why})" for name, why in failed.items())]
+def _settle(seconds: float) -> None:
+    """Wait until the processors have been nearly idle for a second, or so long."""
+    until = time.monotonic() + seconds
+    busy = 1.0
+    while busy > 0.05 and time.monotonic() < until:
+        before = _ticks()
+        time.sleep(1)
+        used, total = (after - first for after, first in zip(_ticks(), before, strict=True))
+        busy = used / max(1, total)
 
 
-def _load(path: str, limit: int | None) -> csr_array:
-    with np.load(path) as file:
-        indptr = file["indptr"][: None if limit is None else limit + 1]
-        indices, data = file["indices"][: indptr[-1]], file["data"][: indptr[-1]]
-    width = int(indices.max()) + 1 if len(indices) else 1
-    return csr_array((data, indices, indptr), shape=(len(indptr) - 1, width))
+def _ticks() -> tuple[int, int]:
+    """Busy and all ticks of the processors since the system started (Linux)."""
+    values = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    return sum(values) - values[3] - values[4], sum(values)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", required=True, help="documents, .npz as `lexhound encode` writes it")
-    parser.add_argument("--queries", required=True, help="queries, likewise")
+    parser.add_argument("--queries", required=True, action="append", metavar="[NAME=]FILE", help="queries, likewise")
     parser.add_argument("--limit", type=int, help="only the first so many documents")
     parser.add_argument("--n-queries", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("-k", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of timing, at most")
+    parser.add_argument("--seconds", type=float, default=600, help="begin no round of timing that would end after it")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="an engine and its Python")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=JSON", help="build an engine with this")
+    parser.add_argument("--build-only", action="store_true", help="make the indexes and say what that took")
     parser.add_argument("--work", help="where indexes are kept between runs (default: a temporary folder)")
+    parser.add_argument("--marker", help="a file that is there while the clock runs, for other work to wait")
+    parser.add_argument("--settle", type=float, default=60, help="with --marker: wait so long for idle processors")
+    parser.add_argument("--out", help="the figures as JSON")
     return parser.parse_args()
 
 

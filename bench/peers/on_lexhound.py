@@ -6,7 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lexhound.index import InvertedIndex, Query, build_inverted, warm
+from scipy.sparse import csr_array
 
 from . import Engine, Vectors
 
@@ -18,6 +20,8 @@ class Lexhound:
 
     def __init__(self) -> None:
         warm()  # so that the time of building is not the compiler's
+        one = csr_array(np.ones((1, 1), np.float32))
+        InvertedIndex.from_csr(one, 1.0)
 
     def build(self, vectors: Vectors, folder: Path, options: dict[str, Any]) -> None:
         folder.rmdir()

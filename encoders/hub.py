@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .subwords import TOKENIZER_FILES
 CONFIG = "config.json"
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
 OLD_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")
+SHARES = "shares.safetensors"  # beside a query table: `lexhound.encoders.written`
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _TOKENIZER_FILES = (
     *TOKENIZER_FILES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
@@ -21,7 +23,7 @@ _TOKENIZER_FILES = (
 # What else determines the vectors; README files, training logs and other formats' weights do not.
 SMALL_FILES = (
     CONFIG, *_TOKENIZER_FILES, "adapter_config.json", "lexhound_encoder.json", "modules.json", "router_config.json",
-    "idf.json", "query_token_weights.txt", "config_sentence_transformers.json", "sentence_bert_config.json",
+    "idf.json", "query_token_weights.txt", SHARES, "config_sentence_transformers.json", "sentence_bert_config.json",
 )  # fmt: skip
 # An organisation and a name, or the name alone of the hub's first models.
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -80,18 +82,18 @@ def weight_files(folder: Path) -> list[Path]:
     return []
 
 
-def files_hash(folder: Path, table: str | None = None) -> str:
+def files_hash(folder: Path, tables: Sequence[str] | None = None) -> str:
     """Return a hex SHA-256 over names and contents of the files of one folder that determine its vectors.
 
     Args:
-        table: where no model is run, the one file beside the tokenizer's that counts: so that opening a collection
-            need not read a model that its searches do not use.
+        tables: where no model is run, the files beside the tokenizer's that count: so that opening a collection need
+            not read a model that its searches do not use.
     """
-    if table is None:
+    if tables is None:
         code = (path.name for path in folder.glob("*.py"))  # what --trust-remote-code runs
         names = [*SMALL_FILES, *ADAPTER_WEIGHTS, *(path.name for path in weight_files(folder)), *code]
     else:
-        names = [*_TOKENIZER_FILES, table]
+        names = [*_TOKENIZER_FILES, *tables]
     total = hashlib.sha256()
     for path in (folder / name for name in sorted(set(names)) if name and (folder / name).is_file()):
         with path.open("rb") as file:

@@ -19,9 +19,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import CheckpointError
-from .hub import CONFIG, files_hash
+from .errors import CheckpointError, SettingsError
+from .hub import CONFIG, SHARES, files_hash
 from .settings import ACTIVATIONS, POOLINGS
+from .written import WrittenWords
 
 OWN_FILE = "lexhound_encoder.json"
 MODULES = "modules.json"
@@ -45,7 +46,13 @@ class SideLayout:
         activation: one of `settings.ACTIVATIONS`; None for the usual one (log1p_relu of an mlm side, relu of a
             regression side).
         weights: of a table, the file in `folder` that holds them; None for 1 each (presence).
-        counted: of a table, whether a token that occurs n times weighs n times as much.
+        counted: of a table, whether a token that occurs n times weighs n**power times as much.
+        power: see `counted`; below 1, words that a long query repeats do not drown the others.
+        common: of a table of idf weights with a prior, leave tokens that more than this share of documents hold out of
+            a query, where a rarer one remains: they cost the most and say the least. 0 for all tokens.
+        shares: of a table with a prior, whether `shares.safetensors` in `folder` tells which share of the documents of
+            each token are written with it (`lexhound.encoders.written`); without it vectors are taken for what is
+            written.
         prior: of a table of idf weights, how many documents it counts for beside those of the collection that is
             searched, whose own document frequencies then make the weights (`lexhound.encoders.live_idf`); 0 for the
             table as it stands.
@@ -59,6 +66,7 @@ class SideLayout:
             `lexhound.encoders.dense_layout`. None where they mean nothing.
         top_k: of a document side, how many of a document's heaviest terms are kept where the settings do not say; None
             for all.
+        written: of an mlm side, what a text's own words weigh beside what the model says; None for nothing.
         prompt: put before every text.
         max_length: longest input in tokens, where the folder says one.
     """
@@ -69,6 +77,9 @@ class SideLayout:
     activation: str | None = None
     weights: str | None = None
     counted: bool = False
+    power: float = 1.0
+    common: float = 0.0
+    shares: bool = False
     prior: int = 0
     echo: bool = False
     adapter: str | None = None
@@ -76,6 +87,7 @@ class SideLayout:
     expansion_terms: int = 128
     dense: str | None = None
     top_k: int | None = None
+    written: WrittenWords | None = None
     prompt: str = ""
     max_length: int | None = None
 
@@ -90,9 +102,10 @@ class SideLayout:
     def hash(self, root: Path) -> str:
         """Return a hex SHA-256 over the files of this side."""
         if self.kind == "table":
-            return files_hash(root / self.folder, self.weights or "")[:32]
+            return files_hash(root / self.folder, [self.weights or "", *([SHARES] if self.shares else [])])[:32]
         folders = [self.folder, *(part for part in (self.adapter, self.expansion) if part is not None)]
-        return "-".join(files_hash(root / folder)[:32] for folder in folders)
+        rule = [] if self.written is None else [repr(self.written)]
+        return "-".join([*(files_hash(root / folder)[:32] for folder in folders), *rule])
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +186,16 @@ def _side(root: Path, path: Path, values: object) -> SideLayout:
         raise CheckpointError(f"{path}: a side has no kind", f"It must be one of {', '.join(KINDS)}")
     for name, value in values.items():
         kind = str(known[name].type).split(" |")[0] if name in known else ""
-        right = {"str": str, "bool": bool, "int": int}.get(kind)
+        right = {"str": str, "bool": bool, "int": int, "float": (int, float), "WrittenWords": dict}.get(kind)
         if (
             right is None
             or (not isinstance(value, right) and value is not None)
             or (kind == "int" and isinstance(value, int) and value < 1)
         ):
             raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what a side may say")
-    side = SideLayout(**values)
+    if not 0 <= values.get("common", 0) < 1 or not 0 <= values.get("power", 0) <= 1:
+        raise CheckpointError(f"{path}: common or power is out of range", "common: 0 to below 1; power: 0 to 1")
+    side = SideLayout(**values | ({"written": _written(path, values["written"])} if values.get("written") else {}))
     poolings = {"mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",)}[side.kind]
     if side.pooling not in poolings:
         raise CheckpointError(f"{path}: pooling is {side.pooling!r}", f"It must be one of {', '.join(poolings)}")
@@ -194,6 +209,13 @@ def _side(root: Path, path: Path, values: object) -> SideLayout:
     if side.weights is not None and Path(side.weights).name != side.weights:
         raise CheckpointError(f"{path}: weights is {side.weights!r}", "Name a file of the side's own folder")
     return side
+
+
+def _written(path: Path, values: Mapping[str, Any]) -> WrittenWords:
+    try:
+        return WrittenWords(**values)
+    except (TypeError, SettingsError) as error:
+        raise CheckpointError(f"{path}: written is {dict(values)}: {error}", "See docs/encoders.md") from error
 
 
 def _read_plain(root: Path) -> Layout:

@@ -5,6 +5,7 @@ So a search with an inference-free encoder reads a tokenizer and a table, and ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from .base import EncoderIdentity, QueryVector, Span, fingerprint_of
 from .errors import CheckpointError, IdentityError
-from .hub import Located, locate
+from .hub import SHARES, Located, locate
 from .layout import Layout, SideLayout, read_layout
 from .live_idf import PRIOR, LiveStatistics, live_idf
 from .pruning import prune
@@ -26,6 +27,8 @@ from .vector_files import stacked
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+    from .token_table import TokenTable
 
 _VERSION = 2  # of how settings and files become vectors: part of every fingerprint
 
@@ -151,11 +154,16 @@ class LearnedEncoder:
     def _query(self, vector: QueryVector, statistics: LiveStatistics | None) -> QueryVector:
         terms, weights = vector
         if statistics is not None and self._prior and len(terms):
-            table = self._side("query").weights[terms]  # type: ignore[attr-defined]
-            live = live_idf(table, statistics.document_frequencies(terms), statistics.n_documents, self._prior)
+            side: TokenTable = self._side("query")  # type: ignore[assignment]
+            table, frequencies = side.weights[terms], statistics.document_frequencies(terms)
+            written = frequencies if side.shares is None else frequencies * side.shares[terms].astype(np.float64)
+            live = live_idf(table, written, statistics.n_documents, self._prior)
             weights = weights * (live / table)
-            if not weights.all():
-                terms, weights = terms[weights > 0], weights[weights > 0]
+            kept = weights > 0
+            if self.layout.query.common:
+                rare = live > -math.log(self.layout.query.common)
+                kept &= rare | ~rare.any()
+            terms, weights = terms[kept], weights[kept]
         return prune(terms, weights, self.settings.query_top_k, self.settings.query_ratio)
 
     @cached_property
@@ -215,10 +223,12 @@ class LearnedEncoder:
         if self._stored is not None and self._stored.parts.get(name) != layout.hash(self.layout.root):
             raise _changed(self._stored, name)
         if layout.kind == "table":
-            from .token_table import TokenTable, read_weights
+            from .token_table import TokenTable, read_shares, read_weights
 
-            weights = read_weights(self.layout.root / layout.folder, layout.weights, subwords)
-            return TokenTable(subwords, weights, layout, settings)
+            folder = self.layout.root / layout.folder
+            weights = read_weights(folder, layout.weights, subwords)
+            shares = read_shares(folder / SHARES, len(weights)) if layout.shares else None
+            return TokenTable(subwords, weights, layout, settings, shares)
         from .checkpoints import require_neural
 
         require_neural()

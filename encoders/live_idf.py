@@ -7,7 +7,8 @@ posterior of a beta distribution, as in Bayesian smoothing):
     p_t = (df_t + prior · exp(-table_t)) / (n + prior)        weight_t = -ln p_t
 
 With few documents the table speaks, with many the collection. df_t counts the documents whose vector holds the term,
-expansions included: a term that expansions have spread says less.
+expansions included; an encoder that knows the share of them that are written with it (`lexhound.encoders.written`)
+counts these instead.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ class LiveStatistics(Protocol):
 
 
 def live_idf(
-    table: NDArray[np.float32], frequencies: NDArray[np.int64], n_documents: int, prior: int
+    table: NDArray[np.float32], frequencies: NDArray[np.int64] | NDArray[np.float64], n_documents: int, prior: int
 ) -> NDArray[np.float32]:
     """Return the weights of terms, float32, >= 0.
 
     Args:
         table: float32[terms], what the encoder's table says of them, > 0.
-        frequencies: int64[terms], how many of the `n_documents` documents hold each.
+        frequencies: int64 or, where they are estimated, float64[terms], how many of the `n_documents` documents hold
+            each.
         prior: how many documents the table counts for, at least 1.
     """
     expected = prior * np.exp(-table.astype(np.float64))

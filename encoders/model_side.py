@@ -96,7 +96,20 @@ class ModelSide(ABC):
         found: list[list[QueryVector]] = [[] for _ in texts]
         for owner, vector in zip(owners, self._vectors(pieces), strict=True):
             found[owner].append(vector)
-        return [largest(vectors) if len(vectors) > 1 else (vectors or [empty])[0] for vectors in found]
+        whole = [largest(vectors) if len(vectors) > 1 else (vectors or [empty])[0] for vectors in found]
+        if self._layout.written is None:
+            return whole
+        read: list[list[int]] = [[] for _ in texts]
+        for owner, piece in zip(owners, pieces, strict=True):
+            read[owner] += piece
+        return [self._with_written(vector, ids) for vector, ids in zip(whole, read, strict=True)]
+
+    def _with_written(self, vector: QueryVector, ids: list[int]) -> QueryVector:
+        """Add what the text's own words weigh, where the layout asks for it."""
+        if self._layout.written is None:
+            return vector
+        own = np.array(ids, np.int32)
+        return self._layout.written.added(vector, own[self._is_term[own]])
 
     def encode_one(self, text: str) -> QueryVector:
         """Return one text's vector."""
@@ -229,7 +242,7 @@ class LanguageModelSide(ModelSide):
                 ):
                     means[place] = mean
                     if not self._subwords.special[pieces[place]].all():
-                        vectors[place] = vector
+                        vectors[place] = self._with_written(vector, pieces[place])
                 self.tokens_encoded += sum(lengths[place] for place in places)
         return vectors, means
 

@@ -45,7 +45,8 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
 
     Raises:
         CheckpointError: something is in the folder, or the format cannot say what the encoder is: term weighting,
-            CLS pooling, other activations than one or two logarithms, counted tables, decoders.
+            CLS pooling, other activations than one or two logarithms, counted tables or such that leave common tokens
+            out, weights of written words, decoders.
     """
     if folder.exists() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty", "Give a new folder")
@@ -94,11 +95,13 @@ def _check_writable(side: SideLayout) -> None:
     if side.kind == "regression":
         wrong = "term weighting"
     elif side.kind == "table":
-        wrong = "counted tables" if side.counted else None
+        wrong = "counted tables" if side.counted else "tables that leave common tokens out" if side.common else None
     elif side.echo or side.adapter is not None:
         wrong = "decoders with echo, or adapters"
     elif side.pooling == "cls":
         wrong = "CLS pooling"
+    elif side.written is not None:
+        wrong = "weights of written words beside a model's"
     elif side.activation not in ACTIVATION_OF.values():
         wrong = f"the activation {side.activation}"
     if wrong is not None:
@@ -139,7 +142,7 @@ def _save_table(encoder: LearnedEncoder, side: SideLayout, route: str, folder: P
     folder.mkdir()
     subwords = encoder.subwords(route)
     weights = read_weights(encoder.layout.root / side.folder, side.weights, subwords)
-    _write_tensor(folder / "model.safetensors", weights)
+    write_tensor(folder / "model.safetensors", weights)
     _write(folder / CONFIG, {"frozen": False})
     source = encoder.layout.root / side.folder
     for name in (*TOKENIZER_FILES, "tokenizer_config.json", "special_tokens_map.json"):
@@ -153,7 +156,7 @@ def _save_tokenizer(encoder: LearnedEncoder, route: str, folder: Path) -> None:
     encoder.subwords(route).save(folder / TOKENIZER)
 
 
-def _write_tensor(path: Path, weights: NDArray[np.float32]) -> None:
+def write_tensor(path: Path, weights: NDArray[np.float32]) -> None:
     """Write a safetensors file with one tensor, `weight`."""
     data = np.ascontiguousarray(weights, dtype="<f4").tobytes()
     entry = {"dtype": "F32", "shape": [len(weights)], "data_offsets": [0, len(data)]}

@@ -1,6 +1,6 @@
 """Vectors without a model: each token that occurs weighs what a table says.
 
-    w_t = [t in text] · weight_t      (or count of t in text · weight_t, where the table is `counted`)
+    w_t = [t in text] · weight_t      (or (count of t in text)**power · weight_t, where the table is `counted`)
 
 With idf weights these are the queries of OpenSearch's inference-free encoders (Geng et al., "Towards Competitive
 Search Relevance For Inference-Free Learned Sparse Retrievers", 2024, section 3.1); with learned ones those of Li-LSR
@@ -32,14 +32,22 @@ class TokenTable:
     Attributes:
         weights: float32[vocabulary], >= 0, 0 for special tokens.
         vocabulary_size: how many.
+        shares: float32[vocabulary], the share of the documents of each token that are written with it; None where
+            there is no such table.
     """
 
     def __init__(
-        self, subwords: Subwords, weights: NDArray[np.float32], layout: SideLayout, settings: LearnedSettings
+        self,
+        subwords: Subwords,
+        weights: NDArray[np.float32],
+        layout: SideLayout,
+        settings: LearnedSettings,
+        shares: NDArray[np.float32] | None = None,
     ) -> None:
         self.weights = weights
         self.tokens_encoded = 0  # there is no model to read them
         self.vocabulary_size = len(weights)
+        self.shares = shares
         self._subwords = subwords
         self._layout = layout
         self._whole = settings.long_texts == "windows"
@@ -59,7 +67,8 @@ class TokenTable:
         if self._layout.counted:
             counts = Counter(ids)
             terms = np.array(sorted(counts), dtype=np.int32)
-            weights = self.weights[terms] * np.array([counts[term] for term in terms.tolist()], dtype=np.float32)
+            occurring = np.array([counts[term] for term in terms.tolist()], dtype=np.float32)
+            weights = self.weights[terms] * occurring**self._layout.power
         else:
             terms = np.array(sorted(set(ids)), dtype=np.int32)
             weights = self.weights[terms]
@@ -101,6 +110,21 @@ def read_weights(folder: Path, name: str | None, subwords: Subwords) -> NDArray[
     weights[: subwords.size][subwords.special] = 0.0
     weights[subwords.size :] = 0.0
     return weights
+
+
+def read_shares(path: Path, size: int) -> NDArray[np.float32]:
+    """Return the shares of `lexhound.encoders.written`, float32[size], from a safetensors file.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable, of another vocabulary, or holds what is no share.
+    """
+    try:
+        shares = _from_safetensors(path)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}", "Download the whole folder again") from error
+    if len(shares) != size or not ((shares > 0) & (shares <= 1)).all():
+        raise CheckpointError(f"{path} does not hold a share above 0 for each of {size} tokens", "Download it again")
+    return shares
 
 
 def _read(path: Path, subwords: Subwords) -> NDArray[np.float32]:

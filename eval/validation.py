@@ -6,6 +6,8 @@ figures then tell checkpoints apart, and are not to be compared with those of th
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +36,8 @@ _RELEVANT = 0.6  # of the documents of a cut set, at most
 Encode = Callable[[list[str], int], csr_array]
 """Documents and the most tokens of each to read -> float32[documents, vocabulary]."""
 
-EncodeQueries = Callable[[list[str], csr_array], csr_array]
-"""Queries, and the vectors of the documents that are searched, on which weights may depend ->
-float32[queries, vocabulary]."""
+EncodeQueries = Callable[["ValidationSet", csr_array], csr_array]
+"""A set, and the vectors of its documents, on which weights may depend -> float32[queries, vocabulary]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,16 +132,30 @@ def validate(
     measured = {}
     for each in sets:
         documents = encode(each.documents, max_length)
-        measured[each.name] = each.measure(documents, encode_queries(list(each.queries.values()), documents))
+        measured[each.name] = each.measure(documents, encode_queries(each, documents))
     return measured
 
 
 def validator(sets: Sequence[ValidationSet], model: TrainableEncoder, recipe: Recipe) -> Validate:
     """Return what a training run calls to measure its model: queries are made as the recipe says they are in use."""
-    settings = recipe.query
+    settings, rule, length = recipe.query, recipe.written.rule, recipe.validation.max_length
+
+    def with_written(encode: Encode) -> Encode:
+        def encoded(texts: list[str], max_length: int) -> csr_array:
+            vectors = encode(texts, max_length)
+            if rule is None:
+                return vectors
+            own = [rule.weights(piece) for piece in model.token_ids(texts, max_length)]
+            starts = np.concatenate([[0], np.cumsum([len(terms) for terms, _ in own])])
+            terms, weights = (np.concatenate([np.empty(0), *(row[place] for row in own)]) for place in (0, 1))
+            added = csr_array((weights.astype(np.float32), terms.astype(np.int32), starts), shape=vectors.shape)
+            return csr_array(vectors + added)
+
+        return encoded
 
     def run(encode: Encode, table: NDArray[np.float32]) -> dict[str, float]:
-        def queries(texts: list[str], documents: csr_array) -> csr_array:
+        def queries(each: ValidationSet, documents: csr_array) -> csr_array:
+            texts = list(each.queries.values())
             if settings.kind == "model":
                 return model.encode(model.token_ids(texts, settings.max_length))
             rows = [np.unique(piece, return_counts=True) for piece in model.token_ids(texts, settings.max_length)]
@@ -148,13 +163,28 @@ def validator(sets: Sequence[ValidationSet], model: TrainableEncoder, recipe: Re
             terms, counts = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
             weights = table[terms]
             if settings.prior:
-                held = np.bincount(documents.indices, minlength=len(table))[terms]
+                # Written words themselves where the encoder will estimate how many documents have them.
+                pieces = [np.unique(piece) for piece in model.token_ids(each.documents, length)]
+                found = np.concatenate([np.empty(0, np.int32), *pieces]) if settings.shares else documents.indices
+                held = np.bincount(found, minlength=len(table))[terms]
                 known = weights > 0
                 weights[known] = live_idf(weights[known], held[known], documents.shape[0], settings.prior)
+            if settings.common:
+                weights = _without_common(weights, starts, -math.log(settings.common))
             if settings.counted:
-                weights = weights * counts
-            return csr_array((weights, terms, starts), shape=(len(texts), len(table)))
+                weights = weights * counts**settings.power
+            return csr_array((weights.astype(np.float32), terms, starts), shape=(len(texts), len(table)))
 
-        return validate(sets, encode, queries, recipe.validation.max_length)
+        return validate(sets, with_written(encode), queries, length)
 
     return run
+
+
+def _without_common(weights: NDArray[np.float32], starts: NDArray[np.int64], least: float) -> NDArray[np.float32]:
+    """Return weights with those below `least` put to 0, but for queries that have no others."""
+    kept = weights.copy()
+    for start, end in itertools.pairwise(starts.tolist()):
+        row = kept[start:end]
+        if (row > least).any():
+            row[row <= least] = 0.0
+    return kept

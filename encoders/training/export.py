@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from ..checkpoints import quiet
 from ..errors import TrainingError
+from ..hub import SHARES
 from ..layout import read_layout, write_own_layout
 from ..learned import LearnedEncoder
-from ..saving import save_encoder
+from ..saving import save_encoder, write_tensor
 from ..settings import LearnedSettings
 from ..subwords import TOKENIZER
+from ..written import WrittenWords
 from .model import TrainableEncoder
+from .recipe import QueryRecipe
 
 _CONFIG = "config.json"
 
@@ -30,8 +33,9 @@ def export_encoder(
     folder: Path,
     *,
     half: bool = True,
-    counted: bool = False,
-    prior: int = 0,
+    query: QueryRecipe | None = None,
+    written: WrittenWords | None = None,
+    shares: NDArray[np.float32] | None = None,
     top_k: int | None = None,
     dense: str | None = None,
 ) -> Path:
@@ -39,8 +43,10 @@ def export_encoder(
 
     Args:
         table: float32[vocabulary], the query side's weights; None where the model reads queries too.
-        counted, prior, top_k, dense: see `lexhound.encoders.layout.SideLayout`; what sentence-transformers cannot
-            read of them stands in a file beside its own.
+        query: how the table is used (`counted`, `power`, `common`, `prior`); as it stands by default.
+        shares: float32[vocabulary], see `lexhound.encoders.written`.
+        written, top_k, dense: see `lexhound.encoders.layout.SideLayout`. What sentence-transformers cannot read of all
+            these stands in files beside its own.
         half: store the model's weights in 16 bits, half the bytes; they are read as 32 bits again.
 
     Raises:
@@ -70,9 +76,20 @@ def export_encoder(
             (plain / "idf.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
         settings = LearnedSettings(pooling="max", activation=model.settings.activation)
         save_encoder(LearnedEncoder(plain, settings), folder)
-    if counted or prior or top_k or dense:
-        layout = read_layout(folder)
-        document = replace(layout.document, top_k=top_k, dense=dense)
-        query = replace(layout.query, counted=counted, prior=prior)
-        write_own_layout(replace(layout, document=document, query=query))
+    layout = read_layout(folder)
+    document = replace(layout.document, written=written, top_k=top_k, dense=dense)
+    asked = layout.query
+    if table is not None and query is not None:
+        asked = replace(
+            asked,
+            counted=query.counted,
+            power=query.power,
+            common=query.common,
+            prior=query.prior,
+            shares=shares is not None,
+        )
+        if shares is not None:
+            write_tensor(folder / asked.folder / SHARES, shares)
+    if (document, asked) != (layout.document, layout.query):
+        write_own_layout(replace(layout, document=document, query=asked))
     return folder

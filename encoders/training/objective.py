@@ -4,6 +4,9 @@ A query's score of a document is sum over its terms t of idf_t · w_t(d) (Geng e
 divided by the query's total idf and multiplied by one learned number: raw scores of long queries are far sharper than
 any teacher's, and distillation would shrink every weight to make up for it. The ranking of a query is unchanged.
 
+Where a document's written words weigh something of their own (`written`), they are part of its vector: constants to
+which the model learns to add.
+
 Where queries are read by the model too (`query.kind = "model"`, SPLADE), a step's queries pass through it beside the
 documents, the score is sum over the vocabulary of w_t(q) · w_t(d), divided and multiplied likewise, and queries have a
 FLOPS penalty of their own (Formal et al., "SPLADE: Sparse Lexical and Expansion Model", SIGIR 2021, section 3.2).
@@ -102,14 +105,15 @@ class Objective:
         chosen = self._tensor(columns.terms)
         weights = self._model.weights_of(logits) * self._terms[chosen]
         loss = torch.zeros((), device=self._device)
+        written = self._written(pieces, columns.terms)
         if self.reads_queries:
             asked = weights[len(pieces) :]
             logits, means, weights = logits[: len(pieces)], means[: len(pieces)], weights[: len(pieces)]
             total = asked.detach().sum(dim=1, keepdim=True).clamp_min(1e-3)
-            scores = asked @ weights.T / total * self._log_scale.exp()
+            scores = asked @ (weights + written).T / total * self._log_scale.exp()
             loss = loss + self._query_sparsity(asked, number, record)
         else:
-            scores = self._scores(weights, step, terms, columns)
+            scores = self._scores(weights + written, step, terms, columns)
         taught = self._tensor(self._training.teach(step.queries, step.documents))
         known = ~taught.isnan()
         target = torch.nan_to_num(taught) * recipe.loss.scale
@@ -149,6 +153,19 @@ class Objective:
         record["loss"] = float(loss.detach())
         record["agreement"] = float((scores.detach().argmax(dim=1) == target.argmax(dim=1)).float().mean())
         return loss
+
+    def _written(self, pieces: list[NDArray[np.int32]], columns: NDArray[np.int64]) -> torch.Tensor:
+        """Return float32[documents, columns], or a scalar 0 where written words have no weight of their own."""
+        rule = self._recipe.written.rule
+        if rule is None:
+            return torch.zeros((), device=self._device)
+        found = np.zeros((len(pieces), len(columns)), dtype=np.float32)
+        for row, piece in enumerate(pieces):
+            own, weights = rule.weights(piece)
+            places = np.searchsorted(columns, own)
+            known = (places < len(columns)) & (columns[np.minimum(places, len(columns) - 1)] == own)
+            found[row, places[known]] = weights[known]
+        return self._tensor(found)
 
     def _scores(self, weights: torch.Tensor, step: Step, terms: NDArray[np.int64], columns: Columns) -> torch.Tensor:
         """Return float32[queries, documents]."""

@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from ..errors import SettingsError
 from ..settings import ACTIVATIONS
+from ..written import WrittenWords
 
 PSEUDO_KINDS = ("title", "sentence", "span", "keywords")
 TEACHER_KINDS = ("bm25", "dense", "sparse", "cross-encoder", "scores")
@@ -60,7 +61,12 @@ class QueryRecipe:
         sparsity: of "model", the weight of the FLOPS of queries at the end of the ramp.
         learning_rate: of a learned table; far higher than a model's, as each weight is seen in few steps.
         max_length: longest query in tokens.
-        counted: whether a token that occurs twice in a query weighs twice, in validation and in use.
+        counted: whether a token that occurs n times in a query weighs n**power times as much, in validation and in use.
+        power: see `counted`.
+        common: leave tokens that more than this share of documents hold out of a query, where a rarer one remains, in
+            validation and in use; 0 for all tokens.
+        shares: how many documents of the pool are encoded at the end to tell how often terms are written where vectors
+            hold them (`lexhound.encoders.written`); 0 to take vectors for what is written. Needs a prior.
         prior: how many documents the table counts for beside a collection's own frequencies, in validation and in use
             (`lexhound.encoders.live_idf`); 0 for the table as it stands.
     """
@@ -70,7 +76,30 @@ class QueryRecipe:
     learning_rate: float = 0.05
     max_length: int = 64
     counted: bool = False
+    power: float = 1.0
+    common: float = 0.0
     prior: int = 0
+    shares: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRecipe:
+    """What a document's own words weigh beside what the model says of them (`lexhound.encoders.written`), in training,
+    validation and use.
+
+    Attributes:
+        weight: of BM25's term-frequency part; 0 for none. k1, b, length: its constants.
+    """
+
+    weight: float = 0.0
+    k1: float = 2.5
+    b: float = 0.75
+    length: int = 150
+
+    @property
+    def rule(self) -> WrittenWords | None:
+        """What encoders take."""
+        return WrittenWords(self.weight, self.k1, self.b, self.length) if self.weight else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +269,7 @@ class OptimiserRecipe:
     """Steps and rates.
 
     Attributes:
+        steps: 0 to change no weight, for an encoder of the same model with other settings of queries and words.
         seeds: queries a step whose candidates make up its documents.
         candidates: documents a seed.
         own_queries: further queries of each of those documents; without a model on the query side they cost nothing.
@@ -295,6 +325,7 @@ class Recipe:
     data: DataRecipe
     teachers: tuple[TeacherRecipe, ...]
     query: QueryRecipe = field(default_factory=QueryRecipe)
+    written: WrittenRecipe = field(default_factory=WrittenRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
     sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
@@ -423,11 +454,15 @@ _CHOICES = (
     ("sparsity", "kind", REGULARISERS),
     ("optimiser", "kind", OPTIMISERS),
 )
-_SHARES = (("sparsity", "ramp"), ("optimiser", "warmup"), ("optimiser", "floor"), ("optimiser", "average"))
+_SHARES = (
+    ("query", "power"), ("query", "common"), ("written", "b"),
+    ("sparsity", "ramp"), ("optimiser", "warmup"), ("optimiser", "floor"), ("optimiser", "average"),
+)  # fmt: skip
 _LEAST = (
     ("model", "max_length", 8), ("model", "top_k", 0), ("query", "max_length", 1), ("query", "prior", 0),
+    ("query", "shares", 0), ("written", "weight", 0), ("written", "k1", 0), ("written", "length", 1),
     ("query", "sparsity", 0),
-    ("optimiser", "steps", 1), ("optimiser", "seeds", 1),
+    ("optimiser", "steps", 0), ("optimiser", "seeds", 1),
     ("optimiser", "candidates", 2), ("optimiser", "own_queries", 0), ("optimiser", "accumulate", 1),
     ("validation", "every", 1), ("validation", "documents", 0), ("validation", "queries", 0),
     ("sparsity", "weight", 0), ("sparsity", "frequent", 0), ("sparsity", "sampled", 0), ("sparsity", "free_terms", 0),
@@ -480,11 +515,19 @@ def _check(recipe: Recipe, where: str) -> None:
     for name, weight in (("loss.terms", loss.terms), ("model.dense", recipe.model.dense)):
         if weight and all(teacher.kind != "dense" for teacher in recipe.teachers):
             raise SettingsError(f"{where}: {name} needs a dense teacher", 'Add [[teachers]] with kind = "dense"')
-    if recipe.query.kind == "model" and (recipe.query.counted or recipe.query.prior):
+    query = recipe.query
+    if query.kind == "model" and (query.counted or query.prior or query.common or query.shares):
         raise SettingsError(
-            f"{where}: query.counted and query.prior are for a table of weights, and query.kind is 'model'",
+            f"{where}: query.counted, prior, common and shares are for a table of weights, and query.kind is 'model'",
             'Leave them out, or take the kind "idf" or "learned"',
         )
+    if query.kind == "model" and recipe.written.weight:
+        raise SettingsError(
+            f"{where}: written words weigh something in documents alone, and query.kind is 'model'",
+            'Leave [written] out, or take the kind "idf" or "learned"',
+        )
+    if query.shares and not query.prior:
+        raise SettingsError(f"{where}: query.shares is for idf that follows a collection", "Give query.prior too")
     if (loss.kl or loss.margin_mse) and not recipe.teachers:
         raise SettingsError(f"{where}: there is no teacher to distil from", "Add [[teachers]], or train by info_nce")
 

@@ -126,6 +126,7 @@ def _train(
     from ...encoders.training.loop import Trainer
     from ...encoders.training.model import ModelSettings, TrainableEncoder
     from ...encoders.training.ranks import Ranks, device_of, join, leave
+    from ...encoders.training.written import shares_of
     from ...retrieval.training_set import prepare
 
     if threads:
@@ -179,13 +180,19 @@ def _train(
         import shutil
 
         shutil.rmtree(encoder)
+    top_k, rule = recipe.model.top_k or None, recipe.written.rule
+    shares = None
+    if recipe.query.shares:
+        pieces = _spread(prepared.training.documents, recipe.query.shares)
+        shares = shares_of(model, pieces, rule, top_k, lambda done: told("counting written words", done, len(pieces)))
     export_encoder(
         model,
         None if recipe.query.kind == "model" else trainer.table(),
         encoder,
-        counted=recipe.query.counted,
-        prior=recipe.query.prior,
-        top_k=recipe.model.top_k or None,
+        query=recipe.query,
+        written=rule,
+        shares=shares,
+        top_k=top_k,
         dense="mean" if recipe.model.dense else None,
     )
     return outcome

@@ -7,9 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lexhound.encoders.learned import LearnedEncoder
+from lexhound.encoders.settings import LearnedSettings
+from lexhound.encoders.training.export import export_encoder
+from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
+from lexhound.encoders.training.recipe import (
+    DataRecipe,
+    ModelRecipe,
+    QueryRecipe,
+    Recipe,
+    ValidationRecipe,
+    WrittenRecipe,
+)
+from lexhound.encoders.written import written_shares
 from lexhound.eval.errors import DatasetError
-from lexhound.eval.validation import open_validation_set, validate
+from lexhound.eval.validation import ValidationSet, open_validation_set, validate, validator
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from tiny_checkpoints import build_tiny_masked_lm
 
 
 @pytest.fixture
@@ -53,8 +68,10 @@ def test_measures_are_those_of_the_products(folder: Path) -> None:
         assert max_length == 9
         return csr_array(np.eye(20, dtype=np.float32)[[int(text.split()[-1]) for text in texts]])
 
-    def encode_queries(texts: list[str], documents: csr_array) -> csr_array:
+    def encode_queries(each: ValidationSet, documents: csr_array) -> csr_array:
+        assert each is found
         assert documents.shape == (len(found.documents), 20)
+        texts = list(each.queries.values())
         wanted = np.zeros((len(texts), 20), dtype=np.float32)
         for row, text in enumerate(texts):
             number = int(text.split()[-1])
@@ -72,3 +89,57 @@ def test_measures_are_those_of_the_products(folder: Path) -> None:
 def test_refusals(folder: Path, name: str, said: str) -> None:
     with pytest.raises(DatasetError, match=said):
         open_validation_set(name.format(folder), 0, 0)
+
+
+def test_a_model_is_measured_as_its_encoder_will_search(tmp_path: Path) -> None:
+    """Documents with their written words, queries as the recipe says: like the encoder that comes of it."""
+    model = TrainableEncoder(ModelSettings(str(build_tiny_masked_lm(tmp_path / "base", seed=4)), max_length=32))
+    words = [
+        "heat",
+        "transfer",
+        "flow",
+        "wing",
+        "shock",
+        "wave",
+        "pressure",
+        "engine",
+        "rocket",
+        "fuel",
+        "gas",
+        "shell",
+    ]
+    random = np.random.default_rng(3)
+    texts = [" ".join(["the", *random.choice(words, 5)]) for _ in range(30)]
+    queries = {f"q{number}": " ".join(["the", *random.choice(words, 4)]) for number in range(12)}
+    relevant = {query: {f"d{place}": 1 for place in random.choice(30, 3, replace=False)} for query in queries}
+    ids = [f"d{place}" for place in range(30)]
+    judged = ValidationSet("set", ids, texts, queries, relevant)
+    query = QueryRecipe(counted=True, power=0.5, common=0.6, prior=20, shares=30)
+    recipe = Recipe(
+        ModelRecipe("base"), DataRecipe(), (), query, WrittenRecipe(0.8), validation=ValidationRecipe(max_length=32)
+    )
+    table = np.linspace(0.5, 4, model.vocabulary_size, dtype=np.float32) * model.terms
+    measured = validator([judged], model, recipe)(lambda found, n: model.encode(model.token_ids(found, n)), table)
+
+    pieces = model.token_ids(texts)
+    written = np.bincount(np.concatenate([np.unique(piece) for piece in pieces]), minlength=model.vocabulary_size)
+    folder = export_encoder(
+        model, table, tmp_path / "out", half=False, query=query, written=recipe.written.rule,
+        shares=written_shares(written, written),
+    )  # fmt: skip
+    encoder = LearnedEncoder(folder, LearnedSettings(max_length=32, precision="float32"))
+
+    class Written:
+        n_documents = 30
+
+        def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.float64]:
+            shares = written_shares(written, written)
+            return np.asarray(written[terms] / shares[terms].astype(np.float64))
+
+    vectors = encoder.encode_documents(texts)
+    asked = np.zeros((len(queries), model.vocabulary_size), np.float32)
+    for row, text in enumerate(queries.values()):
+        terms, weights = encoder.encode_query(text, Written())  # type: ignore[arg-type]
+        asked[row, terms] = weights
+    assert judged.measure(vectors, csr_array(asked)) == pytest.approx(measured["set"], abs=1e-6)
+    assert 0 < measured["set"] < 1

@@ -14,17 +14,21 @@ from lexhound.encoders.training.examples import TrainingSet, draw_step
 from lexhound.encoders.training.export import export_encoder
 from lexhound.encoders.training.loop import Trainer
 from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
+from lexhound.encoders.training.objective import Objective
 from lexhound.encoders.training.recipe import (
     DataRecipe,
     LossRecipe,
     ModelRecipe,
     OptimiserRecipe,
+    QueryRecipe,
     Recipe,
     SparsityRecipe,
     TeacherRecipe,
     ValidationRecipe,
+    WrittenRecipe,
 )
 from lexhound.encoders.training.term_teacher import TermTeacher
+from lexhound.encoders.training.written import shares_of
 from tiny_checkpoints import build_tiny_masked_lm
 
 WORDS = """
@@ -86,6 +90,7 @@ def weights(model: TrainableEncoder) -> dict[str, torch.Tensor]:
         {},
         {"query": {"kind": "learned"}, "optimiser": {"average": 0.0}},
         {"query": {"kind": "model"}, "optimiser": {"kind": "adafactor"}},
+        {"written": {"weight": 0.5}},
     ],
 )
 def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
@@ -275,3 +280,66 @@ def test_what_reads_its_queries_is_written_as_one_model(base: Path, tmp_path: Pa
     theirs = pytest.importorskip("sentence_transformers").SparseEncoder(str(folder), device="cpu")
     found = theirs.encode_query([text]).to_dense().numpy()[0]
     np.testing.assert_allclose(found[model.terms], expected[model.terms], atol=1e-4)  # it keeps special tokens
+
+
+def test_written_words_are_part_of_the_vectors_that_scores_compare(base: Path) -> None:
+    """Against a run without them whose weights have them added by hand."""
+    changes = {"written": {"weight": 0.6, "length": 7}}
+    model, training, recipe = make_run(base, changes)
+    objective, bare = (
+        Objective(model, training, recipe),
+        Objective(model, training, replace(recipe, written=WrittenRecipe())),
+    )
+    step = draw_step(training, recipe.optimiser, recipe.seed, 0)
+    terms = np.unique(np.concatenate([training.queries[query] for query in step.queries])).astype(np.int64)
+    columns = objective.sampler.draw(terms, recipe.seed, 0)
+    pieces = [training.documents[document] for document in step.documents]
+    logits, means = model.logits_and_means(pieces, torch.from_numpy(columns.terms))
+    found: dict[str, float] = {}
+    objective.loss(torch.cat([logits, means], dim=1), step, 0, pieces, terms, columns, found)
+
+    more = np.zeros(logits.shape, np.float32)
+    rule = recipe.written.rule
+    assert rule is not None
+    for row, piece in enumerate(pieces):
+        for term, weight in zip(*rule.weights(piece), strict=True):
+            more[row, columns.terms == term] = weight
+    # log1p_relu of these logits is the sum of both.
+    whole = torch.expm1(
+        model.weights_of(logits.detach()) * torch.from_numpy(model.terms[columns.terms]) + torch.from_numpy(more)
+    )
+    expected: dict[str, float] = {}
+    bare.loss(torch.cat([whole, means], dim=1), step, 0, pieces, terms, columns, expected)
+    assert found["kl"] == pytest.approx(expected["kl"], rel=1e-4)
+    assert found["info_nce"] == pytest.approx(expected["info_nce"], rel=1e-4)
+    assert found["flops"] != pytest.approx(expected["flops"])  # what is constant is not penalised
+
+
+def test_a_run_of_no_steps_changes_no_weight(base: Path, tmp_path: Path) -> None:
+    model, training, recipe = make_run(base, {"optimiser": {"steps": 0}})
+    before = weights(model)
+    assert Trainer(model, training, recipe, tmp_path / "run").run().steps == 0
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+
+
+def test_shares_compare_the_words_of_texts_with_the_vectors_that_are_stored(base: Path, tmp_path: Path) -> None:
+    model, training, recipe = make_run(base, {"written": {"weight": 0.2}})
+    rule, top_k = recipe.written.rule, 12
+    shares = shares_of(model, training.documents, rule, top_k)
+    query = QueryRecipe(counted=True, power=0.5, common=0.4, prior=20, shares=24)
+    table = np.linspace(1, 3, model.vocabulary_size, dtype=np.float32) * model.terms
+    folder = export_encoder(
+        model, table, tmp_path / "out", half=False, query=query, written=rule, shares=shares, top_k=top_k
+    )
+    encoder = LearnedEncoder(folder)
+    subwords = encoder.subwords("document")
+    texts = [" ".join(subwords.text(int(term)) for term in piece) for piece in training.documents]
+    vectors = encoder.encode_documents(texts)
+    held = (vectors.toarray() > 0).sum(axis=0)
+    written = np.zeros(model.vocabulary_size)
+    for ids in subwords.ids_of(texts):
+        written[list(set(ids))] += 1
+    np.testing.assert_allclose(shares, np.minimum(1, (written + 2.5) / (held + 5)), rtol=1e-6)
+    assert encoder.layout.query.shares
+    assert (encoder.layout.query.power, encoder.layout.query.common) == (0.5, 0.4)
+    assert encoder.layout.document.written == rule

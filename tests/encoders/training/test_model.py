@@ -16,6 +16,7 @@ from lexhound.encoders.settings import LearnedSettings
 from lexhound.encoders.training.export import export_encoder
 from lexhound.encoders.training.initialise import solve_head
 from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
+from lexhound.encoders.training.recipe import QueryRecipe
 from tiny_checkpoints import build_tiny_masked_lm
 
 TEXTS = ["heat transfer in a wing", "the boundary layer", "cat", "", "shock wave of a blunt body " * 9]
@@ -128,7 +129,8 @@ def test_what_is_written_makes_the_same_vectors(folder: Path, tmp_path: Path, ac
 def test_what_sentence_transformers_cannot_say_stands_beside_it(folder: Path, tmp_path: Path) -> None:
     model = TrainableEncoder(ModelSettings(str(folder), max_length=32))
     table = np.linspace(0.1, 5, model.vocabulary_size, dtype=np.float32) * model.terms
-    written = export_encoder(model, table, tmp_path / "out", half=False, counted=True, prior=70, top_k=9, dense="mean")
+    query = QueryRecipe(counted=True, prior=70)
+    written = export_encoder(model, table, tmp_path / "out", half=False, query=query, top_k=9, dense="mean")
     encoder = LearnedEncoder(written, LearnedSettings(max_length=32))
     assert (encoder.layout.query.counted, encoder.layout.query.prior) == (True, 70)
     assert (encoder.layout.document.pooling, encoder.layout.document.dense) == ("max", "mean")
@@ -150,7 +152,7 @@ def test_what_sentence_transformers_cannot_say_stands_beside_it(folder: Path, tm
 def test_a_run_starts_from_the_document_side_of_a_whole_encoder(folder: Path, tmp_path: Path) -> None:
     first = TrainableEncoder(ModelSettings(str(folder), max_length=32))
     table = np.ones(first.vocabulary_size, np.float32) * first.terms
-    for name, more in (("plain", {}), ("own", {"counted": True})):
+    for name, more in (("plain", {}), ("own", {"query": QueryRecipe(counted=True)})):
         written = export_encoder(first, table, tmp_path / name, half=False, **more)
         again = TrainableEncoder(ModelSettings(str(written), max_length=32))
         np.testing.assert_array_equal(

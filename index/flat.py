@@ -150,6 +150,11 @@ class FlatIndex:
         return self._largest_norm
 
     @property
+    def words(self) -> tuple[NDArray[np.float32], int]:
+        """The memory of the vectors as one row of floats, and how many of them lie between two rows; for kernels."""
+        return self._words, self._stride
+
+    @property
     def nbytes(self) -> int:
         """Bytes on disk, or in memory for an index that has no directory."""
         return self._directory.nbytes if self._directory else self.vectors.nbytes

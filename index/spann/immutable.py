@@ -91,6 +91,11 @@ class ClusteredIndex:
         return self._flat.width
 
     @property
+    def flat(self) -> FlatIndex:
+        """The same vectors, mapped, as an index that compares all of them."""
+        return self._flat
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all files."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())

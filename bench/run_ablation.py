@@ -25,9 +25,9 @@ from lexhound.encoders.pruning import prune
 from lexhound.encoders.training.initialise import solve_head
 from lexhound.encoders.training.loop import Trainer
 from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
-from lexhound.encoders.training.recipe import Recipe, read_recipe
+from lexhound.encoders.training.recipe import QueryRecipe, Recipe, WrittenRecipe, read_recipe
 from lexhound.encoders.vector_files import stacked
-from lexhound.eval.validation import ValidationSet, open_validation_set, validator
+from lexhound.eval.validation import ValidationSet, open_validation_set, query_vectors, with_written
 from lexhound.retrieval.training_pool import read_pool
 from lexhound.retrieval.training_set import Prepared, prepare
 from scipy.sparse import csr_array
@@ -54,6 +54,8 @@ def variants() -> dict[str, Change]:
         "without the dense teacher's terms": loss(terms=0.0),
         "without keeping a document's own terms": loss(keep=0.0),
         "learned idf": lambda recipe: replace(recipe, query=replace(recipe.query, kind="learned")),
+        "without written words": lambda recipe: replace(recipe, written=WrittenRecipe()),
+        "queries by the table alone": lambda recipe: replace(recipe, query=QueryRecipe(counted=recipe.query.counted)),
     }
 
 
@@ -92,7 +94,9 @@ class Measured:
     def encode(self) -> None:
         for each in self._sets:
             pieces = self._model.token_ids(each.documents, self._recipe.validation.max_length)
-            self.vectors[each.name] = self._model.encode(pieces)
+            vectors = self._model.encode(pieces)
+            rule = self._recipe.written.rule
+            self.vectors[each.name] = vectors if rule is None else with_written(vectors, pieces, rule)
 
     def figures(self, top_k: int | None = None) -> dict[str, tuple[float, float, float]]:
         """Return each set's nDCG@10, active terms and FLOPS."""
@@ -101,13 +105,8 @@ class Measured:
             vectors = self.vectors[each.name]
             kept = vectors if top_k is None else cut(vectors, top_k)
 
-            def same(texts: list[str], length: int, kept: csr_array = kept) -> csr_array:
-                return kept
-
-            (value,) = validator([each], self._model, self._recipe)(same, self._table).values()
-            pieces = self._model.token_ids(list(each.queries.values()), self._recipe.query.max_length)
-            rows = [(np.unique(piece).astype(np.int32), np.ones(len(np.unique(piece)), np.float32)) for piece in pieces]
-            found[each.name] = (value, *density(kept, stacked(rows, kept.shape[1])))
+            queries = query_vectors(each, kept, self._model, self._recipe, self._table)
+            found[each.name] = (each.measure(kept, queries), *density(kept, queries))
         return found
 
 

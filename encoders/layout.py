@@ -186,7 +186,7 @@ def _side(root: Path, path: Path, values: object) -> SideLayout:
         raise CheckpointError(f"{path}: a side has no kind", f"It must be one of {', '.join(KINDS)}")
     for name, value in values.items():
         kind = str(known[name].type).split(" |")[0] if name in known else ""
-        right = {"str": str, "bool": bool, "int": int, "float": (int, float), "WrittenWords": dict}.get(kind)
+        right: Any = {"str": str, "bool": bool, "int": int, "float": (int, float), "WrittenWords": dict}.get(kind)
         if (
             right is None
             or (not isinstance(value, right) and value is not None)
@@ -195,7 +195,8 @@ def _side(root: Path, path: Path, values: object) -> SideLayout:
             raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what a side may say")
     if not 0 <= values.get("common", 0) < 1 or not 0 <= values.get("power", 0) <= 1:
         raise CheckpointError(f"{path}: common or power is out of range", "common: 0 to below 1; power: 0 to 1")
-    side = SideLayout(**values | ({"written": _written(path, values["written"])} if values.get("written") else {}))
+    written = {"written": _written(path, values["written"])} if values.get("written") else {}
+    side = SideLayout(**dict(values) | written)
     poolings = {"mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",)}[side.kind]
     if side.pooling not in poolings:
         raise CheckpointError(f"{path}: pooling is {side.pooling!r}", f"It must be one of {', '.join(poolings)}")

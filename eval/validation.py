@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..encoders.training.loop import Validate
     from ..encoders.training.model import TrainableEncoder
     from ..encoders.training.recipe import Recipe
+    from ..encoders.written import WrittenWords
 
 MEASURE = "nDCG@10"
 _DEPTH = 100
@@ -138,46 +139,60 @@ def validate(
 
 def validator(sets: Sequence[ValidationSet], model: TrainableEncoder, recipe: Recipe) -> Validate:
     """Return what a training run calls to measure its model: queries are made as the recipe says they are in use."""
-    settings, rule, length = recipe.query, recipe.written.rule, recipe.validation.max_length
-
-    def with_written(encode: Encode) -> Encode:
-        def encoded(texts: list[str], max_length: int) -> csr_array:
-            vectors = encode(texts, max_length)
-            if rule is None:
-                return vectors
-            own = [rule.weights(piece) for piece in model.token_ids(texts, max_length)]
-            starts = np.concatenate([[0], np.cumsum([len(terms) for terms, _ in own])])
-            terms, weights = (np.concatenate([np.empty(0), *(row[place] for row in own)]) for place in (0, 1))
-            added = csr_array((weights.astype(np.float32), terms.astype(np.int32), starts), shape=vectors.shape)
-            return csr_array(vectors + added)
-
-        return encoded
+    rule, length = recipe.written.rule, recipe.validation.max_length
 
     def run(encode: Encode, table: NDArray[np.float32]) -> dict[str, float]:
-        def queries(each: ValidationSet, documents: csr_array) -> csr_array:
-            texts = list(each.queries.values())
-            if settings.kind == "model":
-                return model.encode(model.token_ids(texts, settings.max_length))
-            rows = [np.unique(piece, return_counts=True) for piece in model.token_ids(texts, settings.max_length)]
-            starts = np.concatenate([[0], np.cumsum([len(row) for row, _ in rows])])
-            terms, counts = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
-            weights = table[terms]
-            if settings.prior:
-                # Written words themselves where the encoder will estimate how many documents have them.
-                pieces = [np.unique(piece) for piece in model.token_ids(each.documents, length)]
-                found = np.concatenate([np.empty(0, np.int32), *pieces]) if settings.shares else documents.indices
-                held = np.bincount(found, minlength=len(table))[terms]
-                known = weights > 0
-                weights[known] = live_idf(weights[known], held[known], documents.shape[0], settings.prior)
-            if settings.common:
-                weights = _without_common(weights, starts, -math.log(settings.common))
-            if settings.counted:
-                weights = weights * counts**settings.power
-            return csr_array((weights.astype(np.float32), terms, starts), shape=(len(texts), len(table)))
+        def documents(texts: list[str], max_length: int) -> csr_array:
+            vectors = encode(texts, max_length)
+            return vectors if rule is None else with_written(vectors, model.token_ids(texts, max_length), rule)
 
-        return validate(sets, with_written(encode), queries, length)
+        def queries(each: ValidationSet, vectors: csr_array) -> csr_array:
+            return query_vectors(each, vectors, model, recipe, table)
+
+        return validate(sets, documents, queries, length)
 
     return run
+
+
+def query_vectors(
+    each: ValidationSet, documents: csr_array, model: TrainableEncoder, recipe: Recipe, table: NDArray[np.float32]
+) -> csr_array:
+    """Return a set's queries as the recipe says they are in use, float32[queries, vocabulary].
+
+    Args:
+        documents: the vectors that are searched. table: float32[vocabulary], the query side's weights.
+    """
+    settings, texts = recipe.query, list(each.queries.values())
+    if settings.kind == "model":
+        return model.encode(model.token_ids(texts, settings.max_length))
+    rows = [np.unique(piece, return_counts=True) for piece in model.token_ids(texts, settings.max_length)]
+    starts = np.concatenate([[0], np.cumsum([len(row) for row, _ in rows])])
+    terms, counts = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
+    weights = table[terms]
+    if settings.prior:
+        # Written words themselves where the encoder will estimate how many documents have them.
+        pieces = [np.unique(piece) for piece in model.token_ids(each.documents, recipe.validation.max_length)]
+        found = np.concatenate([np.empty(0, np.int32), *pieces]) if settings.shares else documents.indices
+        held = np.bincount(found, minlength=len(table))[terms]
+        known = weights > 0
+        weights[known] = live_idf(weights[known], held[known], documents.shape[0], settings.prior)
+    if settings.common:
+        weights = _without_common(weights, starts, -math.log(settings.common))
+    if settings.counted:
+        weights = weights * counts**settings.power
+    vectors = csr_array((weights.astype(np.float32), terms, starts), shape=(len(texts), len(table)))
+    vectors.eliminate_zeros()
+    return vectors
+
+
+def with_written(vectors: csr_array, pieces: list[NDArray[np.int32]], rule: WrittenWords) -> csr_array:
+    """Return documents' vectors with the weights of their own words added."""
+    own = [rule.weights(piece) for piece in pieces]
+    starts = np.concatenate([[0], np.cumsum([len(terms) for terms, _ in own])])
+    terms, weights = (np.concatenate([np.empty(0), *(row[place] for row in own)]) for place in (0, 1))
+    return csr_array(
+        vectors + csr_array((weights.astype(np.float32), terms.astype(np.int32), starts), shape=vectors.shape)
+    )
 
 
 def _without_common(weights: NDArray[np.float32], starts: NDArray[np.int64], least: float) -> NDArray[np.float32]:

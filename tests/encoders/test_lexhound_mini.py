@@ -12,6 +12,7 @@ from lexhound.encoders.learned import LearnedEncoder
 from lexhound.encoders.one_pass import shares_a_pass
 from lexhound.encoders.settings import LearnedSettings
 from lexhound.encoders.training.recipe import read_recipe
+from numpy.typing import NDArray
 
 TEXTS = [
     "The kitten slept on the windowsill while rain fell outside.",
@@ -58,12 +59,40 @@ def test_words_that_are_not_there_find_what_they_mean(mini: LearnedEncoder, vect
         assert vectors[text, term] > 0
 
 
-def test_sentence_transformers_reads_it(vectors: np.ndarray) -> None:
+def test_sentence_transformers_reads_it(mini: LearnedEncoder, vectors: np.ndarray) -> None:
+    """What its model says of documents; the written words are added here alone."""
     from sentence_transformers import SparseEncoder
 
     theirs = SparseEncoder(str(folder()), device="cpu").encode_document(TEXTS, convert_to_sparse_tensor=False).numpy()
+    rule = mini.layout.document.written
+    assert rule is not None
+    for row, ids in enumerate(mini.subwords("document").ids_of(TEXTS)):
+        terms, weights = rule.weights(ids)
+        theirs[row, terms] += weights
     kept = vectors > 0
     np.testing.assert_allclose(vectors[kept], theirs[kept], atol=1e-4)
+
+
+def test_common_words_are_kept_and_left_out_of_queries(mini: LearnedEncoder) -> None:
+    """Documents hold every word they are written with, so that a collection knows what is common in it."""
+    texts = [
+        f"the {word} of the river" for word in ("bank", "delta", "mouth", "source", "bed", "fish", "bridge", "name")
+    ]
+    vectors = mini.encode_documents(texts)
+    held = (vectors.toarray() > 0).sum(axis=0)
+
+    class Counted:
+        n_documents = 5000
+
+        def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+            return np.asarray(held[terms] * 600, np.int64)
+
+    the, delta = mini.lookup(["the", "delta"]).tolist()
+    assert held[the] == len(texts)
+    assert 0 < held[delta] < len(texts)
+    terms, _ = mini.encode_query("the delta of the river", Counted())
+    assert delta in terms
+    assert the not in terms
 
 
 def test_one_pass_makes_dense_vectors_too(mini: LearnedEncoder) -> None:

@@ -15,7 +15,7 @@ show() {
 }
 
 echo "Cranfield: 1,400 abstracts on aerodynamics, and questions that engineers asked of them in the 1960s."
-show index samples/cranfield --into "$DEMO"
+show index samples/cranfield --into "$DEMO" --encoder bm25
 show search "$DEMO" "what problems of heat conduction in composite slabs have been solved so far" -k 3
 show search "$DEMO" "what chemical kinetic system is applicable to hypersonic aerodynamic problems" -k 3
 show search "$DEMO" "structural and aeroelastic problems associated with flight of high speed aircraft" -k 2 --explain

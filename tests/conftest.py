@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 
 # Vectors are compared with those of other code and of other runs: what is asked of 16-bit numbers, their tests name.
 os.environ.setdefault("LEXHOUND_PRECISION", "float32")
+# What is not about encoders is tested with the one that takes no time.
+os.environ.setdefault("LEXHOUND_ENCODER", "bm25")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -57,6 +57,7 @@ from .output import Output, tell
 from .progress import State, counted, duration, rate, reporter
 from .rejects import RejectList
 from .stopped import stoppable
+from .usual_encoder import usual_encoder
 
 if TYPE_CHECKING:
     from ...encoders.lexical import LexicalSettings
@@ -84,12 +85,13 @@ def index(
         ),
     ],
     encoder: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
             help="bm25, lexhound-mini (or default), or the path or hub name of a sparse encoder's checkpoint.",
+            show_default="lexhound-mini; bm25 with --dense, or without the extra neural",
         ),
-    ] = "bm25",
+    ] = None,
     k1: Annotated[
         float | None,
         typer.Option(help="bm25: how slowly repeated words stop counting, 0 or more.", show_default="0.9"),
@@ -156,6 +158,13 @@ def index(
         lexhound index corpus.jsonl --into milvus://host:19530/my --encoder default
         lexhound index vectors.jsonl --into my.index --encoder MODEL --vectors
     """
+    if vectors and encoder is None:
+        from ..errors import UsageError
+
+        raise UsageError("--vectors needs the encoder that made them", hint="name it: --encoder MODEL")
+    if encoder is None:
+        lexical = (k1, b, language) != (None, None, None) or no_stemming or no_stop_words
+        encoder = usual_encoder(lexical_options=lexical, dense=dense is not None)
     settings = _lexical_settings(encoder, k1, b, language, stemming=not no_stemming, stop_words=not no_stop_words)
     running = {"precision": precision, "device": device, "batch_tokens": batch_tokens}
     if vectors and encoder == "bm25":

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RECALLS = (0.9, 0.95, 0.97, 0.99)
 DEPTH = 10
+DEEP = 100
 
 # Below so many rows everything is fast, and a sample says little.
 SMALLEST = 20_000
@@ -41,6 +42,8 @@ class Setting:
     recall: float
     slack: float
     measured: float
+    measured_deep: float | None = None
+    """recall@100 of 100 hits with that slack; None in indexes that were built before it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,11 @@ class Dial:
 
     def to_json(self) -> list[list[float]]:
         """As an attribute of the index's directory."""
-        return [[setting.recall, setting.slack, setting.measured] for setting in self.settings]
+        return [
+            [setting.recall, setting.slack, setting.measured]
+            + ([] if setting.measured_deep is None else [setting.measured_deep])
+            for setting in self.settings
+        ]
 
     @classmethod
     def from_json(cls, values: Any) -> Dial:
@@ -84,23 +91,38 @@ def calibrate(index: InvertedIndex, *, smallest: int = SMALLEST) -> Dial:
     if index.n_rows < smallest or index.n_postings == 0:
         return Dial()
     kinds = _queries(index)
-    exact = [[index.search(query, DEPTH).scores for query in queries] for queries in kinds]
-    settings: list[Setting] = []
+    exact = _exact(index, kinds, DEPTH)
+    found: list[tuple[float, float, float]] = []
     pending = sorted(RECALLS, reverse=True)
     slack, measured = 1.0, 1.0
     for step in _STEPS:
-        recall = min(
-            float(np.mean([_recall(index.search(query, DEPTH, slack=step).scores, best) for query, best in pairs]))
-            for pairs in (list(zip(queries, scores, strict=True)) for queries, scores in zip(kinds, exact, strict=True))
-            if pairs
-        )
+        recall = _least_recall(index, kinds, exact, DEPTH, step)
         while pending and recall < pending[0]:
-            settings.append(Setting(pending.pop(0), slack, measured))
+            found.append((pending.pop(0), slack, measured))
         if not pending:
             break
-        slack, measured = step, math.floor(recall * 1e4) / 1e4
-    settings += [Setting(recall, slack, measured) for recall in pending]
-    return Dial(tuple(sorted(settings, key=lambda setting: setting.recall)))
+        slack, measured = step, recall
+    found += [(recall, slack, measured) for recall in pending]
+    exact = _exact(index, kinds, DEEP)
+    deep = {slack: _least_recall(index, kinds, exact, DEEP, slack) for slack in {slack for _, slack, _ in found}}
+    return Dial(tuple(Setting(recall, slack, measured, deep[slack]) for recall, slack, measured in sorted(found)))
+
+
+def _exact(index: InvertedIndex, kinds: list[list[Query]], depth: int) -> list[list[NDArray[np.float64]]]:
+    """The scores of the exact ranking of each query."""
+    return [[index.search(query, depth).scores for query in queries] for queries in kinds]
+
+
+def _least_recall(
+    index: InvertedIndex, kinds: list[list[Query]], exact: list[list[NDArray[np.float64]]], depth: int, slack: float
+) -> float:
+    """The mean recall of the kind of queries for which it is the least, rounded down to four places."""
+    least = min(
+        float(np.mean([_recall(index.search(query, depth, slack=slack).scores, best) for query, best in pairs]))
+        for pairs in (list(zip(queries, scores, strict=True)) for queries, scores in zip(kinds, exact, strict=True))
+        if pairs
+    )
+    return math.floor(least * 1e4) / 1e4
 
 
 def _recall(found: NDArray[np.float64], exact: NDArray[np.float64]) -> float:

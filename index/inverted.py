@@ -297,6 +297,9 @@ class InvertedIndex:
             raise ValueError(
                 f"a mask of rows must be bool[{self.n_rows}], one per row, not {mask.dtype}{list(mask.shape)}"
             )
+        mask = np.ascontiguousarray(mask)
+        if mask.__array_interface__["data"][0] % 8:  # the kernel looks at eight rows at a time
+            mask = mask.copy()
         return frozen(mask)
 
     def _search(

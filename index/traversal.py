@@ -24,8 +24,8 @@ The scores of the rows that it finds are exact; with a slack of 1 so is the resu
 2**31 (`Query.from_weights`; a bound adds the same weights times at most 255) in 64 bits, and slack is at most 2**10, so
 nothing overflows.
 
-A filter is consulted where rows become candidates. Where it leaves few rows in a window, fewer lists are added up, and
-where it leaves next to none, those are the candidates from the beginning, and lists are looked up for them.
+A filter is consulted where rows become candidates. Where it leaves few rows in a window, those are the candidates from
+the beginning: only lists are added up for which that costs less than looking these rows up.
 
 The kernel trusts the directory (term starts, entries, their maxima), which is checksummed when an index is opened, and
 nothing else: whatever bytes stand in `rows` and `impacts`, it reads and writes inside its arrays, because the
@@ -89,13 +89,10 @@ _ENOUGH = 410
 # of 84,817.)
 _PLAIN_EIGHTHS = 3
 
-# Where a filter leaves less than one row in so many of a window, few of the touched rows can be hits. So lists are
-# added up only until the bound is the whole threshold, and the allowed rows are gone through instead of the touched.
+# Where a filter leaves less than one row in so many of a window, few of the touched rows can be hits. So only lists
+# are added up that are shorter than looking all the allowed rows up takes, and only until the bound is the whole
+# threshold; then the allowed rows are the candidates, instead of the touched.
 _SELECTIVE_SHARE = 16
-
-# Where it leaves so few that looking each of them up in every list costs less than adding up this share of the
-# postings, that is done.
-_LOOK_UP_SHARE = 4
 
 # Postings read in the first window before its partial scores are looked at for a threshold, and again after twice that.
 _FIRST_LOOK = 4096
@@ -153,12 +150,36 @@ def offer(heap: NDArray[np.int64], size: Integer, score: Integer, row: Integer) 
 
 
 @kernel
-def count_allowed(allowed: NDArray[np.bool_]) -> Integer:
-    """How many are true; vectorised."""
-    count: Integer = 0
-    for i in range(len(allowed)):
-        count += np.int64(allowed[i])
-    return count
+def gather_allowed(allowed: NDArray[np.bool_], most: Integer, candidates: NDArray[np.int32]) -> Integer:
+    """Write the true places of a mask into `candidates[0]`, ascending; returns how many, or above `most`: some number.
+
+    allowed begins at a multiple of 8 bytes where it has 8 or more; candidates: int32[2, 65536], `most` at most 65,528.
+    Eight rows at a time: a selective mask is nearly all zeros.
+    """
+    found: Integer = 0
+    whole = len(allowed) >> 3
+    words = allowed[: whole << 3].view(np.uint64)
+    for at in range(whole):
+        if words[at] != 0:
+            if found + 8 > most:  # maybe too many; counted one by one
+                for i in range(at << 3, len(allowed)):
+                    if allowed[i]:
+                        if found == most:
+                            return most + 1
+                        candidates[0, found] = i
+                        found += 1
+                return found
+            left = at << 3
+            for i in range(8):  # without a branch that could be mispredicted
+                candidates[0, found] = left + i
+                found += np.int64(allowed[left + i])
+    for i in range(whole << 3, len(allowed)):
+        if allowed[i]:
+            if found == most:
+                return most + 1
+            candidates[0, found] = i
+            found += 1
+    return found
 
 
 @kernel
@@ -373,27 +394,48 @@ def scanned_candidates(
 
 
 @kernel
-def allowed_candidates(
-    accumulator: NDArray[np.int32], least: Integer, allowed: NDArray[np.bool_], candidates: NDArray[np.int32]
-) -> int:
-    """Collect the allowed rows of a window that score at least `least`, and clear it.
+def scoring_candidates(
+    accumulator: NDArray[np.int32], least: Integer, candidates: NDArray[np.int32], found: Integer
+) -> Integer:
+    """Give the candidates that `gather_allowed` found their scores, and drop those below `least`; how many are left.
 
-    accumulator: int32[rows of a window]; allowed: bool[at most as many]; candidates as for `touched_candidates`.
+    A `least` of 0 or below keeps rows that no list has touched yet.
     """
-    found = 0
-    for left in range(0, len(allowed), _STRIP):
-        strip = allowed[left : left + _STRIP]
-        some = False
-        for i in range(len(strip)):
-            some |= strip[i]
-        if some:
-            for i in range(len(strip)):
-                if strip[i] and accumulator[left + i] >= least:
-                    candidates[0, found] = left + i
-                    candidates[1, found] = accumulator[left + i]
-                    found += 1
-    accumulator[:] = 0
-    return found
+    left: Integer = 0
+    for c in range(found):
+        row = candidates[0, c]
+        if accumulator[row] >= least:
+            candidates[0, left] = row
+            candidates[1, left] = accumulator[row]
+            left += 1
+    return left
+
+
+@kernel
+def clear_window(
+    read: int, postings: Integer, lists: NDArray[np.int64], rows: NDArray[np.uint16], accumulator: NDArray[np.int32]
+) -> None:
+    """Set the scores of the first `read` lists, which hold so many postings, to zero; accumulator: of a window."""
+    if postings * _SPARSE_SHARE >= len(accumulator):
+        accumulator[:] = 0
+        return
+    for y in range(read):
+        at = lists[_ORDER, y]
+        clear(rows[lists[_START, at] : lists[_STOP, at]], accumulator)
+
+
+@kernel
+def threshold_of_candidates(
+    heap: NDArray[np.int64], size: Integer, candidates: NDArray[np.int32], found: Integer, trial: NDArray[np.int64]
+) -> Integer:
+    """`threshold_of` for the (partial) scores of candidates, which are all allowed."""
+    if size + found < len(trial):
+        return 0
+    trial[:size] = heap[:size]
+    taken: Integer = size
+    for c in range(found):
+        taken = offer(trial, taken, np.int64(candidates[1, c]), 0)
+    return max(0, (trial[0] >> 32) - 1)
 
 
 @kernel
@@ -403,10 +445,10 @@ def complete(
     impacts: NDArray[np.uint8],
     accumulator: NDArray[np.int32],
     candidates: NDArray[np.int32],
-    found: int,
+    found: Integer,
     above: Integer,
     window_bits: int,
-) -> tuple[int, int]:
+) -> tuple[Integer, Integer]:
     """Add a list to the scores of the candidates and drop those that stay at `above` or below.
 
     rows, impacts: the list in the window, of at least one posting, rows ascending. Returns how many candidates are left
@@ -486,11 +528,12 @@ def search_windows(
     """The best `len(heap)` rows for a query; returns how many there are. O(postings of its terms + rows), mostly less.
 
     query_terms int32[m], query_weights int32[m]: see `Query`. The index's arrays: see `layout`. allowed: bool[n_rows],
-    read only when `filtered`. slack: 1 to 1,024, which is exact. above: rows of at most this integer score are of no
-    interest. unit: what a score of 1 is worth. accumulator: int32[65536], zero, and zero again afterwards where windows
-    of this size are looked at. candidates: int32[2, 65536], lists: int64[8, m], priorities:
-    float64[m], heap, trial: int64[k] with k >= 1, out_rows: int64[k], out_scores: float64[k]: written. stats:
-    int64[2], incremented by the postings read and by the rows that were good enough to be offered to the heap.
+    read only when `filtered`, and then beginning at a multiple of 8 bytes. slack: 1 to 1,024, which is exact. above:
+    rows of at most this integer score are of no interest. unit: what a score of 1 is worth. accumulator: int32[65536],
+    zero, and zero again afterwards where windows of this size are looked at. candidates: int32[2, 65536], lists:
+    int64[8, m], priorities: float64[m], heap, trial: int64[k] with k >= 1, out_rows: int64[k], out_scores: float64[k]:
+    written. stats: int64[2], incremented by the postings read and by the rows that were good enough to be offered to
+    the heap.
     """
     known = look_up(terms, entry_starts, query_terms, query_weights, lists)
     size: Integer = 0
@@ -509,20 +552,36 @@ def search_windows(
         if (bound * slack) >> 10 <= threshold:
             continue
         permitted = allowed[base : base + limit] if filtered else allowed
-        eligible = count_allowed(permitted) if filtered else limit
-        if eligible == 0:
-            continue
+        found: Integer = 0
+        selective = False
+        if filtered:
+            found = gather_allowed(permitted, limit // _SELECTIVE_SHARE, candidates)
+            if found == 0:
+                continue
+            selective = found <= limit // _SELECTIVE_SHARE
         order_by(priorities[:active], lists[_ORDER, :active])
 
         done = 0
-        selective = eligible * _SELECTIVE_SHARE < limit
-        if eligible * active * _LOOK_UP_COST * _LOOK_UP_SHARE < postings:
-            found = allowed_candidates(accumulator[:width], 0, permitted, candidates)
+        read = 0
+        if selective:
+            most = found * _LOOK_UP_COST
+            while done < active and (bound * slack) >> 10 > threshold:
+                at = lists[_ORDER, done]
+                start, stop = lists[_START, at], lists[_STOP, at]
+                if stop - start > most:
+                    break
+                accumulate(np.int32(lists[_FACTOR, at]), rows[start:stop], impacts[start:stop], accumulator)
+                read += stop - start
+                bound -= lists[_TOP, at]
+                done += 1
+            stats[0] += read
+            least = threshold + 1 - ((bound * slack) >> 10)
+            found = scoring_candidates(accumulator, max(1, least) if done == active else least, candidates, found)
+            clear_window(done, read, lists, rows, accumulator[:width])
         else:
-            read = 0
             look = _FIRST_LOOK
             plain = slack == EXACT_SLACK and postings * 8 < width * _PLAIN_EIGHTHS
-            enough = EXACT_SLACK if selective else 0 if plain else _ENOUGH
+            enough = 0 if plain else _ENOUGH
             while done < active and (bound * slack) >> 10 > (threshold * enough) >> 10:
                 at = lists[_ORDER, done]
                 start, stop = lists[_START, at], lists[_STOP, at]
@@ -534,7 +593,7 @@ def search_windows(
                     threshold = max(threshold, threshold_of(heap, size, accumulator, permitted, filtered, limit, trial))
                     look = 2 * read
             stats[0] += read
-            if done == active and read * _SPARSE_SHARE >= width and not selective:
+            if done == active and read * _SPARSE_SHARE >= width:
                 # Everything has been read: the scan offers what it finds, with a threshold that rises as it goes.
                 least = threshold + 1
                 for left in range(0, width, _CHUNK):
@@ -555,9 +614,7 @@ def search_windows(
                     chunk[:] = 0
                 continue
             least = max(1, threshold + 1 - ((bound * slack) >> 10))
-            if selective and read * _SPARSE_SHARE >= width:
-                found = allowed_candidates(accumulator[:width], least, permitted, candidates)
-            elif read * _SPARSE_SHARE < width:
+            if read * _SPARSE_SHARE < width:
                 found = touched_candidates(
                     done, lists, rows, accumulator, least, permitted, filtered, limit, candidates
                 )
@@ -571,6 +628,8 @@ def search_windows(
             for y in range(done, active):
                 at = lists[_ORDER, y]
                 start, stop = lists[_START, at], lists[_STOP, at]
+                if selective and size < len(heap):
+                    threshold = max(threshold, threshold_of_candidates(heap, size, candidates, found, trial))
                 bound -= lists[_TOP, at]
                 found, read = complete(
                     np.int32(lists[_FACTOR, at]),

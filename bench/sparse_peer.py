@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,7 @@ def _build(asked: Engine, path: str, folder: Path, options: dict[str, Any]) -> d
     record = folder.with_name(folder.name + ".json")
     vectors = Vectors(path)
     if not record.exists():
+        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
         folder.mkdir(parents=True)
         started, cpu = perf_counter(), _processor_time()
         asked.build(vectors, folder, options)

@@ -33,9 +33,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "qdrant": [{}],
     "lucene": [{}],
     "seismic": [
-        {"query_cut": cut, "heap_factor": factor}
-        for cut in (2, 3, 4, 5, 6, 8, 10, 15, 30)
-        for factor in (0.6, 0.7, 0.8, 0.9, 1.0)
+        {"query_cut": cut, "heap_factor": factor} for cut in (3, 5, 8, 12, 20) for factor in (0.6, 0.7, 0.8, 0.9)
     ],
 }
 DEPTHS = (10, 100)
@@ -97,14 +95,9 @@ def main() -> None:
             print(peer.label, json.dumps(peer.built))
         print(*(f"missing: {name} ({why})" for name, why in failed.items()), sep="\n")
         return
+    machine = measure(peers, {name: found.shape[0] for name, found in queries.items()}, options)
     truths = {name: Truth(documents, found, DEPTHS) for name, found in queries.items()}
     kept = {name: kept_by_rounding(plain, queries[name], truth, sample=200) for name, truth in truths.items()}
-    del plain, documents
-    sizes = {name: found.shape[0] for name, found in queries.items()}
-    for name, size in sizes.items():  # recall, and a warm-up
-        for k in DEPTHS:
-            ask_all(peers, name, size, k, keep_hits=True)
-    machine = timed(peers, sizes, options)
     for line in report(peers, failed, truths, kept, machine, options):
         print(line)
     for peer in peers:
@@ -145,29 +138,26 @@ def start(options: argparse.Namespace, work: Path, queries: list[str]) -> tuple[
     return peers, failed
 
 
-def ask_all(peers: list[Peer], queries: str, size: int, k: int, *, keep_hits: bool) -> None:
+def ask_all(peers: list[Peer], queries: str, size: int, k: int) -> None:
     """Ask every engine all queries in every setting, a few at a time in turn."""
     for peer in peers:
         for setting in SETTINGS[peer.name]:
             key = (queries, json.dumps(setting), k)
-            if keep_hits:
-                peer.hits[key] = []
-            else:
-                peer.times.setdefault(key, []).append(np.zeros(size, np.int64))
+            peer.hits[key] = []
+            peer.times.setdefault(key, []).append(np.zeros(size, np.int64))
     for first in range(0, size, ROUND):
         last = min(first + ROUND, size)
         for peer in peers:
             for setting in SETTINGS[peer.name]:
                 key = (queries, json.dumps(setting), k)
                 answer = peer.ask({"queries": queries, "first": first, "last": last, "k": k, "setting": setting})
-                if keep_hits:
-                    peer.hits[key] += answer["hits"]
-                else:
-                    peer.times[key][-1][first:last] = answer["ns"]
+                peer.hits[key] += answer["hits"]
+                peer.times[key][-1][first:last] = answer["ns"]
 
 
-def timed(peers: list[Peer], sizes: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:
-    """Rounds at the first depth, then one at the others; returns what the machine was like at the beginning."""
+def measure(peers: list[Peer], sizes: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:
+    """One round at the greater depth, which warms up, then rounds at the other; returns what the machine was like."""
+    shallow, deep = DEPTHS
     marker = Path(options.marker) if options.marker else None
     try:
         if marker:
@@ -175,14 +165,16 @@ def timed(peers: list[Peer], sizes: dict[str, int], options: argparse.Namespace)
             _settle(options.settle)
         machine = describe_machine()
         started = time.perf_counter()
-        for number in range(options.rounds):
-            if number and time.perf_counter() - started > options.seconds * number / (number + 1):
-                break
-            for name, size in sizes.items():
-                ask_all(peers, name, size, DEPTHS[0], keep_hits=False)
         for name, size in sizes.items():
-            if time.perf_counter() - started < options.seconds:
-                ask_all(peers, name, size, DEPTHS[1], keep_hits=False)
+            ask_all(peers, name, size, deep)
+        for number in range(options.rounds):
+            before = time.perf_counter()
+            for name, size in sizes.items():
+                ask_all(peers, name, size, shallow)
+            now = time.perf_counter()
+            print(f"round {number}: {now - before:.0f} s", file=sys.stderr)
+            if now - started + (now - before) > options.seconds:
+                break
         return machine | {"load_at_the_end": describe_machine()["load"]}
     finally:
         if marker:

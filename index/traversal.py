@@ -558,11 +558,12 @@ def search_windows(
             found = gather_allowed(permitted, limit // _SELECTIVE_SHARE, candidates)
             if found == 0:
                 continue
-            selective = found <= limit // _SELECTIVE_SHARE
+            if found <= limit // _SELECTIVE_SHARE:
+                selective = True
         order_by(priorities[:active], lists[_ORDER, :active])
 
         done = 0
-        read = 0
+        read: Integer = 0
         if selective:
             most = found * _LOOK_UP_COST
             while done < active and (bound * slack) >> 10 > threshold:
@@ -579,7 +580,7 @@ def search_windows(
             found = scoring_candidates(accumulator, max(1, least) if done == active else least, candidates, found)
             clear_window(done, read, lists, rows, accumulator[:width])
         else:
-            look = _FIRST_LOOK
+            look: Integer = _FIRST_LOOK
             plain = slack == EXACT_SLACK and postings * 8 < width * _PLAIN_EIGHTHS
             enough = 0 if plain else _ENOUGH
             while done < active and (bound * slack) >> 10 > (threshold * enough) >> 10:

@@ -260,6 +260,9 @@ class Collection:
         """
         return self._writing().put(documents)
 
+    def check(self, documents: Sequence[Document]) -> None:
+        """Every document fits; other engines may refuse some (`backends.protocol`)."""
+
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents; returns the ids that were there. Durable and visible when it returns."""
         return self._writing().delete(ids)

@@ -38,14 +38,17 @@ class CollectionSummary:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """The figures of a collection; `details` is all that the service tells."""
+    """The figures of a collection; `details` is all that the service tells.
+
+    What another engine does not tell of a collection that it keeps is None.
+    """
 
     name: str
     documents: int
-    deleted: int
-    pending: int
-    segments: int
-    bytes: int
+    deleted: int | None
+    pending: int | None
+    segments: int | None
+    bytes: int | None
     encoder: str
     settings: Mapping[str, Any]
     modes: tuple[str, ...]
@@ -188,7 +191,7 @@ def collection_info(told: Mapping[str, Any]) -> CollectionInfo:
         told["documents"],
         told["deleted"],
         told["pending"],
-        len(told["segments"]),
+        None if told["segments"] is None else len(told["segments"]),
         told["bytes"],
         told["encoder"]["name"],
         told["encoder"]["settings"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ..retrieval.backends.address import looks_like_address, read_address
+from ..retrieval.errors import UnknownAddressError
 from ..retrieval.search import MAX_K, MAX_QUERY_CHARACTERS
 from .errors import UsageError
 
@@ -30,7 +33,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
 
-    data: Path = Field(description="The collection to serve, or the folder whose collections to serve.")
+    data: Path | str = Field(
+        description="The collection to serve, a directory or an address, or the folder whose collections to serve."
+    )
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=256, description="Processes that answer; the first of them writes.")
@@ -69,6 +74,12 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _place(cls, value: object) -> object:
+        """A path, unless it is written as an address is."""
+        return Path(value) if isinstance(value, str) and not looks_like_address(value) else value
 
     @field_validator("api_key")
     @classmethod
@@ -181,8 +192,18 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"the settings file {path} is not TOML: {error}") from error
     for name in ("data", "keys_file"):  # relative to the file that names them, wherever the command is run
         if isinstance(values.get(name), str):
-            values[name] = str(path.parent / values[name])
+            values[name] = _relative_to(path.parent, values[name], address=name == "data")
     return values
+
+
+def _relative_to(folder: Path, text: str, *, address: bool) -> str:
+    if not address or not looks_like_address(text):
+        return str(folder / text)
+    try:
+        place = read_address(text)
+    except UnknownAddressError:  # told when it is used
+        return text
+    return str(place if place.path is None else replace(place, path=folder / place.path))
 
 
 def _told(error: ValidationError, flags: Mapping[str, Any], values: Mapping[str, Any], path: Path | None) -> UsageError:

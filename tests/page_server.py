@@ -36,7 +36,7 @@ def free_port() -> int:
 class PageServer:
     """`lexhound serve` over a folder, on one port for as long as the block runs, however often it is restarted."""
 
-    def __init__(self, data: Path, command: Sequence[str] = COMMAND, **variables: str) -> None:
+    def __init__(self, data: Path | str, command: Sequence[str] = COMMAND, **variables: str) -> None:
         self._port = free_port()
         self._command = [*command, "serve", str(data), "--port", str(self._port)]
         self._environment = {name: value for name, value in environment().items() if not name.startswith("LEXHOUND_")}

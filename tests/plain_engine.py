@@ -44,6 +44,9 @@ class PlainEngine:
     def finish(self) -> None:
         self.finished += 1
 
+    def maintain(self) -> bool:
+        return False
+
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
         return {each: self.kept[each].digest for each in ids if each in self.kept}
 
@@ -79,6 +82,9 @@ class PlainEngine:
 
     def count(self, where: Expression | None = None) -> int:
         return sum(1 for _ in self._rows(where, None))
+
+    def ids(self, where: Expression) -> list[str]:
+        return [row.document.id for row in self._rows(where, None)]
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         return np.array([sum(term in row.sparse[0] for row in self.kept.values()) for term in terms], np.int64)

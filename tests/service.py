@@ -14,9 +14,10 @@ from typing import Any
 
 import httpx
 from command import COMMAND, environment
+from lexhound.retrieval.backends.address import read_address
 from lexhound.serve.client import Client
 
-PATIENCE = 60.0
+PATIENCE = 150.0
 
 
 class Service:
@@ -25,13 +26,14 @@ class Service:
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
         self.log = log
-        self.url = str(self._event("listening")["address"])
+        self.url = str(self.event("listening")["address"])
 
     def lines(self) -> list[dict[str, Any]]:
         """What it has logged so far."""
         return [json.loads(line) for line in self.log.read_bytes().split(b"\n")[:-1]]
 
-    def _event(self, name: str) -> dict[str, Any]:
+    def event(self, name: str) -> dict[str, Any]:
+        """The line of something that happens once, when it has."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             for line in self.lines():
@@ -71,9 +73,13 @@ class Service:
         self.process.wait(PATIENCE)
 
 
-def start(data: Path, *flags: str | Path, log: Path | None = None, **variables: str) -> Service:
-    """Start the service and wait until it is ready."""
-    log = log or data.parent / f"{data.name}.{time.monotonic_ns()}.log"
+def start(
+    data: Path | str, *flags: str | Path, log: Path | None = None, ready: bool = True, **variables: str
+) -> Service:
+    """Start the service over a folder, or over an address, and wait until it is ready, or else has tried to be."""
+    if log is None:
+        place = read_address(data).path or Path()
+        log = place.parent / f"{place.name}.{time.monotonic_ns()}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
             [*COMMAND, "serve", os.fspath(data), "--port", "0", *map(os.fspath, flags)],
@@ -85,7 +91,10 @@ def start(data: Path, *flags: str | Path, log: Path | None = None, **variables: 
     try:
         service = Service(process, log)
         with service.client() as client:
-            client.wait_until_ready(PATIENCE)
+            if ready:
+                client.wait_until_ready(PATIENCE)
+            else:
+                service.event("ready")
     except BaseException:
         process.kill()
         process.wait()
@@ -94,7 +103,7 @@ def start(data: Path, *flags: str | Path, log: Path | None = None, **variables: 
 
 
 @contextmanager
-def running(data: Path, *flags: str | Path, **variables: str) -> Iterator[Service]:
+def running(data: Path | str, *flags: str | Path, **variables: str) -> Iterator[Service]:
     """A service for the length of a block; it must have ended in good order, and without an unexpected error."""
     service = start(data, *flags, **variables)
     try:

@@ -61,6 +61,14 @@ class Address:
         return self.engine == OWN
 
 
+def looks_like_address(text: str) -> bool:
+    """Whether a text is written as an address is, and no path of this name is there."""
+    found = _SCHEME.fullmatch(text)
+    if found is None:
+        return False
+    return found["scheme"].lower() in ENGINES or found["rest"].startswith("//") or not Path(text).exists()
+
+
 def read_address(text: str | Path | Address) -> Address:
     """What an address means. A path that is there is a path, whatever it looks like.
 

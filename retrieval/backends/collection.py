@@ -10,6 +10,7 @@ the run passes over those that are there), and others' writes are seen as the en
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ...encoders.errors import EncoderError
 from ...index import Query, SearchStats
 from ..corpus import BadRow, Corpus
 from ..dense import DenseSide
@@ -39,7 +41,7 @@ from ..search import (
     shared_contributions,
     weighted_terms,
 )
-from ..writer import AddReport
+from ..writer import AddReport, Status
 from .engine import Ability, Engine, EngineRow, LexicalEngine, Ranked, SparseVector, require
 from .hybrid import rank_hybrid
 from .protocol import EngineInfo
@@ -94,6 +96,7 @@ class EngineCollection:
             self._dense = DenseSide(self.manifest.dense.encoder, self.manifest.dense.width)
         self._statistics = _Statistics(engine)
         self._writer = EngineWriter(engine, representation, self._dense) if writable else None
+        self._closed = False
 
     @property
     def address(self) -> str:
@@ -106,8 +109,10 @@ class EngineCollection:
         return ("sparse",) if self._dense is None else ("sparse", "dense", "hybrid")
 
     def close(self) -> None:
-        """Give back connections."""
-        self.engine.close()
+        """Give back connections; closing again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self.engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +132,18 @@ class EngineCollection:
             EngineError: it failed; chunks before that are stored.
         """
         return self._writing().add(documents)
+
+    def put(self, documents: Sequence[Document]) -> list[Status]:
+        """Insert or replace documents; returns what became of each, as if added one by one.
+
+        Raises:
+            UnsupportedError, EngineError: as `add`.
+        """
+        return self._writing().put(documents)
+
+    def check(self, documents: Sequence[Document]) -> None:
+        """Refuse documents that the engine cannot hold. Raises UnsupportedError, which names the first of them."""
+        self.engine.check(documents)
 
     def add_rows(self, rows: Sequence[EngineRow]) -> None:
         """Insert documents with vectors that are there already, in order; their seqs are given anew.
@@ -167,6 +184,11 @@ class EngineCollection:
         """
         return self._writing().ingest(corpus, on_bad_row, progress)
 
+    def maintain(self, documents: int = 0) -> bool:
+        """Merge what many small writes leave behind; returns whether there was anything to do."""
+        self._writing()
+        return self.engine.maintain()
+
     def _writing(self) -> EngineWriter:
         if self._writer is None:
             raise ReadOnlyError(
@@ -176,8 +198,19 @@ class EngineCollection:
 
     # Reading
 
+    def warm(self) -> None:
+        """Load the models that queries need; one that cannot be loaded is left to the searches that need it."""
+        with suppress(EncoderError):
+            self._representation.query("", self._statistics)
+            if self._dense is not None:
+                self._dense.query("")
+
     def refresh(self) -> bool:
-        """See what others have written; returns whether anything may have changed."""
+        """See what others have written; returns whether anything may have changed.
+
+        Raises:
+            NotACollectionError: the collection is gone, or another has taken its place. EngineError: the engine failed.
+        """
         return self.engine.refresh()
 
     def count(self, filter: str | None = None) -> int:
@@ -187,6 +220,16 @@ class EngineCollection:
             FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters, or not this one.
         """
         return self.engine.count(self._where(filter))
+
+    def ids(self, filter: str) -> list[str]:
+        """The ids of the documents that pass a filter expression, in any order.
+
+        Raises:
+            FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters, or not this one.
+        """
+        expression = parse_filter(filter)
+        self._require(Ability.FILTER)
+        return self.engine.ids(expression)
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
         """The document with this id, or None."""
@@ -357,10 +400,11 @@ class EngineCollection:
 
     def info(self) -> EngineInfo:
         """What the engine tells of itself and of the collection."""
-        size, documents = self.engine.size(), self.engine.count()
+        size, documents, health = self.engine.size(), self.engine.count(), self.health()
         return EngineInfo(
             address=self.address,
-            engine=self.health().engine,
+            engine=health.engine,
+            ready=health.ready,
             created_by=self.manifest.created_by,
             encoder=self.manifest.encoder,
             dense=self.manifest.dense,
@@ -390,7 +434,7 @@ class EngineCollection:
             raise UnsupportedError(
                 "the engine's searches are exact, and have no dial for a recall below 1",
                 where=self.address,
-                hint="leave --recall out",
+                hint="leave the recall out",
             )
         if offset + k > self.engine.max_hits:
             raise UnsupportedError(

@@ -116,6 +116,9 @@ class Engine(Protocol):
     def finish(self) -> None:
         """A run of upserts is over: merge, optimise, whatever makes searches faster."""
 
+    def maintain(self) -> bool:
+        """Merge what many small upserts leave behind; returns whether there was anything to do."""
+
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
         """The digests of those documents that are there."""
 
@@ -141,6 +144,9 @@ class Engine(Protocol):
     def count(self, where: Expression | None = None) -> int:
         """How many documents there are, or pass a filter."""
 
+    def ids(self, where: Expression) -> list[str]:
+        """The ids of the documents that pass a filter, in any order (FILTER)."""
+
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many documents hold each term (FREQUENCIES)."""
 
@@ -148,7 +154,10 @@ class Engine(Protocol):
         """All rows, `batch` at a time, in any order, for moving them elsewhere."""
 
     def refresh(self) -> bool:
-        """See what others have written; returns whether anything may have changed."""
+        """See what others have written; returns whether anything may have changed.
+
+        Raises NotACollectionError where the collection is gone, or another has taken its place.
+        """
 
     def size(self) -> Size:
         """What it keeps."""

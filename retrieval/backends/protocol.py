@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..ingest import IngestReport, Progress
     from ..manifest import DenseManifest, Manifest
     from ..search import SearchResult
-    from ..writer import AddReport
+    from ..writer import AddReport, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class EngineInfo:
 
     Attributes:
         address, engine: where it is, and the engine's name and version.
+        ready: whether it can be searched now.
         created_by, encoder, dense: what its manifest says.
         documents: visible ones.
         terms: the size of the encoder's vocabulary.
@@ -43,6 +44,7 @@ class EngineInfo:
 
     address: str
     engine: str
+    ready: bool
     created_by: str
     encoder: EncoderIdentity
     dense: DenseManifest | None
@@ -77,6 +79,14 @@ class Backend(Protocol):
         """Insert documents, or replace those with the same ids; searchable when it returns."""
         ...
 
+    def put(self, documents: Sequence[Document]) -> list[Status]:
+        """Insert or replace documents; returns what became of each, as if added one by one."""
+        ...
+
+    def check(self, documents: Sequence[Document]) -> None:
+        """Refuse documents that cannot be kept, by an `UnsupportedError` that names the first of them."""
+        ...
+
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents; returns the ids that were there."""
         ...
@@ -92,12 +102,20 @@ class Backend(Protocol):
         """Add a whole corpus."""
         ...
 
+    def maintain(self, documents: int = ...) -> bool:
+        """Merge what many small writes leave behind; returns whether there was anything to do."""
+        ...
+
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
         """The document with this id, or None."""
         ...
 
     def count(self, filter: str | None = None) -> int:
         """How many documents there are, or pass a filter expression."""
+        ...
+
+    def ids(self, filter: str) -> list[str]:
+        """The ids of the documents that pass a filter expression."""
         ...
 
     def search(
@@ -151,6 +169,10 @@ class Backend(Protocol):
 
     def health(self) -> Health:
         """Whether it can be searched now."""
+        ...
+
+    def warm(self) -> None:
+        """Load what the first search would have to wait for."""
         ...
 
     def refresh(self) -> bool:

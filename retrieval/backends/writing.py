@@ -17,7 +17,7 @@ from ..encoded_document import vectors_of
 from ..errors import BadRowError, CorpusError
 from ..ingest import IngestReport, Phase, Progress
 from ..representation import Representation
-from ..writer import AddReport, content_hash
+from ..writer import AddReport, Status, content_hash
 from .engine import Ability, Engine, EngineRow, SparseVector, require
 
 _TWICE = "its id occurs a second time in this run"
@@ -45,6 +45,23 @@ class EngineWriter:
                 report += self._store(list(chunk.values()))
                 chunk = {}
         return report + self._store(list(chunk.values()))
+
+    def put(self, documents: Sequence[Document]) -> list[Status]:
+        """See `EngineCollection.put`."""
+        require(self._engine, Ability.REPLACE)
+        self._engine.check(documents)
+        digests = self._engine.digests(list({document.id: None for document in documents}))
+        statuses: list[Status] = []
+        latest: dict[str, Document] = {}
+        for document in documents:
+            before, digest = digests.get(document.id), content_hash(document)
+            statuses.append("added" if before is None else "unchanged" if before == digest else "replaced")
+            digests[document.id] = digest
+            if statuses[-1] != "unchanged":
+                latest.pop(document.id, None)
+                latest[document.id] = document
+        self.add(latest.values())
+        return statuses
 
     def add_rows(self, rows: Sequence[EngineRow]) -> None:
         """Insert documents with vectors that are there already, in order; their seqs are given anew."""

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from ...encoders.base import EncoderIdentity
 from ...encoders.lexical import KIND as BM25
-from ...retrieval.collection import Collection
+from ...retrieval.backends.protocol import Backend, EngineInfo
 from ...retrieval.document import Document
 from ...retrieval.facets import Facet
 from ...retrieval.information import CollectionInfo
@@ -31,7 +31,7 @@ def json_response(content: bytes | Any, status: int = 200) -> Response:
 
 
 def search_answer(
-    collection: Collection, result: SearchResult, fields: Sequence[str], *, highlight: bool, stats: bool, vector: bool
+    collection: Backend, result: SearchResult, fields: Sequence[str], *, highlight: bool, stats: bool, vector: bool
 ) -> dict[str, Any]:
     """What a search is answered."""
     answer: dict[str, Any] = {
@@ -49,7 +49,7 @@ def search_answer(
 
 
 def _hit(
-    collection: Collection, hit: Hit, terms: frozenset[int], fields: Sequence[str], *, highlight: bool
+    collection: Backend, hit: Hit, terms: frozenset[int], fields: Sequence[str], *, highlight: bool
 ) -> dict[str, Any]:
     told: dict[str, Any] = {"rank": hit.rank, "id": hit.id, "score": hit.score}
     told |= _fields(hit.document, fields)
@@ -109,23 +109,31 @@ def document_answer(document: Document) -> dict[str, Any]:
     }
 
 
-def modes_of(manifest: Manifest | CollectionInfo) -> list[Literal["lexical", "sparse", "dense", "hybrid"]]:
+def modes_of(manifest: Manifest | CollectionInfo | EngineInfo) -> list[Literal["lexical", "sparse", "dense", "hybrid"]]:
     """The modes in which a collection can be searched; first the one that `auto` means."""
     own: Literal["lexical", "sparse"] = "lexical" if manifest.encoder.kind == BM25 else "sparse"
     return [own] if manifest.dense is None else ["hybrid", own, "dense"]
 
 
-def summary_answer(name: str, info: CollectionInfo) -> dict[str, Any]:
+def summary_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, Any]:
     """A collection in the list."""
+    segments, size = None, info.index_bytes
+    if isinstance(info, CollectionInfo):
+        segments, size = len(info.segments), info.index_bytes + info.database_bytes
     return {
         "name": name,
         "documents": info.documents,
-        "segments": len(info.segments),
-        "bytes": info.index_bytes + info.database_bytes,
+        "segments": segments,
+        "bytes": size,
         "encoder": {"kind": info.encoder.kind, "name": _shown_name(info.encoder.name)},
         "modes": modes_of(info),
-        "health": "ok" if info.unfinished is None else "unfinished",
+        "health": _health(info),
     }
+
+
+def _health(info: CollectionInfo | EngineInfo) -> Literal["ok", "unfinished"]:
+    finished = info.unfinished is None if isinstance(info, CollectionInfo) else info.ready
+    return "ok" if finished else "unfinished"
 
 
 def unavailable_answer(name: str) -> dict[str, Any]:
@@ -134,8 +142,10 @@ def unavailable_answer(name: str) -> dict[str, Any]:
     return {"name": name, **nothing, "modes": [], "health": "unavailable"}
 
 
-def description_answer(name: str, info: CollectionInfo) -> dict[str, Any]:
+def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, Any]:
     """The figures of a collection."""
+    if isinstance(info, EngineInfo):
+        return _engine_description(name, info)
     return {
         "name": name,
         "documents": info.documents,
@@ -168,8 +178,31 @@ def description_answer(name: str, info: CollectionInfo) -> dict[str, Any]:
             "index": info.dense.index,
             "clustered": info.dense.clustered,
         },
+        "engine": None,
         "modes": modes_of(info),
-        "health": "ok" if info.unfinished is None else "unfinished",
+        "health": _health(info),
+    }
+
+
+def _engine_description(name: str, info: EngineInfo) -> dict[str, Any]:
+    unknown = dict.fromkeys(("deleted", "pending", "segments", "document_bytes", "average_length"))
+    dense = None
+    if info.dense is not None:
+        own = dict.fromkeys(("vectors", "bytes", "index", "clustered"))
+        dense = {"encoder": _encoder(info.dense.encoder), "width": info.dense.width, **own}
+    return {
+        "name": name,
+        "documents": info.documents,
+        **unknown,
+        "bytes": info.index_bytes,
+        "index_bytes": info.index_bytes,
+        "terms": info.terms,
+        "postings": info.postings,
+        "encoder": _encoder(info.encoder),
+        "dense": dense,
+        "engine": {"name": info.engine, "settings": dict(info.settings), "refused": list(info.refused)},
+        "modes": modes_of(info),
+        "health": _health(info),
     }
 
 

@@ -155,5 +155,6 @@ def _warm() -> None:
 
 def _sizes(found: Service) -> Reading:
     for served in found.catalogue.open_now():
-        snapshot = served.reader.snapshot()
-        yield served.name, snapshot.n_documents, len(snapshot.parts)
+        sizes = served.follower.sizes()
+        if sizes is not None:
+            yield served.name, *sizes

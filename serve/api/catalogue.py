@@ -10,18 +10,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 from ...encoders.lexical import LexicalSettings
 from ...encoders.settings import LearnedSettings
+from ...retrieval.backends.protocol import Backend
 from ...retrieval.collection import Collection
-from ...retrieval.errors import RetrievalError
+from ...retrieval.errors import EngineError, RetrievalError
 from ..settings import Settings
 from .metrics import Metrics
 from .names import DataFolder
 from .problems import ConflictError, UnknownNameError
 from .signals import RefreshSignal
+from .sources import ENGINE_SECONDS, DirectorySource, Follower, open_source
 from .writing import WriteQueue
 
 T = TypeVar("T")
@@ -34,16 +35,15 @@ class Served:
     """One open collection: a reader that requests share, and the queue of its writer.
 
     Attributes:
-        identity: of the directory, to notice that another one has taken its place.
+        follower: keeps the reader up to date, and notices when the collection is gone.
         users: requests that are using it; it is closed when the last has finished.
         seen: the refresh signal that the reader has caught up with.
     """
 
     name: str
-    path: Path
-    identity: tuple[int, int]
-    reader: Collection
+    reader: Backend
     writes: WriteQueue
+    follower: Follower
     users: int = 0
     retired: bool = False
     compacting: bool = False
@@ -68,7 +68,7 @@ class Catalogue:
         background: ThreadPoolExecutor,
         signal: RefreshSignal,
     ) -> None:
-        self.folder = DataFolder(settings.data)
+        self._source = open_source(settings, metrics)
         self._settings = settings
         self._metrics = metrics
         self._background = background
@@ -76,6 +76,8 @@ class Catalogue:
         self._open: dict[str, Served] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        # Why another engine's collections could not be opened, and when that is to be tried again.
+        self._failures: dict[str, tuple[float, RetrievalError]] = {}
 
     # Using
 
@@ -106,7 +108,7 @@ class Catalogue:
             served = await self._opened(name)
         wanted = self._signal.value()
         if served.seen != wanted:
-            if not await self._look_at(served):
+            if not await self._look_at(served, told=True):
                 return await self._opened(name)
             served.seen = wanted
         return served
@@ -115,47 +117,39 @@ class Catalogue:
         """Run what may take long in a background thread."""
         return await asyncio.get_running_loop().run_in_executor(self._background, function)
 
-    async def refresh(self, served: Served) -> None:
-        """Bring the reader up to date now."""
-        await self.run(lambda: self._refreshed(served))
-
     async def announce(self, served: Served) -> None:
         """Make what has been written searchable at once, here and in the processes beside this one."""
-        await self.refresh(served)
+        await self.run(served.follower.refresh)
         served.seen = self._signal.raise_it()
-
-    def _refreshed(self, served: Served) -> None:
-        started = time.perf_counter()
-        if served.reader.refresh():
-            self._metrics.refresh_seconds.observe(time.perf_counter() - started)
 
     async def _opened(self, name: str) -> Served:
         async with self._locks.setdefault(name, asyncio.Lock()):
             served = self._open.get(name)
             if served is not None and not served.retired:
                 return served
-            path = await self.run(lambda: self.folder.find(name))
-            if path is None:
+            until, failure = self._failures.get(name, (0.0, None))
+            if failure is not None and time.monotonic() < until:
+                raise failure.with_traceback(None)
+            try:
+                served = await self.run(lambda: self._load(name))
+            except RetrievalError as error:
+                if self._source.remote:  # nobody is to wait for an engine that has just failed to answer another
+                    self._failures[name] = time.monotonic() + ENGINE_SECONDS, error
+                raise
+            self._failures.pop(name, None)
+            if served is None:
                 self._locks.pop(name, None)
                 raise unknown_collection()
-            served = await self.run(lambda: self._load(name, path))
             self._open[name] = served
             return served
 
-    def _load(self, name: str, path: Path) -> Served:
-        identity = _identity(path)
-        reader = Collection.open(path, learned=self._running)
-        try:
-            reader.warm()
-        except BaseException:
-            reader.close()
-            raise
-        writes = WriteQueue(
-            lambda: Collection.open(path, writable=True, like=reader),
-            self._metrics,
-            self._settings.search_threads + self._settings.max_waiting,
-        )
-        return Served(name, path, identity, reader, writes, seen=self._signal.value())
+    def _load(self, name: str) -> Served | None:
+        opened = self._source.open(name, self._running)
+        if opened is None:
+            return None
+        limit = self._settings.search_threads + self._settings.max_waiting
+        writes = WriteQueue(opened.writer, self._metrics, limit)
+        return Served(name, opened.reader, writes, opened.follower, seen=self._signal.value())
 
     @property
     def _running(self) -> LearnedSettings | None:
@@ -169,14 +163,13 @@ class Catalogue:
 
         Raises:
             ConflictError: there is one of this name, or the service serves a single collection.
+            UnsupportedError: the engine behind the service cannot keep such a collection.
         """
-        self._refuse_if_single("create")
+        if self._source.single and not self._source.remote:
+            raise _single("create")
         async with self._locks.setdefault(name, asyncio.Lock()):
-            if await self.run(lambda: self.folder.find(name)) is not None:
-                raise ConflictError(f"there is a collection {name!r} already", where="body.name", code="exists")
-            place = self.folder.place(name)
-            learned = None if encoder == "bm25" else self._running
-            await self.run(lambda: Collection.create(place, encoder=encoder, lexical=lexical, learned=learned).close())
+            await self.run(lambda: self._source.create(name, encoder, lexical, self._running))
+            self._failures.pop(name, None)
 
     async def delete(self, name: str) -> None:
         """Remove a collection and its files; requests that are using it finish first.
@@ -185,9 +178,9 @@ class Catalogue:
             UnknownNameError: there is none.
             ConflictError: the service serves a single collection.
         """
-        self._refuse_if_single("delete")
+        folder = self._folder_of_many()
         async with self._locks.setdefault(name, asyncio.Lock()):
-            path = await self.run(lambda: self.folder.find(name))
+            path = await self.run(lambda: folder.find(name))
             if path is None:
                 raise unknown_collection()
             served = self._open.get(name)
@@ -203,23 +196,34 @@ class Catalogue:
             self._signal.raise_it()
             self._background.submit(shutil.rmtree, gone, ignore_errors=True)
 
-    def _refuse_if_single(self, verb: str) -> None:
-        if self.folder.single:
-            raise ConflictError(
-                f"the service serves a single collection, so it cannot {verb} any",
-                hint="start it with a folder instead: lexhound serve data/",
-                code="single_collection",
-            )
+    def _folder_of_many(self) -> DataFolder:
+        if self._source.single or not isinstance(self._source, DirectorySource):
+            raise _single("delete")
+        return self._source.folder
 
     # Looking after
 
+    async def names(self) -> list[str]:
+        """The names of all collections, in ascending order."""
+        return await self.run(self._source.names)
+
+    def trouble(self) -> EngineError | None:
+        """Why the engine behind the service does not answer, if that is so."""
+        failed = [error for _, error in self._failures.values()]
+        for error in (*failed, *(served.follower.trouble for served in self._open.values())):
+            if isinstance(error, EngineError):
+                return error
+        return None
+
     async def open_all(self) -> None:
         """Open every collection; one that cannot be opened is logged and keeps the others from nothing."""
-        for name in await self.run(self.folder.names):
+        for name in await self.names():
             try:
                 await self._opened(name)
             except Exception as error:  # noqa: BLE001  told again to whoever asks for the collection
-                _log.error("collection %s cannot be opened: %s", name, error)
+                # What is in another engine may not have been made yet, or may answer later.
+                level = logging.WARNING if self._source.remote else logging.ERROR
+                _log.log(level, "collection %s cannot be opened: %s", name, error)
 
     async def look_after(self) -> None:
         """For as long as the service runs: refresh readers that are behind, let go of collections that are gone."""
@@ -230,30 +234,32 @@ class Catalogue:
                     await self._look_at(served)
                 except Exception as error:  # noqa: BLE001  one collection's trouble is not the others'
                     _log.error("collection %s cannot be refreshed: %s", served.name, error)
+            if self._source.remote:
+                await self._try_again()
 
-    async def _look_at(self, served: Served) -> bool:
-        """Bring a reader up to date; where its directory is gone or another one, let go of it and return false."""
+    async def _try_again(self) -> None:
+        """Open what could not be opened before, when its time has come."""
+        for name in self._source.names():
+            until, failure = self._failures.get(name, (0.0, None))
+            if failure is None or time.monotonic() < until:
+                continue
+            try:
+                await self._opened(name)
+            except Exception as error:  # noqa: BLE001  told to whoever asks for the collection
+                _log.warning("collection %s cannot be opened yet: %s", name, error)
+
+    async def _look_at(self, served: Served, *, told: bool = False) -> bool:
+        """Bring a reader up to date; where its collection is gone or another one, let go of it and return false."""
         if served.retired:
             return False
         served.users += 1
         try:
-            if await self.run(lambda: self._caught_up(served)):
+            if await self.run(lambda: served.follower.catch_up(told=told)):
                 return True
             self._retire(served)
             return False
         finally:
             self.release(served)
-
-    def _caught_up(self, served: Served) -> bool:
-        """Refresh the reader if it is behind; false where its directory is gone or another one."""
-        try:
-            if _identity(served.path) != served.identity:
-                return False
-        except OSError:
-            return False
-        if not served.reader.is_current():
-            self._refreshed(served)
-        return True
 
     def _retire(self, served: Served) -> None:
         served.retired = True
@@ -297,6 +303,9 @@ def unknown_collection() -> UnknownNameError:
     )
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
+def _single(verb: str) -> ConflictError:
+    return ConflictError(
+        f"the service serves a single collection, so it cannot {verb} any",
+        hint="start it with a folder instead: lexhound serve data/",
+        code="single_collection",
+    )

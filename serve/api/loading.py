@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ...retrieval.document import Document
+from ...retrieval.errors import UnsupportedError
 from ...retrieval.writer import Status
 from .bulk import Elements, Lines, Rejected, Splitter, parse_document
 from .catalogue import Catalogue, Served
@@ -133,7 +134,7 @@ class Load:
             found: list[Parsed] = []
             try:
                 for line in splitter.end() if piece is None else splitter.feed(piece):
-                    found.append(parse_document(line, self._limit))
+                    found.append(self._fitting(parse_document(line, self._limit)))
             except RequestError as error:
                 return found, error
             return found, None
@@ -141,6 +142,15 @@ class Load:
         if piece is None or len(piece) < 4096:  # quicker than a way to a thread and back
             return work()
         return await self._catalogue.run(work)
+
+    def _fitting(self, parsed: Parsed) -> Parsed:
+        """The document, or why the engine behind the collection cannot hold it."""
+        if isinstance(parsed, Document):
+            try:
+                self._served.reader.check([parsed])
+            except UnsupportedError as error:
+                return Rejected(parsed.id, "unsupported", error.message, error.hint)
+        return parsed
 
     async def _store(self, chunk: Sequence[Parsed], report: Report) -> None:
         documents = [each for each in chunk if isinstance(each, Document)]

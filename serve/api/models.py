@@ -77,7 +77,10 @@ Mode = Literal["lexical", "sparse", "dense", "hybrid"]
 
 
 class CollectionSummary(Told):
-    """A collection in the list. Of one that cannot be opened, the counts are null and `health` is `unavailable`."""
+    """A collection in the list. Of one that cannot be opened, the counts are null and `health` is `unavailable`.
+
+    What another engine does not tell of a collection that it keeps is null.
+    """
 
     name: str = Field(examples=["my"])
     documents: int | None
@@ -105,32 +108,43 @@ class SegmentDescription(Told):
 
 
 class DenseDescription(Told):
-    """The dense vectors of a collection: their model, length, number, and bytes in segments."""
+    """The dense vectors of a collection: their model and length; their number and bytes in our own segments."""
 
     encoder: EncoderDescription
     width: int
-    vectors: int
-    bytes: int
-    index: Literal["auto", "flat", "spann"] = Field(description="How segments are to index them.")
-    clustered: int = Field(description="How many of them are in clustered segments, where a search may miss some.")
+    vectors: int | None
+    bytes: int | None
+    index: Literal["auto", "flat", "spann"] | None = Field(description="How our own segments are to index them.")
+    clustered: int | None = Field(
+        description="How many of them are in clustered segments, where a search may miss some."
+    )
+
+
+class EngineDescription(Told):
+    """Another engine that keeps a collection."""
+
+    name: str = Field(description="With its version.", examples=["milvus 2.5.10"])
+    settings: dict[str, Any]
+    refused: list[str] = Field(description="What it cannot do, a sentence each; asking for it is answered 400.")
 
 
 class CollectionDescription(Told):
-    """The figures of a collection."""
+    """The figures of a collection; null is what another engine does not tell of one that it keeps."""
 
     name: str
     documents: int = Field(description="Searchable documents.")
-    deleted: int = Field(description="Rows of deleted documents that compaction will drop.")
-    pending: int = Field(description="Searchable documents that are in no segment yet.")
-    segments: list[SegmentDescription]
-    bytes: int = Field(description="On disk: documents and indexes.")
-    index_bytes: int
-    document_bytes: int
-    terms: int = Field(description="Distinct terms of the vocabulary.")
-    postings: int
+    deleted: int | None = Field(description="Rows of deleted documents that compaction will drop.")
+    pending: int | None = Field(description="Searchable documents that are in no segment yet.")
+    segments: list[SegmentDescription] | None
+    bytes: int | None = Field(description="On disk: documents and indexes.")
+    index_bytes: int | None
+    document_bytes: int | None
+    terms: int | None = Field(description="Distinct terms of the vocabulary.")
+    postings: int | None
     average_length: float | None = Field(description="Mean number of words a document (lexical).")
     encoder: EncoderDescription
     dense: DenseDescription | None = Field(description="Null where there are no dense vectors.")
+    engine: EngineDescription | None = Field(description="Null where our own index keeps the collection.")
     modes: list[Mode] = Field(description="The modes that searches may ask for; the first is what `auto` means.")
     health: Health
 

@@ -33,6 +33,7 @@ from .metrics import SHARED_FOLDER
 from .protocol import Protocol
 from .role import ALONE, Role
 from .signals import RefreshSignal
+from .sources import check_source
 
 BACKLOG = 2048
 # A process that dies again and again is started at most this often.
@@ -48,9 +49,10 @@ def serve(settings: Settings) -> int:
 
     Raises:
         UsageError: the address cannot be listened on, there is nothing to serve, or the key file cannot be read.
+        UnknownAddressError, MissingEngineError: the collection's address names no engine that can be used.
     """
     set_up_logs(settings.log_level, settings.log_format)
-    check_data(settings)
+    check_source(settings)
     listening = _listen(settings)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
@@ -58,15 +60,6 @@ def serve(settings: Settings) -> int:
     if settings.workers == 1:
         return run_process(settings, ALONE, [listening])
     return _supervise(settings, listening)
-
-
-def check_data(settings: Settings) -> None:
-    """There must be a folder; a collection that has gone, or a typing mistake, must not become an empty service."""
-    if not settings.data.is_dir():
-        raise UsageError(
-            f"there is no folder {settings.data}",
-            hint="name a collection or a folder of collections; an empty folder is made with mkdir",
-        )
 
 
 def run_process(settings: Settings, role: Role, sockets: Sequence[socket.socket]) -> int:

@@ -147,7 +147,8 @@ def _known(error: BaseException, kind: type[Exception], status: int) -> Answer:
         return Answer(status, name, message, None, hint, headers)
     if status >= BROKEN:
         return INTERNAL
-    where = getattr(error, "where", None)
+    # Of an engine's refusals it is the collection's address, and a caller has no business with that.
+    where = None if kind is retrieval.UnsupportedError else getattr(error, "where", None)
     return Answer(
         status,
         name,

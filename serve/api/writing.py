@@ -19,7 +19,7 @@ from ...retrieval.errors import RetrievalError
 from .problems import BusyError, UnavailableError
 
 if TYPE_CHECKING:
-    from ...retrieval.collection import Collection
+    from ...retrieval.backends.protocol import Backend
     from ...retrieval.document import Document
     from ...retrieval.writer import Status
     from .metrics import Metrics
@@ -38,7 +38,7 @@ class _Write:
     """A write that waits: documents to put, or else a function to call on the collection."""
 
     documents: Sequence[Document]
-    function: Callable[[Collection], Any] | None
+    function: Callable[[Backend], Any] | None
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
 
@@ -51,14 +51,14 @@ class WriteQueue:
     can write to it.
     """
 
-    open: Callable[[], Collection]
+    open: Callable[[], Backend]
     metrics: Metrics
     limit: int
     _waiting: deque[_Write] = field(default_factory=deque)
     _condition: threading.Condition = field(default_factory=threading.Condition)
     _thread: threading.Thread | None = None
     _maintenance: threading.Thread | None = None
-    _collection: Collection | None = None
+    _collection: Backend | None = None
     _closing: bool = False
     _ended: threading.Event = field(default_factory=threading.Event)
     _written: bool = False
@@ -68,15 +68,15 @@ class WriteQueue:
         found: list[Status] = await self._enqueue(documents, None)
         return found
 
-    async def call(self, function: Callable[[Collection], Any]) -> Any:
+    async def call(self, function: Callable[[Backend], Any]) -> Any:
         """Call `function` with the writable collection, in turn with the other writes."""
         return await self._enqueue((), function)
 
-    def collection(self) -> Collection | None:
+    def collection(self) -> Backend | None:
         """The collection as opened for writing, if any write has come."""
         return self._collection
 
-    def _enqueue(self, documents: Sequence[Document], function: Callable[[Collection], Any] | None) -> Any:
+    def _enqueue(self, documents: Sequence[Document], function: Callable[[Backend], Any] | None) -> Any:
         loop = asyncio.get_running_loop()
         write = _Write(documents, function, loop, loop.create_future())
         with self._condition:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Json, only_directories
+from .options import Json
 from .output import Output
 
 KEYS_FILE = Annotated[Path, typer.Option("--file", metavar="FILE", help="The file that keeps the keys' digests.")]
@@ -44,12 +44,11 @@ def _option(help: str, **options: Any) -> Any:
 
 def serve(
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="DIR",
-            help="A collection, or a folder of collections.",
+            help="A collection (a directory, or an address such as milvus://HOST/NAME), or a folder of collections.",
             show_default=False,
-            callback=only_directories,
         ),
     ] = None,
     host: Annotated[str | None, _option("The address to listen on; 127.0.0.1 unless given.")] = None,
@@ -97,6 +96,7 @@ def serve(
     Example:
         lexhound serve my.index --port 8080
         lexhound serve data/ --port 8080
+        lexhound serve milvus://host:19530/my --port 8080
     """
     flags = {name: value for name, value in locals().items() if name not in {"config", "print_config"}}
     for name in ("log_level", "log_format"):

@@ -95,6 +95,7 @@ class LuceneEngine:
         self._lexical = _lexical(manifest, self._store)
         statistics = self._store.statistics
         self._weighing = None if statistics is None else Weighing(*statistics, self._lexical)
+        self._known = _identity(folder)
         self._searcher: Searcher | None = None
         self._writing: WriterLock | None = None
 
@@ -131,6 +132,10 @@ class LuceneEngine:
                 if self._writing is None:
                     self._writing = WriterLock(self._folder)
                 self._weighing = build(self._folder, self._store, self._java, self._lexical)
+
+    def maintain(self) -> bool:
+        """Nothing piles up."""
+        return False
 
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
         """The digests of those documents that are there."""
@@ -169,6 +174,10 @@ class LuceneEngine:
             raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
         return self._store.count()
 
+    def ids(self, where: Expression) -> list[str]:
+        """Not offered; refused before it is called."""
+        raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
+
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many documents hold each term."""
         self._ready()
@@ -181,8 +190,17 @@ class LuceneEngine:
             yield rows
 
     def refresh(self) -> bool:
-        """Nothing changes once the index is built."""
-        return False
+        """Nothing changes once the index is built, but another may take its place."""
+        if _identity(self._folder) != self._known:
+            raise NotACollectionError(
+                "the collection is gone, or another has taken its place", where=self.address, hint=_MAKE
+            )
+        with self._lock:
+            statistics = self._store.statistics
+            if self._weighing is not None or statistics is None:
+                return False
+            self._weighing = Weighing(*statistics, self._lexical)
+            return True
 
     def size(self) -> Size:
         """Bytes of the index and of the documents, and what it is made of."""
@@ -278,3 +296,12 @@ def _lexical(manifest: Manifest, store: Store) -> LexicalEncoder | None:
         return None
     encoder = load_encoder(manifest.encoder, vocabulary=store.vocabulary)
     return encoder if isinstance(encoder, LexicalEncoder) else None
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which collection lies in a folder: its database's device and inode; None where there is none."""
+    try:
+        status = (folder / DATABASE).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -26,6 +26,8 @@ _INSTALL = "pip install 'lexhound[milvus]'"
 _PASSING = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
 _PASSING_CODES = {2, 5, 8, 500, 502, 503, 901, 902}
 _DENIED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "auth check failure")
+# A server that is there answers at once; one that is not is to be told of soon.
+_CONNECTING_SECONDS = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 
 # Servers in this process: file to how many clients use it.
@@ -61,8 +63,9 @@ class Client:
 
     def _connect(self, module: Any, address: Address) -> Any:
         settings = self.settings
+        patience = min(settings.timeout, _CONNECTING_SECONDS)
         if self.lite:
-            return module.MilvusClient(uri=self._file, timeout=settings.timeout)
+            return module.MilvusClient(uri=self._file, timeout=patience)
         given: dict[str, Any] = {"secure": settings.tls}
         if settings.certificate:
             given["server_pem_path"] = settings.certificate
@@ -70,7 +73,7 @@ class Client:
             uri=f"{'https' if settings.tls else 'http'}://{address.host}:{address.port}",
             token=settings.token,
             db_name=settings.database,
-            timeout=settings.timeout,
+            timeout=patience,
             **given,
         )
 
@@ -157,6 +160,11 @@ class Client:
 
 class _PassingError(EngineUnreachableError):
     """A failure that another attempt may not meet."""
+
+
+def require_packages(*, lite: bool) -> None:
+    """Raises MissingEngineError where pymilvus, or milvus-lite, is not installed."""
+    _import(lite=lite)
 
 
 def _name_of(error: Exception) -> str:

@@ -105,6 +105,7 @@ class MilvusEngine:
         self._client = client
         self._frequencies = Frequencies(client, address.name)
         self._frequencies.load()
+        self._known = self._identity()
 
     def check(self, documents: Sequence[Document]) -> None:
         """Refuse documents that do not fit."""
@@ -128,6 +129,10 @@ class MilvusEngine:
         """Flush what was written, and make one of the counts."""
         self._client.write("flush", self._name)
         self._frequencies.merge(at=2)
+
+    def maintain(self) -> bool:
+        """Make one of the counts where they are many."""
+        return self._frequencies.merge()
 
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
         """The digests of those documents that are there."""
@@ -184,6 +189,10 @@ class MilvusEngine:
         """How many documents there are, or pass a filter."""
         return int(self._query(self._expression(where, None), ["count(*)"])[0]["count(*)"])
 
+    def ids(self, where: Expression) -> list[str]:
+        """The ids of the documents that pass a filter."""
+        return [row["id"] for rows in self._pages(self._expression(where, None), ["id"], 1000) for row in rows]
+
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many documents hold each term, as far as this client has seen."""
         return self._frequencies.of(terms)
@@ -191,24 +200,42 @@ class MilvusEngine:
     def rows(self, batch: int) -> Iterator[list[EngineRow]]:
         """All rows, in no order."""
         fields = [*_STORED, "seq", "digest", "sparse", *(["dense"] if self.manifest.dense is not None else [])]
+        for found in self._pages("seq >= 0", fields, min(batch, 1000)):
+            yield [_row(values) for values in found]
+
+    def _pages(self, expression: str, fields: list[str], batch: int) -> Iterator[list[dict[str, Any]]]:
         iterator = self._client(
             "query_iterator",
             self._name,
-            batch_size=min(batch, 1000),
-            filter="seq >= 0",
+            batch_size=batch,
+            filter=expression,
             output_fields=fields,
             consistency_level=self._client.settings.consistency,
         )
         ask: Callable[[], list[dict[str, Any]]] = iterator.next
         try:
             while found := self._client.call(ask):
-                yield [_row(values) for values in found]
+                yield found
         finally:
             iterator.close()
 
     def refresh(self) -> bool:
         """Count the terms that others have written. What they wrote is found as the consistency level says."""
+        if not self._client("has_collection", self._name):
+            raise NotACollectionError("the collection is gone", where=self.address, hint=_MAKE)
+        if self._identity() != self._known:
+            raise NotACollectionError(
+                "another collection has taken its place", where=self.address, hint="open the collection again"
+            )
         return self._frequencies.load()
+
+    def _identity(self) -> tuple[object, object]:
+        """What tells the collection from one that is made after it is dropped.
+
+        milvus-lite gives no ids; there only one with other encoders is told from it, and one with the same will do.
+        """
+        found = self._client("describe_collection", self._name)
+        return found.get("collection_id"), found.get("description")
 
     def size(self) -> Size:
         """Bytes of the file of milvus-lite; a server does not tell."""

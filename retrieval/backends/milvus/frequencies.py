@@ -42,6 +42,7 @@ class Frequencies:
         self._counts: dict[int, int] = {}
         self._groups: set[str] = set()
         self._replaced: set[str] = set()  # still there, and counted no more
+        self._changes = 0  # made here
 
     def create(self) -> None:
         """Make the collection."""
@@ -64,20 +65,28 @@ class Frequencies:
 
     def load(self) -> bool:
         """Read the counts; returns whether anything has changed."""
-        rows = self._rows()
+        while True:
+            with self._lock:
+                before = self._changes
+            rows = self._rows()
+            with self._lock:
+                # What was counted here while the rows were read may be missing among them: read again.
+                if self._changes == before:
+                    return self._take(rows)
+
+    def _take(self, rows: list[dict[str, Any]]) -> bool:
         replaced = {group for row in rows for group in orjson.loads(row["replaces"])}
         there = {row["group"] for row in rows}
         groups = there - replaced
-        with self._lock:
-            self._replaced = there & replaced
-            if groups == self._groups:
-                return False
-            counts: dict[int, int] = defaultdict(int)
-            for row in rows:
-                if row["group"] in groups:
-                    for term, count in zip(*_unpack(row["counts"]), strict=True):
-                        counts[term] += count
-            self._counts, self._groups = dict(counts), groups
+        self._replaced = there & replaced
+        if groups == self._groups:
+            return False
+        counts: dict[int, int] = defaultdict(int)
+        for row in rows:
+            if row["group"] in groups:
+                for term, count in zip(*_unpack(row["counts"]), strict=True):
+                    counts[term] += count
+        self._counts, self._groups = dict(counts), groups
         return True
 
     def of(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -96,19 +105,22 @@ class Frequencies:
         if not change:
             return
         with self._lock:
+            self._changes += 1
             self._groups.add(self._insert(change, []))
             for term, count in change.items():
                 self._counts[term] = self._counts.get(term, 0) + count
 
-    def merge(self, *, at: int = _MERGE_AT) -> None:
-        """Make one group of all, if there are so many, and remove those that no longer count."""
+    def merge(self, *, at: int = _MERGE_AT) -> bool:
+        """Make one group of all, if there are so many, and remove those that no longer count; whether there were."""
         with self._lock:
-            if len(self._groups) >= at:
+            many = len(self._groups) >= at
+            if many:
                 self.load()
                 # Those that an interrupted merge left are named again: the group that named them goes too.
                 old = sorted(self._groups | self._replaced)[:_MOST_NAMED]
                 if len(old) < len(self._groups | self._replaced):
-                    return  # more than one row can name, which takes thousands of writers that never finish a run
+                    return False  # more than one row can name, which takes thousands of writers that never finish a run
+                self._changes += 1
                 group = self._insert({term: count for term, count in self._counts.items() if count}, old)
                 self._client.write("flush", self._name)
                 self._groups, self._replaced = {group}, set(old)
@@ -116,6 +128,7 @@ class Frequencies:
                 marks = ", ".join(f'"{name}"' for name in sorted(self._replaced))
                 self._client.write("delete", self._name, filter=f"group in [{marks}]")
                 self._replaced = set()
+        return many
 
     def _insert(self, counts: dict[int, int], replaces: list[str]) -> str:
         group = uuid.uuid4().hex

@@ -11,11 +11,12 @@ from starlette.responses import Response
 
 from ....encoders.lexical import KIND as BM25
 from ....encoders.lexical import LexicalSettings
-from ....retrieval.errors import RetrievalError
+from ....retrieval.errors import EngineError, NotACollectionError, RetrievalError
 from .. import models
 from ..answers import description_answer, json_response, summary_answer, unavailable_answer
 from ..documentation import errors
 from ..names import NAME_PATTERN
+from ..own import own_collection
 from ..problems import RequestError, ServiceError
 from ..routing import ReadRoute, WriteRoute, caller_of
 from ..state import Service, service_of
@@ -37,7 +38,7 @@ async def list_collections(request: Request) -> Response:
     """Every collection that the key opens, by name."""
     service = service_of(request)
     caller = caller_of(request)
-    names = await service.catalogue.run(service.catalogue.folder.names)
+    names = await service.catalogue.names()
     told = [await _summary(service, name) for name in names if caller.may("read", name)]
     return json_response({"collections": [each for each in told if each is not None]})
 
@@ -50,7 +51,8 @@ async def _summary(service: Service, name: str) -> dict[str, Any] | None:
     except ServiceError:  # deleted since the names were read
         return None
     except Exception as error:  # noqa: BLE001  one collection's trouble is not the others'
-        _log.error("collection %s cannot be described: %s", name, error)
+        level = logging.WARNING if isinstance(error, EngineError | NotACollectionError) else logging.ERROR
+        _log.log(level, "collection %s cannot be described: %s", name, error)
         return unavailable_answer(name)
 
 
@@ -118,7 +120,7 @@ async def delete_collection(name: Name, request: Request) -> Response:
     operation_id="compact",
     summary="Merge segments, drop deleted documents, refresh statistics",
     status_code=202,
-    responses={202: {"model": models.CompactStarted}, **errors(404, 409, 507)},
+    responses={202: {"model": models.CompactStarted}, **errors(400, 404, 409, 507)},
 )
 async def compact(name: Name, request: Request) -> Response:
     """Begin a compaction; searches and writes go on meanwhile."""
@@ -128,7 +130,7 @@ async def compact(name: Name, request: Request) -> Response:
             return json_response({"status": "running"}, 202)
         served.compacting = True
         try:
-            collection = await served.writes.call(lambda opened: opened)
+            collection = own_collection(await served.writes.call(lambda opened: opened), "there is nothing to compact")
         except BaseException:
             served.compacting = False
             raise

@@ -126,7 +126,7 @@ async def get_document(name: Name, id: Id, request: Request) -> Response:
     "/{id:path}",
     operation_id="delete_document",
     summary="Delete a document",
-    responses={200: {"model": models.DeleteAnswer}, **errors(404, 409, 507)},
+    responses={200: {"model": models.DeleteAnswer}, **errors(400, 404, 409, 507)},
 )
 async def delete_document(name: Name, id: Id, request: Request, refresh: Refresh = False) -> Response:
     """Deleted for good when it is answered."""

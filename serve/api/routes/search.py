@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from ....retrieval.collection import Collection
+from ....retrieval.backends.protocol import Backend
 from ....retrieval.fusion import Fusion
 from ....retrieval.search import SearchResult
 from .. import models
@@ -17,6 +17,7 @@ from ..answers import facet_answer, json_response, modes_of, search_answer
 from ..checks import beyond, check_fields, check_number, check_page, check_text
 from ..documentation import errors
 from ..names import NAME_PATTERN
+from ..own import own_collection
 from ..problems import RequestError
 from ..routing import ReadRoute
 from ..state import Service, service_of
@@ -99,6 +100,8 @@ async def _search(service: Service, name: str, body: models.SearchRequest, where
         reader = served.reader
         mode = _mode(reader, body.mode, where)
         fusion = _fusion(reader, body, where)
+        if body.stats:
+            own_collection(reader, "nothing tells how much a search reads")
 
         def work() -> tuple[bytes, SearchResult]:
             result = reader.search(
@@ -127,7 +130,7 @@ async def _search(service: Service, name: str, body: models.SearchRequest, where
     return json_response(content)
 
 
-def _mode(collection: Collection, mode: str, where: str) -> str:
+def _mode(collection: Backend, mode: str, where: str) -> str:
     """The library's name of a mode, if the collection has it."""
     own = modes_of(collection.manifest)
     if mode != "auto" and mode not in own:
@@ -140,7 +143,7 @@ def _mode(collection: Collection, mode: str, where: str) -> str:
     return "sparse" if mode == "lexical" else mode
 
 
-def _fusion(collection: Collection, body: models.SearchOptions | models.BatchRequest, where: str) -> Fusion | None:
+def _fusion(collection: Backend, body: models.SearchOptions | models.BatchRequest, where: str) -> Fusion | None:
     """The fusion that a request asks for, if its mode has one."""
     if body.fusion is None:
         return None
@@ -224,7 +227,7 @@ async def count(
     "/facets",
     operation_id="facets",
     summary="List the values of metadata fields",
-    responses={200: {"model": models.FacetAnswer}, **errors(404)},
+    responses={200: {"model": models.FacetAnswer}, **errors(400, 404)},
 )
 async def facets(
     name: Name,
@@ -241,6 +244,6 @@ async def facets(
         reader = served.reader
 
         def work() -> dict[str, Any]:
-            return facet_answer(reader.facets(field, limit))
+            return facet_answer(own_collection(reader, "nothing counts the values of its fields").facets(field, limit))
 
         return json_response(await service.gate.run(work))

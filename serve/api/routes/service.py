@@ -30,10 +30,17 @@ async def alive(request: Request) -> Response:
     responses={200: {"model": models.Readiness}, 503: errors()[503]},
 )
 async def ready(request: Request) -> Response:
-    """True when collections are open and the search kernels are compiled; needs no key."""
-    if service_of(request).ready:
-        return json_response({"status": "ready"})
-    raise UnavailableError("the service is starting", hint="try again after the time in Retry-After", code="starting")
+    """True when collections are open, the search kernels are compiled, and the engine behind the collections, if it is
+    another than our own, answered when it was last asked; needs no key."""
+    service = service_of(request)
+    if not service.ready:
+        raise UnavailableError(
+            "the service is starting", hint="try again after the time in Retry-After", code="starting"
+        )
+    trouble = service.catalogue.trouble()
+    if trouble is not None:
+        raise trouble
+    return json_response({"status": "ready"})
 
 
 @router.get(

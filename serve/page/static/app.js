@@ -230,13 +230,15 @@ function choose(name) {
 /** What goes with the collection: its modes, and its fields as filters. */
 async function describe() {
   at.collection.value = state.collection;
-  const { modes = [] } = collections.find(({ name }) => name === state.collection) ?? {};
+  const { modes = [], segments, health } = collections.find(({ name }) => name === state.collection) ?? {};
   showModes(modes);
   describing.abort();
   describing = new AbortController();
   filters.offer([]);
   try {
-    filters.offer((await api.facets(state.collection, describing.signal)).fields);
+    // Another engine's collections have no segments, and nobody counts the values of their fields.
+    const elsewhere = segments === null && health !== "unavailable";
+    if (!elsewhere) filters.offer((await api.facets(state.collection, describing.signal)).fields);
   } catch (error) {
     // Without fields the expression can still be typed; the search itself says what is wrong.
     if (error.name !== "AbortError" && !(error instanceof api.Trouble)) throw error;

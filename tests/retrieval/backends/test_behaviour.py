@@ -237,6 +237,28 @@ def test_documents_are_added_replaced_found_and_deleted(
 
 
 @kinds(KINDS)
+def test_putting_tells_what_became_of_each_document_and_filters_find_their_ids(
+    kind: str, fresh: Callable[[str], Backend]
+) -> None:
+    """What the service needs of a collection: as our own does it."""
+    collection = fresh(kind)
+    first = [Document("a", "heat", metadata={"n": 1}), Document("b", "wing"), Document("a", "flow", metadata={"n": 2})]
+    assert collection.put(first) == ["added", "added", "replaced"]
+    again = [Document("b", "wing"), Document("a", "heat"), Document("a", "flow", metadata={"n": 2}), Document("c", "")]
+    assert collection.put(again) == ["unchanged", "replaced", "replaced", "added"]
+    assert collection.put([]) == []
+    assert collection.get("a") == first[2]
+    assert sorted(collection.ids("n = 2")) == ["a"]
+    assert sorted(collection.ids("not n = 2")) == ["b", "c"]
+    with pytest.raises(FilterSyntaxError):
+        collection.ids("n =")
+    assert (collection.count(), collection.maintain()) == (3, False)
+    collection.check([*first, *again])
+    collection.warm()
+    assert "a" in [hit.id for hit in collection.search("flow", 3, mode="sparse").hits]
+
+
+@kinds(KINDS)
 def test_equal_scores_are_in_order_of_insertion_and_a_replaced_document_comes_last(
     kind: str, fresh: Callable[[str], Backend]
 ) -> None:

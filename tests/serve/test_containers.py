@@ -17,17 +17,22 @@ import subprocess
 import sys
 import sysconfig
 import time
+import tomllib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lexhound.retrieval.backends.address import read_address
+from lexhound.serve.engines import PREFIX as MILVUS_PREFIX
+from lexhound.serve.engines import milvus_settings
 from lexhound.serve.settings import Settings
 from page_server import free_port
 
 yaml = pytest.importorskip("yaml")
 ONLINE = "LEXHOUND_ONLINE"
+CLUSTER = {"lexhound-milvus", "milvus", "etcd", "minio"}
 KEY = "a-key-for-tests-of-containers-only"
 
 
@@ -96,24 +101,31 @@ def test_the_compose_client_reads_it(root: Path) -> None:
     ]
     if not known:
         pytest.skip("needs a Compose client (it needs no engine for this): docker compose or docker-compose")
-    outcome = subprocess.run(
-        [*known[0], "--profile", "monitoring", "config"], cwd=root, capture_output=True, text=True, check=False
-    )
-    assert outcome.returncode == 0, outcome.stderr
-    assert set(yaml.safe_load(outcome.stdout)["services"]) == {"lexhound", "prometheus"}
+    for profile, more in (("monitoring", {"prometheus"}), ("cluster", CLUSTER)):
+        outcome = subprocess.run(
+            [*known[0], "--profile", profile, "config"], cwd=root, capture_output=True, text=True, check=False
+        )
+        assert outcome.returncode == 0, outcome.stderr
+        assert set(yaml.safe_load(outcome.stdout)["services"]) == {"lexhound"} | more
 
 
 def test_nobody_but_this_machine_reaches_it_unless_told(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+    for name in CLUSTER - {"lexhound-milvus"}:
+        assert "ports" not in compose["services"][name]
+        assert compose["services"][name]["networks"] == ["cluster"]
+    assert compose["networks"]["cluster"]["internal"] is True
 
 
 def test_it_is_confined(compose: dict[str, Any]) -> None:
-    for service in compose["services"].values():
+    for name, service in compose["services"].items():
+        assert re.fullmatch(r"\d+[mg]", service["deploy"]["resources"]["limits"]["memory"])
+        if name in CLUSTER - {"lexhound-milvus"}:  # others' images, as their makers run them
+            continue
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert "no-new-privileges:true" in service["security_opt"]
-        assert re.fullmatch(r"\d+[mg]", service["deploy"]["resources"]["limits"]["memory"])
 
 
 def test_compose_sets_only_what_the_service_knows(compose: dict[str, Any]) -> None:
@@ -128,7 +140,8 @@ def test_compose_agrees_with_the_image(compose: dict[str, Any], dockerfile: list
     assert int(port) == Settings.model_fields["port"].default
     mounted = dict(volume.split(":")[:2] for volume in service["volumes"])
     assert list(mounted.values()) == only(dockerfile, "VOLUME", 2).words
-    assert set(mounted) | {"prometheus"} == set(compose["volumes"])
+    used = {volume.split(":")[0] for one in compose["services"].values() for volume in one["volumes"]}
+    assert {name for name in used if "/" not in name} == set(compose["volumes"])
     grace = int(service["stop_grace_period"].removesuffix("s"))
     assert grace > Settings.model_fields["shutdown_seconds"].default
 
@@ -141,6 +154,82 @@ def test_prometheus_is_optional_and_asks_the_service(compose: dict[str, Any], ro
     assert job["metrics_path"] == "/metrics"
     assert job["static_configs"] == [{"targets": ["lexhound:8080"]}]
     assert compose["services"]["lexhound"]["environment"]["LEXHOUND_OPEN_METRICS"] is True, "it has no key"
+
+
+# The profile `cluster`
+
+
+def test_the_cluster_profile_starts_nothing_unless_asked_and_all_of_it_then(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert {name for name, one in services.items() if one.get("profiles") == ["cluster"]} == CLUSTER
+    waits = {name: set(services[name].get("depends_on", ())) for name in CLUSTER}
+    assert waits == {"lexhound-milvus": {"milvus"}, "milvus": {"etcd", "minio"}, "etcd": set(), "minio": set()}
+    for name, others in waits.items():
+        for other in others:
+            assert services[name]["depends_on"][other] == {"condition": "service_healthy"}
+            check = services[other]["healthcheck"]  # without one it would be waited for in vain
+            assert check["test"][0] == "CMD"
+            assert set(services[name]["networks"]) & set(services[other]["networks"])
+    for name in CLUSTER - {"lexhound-milvus"}:
+        version = services[name]["image"].partition(":")[2]
+        assert re.fullmatch(r"v\d+\.\d+\.\d+|RELEASE\.[\dTZ-]+", version), "pinned to one version"
+        (volume,) = services[name]["volumes"]
+        assert volume.split(":")[0] == name
+        assert services[name]["restart"] == "unless-stopped"
+
+
+def test_what_milvus_and_its_stores_call_each_other_fits(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    milvus = services["milvus"]["environment"]
+    for variable in ("ETCD_ENDPOINTS", "MINIO_ADDRESS"):
+        host, _, port = milvus[variable].partition(":")
+        assert host in services
+        assert port in {"ETCD_ENDPOINTS": {"2379"}, "MINIO_ADDRESS": {"9000"}}[variable]
+    assert "--advertise-client-urls=http://etcd:2379" in services["etcd"]["command"]
+    folder = services["etcd"]["volumes"][0].partition(":")[2]
+    assert f"--data-dir={folder}" in services["etcd"]["command"]
+    assert services["minio"]["command"] == ["server", services["minio"]["volumes"][0].partition(":")[2]]
+
+
+def test_the_service_reads_what_the_cluster_profile_sets(compose: dict[str, Any]) -> None:
+    """The real command, with the very environment of the container, prints the settings that it would run with."""
+    service = compose["services"]["lexhound-milvus"]
+    given = {name: str(value) for name, value in service["environment"].items() if value is not None}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("LEXHOUND_")}
+    command = [sys.executable, "-m", "lexhound.serve.cli", *service["command"], "--print-config"]
+    outcome = subprocess.run(command, env=plain | given, capture_output=True, text=True, check=False, timeout=120)
+    assert outcome.returncode == 0, outcome.stderr
+    shown = json.loads(outcome.stdout)
+    assert (shown["host"], shown["insecure"], shown["encoders"]) == ("0.0.0.0", True, ["lexhound-mini"])  # noqa: S104
+    address = read_address(shown["data"])
+    assert (address.host in CLUSTER, address.port, address.name) == (True, 19530, "my")
+    for name in service["environment"]:
+        if not name.startswith(MILVUS_PREFIX):
+            assert name.removeprefix("LEXHOUND_").lower() in Settings.model_fields, name
+    # Each variable of Milvus is one that is read; a wrong name would be an error here.
+    values = {"TOKEN": "root:Milvus", "CONSISTENCY": "Bounded"}
+    milvus = {
+        name: str(value) if value is not None else values[name.removeprefix(MILVUS_PREFIX)]
+        for name, value in service["environment"].items()
+        if name.startswith(MILVUS_PREFIX)
+    }
+    settings = milvus_settings(milvus)
+    assert (settings.token, settings.consistency, settings.timeout) == ("root:Milvus", "Bounded", 20.0)
+
+
+def test_the_cluster_image_holds_what_the_service_needs(compose: dict[str, Any], root: Path) -> None:
+    service = compose["services"]["lexhound-milvus"]
+    assert service["build"]["context"] == compose["services"]["lexhound"]["build"]["context"]
+    assert service["image"] != compose["services"]["lexhound"]["image"], "two images are built"
+    extras = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    chosen = service["build"]["args"]["EXTRAS"].split(",")
+    assert {"serve", "milvus", "neural"} <= set(chosen) <= set(extras)
+    client = next(re.search(r"<(\d+\.\d+)", one) for one in extras["milvus"] if one.startswith("pymilvus"))
+    assert client is not None
+    server = re.search(r":v(\d+\.\d+)\.", compose["services"]["milvus"]["image"])
+    assert server is not None
+    major, minor = server[1].split(".")
+    assert client[1] == f"{major}.{int(minor) + 1}", "the client is made for the server's line of versions"
 
 
 # Dockerfile

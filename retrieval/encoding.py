@@ -32,12 +32,37 @@ _TWICE_HINT = "Give every text an id of its own, or remove one of the two."
 
 @dataclass(frozen=True, slots=True)
 class EncodingReport:
-    """What a finished run wrote: `vectors`, of which `resumed` came from an earlier attempt; tokens of this one."""
+    """What a finished run wrote.
+
+    Attributes:
+        vectors: all of them, of which `resumed` came from an earlier attempt.
+        tokens: read by the model in this attempt.
+        digest: of the ids and texts that the vectors are of, in hexadecimal (`TextDigest`).
+    """
 
     vectors: int
     resumed: int
     rejected: int
     tokens: int
+    digest: str = ""
+
+
+class TextDigest:
+    """A digest of ids and texts in their order, to tell whether texts have changed since they were encoded."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, row: Document) -> None:
+        """One more."""
+        for text in (row.id, row.encoded_text):
+            data = text.encode()
+            self._hash.update(len(data).to_bytes(8, "big"))
+            self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        """Of all so far."""
+        return self._hash.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +76,12 @@ class _Kept:
 
 def in_shard(identifier: str, number: int, count: int) -> bool:
     """Whether an id belongs to shard `number` of `count`, from 1: the first 8 bytes of its SHA-256 modulo `count`."""
-    first = int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8], "big")
-    return first % count == number - 1
+    return shard_of(identifier, count) == number
+
+
+def shard_of(identifier: str, count: int) -> int:
+    """The shard of `count`, from 1, that an id belongs to."""
+    return int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8], "big") % count + 1
 
 
 def partial_files(out: Path) -> tuple[Path, Path]:
@@ -94,23 +123,9 @@ def encode_corpus(
         BadRowError: a row is bad, or an id occurs twice, and `on_bad_row` is not given; what came before is kept.
         CorpusError: the corpus cannot be read. EncoderError: texts cannot be encoded.
     """
-    if not out.name.endswith((*JSON_LINES, NPZ)):
-        raise VectorFileError(
-            "the name does not tell the form of the vectors",
-            f"End it with one of {', '.join((*JSON_LINES, NPZ))}",
-            where=str(out),
-        )
-    if out.exists() and not overwrite:
-        raise VectorFileError("something is here already", "Give another path, or --overwrite", where=str(out))
+    check_out(out, overwrite=overwrite)
     partial, notes = partial_files(out)
-    identity = encoder.identity
-    made: dict[str, object] = {
-        "encoder": identity.fingerprint,
-        "name": identity.name,
-        "side": "query" if queries else "document",
-        "shard": list(shard),
-        "source": source,
-    }
+    made = made_of(encoder, source, queries=queries) | {"shard": list(shard)}
     kept = _resume(out, made, start_over=overwrite)
     with partial.open("r+b" if kept.lines else "wb") as file:
         file.truncate(kept.size)
@@ -119,10 +134,33 @@ def encode_corpus(
         run.read()
     report = run.report()
     run.tell("publishing")
-    _publish(out, encoder)
+    publish(partial, out, encoder)
     notes.unlink(missing_ok=True)
     partial.unlink(missing_ok=True)
     return report
+
+
+def check_out(out: Path, *, overwrite: bool) -> None:
+    """Refuse a file that cannot be written. Raises VectorFileError: it is there, or of no known form."""
+    if not out.name.endswith((*JSON_LINES, NPZ)):
+        raise VectorFileError(
+            "the name does not tell the form of the vectors",
+            f"End it with one of {', '.join((*JSON_LINES, NPZ))}",
+            where=str(out),
+        )
+    if out.exists() and not overwrite:
+        raise VectorFileError("something is here already", "Give another path, or --overwrite", where=str(out))
+
+
+def made_of(encoder: LearnedEncoder, source: str, *, queries: bool) -> dict[str, object]:
+    """What makes two runs the same, their shards apart."""
+    identity = encoder.identity
+    return {
+        "encoder": identity.fingerprint,
+        "name": identity.name,
+        "side": "query" if queries else "document",
+        "source": source,
+    }
 
 
 class _Run:
@@ -153,7 +191,7 @@ class _Run:
         self._progress = progress
         self._done = 0  # texts passed over or encoded
         self._rejected = 0
-        self._digest = hashlib.sha256()
+        self._digest = TextDigest()
         self._tokens_before = encoder.tokens_encoded
 
     def read(self) -> None:
@@ -191,7 +229,7 @@ class _Run:
 
     def report(self) -> EncodingReport:
         tokens = self._encoder.tokens_encoded - self._tokens_before
-        return EncodingReport(self._done, self._kept.lines, self._rejected, tokens)
+        return EncodingReport(self._done, self._kept.lines, self._rejected, tokens, self._digest.hexdigest())
 
     def tell(self, phase: str) -> None:
         if self._progress is not None:
@@ -208,7 +246,7 @@ class _Run:
             )
 
     def _pass_over(self, row: Document) -> None:
-        self._note(row)
+        self._digest.add(row)
         self._done += 1
         if self._done == self._kept.lines:
             if self._digest.hexdigest() != self._kept.digest:
@@ -227,18 +265,12 @@ class _Run:
             vectors = [(rows.indices[start:end].astype(np.int32), rows.data[start:end]) for start, end in bounds]
         for row, vector in zip(chunk, vectors, strict=True):
             self._file.write(json_line(row.id, vector, self._encoder))
-            self._note(row)
+            self._digest.add(row)
         self._done += len(chunk)
         chunk.clear()
         self._file.flush()
         os.fsync(self._file.fileno())
         _write_notes(self._notes, self._made, _Kept(self._done, self._file.tell(), self._digest.hexdigest()))
-
-    def _note(self, row: Document) -> None:
-        for text in (row.id, row.encoded_text):
-            data = text.encode()
-            self._digest.update(len(data).to_bytes(8, "big"))
-            self._digest.update(data)
 
     def _reject(self, row: BadRow) -> None:
         self._rejected += 1
@@ -292,9 +324,8 @@ def _write_notes(path: Path, made: dict[str, object], kept: _Kept) -> None:
     aside.replace(path)
 
 
-def _publish(out: Path, encoder: LearnedEncoder) -> None:
-    """Give the finished vectors their form and their name."""
-    partial, _ = partial_files(out)
+def publish(partial: Path, out: Path, encoder: LearnedEncoder) -> None:
+    """Give finished vectors, JSON Lines beside `out`, their form and their name; JSON Lines are renamed."""
     if out.name.endswith(JSON_LINES[0]):
         partial.replace(out)
         return

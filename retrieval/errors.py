@@ -11,6 +11,7 @@
     │   ├── UnsupportedError      the engine cannot do this at all, and nothing else is done in its place
     │   ├── MissingEngineError    the package that talks to the engine is not installed
     │   └── EngineUnreachableError the engine does not answer
+    ├── ClusterError              a Ray cluster does not answer, or does not do what it was given
     ├── ExportError               a collection cannot be written for another engine, or an export not be read
     └── CollectionError           a collection on disk cannot be used as asked
         ├── NotACollectionError   the path holds no collection
@@ -105,6 +106,10 @@ class MissingEngineError(EngineError):
 
 class EngineUnreachableError(EngineError):
     """Raised when an engine does not answer, or does not let us in."""
+
+
+class ClusterError(RetrievalError):
+    """Raised when a Ray cluster cannot be reached, or its workers do not finish what they were given."""
 
 
 class ExportError(RetrievalError):

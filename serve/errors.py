@@ -71,6 +71,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     retrieval.UnsupportedError: USAGE,
     retrieval.MissingEngineError: FAILED,
     retrieval.EngineUnreachableError: FAILED,
+    retrieval.ClusterError: FAILED,
     retrieval.ExportError: FAILED,
     retrieval.CollectionError: FAILED,
     retrieval.NotACollectionError: FAILED,

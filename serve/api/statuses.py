@@ -45,6 +45,7 @@ STATUSES: dict[type[Exception], int] = {
     retrieval.UnsupportedError: 400,
     retrieval.MissingEngineError: BROKEN,
     retrieval.EngineUnreachableError: 503,
+    retrieval.ClusterError: BROKEN,
     retrieval.ExportError: BROKEN,
     retrieval.CollectionError: BROKEN,
     retrieval.NotACollectionError: 404,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +31,13 @@ from .progress import counted, duration, rate, reporter
 from .rejects import RejectList
 from .stopped import stoppable
 
+if TYPE_CHECKING:
+    from ...encoders.learned import LearnedEncoder
+    from ...retrieval.encoding import EncodingReport
+
+# `lexhound.retrieval.ray_encoding.MOST_SHARDS`, known without loading that room.
+MOST_SHARDS = 1000
+
 
 def encode(
     source: Annotated[
@@ -51,6 +58,21 @@ def encode(
         str | None,
         typer.Option(metavar="I/N", help="Only part I of N, told by a hash of the id.", show_default=False),
     ] = None,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="Share the work on a Ray cluster, or on this machine's own.", show_default=False),
+    ] = False,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="The Ray cluster: HOST:PORT, ray://HOST:PORT or auto.", show_default="found by Ray"
+        ),
+    ] = None,
+    ray_shards: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=MOST_SHARDS, help="Parts of the work.", show_default="4 a processor"),
+    ] = None,
+    ray_processors: Annotated[int, typer.Option(metavar="N", min=1, help="Processors a Ray worker gets.")] = 1,
     format: Format = None,
     id_field: IdField = None,
     text_field: TextField = None,
@@ -83,6 +105,7 @@ def encode(
         lexhound encode corpus.jsonl --encoder MODEL --out vectors.jsonl
         lexhound encode queries.jsonl --encoder MODEL --out queries.npz --queries
         lexhound encode corpus.jsonl --encoder MODEL --out part1.jsonl.zst --shard 1/4
+        lexhound encode corpus.jsonl --encoder MODEL --out vectors.npz --ray --ray-address head:6379
     """
     from ..errors import UsageError
 
@@ -92,6 +115,13 @@ def encode(
         )
     if rejects is not None and on_error is not OnError.SKIP:
         raise UsageError("--rejects is for bad rows that are skipped", hint="give --on-error skip with it")
+    if not ray and (ray_address is not None or ray_shards is not None or ray_processors != 1):
+        raise UsageError("--ray-address, --ray-shards and --ray-processors are for --ray", hint="give --ray with them")
+    if ray and (shard is not None or source == "-"):
+        raise UsageError(
+            "--ray cuts the work into shards itself, and every worker reads the texts",
+            hint="leave --shard out, and give a file in place of standard input",
+        )
     part = _shard(shard)
     settings = learned_settings(
         encoder,
@@ -112,6 +142,24 @@ def encode(
     from ...retrieval.encoding import encode_corpus, kept_vectors
 
     output = Output(json=json)
+    if ray:
+        from ...retrieval.ray_encoding import RaySettings
+        from .encode_ray import encode_with_ray
+
+        encode_with_ray(
+            output,
+            source,
+            as_text(encoder),
+            settings,
+            out,
+            RaySettings(ray_address or "", ray_shards, ray_processors),
+            fields=(format, id_field, text_field, title_field),
+            queries=queries,
+            overwrite=overwrite,
+            skip=on_error is OnError.SKIP,
+            rejects=rejects,
+        )
+        return
     corpus = open_source(source, format, id_field, text_field, title_field)
     listed = RejectList(rejects or out.parent / f"{out.name}.rejects.jsonl")
     loaded = LearnedEncoder(as_text(encoder), settings)
@@ -134,22 +182,35 @@ def encode(
             on_bad_row=listed.add if on_error is OnError.SKIP else None,
             progress=forward(progress.update, "encoding"),
         )
-    seconds = perf_counter() - started
     listed.tell()
+    show_encoding(output, report, out, listed.path, loaded, perf_counter() - started)
+
+
+def show_encoding(
+    output: Output,
+    report: EncodingReport,
+    out: Path,
+    rejects: Path,
+    encoder: LearnedEncoder,
+    seconds: float,
+    **more: object,
+) -> None:
+    """What a run wrote and how fast; `more` is added to the JSON document."""
     encoded = report.vectors - report.resumed
-    if json:
+    if output.json:
         output.document(
             {
                 "out": str(out),
                 "vectors": report.vectors,
                 "resumed": report.resumed,
                 "rejected": report.rejected,
-                "rejects": str(listed.path) if report.rejected else None,
+                "rejects": str(rejects) if report.rejected else None,
                 "tokens": report.tokens,
                 "seconds": seconds,
                 "documents_per_second": encoded / seconds,
                 "tokens_per_second": report.tokens / seconds,
-                "encoder": loaded.identity.as_dict(),
+                "encoder": encoder.identity.as_dict(),
+                **more,
             }
         )
         return

@@ -435,7 +435,8 @@ def threshold_of_candidates(
     taken: Integer = size
     for c in range(found):
         taken = offer(trial, taken, np.int64(candidates[1, c]), 0)
-    return max(0, (trial[0] >> 32) - 1)
+    least: Integer = (trial[0] >> 32) - 1
+    return max(0, least)
 
 
 @kernel

@@ -25,7 +25,7 @@ from ..encoders.vocabulary import MemoryVocabulary
 from ..index import Query, warm
 from . import compaction, hybrid, ingest, search, verification
 from .corpus import BadRow, Corpus
-from .dense import DenseSide
+from .dense import DenseQueries, DenseSide
 from .dense_index import check_policy
 from .document import Document
 from .errors import CollectionError, CollectionExistsError, QueryError, ReadOnlyError
@@ -38,6 +38,7 @@ from .lock import WriterLock
 from .manifest import MANIFEST, DenseManifest, Manifest, read_manifest, write_manifest
 from .modes import resolve_mode
 from .opening import VERSION, load_representation, open_named
+from .query_table import DOCUMENTS, TableQueries, distil, drop_table, has_table, keep_table
 from .representation import Representation
 from .schema import connect, create_database
 from .segment import sweep
@@ -49,6 +50,7 @@ from .writer import FIRST_SEGMENT, SMALLEST_SEGMENT, AddReport, Status, Writer, 
 if TYPE_CHECKING:
     from ..encoders.base import Span
     from ..encoders.dense import DenseSettings
+    from ..encoders.query_table import TableFacts
     from ..encoders.settings import LearnedSettings
 
 
@@ -83,6 +85,7 @@ class Collection:
         self._dense = dense
         if manifest.dense is not None and dense is None:
             self._dense = DenseSide(manifest.dense.encoder, manifest.dense.width)
+        self._table = self._kept_table()
         self._writer: Writer | None = None
         if lock is not None:
             connection = connect(directory, writable=True)
@@ -362,7 +365,8 @@ class Collection:
         snapshot = self.snapshot()
         if self._dense is not None:
             with suppress(EncoderError):
-                hybrid.rank_dense(snapshot, self._dense.query(""), 1, [part.live for part in snapshot.parts])
+                asked = self._table or self._dense
+                hybrid.rank_dense(snapshot, asked.query(""), 1, [part.live for part in snapshot.parts])
 
     def count(self, filter: str | None = None) -> int:
         """How many documents there are, or pass a filter expression.
@@ -508,10 +512,65 @@ class Collection:
             recall,
         )
 
-    def _dense_for(self, mode: str, fusion: Fusion | None, *, by_text: bool) -> DenseSide | None:
-        """The dense side if a search in this mode needs it."""
+    def _dense_for(self, mode: str, fusion: Fusion | None, *, by_text: bool) -> DenseQueries | None:
+        """What makes the dense vectors of queries, if a search in this mode needs them."""
         wanted = resolve_mode(mode, fusion, dense=self._dense is not None, by_text=by_text)
-        return None if wanted == "sparse" else self._dense
+        return None if wanted == "sparse" else self._table or self._dense
+
+    def _kept_table(self) -> TableQueries | None:
+        if self.manifest.dense is None or not has_table(self.path):
+            return None
+        return TableQueries(self.path, self.manifest.dense.encoder.fingerprint)
+
+    @property
+    def dense_queries(self) -> str:
+        """What makes the dense vectors of queries: "table" where the collection keeps one, otherwise "model"."""
+        return "model" if self._table is None else "table"
+
+    def ask_dense_by(self, which: str) -> None:
+        """Let this object's searches make the dense vectors of queries by the "table" or by the "model".
+
+        Raises:
+            QueryError: the collection keeps no table, or `which` is something else.
+        """
+        if which not in ("table", "model"):
+            raise QueryError(f"dense queries by {which!r}", hint="it must be table or model")
+        self._table = None if which == "model" else self._kept_table()
+        if which == "table" and self._table is None:
+            raise QueryError(
+                "the collection keeps no table of dense queries",
+                where=str(self.path),
+                hint="make one with: lexhound distil-queries DIRECTORY",
+            )
+
+    def distil_queries(self, documents: int = DOCUMENTS) -> TableFacts:
+        """Make a table of tokens from the documents' vectors and keep it: searches need no dense model from then on.
+
+        Collections that are open already go on with the model; see docs/hybrid.md for what a table costs.
+
+        Args:
+            documents: how many it is fitted to, at most.
+
+        Raises:
+            QueryError: the collection has no dense vectors, or too few documents. EncoderError: the model's tokenizer
+            cannot be read, or its vectors are not of unit length. ReadOnlyError: it was opened for reading.
+        """
+        self._writing()
+        if self._dense is None:
+            raise QueryError(
+                "the collection has no dense vectors, so there is nothing to distil",
+                hint="index the corpus again with --dense MODEL",
+            )
+        table = distil(self.snapshot(), self._dense, documents)
+        keep_table(self.path, table)
+        self._table = self._kept_table()
+        return table.facts
+
+    def drop_query_table(self) -> bool:
+        """Remove the table of dense queries: searches take the model again. Returns whether there was one."""
+        self._writing()
+        self._table = None
+        return drop_table(self.path)
 
     @property
     def fusion(self) -> Fusion:

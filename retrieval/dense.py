@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 BATCH_DOCUMENTS = 256
 """Documents encoded and acknowledged together, at most."""
+
+
+class DenseQueries(Protocol):
+    """What a search asks of the dense side: a model (`DenseSide`), or a table in its place (`query_table`)."""
+
+    def query(self, text: str) -> NDArray[np.float32]: ...
+
+    def queries(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
 class DenseSide:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..index import Query, SearchStats, TopK, VectorIndex
-from .dense import DenseSide
+from .dense import DenseQueries
 from .errors import CorruptCollectionError
 from .fusion import Fusion, SideScores, SideShares, best, fuse
 from .representation import Representation
@@ -31,7 +31,7 @@ _LARGEST_IMPACT = 255
 def answer_dense(
     snapshot: Snapshot,
     representation: Representation,
-    dense: DenseSide,
+    dense: DenseQueries,
     query: str,
     k: int,
     *,
@@ -60,7 +60,7 @@ def answer_dense(
 def answer_hybrid(
     snapshot: Snapshot,
     representation: Representation,
-    dense: DenseSide,
+    dense: DenseQueries,
     query: str,
     k: int,
     fusion: Fusion,

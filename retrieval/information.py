@@ -12,6 +12,7 @@ from .dense_index import kind_of
 from .fusion import Fusion
 from .ingest import describe_source, unfinished_run
 from .manifest import Manifest
+from .query_table import has_table
 from .representation import Representation
 from .schema import DATABASE
 from .segment import segment_bytes
@@ -36,6 +37,7 @@ class DenseInfo:
     Attributes:
         index: how segments are to index them: `auto`, `flat` or `spann`; clustered: how many of the vectors are in
             clustered segments; resident_bytes: what the tables of those take in memory.
+        queries: what makes the vectors of queries: "model", or "table" where the collection keeps one.
     """
 
     encoder: EncoderIdentity
@@ -45,6 +47,7 @@ class DenseInfo:
     index: str
     clustered: int
     resident_bytes: int
+    queries: str = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +134,12 @@ def describe(directory: Path, manifest: Manifest, representation: Representation
         database_bytes=sum(
             path.stat().st_size for path in (directory / DATABASE, directory / f"{DATABASE}-wal") if path.exists()
         ),
-        dense=_dense(manifest, snapshot, segments),
+        dense=_dense(directory, manifest, snapshot, segments),
         fusion=snapshot.fusion,
     )
 
 
-def _dense(manifest: Manifest, snapshot: Snapshot, segments: list[SegmentInfo]) -> DenseInfo | None:
+def _dense(directory: Path, manifest: Manifest, snapshot: Snapshot, segments: list[SegmentInfo]) -> DenseInfo | None:
     if manifest.dense is None:
         return None
     indexes = [part.segment.dense for part in snapshot.parts if part.segment.dense is not None]
@@ -150,4 +153,5 @@ def _dense(manifest: Manifest, snapshot: Snapshot, segments: list[SegmentInfo]) 
         manifest.dense.index,
         sum(index.n_rows for index in clustered),
         sum(index.resident_bytes for index in clustered),
+        "table" if has_table(directory) else "model",
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from .dense_vectors import unpack_dense
 from .errors import CorruptCollectionError
+from .query_table import FOLDER, has_table
 from .schema import DATABASE
 from .segment import ROWS_AT_ONCE, SEGMENTS, verify_segment
 from .snapshot import PENDING, Part, Snapshot
@@ -41,6 +42,10 @@ def verify(directory: Path, snapshot: Snapshot, index_name: str, width: int | No
         problems += _batches(snapshot.connection, width)
         if not problems:
             problems += _agreement(directory, snapshot)
+    if has_table(directory):
+        from ..encoders.query_table import QueryTable
+
+        problems += [Problem(str(path), problem) for path, problem in QueryTable.verify(directory / FOLDER)]
     return problems
 
 

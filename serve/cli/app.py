@@ -11,6 +11,7 @@ from . import (
     build,
     care,
     compare,
+    distil,
     documents,
     encode,
     evaluate,
@@ -77,6 +78,7 @@ app.command("move", rich_help_panel=KEEP)(move.move)
 app.command("eval", rich_help_panel=MEASURE)(evaluate.evaluate)
 app.command("compare", rich_help_panel=MEASURE)(compare.compare)
 app.command("tune-fusion", rich_help_panel=MEASURE)(tune.tune_fusion)
+app.command("distil-queries", rich_help_panel=KEEP)(distil.distil_queries)
 app.command("encode", rich_help_panel=ENCODE)(encode.encode)
 app.command("inspect", rich_help_panel=ENCODE)(inspect.inspect)
 app.command("train", rich_help_panel=TRAIN)(train.train)

@@ -141,6 +141,8 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
             rows.append(("", f"{dense.clustered:,} of them in clustered segments; {kept}"))
         elif dense.index != "auto":
             rows.append(("", f"index {dense.index}"))
+        if dense.queries == "table":
+            rows.append(("", "queries by a table of tokens, without the model"))
     if found.fusion is not None:
         rows.append(("fusion", f"{found.fusion.method}, dense weight {found.fusion.dense_weight:g} (kept here)"))
     rows += [("terms", f"{found.terms:,}"), ("postings", f"{found.postings:,}")]

@@ -41,6 +41,13 @@ class Mode(StrEnum):
     HYBRID = "hybrid"
 
 
+class QueriesBy(StrEnum):
+    """What makes the dense vectors of queries."""
+
+    TABLE = "table"
+    MODEL = "model"
+
+
 class Method(StrEnum):
     """`lexhound.retrieval.fusion.METHODS`."""
 
@@ -131,6 +138,16 @@ DenseWeight = Annotated[
 FusionDepth = Annotated[
     int | None,
     _option(FUSION_PANEL, "--fusion-depth", "Likewise: how many candidates each side brings.", metavar="N"),
+]
+
+DenseQueriesOption = Annotated[
+    QueriesBy | None,
+    _option(
+        FUSION_PANEL,
+        "--dense-queries",
+        "What makes the dense vector of a query: the model, or the table that `lexhound distil-queries` made.",
+        show_default="table where there is one",
+    ),
 ]
 
 # From settings to the options that give them.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .dense_options import DenseWeight, FusionDepth, FusionOption, Mode, ModeOption, fusion_of
+from .dense_options import DenseQueriesOption, DenseWeight, FusionDepth, FusionOption, Mode, ModeOption, fusion_of
 from .learned_options import StoredTrust, trusting
 from .options import Filter, Json, Place, Recall, as_text
 from .output import Output, Segment, tell
@@ -38,6 +38,7 @@ def search(
     fusion: FusionOption = None,
     dense_weight: DenseWeight = None,
     fusion_depth: FusionDepth = None,
+    dense_queries: DenseQueriesOption = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each term gave to each score.", show_default=False)
     ] = False,
@@ -85,6 +86,8 @@ def search(
     fusing = fusion_of(fusion, dense_weight, fusion_depth)
     learned = trusting(trust_remote_code)
     with open_collection(directory, milvus=milvus_settings(), learned=learned) as collection:
+        if dense_queries is not None:
+            _ask_dense_by(collection, dense_queries.value)
         if queries is not None:
             _answer_many(collection, output, queries, k, expression, mode.value, fusing, recall)
             return
@@ -212,6 +215,17 @@ def _as_json(collection: Backend, result: SearchResult) -> dict[str, Any]:
         hits.append(values)
     stats = {"postings_read": result.stats.postings_read, "rows_scored": result.stats.rows_scored}
     return {"seconds": result.took, "stats": stats, "hits": hits}
+
+
+def _ask_dense_by(collection: Backend, which: str) -> None:
+    from ...retrieval.collection import Collection
+    from ..errors import UsageError
+
+    if not isinstance(collection, Collection):
+        raise UsageError(
+            "--dense-queries is for collections in directories", hint="leave it out: other engines ask the model"
+        )
+    collection.ask_dense_by(which)
 
 
 def _answer_many(

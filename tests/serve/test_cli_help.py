@@ -24,6 +24,7 @@ EXPECTED = {
     "get",
     "info",
     "tune-fusion",
+    "distil-queries",
     "verify",
     "compact",
     "export",

@@ -28,6 +28,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ class Slices:
     """Densified rows: values float32[n, width], 0 in slices without a term; positions uint8 or uint16[n, width]."""
 
     values: NDArray[np.float32]
-    positions: NDArray[np.uint8] | NDArray[np.uint16]
+    positions: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +108,7 @@ def densify(rows: SparseRows, width: int) -> Slices:
 def gated_products(
     words: NDArray[np.float32],
     stride: int,
-    positions: NDArray[np.uint8],
+    positions: NDArray[Any],
     width: int,
     rows: NDArray[np.int64],
     slices: NDArray[np.int64],
@@ -142,7 +143,7 @@ class DensifiedIndex:
         self,
         vectors: VectorIndex,
         flat: FlatIndex,
-        positions: NDArray[np.uint8] | NDArray[np.uint16],
+        positions: NDArray[Any],
         scale: float,
         path: Path | None = None,
     ) -> None:

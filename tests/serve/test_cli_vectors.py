@@ -203,7 +203,7 @@ def test_files_of_another_encoder_or_form(
     refused("index", damaged, *index[2:], says="not a file of vectors", where="damaged.npz")
     refused(*index, "--dense", model, code=2, says="--dense encodes texts")
     refused("index", tmp_path / "none.npz", *index[2:], says="no such file")
-    refused("index", made / "v.npz", *into, "--vectors", code=2, says="--vectors needs the learned encoder")
+    refused("index", made / "v.npz", *into, "--vectors", code=2, says="--vectors needs the encoder that made them")
     table = tmp_path / "v.csv"
     table.write_text("id,text\n1,heat\n")
     refused("index", table, *index[2:], says="vectors are read from JSON Lines and .npz files")

@@ -189,7 +189,7 @@ def _side(root: Path, path: Path, values: object) -> SideLayout:
         right: Any = {"str": str, "bool": bool, "int": int, "float": (int, float), "WrittenWords": dict}.get(kind)
         if (
             right is None
-            or (not isinstance(value, right) and value is not None)
+            or not (isinstance(value, right) or (value is None and "None" in str(known[name].type)))
             or (kind == "int" and isinstance(value, int) and value < 1)
         ):
             raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what a side may say")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counted import Counted
 from lexhound.encoders.bundled import DEFAULT, MINI, bundled_folder, bundled_names
 from lexhound.encoders.dense import DenseEncoder, DenseSettings
 from lexhound.encoders.learned import LearnedEncoder
 from lexhound.encoders.one_pass import shares_a_pass
 from lexhound.encoders.settings import LearnedSettings
 from lexhound.encoders.training.recipe import read_recipe
-from numpy.typing import NDArray
 
 TEXTS = [
     "The kitten slept on the windowsill while rain fell outside.",
@@ -80,17 +80,11 @@ def test_common_words_are_kept_and_left_out_of_queries(mini: LearnedEncoder) -> 
     ]
     vectors = mini.encode_documents(texts)
     held = (vectors.toarray() > 0).sum(axis=0)
-
-    class Counted:
-        n_documents = 5000
-
-        def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-            return np.asarray(held[terms] * 600, np.int64)
-
+    statistics = Counted(5000, {term: int(held[term]) * 600 for term in np.flatnonzero(held).tolist()})
     the, delta = mini.lookup(["the", "delta"]).tolist()
     assert held[the] == len(texts)
     assert 0 < held[delta] < len(texts)
-    terms, _ = mini.encode_query("the delta of the river", Counted())
+    terms, _ = mini.encode_query("the delta of the river", statistics)
     assert delta in terms
     assert the not in terms
 

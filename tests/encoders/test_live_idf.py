@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from counted import Counted
 from hypothesis import given
 from hypothesis import strategies as st
 from lexhound.encoders.errors import CheckpointError, SettingsError
@@ -18,20 +18,10 @@ from lexhound.encoders.learned import LearnedEncoder
 from lexhound.encoders.live_idf import PRIOR, live_idf
 from lexhound.encoders.settings import LearnedSettings
 from lexhound.retrieval import Collection, Document
-from numpy.typing import NDArray
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
 
 IDF = {token: round(0.5 + number / 40, 3) for number, token in enumerate(vocabulary()) if number % 7}
 QUERY = "heat transfer in shock wave"
-
-
-@dataclass
-class Counted:
-    n_documents: int
-    frequencies: dict[int, int]
-
-    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        return np.array([self.frequencies.get(term, 0) for term in terms.tolist()], dtype=np.int64)
 
 
 def slow(table: float, frequency: int, n_documents: int, prior: int) -> float:

@@ -6,12 +6,12 @@ import json
 import math
 import shutil
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from counted import Counted
 from hypothesis import given
 from hypothesis import strategies as st
 from lexhound.encoders.dense import DenseEncoder
@@ -21,7 +21,6 @@ from lexhound.encoders.one_pass import encode_both, shares_a_pass
 from lexhound.encoders.saving import write_tensor
 from lexhound.encoders.settings import LearnedSettings
 from lexhound.encoders.written import WrittenWords, written_shares
-from numpy.typing import NDArray
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
 
 IDF = {token: round(0.5 + number / 40, 3) for number, token in enumerate(vocabulary()) if number % 7}
@@ -113,15 +112,6 @@ def test_one_pass_gives_the_same_vectors(plain: Path, tmp_path: Path) -> None:
     assert np.diff(vectors.indptr).max() == 6
 
 
-@dataclass
-class Counted:
-    n_documents: int
-    frequencies: dict[int, int]
-
-    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        return np.array([self.frequencies.get(term, 0) for term in terms.tolist()], dtype=np.int64)
-
-
 def test_queries_count_words_by_a_power_and_leave_common_ones_out(plain: Path, tmp_path: Path) -> None:
     query = {"counted": True, "power": 0.5, "common": 0.3, "prior": 10}
     encoder, table = load(with_layout(plain, tmp_path / "own", {}, query)), load(plain)
@@ -182,6 +172,7 @@ def test_queries_count_the_documents_that_are_written_with_a_word(plain: Path, t
         ({}, {"power": 2}, "out of range"),
         ({}, {"common": 1.0}, "out of range"),
         ({}, {"common": "all"}, "common is 'all'"),
+        ({}, {"power": None}, "power is None"),
     ],
 )
 def test_a_layout_that_says_nonsense_is_refused(

@@ -388,6 +388,10 @@ def _override(values: dict[str, Any], text: str) -> None:
         parsed = value.strip()  # a bare word is a string: quotes are a nuisance in a shell
     place: Any = values
     *tables, key = name.strip().split(".")
+    if not tables:
+        tables = _table_of(key, text)
+    elif tables == ["data"] and key in _FILES and isinstance(parsed, str):
+        parsed = [{"path": parsed}]  # one file, all of it
     for table in tables:
         if isinstance(place, list):
             if not table.isdigit() or int(table) >= len(place):
@@ -400,6 +404,25 @@ def _override(values: dict[str, Any], text: str) -> None:
     if isinstance(place, list):
         raise SettingsError(f"--set {text}: {name} is a list", "Number its entries: data.corpora.0.limit=1000")
     place[key] = parsed
+
+
+_FILES = ("corpora", "pairs", "triples", "ids", "queries")
+
+
+def _table_of(key: str, text: str) -> list[str]:
+    """Return the table of a key that came without one; none where the recipe itself has it, or nothing has."""
+    hints = get_type_hints(Recipe)
+    if key in hints:
+        return []
+    tables = [
+        table for table, hint in hints.items() if is_dataclass(hint) and key in {each.name for each in fields(hint)}
+    ]
+    if len(tables) > 1:
+        raise SettingsError(
+            f"--set {text}: {key!r} is a key of several tables",
+            f"Write {' or '.join(f'{table}.{key}' for table in tables)}",
+        )
+    return tables
 
 
 def _build(family: Any, values: Any, where: str, table: str) -> Any:

@@ -79,6 +79,8 @@ def test_overrides_take_numbers_words_lists_and_entries_of_lists(tmp_path: Path)
         ("written.b=2", "written.b is 2.0. it must be from 0 to 1"),
         ("query.power=2", "query.power is 2.0. it must be from 0 to 1"),
         ("query.shares=9", "query.shares is for idf that follows a collection. give query.prior too"),
+        ("max_length=9", "write model.max_length or query.max_length or validation.max_length"),
+        ("stepz=9", "the recipe has the unknown key 'stepz'"),
         ("model", "has no value"),
         ("name.first=x", "name is a value, not a table"),
     ],
@@ -118,3 +120,11 @@ def test_refuses_recipes_that_lack_something(tmp_path: Path, text: str, said: st
 def test_a_missing_recipe_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no recipe"):
         read_recipe(tmp_path / "no.toml")
+
+
+def test_overrides_may_leave_out_what_is_plain(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, SMALL), ["steps=7", "name=other", "data.pairs=mine.jsonl"])
+    assert recipe.optimiser.steps == 7
+    assert recipe.name == "other"
+    assert [each.path for each in recipe.data.pairs] == ["mine.jsonl"]
+    assert recipe.data.corpora[0].path == "texts.jsonl"

@@ -10,7 +10,7 @@ from .dial import Dial
 from .errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
 from .files import FileProblem
 from .flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
-from .inverted import InvertedIndex, SearchStats, warm
+from .inverted import InvertedIndex, SearchStats, read_ahead, warm
 from .merge import MergePart, merge_inverted
 from .quantise import QuantisationLoss, Query, quantise_weights
 from .topk import TopK, merge_topk
@@ -36,5 +36,6 @@ __all__ = [
     "merge_inverted",
     "merge_topk",
     "quantise_weights",
+    "read_ahead",
     "warm",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from .inverted import InvertedIndex
 
 _WIDE = 1 << 32  # offsets from here on need 64 bits
+_COUNTERS = 1 << 23  # terms of the vocabulary times threads, at most: 36 bytes each while building
 
 
 class SparseRows(Protocol):
@@ -51,13 +54,16 @@ def build_inverted(
     frequencies: NDArray[np.uint8] | None = None,
     lengths: NDArray[np.uint32] | None = None,
     window_bits: int = layout.DEFAULT_WINDOW_BITS,
+    threads: int | None = None,
 ) -> InvertedIndex:
     """Write an inverted index of the rows of `weights` into a new directory, and open it.
 
     weights: float32 csr_array, rows x vocabulary, indices sorted within a row, weights positive. scale: the weight
     of an impact of 1, so weights above 255.5 x scale are clipped; it is rounded to 22 significant bits (`exact_scale`).
     frequencies (uint8[nnz], in the order of `weights.data`) and lengths (uint32[n_rows]) are kept for
-    `merge_inverted` to weigh the postings again. Temporary memory: about as much as `weights`. Deterministic.
+    `merge_inverted` to weigh the postings again. Works on `threads` threads (by default one per processor), each with
+    windows of its own; the index does not depend on how many. Temporary memory: about as much as `weights`, and 36
+    bytes a term of the vocabulary and thread (of huge vocabularies fewer threads, 300 MB at most).
 
     Raises ValueError for vectors that break these rules, IndexStorageError when the directory is not empty, OSError
     (naming the file) when the disk is full; a failed build leaves nothing behind.
@@ -65,7 +71,7 @@ def build_inverted(
     from .inverted import InvertedIndex
 
     postings, loss, exact = invert(
-        weights, scale=scale, frequencies=frequencies, lengths=lengths, window_bits=window_bits
+        weights, scale=scale, frequencies=frequencies, lengths=lengths, window_bits=window_bits, threads=threads
     )
     write_postings(directory, postings, scale=exact, loss=loss)
     del postings
@@ -79,6 +85,7 @@ def invert(
     frequencies: NDArray[np.uint8] | None,
     lengths: NDArray[np.uint32] | None,
     window_bits: int,
+    threads: int | None = None,
 ) -> tuple[Postings, QuantisationLoss, float]:
     """Postings of the rows of `weights`, the loss of their quantisation, and the scale as it was rounded.
 
@@ -100,43 +107,55 @@ def invert(
     if len(starts) != n_rows + 1 or starts[0] != 0 or starts[-1] != n_postings or (np.diff(starts) < 0).any():
         raise ValueError("the row pointers of the matrix do not fit its shape and its entries")
     exact = exact_scale(scale)
-    impacts, loss = quantise_with_loss(weights.data, exact)
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+    workers = max(1, min(threads or os.cpu_count() or 1, _COUNTERS // max(1, vocabulary_size)))
+    parts = _parts(starts, window_bits, workers)
+    with ThreadPoolExecutor(workers) as pool:
+        # Terms of a part before those of the next: so each knows where its own postings begin, and none waits.
+        counted = [pool.submit(_count, starts, columns, window_bits, vocabulary_size, *part) for part in parts]
+        impacts, loss = quantise_with_loss(weights.data, exact, pool)
+        counts = [each.result() for each in counted]
+        bad_row = next((row for _, _, row in counts if row >= 0), -1)
+        if bad_row >= 0:
+            raise ValueError(
+                f"the indices of row {bad_row} must be ascending, without repetition and below {vocabulary_size}; "
+                "call sum_duplicates() and sort_indices() first"
+            )
+        places, ends = _starts_of([postings for postings, _, _ in counts], vocabulary_size)
+        entry_places, entry_counts = _starts_of([entries for _, entries, _ in counts], vocabulary_size)
+        terms = np.flatnonzero(ends)
+        entry_starts = np.concatenate([[0], np.cumsum(entry_counts[terms])])
 
-    ends = np.zeros(vocabulary_size, np.int64)
-    entry_counts = np.zeros(vocabulary_size, np.int64)
-    bad_row = count_postings(starts, columns, window_bits, np.full(vocabulary_size, -1, np.int32), ends, entry_counts)
-    if bad_row >= 0:
-        raise ValueError(
-            f"the indices of row {bad_row} must be ascending, without repetition and below {vocabulary_size}; "
-            "call sum_duplicates() and sort_indices() first"
-        )
-    terms = np.flatnonzero(ends)
-    places = np.concatenate([[0], np.cumsum(ends)[:-1]]) if vocabulary_size else ends
-    entry_starts = np.concatenate([[0], np.cumsum(entry_counts[terms])])
-    entry_places = np.concatenate([[0], np.cumsum(entry_counts)[:-1]]) if vocabulary_size else ends
-
-    offset_type = offset_dtype(n_postings)
-    n_entries = int(entry_starts[-1])
-    entry_windows = np.empty(n_entries, np.uint16)
-    entry_ends = np.empty(n_entries, offset_type)
-    sorted_rows = np.empty(n_postings, np.uint16)
-    sorted_impacts = np.empty(n_postings, np.uint8)
-    sorted_frequencies = np.empty(n_postings if frequencies is not None else 0, np.uint8)
-    place_postings(
-        starts,
-        columns,
-        frozen(impacts),
-        frozen(np.empty(0, np.uint8) if frequencies is None else frequencies),
-        window_bits,
-        places,
-        entry_places,
-        np.full(vocabulary_size, -1, np.int32),
-        entry_windows,
-        entry_ends,
-        sorted_rows,
-        sorted_impacts,
-        sorted_frequencies,
-    )
+        offset_type = offset_dtype(n_postings)
+        n_entries = int(entry_starts[-1])
+        entry_windows = np.empty(n_entries, np.uint16)
+        entry_ends = np.empty(n_entries, offset_type)
+        sorted_rows = np.empty(n_postings, np.uint16)
+        sorted_impacts = np.empty(n_postings, np.uint8)
+        sorted_frequencies = np.empty(n_postings if frequencies is not None else 0, np.uint8)
+        placed = [
+            pool.submit(
+                place_postings,
+                frozen(starts[first : last + 1]),
+                first,
+                columns,
+                frozen(impacts),
+                frozen(np.empty(0, np.uint8) if frequencies is None else frequencies),
+                window_bits,
+                own_places,
+                own_entries,
+                np.full(vocabulary_size, -1, np.int32),
+                entry_windows,
+                entry_ends,
+                sorted_rows,
+                sorted_impacts,
+                sorted_frequencies,
+            )
+            for (first, last), own_places, own_entries in zip(parts, places, entry_places, strict=True)
+        ]
+        for each in placed:
+            each.result()
     postings = Postings(
         terms=frozen(terms.astype(np.uint32)),
         entry_starts=frozen(entry_starts.astype(offset_type)),
@@ -151,6 +170,39 @@ def invert(
         window_bits=window_bits,
     )
     return postings, loss, exact
+
+
+def _parts(starts: NDArray[np.int64], window_bits: int, workers: int) -> list[tuple[int, int]]:
+    """The rows cut into at most so many parts of whole windows, with about equally many postings; at least one part."""
+    n_rows = len(starts) - 1
+    width = 1 << window_bits
+    shares = np.arange(1, workers) * (int(starts[-1]) / workers)
+    cuts = np.rint(np.searchsorted(starts, shares) / width).astype(np.int64) * width
+    bounds = np.unique(np.concatenate([[0], cuts[(cuts > 0) & (cuts < n_rows)], [n_rows]])).tolist()
+    return list(itertools.pairwise(bounds)) or [(0, 0)]
+
+
+def _count(
+    starts: NDArray[np.int64], columns: NDArray[np.int32], window_bits: int, vocabulary_size: int, first: int, last: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Postings and entries of each term in rows `first` to `last`, and the first row that breaks the rules, or -1."""
+    postings, entries = np.zeros(vocabulary_size, np.int64), np.zeros(vocabulary_size, np.int64)
+    seen = np.full(vocabulary_size, -1, np.int32)
+    bad = count_postings(frozen(starts[first : last + 1]), columns, window_bits, seen, postings, entries)
+    return postings, entries, bad + first if bad >= 0 else -1
+
+
+def _starts_of(
+    counts: list[NDArray[np.int64]], vocabulary_size: int
+) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
+    """Where each part's postings (or entries) of each term begin, term after term and part after part; and the sums."""
+    sums = np.sum(counts, axis=0)
+    begin = np.concatenate([[0], np.cumsum(sums)[:-1]]) if vocabulary_size else sums
+    places = []
+    for count in counts:
+        places.append(begin)
+        begin = begin + count
+    return places, sums
 
 
 def check_size(n_rows: int, window_bits: int) -> None:
@@ -222,8 +274,8 @@ def count_postings(
 ) -> int:
     """Count the postings and the entries of each term; returns the first row whose indices break the rules, or -1.
 
-    starts int64[n_rows + 1], columns int32[nnz]: a CSR matrix. last_window int32[V], all -1; postings, entries
-    int64[V], zero: written. O(nnz).
+    starts int64[rows + 1], columns int32[nnz]: rows of a CSR matrix, of which the first begins a window. last_window
+    int32[V], all -1; postings, entries int64[V], zero: written. O(nnz).
     """
     for row in range(len(starts) - 1):
         window = np.int32(row >> window_bits)
@@ -243,6 +295,7 @@ def count_postings(
 @kernel
 def place_postings(
     starts: NDArray[np.int64],
+    first: int,
     columns: NDArray[np.int32],
     impacts: NDArray[np.uint8],
     frequencies: NDArray[np.uint8],
@@ -258,13 +311,15 @@ def place_postings(
 ) -> None:
     """Put every posting in its place: a counting sort by term, stable, so that rows ascend within a term. O(nnz).
 
-    places, entry_places int64[V]: first posting and first entry of each term; used up. last_window int32[V], all -1.
-    frequencies: uint8[nnz] or of length 0. The out arrays are written in full.
+    starts int64[rows + 1], columns, impacts: the rows of a CSR matrix from `first` on, with which a window begins.
+    places, entry_places int64[V]: first posting and first entry of each term in these rows; used up. last_window
+    int32[V], all -1. frequencies: uint8[nnz] or of length 0. The out arrays are written where these rows belong.
     """
     mask = (1 << window_bits) - 1
-    for row in range(len(starts) - 1):
+    for i in range(len(starts) - 1):
+        row = first + i
         window = np.int32(row >> window_bits)
-        for at in range(starts[row], starts[row + 1]):
+        for at in range(starts[i], starts[i + 1]):
             term = columns[at]
             place = places[term]
             places[term] = place + 1

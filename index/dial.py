@@ -110,7 +110,7 @@ def calibrate(index: InvertedIndex, *, smallest: int = SMALLEST) -> Dial:
 
 def _exact(index: InvertedIndex, kinds: list[list[Query]], depth: int) -> list[list[NDArray[np.float64]]]:
     """The scores of the exact ranking of each query."""
-    return [[index.search(query, depth).scores for query in queries] for queries in kinds]
+    return [[top.scores for top in index.search_many(queries, depth)] for queries in kinds]
 
 
 def _least_recall(
@@ -118,9 +118,16 @@ def _least_recall(
 ) -> float:
     """The mean recall of the kind of queries for which it is the least, rounded down to four places."""
     least = min(
-        float(np.mean([_recall(index.search(query, depth, slack=slack).scores, best) for query, best in pairs]))
-        for pairs in (list(zip(queries, scores, strict=True)) for queries, scores in zip(kinds, exact, strict=True))
-        if pairs
+        float(
+            np.mean(
+                [
+                    _recall(top.scores, best)
+                    for top, best in zip(index.search_many(queries, depth, slack=slack), scores, strict=True)
+                ]
+            )
+        )
+        for queries, scores in zip(kinds, exact, strict=True)
+        if queries
     )
     return math.floor(least * 1e4) / 1e4
 

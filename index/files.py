@@ -268,11 +268,29 @@ class ArrayDirectory:
         """Bytes of all files, `arrays.json` included."""
         return sum(stored.bytes for stored in self._stored.values()) + (self.path / HEADER).stat().st_size
 
+    def read_ahead(self) -> None:
+        """Read the files into the system's cache, so that the first searches need not wait for the disk.
+
+        Takes as long as reading does: for a thread in the background. Leaves out what is not there any more.
+        """
+        for stored in self._stored.values():
+            with contextlib.suppress(FileNotFoundError), stored.path.open("rb", buffering=0) as file:
+                while file.read(_CHECK_CHUNK):
+                    pass
+
     def array(self, name: str) -> NDArray[Any]:
         """The array `name`, mapped. Raises CorruptFileError when the directory does not have it."""
         if name not in self._mapped:
             raise CorruptFileError(self.path / HEADER, f"does not list the array {name!r}")
         return self._mapped[name]
+
+
+def memory_size() -> int:
+    """Bytes of memory that the machine has; where the system does not tell, so many that it never matters."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 1 << 62
 
 
 def verify_arrays(path: str | os.PathLike[str], *, kind: str, format: int) -> Iterator[FileProblem]:

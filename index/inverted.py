@@ -23,7 +23,7 @@ from . import layout
 from ._jit import frozen
 from .dial import Dial
 from .errors import CorruptFileError
-from .files import HEADER, ArrayDirectory, FileProblem, verify_arrays
+from .files import HEADER, ArrayDirectory, FileProblem, memory_size, verify_arrays
 from .layout import Postings
 from .postings import count_live, impacts_of_row
 from .quantise import MAX_IMPACT, QuantisationLoss, Query
@@ -56,12 +56,13 @@ class SearchStats:
 class _Workspace:
     """What the search kernel writes into besides its results.
 
-    accumulator: int32[65536], zero between searches, of which a search touches one window; candidates:
-    int32[2, 65536].
+    accumulator: int32[65536] and flags: uint8[65536], zero between searches, of which a search touches one window;
+    candidates: int32[2, 65536].
     """
 
     def __init__(self) -> None:
         self.accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
+        self.flags = np.zeros(ACCUMULATOR_SIZE, np.uint8)
         self.candidates = np.empty((2, ACCUMULATOR_SIZE), np.int32)
 
     @staticmethod
@@ -106,7 +107,7 @@ class InvertedIndex:
         self.scale = scale
         self.loss = loss
         self.dial = dial or Dial()
-        self._directory = directory
+        self.directory = directory
 
     # Making one
 
@@ -178,7 +179,7 @@ class InvertedIndex:
     @property
     def path(self) -> Path | None:
         """The directory it was opened from, if any."""
-        return self._directory.path if self._directory else None
+        return self.directory.path if self.directory else None
 
     @property
     def n_rows(self) -> int:
@@ -203,7 +204,7 @@ class InvertedIndex:
     @property
     def nbytes(self) -> int:
         """Bytes on disk, or in memory for an index that has no directory."""
-        return self._directory.nbytes if self._directory else self.postings.nbytes
+        return self.directory.nbytes if self.directory else self.postings.nbytes
 
     # Searching
 
@@ -329,6 +330,7 @@ class InvertedIndex:
             above,
             query.scale * self.scale,
             workspace.accumulator,
+            workspace.flags,
             workspace.candidates,
             *workspace.of_query(len(query)),
             np.empty(k, np.int64),
@@ -373,6 +375,7 @@ class InvertedIndex:
             above,
             frozen(np.array([query.scale * self.scale for query in queries], np.float64)),
             workspace.accumulator,
+            workspace.flags,
             workspace.candidates,
             *workspace.of_query(max(sizes)),
             np.empty(k, np.int64),
@@ -463,6 +466,19 @@ def _differences(entries: NDArray[np.int64], entry_ends: NDArray[np.uint32]) -> 
     bounds[after_first] = entry_ends[entries[after_first] - 1]
     counts: NDArray[np.int64] = bounds[:, 1] - bounds[:, 0]
     return counts
+
+
+def read_ahead(indexes: Sequence[InvertedIndex]) -> None:
+    """Read the files of indexes into the system's cache, one after the other, so that searches need not wait for them.
+
+    Takes as long as reading does: for a thread in the background. Ends where they are more than half of the memory.
+    """
+    room = memory_size() // 2
+    for index in indexes:
+        room -= index.nbytes
+        if index.directory is None or room < 0:
+            break
+        index.directory.read_ahead()
 
 
 def warm() -> None:

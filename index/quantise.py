@@ -17,6 +17,7 @@ multiples of the same unit, so adding them up in any order gives the score itsel
 from __future__ import annotations
 
 import math
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,29 +99,44 @@ class QuantisationLoss:
         )
 
 
-def quantise_with_loss(weights: NDArray[np.float32], scale: float) -> tuple[NDArray[np.uint8], QuantisationLoss]:
-    """Impacts of `weights` as `quantise_weights` gives them, and what that lost. Works in chunks of a million."""
+def quantise_with_loss(
+    weights: NDArray[np.float32], scale: float, pool: Executor | None = None
+) -> tuple[NDArray[np.uint8], QuantisationLoss]:
+    """Impacts of `weights` as `quantise_weights` gives them, and what that lost.
+
+    Works in chunks of a million, in turn or on the threads of `pool`, with the same result.
+    """
     scale = exact_scale(scale)
     impacts = np.empty(len(weights), np.uint8)
+
+    def work(start: int) -> QuantisationLoss:
+        return _quantise_chunk(weights[start : start + _CHUNK], scale, start, impacts[start : start + _CHUNK])
+
+    chunks = range(0, len(weights), _CHUNK)
     loss = QuantisationLoss()
-    for start in range(0, len(weights), _CHUNK):
-        chunk = weights[start : start + _CHUNK].astype(np.float64)
-        if not (np.isfinite(chunk).all() and (chunk > 0).all()):
-            bad = start + int(np.argmin(np.isfinite(chunk) & (chunk > 0)))
-            raise ValueError(
-                f"weights must be positive and finite: entry {bad} is {weights[bad]!r}; drop zeros before indexing"
-            )
-        rounded = np.rint(chunk / scale)
-        clipped = int((rounded > MAX_IMPACT).sum())
-        np.clip(rounded, 1, MAX_IMPACT, out=rounded)
-        impacts[start : start + _CHUNK] = rounded
-        rounded *= scale
-        rounded -= chunk
-        np.abs(rounded, out=rounded)
-        loss = loss.merge(
-            QuantisationLoss(len(chunk), float(rounded.sum()), float(rounded.max()), float(chunk.sum()), clipped)
-        )
+    for each in pool.map(work, chunks) if pool else map(work, chunks):
+        loss = loss.merge(each)
     return impacts, loss
+
+
+def _quantise_chunk(
+    weights: NDArray[np.float32], scale: float, start: int, impacts: NDArray[np.uint8]
+) -> QuantisationLoss:
+    """Write the impacts of some weights, of which the first is entry `start`."""
+    chunk = weights.astype(np.float64)
+    if not (np.isfinite(chunk).all() and (chunk > 0).all()):
+        bad = int(np.argmin(np.isfinite(chunk) & (chunk > 0)))
+        raise ValueError(
+            f"weights must be positive and finite: entry {start + bad} is {weights[bad]!r}; drop zeros before indexing"
+        )
+    rounded = np.rint(chunk / scale)
+    clipped = int((rounded > MAX_IMPACT).sum())
+    np.clip(rounded, 1, MAX_IMPACT, out=rounded)
+    impacts[:] = rounded
+    rounded *= scale
+    rounded -= chunk
+    np.abs(rounded, out=rounded)
+    return QuantisationLoss(len(chunk), float(rounded.sum()), float(rounded.max()), float(chunk.sum()), clipped)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

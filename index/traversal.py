@@ -25,7 +25,8 @@ The scores of the rows that it finds are exact; with a slack of 1 so is the resu
 nothing overflows.
 
 A filter is consulted where rows become candidates. Where it leaves few rows in a window, those are the candidates from
-the beginning: only lists are added up for which that costs less than looking these rows up.
+the beginning, and of the lists that are read only their postings are added up, the others passed over eight at a time;
+lists for which looking these rows up costs less are left for later.
 
 The kernel trusts the directory (term starts, entries, their maxima), which is checksummed when an index is opened, and
 nothing else: whatever bytes stand in `rows` and `impacts`, it reads and writes inside its arrays, because the
@@ -101,15 +102,13 @@ _FIRST_LOOK = 4096
 @kernel
 def find_term(terms: NDArray[np.uint32], term: int) -> int:
     """Where `term` stands in the ascending `terms`, or -1. Binary search."""
-    low, high = 0, len(terms)
-    while low < high:
-        middle = (low + high) >> 1
-        if terms[middle] < term:
-            low = middle + 1
-        else:
-            high = middle
-    if low < len(terms) and terms[low] == term:
-        return low
+    at, span = 0, len(terms)
+    while span > 1:  # as often for every term and without another branch, so that searches run side by side
+        half = span >> 1
+        at += half if terms[at + half] <= term else 0
+        span -= half
+    if span == 1 and terms[at] == term:
+        return at
     return -1
 
 
@@ -281,6 +280,34 @@ def accumulate(
 
 
 @kernel
+def accumulate_flagged(
+    factor: np.int32,
+    rows: NDArray[np.uint16],
+    impacts: NDArray[np.uint8],
+    flags: NDArray[np.uint8],
+    accumulator: NDArray[np.int32],
+) -> None:
+    """`accumulate`, only for rows whose flag is 1 and not 0, which are few: eight rows are passed over at a time."""
+    whole = len(rows) & -8
+    for left in range(0, whole, 8):
+        some = (
+            flags[rows[left]]
+            | flags[rows[left + 1]]
+            | flags[rows[left + 2]]
+            | flags[rows[left + 3]]
+            | flags[rows[left + 4]]
+            | flags[rows[left + 5]]
+            | flags[rows[left + 6]]
+            | flags[rows[left + 7]]
+        )
+        if some:
+            for i in range(left, left + 8):
+                accumulator[rows[i]] += factor * np.int32(impacts[i] * flags[rows[i]])
+    for i in range(whole, len(rows)):
+        accumulator[rows[i]] += factor * np.int32(impacts[i] * flags[rows[i]])
+
+
+@kernel
 def clear(rows: NDArray[np.uint16], accumulator: NDArray[np.int32]) -> None:
     """Set the scores of these rows to zero."""
     for i in range(len(rows)):
@@ -395,33 +422,27 @@ def scanned_candidates(
 
 @kernel
 def scoring_candidates(
-    accumulator: NDArray[np.int32], least: Integer, candidates: NDArray[np.int32], found: Integer
+    accumulator: NDArray[np.int32],
+    flags: NDArray[np.uint8],
+    least: Integer,
+    candidates: NDArray[np.int32],
+    found: Integer,
 ) -> Integer:
     """Give the candidates that `gather_allowed` found their scores, and drop those below `least`; how many are left.
 
-    A `least` of 0 or below keeps rows that no list has touched yet.
+    A `least` of 0 or below keeps rows that no list has touched yet. Their scores and flags are zero afterwards.
     """
     left: Integer = 0
     for c in range(found):
         row = candidates[0, c]
-        if accumulator[row] >= least:
+        score = accumulator[row]
+        accumulator[row] = 0
+        flags[row] = 0
+        if score >= least:
             candidates[0, left] = row
-            candidates[1, left] = accumulator[row]
+            candidates[1, left] = score
             left += 1
     return left
-
-
-@kernel
-def clear_window(
-    read: int, postings: Integer, lists: NDArray[np.int64], rows: NDArray[np.uint16], accumulator: NDArray[np.int32]
-) -> None:
-    """Set the scores of the first `read` lists, which hold so many postings, to zero; accumulator: of a window."""
-    if postings * _SPARSE_SHARE >= len(accumulator):
-        accumulator[:] = 0
-        return
-    for y in range(read):
-        at = lists[_ORDER, y]
-        clear(rows[lists[_START, at] : lists[_STOP, at]], accumulator)
 
 
 @kernel
@@ -517,6 +538,7 @@ def search_windows(
     above: int,
     unit: float,
     accumulator: NDArray[np.int32],
+    flags: NDArray[np.uint8],
     candidates: NDArray[np.int32],
     lists: NDArray[np.int64],
     priorities: NDArray[np.float64],
@@ -530,11 +552,11 @@ def search_windows(
 
     query_terms int32[m], query_weights int32[m]: see `Query`. The index's arrays: see `layout`. allowed: bool[n_rows],
     read only when `filtered`, and then beginning at a multiple of 8 bytes. slack: 1 to 1,024, which is exact. above:
-    rows of at most this integer score are of no interest. unit: what a score of 1 is worth. accumulator: int32[65536],
-    zero, and zero again afterwards where windows of this size are looked at. candidates: int32[2, 65536], lists:
-    int64[8, m], priorities: float64[m], heap, trial: int64[k] with k >= 1, out_rows: int64[k], out_scores: float64[k]:
-    written. stats: int64[2], incremented by the postings read and by the rows that were good enough to be offered to
-    the heap.
+    rows of at most this integer score are of no interest. unit: what a score of 1 is worth. accumulator: int32[65536]
+    and flags: uint8[65536], zero, and zero again afterwards where windows of this size are looked at. candidates:
+    int32[2, 65536], lists: int64[8, m], priorities: float64[m], heap, trial: int64[k] with k >= 1, out_rows: int64[k],
+    out_scores: float64[k]: written. stats: int64[2], incremented by the postings read and by the rows that were good
+    enough to be offered to the heap.
     """
     known = look_up(terms, entry_starts, query_terms, query_weights, lists)
     size: Integer = 0
@@ -567,19 +589,24 @@ def search_windows(
         read: Integer = 0
         if selective:
             most = found * _LOOK_UP_COST
+            for c in range(found):
+                flags[candidates[0, c]] = 1
             while done < active and (bound * slack) >> 10 > threshold:
                 at = lists[_ORDER, done]
                 start, stop = lists[_START, at], lists[_STOP, at]
                 if stop - start > most:
                     break
-                accumulate(np.int32(lists[_FACTOR, at]), rows[start:stop], impacts[start:stop], accumulator)
+                accumulate_flagged(
+                    np.int32(lists[_FACTOR, at]), rows[start:stop], impacts[start:stop], flags, accumulator
+                )
                 read += stop - start
                 bound -= lists[_TOP, at]
                 done += 1
             stats[0] += read
             least = threshold + 1 - ((bound * slack) >> 10)
-            found = scoring_candidates(accumulator, max(1, least) if done == active else least, candidates, found)
-            clear_window(done, read, lists, rows, accumulator[:width])
+            found = scoring_candidates(
+                accumulator, flags, max(1, least) if done == active else least, candidates, found
+            )
         else:
             look: Integer = _FIRST_LOOK
             plain = slack == EXACT_SLACK and postings * 8 < width * _PLAIN_EIGHTHS
@@ -681,6 +708,7 @@ def search_batch(
     above: NDArray[np.int64],
     units: NDArray[np.float64],
     accumulator: NDArray[np.int32],
+    flags: NDArray[np.uint8],
     candidates: NDArray[np.int32],
     lists: NDArray[np.int64],
     priorities: NDArray[np.float64],
@@ -717,6 +745,7 @@ def search_batch(
             above[i],
             units[i],
             accumulator,
+            flags,
             candidates,
             lists,
             priorities,

@@ -15,14 +15,14 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import RLock
+from threading import RLock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ..encoders.errors import EncoderError
 from ..encoders.lexical import LexicalSettings
 from ..encoders.vocabulary import MemoryVocabulary
-from ..index import Query, warm
+from ..index import Query, read_ahead, warm
 from . import compaction, hybrid, ingest, search, verification
 from .corpus import BadRow, Corpus
 from .dense import DenseQueries, DenseSide
@@ -359,10 +359,13 @@ class Collection:
     def warm(self) -> None:
         """Compile the search kernels, or load them from the cache, and load the dense model, before a query needs them.
 
-        A dense model that cannot be loaded is left to the searches that need it.
+        A dense model that cannot be loaded is left to the searches that need it. Postings are read into the system's
+        cache by a thread in the background, as many as half of the memory holds.
         """
         warm()
         snapshot = self.snapshot()
+        indexes = [part.segment.index for part in snapshot.parts]
+        Thread(target=read_ahead, args=(indexes,), name="read-ahead", daemon=True).start()
         if self._dense is not None:
             with suppress(EncoderError):
                 asked = self._table or self._dense

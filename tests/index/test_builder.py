@@ -15,8 +15,8 @@ from scipy.sparse import csr_array
 ARRAYS = ("terms", "entry_starts", "entry_windows", "entry_ends", "entry_maxima", "rows", "impacts")
 
 
-@given(index_corpora.corpora(), st.booleans())
-def test_postings_equal_the_oracle_in_memory_and_on_disk(tmp_path_factory, corpus, weighable):
+@given(index_corpora.corpora(), st.booleans(), st.integers(1, 5))
+def test_postings_equal_the_oracle_in_memory_and_on_disk(tmp_path_factory, corpus, weighable, threads):
     csr = corpus.csr
     extra = {}
     if weighable:
@@ -24,7 +24,7 @@ def test_postings_equal_the_oracle_in_memory_and_on_disk(tmp_path_factory, corpu
         extra["lengths"] = np.arange(csr.shape[0], dtype=np.uint32)
     memory = InvertedIndex.from_csr(csr, corpus.scale, window_bits=corpus.window_bits, **extra)
     directory = tmp_path_factory.mktemp("build") / "index"
-    disk = build_inverted(directory, csr, scale=corpus.scale, window_bits=corpus.window_bits, **extra)
+    disk = build_inverted(directory, csr, scale=corpus.scale, window_bits=corpus.window_bits, threads=threads, **extra)
     expected = oracle.postings(oracle.impacts(corpus.weights, corpus.scale), corpus.window_bits)
     for index in (memory, disk, InvertedIndex.open(directory)):
         for name in ARRAYS:
@@ -48,6 +48,27 @@ def test_postings_equal_the_oracle_in_memory_and_on_disk(tmp_path_factory, corpu
     assert disk.path == directory
     assert disk.nbytes == sum(file.stat().st_size for file in directory.iterdir())
     assert memory.nbytes > 0
+
+
+def test_an_index_does_not_depend_on_the_number_of_threads(tmp_path):
+    rng = np.random.default_rng(4)
+    csr = index_corpora.to_csr(rng.random((1500, 40), np.float32) * (rng.random((1500, 40)) < 0.2))
+    files = []
+    for threads in (1, 2, 7):
+        build_inverted(tmp_path / f"{threads}", csr, scale=0.01, window_bits=7, threads=threads)
+        files.append({file.name: file.read_bytes() for file in (tmp_path / f"{threads}").iterdir()})
+    assert files[0] == files[1] == files[2]
+    with pytest.raises(ValueError, match="threads must be at least 1"):
+        build_inverted(tmp_path / "none", csr, scale=0.01, threads=0)
+
+
+@pytest.mark.parametrize("row", [3, 1200])
+def test_the_first_bad_row_is_named_whichever_thread_finds_it(tmp_path, row):
+    csr = csr_array((np.ones(3000, np.float32), np.tile(np.array([1, 2], np.int32), 1500), np.arange(1501) * 2))
+    for bad in (row, 1400):
+        csr.indices[2 * bad : 2 * bad + 2] = [2, 1]
+    with pytest.raises(ValueError, match=f"the indices of row {row} must be ascending"):
+        build_inverted(tmp_path / "bad", csr, scale=1.0, window_bits=6, threads=3)
 
 
 def test_term_ids_take_16_bits_where_they_fit(tmp_path):

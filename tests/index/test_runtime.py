@@ -6,10 +6,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import index_corpora
 import numpy as np
 import oracle
 import pytest
-from lexhound.index import InvertedIndex, Query, _jit, build_inverted, warm
+from lexhound.index import InvertedIndex, Query, _jit, build_inverted, read_ahead, warm
+from lexhound.index import inverted as inverted_module
+from lexhound.index.files import ArrayDirectory
 from lexhound.index.traversal import search_windows
 from scipy.sparse import csr_array
 
@@ -114,3 +117,20 @@ def test_a_search_imports_nothing_heavy(wide, tmp_path):
     command = [sys.executable, "-c", SEARCH, str(tmp_path / "index")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_files_are_read_ahead_until_they_fill_half_of_the_memory(tmp_path, monkeypatch):
+    weights = index_corpora.to_csr(np.ones((5, 3), np.float32))
+    built = [build_inverted(tmp_path / name, weights, scale=1.0) for name in "abc"]
+    read = []
+    monkeypatch.setattr(ArrayDirectory, "read_ahead", lambda self: read.append(self.path.name))
+    read_ahead(built)
+    assert read == ["a", "b", "c"]
+    monkeypatch.setattr(inverted_module, "memory_size", lambda: 5 * built[0].nbytes)
+    read.clear()
+    read_ahead(built)
+    assert read == ["a", "b"]
+    read_ahead([InvertedIndex.from_csr(weights, 1.0)])
+    monkeypatch.undo()
+    (tmp_path / "b" / "rows.bin").unlink()  # as when a merge has taken its place
+    read_ahead(built)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._jit import Integer, kernel, reordering_kernel
+from .products import coded, product
 
 HEADER_BYTES = 16
 
@@ -71,16 +72,6 @@ def _offer(
         at = below
     scores[at], rows[at] = score, row
     return size
-
-
-@reordering_kernel
-def _dot_int8(codes: NDArray[np.int8], query: NDArray[np.float32]) -> float:
-    # A slice of its own, like those of the others: with an offset in the loop Numba tests each place for being
-    # negative, and the loop is not vectorised. A query of 16-bit integers takes 37 ns instead of 28 (384 dimensions).
-    total = np.float32(0)
-    for j in range(len(query)):
-        total += np.float32(codes[j]) * query[j]
-    return total  # type: ignore[return-value]
 
 
 @reordering_kernel
@@ -185,6 +176,7 @@ def nearest_by_codes(
     points: NDArray[np.float32],
     dead: NDArray[np.bool_],
     query: NDArray[np.float32],
+    short: NDArray[np.int16],
     near: NDArray[np.float32],
     candidates: NDArray[np.int64],
     squares: NDArray[np.float32],
@@ -192,14 +184,15 @@ def nearest_by_codes(
 ) -> int:
     """`nearest` with a quarter of the memory read: 8-bit codes choose candidates, and the points order these.
 
-    codes: int8[c, d], a point is about scales[c] x codes; lengths: float32[c], its squared length. near, candidates:
-    room for as many candidates as are wanted, [m] each.
+    codes: int8[c, d], a point is about scales[c] x codes; lengths: float32[c], its squared length. short: int16[d],
+    written. near, candidates: room for as many candidates as are wanted, [m] each.
     """
+    unit = 2 * coded(query, short)
     room, limit = len(candidates), len(numbers)
     found: Integer = 0
     for i in range(len(codes)):
         if not dead[i]:
-            score = np.float32(2 * scales[i] * _dot_int8(codes[i], query) - lengths[i])
+            score = np.float32(unit * scales[i] * product(codes[i], short) - lengths[i])
             found = _offer(score, i, near, candidates, found, room)  # type: ignore[arg-type]
     size: Integer = 0
     for place in range(found):
@@ -232,6 +225,8 @@ def scan(
     stamps: NDArray[np.uint32],
     stamp: int,
     seen: NDArray[np.uint32],
+    short: NDArray[np.int16],
+    unit: float,
     bits: NDArray[np.uint32],
     values: NDArray[np.float32],
     scores: NDArray[np.float32],
@@ -245,8 +240,9 @@ def scan(
     none; squares: float32[m], their squared distances. They are read until `most` of them held a row that may be
     returned, or the distance is beyond `ratio` times that of the first that did (`anchor`, below 0 before there is
     one), but not before `wanted` rows were found. stamps: uint32[c], of the postings that have been read: `stamp`.
-    seen: a set. scores, rows: the heap. state: see above; it goes on from call to call. Rows beyond `versions` (damage)
-    are passed over. Returns DONE, EXHAUSTED or CROWDED.
+    short, unit: the query as integers, int16[d], and what 1 of them stands for, for 8-bit entries. seen: a set.
+    scores, rows: the heap. state: see above; it goes on from call to call. Rows beyond `versions` (damage) are passed
+    over. Returns DONE, EXHAUSTED or CROWDED.
     """
     mask = np.uint64(len(seen) - 1)
     limit = len(rows)
@@ -285,7 +281,7 @@ def scan(
             state[SEEN] += 1
             begin = start + HEADER_BYTES
             if codec == INT8:
-                dot = _dot_int8(codes[begin : begin + len(query)], query)
+                dot = np.float32(product(codes[begin : begin + len(query)], short) * unit)
             elif codec == FLOAT16:
                 dot = _dot_float16(halves[begin // 2 : begin // 2 + len(query)], query, bits, values)
             else:

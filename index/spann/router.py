@@ -209,6 +209,7 @@ class Router:
                     self.beside,
                     self.dead,
                     frozen(queries[0]),
+                    np.empty(self.dimension, np.int16),
                     np.empty(room, np.float32),
                     np.empty(room, np.int64),
                     squares[0],

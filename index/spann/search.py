@@ -16,6 +16,7 @@ from .faults import major_faults
 from .geometry import Geometry
 from .kernels import CROWDED, DONE, HEAP_SIZE, NEXT, SEEN, STATE_SIZE, rehash, scan
 from .options import Effort
+from .products import coded
 from .state import State
 from .storage import DataFile, VectorFile
 
@@ -160,6 +161,8 @@ class Searcher:
         counters = np.zeros(STATE_SIZE, np.int64)
         rows, scores = np.empty(kept, np.int64), np.empty(kept, np.float32)
         bits = np.empty(self.geometry.dimension if self.entries.codec == "float16" else 0, np.uint32)
+        short = np.empty(self.geometry.dimension, np.int16)
+        unit = coded(frozen(query), short)
         anchor = np.full(1, -1.0)
         seen = _scratch.seen(int(asked * state.mean_count))
         stamps, stamp = _scratch.stamps(len(router))
@@ -196,6 +199,8 @@ class Searcher:
                     stamps,
                     stamp,
                     seen,
+                    frozen(short),
+                    unit,
                     bits,
                     bits.view(np.float32),
                     scores,

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from lexhound.index._jit import frozen
+from lexhound.index._jit import frozen, kernel
 from lexhound.index.exact import exact_distances, exact_products
+from lexhound.index.spann import products
 from lexhound.index.spann.entries import EntryFormat
 from lexhound.index.spann.kernels import (
     CROWDED,
@@ -27,6 +28,7 @@ from lexhound.index.spann.kernels import (
     rehash,
     scan,
 )
+from lexhound.index.spann.products import coded, product
 
 small = st.sampled_from([-1.0, 0.0, 0.5, 2.0])
 
@@ -63,13 +65,15 @@ def test_a_scan_keeps_the_best_of_what_counts(vectors, query, postings, outdated
     order = np.array([0, -1, *range(len(starts)), min(1, len(starts) - 1)])
     squares = np.arange(len(order), dtype=np.float32)
     raw = frozen(buffer)
+    short = np.empty(5, np.int16)
+    unit = coded(frozen(query), short)
 
     def go_on(seen, most):
         return scan(
             form.kind, raw.view(np.uint32), raw.view(np.float32), raw.view(np.uint16), raw.view(np.int8),
             frozen(starts), frozen(counts), form.entry_bytes, frozen(order), frozen(squares), frozen(query),
             0.5 if squared else 0.0, frozen(versions), frozen(allowed), True, 0, most, np.inf, anchor, stamps, 1, seen,
-            bits, bits.view(np.float32), scores, rows, state,
+            frozen(short), unit, bits, bits.view(np.float32), scores, rows, state,
         )  # fmt: skip
 
     status = go_on(seen, 1 << 40)
@@ -150,8 +154,47 @@ def test_the_nearest_points(points, query, room):
             frozen(centroids),
             frozen(dead),
             frozen(query),
+            np.empty(3, np.int16),
             *spare,
             *again,
         )
         assert again[1][:found].tolist() == expected
         np.testing.assert_array_equal(again[0][:found], squares[:found])
+
+
+@kernel
+def products_of(codes, query, sums):
+    for i in range(len(codes)):
+        sums[i] = product(codes[i], query)
+
+
+@kernel
+def products_by_loop(codes, query, sums):
+    for i in range(len(codes)):
+        sums[i] = product(codes[i], query)
+
+
+@pytest.mark.parametrize("width", [0, 1, 5, 15, 16, 17, 63, 64, 80, 100, 383, 1025])
+def test_products_are_exact_with_and_without_wide_instructions(monkeypatch, width):
+    rng = np.random.default_rng(width)
+    codes = np.concatenate([rng.integers(-128, 128, (9, width)), np.full((1, width), -128)]).astype(np.int8)
+    for query in (
+        rng.normal(size=width),
+        np.full(width, -3.0),
+        np.where(np.arange(width) % 7, 0, 1e30),
+        np.full(width, 1e-30),
+        np.zeros(width),
+    ):
+        short = np.empty(width, np.int16)
+        exact = query.astype(np.float32)
+        unit = coded(frozen(exact), short)
+        assert np.abs(short.astype(np.int64)).sum() * 128 < 2**31
+        np.testing.assert_allclose(short * unit, exact, atol=np.abs(exact).max(initial=0) / 8000)
+        expected = codes.astype(np.int64) @ short.astype(np.int64)
+        for function in (products_of, products_by_loop):
+            if function is products_by_loop:
+                monkeypatch.setattr(products, "_has_avx2", lambda: False)
+            sums = np.empty(len(codes), np.int64)
+            function(frozen(codes), frozen(short), sums)
+            monkeypatch.undo()
+            np.testing.assert_array_equal(sums, expected)

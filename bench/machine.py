@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("lexhound", "numpy", "numba", "scipy", "bm25s", "faiss-cpu", "hnswlib")
+_PACKAGES = ("lexhound", "numpy", "numba", "scipy", "bm25s", "faiss-cpu", "hnswlib", "diskannpy")
 
 
 def describe_machine() -> dict[str, Any]:

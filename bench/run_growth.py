@@ -2,8 +2,8 @@
 
     python bench/run_growth.py --vectors passages.npz --queries free=queries.npz --sizes 50000 100000 --cold
 
-Sizes are the first so many vectors; `resample_sparse.py` makes more of them than were encoded. One thread, the index
-exact, k = 10, and all sizes asked in turn, query by query.
+Sizes are the first so many vectors, and where there are not as many, more of them made by `resample_sparse.py`. One
+thread, the index exact (and at `--recall`), k = 10, and all sizes asked in turn, query by query.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
 from lexhound.index import InvertedIndex, Query, build_inverted, warm
 from machine import describe_machine
+from resample_sparse import resampled
 from scipy.sparse import csr_array
 from timing import Latency, alternate
-from whole_numbers import read, rounded
+from whole_numbers import read
 
 _FIRST = """
 import sys, time
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 def _measured(options: argparse.Namespace, work: Path) -> Iterator[str]:
-    vectors = read(options.vectors, max(options.sizes))
+    vectors = resampled(read(options.vectors, None), max(options.sizes))
     queries = {name: _queries(path, options.n_queries) for name, path in (q.split("=", 1) for q in options.queries)}
     warm()
     InvertedIndex.from_csr(csr_array(np.ones((1, 1), np.float32)), 1.0)  # compiles what builds
@@ -63,7 +64,7 @@ def _measured(options: argparse.Namespace, work: Path) -> Iterator[str]:
     yield "\n| rows | build, s | processor, s | rows a processor second | bytes a row | of which |"
     yield "|---|---|---|---|---|---|"
     for size in options.sizes:
-        weights = rounded(vectors[:size], each=False)
+        weights = vectors.first(size)
         started, used = perf_counter(), process_time()
         index = indexes[size] = build_inverted(work / str(size), weights, scale=1.0)
         wall, used = perf_counter() - started, process_time() - used
@@ -71,22 +72,28 @@ def _measured(options: argparse.Namespace, work: Path) -> Iterator[str]:
         split = ", ".join(f"{name} {each:.2f}" for name, each in files.items())
         yield f"| {size:,} | {wall:.1f} | {used:.1f} | {size / used:,.0f} | {index.nbytes / size:.1f} | {split} |"
     yield "\n| queries | rows | p50 µs | p99 µs | mean µs |\n|---|---|---|---|---|"
-    for name, asked in queries.items():
-        ways = {size: lambda i, index=index, asked=asked: index.search(asked[i], 10) for size, index in indexes.items()}
-        times = alternate(
-            {str(size): way for size, way in ways.items()}, len(asked), warm_up=range(10), rounds=options.rounds
-        )
+    settings = [(name, recall) for name in queries for recall in (None, *options.recall)]
+    for name, recall in settings:
+        asked = queries[name]
+        label = name if recall is None else f"{name}, recall {recall}"
+        ways = {str(size): _way(index, asked, recall) for size, index in indexes.items()}
+        times = alternate(ways, len(asked), warm_up=range(10), rounds=options.rounds)
         middle = []
         for size in indexes:
             latency = Latency.of(times[str(size)].min(axis=0))
             middle.append(latency.p50)
-            yield f"| {name} | {size:,} | {latency.p50:,.0f} | {latency.p99:,.0f} | {latency.mean:,.0f} |"
+            yield f"| {label} | {size:,} | {latency.p50:,.0f} | {latency.p99:,.0f} | {latency.mean:,.0f} |"
         if len(middle) > 1:
             slope = np.polyfit(np.log(list(indexes)), np.log(middle), 1)[0]
-            yield f"| {name} | slope of log p50 over log rows | {slope:.2f} | | |"
+            yield f"| {label} | slope of log p50 over log rows | {slope:.2f} | | |"
     if options.cold:
         largest = next(reversed(indexes))
         yield from _first_search(work, work / str(largest), next(iter(queries.values()))[0])
+
+
+def _way(index: InvertedIndex, asked: list[Query], recall: float | None) -> Callable[[int], object]:
+    slack = index.dial.slack_for(recall)
+    return lambda i: index.search(asked[i], 10, slack=slack)
 
 
 def _first_search(work: Path, folder: Path, query: Query) -> Iterator[str]:
@@ -113,6 +120,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", required=True)
     parser.add_argument("--n-queries", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--recall", type=float, nargs="+", default=[], help="approximate settings too, such as .95")
     parser.add_argument("--cold", action="store_true", help="time the first search of fresh processes too")
     parser.add_argument("--work", help="where indexes are made and dropped again")
     return parser.parse_args()

@@ -55,5 +55,5 @@ def reordering_kernel(function: Callable[P, R]) -> Callable[P, R]:
 def frozen(array: np.ndarray[tuple[int, ...], np.dtype[T]]) -> np.ndarray[tuple[int, ...], np.dtype[T]]:
     """A read-only, C-contiguous view of `array` (copied only when it is not contiguous), of class `ndarray`."""
     view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
+    view.setflags(write=False)  # in half of the time of `flags.writeable = False`: searches call this a dozen times
     return view

@@ -53,7 +53,7 @@ def build_inverted(
     scale: float,
     frequencies: NDArray[np.uint8] | None = None,
     lengths: NDArray[np.uint32] | None = None,
-    window_bits: int = layout.DEFAULT_WINDOW_BITS,
+    window_bits: int | None = None,
     threads: int | None = None,
 ) -> InvertedIndex:
     """Write an inverted index of the rows of `weights` into a new directory, and open it.
@@ -61,9 +61,10 @@ def build_inverted(
     weights: float32 csr_array, rows x vocabulary, indices sorted within a row, weights positive. scale: the weight
     of an impact of 1, so weights above 255.5 x scale are clipped; it is rounded to 22 significant bits (`exact_scale`).
     frequencies (uint8[nnz], in the order of `weights.data`) and lengths (uint32[n_rows]) are kept for
-    `merge_inverted` to weigh the postings again. Works on `threads` threads (by default one per processor), each with
-    windows of its own; the index does not depend on how many. Temporary memory: about as much as `weights`, and 36
-    bytes a term of the vocabulary and thread (of huge vocabularies fewer threads, 300 MB at most).
+    `merge_inverted` to weigh the postings again. window_bits: see `layout.usual_window_bits`.
+    Works on `threads` threads (by default one per processor), each with windows of its own; the index does not depend
+    on how many. Temporary memory: about as much as `weights`, and 36 bytes a term of the vocabulary and thread (of huge
+    vocabularies fewer threads, 300 MB at most).
 
     Raises ValueError for vectors that break these rules, IndexStorageError when the directory is not empty, OSError
     (naming the file) when the disk is full; a failed build leaves nothing behind.
@@ -84,7 +85,7 @@ def invert(
     scale: float,
     frequencies: NDArray[np.uint8] | None,
     lengths: NDArray[np.uint32] | None,
-    window_bits: int,
+    window_bits: int | None,
     threads: int | None = None,
 ) -> tuple[Postings, QuantisationLoss, float]:
     """Postings of the rows of `weights`, the loss of their quantisation, and the scale as it was rounded.
@@ -99,6 +100,7 @@ def invert(
     starts = frozen(np.asarray(weights.indptr, np.int64))
     columns = frozen(np.asarray(weights.indices, np.int32))
     n_postings = len(columns)
+    window_bits = layout.usual_window_bits(n_rows) if window_bits is None else window_bits
     check_size(n_rows, window_bits)
     if frequencies is not None and (frequencies.dtype != np.uint8 or frequencies.shape != (n_postings,)):
         raise ValueError(f"frequencies must be uint8[{n_postings}], one per weight, not {_describe(frequencies)}")

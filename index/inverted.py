@@ -119,7 +119,7 @@ class InvertedIndex:
         *,
         frequencies: NDArray[np.uint8] | None = None,
         lengths: NDArray[np.uint32] | None = None,
-        window_bits: int = layout.DEFAULT_WINDOW_BITS,
+        window_bits: int | None = None,
     ) -> InvertedIndex:
         """An index in memory; the arguments are those of `builder.build_inverted`."""
         from .builder import invert

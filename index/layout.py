@@ -38,8 +38,20 @@ KIND = "inverted"
 # 1.76, 1.34, 1.02, .79 and .61 million entries of 6 bytes beside those passages' 13.9 million postings of 3.
 DEFAULT_WINDOW_BITS = 15
 
+_LEAST_WINDOW_BITS = 8
+
 MAX_WINDOW_BITS = 16  # a row within its window is a uint16
 MAX_WINDOWS = 1 << 16  # a window is a uint16
+
+
+def usual_window_bits(n_rows: int) -> int:
+    """The windows of an index of so many rows: of 2**15, or, where that is less, the one window that all fit into.
+
+    A search clears and looks through the whole of a window: over 5,183 passages a window of 2**15 cost it 3 of 41
+    microseconds.
+    """
+    return min(DEFAULT_WINDOW_BITS, max(_LEAST_WINDOW_BITS, (n_rows - 1).bit_length()))
+
 
 ARRAYS = (
     "terms",

@@ -43,7 +43,7 @@ def merge_inverted(
     *,
     scale: float,
     reweigh: Reweigh | None = None,
-    window_bits: int = layout.DEFAULT_WINDOW_BITS,
+    window_bits: int | None = None,
     chunk_postings: int = CHUNK_POSTINGS,
 ) -> InvertedIndex:
     """Write the union of `parts` into a new directory as an index of `n_rows` rows, and open it.
@@ -57,6 +57,7 @@ def merge_inverted(
     Raises ValueError when the maps do not fit (a row out of range or mapped to twice), scales differ, or frequencies
     are lacking; IndexStorageError and OSError as `build_inverted`, and like it leaves nothing behind when it fails.
     """
+    window_bits = layout.usual_window_bits(n_rows) if window_bits is None else window_bits
     check_size(n_rows, window_bits)
     exact = exact_scale(scale)
     new_rows = _check_maps(parts, n_rows)

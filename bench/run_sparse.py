@@ -95,7 +95,7 @@ def main() -> None:
             print(peer.label, json.dumps(peer.built))
         print(*(f"missing: {name} ({why})" for name, why in failed.items()), sep="\n")
         return
-    machine = measure(peers, {name: found.shape[0] for name, found in queries.items()}, options)
+    machine = measure(peers, failed, {name: found.shape[0] for name, found in queries.items()}, options)
     truths = {name: Truth(documents, found, DEPTHS) for name, found in queries.items()}
     kept = {name: kept_by_rounding(plain, queries[name], truth, sample=200) for name, truth in truths.items()}
     for line in report(peers, failed, truths, kept, machine, options):
@@ -138,8 +138,8 @@ def start(options: argparse.Namespace, work: Path, queries: list[str]) -> tuple[
     return peers, failed
 
 
-def ask_all(peers: list[Peer], queries: str, size: int, k: int) -> None:
-    """Ask every engine all queries in every setting, a few at a time in turn."""
+def ask_all(peers: list[Peer], failed: dict[str, str], queries: str, size: int, k: int) -> None:
+    """Ask every engine all queries in every setting, a few at a time in turn; one that fails is taken out."""
     for peer in peers:
         for setting in SETTINGS[peer.name]:
             key = (queries, json.dumps(setting), k)
@@ -147,15 +147,21 @@ def ask_all(peers: list[Peer], queries: str, size: int, k: int) -> None:
             peer.times.setdefault(key, []).append(np.zeros(size, np.int64))
     for first in range(0, size, ROUND):
         last = min(first + ROUND, size)
-        for peer in peers:
-            for setting in SETTINGS[peer.name]:
-                key = (queries, json.dumps(setting), k)
-                answer = peer.ask({"queries": queries, "first": first, "last": last, "k": k, "setting": setting})
-                peer.hits[key] += answer["hits"]
-                peer.times[key][-1][first:last] = answer["ns"]
+        for peer in list(peers):
+            try:
+                for setting in SETTINGS[peer.name]:
+                    key = (queries, json.dumps(setting), k)
+                    answer = peer.ask({"queries": queries, "first": first, "last": last, "k": k, "setting": setting})
+                    peer.hits[key] += answer["hits"]
+                    peer.times[key][-1][first:last] = answer["ns"]
+            except RuntimeError as error:
+                failed[peer.label] = f"{error}, asked for {k} hits"
+                peers.remove(peer)
 
 
-def measure(peers: list[Peer], sizes: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    peers: list[Peer], failed: dict[str, str], sizes: dict[str, int], options: argparse.Namespace
+) -> dict[str, Any]:
     """One round at the greater depth, which warms up, then rounds at the other; returns what the machine was like."""
     shallow, deep = DEPTHS
     marker = Path(options.marker) if options.marker else None
@@ -166,11 +172,11 @@ def measure(peers: list[Peer], sizes: dict[str, int], options: argparse.Namespac
         machine = describe_machine()
         started = time.perf_counter()
         for name, size in sizes.items():
-            ask_all(peers, name, size, deep)
+            ask_all(peers, failed, name, size, deep)
         for number in range(options.rounds):
             before = time.perf_counter()
             for name, size in sizes.items():
-                ask_all(peers, name, size, shallow)
+                ask_all(peers, failed, name, size, shallow)
             now = time.perf_counter()
             print(f"round {number}: {now - before:.0f} s", file=sys.stderr)
             if now - started + (now - before) > options.seconds:

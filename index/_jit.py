@@ -8,10 +8,17 @@ one mapped from a file run the same compiled code, and one entry in the cache se
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils as _cgutils
+from numba.core import types
+from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
+
+cgutils: Any = _cgutils  # it has no types
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,3 +64,38 @@ def frozen(array: np.ndarray[tuple[int, ...], np.dtype[T]]) -> np.ndarray[tuple[
     view = np.ascontiguousarray(array).view()
     view.setflags(write=False)  # in half of the time of `flags.writeable = False`: searches call this a dozen times
     return view
+
+
+def prefetch(array: NDArray[Any], at: Integer) -> None:
+    """In a kernel: ask for the line of the cache that holds `array[at]`; a hint that reads nothing and cannot fail.
+
+    `at` may lie outside of the array. As plain Python it does nothing.
+    """
+
+
+def _instructions(function: Callable[..., Any]) -> Any:
+    return intrinsic(function)
+
+
+@_instructions
+def _prefetch(_: Any, array: Any, at: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        own = context.make_array(signature.args[0])(context, builder, given[0])
+        width = context.get_constant(types.int64, context.get_abi_sizeof(context.get_data_type(array.dtype)))
+        address = builder.add(builder.ptrtoint(own.data, ir.IntType(64)), builder.mul(given[1], width))
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # For reading, into every level of the cache, data.
+        builder.call(function, [builder.inttoptr(address, cgutils.voidptr_t), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+@overload(prefetch, inline="always")
+def _compiled_prefetch(array: Any, at: Any) -> Any:
+    def ask(array: Any, at: Any) -> None:
+        _prefetch(array, at)
+
+    return ask

@@ -20,6 +20,7 @@ from .lock import LOCK_FILE
 from .log import create_log
 from .measuring import calibrate
 from .options import SpannOptions
+from .rotation import Rotation
 from .router import Router
 from .search import Searcher
 from .state import Settings, State, save_state, switch
@@ -68,7 +69,8 @@ def _write(
     copy = VectorFile(path / VECTORS_FILE, geometry.dimension, options.copy, writable=True)
     vectors = copy.rounded(vectors)
     routed = geometry.routed(vectors)
-    router, chosen = _clusters(routed, rows, options, geometry)
+    rotation = Rotation.of(vectors, options.seed) if options.codec == "int8" else None
+    router, chosen = _clusters(routed, rows, options, geometry, rotation)
     versions = np.zeros(int(rows.max(initial=-1)) + 1, np.uint16)
     versions[rows] = 1
     copy.file.extend(len(versions) * copy.record_bytes)
@@ -77,28 +79,37 @@ def _write(
         part = order[start : start + _WRITE_ENTRIES]
         copy.write(rows[part], vectors[part])
     copy.file.sync()
-    entries = EntryFormat(options.codec, geometry.dimension)
+    entries = EntryFormat(options.codec, geometry.dimension, rotation)
     postings = DataFile(path / POSTINGS_FILE, writable=True)
     state = _write_postings(postings, entries, router, chosen, rows, vectors, versions)
     postings.sync()
     searcher = Searcher(geometry, entries, postings, copy)
     calibration = calibrate(searcher, state, options, vectors, rows, chosen, queries)
-    save_state(path, 1, Settings(options, geometry, calibration), state)
+    settings = Settings(options, geometry, calibration, rotation)
+    save_state(path, 1, settings, state)
     create_log(path, 1)
     create(path / LOCK_FILE)
-    switch(path, 1)
+    switch(path, 1, settings.format)
     sync_directory(path.parent)
 
 
 def _clusters(
-    routed: NDArray[np.float32], rows: NDArray[np.int64], options: SpannOptions, geometry: Geometry
+    routed: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    options: SpannOptions,
+    geometry: Geometry,
+    rotation: Rotation | None,
 ) -> tuple[Router, NDArray[np.int64]]:
-    most = most_centroids(options, geometry, int(rows.max(initial=-1)) + 1, len(rows))
+    most = most_centroids(options, geometry, int(rows.max(initial=-1)) + 1, len(rows), rotation)
     centroids = hierarchical_centroids(routed, options.vectors_per_centroid, most=most, seed=options.seed)
 
     def router_of(points: NDArray[np.float32]) -> Router:
         return Router.build(
-            points, graph_from=options.graph_from, links=options.graph_links, effort=options.graph_effort
+            points,
+            graph_from=options.graph_from,
+            links=options.graph_links,
+            effort=options.graph_effort,
+            rotation=rotation,
         )
 
     router = router_of(centroids)
@@ -107,18 +118,21 @@ def _clusters(
     return (router if new is centroids else router_of(new)), chosen
 
 
-def most_centroids(options: SpannOptions, geometry: Geometry, n_rows: int, n_vectors: int) -> int:
+def most_centroids(
+    options: SpannOptions, geometry: Geometry, n_rows: int, n_vectors: int, rotation: Rotation | None = None
+) -> int:
     """How many centroids the memory budget allows. Raises ValueError where it is too small for the collection."""
     if options.memory_budget is None:
         return max(1, n_vectors)
     # Vector and its codes, links of the lowest level and a little above, table of postings.
     each = 5 * geometry.routed_dimension + int(8.5 * options.graph_links) + 20 + 32
-    most = (options.memory_budget - 3 * n_rows) // each
+    fixed = 3 * n_rows + (0 if rotation is None else rotation.nbytes)
+    most = (options.memory_budget - fixed) // each
     least = -(-n_vectors // (options.posting_limit // 2))
     if most < max(1, least):
         raise ValueError(
             f"a memory budget of {options.memory_budget:,} bytes is too small for {n_vectors:,} vectors: "
-            f"it takes at least {3 * n_rows + each * max(1, least):,}, or longer postings"
+            f"it takes at least {fixed + each * max(1, least):,}, or longer postings"
         )
     return int(most)
 

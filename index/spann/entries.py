@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .kernels import FLOAT16, FLOAT32, HEADER_BYTES, INT8
 from .options import Codec
+from .rotation import Rotation
 
 _ITEM_BYTES = {"int8": 1, "float16": 2, "float32": 4}
 _KINDS = {"int8": INT8, "float16": FLOAT16, "float32": FLOAT32}
@@ -20,6 +21,8 @@ class EntryFormat:
 
     codec: Codec
     dimension: int
+    rotation: Rotation | None = field(default=None, compare=False)
+    """How vectors are turned before they become codes of 8 bits."""
 
     @property
     def kind(self) -> int:
@@ -46,6 +49,8 @@ class EntryFormat:
             floats[:, 2] = 1
             entries[:, HEADER_BYTES:end] = np.ascontiguousarray(vectors).view(np.uint8)
             return entries
+        if self.rotation is not None:
+            vectors = self.rotation.turned(vectors)
         largest = np.abs(vectors).max(axis=1, initial=0)
         scales = np.where(largest > 0, largest, 1).astype(np.float32)
         if self.codec == "int8":
@@ -68,4 +73,4 @@ class EntryFormat:
         end = HEADER_BYTES + self.dimension * _ITEM_BYTES[self.codec]
         codes = np.ascontiguousarray(entries[:, HEADER_BYTES:end]).view(self.codec)
         decoded: NDArray[np.float32] = codes.astype(np.float32) * scales[:, None]
-        return decoded
+        return decoded if self.rotation is None else self.rotation.back(decoded)

@@ -68,7 +68,7 @@ class ClusteredIndex:
             raise CorruptFileError(path / CURRENT_FILE, "names a state that is not that of an index of a segment")
         searcher = Searcher(
             geometry,
-            EntryFormat(options.codec, geometry.dimension),
+            EntryFormat(options.codec, geometry.dimension, settings.rotation),
             DataFile(path / POSTINGS_FILE, writable=False),
             VectorFile(path / VECTORS_FILE, geometry.dimension, options.copy, writable=False),
         )

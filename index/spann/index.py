@@ -107,7 +107,7 @@ class SpannIndex:
             geometry, options = settings.geometry, settings.options
             searcher = Searcher(
                 geometry,
-                EntryFormat(options.codec, geometry.dimension),
+                EntryFormat(options.codec, geometry.dimension, settings.rotation),
                 DataFile(path / POSTINGS_FILE, writable=writable),
                 VectorFile(path / VECTORS_FILE, geometry.dimension, options.copy, writable=writable),
             )

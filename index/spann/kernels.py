@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import Integer, kernel, reordering_kernel
+from .._jit import Integer, kernel, prefetch, reordering_kernel
 from .products import coded, product
 
 HEADER_BYTES = 16
@@ -25,6 +25,11 @@ STATE_SIZE = 7
 
 # What a scan comes back with: it is through; it needs more centroids; it needs a larger set for the next posting.
 DONE, EXHAUSTED, CROWDED = 0, 1, 2
+
+_LINE = 64  # bytes of a line of the cache
+_AHEAD = 6  # entries ahead of the one that is scored, whose first lines are asked for
+
+_BINS = 1024  # in which candidates are counted by their scores
 
 _HALF_BIAS = np.float32(2.0**112)  # between the exponents of float16 and float32
 
@@ -169,6 +174,12 @@ def nearest(
 
 
 @kernel
+def _bin_of(score: np.float32, least: np.float32, fineness: np.float32) -> Integer:
+    place = (score - least) * fineness
+    return np.int64(place) if 0 <= place < _BINS else 0  # what is no number, after an overflow, is in the lowest
+
+
+@kernel
 def nearest_by_codes(
     codes: NDArray[np.int8],
     scales: NDArray[np.float32],
@@ -176,28 +187,43 @@ def nearest_by_codes(
     points: NDArray[np.float32],
     dead: NDArray[np.bool_],
     query: NDArray[np.float32],
+    compared: NDArray[np.float32],
     short: NDArray[np.int16],
+    wanted: int,
     near: NDArray[np.float32],
-    candidates: NDArray[np.int64],
     squares: NDArray[np.float32],
     numbers: NDArray[np.int64],
 ) -> int:
-    """`nearest` with a quarter of the memory read: 8-bit codes choose candidates, and the points order these.
+    """`nearest` with a quarter of the memory read, or less: 8-bit codes choose candidates, and the points order these.
 
-    codes: int8[c, d], a point is about scales[c] x codes; lengths: float32[c], its squared length. short: int16[d],
-    written. near, candidates: room for as many candidates as are wanted, [m] each.
+    codes: int8[c, e], a point is about scales[c] x codes; lengths: float32[c], its squared length. compared:
+    float32[e], the query as codes are compared with it, which may be a part of it after a turn; short: int16[e], near:
+    float32[c], written. wanted: candidates, at least.
     """
-    unit = 2 * coded(query, short)
-    room, limit = len(candidates), len(numbers)
-    found: Integer = 0
+    unit = 2 * coded(compared, short)
+    flat = codes.reshape(-1)
+    least, most = np.float32(np.inf), np.float32(-np.inf)
     for i in range(len(codes)):
-        if not dead[i]:
-            score = np.float32(unit * scales[i] * product(codes[i], short) - lengths[i])
-            found = _offer(score, i, near, candidates, found, room)  # type: ignore[arg-type]
+        if dead[i]:
+            near[i] = -np.inf
+            continue
+        near[i] = unit * scales[i] * product(flat, i * len(short), short, 0, len(short)) - lengths[i]
+        least, most = min(least, near[i]), max(most, near[i])
+    # The candidates are the fullest bins from the top: a heap of hundreds takes longer than all the products.
+    counts = np.zeros(_BINS, np.int64)
+    fineness = np.float32((_BINS - 1) / (most - least)) if most > least else np.float32(0)
+    for i in range(len(near)):
+        if near[i] >= least:
+            counts[_bin_of(near[i], least, fineness)] += 1
+    lowest, found = _BINS - 1, counts[_BINS - 1]
+    while lowest > 0 and found < wanted:
+        lowest -= 1
+        found += counts[lowest]
+    limit = len(numbers)
     size: Integer = 0
-    for place in range(found):
-        number = candidates[place]
-        size = _offer(-_square(points[number], query), number, squares, numbers, size, limit)
+    for i in range(len(near)):
+        if near[i] >= least and _bin_of(near[i], least, fineness) >= lowest:
+            size = _offer(-_square(points[i], query), i, squares, numbers, size, limit)
     return _sorted(squares, numbers, size)
 
 
@@ -227,6 +253,8 @@ def scan(
     seen: NDArray[np.uint32],
     short: NDArray[np.int16],
     unit: float,
+    first: int,
+    margin: float,
     bits: NDArray[np.uint32],
     values: NDArray[np.float32],
     scores: NDArray[np.float32],
@@ -240,9 +268,10 @@ def scan(
     none; squares: float32[m], their squared distances. They are read until `most` of them held a row that may be
     returned, or the distance is beyond `ratio` times that of the first that did (`anchor`, below 0 before there is
     one), but not before `wanted` rows were found. stamps: uint32[c], of the postings that have been read: `stamp`.
-    short, unit: the query as integers, int16[d], and what 1 of them stands for, for 8-bit entries. seen: a set.
-    scores, rows: the heap. state: see above; it goes on from call to call. Rows beyond `versions` (damage) are passed
-    over. Returns DONE, EXHAUSTED or CROWDED.
+    short, unit: the query as integers, int16[d], turned as entries are, and what 1 of them stands for, for 8-bit
+    entries. Of those only the `first` values are compared where even `margin` times its length more would not bring an
+    entry into the full heap. seen: a set. scores, rows: the heap. state: see above; it goes on from call to call. Rows
+    beyond `versions` (damage) are passed over. Returns DONE, EXHAUSTED or CROWDED.
     """
     mask = np.uint64(len(seen) - 1)
     limit = len(rows)
@@ -264,6 +293,10 @@ def scan(
         usable = False
         for i in range(counts[p]):
             start = starts[p] + i * entry
+            # The processor fetches by itself what is read from end to end, but of most entries only the head is.
+            prefetch(codes, start + _AHEAD * entry)
+            prefetch(codes, start + _AHEAD * entry + _LINE)
+            prefetch(codes, start + _AHEAD * entry + 2 * _LINE)
             word = start // 4
             row = words[word]
             if row >= len(versions) or words[word + 1] != versions[row] or versions[row] & 1 == 0:
@@ -281,7 +314,16 @@ def scan(
             state[SEEN] += 1
             begin = start + HEADER_BYTES
             if codec == INT8:
-                dot = np.float32(product(codes[begin : begin + len(query)], short) * unit)
+                total = product(codes, begin, short, 0, first)
+                if first < len(short):
+                    if state[HEAP_SIZE] == limit:
+                        norm = floats[word + 3]
+                        reach = total * unit * floats[word + 2] + margin * np.sqrt(norm) - lift * norm
+                        if reach <= scores[0]:
+                            state[SCORED] += 1
+                            continue
+                    total += product(codes, begin, short, first, len(short))
+                dot: float = np.float32(total * unit)  # type: ignore[assignment]
             elif codec == FLOAT16:
                 dot = _dot_float16(halves[begin // 2 : begin // 2 + len(query)], query, bits, values)
             else:

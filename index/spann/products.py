@@ -19,11 +19,10 @@ from numba.core import types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-from .._jit import kernel
+from .._jit import Integer, kernel
 
 cgutils: Any = _cgutils  # it has no types
 
-_PIECE = 16  # codes that are multiplied at a time
 _GREATEST = (1 << 15) - 1
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 _BYTES, _PAIRS, _SUMS = ir.VectorType(ir.IntType(8), 16), ir.VectorType(_I16, 16), ir.VectorType(_I32, 8)
@@ -49,9 +48,13 @@ def coded(query: NDArray[np.float32], codes: NDArray[np.int16]) -> float:
     return 1.0 / factor
 
 
-def product(codes: NDArray[np.int8], query: NDArray[np.int16]) -> int:
-    """The inner product of int8[d] and int16[d], for kernels; below 2**31 for a query of `coded`."""
-    return int(codes.astype(np.int64) @ query.astype(np.int64))
+def product(codes: NDArray[np.int8], at: Integer, query: NDArray[np.int16], start: Integer, stop: Integer) -> Integer:
+    """The sum of `codes[at + j] * query[j]` over j from `start` to `stop`, for kernels; see `coded` for its size.
+
+    A place in a flat array and not a slice of it: Numba would count the users of each slice, which takes longer than
+    the product.
+    """
+    return int(codes[at + start : at + stop].astype(np.int64) @ query[start:stop].astype(np.int64))
 
 
 def _instructions(function: Callable[..., Any]) -> Any:
@@ -59,16 +62,22 @@ def _instructions(function: Callable[..., Any]) -> Any:
 
 
 @_instructions
-def _whole_pieces(_: Any, codes: Any, query: Any, pieces: Any) -> Any:
-    """The inner product of the first `pieces` times 16 of int8[d] and int16[d]."""
+def _wide_product(_: Any, codes: Any, at: Any, query: Any, start: Any, stop: Any) -> Any:
+    """`product`, by instructions for sixteen codes at a time."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kinds = signature.args
+        first, left_out = given[3], builder.add(given[1], given[3])
         starts = [
-            context.make_array(kind)(context, builder, array).data
-            for kind, array in zip(signature.args[:2], given, strict=False)
+            builder.gep(context.make_array(kinds[which])(context, builder, given[which]).data, [skipped])
+            for which, skipped in ((0, left_out), (2, first))
         ]
+        length = builder.sub(given[4], first)
         multiply = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(_SUMS, [_PAIRS, _PAIRS]), "llvm.x86.avx2.pmadd.wd"
+        )
+        add_up = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_I32, [_SUMS]), "llvm.vector.reduce.add.v8i32"
         )
         # Four sums, so that no addition waits for the one before it.
         sums = [cgutils.alloca_once_value(builder, ir.Constant(_SUMS, [0] * 8)) for _ in range(4)]
@@ -81,23 +90,27 @@ def _whole_pieces(_: Any, codes: Any, query: Any, pieces: Any) -> Any:
             added = builder.call(multiply, [builder.sext(left, _PAIRS), right])
             builder.store(builder.add(builder.load(total), added), total)
 
-        fours = builder.lshr(given[2], ir.Constant(_I64, 2))
+        pieces = builder.lshr(length, ir.Constant(_I64, 4))
+        fours = builder.lshr(pieces, ir.Constant(_I64, 2))
         with cgutils.for_range(builder, fours) as loop:
-            first = builder.shl(loop.index, ir.Constant(_I64, 2))
+            four = builder.shl(loop.index, ir.Constant(_I64, 2))
             for place, total in enumerate(sums):
-                add(builder.add(first, ir.Constant(_I64, place)), total)
+                add(builder.add(four, ir.Constant(_I64, place)), total)
         done = builder.shl(fours, ir.Constant(_I64, 2))
-        with cgutils.for_range(builder, builder.sub(given[2], done)) as loop:
+        with cgutils.for_range(builder, builder.sub(pieces, done)) as loop:
             add(builder.add(done, loop.index), sums[0])
         vector = builder.load(sums[0])
         for total in sums[1:]:
             vector = builder.add(vector, builder.load(total))
-        lanes = [builder.extract_element(vector, ir.Constant(_I32, lane)) for lane in range(8)]
-        while len(lanes) > 1:
-            lanes = [builder.add(lanes[i], lanes[i + 1]) for i in range(0, len(lanes), 2)]
-        return lanes[0]
+        result = cgutils.alloca_once_value(builder, builder.call(add_up, [vector]))
+        done = builder.shl(pieces, ir.Constant(_I64, 4))
+        with cgutils.for_range(builder, builder.sub(length, done)) as loop:
+            place = builder.add(done, loop.index)
+            left, right = (builder.sext(builder.load(builder.gep(start, [place])), _I32) for start in starts)
+            builder.store(builder.add(builder.load(result), builder.mul(left, right)), result)
+        return builder.sext(builder.load(result), _I64)
 
-    return types.int32(codes, query, types.int64), generate
+    return types.int64(codes, types.int64, query, types.int64, types.int64), generate
 
 
 def _has_avx2() -> bool:
@@ -114,22 +127,25 @@ def _has_avx2() -> bool:
 
 
 @overload(product, inline="always")
-def _compiled_product(codes: Any, query: Any) -> Any:
+def _compiled_product(codes: Any, at: Any, query: Any, start: Any, stop: Any) -> Any:
     if _has_avx2():
 
-        def by_instructions(codes: Any, query: Any) -> Any:
-            pieces = len(query) // _PIECE
-            total = _whole_pieces(codes, query, pieces)
-            for j in range(pieces * _PIECE, len(query)):
-                total = np.int32(total + np.int32(np.int32(codes[j]) * np.int32(query[j])))
-            return total
+        def wide(codes: Any, at: Any, query: Any, start: Any, stop: Any) -> Any:
+            return _wide_product(codes, at, query, start, stop)
 
-        return by_instructions
+        return wide
 
-    def by_loop(codes: Any, query: Any) -> Any:
-        total = np.int32(0)
-        for j in range(len(query)):
-            total = np.int32(total + np.int32(np.int32(codes[j]) * np.int32(query[j])))
-        return total
+    def narrow(codes: Any, at: Any, query: Any, start: Any, stop: Any) -> Any:
+        return _narrow_product(codes, at, query, start, stop)
 
-    return by_loop
+    return narrow
+
+
+@kernel
+def _narrow_product(
+    codes: NDArray[np.int8], at: Integer, query: NDArray[np.int16], start: Integer, stop: Integer
+) -> Integer:
+    total = np.int32(0)
+    for j in range(start, stop):
+        total = np.int32(total + np.int32(np.int32(codes[at + j]) * np.int32(query[j])))
+    return np.int64(total)

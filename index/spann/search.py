@@ -27,6 +27,12 @@ _LEAST_SEEN = 1 << 12
 _DIRECT_ROWS = 512
 
 
+# The cosine of what a query and a row have beside their first values is at most so much, it is assumed: for natural
+# questions and the ten nearest of 200,000 passages it was .3 in the mean, and .6 in one pair of twenty, which are found
+# all the same unless their first values put them at the edge: 11 of 3,000 were missed.
+_CLOSENESS = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class SpannStats:
     """How much work a search was."""
@@ -161,8 +167,16 @@ class Searcher:
         counters = np.zeros(STATE_SIZE, np.int64)
         rows, scores = np.empty(kept, np.int64), np.empty(kept, np.float32)
         bits = np.empty(self.geometry.dimension if self.entries.codec == "float16" else 0, np.uint32)
-        short = np.empty(self.geometry.dimension, np.int16)
-        unit = coded(frozen(query), short)
+        dimension, rotation = self.geometry.dimension, self.entries.rotation
+        short = np.empty(dimension, np.int16)
+        first, margin = dimension, 0.0
+        if rotation is None:
+            unit = coded(frozen(query), short)
+        else:
+            turned = rotation.turned(query)
+            unit = coded(frozen(turned), short)
+            first, rest = rotation.first, turned[rotation.first :]
+            margin = _CLOSENESS * rotation.rest * float(np.sqrt(rest @ rest))
         anchor = np.full(1, -1.0)
         seen = _scratch.seen(int(asked * state.mean_count))
         stamps, stamp = _scratch.stamps(len(router))
@@ -201,6 +215,8 @@ class Searcher:
                     seen,
                     frozen(short),
                     unit,
+                    first,
+                    margin,
                     bits,
                     bits.view(np.float32),
                     scores,

@@ -31,10 +31,12 @@ from .calibration import Calibration
 from .clustering import has_faiss
 from .geometry import Geometry
 from .options import SpannOptions
+from .rotation import Rotation
 from .router import Graph, GraphLinks, Router
 from .storage import PAGE, DataFile, VectorFile
 
-FORMAT = 1
+FORMAT = 2
+"""1 where nothing is turned, so that older versions read it."""
 KIND = "spann"
 CURRENT_FILE = "current.json"
 
@@ -107,6 +109,12 @@ class Settings:
     options: SpannOptions
     geometry: Geometry
     calibration: Calibration
+    rotation: Rotation | None = None
+
+    @property
+    def format(self) -> int:
+        """The oldest format that can hold an index with these settings."""
+        return 1 if self.rotation is None else FORMAT
 
 
 def state_name(number: int) -> str:
@@ -123,7 +131,7 @@ def save_state(directory: Path, number: int, settings: Settings, state: State) -
         "calibration": settings.calibration.as_json(),
         "garbage": state.garbage,
     }
-    with ArrayDirectoryWriter(directory / state_name(number), kind=KIND, format=FORMAT) as writer:
+    with ArrayDirectoryWriter(directory / state_name(number), kind=KIND, format=settings.format) as writer:
         writer.write("centroids", router.all_centroids(), structure=True)
         writer.write("dead", router.dead.astype(np.uint8), structure=True)
         writer.write("pages", state.pages.astype(np.uint64), structure=True)
@@ -137,6 +145,9 @@ def save_state(directory: Path, number: int, settings: Settings, state: State) -
             writer.write("graph_offsets", links.offsets, structure=True)
             writer.write("graph_neighbors", links.neighbors, structure=True)
             attributes["graph"] = {"entry_point": links.entry_point, "max_level": links.max_level}
+        if settings.rotation is not None:
+            writer.write("axes", settings.rotation.axes, structure=True)
+            attributes["rotation"] = {"first": settings.rotation.first, "rest": settings.rotation.rest}
         writer.finish(attributes)
 
 
@@ -168,8 +179,15 @@ def load_state(directory: Path, number: int) -> tuple[Settings, State]:
             centroids = centroids[len(levels) :].copy()
         if len(dead) != len(centroids) + (len(graph) if graph else 0):
             raise ValueError("its centroids and their marks differ in number")
+        rotation = None
+        if "rotation" in attributes:
+            found = attributes["rotation"]
+            axes = np.array(stored.array("axes"), np.float32)
+            rotation = Rotation(axes, int(found["first"]), float(found["rest"]))
+            if axes.shape != (geometry.dimension,) * 2 or not 0 < rotation.first <= geometry.dimension:
+                raise ValueError("its axes do not fit its vectors")
         state = State(
-            Router.of(geometry.routed_dimension, graph, centroids, dead),
+            Router.of(geometry.routed_dimension, graph, centroids, dead, rotation),
             np.array(stored.array("pages"), np.int64),
             np.array(stored.array("capacities"), np.int64),
             np.array(stored.array("counts"), np.int64),
@@ -179,7 +197,7 @@ def load_state(directory: Path, number: int) -> tuple[Settings, State]:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(path, f"lacks what a clustered index needs: {error}") from error
-    return Settings(options, geometry, calibration), state
+    return Settings(options, geometry, calibration, rotation), state
 
 
 def verify_state(directory: Path, number: int) -> Iterator[FileProblem]:
@@ -187,19 +205,19 @@ def verify_state(directory: Path, number: int) -> Iterator[FileProblem]:
     yield from verify_arrays(directory / state_name(number), kind=KIND, format=FORMAT)
 
 
-def _current_text(number: int) -> bytes:
-    body = {"checksum": "", "format": FORMAT, "kind": KIND, "state": number}
+def _current_text(number: int, form: int) -> bytes:
+    body = {"checksum": "", "format": form, "kind": KIND, "state": number}
     crc = zlib.crc32(json.dumps(body, sort_keys=True).encode())
     return (json.dumps(body | {"checksum": f"crc32:{crc:08x}"}, sort_keys=True) + "\n").encode()
 
 
-def switch(directory: Path, number: int) -> None:
-    """Make a saved state the one that counts, in one step."""
+def switch(directory: Path, number: int, form: int) -> None:
+    """Make a saved state, of a format, the one that counts, in one step."""
     path = directory / CURRENT_FILE
     unfinished = directory / (CURRENT_FILE + ".part")
     unfinished.unlink(missing_ok=True)
     with naming(unfinished), create_file(unfinished) as file:
-        file.write(_current_text(number))
+        file.write(_current_text(number, form))
         os.fsync(file.fileno())
     unfinished.replace(path)
     sync_directory(directory)
@@ -224,7 +242,7 @@ def current_state(directory: Path) -> int:
         number, found, kind = body["state"], body["format"], body["kind"]
         if isinstance(found, int) and found > FORMAT:
             raise UnsupportedFormatError(path, found, FORMAT)
-        intact = kind == KIND and text == _current_text(int(number))
+        intact = kind == KIND and text == _current_text(int(number), int(found))
     except (ValueError, TypeError, KeyError, RecursionError):
         intact = False
     if not intact:

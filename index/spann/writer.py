@@ -114,7 +114,7 @@ class Writer:
         remove_unfinished(self._path, self._number)
         save_state(self._path, number, self.settings, self.state)
         create_log(self._path, number)
-        switch(self._path, number)
+        switch(self._path, number, self.settings.format)
         self._log.close()
         self._number = number
         self._log = Log(self._path, number)
@@ -152,6 +152,7 @@ def _renumbered(state: State, settings: Settings) -> State:
         graph_from=options.graph_from,
         links=options.graph_links,
         effort=options.graph_effort,
+        rotation=settings.rotation,
     )
     return State(
         router,

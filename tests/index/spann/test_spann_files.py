@@ -121,8 +121,8 @@ def test_another_format_or_kind_is_refused(path, tmp_path):
         SpannIndex.open(tmp_path / "nowhere")
     assert [str(problem) for problem in SpannIndex.verify(tmp_path / "nowhere")]
     text = (path / "current.json").read_text()
-    (path / "current.json").write_text(text.replace('"format": 1', '"format": 2'))
-    with pytest.raises(UnsupportedFormatError, match="formats up to 1"):
+    (path / "current.json").write_text(text.replace('"format": 1', '"format": 3'))
+    with pytest.raises(UnsupportedFormatError, match="formats up to 2"):
         SpannIndex.open(path)
     assert "newer" in str(next(iter(SpannIndex.verify(path))))
 

@@ -73,7 +73,7 @@ def test_a_scan_keeps_the_best_of_what_counts(vectors, query, postings, outdated
             form.kind, raw.view(np.uint32), raw.view(np.float32), raw.view(np.uint16), raw.view(np.int8),
             frozen(starts), frozen(counts), form.entry_bytes, frozen(order), frozen(squares), frozen(query),
             0.5 if squared else 0.0, frozen(versions), frozen(allowed), True, 0, most, np.inf, anchor, stamps, 1, seen,
-            frozen(short), unit, bits, bits.view(np.float32), scores, rows, state,
+            frozen(short), unit, 5, 0.0, bits, bits.view(np.float32), scores, rows, state,
         )  # fmt: skip
 
     status = go_on(seen, 1 << 40)
@@ -145,7 +145,7 @@ def test_the_nearest_points(points, query, room):
     if room:  # with room for all of them as candidates, codes change nothing
         codes, scales = np.rint(centroids * 60).astype(np.int8), np.full(len(centroids), 1 / 60, np.float32)
         again = np.empty(room, np.float32), np.empty(room, np.int64)
-        spare = np.empty(len(centroids), np.float32), np.empty(len(centroids), np.int64)
+        near = np.empty(len(centroids), np.float32)
         lengths = (centroids**2).sum(axis=1)
         assert found == nearest_by_codes(
             frozen(codes),
@@ -154,8 +154,10 @@ def test_the_nearest_points(points, query, room):
             frozen(centroids),
             frozen(dead),
             frozen(query),
+            frozen(query),
             np.empty(3, np.int16),
-            *spare,
+            len(centroids),
+            near,
             *again,
         )
         assert again[1][:found].tolist() == expected
@@ -165,13 +167,15 @@ def test_the_nearest_points(points, query, room):
 @kernel
 def products_of(codes, query, sums):
     for i in range(len(codes)):
-        sums[i] = product(codes[i], query)
+        sums[i] = product(codes.reshape(-1), i * len(query), query, 0, len(query))
 
 
 @kernel
 def products_by_loop(codes, query, sums):
+    middle = len(query) // 3
     for i in range(len(codes)):
-        sums[i] = product(codes[i], query)
+        sums[i] = product(codes.reshape(-1), i * len(query), query, 0, middle)
+        sums[i] += product(codes.reshape(-1), i * len(query), query, middle, len(query))
 
 
 @pytest.mark.parametrize("width", [0, 1, 5, 15, 16, 17, 63, 64, 80, 100, 383, 1025])

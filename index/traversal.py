@@ -156,22 +156,25 @@ def gather_allowed(allowed: NDArray[np.bool_], most: Integer, candidates: NDArra
     Eight rows at a time: a selective mask is nearly all zeros.
     """
     found: Integer = 0
-    whole = len(allowed) >> 3
+    whole = len(allowed) >> 5 << 2
     words = allowed[: whole << 3].view(np.uint64)
-    for at in range(whole):
-        if words[at] != 0:
-            if found + 8 > most:  # maybe too many; counted one by one
-                for i in range(at << 3, len(allowed)):
-                    if allowed[i]:
-                        if found == most:
-                            return most + 1
-                        candidates[0, found] = i
-                        found += 1
-                return found
-            left = at << 3
-            for i in range(8):  # without a branch that could be mispredicted
-                candidates[0, found] = left + i
-                found += np.int64(allowed[left + i])
+    for four in range(0, whole, 4):
+        if words[four] | words[four + 1] | words[four + 2] | words[four + 3] == 0:
+            continue
+        for at in range(four, four + 4):
+            if words[at] != 0:
+                if found + 8 > most:  # maybe too many; counted one by one
+                    for i in range(at << 3, len(allowed)):
+                        if allowed[i]:
+                            if found == most:
+                                return most + 1
+                            candidates[0, found] = i
+                            found += 1
+                    return found
+                left = at << 3
+                for i in range(8):  # without a branch that could be mispredicted
+                    candidates[0, found] = left + i
+                    found += np.int64(allowed[left + i])
     for i in range(whole << 3, len(allowed)):
         if allowed[i]:
             if found == most:

@@ -73,11 +73,12 @@ def prefetch(array: NDArray[Any], at: Integer) -> None:
     """
 
 
-def _instructions(function: Callable[..., Any]) -> Any:
+def instructions(function: Callable[..., Any]) -> Any:
+    """What kernels call where `function` writes LLVM's instructions itself: Numba's `intrinsic`, which has no types."""
     return intrinsic(function)
 
 
-@_instructions
+@instructions
 def _prefetch(_: Any, array: Any, at: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         own = context.make_array(signature.args[0])(context, builder, given[0])

@@ -158,24 +158,22 @@ def gather_allowed(allowed: NDArray[np.bool_], most: Integer, candidates: NDArra
     found: Integer = 0
     whole = len(allowed) >> 5 << 2
     words = allowed[: whole << 3].view(np.uint64)
+    rest = whole << 3
     for four in range(0, whole, 4):
         if words[four] | words[four + 1] | words[four + 2] | words[four + 3] == 0:
             continue
         for at in range(four, four + 4):
             if words[at] != 0:
-                if found + 8 > most:  # maybe too many; counted one by one
-                    for i in range(at << 3, len(allowed)):
-                        if allowed[i]:
-                            if found == most:
-                                return most + 1
-                            candidates[0, found] = i
-                            found += 1
-                    return found
+                if found + 8 > most:  # maybe too many: from here on one by one
+                    rest = at << 3
+                    break
                 left = at << 3
                 for i in range(8):  # without a branch that could be mispredicted
                     candidates[0, found] = left + i
                     found += np.int64(allowed[left + i])
-    for i in range(whole << 3, len(allowed)):
+        if rest < whole << 3:
+            break
+    for i in range(rest, len(allowed)):
         if allowed[i]:
             if found == most:
                 return most + 1

@@ -8,20 +8,17 @@ float32, these instructions half of that. Other processors run the loop, to the 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding
+import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils as _cgutils
 from numba.core import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 from numpy.typing import NDArray
 
-from .._jit import Integer, kernel
-
-cgutils: Any = _cgutils  # it has no types
+from .._jit import Integer, cgutils, instructions, kernel
 
 _GREATEST = (1 << 15) - 1
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -57,11 +54,7 @@ def product(codes: NDArray[np.int8], at: Integer, query: NDArray[np.int16], star
     return int(codes[at + start : at + stop].astype(np.int64) @ query[start:stop].astype(np.int64))
 
 
-def _instructions(function: Callable[..., Any]) -> Any:
-    return intrinsic(function)
-
-
-@_instructions
+@instructions
 def _wide_product(_: Any, codes: Any, at: Any, query: Any, start: Any, stop: Any) -> Any:
     """`product`, by instructions for sixteen codes at a time."""
 
@@ -115,8 +108,6 @@ def _wide_product(_: Any, codes: Any, at: Any, query: Any, start: Any, stop: Any
 
 def _has_avx2() -> bool:
     """Whether kernels may use AVX2: this processor has it, and Numba compiles for this processor."""
-    import numba
-
     config: Any = numba.config
     own = config.CPU_NAME in (None, "", "host") and not config.CPU_FEATURES
     return (

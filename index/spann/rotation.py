@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .._jit import frozen, reordering_kernel
+
 _SAMPLE = 20_000
 _LEAST = 1024  # vectors; of fewer the axes say little, and there is little to save
 _SHARE = 0.8  # of the squared length that the first values hold
@@ -29,10 +31,10 @@ class Rotation:
     axes: NDArray[np.float32]
     first: int
     rest: float
-    _leading: NDArray[np.float32] = field(init=False, repr=False)
+    _rows: NDArray[np.float32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_leading", np.ascontiguousarray(self.axes[:, : self.first]))
+        object.__setattr__(self, "_rows", frozen(self.axes.T))
 
     @classmethod
     def of(cls, vectors: NDArray[np.float32], seed: int) -> Rotation | None:
@@ -59,16 +61,35 @@ class Rotation:
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        return self.axes.nbytes + self._leading.nbytes
+        return self.axes.nbytes + self._rows.nbytes
 
     def turned(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Vectors, float32[..., d], along the axes."""
         return vectors @ self.axes
 
     def leading(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The first values alone of what `turned` gives: float32[..., first]. What follows in `vectors` is left out."""
-        return vectors[..., : len(self.axes)] @ self._leading
+        """The first values alone of what `turned` gives: float32[n, first]. What follows in `vectors` is left out."""
+        return vectors[:, : len(self.axes)] @ self.axes[:, : self.first]
+
+    def turned_query(self, query: NDArray[np.float32], values: int) -> NDArray[np.float32]:
+        """The first so many values along the axes of one vector, float32[values]; what follows in it is left out.
+
+        In the thread that asks and always in one order, which a library of matrices does not promise.
+        """
+        turned = np.empty(values, np.float32)
+        _turn(self._rows, frozen(query), turned)
+        return turned
 
     def back(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """What `turned` made of vectors, as they were, about."""
         return vectors @ self.axes.T
+
+
+@reordering_kernel
+def _turn(rows: NDArray[np.float32], query: NDArray[np.float32], turned: NDArray[np.float32]) -> None:
+    for i in range(len(turned)):
+        row = rows[i]
+        total = np.float32(0)
+        for j in range(len(row)):
+            total += row[j] * query[j]
+        turned[i] = total

@@ -222,11 +222,13 @@ class Router:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         if self.graph is None and len(queries) == 1:
             numbers, squares = np.empty((1, count), np.int64), np.empty((1, count), np.float32)
-            # As a part of the values says less than all of them, more candidates: among twice as many lie .998 of the
+            # As a part of the values says less than all of them, more candidates: among twice as many lie .999 of the
             # 128 nearest of 6,263 centroids.
             room = count + count // 2 + 16 if self.rotation is None else 2 * count + 16
             if 2 * room < len(self._codes):
-                compared = queries if self.rotation is None else self.rotation.leading(queries)
+                compared = queries[0]
+                if self.rotation is not None:
+                    compared = self.rotation.turned_query(compared, self.rotation.first)
                 nearest_by_codes(
                     self._codes,
                     self._scales,
@@ -234,8 +236,8 @@ class Router:
                     self.beside,
                     self.dead,
                     frozen(queries[0]),
-                    frozen(compared[0]),
-                    np.empty(compared.shape[1], np.int16),
+                    frozen(compared),
+                    np.empty(len(compared), np.int16),
                     room,
                     np.empty(len(self._codes), np.float32),
                     squares[0],

@@ -27,9 +27,8 @@ _LEAST_SEEN = 1 << 12
 _DIRECT_ROWS = 512
 
 
-# The cosine of what a query and a row have beside their first values is at most so much, it is assumed: for natural
-# questions and the ten nearest of 200,000 passages it was .3 in the mean, and .6 in one pair of twenty, which are found
-# all the same unless their first values put them at the edge: 11 of 3,000 were missed.
+# The cosine of what a query and a row have beside their first values is at most so much, it is assumed. Over 200,000
+# passages recall@10 was .956 with it and .958 with entries compared to their end.
 _CLOSENESS = 0.5
 
 
@@ -173,7 +172,7 @@ class Searcher:
         if rotation is None:
             unit = coded(frozen(query), short)
         else:
-            turned = rotation.turned(query)
+            turned = rotation.turned_query(query, dimension)
             unit = coded(frozen(turned), short)
             first, rest = rotation.first, turned[rotation.first :]
             margin = _CLOSENESS * rotation.rest * float(np.sqrt(rest @ rest))

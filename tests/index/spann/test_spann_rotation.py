@@ -49,6 +49,9 @@ def test_axes_are_orthonormal_and_the_first_values_tell_most():
     turned = rotation.turned(vectors)
     np.testing.assert_allclose(turned[:50] @ turned[:50].T, vectors[:50] @ vectors[:50].T, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(rotation.leading(vectors), turned[:, : rotation.first], atol=1e-4)
+    for values in (rotation.first, WIDTH):  # what stands behind the vector, as for inner products, does not count
+        longer = np.append(vectors[7], np.float32(50))
+        np.testing.assert_allclose(rotation.turned_query(longer, values), turned[7, :values], atol=1e-4)
     np.testing.assert_allclose(rotation.back(turned), vectors, atol=1e-4)
     assert rotation.first == 16
     share = (turned[:, rotation.first :] ** 2).sum() / (turned**2).sum()
@@ -91,7 +94,7 @@ def test_hits_are_those_of_whole_comparisons(built, monkeypatch):
         assert cut > 0.95
 
 
-def test_what_is_compared_in_part_saves_rescoring_nothing_that_counts(built):
+def test_a_filter_with_entries_compared_in_part(built):
     path, vectors, metric = built
     allowed = np.arange(len(vectors)) % 7 == 0
     with SpannIndex.open(path) as index:

@@ -7,7 +7,7 @@ judgment counts as not relevant; a judged query that a run lacks counts 0.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ DEFAULT_MEASURES = ("nDCG@10", "R@100", "R@1000", "RR@10", "AP", "P@10", "Judged
 
 # What people write who come from other tools.
 _HABITS = {"recall": "R", "precision": "P", "map": "AP", "mrr": "RR", "ndcg": "nDCG", "hit": "Success"}
+
+_GDEVAL_GRADES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +68,30 @@ def score_run(run: Run, qrels: Qrels, measures: Sequence[str]) -> list[Scores]:
     """Score a run against judgments, in the order of `measures`.
 
     The run is first put into trec_eval's order, and its scores are then replaced by descending ranks: so
-    every provider of ir-measures sees trec_eval's order, whatever it does with ties itself.
+    every provider of ir-measures sees trec_eval's order, whatever it does with ties itself. Queries and
+    documents go by numbers: ids may hold anything, and some providers cut them at hyphens and blanks.
 
     Raises:
         MeasureError, MissingExtraError: see `parse_measures`; or a provider fails on this run.
     """
     parsed = parse_measures(measures)
+    _require_grades(parsed, qrels)
     library = _library()
-    ordered = {
-        query_id: _by_rank(ranking) for query_id, ranking in run.rankings.items() if ranking and query_id in qrels
-    }
+    numbers = {str(number): query_id for number, query_id in enumerate(qrels, 1)}
+    judged: Qrels = {}
+    ordered: dict[str, dict[str, float]] = {}
+    for number, query_id in numbers.items():
+        ranking = trec_order(run.rankings.get(query_id, ()))
+        numbered = _numbered({*qrels[query_id], *(document for document, _ in ranking)})
+        judged[number] = {numbered[document]: relevance for document, relevance in qrels[query_id].items()}
+        if ranking:
+            ordered[number] = {
+                numbered[document]: float(len(ranking) - place) for place, (document, _) in enumerate(ranking)
+            }
     values: dict[Any, dict[str, float]] = {measure: dict.fromkeys(qrels, 0.0) for measure in parsed}
     try:
-        for metric in library.iter_calc(parsed, qrels, ordered):
-            values[metric.measure][metric.query_id] = float(metric.value)
+        for metric in library.iter_calc(parsed, judged, ordered):
+            values[metric.measure][numbers[metric.query_id]] = float(metric.value)
     except Exception as error:
         raise MeasureError(
             f"{run.name}: the measures cannot be computed: {error}",
@@ -94,9 +106,21 @@ def score_run(run: Run, qrels: Qrels, measures: Sequence[str]) -> list[Scores]:
     return scores
 
 
-def _by_rank(ranking: Iterable[tuple[str, float]]) -> dict[str, float]:
-    ordered = trec_order(ranking)
-    return {document: float(len(ordered) - place) for place, (document, _) in enumerate(ordered)}
+def _numbered(documents: Collection[str]) -> dict[str, str]:
+    """Numbers of one length in place of ids, in the order of the ids."""
+    width = len(str(len(documents)))
+    return {document: f"{number:0{width}d}" for number, document in enumerate(sorted(documents), 1)}
+
+
+def _require_grades(measures: Iterable[Any], qrels: Qrels) -> None:
+    """Raise `MeasureError` where a judgment is beyond what gdeval, which computes some of the measures, can take."""
+    highest = max((relevance for judged in qrels.values() for relevance in judged.values()), default=0)
+    limited = [str(measure) for measure in measures if measure.NAME == "ERR" or "dcg='exp-log2'" in str(measure)]
+    if limited and highest > _GDEVAL_GRADES:
+        raise MeasureError(
+            f"{limited[0]} takes judgments up to {_GDEVAL_GRADES}, and there is one of {highest}",
+            "Leave this measure out, or map the judgments to a scale from 0 to 4.",
+        )
 
 
 def _parse(name: str) -> Any:

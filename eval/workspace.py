@@ -27,7 +27,7 @@ from .errors import DatasetError
 from .files import digest_file, write_bytes
 from .serialise import to_json, to_json_bytes
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Workspace:

@@ -11,7 +11,7 @@ import ir_measures
 import numpy as np
 import pytest
 import pytrec_eval
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lexhound.eval import measures as module
 from lexhound.eval.datasets.folder import load_folder
@@ -104,6 +104,92 @@ def test_equal_to_trec_eval_on_real_runs(samples: Path, tmp_path: Path, brute_fo
 )
 def test_equal_to_trec_eval_on_small_tied_runs(found: dict[str, float], judged: dict[str, int]) -> None:
     check_against_referee({"q": found} if found else {}, {"q": judged})
+
+
+def every_measure() -> list[str]:
+    """Every measure of ir-measures that something installed computes, with and without a cut-off, and variants."""
+    names = [*ir_measures.measures.registry, *(f"{name}@5" for name in ir_measures.measures.registry)]
+    names += ["nDCG(dcg='exp-log2')@20", "ERR@20", "P(rel=2)@3", "P(judged_only=True)@3", "Compat(p=0.8)", "IPrec@0.1"]
+    computable = []
+    for name in names:
+        try:
+            computable += measure_names([name])
+        except MeasureError:
+            continue
+    return list(dict.fromkeys(computable))
+
+
+def test_every_provider_that_is_installed_is_asked() -> None:
+    measures = parse_measures(every_measure())
+    asked = {
+        provider.NAME
+        for provider in ir_measures.DefaultPipeline.providers
+        if provider.is_available() and any(provider.supports(measure) for measure in measures)
+    }
+    assert asked >= {"pytrec_eval", "compat", "judged", "msmarco", "gdeval", "accuracy"}
+
+
+# What ids look like that have tripped providers: hyphens, blanks, no digits, the same after the last hyphen.
+tricky_ids = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6),
+    st.sampled_from(
+        ["PLAIN-1", "OTHER-1", "1", "q1", "a file.txt", "a file", "-", "0", "01", "amean", "a:1", "é\u00a0b"]
+    ),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(tricky_ids, min_size=4, max_size=4, unique=True),
+    st.lists(tricky_ids, min_size=9, max_size=9, unique=True),
+    st.data(),
+)
+def test_no_measure_depends_on_what_queries_and_documents_are_called(
+    queries: list[str], documents: list[str], data: st.DataObject
+) -> None:
+    grades = st.lists(st.integers(-1, 4), min_size=9, max_size=9)
+    judged = [data.draw(grades) for _ in queries]
+    orders = [data.draw(st.permutations(range(9)))[: data.draw(st.integers(0, 9))] for _ in queries]
+
+    def values(query_ids: list[str], document_ids: list[str]) -> dict[str, tuple[float, list[float]]]:
+        qrels = {
+            query: {document_ids[place]: row[place] for place in range(0, 9, 2)}
+            for query, row in zip(query_ids, judged, strict=True)
+        }
+        rankings = {
+            query: [(document_ids[place], 9.5 - rank) for rank, place in enumerate(order)]
+            for query, order in zip(query_ids, orders, strict=True)
+        }
+        scored = score_run(Run("s", rankings), qrels, every_measure())
+        assert all(list(scores.per_query) == query_ids for scores in scored)
+        return {scores.measure: (scores.mean, list(scores.per_query.values())) for scores in scored}
+
+    assert values(queries, documents) == values(list("1234"), list("123456789"))
+
+
+def test_err_and_exponential_ndcg_by_hand() -> None:
+    """The script that computes them cuts query ids at the last hyphen: these two would be one."""
+    run = Run("s", {"PLAIN-1": [("a b", 2.0), ("c", 1.0)], "OTHER-1": [("c", 1.0)], "q": [("c", 2.0)]})
+    qrels = {"PLAIN-1": {"c": 3}, "OTHER-1": {"c": 4}, "q": {"a b": 1}}
+    err, ndcg = score_run(run, qrels, ["ERR@20", "nDCG(dcg='exp-log2')@20"])
+    assert err.per_query == {"PLAIN-1": pytest.approx(7 / 16 / 2, abs=1e-5), "OTHER-1": 15 / 16, "q": 0.0}
+    assert ndcg.per_query == {"PLAIN-1": pytest.approx(1 / math.log2(3), abs=1e-5), "OTHER-1": 1.0, "q": 0.0}
+
+
+def test_judgments_beyond_what_err_can_take_are_told() -> None:
+    run, qrels = Run("s", {"q": [("a", 1.0)]}), {"q": {"a": 5}}
+    for measure in ("ERR@20", "nDCG(dcg='exp-log2')@20"):
+        with pytest.raises(MeasureError, match="takes judgments up to 4, and there is one of 5"):
+            score_run(run, qrels, ["P@1", measure])
+    assert score_run(run, qrels, ["P@1"])[0].mean == 1
+
+
+def test_ties_go_by_the_ids_themselves() -> None:
+    """Numbers in place of ids keep their order: 10 comes before 9, as text."""
+    run = Run("s", {"q": [("10", 1.0), ("9", 1.0), ("é", 1.0)]})
+    for first, value in (("é", 1.0), ("9", 1 / 2), ("10", 1 / 3)):
+        for measure in ("RR", "RR@10"):
+            assert score_run(run, {"q": {first: 1}}, [measure])[0].mean == pytest.approx(value)
 
 
 def test_gains_are_linear() -> None:

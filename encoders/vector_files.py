@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .base import EncoderIdentity, QueryVector
 from .errors import VectorFileError
+from .strict_json import json_fault, parse_json
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -206,9 +207,9 @@ def stacked(vectors: Sequence[QueryVector], vocabulary_size: int) -> csr_array:
 
 def _parse(line: bytes, where: str, terms: Terms) -> Named:
     try:
-        values = orjson.loads(line)
+        values = parse_json(line)
     except orjson.JSONDecodeError as error:
-        raise VectorFileError(f"not JSON: {error}", 'Write {"id": ..., "vector": {...}} a line', where=where) from error
+        raise VectorFileError(json_fault(error), 'Write {"id": ..., "vector": {...}} a line', where=where) from error
     if not isinstance(values, dict):
         raise VectorFileError("JSON, but not an object", 'Write {"id": ..., "vector": {...}} a line', where=where)
     identifier = values.get("id", values.get("_id"))

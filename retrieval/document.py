@@ -122,7 +122,7 @@ def validate_metadata(metadata: Mapping[str, JSON]) -> None:
                     f"the metadata field {_shown(name)} holds an integer of more than 64 bits",
                     hint="Write it as text.",
                 )
-        elif isinstance(value, float):
+        elif type(value) is float:  # NumPy's are kinds of it, and nothing writes them as JSON
             size += 8
             if not math.isfinite(value):
                 raise InvalidDocumentError(
@@ -173,6 +173,11 @@ def _validate_text(name: str, value: object) -> None:
             f"the {name} has {size:,} bytes; at most {MAX_TEXT_BYTES:,} are allowed",
             hint="Split the document into passages.",
         )
+
+
+def is_encodable(text: str) -> bool:
+    """Whether UTF-8 can encode a text; without that, no document can hold it."""
+    return _utf8_bytes(text) is not None
 
 
 def _utf8_bytes(text: str) -> int | None:

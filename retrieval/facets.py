@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from .document import is_encodable
 from .metadata import Value
 
 # Metadata made of free keys can have any number of fields; nobody looks at more.
@@ -53,7 +54,7 @@ def find_facets(connection: sqlite3.Connection, fields: Sequence[str] | None, li
 
     Fields that no live document has are left out. Cost: two scans of the fields' rows, a look-up for each.
     """
-    names = _fields(connection) if fields is None else list(dict.fromkeys(fields))
+    names = _fields(connection) if fields is None else [name for name in dict.fromkeys(fields) if is_encodable(name)]
     found = [_facet(connection, name, limit) for name in names]
     return [facet for facet in found if facet is not None]
 

@@ -62,7 +62,11 @@ BUSY_TIMEOUT_SECONDS = 30.0
 
 
 def create_database(directory: Path, *, dense: bool = False) -> None:
-    """Create the database file of a new collection; it must not exist."""
+    """Create the database file of a new collection; it must not exist.
+
+    Raises:
+        StorageFullError, ReadOnlyError: it cannot be written.
+    """
     connection = sqlite3.connect(directory / DATABASE, isolation_level=None)
     try:
         # Must come before the first table: lets `compact` hand free pages back without a full copy of the file.
@@ -70,6 +74,8 @@ def create_database(directory: Path, *, dense: bool = False) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript("BEGIN;" + TABLES + (DENSE_COLUMN if dense else "") + "COMMIT;")
+    except sqlite3.Error as error:
+        raise translate(error, directory / DATABASE) from error
     finally:
         connection.close()
 

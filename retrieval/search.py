@@ -5,7 +5,7 @@ Order is part of the contract: score descending, then insertion order, at every 
 
 from __future__ import annotations
 
-import math
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ..index import Query, SearchStats, TopK
-from .document import Document
+from .document import Document, is_encodable
 from .errors import QueryError
 from .filters import parse_filter, select
 from .representation import Representation
@@ -34,6 +34,7 @@ MAX_WEIGHT = 1e9
 DENSE_TERM, SPARSE_TERM = "(dense)", "(sparse)"
 
 _CHUNK = 900
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +128,11 @@ def check_request(k: int, offset: int, queries: Sequence[str]) -> None:
         QueryError: k below 1 or above MAX_K, a negative offset, a query that is no text or too long.
     """
     if not 1 <= k <= MAX_K:
-        raise QueryError(f"k is {k}; it must be from 1 to {MAX_K:,}", hint="ask for at least one hit")
+        hint = "ask for at least one hit" if k < 1 else f"ask for at most {MAX_K:,} hits"
+        raise QueryError(f"k is {k:,}; it must be from 1 to {MAX_K:,}", hint=hint)
     if offset < 0 or offset + k > MAX_K:
-        raise QueryError(
-            f"offset is {offset}; it must not be negative, and offset + k at most {MAX_K:,}",
-            hint="the first page has offset 0",
-        )
+        hint = "the first page has offset 0" if offset < 0 else "make the query or the filter narrower"
+        raise QueryError(f"offset is {offset:,}; it must not be negative, and offset + k at most {MAX_K:,}", hint=hint)
     for query in queries:
         if len(query) > MAX_QUERY_CHARACTERS:
             raise QueryError(
@@ -206,12 +206,18 @@ def weighted_terms(
     representation: Representation, weights: Mapping[str, float]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[str, ...]]:
     """Given weights as a query vector, and the terms that the collection does not know."""
-    if not all(math.isfinite(weight) and 0 < weight < MAX_WEIGHT for weight in weights.values()):
+    if not all(0 < weight < MAX_WEIGHT for weight in weights.values()):
         raise QueryError(
             f"a weight of the query vector is not above 0 and below {MAX_WEIGHT:g}",
             hint="leave out terms that are to count for nothing",
         )
     names = list(weights)
+    for name in names:
+        if _SURROGATE.search(name):
+            raise QueryError(
+                f"the term {name!a} of the query vector has half of a surrogate pair, which is no character",
+                hint="check how it was decoded",
+            )
     ids = representation.lookup(names)
     values = np.fromiter(weights.values(), np.float32, len(names))
     known = (ids >= 0) & (values > 0)  # float32 may round the smallest to 0
@@ -392,6 +398,8 @@ def read_documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, Documen
 
 def read_latest(connection: sqlite3.Connection, identifier: str) -> Document | None:
     """The document with this id as the database has it now."""
+    if not is_encodable(identifier):
+        return None
     row = connection.execute(
         "SELECT title, text, metadata FROM rows JOIN contents USING (seq)"
         " WHERE id = ? AND run NOT IN (SELECT run FROM runs)",

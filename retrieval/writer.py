@@ -24,7 +24,7 @@ from .dense import BATCH_DOCUMENTS, DenseSide
 from .dense_index import NAME as DENSE
 from .dense_index import build_dense
 from .dense_vectors import concatenate_dense, pack_dense, unpack_dense
-from .document import Document
+from .document import Document, is_encodable
 from .encoded_document import EncodedDocument, vectors_of
 from .metadata import flatten
 from .representation import Representation, Statistics
@@ -361,6 +361,7 @@ def content_hash(document: Document) -> int:
 def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     """(seq, content hash) of the published documents with these ids."""
     found: dict[str, tuple[int, int]] = {}
+    ids = [identifier for identifier in ids if is_encodable(identifier)]  # no document has another
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
         marks = ",".join("?" * len(chunk))

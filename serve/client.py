@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -93,7 +94,26 @@ def _quoted(text: str) -> str:
 
 
 def _line(document: DocumentLike) -> bytes:
-    return orjson.dumps(document.as_dict() if isinstance(document, Document) else document) + b"\n"
+    return _json(document.as_dict() if isinstance(document, Document) else document) + b"\n"
+
+
+def _json(value: Any) -> bytes:
+    """What is sent.
+
+    Raises:
+        ClientError: JSON has no form for it.
+    """
+    try:
+        data = orjson.dumps(value)
+        if b"null" in data:  # which may stand for a number that is not finite
+            json.dumps(value, allow_nan=False, default=str)
+    except (TypeError, ValueError) as error:
+        raise ClientError(
+            f"this cannot be sent as JSON: {error}",
+            hint="use text, finite numbers, integers of 64 bits, booleans, None, lists and dicts",
+            code="not_json",
+        ) from error
+    return data
 
 
 class _Chunks:
@@ -157,8 +177,8 @@ class Client(_Requests):
     ) -> None:
         self.close()
 
-    def _ask(self, method: str, place: str, *, json: Any = None, params: Mapping[str, Any] | None = None) -> Any:
-        content = None if json is None else orjson.dumps(json)
+    def _ask(self, method: str, place: str, *, body: Any = None, params: Mapping[str, Any] | None = None) -> Any:
+        content = None if body is None else _json(body)
         return self._send(method, place, content, "application/json", params)
 
     def _send(
@@ -191,7 +211,7 @@ class Client(_Requests):
     ) -> CollectionInfo:
         """Make an empty collection."""
         body = {"name": name, "encoder": encoder} | ({} if settings is None else {"settings": dict(settings)})
-        return collection_info(self._ask("POST", "/v1/collections", json=body))
+        return collection_info(self._ask("POST", "/v1/collections", body=body))
 
     def collection(self, name: str) -> CollectionInfo:
         """The figures of a collection."""
@@ -261,7 +281,7 @@ class Client(_Requests):
 
     def _delete(self, collection: str, body: dict[str, Any], *, refresh: bool) -> Deletion:
         params = {"refresh": str(refresh).lower()}
-        answer = self._ask("POST", _place(collection, "/documents/delete"), json=body, params=params)
+        answer = self._ask("POST", _place(collection, "/documents/delete"), body=body, params=params)
         return Deletion(answer["deleted"], tuple(answer["missing"]))
 
     # Searching
@@ -284,7 +304,7 @@ class Client(_Requests):
     ) -> SearchResult:
         """The best documents for a text, or for term weights; `fusion` is for mode hybrid (docs/hybrid.md)."""
         options = {name: value for name, value in locals().items() if name not in {"self", "collection", "query"}}
-        return search_result(self._ask("POST", _place(collection, "/search"), json=_search_body(query, options)))
+        return search_result(self._ask("POST", _place(collection, "/search"), body=_search_body(query, options)))
 
     def search_many(
         self,
@@ -299,12 +319,12 @@ class Client(_Requests):
     ) -> list[list[tuple[str, float]]]:
         """(id, score) of the best documents for each query."""
         body = {"queries": list(queries), "k": k, "filter": filter, "mode": mode, "fusion": fusion, "recall": recall}
-        answer = self._ask("POST", _place(collection, "/search/batch"), json=body)
+        answer = self._ask("POST", _place(collection, "/search/batch"), body=body)
         return [[(hit["id"], hit["score"]) for hit in each["hits"]] for each in answer["results"]]
 
     def count(self, collection: str, filter: str | None = None) -> int:
         """How many documents there are, or pass a filter."""
-        return int(self._ask("POST", _place(collection, "/count"), json={"filter": filter})["count"])
+        return int(self._ask("POST", _place(collection, "/count"), body={"filter": filter})["count"])
 
     def facets(self, collection: str, fields: Sequence[str] = (), *, limit: int = 20) -> list[Facet]:
         """The values of metadata fields; of all fields unless named."""
@@ -354,8 +374,8 @@ class AsyncClient(_Requests):
     ) -> None:
         await self.close()
 
-    async def _ask(self, method: str, place: str, *, json: Any = None, params: Mapping[str, Any] | None = None) -> Any:
-        content = None if json is None else orjson.dumps(json)
+    async def _ask(self, method: str, place: str, *, body: Any = None, params: Mapping[str, Any] | None = None) -> Any:
+        content = None if body is None else _json(body)
         return await self._send(method, place, content, "application/json", params)
 
     async def _send(
@@ -386,7 +406,7 @@ class AsyncClient(_Requests):
     ) -> CollectionInfo:
         """Make an empty collection."""
         body = {"name": name, "encoder": encoder} | ({} if settings is None else {"settings": dict(settings)})
-        return collection_info(await self._ask("POST", "/v1/collections", json=body))
+        return collection_info(await self._ask("POST", "/v1/collections", body=body))
 
     async def collection(self, name: str) -> CollectionInfo:
         """The figures of a collection."""
@@ -446,7 +466,7 @@ class AsyncClient(_Requests):
 
     async def _delete(self, collection: str, body: dict[str, Any], *, refresh: bool) -> Deletion:
         params = {"refresh": str(refresh).lower()}
-        answer = await self._ask("POST", _place(collection, "/documents/delete"), json=body, params=params)
+        answer = await self._ask("POST", _place(collection, "/documents/delete"), body=body, params=params)
         return Deletion(answer["deleted"], tuple(answer["missing"]))
 
     async def search(
@@ -467,7 +487,7 @@ class AsyncClient(_Requests):
     ) -> SearchResult:
         """The best documents for a text, or for term weights; `fusion` is for mode hybrid (docs/hybrid.md)."""
         options = {name: value for name, value in locals().items() if name not in {"self", "collection", "query"}}
-        answer = await self._ask("POST", _place(collection, "/search"), json=_search_body(query, options))
+        answer = await self._ask("POST", _place(collection, "/search"), body=_search_body(query, options))
         return search_result(answer)
 
     async def search_many(
@@ -483,12 +503,12 @@ class AsyncClient(_Requests):
     ) -> list[list[tuple[str, float]]]:
         """(id, score) of the best documents for each query."""
         body = {"queries": list(queries), "k": k, "filter": filter, "mode": mode, "fusion": fusion, "recall": recall}
-        answer = await self._ask("POST", _place(collection, "/search/batch"), json=body)
+        answer = await self._ask("POST", _place(collection, "/search/batch"), body=body)
         return [[(hit["id"], hit["score"]) for hit in each["hits"]] for each in answer["results"]]
 
     async def count(self, collection: str, filter: str | None = None) -> int:
         """How many documents there are, or pass a filter."""
-        return int((await self._ask("POST", _place(collection, "/count"), json={"filter": filter}))["count"])
+        return int((await self._ask("POST", _place(collection, "/count"), body={"filter": filter}))["count"])
 
     async def facets(self, collection: str, fields: Sequence[str] = (), *, limit: int = 20) -> list[Facet]:
         """The values of metadata fields; of all fields unless named."""

@@ -20,6 +20,7 @@ import orjson
 from zstandard import ZstdDecompressor, ZstdError
 
 from ..errors import TrainingDataError
+from ..strict_json import json_fault, parse_json
 
 _COMPRESSIONS = (".gz", ".zst")
 _TABLE = ".tsv"
@@ -155,9 +156,9 @@ def _called(fields: Sequence[Field]) -> str:
 
 def _parse_json(line: bytes, where: str, fields: Sequence[Field]) -> dict[str, Any]:
     try:
-        values = orjson.loads(line)
+        values = parse_json(line)
     except orjson.JSONDecodeError as error:
-        raise TrainingDataError(f"{where}: not JSON: {error}", "Write one JSON object a line, in UTF-8") from error
+        raise TrainingDataError(f"{where}: {json_fault(error)}", "Write one JSON object a line, in UTF-8") from error
     if not isinstance(values, dict):
         raise TrainingDataError(f"{where}: not an object", f"Write an object with {_called(fields)} on each line")
     return values

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from ...encoders.strict_json import json_fault, parse_json
 from ..errors import DatasetError
 from ..files import numbered_lines, open_text, plain_suffix
 from .dataset import ProblemLog
@@ -57,9 +58,9 @@ def read_rows(path: Path, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
 def _json_rows(path: Path, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
     for number, line in numbered_lines(path):
         try:
-            row = orjson.loads(line)
+            row = parse_json(line.encode())
         except orjson.JSONDecodeError as error:
-            broken.add(path, number, f"not JSON: {error}")
+            broken.add(path, number, json_fault(error))
             continue
         if isinstance(row, dict):
             yield number, {normalise(key): value for key, value in row.items()}

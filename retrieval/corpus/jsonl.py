@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from ...encoders.strict_json import json_fault, parse_json
 from ..document import Document
 from ..errors import InvalidDocumentError
 from .base import BadRow, StreamCorpus
@@ -22,7 +23,8 @@ class JsonLinesCorpus(StreamCorpus):
     """One JSON object a line; blank lines are passed over.
 
     The id is in `id`, `_id` or `docid`, the text in `text`, `contents` or `body` (the first that is there and not
-    null, in this order), the title in `title`; every other field is metadata.
+    null, in this order), the title in `title`; every other field is metadata. A key that stands twice in one object
+    is an error, and so are integers that do not fit 64 bits, save as ids.
     """
 
     def _rows(self, stream: InputStream) -> Iterator[Document | BadRow]:
@@ -35,7 +37,7 @@ class JsonLinesCorpus(StreamCorpus):
 
     def _parse(self, line: bytes) -> Document | BadRow:
         try:
-            row = orjson.loads(line)
+            row = parse_json(line)
         except orjson.JSONDecodeError as error:
             return self._not_json(line, error)
         if not isinstance(row, dict):
@@ -58,8 +60,8 @@ class JsonLinesCorpus(StreamCorpus):
                 "Convert the file to UTF-8.",
             )
         if self.brings_vectors and b"NaN" in line:
-            return self.bad_row(f"NaN is no weight, and not JSON: {error.msg} at column {error.colno}", _FINITE)
+            return self.bad_row(f"NaN is no weight, and {json_fault(error)}", _FINITE)
         hint = _ONE_OBJECT_A_LINE if line.lstrip().startswith(b"[") else "Write one JSON object a line."
         if line.strip() == b"{":
             hint = "Write each object on one line; `jq -c . FILE` does that."
-        return self.bad_row(f"not JSON: {error.msg} at column {error.colno}", hint)
+        return self.bad_row(json_fault(error), hint)

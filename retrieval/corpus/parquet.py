@@ -27,9 +27,10 @@ _BATCH_ROWS = 256
 class ParquetCorpus(Corpus):
     """One document a row; id, text and title are the columns that JSON Lines would take, the others metadata.
 
-    Dates and times become ISO 8601 text, decimals become numbers, NaN is null, bytes that are UTF-8 are text. Row
-    groups are read a few columns' pages at a time. A Parquet file has to be read from both ends, so one that is
-    compressed as a whole, or comes through a pipe, is first unpacked to a temporary file.
+    Dates and times become ISO 8601 text, decimals become numbers where these keep all their digits (and are an error
+    otherwise), NaN is null, bytes that are UTF-8 are text. Row groups are read a few columns' pages at a time. A
+    Parquet file has to be read from both ends, so one that is compressed as a whole, or comes through a pipe, is first
+    unpacked to a temporary file.
 
     Needs pyarrow (`pip install 'lexhound[parquet]'`).
     """
@@ -74,7 +75,15 @@ class ParquetCorpus(Corpus):
             try:
                 source = stack.enter_context(self._open())
                 file = stack.enter_context(pq.ParquetFile(source))
-                self._names.require(file.schema_arrow.names, self.name)
+                names = file.schema_arrow.names
+                self._names.require(names, self.name)
+                repeated = sorted({name for name in names if names.count(name) > 1})
+                if repeated:
+                    raise CorpusError(
+                        f"the file has the column {repeated[0]!r} more than once",
+                        where=self.name,
+                        hint="Give every column a name of its own.",
+                    )
                 total_rows = file.metadata.num_rows
                 rows_read = 0
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS):
@@ -96,7 +105,7 @@ class ParquetCorpus(Corpus):
         if isinstance(row, Exception):
             return self.bad_row(f"holds a value that Python cannot hold: {row}", "Write the value as text.")
         try:
-            return document_from_row({name: _plain(value) for name, value in row.items()}, self._names)
+            return document_from_row({name: _plain(name, value) for name, value in row.items()}, self._names)
         except InvalidDocumentError as error:
             return self.bad_row(error.message, error.hint or "")
 
@@ -137,21 +146,33 @@ def _microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
-def _plain(value: Any) -> Any:
-    """A value of pyarrow's as JSON has it; what JSON has no form for is left for validation to name."""
+def _plain(field: str, value: Any) -> Any:
+    """A value of pyarrow's as JSON has it; what JSON has no form for is left for validation to name.
+
+    Raises:
+        InvalidDocumentError: a decimal number would lose digits.
+    """
     if isinstance(value, float):
         return None if math.isnan(value) else value
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, decimal.Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        if value == value.to_integral_value():
+            return int(value)
+        number = float(value)
+        if decimal.Decimal(repr(number)) != value:
+            raise InvalidDocumentError(
+                f"the field {field!r} holds {value}, which has more digits than a floating-point number keeps",
+                hint="Write it as text, or as a floating-point number.",
+            )
+        return number
     if isinstance(value, bytes):
         try:
             return value.decode()
         except UnicodeDecodeError:
             return value
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: _plain(field, item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(field, item) for item in value]
     return value

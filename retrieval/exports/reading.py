@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from ...encoders.strict_json import json_fault, parse_json
 from ..document import Document
 from ..errors import ExportError, InvalidDocumentError
 from .ciff import CiffReader
@@ -90,8 +91,10 @@ def _qdrant(folder: Path, header: ExportHeader) -> Iterator[ExportedRow]:
     for name in header.files:
         path = folder / name
         try:
-            points = orjson.loads(path.read_bytes())["points"]
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            points = parse_json(path.read_bytes())["points"]
+        except orjson.JSONDecodeError as error:
+            raise ExportError(json_fault(error), where=str(path), hint=_HINT) from error
+        except (KeyError, TypeError) as error:
             raise ExportError(f"damaged: {error}", where=str(path), hint=_HINT) from error
         for number, point in enumerate(points, 1):
 
@@ -115,7 +118,7 @@ def _parquet(folder: Path, header: ExportHeader) -> Iterator[ExportedRow]:
                         number += 1
 
                         def parse(row: Any = row) -> ExportedRow:
-                            fields = (row["id"], row["text"], row["title"], orjson.loads(row["metadata"]))
+                            fields = (row["id"], row["text"], row["title"], parse_json(row["metadata"].encode()))
                             return _row(header, fields, row["indices"], row["values"], row.get("dense"))
 
                         yield _checked(parse, f"{path}, row {number}")
@@ -219,9 +222,9 @@ def _lines(folder: Path, files: tuple[str, ...] | list[str]) -> Iterator[tuple[s
             for number, line in enumerate(file, 1):
                 where = f"{path}, line {number}"
                 try:
-                    yield where, orjson.loads(line)
+                    yield where, parse_json(line)
                 except orjson.JSONDecodeError as error:
-                    raise ExportError(f"not JSON: {error}", where=where, hint=_HINT) from error
+                    raise ExportError(json_fault(error), where=where, hint=_HINT) from error
 
 
 def _ids_of_terms(folder: Path) -> dict[str, int]:

@@ -95,6 +95,7 @@ _MEANT = {
 _SWAPPED = {"<>": "Write '!=' for 'is not'.", "=>": "Write '>='.", "=<": "Write '<='."}
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+_MAX_DIGITS = 4000  # leading zeros may be many, and Python reads no more than 4,300
 
 
 def parse_filter(text: str) -> Expression:
@@ -166,6 +167,10 @@ class _Builder:
 
     def _comparison(self, field: Token, operator: Token, value: Any) -> Expression:
         sign = cast(Operator, "=" if operator == "==" else str(operator))
+        (token,) = value.children
+        if token.type == "NUMBER" and sign in _NEAREST and (number := _beyond_64_bits(token)) is not None:
+            sign, bound = _NEAREST[sign](number, self._finite(_as_float(number), token))
+            return Comparison(_field(field), sign, bound)
         return Comparison(_field(field), sign, self._value(value))
 
     def _values(self, tree: Any) -> tuple[Value, ...]:
@@ -194,13 +199,56 @@ class _Builder:
         return re.sub(r"\\(.)", unescape, token[1:-1], flags=re.DOTALL)
 
     def _number(self, token: Token) -> int | float:
-        # An integer beyond 64 bits cannot be stored, so its nearest float compares like it with all that can.
-        if len(token) <= 20 and not re.search(r"[.eE]", token) and _INT64_MIN <= int(token) <= _INT64_MAX:
-            return int(token)
-        number = float(token)
+        whole = _beyond_64_bits(token)
+        if whole is None:
+            return self._finite(float(token), token) if re.search(r"[.eE]", token) else int(token)
+        number = self._finite(_as_float(whole), token)
+        if number != whole:
+            raise FilterSyntaxError(
+                "an integer of more than 64 bits, which no document holds",
+                self._text,
+                token.start_pos or 0,
+                hint=f'Documents hold it as text, "{_shortened(token)}", or as a floating-point number, {number!r}.',
+            )
+        return number
+
+    def _finite(self, number: float, token: Token) -> float:
         if math.isinf(number):
             raise FilterSyntaxError("the number is too large", self._text, token.start_pos or 0)
         return number
+
+
+def _beyond_64_bits(token: Token) -> int | None:
+    """The integer that a number writes, if 64 bits do not hold it: as such no document has it."""
+    if re.search(r"[.eE]", token):
+        return None
+    number = int(token) if len(token) <= _MAX_DIGITS else 10**_MAX_DIGITS
+    return None if _INT64_MIN <= number <= _INT64_MAX else number
+
+
+def _as_float(number: int) -> float:
+    """The nearest floating-point number, infinite beyond them all."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
+def _at_most(number: int, nearest: float) -> tuple[Operator, float]:
+    return "<=", nearest if nearest <= number else math.nextafter(nearest, -math.inf)
+
+
+def _at_least(number: int, nearest: float) -> tuple[Operator, float]:
+    return ">=", nearest if nearest >= number else math.nextafter(nearest, math.inf)
+
+
+# How to compare with an integer beyond 64 bits and the nearest floating-point number: documents hold only the latter.
+_NEAREST: dict[Operator, Callable[[int, float], tuple[Operator, float]]] = {
+    "<": lambda number, nearest: ("<", nearest) if nearest == number else _at_most(number, nearest),
+    "<=": _at_most,
+    ">": lambda number, nearest: (">", nearest) if nearest == number else _at_least(number, nearest),
+    ">=": _at_least,
+}
 
 
 def _field(token: Token) -> str:

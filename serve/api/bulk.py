@@ -12,6 +12,7 @@ from typing import Protocol
 
 import orjson
 
+from ...encoders.strict_json import json_fault, parse_json
 from ...retrieval.corpus.rows import FieldNames, document_from_row
 from ...retrieval.document import Document
 from ...retrieval.errors import InvalidDocumentError
@@ -198,9 +199,9 @@ def parse_document(line: bytes | None, limit: int) -> Document | Rejected:
     if line is None:
         return Rejected(None, "too_large", f"the document has more than {limit:,} bytes", "split it into passages")
     try:
-        values = orjson.loads(line)
+        values = parse_json(line)
     except orjson.JSONDecodeError as error:
-        return Rejected(None, "not_json", f"not JSON: {error}", _HINT)
+        return Rejected(None, "not_json", json_fault(error), _HINT)
     if not isinstance(values, dict):
         return Rejected(None, "invalid_document", "not an object", _HINT)
     identifier = next((values[name] for name in _NAMES.id if values.get(name) is not None), None)

@@ -9,18 +9,35 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
+import orjson
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
+from ...encoders.strict_json import json_fault, parse_json
 from ..keys import Scope
-from .problems import MediaTypeError, TooLargeError, UnavailableError
+from .problems import MediaTypeError, RequestError, TooLargeError, UnavailableError
 from .security import Caller
 from .state import service_of
 
 JSON_TYPE = "application/json"
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+
+
+class StrictRequest(Request):
+    """A request whose body is read as rows of documents are: nothing in it is altered in silence."""
+
+    async def json(self) -> Any:
+        """The body's value.
+
+        Raises:
+            RequestError: it is not JSON, or an object in it has a key twice.
+        """
+        try:
+            return parse_json(await self.body())
+        except orjson.JSONDecodeError as error:
+            raise RequestError(json_fault(error), where="body", hint="check its syntax", code="not_json") from error
 
 
 class ReadRoute(APIRoute):
@@ -49,7 +66,7 @@ class ReadRoute(APIRoute):
         if self.body_field is not None:
             if self.body_field.field_info.is_required() or "content-type" in request.headers:
                 check_media_type(request, self.media_types)
-            request = Request(
+            request = StrictRequest(
                 request.scope, limited(request, service_of(request).settings.max_body_bytes), request._send
             )
         return await handle(request)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import orjson
 
+from ...encoders.strict_json import json_fault, parse_json
 from ...retrieval.errors import QueryError
 from ...retrieval.search import MAX_QUERY_CHARACTERS
 
@@ -62,9 +63,9 @@ def _read(file: BinaryIO, name: str) -> Iterator[Named]:
 
 def _parse(line: str, where: str) -> tuple[str | None, str]:
     try:
-        values = orjson.loads(line)
+        values = parse_json(line.encode())
     except orjson.JSONDecodeError as error:
-        raise QueryError(f"not JSON: {error}", where=where, hint=_HINT) from error
+        raise QueryError(json_fault(error), where=where, hint=_HINT) from error
     text = next((values[name] for name in _TEXT_FIELDS if name in values), None)
     if not isinstance(text, str):
         raise QueryError(f"no query: none of {', '.join(_TEXT_FIELDS)} holds a text", where=where, hint=_HINT)

@@ -176,3 +176,31 @@ def test_without_pyarrow_the_error_names_the_extra(tmp_path: Path) -> None:
     assert done.stdout == (
         f"{path}: reading Parquet needs pyarrow, which is not installed. Install it: pip install 'lexhound[parquet]'."
     )
+
+
+def test_numbers_that_would_lose_digits_are_refused() -> None:
+    table = {
+        "id": ["kept", "beyond", "digits", "nested"],
+        "text": ["t", "t", "t", "t"],
+        "unsigned": pa.array([2**63 - 1, 2**64 - 1, 1, 1], pa.uint64()),
+        "price": pa.array([decimal.Decimal("0.10"), None, decimal.Decimal("1.123456789012345678"), None]),
+        "whole": pa.array([None, None, None, [decimal.Decimal(10**20)]]),
+    }
+    kept, *wrong = open_corpus("-", format="parquet", stdin=io.BytesIO(written(table)))
+    assert isinstance(kept, Document)
+    assert kept.metadata == {"unsigned": 2**63 - 1, "price": 0.1, "whole": None}
+    reasons = [row.reason for row in wrong if isinstance(row, BadRow)]
+    assert reasons == [
+        "the metadata field 'unsigned' holds an integer of more than 64 bits",
+        "the field 'price' holds 1.123456789012345678, which has more digits than a floating-point number keeps",
+        "the metadata field 'whole' holds an integer of more than 64 bits",
+    ]
+
+
+@pytest.mark.parametrize("name", ["id", "year"])
+def test_a_column_that_is_there_twice_is_refused(name: str) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"])] * 4, names=["id", "text", "year", name])
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    with pytest.raises(CorpusError, match=f"the file has the column '{name}' more than once"):
+        list(open_corpus("-", format="parquet", stdin=io.BytesIO(sink.getvalue())))

@@ -232,6 +232,35 @@ def test_selects_what_the_twin_matches(
     assert selected(expression, documents, universe) == expected
 
 
+@settings(max_examples=200)
+@given(
+    st.one_of(st.integers(-(10**22), 10**22), st.sampled_from([2**63, -(2**63) - 1, 2**64, 10**400, -(10**400)])),
+    st.sampled_from([*COMPARE, "!="]),
+    st.data(),
+)
+def test_integers_beyond_64_bits_compare_exactly_or_are_refused(wanted: int, sign: str, data: st.DataObject) -> None:
+    near = float(max(min(wanted, 10**30), -(10**30)))
+    stored = data.draw(
+        st.lists(
+            st.sampled_from([near, np.nextafter(near, np.inf).item(), np.nextafter(near, -np.inf).item()])
+            | st.integers(-(2**63), 2**63 - 1),
+            min_size=1,
+        )
+    )
+    documents = {number: {"n": value} for number, value in enumerate(stored)}
+    try:
+        expression = parse_filter(f"n {sign} {wanted}")
+    except FilterSyntaxError:
+        assert sign in ("=", "!=") or abs(wanted) == 10**400
+        assert not -(2**63) <= wanted < 2**63
+        assert wanted not in stored
+        return
+    holds = COMPARE.get(sign, operator.ne)
+    assert selected(expression, documents, list(documents)) == [
+        number for number, value in enumerate(stored) if holds(value, wanted)
+    ]
+
+
 def written(tree: Expression) -> str:
     """An expression as text, with every subexpression in parentheses."""
 
@@ -303,6 +332,9 @@ def test_any_text_is_parsed_or_pointed_at(text: str) -> None:
         ("a = 1 && b = 2", 6, "unexpected '&'"),
         ("day = 2020-01-31", 6, "not a number"),
         ("a = 1e999", 4, "the number is too large"),
+        ("a = 12345678901234567890123", 4, "an integer of more than 64 bits"),
+        ("a in (1, -99999999999999999999)", 9, "an integer of more than 64 bits"),
+        ("a != " + "9" * 5000, 5, "the number is too large"),
         (r'a = "x\d"', 6, r"there is no escape \d"),
         ('a = "\ud800"', 5, "half of a surrogate pair"),
         ("(" * 65 + "a = 1" + ")" * 65, 64, "nested more than 64 deep"),

@@ -75,6 +75,48 @@ def test_every_error_has_the_same_shape(
         assert answer.headers["allow"]
 
 
+HALF = "half of a surrogate pair"
+TWICE = "stands twice in one object"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("/my/search", r'{"query": "\ud800"}', HALF),
+        ("/my/search", r'{"query": "a", "filter": "b = \"\udfff\""}', HALF),
+        ("/my/search", r'{"query": "a", "fields": ["metadata.\ud800"]}', HALF),
+        ("/my/search", r'{"vector": {"\ud800": 1}}', HALF),
+        ("/my/search", '{"vector": {"a": 1, "a": 2}}', TWICE),
+        ("/my/search", '{"query": "a", "query": "b"}', TWICE),
+        ("/my/search", '{"query": "a", "recall": 1e400}', "infinity"),
+        ("/my/search/batch", r'{"queries": ["\ud800"]}', HALF),
+        ("/my/count", r'{"filter": "\ud800"}', HALF),
+        ("/my/count", '{"filter": "a = 12345678901234567890123"}', "an integer of more than 64 bits"),
+        ("/my/documents/delete", r'{"ids": ["\ud800"]}', HALF),
+        ("/my/documents/delete", '{"ids": ["a"], "ids": ["b"]}', TWICE),
+        ("", r'{"name": "\ud800"}', HALF),
+        ("", r'{"name": "other", "encoder": "\ud800"}', HALF),
+        ("", r'{"name": "other", "settings": {"language": "\ud800"}}', HALF),
+        ("", '{"name": "other", "settings": {"b": 0, "b": 1}}', TWICE),
+    ],
+)
+def test_what_would_be_altered_is_refused(service: Service, path: str, body: str, says: str) -> None:
+    answer = service.request("POST", f"/v1/collections{path}", content=body, headers=JSON)
+    assert answer.status_code == 400, answer.text
+    assert says in answer.json()["error"]["message"]
+    if path.startswith("/my/search") and "query" in body and "queries" not in body:
+        # Of a document the same is an error of its row, and the others are stored.
+        first, second = (
+            f'{{"id": "1", "text": "a", "extra": {body}}}',
+            '{"id": "2", "text": "b", "n": 9007199254740993}',
+        )
+        rows = f"[{first}, {second}]"
+        told = service.request("POST", "/v1/collections/my/documents", content=rows, headers=JSON).json()
+        assert says in told["items"][0]["error"]["message"]
+        assert told["items"][1]["status"] in ("added", "unchanged")
+        assert b'"n":9007199254740993' in service.request("GET", "/v1/collections/my/documents/2").content
+
+
 def test_request_ids_that_are_none_are_replaced(service: Service) -> None:
     for given in ("", "a b", "x" * 200, "ä".encode().decode("latin-1"), "<script>"):
         answer = service.request("GET", "/healthz", headers={"x-request-id": given.encode("latin-1")})

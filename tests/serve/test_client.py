@@ -14,7 +14,7 @@ import pytest
 from api_documents import document
 from lexhound.serve import client as module
 from lexhound.serve.answers import BulkResult, Document
-from lexhound.serve.api.problems import ApiError, UnreachableError
+from lexhound.serve.api.problems import ApiError, ClientError, UnreachableError
 from lexhound.serve.client import AsyncClient, Client
 from service import Service, running
 
@@ -103,6 +103,15 @@ def test_everything_asynchronous(service: Service) -> None:
                 await client.search("async", "x")
 
     asyncio.run(use())
+
+
+def test_what_json_has_no_form_for_is_not_sent(service: Service) -> None:
+    with service.client() as client:
+        client.create_collection("unsent")
+        for value in (float("nan"), [float("inf")], 2**64, "\ud800", {1: 2}, object()):
+            with pytest.raises(ClientError, match="this cannot be sent as JSON"):
+                client.put("unsent", [{"id": "wrong", "text": "t", "value": value}])
+        assert client.count("unsent") == 0
 
 
 def test_both_clients_have_the_same_methods() -> None:

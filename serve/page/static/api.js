@@ -1,5 +1,6 @@
 // Asking the service. Addresses are relative, so that a proxy may put everything under a path of its own.
 
+import { parse } from "./exact.js";
 import { remember, remembered } from "./storage.js";
 
 const KEY = "lexhound-key";
@@ -40,7 +41,7 @@ async function ask(path, { body, signal }) {
       hint: "Check that it is running and that you are connected; what you typed is kept.",
     });
   }
-  if (answer.ok) return answer.json();
+  if (answer.ok) return parse(await answer.text());
   throw await troubleOf(answer);
 }
 

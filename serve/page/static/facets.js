@@ -181,7 +181,7 @@ export class Filters {
           step: "any",
           value,
           placeholder: hint ?? "",
-          inputmode: Number.isInteger(min) && min >= 0 ? "numeric" : null,
+          inputmode: (typeof min === "bigint" || Number.isInteger(min)) && min >= 0 ? "numeric" : null,
           oninput: (event) => {
             if (event.target.validity.badInput) return; // "-" on the way to "-3"
             const range = this.#choices.ranges.get(field) ?? { min: "", max: "" };

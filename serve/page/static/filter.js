@@ -4,11 +4,13 @@
 // itself (field = value, field in (...), field >= number, field <= number) become choices; every other condition stays
 // as it was typed and is carried along, so that boxes can be ticked beside an expression written by hand.
 
+import { whole } from "./exact.js";
+
 const TOKEN = /\s*(?:(?<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.-]))|(?<sign>==|!=|<=|>=|[=<>(),])|(?<name>`(?:[^`]|``)*`|[\p{L}\p{Nl}_][\p{L}\p{N}\p{M}_]*(?:[.-][\p{L}\p{N}\p{M}_]+)*))/suy;
 const WORDS = new Set(["and", "or", "not", "in", "exists", "true", "false"]);
 const PLAIN = /^[\p{L}_][\p{L}\p{Nd}_]*(?:[.-][\p{L}\p{Nd}_]+)*$/u;
 
-/** No choice at all. `values` maps a field to a Set of strings and numbers, `ranges` to {min, max} as typed. */
+/** No choice at all. `values` maps a field to a Set of strings, numbers and BigInts, `ranges` to {min, max} as typed. */
 export const nothing = () => ({ values: new Map(), ranges: new Map(), rest: [] });
 
 /** The choices that an expression amounts to. What cannot be read becomes one condition, as it stands. */
@@ -56,7 +58,7 @@ export const named = (field) =>
 /** A value as expressions write it. */
 export function written(value) {
   if (typeof value === "string") return `"${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
-  // Whole numbers beyond 2^53 are only the nearest ones here; written with an exponent they are read as just that.
+  // A Number beyond 2^53 is a floating-point number that happens to be whole, and is written as one.
   return Number.isInteger(value) && !Number.isSafeInteger(value) ? value.toExponential() : String(value);
 }
 
@@ -124,8 +126,9 @@ function valueOf(token) {
   if (token.kind === "string") return unescaped(token.raw.slice(1, -1));
   if (token.kind === "word" && (token.raw === "true" || token.raw === "false")) return Number(token.raw === "true");
   if (token.kind !== "number") return undefined;
-  const number = Number(token.raw);
-  return Number.isFinite(number) && (Number.isSafeInteger(number) || /[.eE]/u.test(token.raw)) ? number : undefined;
+  const number = whole(token.raw) ?? Number(token.raw);
+  if (typeof number === "bigint") return BigInt.asIntN(64, number) === number ? number : undefined;
+  return Number.isFinite(number) ? number : undefined;
 }
 
 function unescaped(text) {

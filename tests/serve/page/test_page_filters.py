@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from command import lines
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lexhound.retrieval.filters import And, Comparison, Expression, Membership, Not, Or, parse_filter
 from page_notes import NOTES
-from page_server import PageServer
+from page_server import PageServer, build_collection
 from page_visits import Visits, ids, parameters, until, wait_for_hits
 
 
@@ -148,3 +150,51 @@ def conjuncts(expression: Expression) -> list[str]:
 def test_reading_and_writing_an_expression_keeps_its_meaning(composer: Callable[[str, Any], Any], text: str) -> None:
     written = composer("text => filters.expressionOf(filters.choicesOf(text))", text)
     assert conjuncts(parse_filter(written)) == conjuncts(parse_filter(text))
+
+
+LARGE = [2**53 + 1, 2**53 + 3, -(2**63), 2**63 - 1, 10**16 + 1]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.one_of(st.sampled_from(LARGE), st.integers(-(2**63), 2**63 - 1), TEXTS), min_size=1, max_size=5))
+def test_integers_of_64_bits_are_read_shown_and_written_as_they_are(
+    composer: Callable[[str, Any], Any], values: list[int | str]
+) -> None:
+    shown, text, again = composer(
+        """async text => {
+          const { parse } = await import(new URL("page/exact.js", document.baseURI));
+          const { found } = parse(text);
+          const chosen = { ...filters.nothing(), values: new Map([["n", new Set(found)]]) };
+          const written = filters.expressionOf(chosen);
+          return [found.map(String), written, filters.expressionOf(filters.choicesOf(written))];
+        }""",
+        json.dumps({"score": 0.12345678901234567, "found": values}),
+    )
+    assert shown == [str(value) for value in values]
+    distinct = tuple(dict.fromkeys(values))
+    assert parse_filter(text) == (
+        Comparison("n", "=", distinct[0]) if len(distinct) == 1 else Membership("n", distinct)
+    )
+    assert again == text
+
+
+def test_a_large_integer_is_shown_and_ticked_as_it_is(visits: Callable[[str], Visits], tmp_path: Path) -> None:
+    documents = [
+        {"id": "even", "text": "heat", "account": 2**53, "near": [{"deep": 2**63 - 1}]},
+        {"id": "odd", "text": "heat", "account": 2**53 + 1, "near": [{"deep": 2**63 - 2}]},
+    ]
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_bytes(lines(*documents))
+    build_collection(corpus, tmp_path / "data" / "big.index")
+    with PageServer(tmp_path / "data") as server:
+        page = visits(server.base)("?q=heat")
+        wait_for_hits(page, 2)
+        for document in documents:
+            told = page.locator(f'.hit[data-id="{document["id"]}"] .facts').inner_text()
+            assert str(document["account"]) in told
+            assert str(document["near"][0]["deep"]) in told
+        page.get_by_role("checkbox", name=str(2**53 + 1)).check()
+        assert wait_for_hits(page, 1) == ["odd"]
+        assert page.locator("#filter").input_value() == f"account = {2**53 + 1}"
+        page.locator(".hit h2 a").click()
+        page.locator("#detail .metadata").get_by_text(str(2**53 + 1)).wait_for()

@@ -26,12 +26,16 @@ so the maintained Porter2 is the default.
 from __future__ import annotations
 
 import difflib
+import unicodedata
+from collections.abc import Mapping
 from functools import cache
 from threading import Lock
 from typing import Protocol
 
 from .errors import LanguageError
-from .tokenise import tokenise, tokens_of
+from .libraries import STEMMER, STOP_WORDS, UNICODE, digest_of, version_of
+from .probes import CHARACTERS, probes_of
+from .tokenise import TOKENISER_VERSION, Token, fold, tokenise, tokens_of
 
 NO_LANGUAGE = "none"
 """The language name that turns off both stemming and stop words."""
@@ -39,6 +43,15 @@ NO_LANGUAGE = "none"
 # Snowball has these algorithms beside the one named after the language.
 _ALGORITHM_LANGUAGES = {"porter": "english", "dutch_porter": "dutch"}
 _TURKIC = frozenset({"turkish"})
+
+STORED: Mapping[str, tuple[str, str]] = {
+    "stems": (STEMMER, "stems"),
+    "characters": (UNICODE, "words"),
+}
+"""Parts of an analyser's digests whose change makes other terms of the same text: which library, which output.
+
+Stop words are not of them: documents keep them all, and a query that leaves out others finds what it asks for.
+"""
 
 
 class _Stemmer(Protocol):
@@ -78,14 +91,18 @@ class Analyser:
         language: a name that `resolve_language` returned.
         stemming: reduce words to Snowball stems, where Snowball has the language.
         stop_words: know the language's stop words, where the library has a list.
+        version: of the tokeniser, TOKENISER_VERSION or an earlier one.
     """
 
-    def __init__(self, language: str, *, stemming: bool, stop_words: bool) -> None:
+    def __init__(self, language: str, *, stemming: bool, stop_words: bool, version: int = TOKENISER_VERSION) -> None:
         self.turkic = language in _TURKIC
+        self.hangul = version > 1
+        self._language = language
+        self._stemming = stemming
         self._stemmer = _stemmer_of(language) if stemming else None
         self._lock = Lock()  # a Snowball stemmer keeps its word in a buffer of its own
-        words = stop_words_of(language) if stop_words else frozenset()
-        self.stop_terms = frozenset(self.term(word) for word in words)
+        self._stop_words = stop_words_of(language, hangul=self.hangul) if stop_words else frozenset()
+        self.stop_terms = frozenset(self.term(word) for word in self._stop_words)
 
     def term(self, token: str) -> str:
         """Return a folded token's term: its stem, or itself where there is no stemmer."""
@@ -94,13 +111,38 @@ class Analyser:
         with self._lock:
             return self._stemmer.stemWord(token) or token
 
+    def parts(self, form: str) -> list[Token]:
+        """Return the terms one form counts for, nearly always one, with offsets from the form's own start."""
+        found = tokens_of(form, turkic=self.turkic, hangul=self.hangul)
+        return [(start, end, self.term(token)) for start, end, token in found]
+
     def terms(self, form: str) -> list[str]:
-        """Return the terms one form counts for: nearly always one."""
-        return [self.term(token) for _, _, token in tokens_of(form, turkic=self.turkic)]
+        """Return the terms one form counts for."""
+        return [term for _, _, term in self.parts(form)]
+
+    def digests(self) -> dict[str, str]:
+        """Return digests of what the installed libraries make of probes, for an identity's `parts`."""
+        found = {"characters": _characters()}
+        if self._stemmer is not None:
+            found["stems"] = digest_of(self.term(word) for word in probes_of(self._language))
+        if self._stop_words:
+            found["stop_words"] = digest_of(sorted(self._stop_words))
+        return found
+
+    def libraries(self) -> dict[str, str]:
+        """Return the versions of the libraries that it uses, by name."""
+        used = [UNICODE] + [STEMMER] * self._stemming + [STOP_WORDS] * bool(self._stop_words)
+        return {name: version_of(name) for name in used}
 
 
 @cache
-def stop_words_of(language: str) -> frozenset[str]:
+def _characters() -> str:
+    """A digest of what this Python's Unicode tables say of the probe characters."""
+    return digest_of((fold(CHARACTERS), *(f"{unicodedata.category(char)} {fold(char)}" for char in CHARACTERS)))
+
+
+@cache
+def stop_words_of(language: str, *, hangul: bool = True) -> frozenset[str]:
     """Return a language's stop words, folded as tokens are; empty where the library has no list."""
     from stop_words import AVAILABLE_LANGUAGES, get_stop_words
 
@@ -109,7 +151,7 @@ def stop_words_of(language: str) -> frozenset[str]:
         return frozenset()
     words = set()
     for entry in get_stop_words(language):
-        tokens = tokenise(entry, turkic=language in _TURKIC)
+        tokens = tokenise(entry, turkic=language in _TURKIC, hangul=hangul)
         if len(tokens) == 1:  # an entry of several words ("et-al") says nothing of each alone
             words.add(tokens[0])
     return frozenset(words)

@@ -39,8 +39,9 @@ class EncoderIdentity:
         vocabulary_size: number of term ids, or None where the vocabulary grows with the documents.
         settings: the options to rebuild the encoder with, values that JSON holds.
         revision: the commit of a model of the Hugging Face hub, where it is known.
-        parts: hex digests of what the fingerprint is made of (`"vocabulary"`, `"document"`, `"query"`), so that one
-            side can be checked without the files of the other.
+        parts: hex digests of what the fingerprint is made of (`"vocabulary"`, `"document"`, `"query"`, `"stems"`), so
+            that each can be checked by itself, when it is first used.
+        libraries: versions of the libraries whose output is stored, by name; for telling, not part of the fingerprint.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class EncoderIdentity:
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     revision: str | None = None
     parts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    libraries: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the identity as a plain dict that `from_dict` takes back."""
@@ -64,6 +66,8 @@ class EncoderIdentity:
             values["revision"] = self.revision
         if self.parts:
             values["parts"] = dict(self.parts)
+        if self.libraries:
+            values["libraries"] = dict(self.libraries)
         return values
 
     def to_json(self) -> str:
@@ -84,13 +88,14 @@ class EncoderIdentity:
         settings = values.get("settings", {})
         if not isinstance(settings, Mapping):
             raise IdentityError("the encoder identity's 'settings' are not an object")
-        parts, revision = values.get("parts", {}), values.get("revision")
-        if not isinstance(parts, Mapping) or not all(isinstance(part, str) for part in parts.values()):
-            raise IdentityError("the encoder identity's 'parts' are not an object of texts")
+        parts, libraries, revision = values.get("parts", {}), values.get("libraries", {}), values.get("revision")
+        for named, texts in (("parts", parts), ("libraries", libraries)):
+            if not isinstance(texts, Mapping) or not all(isinstance(text, str) for text in texts.values()):
+                raise IdentityError(f"the encoder identity's '{named}' are not an object of texts")
         if revision is not None and not isinstance(revision, str):
             raise IdentityError(f"the encoder identity's 'revision' is {revision!r}, not text")
         kind, name, fingerprint = (values[name] for name in _REQUIRED)
-        return cls(kind, name, fingerprint, size, dict(settings), revision, dict(parts))
+        return cls(kind, name, fingerprint, size, dict(settings), revision, dict(parts), dict(libraries))
 
     @classmethod
     def from_json(cls, text: str) -> EncoderIdentity:

@@ -13,18 +13,20 @@ The collection supplies what the text alone does not say: the average length, N,
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .analysis import Analyser, resolve_language
+from .analysis import STORED, Analyser, resolve_language
 from .base import EncoderIdentity, QueryVector, Span, fingerprint_of
-from .errors import SettingsError
+from .errors import IdentityError, SettingsError
+from .libraries import require_same
 from .marking import Marker
-from .tokenise import TOKENISER_VERSION, forms, token_spans
+from .tokenise import TOKENISER_VERSION, form_spans, forms
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -44,6 +46,12 @@ _FREQUENT_SHARE = 0.2
 _FREQUENT_DOCUMENTS = 100
 # Longer forms are seen once (base64, runs of Chinese): not worth remembering.
 _MAX_REMEMBERED_LENGTH = 64
+# Of several terms: words of Korean come again, runs of Chinese and Thai that are longer do not.
+_MAX_SPELLED_LENGTH = 12
+_REMEDY = (
+    "make it anew from its texts: lexhound export DIR --format parquet --out TEXTS, then"
+    " lexhound import TEXTS --into NEW --reanalyse"
+)
 _NOTHING = -1
 _SEVERAL = -2
 
@@ -89,28 +97,60 @@ class LexicalEncoder:
     Terms that a form led to are remembered, so a `Vocabulary` that takes back terms it has given (a
     transaction rolled back) must be followed by `forget()`. One thread may add documents while others encode
     queries.
+
+    Args:
+        stored: the identity of an encoder that was like this one; texts are then read by the tokeniser that it names,
+            and what the installed libraries make is compared with what it says when the first text is read.
+
+    Raises:
+        IdentityError: the stored identity is of other settings, or of a tokeniser that this version does not know; from
+            the methods that read texts: the libraries make other terms than they did.
     """
 
-    def __init__(self, settings: LexicalSettings, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, settings: LexicalSettings, vocabulary: Vocabulary, stored: EncoderIdentity | None = None
+    ) -> None:
         self.settings = settings
         self.vocabulary = vocabulary
-        self._analyser = Analyser(settings.language, stemming=settings.stemming, stop_words=settings.stop_words)
+        self._stored = stored
+        self._version = TOKENISER_VERSION if stored is None else _version_of(stored, settings)
         self._ids: dict[str, int] = {}  # form -> term id, _NOTHING or _SEVERAL
+        self._spelled: dict[str, list[int]] = {}  # form -> its term ids, of those that are _SEVERAL
         self._asked: dict[str, tuple[int, ...]] = {}  # form in queries -> term ids, once all of them are known
-        self._marker = Marker(self._analyser)
         self._texts: dict[int, str] = {}  # of terms that were marked
         self._stop_ids: dict[int, bool] = {}  # of the frequent terms that queries asked for
 
-    @property
+    @cached_property
     def identity(self) -> EncoderIdentity:
-        """The settings and the version of the tokeniser; the vocabulary is the collection's own."""
-        settings = asdict(self.settings)
-        fingerprint = fingerprint_of({"kind": KIND, "tokeniser": TOKENISER_VERSION, **settings})
-        return EncoderIdentity(KIND, KIND, fingerprint, None, settings)
+        """Settings, version of the tokeniser, and what libraries make; the vocabulary is the collection's own."""
+        if self._stored is not None:
+            return self._stored
+        settings, parts = asdict(self.settings), self._analyser.digests()
+        fingerprint = _fingerprint(self._version, settings, parts)
+        return EncoderIdentity(KIND, KIND, fingerprint, None, settings, None, parts, self._analyser.libraries())
+
+    def prepare(self) -> None:
+        """Compare the installed libraries with the stored identity now; raises IdentityError."""
+        _ = self._analyser
+
+    @cached_property
+    def _analyser(self) -> Analyser:
+        settings = self.settings
+        analyser = Analyser(
+            settings.language, stemming=settings.stemming, stop_words=settings.stop_words, version=self._version
+        )
+        if self._stored is not None:
+            require_same(self._stored, analyser.digests(), STORED, _REMEDY)
+        return analyser
+
+    @cached_property
+    def _marker(self) -> Marker:
+        return Marker(self._analyser)
 
     def forget(self) -> None:
         """Drop every remembered term id: call it when the vocabulary has taken back terms."""
         self._ids = {}
+        self._spelled = {}
         self._asked = {}
         self._texts = {}
         self._stop_ids = {}
@@ -239,8 +279,9 @@ class LexicalEncoder:
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of `text` whose terms the vocabulary knows, in order of their start."""
         found = [
-            (start, end, self._analyser.term(token))
-            for start, end, token in token_spans(text, turkic=self._analyser.turkic)
+            (start + first, start + last, term)
+            for start, form in form_spans(text)
+            for first, last, term in self._analyser.parts(form)
         ]
         distinct = list(dict.fromkeys(term for _, _, term in found))
         ids = dict(zip(distinct, self.vocabulary.lookup(distinct).tolist(), strict=True))
@@ -260,27 +301,29 @@ class LexicalEncoder:
 
     def _term_ids(self, cut: list[str], ends: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the term id of every form that counts, and where each row's begin (CSR's indptr)."""
-        passing, several = self._learn(cut)
+        passing = self._learn(cut)
         ids = np.fromiter(map(self._ids.__getitem__, cut), dtype=np.int32, count=len(cut))
-        for form in passing:
-            del self._ids[form]
         sizes = (ids >= 0).astype(np.int64)
-        if not several:
-            return ids[ids >= 0], np.concatenate(([0], np.cumsum(sizes)))[ends]
         positions = np.flatnonzero(ids == _SEVERAL)
         spelled: list[int] = []
         for position in positions.tolist():
-            own = several[cut[position]]
+            own = self._spelled[cut[position]]
             sizes[position] = len(own)
             spelled += own
+        for form in passing:
+            del self._ids[form]
+            self._spelled.pop(form, None)
+        indptr = np.concatenate(([0], np.cumsum(sizes)))[ends]
+        if not spelled:
+            return ids[ids >= 0], indptr
         result = np.repeat(ids, sizes)
         result[result == _SEVERAL] = spelled
-        return result, np.concatenate(([0], np.cumsum(sizes)))[ends]
+        return result, indptr
 
-    def _learn(self, cut: list[str]) -> tuple[list[str], dict[str, list[int]]]:
-        """Remember the term id of every form in `cut`, growing the vocabulary once for all that are new.
+    def _learn(self, cut: list[str]) -> list[str]:
+        """Remember the term ids of every form in `cut`, growing the vocabulary once for all that are new.
 
-        Returns the forms to forget after this batch, and the term ids of the forms that have several.
+        Returns the forms to forget after this batch.
         """
         if len(self._ids) > _MAX_REMEMBERED:
             self.forget()
@@ -289,17 +332,33 @@ class LexicalEncoder:
         distinct = list(dict.fromkeys(term for terms in terms_of.values() for term in terms))
         id_of = dict(zip(distinct, self.vocabulary.grow(distinct).tolist(), strict=True)) if distinct else {}
         passing: list[str] = []
-        several: dict[str, list[int]] = {}
         for form, terms in terms_of.items():
-            if len(terms) > 1:
-                several[form] = [id_of[term] for term in terms]
+            several = len(terms) > 1
+            if several:
+                self._spelled[form] = [id_of[term] for term in terms]
                 known[form] = _SEVERAL
+            else:
+                known[form] = id_of[terms[0]] if terms else _NOTHING
+            if len(form) > (_MAX_SPELLED_LENGTH if several else _MAX_REMEMBERED_LENGTH):
                 passing.append(form)
-                continue
-            known[form] = id_of[terms[0]] if terms else _NOTHING
-            if len(form) > _MAX_REMEMBERED_LENGTH:
-                passing.append(form)
-        return passing, several
+        return passing
+
+
+def _fingerprint(version: int, settings: Mapping[str, object], parts: Mapping[str, str]) -> str:
+    made = {"parts": dict(parts)} if parts else {}  # collections that say nothing of libraries are older
+    return fingerprint_of({"kind": KIND, "tokeniser": version, **settings, **made})
+
+
+def _version_of(stored: EncoderIdentity, settings: LexicalSettings) -> int:
+    """The version of the tokeniser that an identity of these settings names."""
+    for version in range(TOKENISER_VERSION, 0, -1):
+        if _fingerprint(version, asdict(settings), stored.parts) == stored.fingerprint:
+            return version
+    raise IdentityError(
+        f"{stored.name} is no longer the encoder whose vectors are stored: the fingerprint {stored.fingerprint} is of"
+        " no tokeniser that this version knows",
+        "Upgrade lexhound, or index the documents again",
+    )
 
 
 def _is_number(value: object) -> bool:

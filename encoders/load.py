@@ -55,24 +55,17 @@ def _load_identity(
             settings = running.running(dict(identity.settings))
             return LearnedEncoder(identity.name, settings, identity=identity)
         if identity.kind == lexical.KIND:
-            encoder = _lexical(LexicalSettings(**identity.settings), vocabulary)
-        else:
-            raise UnknownEncoderError(
-                f"this version knows no encoders of the kind {identity.kind!r}",
-                "A later version made them: upgrade lexhound",
-            )
+            return _lexical(LexicalSettings(**identity.settings), vocabulary, identity)
     except TypeError as error:
         raise IdentityError(f"the settings of {identity.name} cannot be read: {error}", "Upgrade lexhound") from error
-    if not encoder.identity.same_vectors(identity):
-        raise IdentityError(
-            f"{identity.name} is no longer the encoder whose vectors are stored: its fingerprint was "
-            f"{identity.fingerprint} and is {encoder.identity.fingerprint}",
-            "Index the documents again",
-        )
-    return encoder
+    raise UnknownEncoderError(
+        f"this version knows no encoders of the kind {identity.kind!r}", "A later version made them: upgrade lexhound"
+    )
 
 
-def _lexical(settings: LexicalSettings, vocabulary: Vocabulary | None) -> LexicalEncoder:
+def _lexical(
+    settings: LexicalSettings, vocabulary: Vocabulary | None, stored: EncoderIdentity | None = None
+) -> LexicalEncoder:
     if vocabulary is None:
         raise SettingsError(f'"{lexical.KIND}" was given no vocabulary', "Pass `vocabulary`, the collection's terms")
-    return LexicalEncoder(settings, vocabulary)
+    return LexicalEncoder(settings, vocabulary, stored)

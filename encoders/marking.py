@@ -12,7 +12,7 @@ from operator import itemgetter
 
 from .analysis import Analyser
 from .base import Span
-from .tokenise import belongs_to_form, form_spans, forms, spaced_forms, tokens_of
+from .tokenise import belongs_to_form, form_spans, forms, spaced_forms
 
 # Forms remembered, about 300 bytes each; when there are more, all are dropped.
 _MAX_REMEMBERED = 100_000
@@ -99,10 +99,7 @@ class Marker:
         return memory, passing
 
     def _analyse(self, form: str) -> tuple[_Part, ...]:
-        analyser = self._analyser
-        return tuple(
-            (start, end, analyser.term(token)) for start, end, token in tokens_of(form, turkic=analyser.turkic)
-        )
+        return tuple(self._analyser.parts(form))
 
 
 def _look_for(line: str, chosen: Mapping[str, list[Span]]) -> list[Span]:

@@ -14,6 +14,10 @@ What a form counts for:
   which become overlapping bigrams of characters (a character with its combining marks counts as one); a run
   of one character stays alone. This is what Lucene's CJK analyser does: no dictionary, every language alike,
   good recall; the price is that one character by itself does not find a longer run that holds it.
+- So does Hangul, in runs apart from the other scripts'. Korean is written with spaces, but between phrases, not
+  words: a noun carries its particles (`도서관에서`, "in the library"), and pairs of syllables find it in each. A noun
+  of one syllable would be lost to its pair (`책을`, "the book"), so where particles alone follow a run's first
+  syllable, that syllable counts too. Version 1 took every run of Hangul for one word.
 
 Folding is NFKC with case folding and without ignorable characters (the Unicode Standard's NFKC_Casefold,
 section 3.13), with two changes: every apostrophe becomes `'`, and `i` with a combining dot, which folding
@@ -32,8 +36,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple, TypeAlias
 
-TOKENISER_VERSION = 1
-"""Goes up when the same text would give other tokens; part of every lexical encoder's fingerprint."""
+TOKENISER_VERSION = 2
+"""Goes up when the same text would give other tokens; part of every lexical encoder's fingerprint.
+
+1 took a run of Hangul for one word; what it made is still read so (`hangul=False` below).
+"""
 
 MAX_WORD_LENGTH = 255
 
@@ -52,6 +59,17 @@ _UNSPACED = (
     (0x3041, 0x309F), (0x30A1, 0x30FA), (0x30FC, 0x30FF), (0x31F0, 0x31FF),    # Hiragana, Katakana
     (0xFF66, 0xFF9F), (0x1AFF0, 0x1B16F),
 )  # fmt: skip
+# Conjoining jamo: syllables taken apart, as canonical decomposition leaves them. Leading, vowels, trailing.
+_LEADING, _VOWELS, _TRAILING = "\u1100-\u115f\ua960-\ua97c", "\u1160-\u11a7\ud7b0-\ud7c6", "\u11a8-\u11ff\ud7cb-\ud7fb"
+_HANGUL = f"{_LEADING}{_VOWELS}{_TRAILING}\uac00-\ud7a3"
+# A syllable as a reader sees it (Unicode Standard Annex 29, table 1c), composed or not.
+_SYLLABLE = f"(?:[{_LEADING}]*(?:[\uac00-\ud7a3]|[{_VOWELS}])[{_VOWELS}]*[{_TRAILING}]*|[{_LEADING}]+|[{_TRAILING}]+)"
+# The particles that may follow a noun: a plural, one of case or the copula, and one of topic or limit after it.
+_PARTICLES = re.compile(
+    "들?(?:은|는|이|가|을|를|의|도|만|와|과|에|에서|에게|께|께서|한테|로|으로|로서|으로서|로써|으로써|까지|부터|보다|처럼"
+    "|마다|하고|나|이나|랑|이랑|이다|이며|이고|입니다)?(?:는|은|도|만|의)?"
+)
+_MOST_PARTICLES = 6  # syllables, at most, that _PARTICLES matches; more need not be looked at
 # Letters that a reader sees as part of the character before them: half-width voicing marks, SARA AM.
 _LIKE_MARKS = "\uff9e\uff9f\u0e33\u0eb3"
 # Soft hyphen, zero-width joiners, word joiner, byte-order mark: invisible inside a word. Not the zero-width
@@ -70,9 +88,9 @@ _BYTE_FORMS = _ASCII_FORMS.encode() + bytes(range(128, 256))  # the same within 
 
 class _Patterns(NamedTuple):
     form: re.Pattern[str]  # a run of what may belong to a word, and of anything outside the basic plane
-    piece: re.Pattern[str]  # within a form: a word, or a run of a script without spaces
-    unspaced: re.Pattern[str]  # matches a piece of the second kind at its start
-    cluster: re.Pattern[str]  # one character of such a run, with its marks
+    piece: re.Pattern[str]  # within a form: a word, or a run of a script that is read in pairs
+    paired: re.Pattern[str]  # matches a piece of the second kind at its start
+    cluster: re.Pattern[str]  # one character of such a run, with its marks; of Hangul a syllable
 
 
 def forms(text: str, *, turkic: bool = False) -> list[str]:
@@ -110,36 +128,39 @@ def belongs_to_form(character: str) -> bool:
     return character.isalnum() or _patterns().form.match(character) is not None
 
 
-def tokens_of(form: str, *, turkic: bool = False) -> list[Token]:
+def tokens_of(form: str, *, turkic: bool = False, hangul: bool = True) -> list[Token]:
     """Return what one form counts for, with offsets from the form's own start: nearly always one token.
 
     Args:
         form: one of `forms(text)`.
         turkic: fold `I` to `ı` and `İ` to `i`, as Turkish and Azerbaijani read them.
+        hangul: take Hangul in pairs of syllables; False as version 1 did, a run for a word.
     """
     if form.isascii() and form.isalnum() and not turkic:
         return [(0, len(form), form[:MAX_WORD_LENGTH].lower())]
-    patterns = _patterns()
+    patterns = _patterns(hangul)
     found: list[Token] = []
     for match in patterns.piece.finditer(form):
         start, end = match.span()
-        if patterns.unspaced.match(form, start):
-            found += _bigrams(form, start, end, patterns)
+        if patterns.paired.match(form, start):
+            found += _pairs(form, start, end, patterns)
         else:
             found += [(start, end, token) for token in _words(match.group(), turkic, patterns)]
     return found
 
 
-def tokenise(text: str, *, turkic: bool = False) -> list[str]:
+def tokenise(text: str, *, turkic: bool = False, hangul: bool = True) -> list[str]:
     """Return the text's tokens in order."""
-    return [token for form in forms(text, turkic=turkic) for _, _, token in tokens_of(form, turkic=turkic)]
+    return [
+        token for form in forms(text, turkic=turkic) for _, _, token in tokens_of(form, turkic=turkic, hangul=hangul)
+    ]
 
 
-def token_spans(text: str, *, turkic: bool = False) -> Iterator[Token]:
+def token_spans(text: str, *, turkic: bool = False, hangul: bool = True) -> Iterator[Token]:
     """Yield `(start, end, token)` with offsets into `text` as given; the same tokens as `tokenise(text)`."""
     for match in _patterns().form.finditer(text):
         start = match.start()
-        for first, last, token in tokens_of(match.group(), turkic=turkic):
+        for first, last, token in tokens_of(match.group(), turkic=turkic, hangul=hangul):
             yield start + first, start + last, token
 
 
@@ -162,23 +183,34 @@ def _words(word: str, turkic: bool, patterns: _Patterns) -> list[str]:
     folded = fold(word[:MAX_WORD_LENGTH], turkic=turkic)
     tokens: list[str] = []
     for match in patterns.piece.finditer(folded):
-        if patterns.unspaced.match(folded, match.start()):
-            tokens += [token for _, _, token in _bigrams(folded, *match.span(), patterns)]
+        if patterns.paired.match(folded, match.start()):
+            tokens += [token for _, _, token in _pairs(folded, *match.span(), patterns)]
         else:
             tokens.append(match.group()[:MAX_WORD_LENGTH])
     return tokens
 
 
-def _bigrams(text: str, start: int, end: int, patterns: _Patterns) -> list[Token]:
-    """Return the overlapping bigrams of the run `text[start:end]`, or its only character."""
+def _pairs(text: str, start: int, end: int, patterns: _Patterns) -> list[Token]:
+    """Return the overlapping bigrams of the run `text[start:end]`, or its only character.
+
+    Before them the first syllable, where the others are particles.
+    """
     spans = [match.span() for match in patterns.cluster.finditer(text, start, end)]
-    pairs = zip(spans, spans[1:] or spans, strict=False)
+    pairs = list(zip(spans, spans[1:] or spans, strict=False))
+    if 1 < len(spans) <= 1 + _MOST_PARTICLES and _PARTICLES.fullmatch(fold(text[spans[1][0] : end])):
+        pairs.insert(0, (spans[0], spans[0]))
     return [(first, last, fold(text[first:last][:MAX_WORD_LENGTH])) for (first, _), (_, last) in pairs]
 
 
+class _Classes(NamedTuple):
+    words: list[int]  # code points that words are made of, runs' excepted
+    runs: list[int]  # and those of scripts without spaces
+    marks: list[int]  # what may follow either
+
+
 @cache
-def _patterns() -> _Patterns:
-    """Build the patterns from this Python's Unicode tables: some 50 ms, at the first text that needs it."""
+def _classes() -> _Classes:
+    """Class every code point by this Python's Unicode tables: some 50 ms, at the first text that needs it."""
     unspaced = {code for first, last in _UNSPACED for code in range(first, last + 1)}
     words: list[int] = []
     marks: list[int] = []
@@ -192,15 +224,30 @@ def _patterns() -> _Patterns:
         elif category[0] in "LN" or _spells_a_word(char, category):
             (runs if code in unspaced else words).append(code)
     runs += range(0x20000, 0x323B0)
-    word, run, mark = _ranges(words), _ranges(runs), _ranges(marks) + _JOINERS
+    return _Classes(words, runs, marks)
+
+
+@cache
+def _patterns(hangul: bool = True) -> _Patterns:
+    """Build the patterns; those of version 1 where `hangul` is not paired."""
+    words, runs, marks = _classes()
     # One table look-up a character: the basic plane as a bitmap, and all beyond it as a single range.
     basic = _ranges(sorted(code for code in (*words, *marks, *runs, *map(ord, _JOINERS)) if code < 0x10000))
+    run, mark = _ranges(runs), _ranges(marks) + _JOINERS
+    paired, cluster = f"[{run}]", f"[{run}][{mark}]*"
+    piece = f"[{run}][{run}{mark}]*"
+    if hangul:
+        syllable = re.compile(f"[{_HANGUL}]")
+        words = [code for code in words if not syllable.match(chr(code))]
+        paired, cluster = f"[{run}{_HANGUL}]", f"{cluster}|{_SYLLABLE}[{mark}]*"
+        piece += f"|[{_HANGUL}][{_HANGUL}{mark}]*"
+    word = _ranges(words)
     one_word = f"[{word}][{word}{mark}]*"
     return _Patterns(
         re.compile(f"[{basic}{_APOSTROPHES}\U00010000-\U0010ffff]+"),
-        re.compile(f"{one_word}(?:[{_APOSTROPHES}]{one_word})*|[{run}][{run}{mark}]*"),
-        re.compile(f"[{run}]"),
-        re.compile(f"[{run}][{mark}]*"),
+        re.compile(f"{one_word}(?:[{_APOSTROPHES}]{one_word})*|{piece}"),
+        re.compile(paired),
+        re.compile(cluster),
     )
 
 

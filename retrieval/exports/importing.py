@@ -1,6 +1,7 @@
 """A collection made of an export: the same documents, the same impacts, nothing encoded again.
 
-BM25's vectors are counted again from the texts, which gives the same, and weighed with the same average length.
+BM25's vectors are counted again from the texts, which gives the same, and weighed with the same average length; on
+request by this version's rules and the libraries that are installed, and weighed anew.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from threading import RLock
 
 import numpy as np
 
+from ...encoders.base import EncoderIdentity
+from ...encoders.lexical import KIND, LexicalEncoder, LexicalSettings
+from ...encoders.vocabulary import MemoryVocabulary
 from ..building import neighbour, require_collection
 from ..compaction import merge
 from ..dense import DenseSide
@@ -48,6 +52,7 @@ def import_export(
     path: str | Path,
     *,
     overwrite: bool = False,
+    reanalyse: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
     """Make a collection of a folder that `export_collection` wrote.
@@ -56,6 +61,8 @@ def import_export(
 
     Args:
         overwrite: replace a collection that is at `path`, when the new one is whole.
+        reanalyse: read the texts of a collection of bm25 with the tokeniser of this version and the libraries that are
+            installed, whatever those were that made its vectors; same settings.
         progress: told documents read, and how many there are.
 
     Raises:
@@ -72,6 +79,8 @@ def import_export(
             where=str(folder),
             hint="export as anserini, opensearch, qdrant or parquet",
         )
+    if reanalyse:
+        header = replace(header, encoder=_analysed_now(header, folder), average_length=None)
     if directory.exists() and not overwrite:
         raise CollectionExistsError(
             "something is here already", where=str(directory), hint="give another path, or replace it with --overwrite"
@@ -84,6 +93,16 @@ def import_export(
     require_collection(directory)
     with WriterLock(directory):  # what others write now would be lost with the old collection
         return replace(_build(folder, header, directory, progress), lost=lost)
+
+
+def _analysed_now(header: ExportHeader, folder: Path) -> EncoderIdentity:
+    if header.encoder.kind != KIND:
+        raise ExportError(
+            f"its vectors were made by {header.encoder.name}: only those of {KIND} are made of texts by an import",
+            where=str(folder),
+            hint="leave --reanalyse out",
+        )
+    return LexicalEncoder(LexicalSettings(**header.encoder.settings), MemoryVocabulary()).identity
 
 
 def _lost(header: ExportHeader) -> tuple[str, ...]:
@@ -120,9 +139,11 @@ def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[i
         dense = None if header.dense is None else DenseSide(header.dense.encoder, header.dense.width)
         policy = "flat" if header.dense is None else header.dense.index
         writer = Writer(place, connection, RLock(), representation, dense, policy)
-        with writer.transaction() as transaction:
-            # With the statistics of the exported collection every weight becomes the impact that it was.
-            write_statistics(transaction, Statistics(header.average_length or 1.0, header.scale))
+        anew = representation.frequencies and header.average_length is None
+        if not anew:
+            with writer.transaction() as transaction:
+                # With the statistics of the exported collection every weight becomes the impact that it was.
+                write_statistics(transaction, Statistics(header.average_length or 1.0, header.scale))
         chunk: list[ExportedRow] = []
         done = postings = 0
         for row in read_rows(folder, header):
@@ -137,14 +158,15 @@ def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[i
         writer.flush()
         names = [name for (name,) in connection.execute("SELECT name FROM segments ORDER BY first_seq")]
         if len(names) > 1:
-            merge(writer, names, PUBLISHED, refresh=False)
-        if _postings(place, connection, representation) != postings:
+            merge(writer, names, PUBLISHED, refresh=anew)
+        found = _postings(place, connection, representation)
+        if found != postings and not anew:
             raise ExportError(
                 "the texts no longer have the terms that were exported",
                 where=str(folder),
                 hint="export the collection again, or index its texts",
             )
-        return ImportReport(done, postings, ())
+        return ImportReport(done, found, ())
     finally:
         connection.close()
 

@@ -38,6 +38,14 @@ def bring(
             show_default=False,
         ),
     ] = False,
+    reanalyse: Annotated[
+        bool,
+        typer.Option(
+            "--reanalyse",
+            help="bm25: make the vectors anew from the texts, with this version's rules and the installed libraries.",
+            show_default=False,
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Make a collection of an export, with the vectors as they are.
@@ -46,6 +54,7 @@ def bring(
 
     Example:
         lexhound import my.anserini --into my.index
+        lexhound import my.parquet --into my.index --reanalyse
     """
     from ...retrieval.exports import import_export
 
@@ -59,7 +68,7 @@ def bring(
         def told(done: int, total: int) -> None:
             progress.update(State("importing", done, fraction=done / max(1, total)))
 
-        report = import_export(source, into, overwrite=overwrite, progress=told)
+        report = import_export(source, into, overwrite=overwrite, reanalyse=reanalyse, progress=told)
     seconds = perf_counter() - started
     if json:
         output.document({"path": str(into), **asdict(report), "seconds": seconds})

@@ -118,6 +118,9 @@ def _show_engine(output: Output, found: EngineInfo) -> None:
 
 
 def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
+    from ...encoders.lexical import KIND as BM25
+    from ...encoders.libraries import told
+
     encoder = found.encoder
     settings = ", ".join(
         f"{name} {_plain(value)}" for name, value in sorted(encoder.settings.items()) if value is not None
@@ -132,6 +135,10 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
         source, held = found.unfinished
         rows.append(("unfinished", f"a run over {source} holds {held:,} documents, not yet visible"))
     rows.append(("encoder", f"{encoder.name} ({settings})" if settings else encoder.name))
+    if encoder.libraries:
+        rows.append(("", f"made with {told(encoder)}"))
+    elif encoder.kind == BM25:
+        rows.append(("", "made by a version that did not note its libraries, which read Hangul by whole words"))
     if found.dense is not None:
         dense = found.dense
         rows.append(("dense", f"{dense.encoder.name}, {dense.vectors:,} vectors of {dense.width:,} values"))

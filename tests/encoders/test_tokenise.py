@@ -14,6 +14,7 @@ from lexhound.encoders.tokenise import MAX_WORD_LENGTH, _patterns, fold, forms, 
 # Weighted towards what the tokeniser decides about; lone surrogates included.
 CHARACTERS = st.one_of(
     st.sampled_from(
+        "한국책을각\u1112\u1161\u11ab\u11a8ㅋﾡ"
         "aZ09 '’-_.ßİıIéÅﬁ½℃㎏™²\u0301\u0307\u3099\u00ad\u200c\u200d\u200b\ufe0f\ufeff\0\n日本語カﾊﾟภาคำ한हि🎉𠀀𝐇ʼŉ"
     ),
     st.characters(codec=None, exclude_categories=()),
@@ -42,7 +43,13 @@ TEXTS = st.text(CHARACTERS, max_size=60)
         ("السَّلام عليكم", ["السَّلام", "عليكم"]),
         ("می‌خواهم co\u00adop", ["میخواهم", "coop"]),
         ("हिन्दी में", ["हिन्दी", "में"]),
-        ("한국어 검색", ["한국어", "검색"]),
+        ("한국어 검색", ["한국", "국어", "검색"]),
+        ("도서관에서", ["도서", "서관", "관에", "에서"]),
+        ("책 책을 책들에서는 책상", ["책", "책", "책을", "책", "책들", "들에", "에서", "서는", "책상"]),
+        ("IT기업이 3월에", ["it", "기업", "업이", "3", "월", "월에"]),
+        ("中國에 大學교", ["中國", "에", "大學", "교"]),
+        ("\u1112\u1161\u11ab\u1100\u116e\u11a8", ["한국"]),
+        ("ㅋㅋㅋ ﾡￂ ㉮", ["\u110f\u110f\u110f", "가", "가"]),
         ("中国人", ["中国", "国人"]),
         ("中", ["中"]),
         ("2024年の夏", ["2024", "年の", "の夏"]),
@@ -72,10 +79,25 @@ def test_spans_point_into_the_text_as_given() -> None:
     ]  # fmt: skip
 
 
-@given(TEXTS, st.booleans())
-def test_spans_agree_with_tokens(text: str, turkic: bool) -> None:
-    spans = list(token_spans(text, turkic=turkic))
-    assert [token for _, _, token in spans] == tokenise(text, turkic=turkic)
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("한국어 책을", ["한국어", "책을"]), ("IT기업이 3월에", ["it기업이", "3월에"]), ("日本語", ["日本", "本語"])],
+)
+def test_hangul_as_the_first_version_read_it(text: str, tokens: list[str]) -> None:
+    assert tokenise(text, hangul=False) == tokens
+
+
+def test_spans_of_hangul_that_is_not_composed() -> None:
+    text = unicodedata.normalize("NFD", "도서관은")
+    assert [(text[start:end], token) for start, end, token in token_spans(text)] == [
+        (unicodedata.normalize("NFD", pair), pair) for pair in ("도서", "서관", "관은")
+    ]
+
+
+@given(TEXTS, st.booleans(), st.booleans())
+def test_spans_agree_with_tokens(text: str, turkic: bool, hangul: bool) -> None:
+    spans = list(token_spans(text, turkic=turkic, hangul=hangul))
+    assert [token for _, _, token in spans] == tokenise(text, turkic=turkic, hangul=hangul)
     assert all(0 <= start < end <= len(text) for start, end, _ in spans)
     assert [start for start, _, _ in spans] == sorted(start for start, _, _ in spans)
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lexhound.encoders import base as encoders_base
+from lexhound.encoders.errors import IdentityError
 from lexhound.index.forward import forward_windows, postings_of
 from lexhound.index.inverted import InvertedIndex
-from lexhound.retrieval import Collection, Document, writer
+from lexhound.retrieval import Collection, Document, LexicalSettings, writer
 from lexhound.retrieval.errors import (
     CollectionExistsError,
     CorruptCollectionError,
@@ -27,6 +30,7 @@ from lexhound.retrieval.errors import (
 )
 from lexhound.retrieval.exports import FORMATS, export_collection, import_export, read_header
 from lexhound.retrieval.exports import files as export_files
+from lexhound.retrieval.manifest import Manifest, write_manifest
 from scipy.sparse import csr_array
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
@@ -230,6 +234,49 @@ def test_a_learned_collection_comes_back(name: str, learned: Collection, tmp_pat
             assert set(_documents(back)) == set(documents)
         else:
             assert _documents(back) == documents
+
+
+def _pairs(page: Any) -> list[tuple[str, float]]:
+    return [(hit.id, hit.score) for hit in page.hits]
+
+
+def test_an_import_can_read_the_texts_anew(tmp_path: Path) -> None:
+    """A collection whose stems another PyStemmer made: its words are found again, and weighed as if indexed today."""
+    rows = [Document("a", "international heat"), Document("b", "internal flow flow"), Document("c", "도서관에서")]
+    with Collection.create(tmp_path / "today") as today:
+        today.add(rows)
+        wanted = {query: _pairs(today.search(query)) for query in ("international", "flow", "도서관")}
+        identity = today.manifest.encoder
+    other = LexicalSettings(language="none", stop_words=False)  # no stems, and its tokeniser is that of version 1
+    with Collection.create(tmp_path / "old", lexical=other) as old:
+        old.add(rows)
+    parts = {**identity.parts, "stems": "another version's"}
+    made = {"kind": "bm25", "tokeniser": 1, **identity.settings, "parts": parts}
+    stored = replace(
+        identity, parts=parts, libraries={"PyStemmer": "3.0.0"}, fingerprint=encoders_base.fingerprint_of(made)
+    )
+    write_manifest(tmp_path / "old", Manifest.new("lexhound", stored))
+    with Collection.open(tmp_path / "old") as old:
+        assert old.get("a") is not None
+        with pytest.raises(IdentityError, match=r"PyStemmer 3\.0\.0"):
+            old.search("international")
+        for name in FORMATS[:3] + FORMATS[4:]:
+            export_collection(old, tmp_path / name, name)
+            with pytest.raises(IdentityError, match="makes others"):
+                import_export(tmp_path / name, tmp_path / "no")
+            assert not (tmp_path / "no").exists()
+            import_export(tmp_path / name, tmp_path / f"{name}.new", reanalyse=True)
+            with Collection.open(tmp_path / f"{name}.new") as new:
+                assert {query: _pairs(new.search(query)) for query in wanted} == wanted
+                assert new.manifest.encoder == identity
+                assert new.verify() == []
+
+
+def test_only_texts_can_be_read_anew(learned: Collection, tmp_path: Path) -> None:
+    export_collection(learned, tmp_path / "out", "parquet")
+    with pytest.raises(ExportError, match="only those of bm25 are made of texts"):
+        import_export(tmp_path / "out", tmp_path / "in", reanalyse=True)
+    assert not (tmp_path / "in").exists()
 
 
 def test_imports_refuse_what_is_in_the_way_and_what_lacks_texts(tmp_path: Path) -> None:

@@ -154,7 +154,8 @@ def _postings(collection: Collection, queries: Sequence[Query]) -> int:
 
 def _referee(collection: Collection, corpus: Path) -> Referee | None:
     snapshot = collection.snapshot()
-    terms = [term for (term,) in snapshot.connection.execute("SELECT term FROM terms ORDER BY term_id")]
+    with snapshot.reading() as connection:
+        terms = [term for (term,) in connection.execute("SELECT term FROM terms ORDER BY term_id")]
     settings = LexicalSettings(**collection.manifest.encoder.settings)
     try:
         return Referee(open_corpus(corpus), terms, settings)

@@ -193,7 +193,8 @@ def _check_unfinished(
             where=where,
             hint="finish it with the settings it was begun with, or start over with --overwrite",
         )
-    run = unfinished_run(collection.snapshot().connection)
+    with collection.snapshot().reading() as connection:
+        run = unfinished_run(connection)
     if run is not None and run.source != source:
         raise UnfinishedRunError(
             f"an unfinished collection of {describe_source(run.source)} is here already",

@@ -5,8 +5,9 @@
     ...     collection.search("hypersonic heating").hits[0].id
     '1'
 
-One process writes at a time, any number read. A collection that was opened for reading keeps the documents it saw until
-`refresh`; a writer sees its own writes at once. All methods may be called from several threads.
+One process writes at a time, any number read. A collection that was opened for reading finds the documents that it saw
+until `refresh`; when one that it is to return has been deleted or replaced meanwhile, it moves on to the newest state
+by itself. A writer sees its own writes at once. All methods may be called from several threads.
 """
 
 from __future__ import annotations
@@ -17,41 +18,55 @@ from contextlib import suppress
 from pathlib import Path
 from threading import RLock, Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..encoders.errors import EncoderError
 from ..encoders.lexical import LexicalSettings
 from ..encoders.vocabulary import MemoryVocabulary
 from ..index import Query, read_ahead, warm
 from . import compaction, hybrid, ingest, search, verification
+from .connections import Connections
 from .corpus import BadRow, Corpus
 from .dense import DenseQueries, DenseSide
 from .dense_index import check_policy
 from .document import Document
-from .errors import CollectionError, CollectionExistsError, QueryError, ReadOnlyError
+from .errors import (
+    CollectionError,
+    CollectionExistsError,
+    CollectionGoneError,
+    QueryError,
+    ReadOnlyError,
+    StaleSnapshotError,
+)
 from .facets import Facet, find_facets
 from .fusion import Fusion, SideScores
 from .health import ENGINE, Health
 from .information import CollectionInfo, describe
 from .kept_fusion import write_fusion
 from .lock import WriterLock
+from .log import WAIT_SECONDS
 from .manifest import MANIFEST, DenseManifest, Manifest, read_manifest, write_manifest
 from .modes import resolve_mode
 from .opening import VERSION, load_representation, open_named
 from .query_table import DOCUMENTS, TableQueries, distil, drop_table, has_table, keep_table
 from .representation import Representation
-from .schema import connect, create_database
+from .schema import Identity, connect, create_database, find_identity, keep_log
 from .segment import sweep
 from .snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from .storage import storage_errors
 from .vocabulary import SqliteVocabulary
-from .writer import FIRST_SEGMENT, SMALLEST_SEGMENT, AddReport, Status, Writer, visible_rows
+from .writer import FIRST_SEGMENT, SMALLEST_SEGMENT, AddReport, Status, Writer
 
 if TYPE_CHECKING:
     from ..encoders.base import Span
     from ..encoders.dense import DenseSettings
     from ..encoders.query_table import TableFacts
     from ..encoders.settings import LearnedSettings
+
+T = TypeVar("T")
+
+# Another collection may take the place of the one that is being opened; so often in a row it does not.
+_TRIES = 5
 
 
 class Collection:
@@ -64,6 +79,7 @@ class Collection:
         lock: WriterLock | None,
         like: Representation | None = None,
         dense: DenseSide | None = None,
+        identity: Identity | None = None,
     ) -> None:
         """Internal: use `create` or `open`."""
         self.path = directory
@@ -75,10 +91,9 @@ class Collection:
         self._lock = RLock()
         self._segments = SegmentCache()
         self._snapshot: Snapshot | None = None
-        self._reader = connect(directory, writable=False)  # the vocabulary's, under its lock
-        self._latest = connect(directory, writable=False)  # for `get(latest=True)`, under its lock
-        self._latest_lock = RLock()
-        self._watch = connect(directory, writable=False)  # tells under `_refreshing` whether anything has changed
+        self._connections = Connections(directory, identity)
+        self._reader = self._connections.take()  # the vocabulary's, under its lock
+        self._watch = self._connections.take()  # tells under `_refreshing` whether anything has changed
         self._representation: Representation = load_representation(
             manifest.encoder, SqliteVocabulary(self._reader), like=like
         )
@@ -88,12 +103,12 @@ class Collection:
         self._table = self._kept_table()
         self._writer: Writer | None = None
         if lock is not None:
-            connection = connect(directory, writable=True)
+            connection = connect(directory, writable=True, identity=self._connections.identity)
             representation = load_representation(
                 manifest.encoder, SqliteVocabulary(connection), like=self._representation
             )
             policy = "flat" if manifest.dense is None else manifest.dense.index
-            self._writer = Writer(directory, connection, RLock(), representation, self._dense, policy)
+            self._writer = Writer(directory, connection, RLock(), representation, self._dense, policy, lock.check)
             sweep(directory, {name for (name,) in connection.execute("SELECT name FROM segments")})
 
     @classmethod
@@ -190,33 +205,37 @@ class Collection:
     def _open(
         cls, directory: Path, shared: Representation | None, dense: DenseSide | None, *, writable: bool
     ) -> Collection:
-        manifest = read_manifest(directory)
-        lock = WriterLock(directory) if writable else None
-        try:
-            return cls(directory, manifest, lock, shared, dense)
-        except BaseException:
-            if lock is not None:
-                lock.release()
-            raise
+        for attempt in range(_TRIES):
+            # First which database is meant, then all that is read: if another takes its place meanwhile, we see it.
+            identity = find_identity(directory)
+            manifest = read_manifest(directory)
+            lock = WriterLock(directory) if writable else None
+            try:
+                return cls(directory, manifest, lock, shared, dense, identity)
+            except BaseException as error:
+                if lock is not None:
+                    lock.release()
+                if not isinstance(error, CollectionGoneError) or attempt == _TRIES - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
         """Give back files and locks; documents that wait for a segment get one if they are many."""
         with self._refreshing, self._lock:
-            if self._snapshot is not None:
-                self._snapshot.close()
-                self._snapshot = None
+            self._snapshot = None
             self._segments = SegmentCache()
+            self._reader.close()
+            self._watch.close()
+            self._connections.close()
             if self._writer is not None:
                 try:
                     if self._writer.waiting_documents(0) >= SMALLEST_SEGMENT:
                         self._writer.flush()
+                    self._writer.log.cut(WAIT_SECONDS)
                 finally:
                     self._writer.connection.close()
                     self._writer = None
-            self._reader.close()
-            self._watch.close()
-            with self._latest_lock:
-                self._latest.close()
+                    keep_log(self.path)
             if self._writer_lock is not None:
                 self._writer_lock.release()
                 self._writer_lock = None
@@ -318,7 +337,7 @@ class Collection:
             before = self._snapshot
             if before is not None and before.generation == generation_of(self._watch):
                 return False
-            newest = take_snapshot(self.path, self._representation, self._segments, self._width)
+            newest = take_snapshot(self._connections, self._representation, self._segments, self._width)
             with self._lock:
                 self._snapshot = newest
             return True
@@ -347,8 +366,15 @@ class Collection:
         with self._refreshing:
             return self._snapshot is not None and self._snapshot.generation == generation_of(self._watch)
 
-    def snapshot(self) -> Snapshot:
-        """The state that reads see. A writer's own snapshot follows its writes."""
+    def snapshot(self, *, hold: bool = False) -> Snapshot:
+        """The state that reads see; a writer's own follows its writes.
+
+        With `hold`, the newest state, whose documents all stay readable for as long as there is a reference to it, and
+        for as long SQLite's log grows with every write: for what reads everything, such as an export.
+        """
+        if hold:
+            with self._refreshing:
+                return take_snapshot(self._connections, self._representation, self._segments, self._width, hold=True)
         if self._snapshot is None or self._writer is not None:
             self.refresh()
         with self._lock:
@@ -386,29 +412,23 @@ class Collection:
         Raises:
             FilterSyntaxError: the filter does not parse.
         """
-        snapshot = self.snapshot()
-        return search.read_ids(snapshot, search.seqs_passing(snapshot, filter).tolist())
+        return self._reading(lambda snapshot: search.read_ids(snapshot, search.seqs_passing(snapshot, filter).tolist()))
 
     def facets(self, fields: Sequence[str] | None = None, limit: int = 20) -> list[Facet]:
         """The most frequent values of metadata fields (all fields unless named), and the range of numbers."""
-        connection = connect(self.path, writable=False)  # of its own: a scan must not hold up searches
-        try:
+        with self._connections.reading() as connection:
             return find_facets(connection, fields, limit)
-        finally:
-            connection.close()
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
         """The document with this id, or None; with `latest` as committed now, ahead of what searches see."""
-        if latest:
-            with self._latest_lock:
-                return search.read_latest(self._latest, identifier)
-        snapshot = self.snapshot()
-        with snapshot.lock:
-            found = visible_rows(snapshot.connection, [identifier])
-        if identifier not in found:
-            return None
-        seq = found[identifier][0]
-        return search.read_documents(snapshot, [seq])[seq]
+        if not latest:
+            snapshot = self.snapshot()
+            with snapshot.reading() as connection:
+                if generation_of(connection) == snapshot.generation:
+                    return search.read_latest(connection, identifier)
+            self.refresh()
+        with self._connections.reading() as connection:
+            return search.read_latest(connection, identifier)
 
     def search(
         self,
@@ -444,35 +464,48 @@ class Collection:
         search.check_request(k, offset, [query] if isinstance(query, str) else [])
         search.check_recall(recall)
         dense = self._dense_for(mode, fusion, by_text=isinstance(query, str))
-        snapshot, representation = self.snapshot(), self._representation
-        if dense is None or not isinstance(query, str):
-            return search.answer(
-                snapshot, representation, query, k, offset=offset, filter=filter, explain=explain, recall=recall
-            )
-        if mode == "dense":
-            return hybrid.answer_dense(
+        representation = self._representation
+
+        def answer(snapshot: Snapshot) -> search.SearchResult:
+            if dense is None or not isinstance(query, str):
+                return search.answer(
+                    snapshot, representation, query, k, offset=offset, filter=filter, explain=explain, recall=recall
+                )
+            if mode == "dense":
+                return hybrid.answer_dense(
+                    snapshot,
+                    representation,
+                    dense,
+                    query,
+                    k,
+                    offset=offset,
+                    filter=filter,
+                    explain=explain,
+                    recall=recall,
+                )
+            return hybrid.answer_hybrid(
                 snapshot,
                 representation,
                 dense,
                 query,
                 k,
+                fusion or snapshot.fusion or Fusion(),
                 offset=offset,
                 filter=filter,
                 explain=explain,
                 recall=recall,
             )
-        return hybrid.answer_hybrid(
-            snapshot,
-            representation,
-            dense,
-            query,
-            k,
-            fusion or snapshot.fusion or Fusion(),
-            offset=offset,
-            filter=filter,
-            explain=explain,
-            recall=recall,
-        )
+
+        return self._reading(answer)
+
+    def _reading(self, read: Callable[[Snapshot], T]) -> T:
+        """What `read` makes of the state that reads see; of the newest one where documents of that are gone by now."""
+        for _ in range(2):
+            try:
+                return read(self.snapshot())
+            except StaleSnapshotError:
+                self.refresh()
+        return read(self.snapshot(hold=True))
 
     def search_many(
         self,
@@ -564,7 +597,7 @@ class Collection:
                 "the collection has no dense vectors, so there is nothing to distil",
                 hint="index the corpus again with --dense MODEL",
             )
-        table = distil(self.snapshot(), self._dense, documents)
+        table = distil(self.snapshot(hold=True), self._dense, documents)
         keep_table(self.path, table)
         self._table = self._kept_table()
         return table.facts
@@ -640,4 +673,4 @@ class Collection:
 
     def verify(self) -> list[verification.Problem]:
         """Read every file and check it against its checksum and the database; an empty list means all is well."""
-        return verification.verify(self.path, self.snapshot(), self._representation.name, self._width)
+        return verification.verify(self.path, self.snapshot(hold=True), self._representation.name, self._width)

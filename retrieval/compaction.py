@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..index import MergePart, merge_inverted
 from .dense_index import NAME as DENSE
 from .dense_index import kind_of, merge_dense, wanted_kind
+from .log import WAIT_SECONDS
 from .representation import Statistics
 from .segment import SEGMENTS, Segment, open_segment, write_segment
 from .snapshot import read_statistics
@@ -57,7 +58,7 @@ def compact(writer: Writer) -> CompactReport:
             connection.execute("DELETE FROM metadata WHERE seq NOT IN (SELECT seq FROM rows)")
         with writer.lock:
             writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
-            writer.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            writer.log.cut(WAIT_SECONDS)
         return CompactReport(documents, dropped, len(names), 1 if documents else 0)
 
 

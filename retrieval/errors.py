@@ -140,6 +140,14 @@ class CorruptCollectionError(CollectionError):
     """Raised when a file of a collection is damaged, cut short or missing."""
 
 
+class CollectionGoneError(CollectionError):
+    """Raised when the directory of an open collection was removed, or another one has taken its place."""
+
+
+class StaleSnapshotError(CollectionError):
+    """Raised when a document is read that was deleted or replaced after the state that is searched."""
+
+
 class DenseIndexError(CollectionError):
     """Raised when dense vectors are to be indexed in a way that is unknown, or that needs what is not installed."""
 

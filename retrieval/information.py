@@ -14,7 +14,7 @@ from .ingest import describe_source, unfinished_run
 from .manifest import Manifest
 from .query_table import has_table
 from .representation import Representation
-from .schema import DATABASE
+from .schema import DATABASE, log_bytes
 from .segment import segment_bytes
 from .snapshot import PENDING, Snapshot
 
@@ -61,7 +61,8 @@ class CollectionInfo:
         average_length: mean number of words a document, as the weights use it (lexical); None before the first segment.
         impact_scale: the weight of one step of the 8-bit impacts; loss: what the 8 bits cost.
         terms: distinct terms (lexical) or the size of the encoder's vocabulary.
-        index_bytes: of all segments, dense vectors included; database_bytes: of the documents, with SQLite's log.
+        index_bytes: of all segments, dense vectors included; database_bytes: of the documents, with SQLite's log;
+            log_bytes: of that log alone.
         dense: None where the collection has no dense vectors.
         fusion: what it keeps for hybrid searches that name none; None for the usual one.
     """
@@ -84,6 +85,7 @@ class CollectionInfo:
     database_bytes: int
     dense: DenseInfo | None = None
     fusion: Fusion | None = None
+    log_bytes: int = 0
 
 
 def describe(directory: Path, manifest: Manifest, representation: Representation, snapshot: Snapshot) -> CollectionInfo:
@@ -106,14 +108,14 @@ def describe(directory: Path, manifest: Manifest, representation: Representation
                 segment_bytes(directory, part.segment.name),
             )
         )
-    with snapshot.lock:
-        run = unfinished_run(snapshot.connection)
+    with snapshot.reading() as connection:
+        run = unfinished_run(connection)
         held = 0
         if run is not None:
-            held = snapshot.connection.execute(
+            held = connection.execute(
                 "SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (run.first_seq, run.number)
             ).fetchone()[0]
-        terms = snapshot.connection.execute("SELECT count(*) FROM terms").fetchone()[0]
+        terms = connection.execute("SELECT count(*) FROM terms").fetchone()[0]
     statistics = snapshot.statistics
     return CollectionInfo(
         path=str(directory),
@@ -131,11 +133,10 @@ def describe(directory: Path, manifest: Manifest, representation: Representation
         impact_scale=statistics.scale if statistics else None,
         loss=loss,
         index_bytes=sum(sum(segment.bytes.values()) for segment in segments),
-        database_bytes=sum(
-            path.stat().st_size for path in (directory / DATABASE, directory / f"{DATABASE}-wal") if path.exists()
-        ),
+        database_bytes=(directory / DATABASE).stat().st_size + log_bytes(directory),
         dense=_dense(directory, manifest, snapshot, segments),
         fusion=snapshot.fusion,
+        log_bytes=log_bytes(directory),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .errors import CollectionLockedError, ReadOnlyError
+from .errors import CollectionGoneError, CollectionLockedError, ReadOnlyError
 
 LOCK = "write.lock"
 
@@ -23,7 +23,7 @@ class WriterLock:
             CollectionLockedError: another process holds it.
             ReadOnlyError: the directory cannot be written.
         """
-        path = directory / LOCK
+        path = self._path = directory / LOCK
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -44,6 +44,24 @@ class WriterLock:
             ) from None
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def check(self) -> None:
+        """Be sure that the file at the path is the one that is locked: another one, another process could lock.
+
+        Raises:
+            CollectionGoneError: it is not.
+        """
+        own = os.fstat(self._descriptor)
+        try:
+            found = self._path.stat()
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino):
+            raise CollectionGoneError(
+                f"the collection, or its {LOCK}, was removed or replaced while it was open for writing",
+                where=str(self._path.parent),
+                hint="open it again",
+            )
 
     def release(self) -> None:
         """Give the lock back; calling it twice is harmless."""

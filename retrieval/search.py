@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..index import Query, SearchStats, TopK
 from .document import Document, is_encodable
-from .errors import QueryError
+from .errors import CorruptCollectionError, QueryError, StaleSnapshotError
 from .filters import parse_filter, select
 from .representation import Representation
 from .snapshot import Part, Snapshot
@@ -172,8 +172,8 @@ def seqs_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
         FilterSyntaxError: the expression does not parse.
     """
     expression = parse_filter(filter)
-    with snapshot.lock:
-        return select(expression, snapshot.connection, snapshot.live_seqs)
+    with snapshot.reading() as connection:
+        return select(expression, connection, snapshot.live_seqs)
 
 
 def answer(
@@ -382,17 +382,23 @@ def shared_contributions(
 
 
 def read_documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, Document]:
-    """Stored documents by row number."""
-    documents = {}
-    with snapshot.lock:
+    """Stored documents by row number.
+
+    Raises:
+        StaleSnapshotError: one has been deleted or replaced since, and the snapshot holds no transaction.
+        CorruptCollectionError: the index has a row that the database does not know.
+    """
+    documents: dict[int, Document] = {}
+    with snapshot.reading() as connection:
         for start in range(0, len(seqs), _CHUNK):
             chunk = list(seqs[start : start + _CHUNK])
             marks = ",".join("?" * len(chunk))
-            for seq, identifier, title, text, metadata in snapshot.connection.execute(
+            for seq, identifier, title, text, metadata in connection.execute(
                 f"SELECT seq, id, title, text, metadata FROM rows JOIN contents USING (seq) WHERE seq IN ({marks})",
                 chunk,
             ):
                 documents[seq] = stored_document(identifier, title, text, metadata)
+    _check_found(snapshot, seqs, documents)
     return documents
 
 
@@ -415,14 +421,28 @@ def stored_document(identifier: str, title: str, text: str, metadata: str | None
 
 
 def read_ids(snapshot: Snapshot, seqs: Sequence[int]) -> list[str]:
-    """The ids of rows, in the order given."""
+    """The ids of rows, in the order given; raises as `read_documents` does."""
     ids: dict[int, str] = {}
-    with snapshot.lock:
+    with snapshot.reading() as connection:
         for start in range(0, len(seqs), _CHUNK):
             chunk = list(seqs[start : start + _CHUNK])
             marks = ",".join("?" * len(chunk))
-            ids.update(snapshot.connection.execute(f"SELECT seq, id FROM rows WHERE seq IN ({marks})", chunk))
+            ids.update(connection.execute(f"SELECT seq, id FROM rows WHERE seq IN ({marks})", chunk))
+    _check_found(snapshot, seqs, ids)
     return [ids[seq] for seq in seqs]
+
+
+def _check_found(snapshot: Snapshot, seqs: Sequence[int], found: Mapping[int, object]) -> None:
+    if len(found) == len(seqs):
+        return
+    lost = [seq for seq in seqs if seq not in found]
+    if snapshot.held is None and lost:
+        raise StaleSnapshotError("documents of this state have been deleted since", hint="refresh the collection")
+    if lost:
+        raise CorruptCollectionError(
+            f"damaged: the index has {len(lost):,} documents that the database does not know, row {lost[0]} first",
+            hint="restore the collection from a backup or index the corpus again",
+        )
 
 
 def _explain(

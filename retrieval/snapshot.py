@@ -1,6 +1,9 @@
 """A snapshot: the documents of a collection as they were at one moment, ready to search.
 
-A snapshot holds a read transaction on the database, so a writer in this or another process changes nothing under it.
+Which documents there are and what is indexed of them, a snapshot holds itself. Their contents it reads when they are
+asked for, each time in a transaction of its own: a transaction that stays open makes SQLite's log grow with every
+write. What has been deleted or replaced since then is gone (`search.read_documents` says so), and the reader moves on
+to a newer snapshot. For long reads of everything, a snapshot can hold its transaction.
 Segments are shared between snapshots; encoded documents that are in no segment yet are indexed in memory.
 """
 
@@ -8,10 +11,10 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from threading import RLock
 from typing import TypeAlias
 
@@ -19,13 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..index import CorruptFileError, InvertedIndex
+from .connections import Connections
 from .dense_index import dense_in_memory
 from .dense_vectors import concatenate_dense, unpack_dense
 from .errors import CorruptCollectionError
 from .fusion import Fusion
 from .kept_fusion import read_fusion
 from .representation import Representation, Statistics
-from .schema import connect
+from .schema import DATABASE, check_identity, translate
 from .segment import Segment, open_segment
 from .vectors import concatenate, keep_rows, unpack
 
@@ -65,27 +69,48 @@ class Part:
 class Snapshot:
     """The state of one moment.
 
-    It owns its connection, and with it a read transaction: what a search in another thread still uses stays readable
-    after the collection has moved on. When the last reference goes, so does the transaction.
+    Attributes:
+        held: the connection whose read transaction began at that moment, where the snapshot holds one. It ends with the
+            last reference to the snapshot.
     """
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connections: Connections,
+        held: sqlite3.Connection | None,
         generation: int,
         statistics: Statistics | None,
         parts: Sequence[Part],
         fusion: Fusion | None = None,
     ) -> None:
-        self.connection = connection
-        self.lock = RLock()  # a SQLite connection serves one thread at a time
+        self._connections = connections
+        self.held = held
+        self._lock = RLock()  # a SQLite connection serves one thread at a time
         self.generation = generation
         self.statistics = statistics
         self.parts = tuple(parts)
         self.fusion = fusion  # of hybrid searches that name none; None for the usual one
         self.n_documents = sum(part.n_documents for part in parts)
         self._frequencies: dict[int, int] = {}
-        self.close = weakref.finalize(self, connection.close)
+        if held is not None:
+            weakref.finalize(self, connections.give, held)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a read transaction: that of the snapshot if it holds one, otherwise of the newest state.
+
+        Raises:
+            CorruptCollectionError and others that `translate` names, where SQLite fails.
+        """
+        if self.held is None:
+            with self._connections.reading() as connection:
+                yield connection
+            return
+        with self._lock:
+            try:
+                yield self.held
+            except sqlite3.Error as error:
+                raise translate(error, self._connections.directory / DATABASE) from error
 
     @cached_property
     def live_seqs(self) -> NDArray[np.int64]:
@@ -135,33 +160,48 @@ def read_statistics(connection: sqlite3.Connection) -> Statistics | None:
 
 
 def take_snapshot(
-    directory: Path, representation: Representation, cache: SegmentCache, width: int | None = None
+    connections: Connections,
+    representation: Representation,
+    cache: SegmentCache,
+    width: int | None = None,
+    *,
+    hold: bool = False,
 ) -> Snapshot:
-    """Begin a read transaction and open what it sees; segments that `cache` holds are not opened again.
+    """Read the newest state and open what it names; segments that `cache` holds are not opened again.
 
-    `width` is that of the collection's dense vectors, None where it has none.
+    Args:
+        width: of the collection's dense vectors, None where it has none.
+        hold: keep the transaction open, so that everything stays readable.
 
     Raises:
         CorruptCollectionError: a file is missing or damaged; the message names it.
+        CollectionGoneError: the collection is no longer at its path.
     """
-    connection = connect(directory, writable=False)
+    connection = connections.take()
+    kept = False
     try:
         for _ in range(10):
             connection.execute("BEGIN")
             try:
-                return _read(directory, connection, representation, cache, width)
+                snapshot = _read(connections, connection, representation, cache, width, hold=hold)
             except FileNotFoundError as error:
                 # Between our read of the list and our opening of the files, a writer compacted the segment away.
                 # A newer list then has its successor; one that stays missing is really lost.
                 missing = error
                 connection.execute("ROLLBACK")
+                continue
+            kept = hold
+            return snapshot
+        check_identity(connections.directory, connections.identity)
         raise _damaged("a file of a segment is missing", str(missing.filename)) from missing
     except CorruptFileError as error:
-        connection.close()
-        raise _damaged(str(error), str(directory)) from error
-    except BaseException:
-        connection.close()
-        raise
+        check_identity(connections.directory, connections.identity)
+        raise _damaged(str(error), str(connections.directory)) from error
+    except sqlite3.Error as error:
+        raise translate(error, connections.directory / DATABASE) from error
+    finally:
+        if not kept:
+            connections.give(connection)
 
 
 def _damaged(message: str, where: str) -> CorruptCollectionError:
@@ -169,12 +209,15 @@ def _damaged(message: str, where: str) -> CorruptCollectionError:
 
 
 def _read(
-    directory: Path,
+    connections: Connections,
     connection: sqlite3.Connection,
     representation: Representation,
     cache: SegmentCache,
     width: int | None,
+    *,
+    hold: bool,
 ) -> Snapshot:
+    directory = connections.directory
     generation = generation_of(connection)
     statistics = read_statistics(connection)
     names = connection.execute(
@@ -186,7 +229,8 @@ def _read(
     in_memory = _pending(connection, representation, statistics, cache.in_memory, width)
     tombstones = _tombstones(connection)
     parts = [Part(segment, _live(segment.seqs, tombstones)) for segment in (*on_disk.values(), *in_memory.values())]
-    snapshot = Snapshot(connection, generation, statistics, parts, read_fusion(connection))
+    held = connection if hold else None
+    snapshot = Snapshot(connections, held, generation, statistics, parts, read_fusion(connection))
     cache.on_disk, cache.in_memory = on_disk, in_memory
     return snapshot
 

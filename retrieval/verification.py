@@ -26,10 +26,15 @@ class Problem:
 
 
 def verify(directory: Path, snapshot: Snapshot, index_name: str, width: int | None = None) -> list[Problem]:
-    """Read everything a snapshot stands on and list what is wrong with it; `width`: of dense vectors, if any."""
+    """Read everything a snapshot stands on and list what is wrong with it.
+
+    Args:
+        snapshot: one that holds its transaction, so that files and database are of one moment.
+        width: of dense vectors, if any.
+    """
     problems: list[Problem] = []
-    with snapshot.lock:
-        problems += _database(directory, snapshot.connection)
+    with snapshot.reading() as connection:
+        problems += _database(directory, connection)
         if problems:  # what the tables say cannot be trusted
             return problems
         for part in snapshot.parts:
@@ -39,9 +44,9 @@ def verify(directory: Path, snapshot: Snapshot, index_name: str, width: int | No
                 Problem(str(found.path), found.problem)
                 for found in verify_segment(directory, part.segment.name, index_name, dense=width is not None)
             ]
-        problems += _batches(snapshot.connection, width)
+        problems += _batches(connection, width)
         if not problems:
-            problems += _agreement(directory, snapshot)
+            problems += _agreement(directory, snapshot, connection)
     if has_table(directory):
         from ..encoders.query_table import QueryTable
 
@@ -77,10 +82,10 @@ def _batches(connection: sqlite3.Connection, width: int | None) -> list[Problem]
     return problems
 
 
-def _agreement(directory: Path, snapshot: Snapshot) -> list[Problem]:
+def _agreement(directory: Path, snapshot: Snapshot, connection: sqlite3.Connection) -> list[Problem]:
     """The rows that the index would return are exactly the documents that the database holds, under the same ids."""
     visible = "run NOT IN (SELECT run FROM runs)"
-    cursor = snapshot.connection.execute(f"SELECT seq FROM rows WHERE {visible} ORDER BY seq")
+    cursor = connection.execute(f"SELECT seq FROM rows WHERE {visible} ORDER BY seq")
     stored = np.fromiter((seq for (seq,) in cursor), np.int64)
     if not np.array_equal(stored, snapshot.live_seqs):
         lost = len(np.setdiff1d(stored, snapshot.live_seqs))
@@ -94,7 +99,7 @@ def _agreement(directory: Path, snapshot: Snapshot) -> list[Problem]:
     return [
         Problem(str(directory / SEGMENTS / part.segment.name), f"{wrong:,} rows have another id than stored")
         for part in snapshot.parts
-        if (wrong := _wrong_ids(snapshot.connection, part))
+        if (wrong := _wrong_ids(connection, part))
     ]
 
 

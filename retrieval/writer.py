@@ -26,9 +26,10 @@ from .dense_index import build_dense
 from .dense_vectors import concatenate_dense, pack_dense, unpack_dense
 from .document import Document, is_encodable
 from .encoded_document import EncodedDocument, vectors_of
+from .log import BoundedLog
 from .metadata import flatten
 from .representation import Representation, Statistics
-from .schema import DATABASE, translate
+from .schema import DATABASE, check_identity, identity_of, log_identity, translate
 from .segment import write_segment
 from .snapshot import read_statistics
 from .storage import storage_errors
@@ -81,8 +82,13 @@ class Writer:
         representation: Representation,
         dense: DenseSide | None = None,
         dense_index: str = "auto",
+        check_lock: Callable[[], None] | None = None,
     ) -> None:
-        self.directory = directory
+        """`check_lock` raises CollectionGoneError where the writer no longer holds the collection's lock."""
+        self.directory = directory.absolute()
+        self.files = identity_of(directory), log_identity(directory)
+        self.check_lock = check_lock
+        self.log = BoundedLog(directory, connection)
         self.connection = connection
         self.lock = lock
         self.merging = RLock()  # held while segments are merged; taken before `lock` where both are needed
@@ -107,10 +113,13 @@ class Writer:
         """All or nothing. Rolls back on any exception; raises StorageFullError where the disk is full."""
         with self.lock:
             try:
+                self.check_place()
                 self.connection.execute("BEGIN IMMEDIATE")
                 yield self.connection
                 self.connection.execute("UPDATE properties SET value = value + 1 WHERE name = 'generation'")
                 self.connection.execute("COMMIT")
+                # What nobody will find at the path must not be acknowledged.
+                self.check_place()
             except BaseException as error:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
@@ -118,6 +127,17 @@ class Writer:
                 if isinstance(error, sqlite3.Error):
                     raise translate(error, self.directory / DATABASE) from error
                 raise
+            self.log.bound()
+
+    def check_place(self) -> None:
+        """Be sure that the collection is still at its path.
+
+        Raises:
+            CollectionGoneError: it was removed, or another one is there.
+        """
+        check_identity(self.directory, *self.files)
+        if self.check_lock is not None:
+            self.check_lock()
 
     def add(self, documents: Iterable[Document]) -> AddReport:
         """Insert or replace documents by id, in chunks that are acknowledged one by one.

@@ -79,6 +79,8 @@ EXIT_CODES: dict[type[Exception], int] = {
     retrieval.NewerFormatError: FAILED,
     retrieval.CollectionLockedError: FAILED,
     retrieval.CorruptCollectionError: FAILED,
+    retrieval.CollectionGoneError: FAILED,
+    retrieval.StaleSnapshotError: FAILED,
     retrieval.DenseIndexError: FAILED,
     retrieval.ReadOnlyError: FAILED,
     retrieval.UnfinishedRunError: FAILED,

@@ -55,7 +55,7 @@ def move_collection(
     """
     with Collection.open(source) as own:
         place = read_address(address)
-        snapshot = own.snapshot()
+        snapshot = own.snapshot(hold=True)
         total = snapshot.n_documents
         loss = own.info().loss
         scale = _scale(own)

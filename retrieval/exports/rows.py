@@ -71,14 +71,12 @@ class TermNames:
             self._known = {}
         missing = [term for term in wanted if term not in self._known]
         if self._representation.frequencies:  # a vocabulary of the collection's own, in its database
-            with self._snapshot.lock:
+            with self._snapshot.reading() as connection:
                 for start in range(0, len(missing), _NAMES_AT_ONCE):
                     chunk = missing[start : start + _NAMES_AT_ONCE]
                     marks = ",".join("?" * len(chunk))
                     self._known.update(
-                        self._snapshot.connection.execute(
-                            f"SELECT term_id, term FROM terms WHERE term_id IN ({marks})", chunk
-                        )
+                        connection.execute(f"SELECT term_id, term FROM terms WHERE term_id IN ({marks})", chunk)
                     )
         else:
             self._known.update((term, self._representation.term_text(term)) for term in missing)

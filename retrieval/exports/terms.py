@@ -38,8 +38,8 @@ def terms_by_text(
     # The vocabulary may be large; SQLite orders it by bytes without holding it in memory.
     last = ""
     while True:
-        with snapshot.lock:
-            rows = snapshot.connection.execute(
+        with snapshot.reading() as connection:
+            rows = connection.execute(
                 "SELECT term, term_id FROM terms WHERE term > ? ORDER BY term LIMIT ?", (last, _AT_ONCE)
             ).fetchall()
         if not rows:

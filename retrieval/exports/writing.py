@@ -78,7 +78,7 @@ def export_collection(
         raise ExportError(f"there is no format {format!r}", hint=f"give one of {', '.join(FORMATS)}")
     folder = Path(out).absolute()
     _require_room(folder, collection.path, overwrite=overwrite)
-    snapshot = collection.snapshot()
+    snapshot = collection.snapshot(hold=True)
 
     def tell(done: int, fraction: float | None, stage: str = "writing") -> None:
         if progress is not None:

@@ -164,6 +164,7 @@ def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str
         "bytes": info.index_bytes + info.database_bytes,
         "index_bytes": info.index_bytes,
         "document_bytes": info.database_bytes,
+        "log_bytes": info.log_bytes,
         "terms": info.terms,
         "postings": info.postings,
         "average_length": info.average_length,
@@ -185,7 +186,7 @@ def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str
 
 
 def _engine_description(name: str, info: EngineInfo) -> dict[str, Any]:
-    unknown = dict.fromkeys(("deleted", "pending", "segments", "document_bytes", "average_length"))
+    unknown = dict.fromkeys(("deleted", "pending", "segments", "document_bytes", "log_bytes", "average_length"))
     dense = None
     if info.dense is not None:
         own = dict.fromkeys(("vectors", "bytes", "index", "clustered"))

@@ -20,8 +20,8 @@ SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16)
 
-Reading = Iterable[tuple[str, int, int]]
-"""Collection, documents, segments."""
+Reading = Iterable[tuple[str, int, int, int | None]]
+"""Collection, documents, segments, bytes of SQLite's log (None in another engine)."""
 
 
 class Metrics:
@@ -93,10 +93,14 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         documents = GaugeMetricFamily("lexhound_documents", "Searchable documents.", labels=["collection"])
         segments = GaugeMetricFamily("lexhound_segments", "Segments that a search visits.", labels=["collection"])
-        for name, n_documents, n_segments in self._collections():
+        logs = GaugeMetricFamily("lexhound_wal_bytes", "Bytes of SQLite's write-ahead log.", labels=["collection"])
+        for name, n_documents, n_segments, n_log_bytes in self._collections():
             documents.add_metric([name], n_documents)
             segments.add_metric([name], n_segments)
+            if n_log_bytes is not None:
+                logs.add_metric([name], n_log_bytes)
         yield GaugeMetricFamily("lexhound_queue_depth", "Requests that wait for a thread.", value=self._waiting())
         yield GaugeMetricFamily("lexhound_ready", "1 when the service answers searches.", value=int(self._ready()))
         yield documents
         yield segments
+        yield logs

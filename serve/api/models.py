@@ -139,6 +139,7 @@ class CollectionDescription(Told):
     bytes: int | None = Field(description="On disk: documents and indexes.")
     index_bytes: int | None
     document_bytes: int | None
+    log_bytes: int | None
     terms: int | None = Field(description="Distinct terms of the vocabulary.")
     postings: int | None
     average_length: float | None = Field(description="Mean number of words a document (lexical).")

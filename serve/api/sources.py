@@ -13,6 +13,7 @@ from ...retrieval.backends.address import LUCENE, MILVUS_LITE, Address, read_add
 from ...retrieval.backends.opening import create_collection, open_collection
 from ...retrieval.collection import Collection
 from ...retrieval.errors import EngineError, NotACollectionError, UnsupportedError
+from ...retrieval.schema import log_bytes
 from ..engines import milvus_settings
 from ..errors import UsageError
 from .names import DataFolder, name_of
@@ -44,8 +45,8 @@ class Follower(Protocol):
     def refresh(self) -> None:
         """Make what this process wrote searchable."""
 
-    def sizes(self) -> tuple[int, int] | None:
-        """Documents and segments; None where they cannot be told."""
+    def sizes(self) -> tuple[int, int, int | None] | None:
+        """Documents, segments and bytes of SQLite's log (None in another engine); None where they cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +233,10 @@ class _DirectoryFollower:
         """Move on to the newest committed state."""
         _refresh(self._reader, self._metrics)
 
-    def sizes(self) -> tuple[int, int] | None:
-        """Documents and parts of the snapshot that searches see."""
+    def sizes(self) -> tuple[int, int, int | None] | None:
+        """Documents and parts of the snapshot that searches see, and the length of the log now."""
         snapshot = self._reader.snapshot()
-        return snapshot.n_documents, len(snapshot.parts)
+        return snapshot.n_documents, len(snapshot.parts), log_bytes(self._path)
 
 
 class _EngineFollower:
@@ -270,10 +271,10 @@ class _EngineFollower:
     def refresh(self) -> None:
         """Nothing: what this process wrote through the reader, the reader knows."""
 
-    def sizes(self) -> tuple[int, int] | None:
+    def sizes(self) -> tuple[int, int, int | None] | None:
         """Documents; engines tell of no segments."""
         with suppress(EngineError):
-            return self._collection.count(), 0
+            return self._collection.count(), 0, None
         return None
 
 

@@ -53,6 +53,8 @@ STATUSES: dict[type[Exception], int] = {
     retrieval.NewerFormatError: 503,
     retrieval.CollectionLockedError: 503,
     retrieval.CorruptCollectionError: 503,
+    retrieval.CollectionGoneError: 503,
+    retrieval.StaleSnapshotError: 503,
     retrieval.DenseIndexError: BROKEN,
     retrieval.ReadOnlyError: 503,
     retrieval.UnfinishedRunError: 409,
@@ -84,6 +86,10 @@ _TOLD: dict[type[Exception], tuple[str, str]] = {
     retrieval.CorruptCollectionError: (
         "the collection is damaged",
         "whoever runs the service finds the reason in its log and with `lexhound verify`",
+    ),
+    retrieval.CollectionGoneError: (
+        "the collection was removed or replaced by another one meanwhile",
+        "what was not acknowledged is not stored; send it again",
     ),
     retrieval.ReadOnlyError: (
         "the collection cannot be written to",

@@ -169,6 +169,7 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
         ("segments", f"{len(found.segments):,}"),
         ("index", _size(found.index_bytes)),
         ("documents and metadata", _size(found.database_bytes)),
+        ("", f"{_size(found.log_bytes)} of it in the log"),
         ("format", f"{found.format}, made by {found.created_by}"),
     ]
     return rows

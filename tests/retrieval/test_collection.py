@@ -21,7 +21,9 @@ from lexhound.retrieval.errors import (
     NotACollectionError,
     QueryError,
     ReadOnlyError,
+    StaleSnapshotError,
 )
+from lexhound.retrieval.search import read_documents
 from plain_collection import PlainCollection, same_ranking
 
 WORDS = ["wing", "wings", "heat", "transfer", "the", "flow", "shock", "naïve", "机翼", "Überschall", ""]
@@ -129,23 +131,56 @@ def fill(path: Path, number: int = 30) -> Collection:
     return collection
 
 
-def test_a_reader_keeps_its_snapshot_while_a_writer_changes_everything(tmp_path: Path) -> None:
+def test_a_reader_keeps_its_ranking_while_a_writer_adds_and_merges(tmp_path: Path) -> None:
     with fill(tmp_path / "c") as collection:
         collection.compact()
         with Collection.open(tmp_path / "c") as reader:
             before = reader.search("wing", 100, explain=True)
-            info = reader.info()
+            collection.add(Document(f"new{n}", "wing wing wing") for n in range(20))
+            collection.compact()
+            assert reader.search("wing", 100, explain=True).hits == before.hits
+            assert reader.count() == reader.info().documents == 30
+            assert reader.refresh()
+            assert not reader.refresh()
+            assert len(reader.search("wing", 100).hits) == reader.count() == 50
+
+
+def test_a_reader_moves_on_when_what_it_is_to_return_has_gone(tmp_path: Path) -> None:
+    with fill(tmp_path / "c") as collection:
+        collection.compact()
+        with Collection.open(tmp_path / "c") as reader, Collection.open(tmp_path / "c") as other:
+            ids = {hit.id for hit in reader.search("wing", 100).hits}
+            assert other.count() == 30
             collection.delete([f"d{n}" for n in range(20)])
             collection.add([Document("new", "wing wing wing"), Document("d25", "replaced wing")])
             collection.compact()
-            after = reader.search("wing", 100, explain=True)
-            assert after.hits == before.hits
-            assert reader.get("d3") is not None
-            assert reader.get("new") is None
-            assert reader.info().documents == info.documents == 30
-            assert reader.refresh()
+            now = {f"d{n}" for n in range(20, 30)} | {"new"}
+            # Of the old state only where all of it is still there.
+            assert [hit.id for hit in reader.search("number 29", 1).hits] == ["d29"]
+            assert reader.count() == 30
+            found = {hit.id: hit.document.text for hit in reader.search("wing", 100).hits}
+            assert len(ids) == 30
+            assert set(found) == now
+            assert found["d25"] == "replaced wing"
+            assert reader.count() == 11
             assert not reader.refresh()
-            assert {hit.id for hit in reader.search("wing", 100).hits} == {f"d{n}" for n in range(20, 30)} | {"new"}
+            # A single document is that of now.
+            assert other.get("d3") is None
+            assert other.get("new") == Document("new", "wing wing wing")
+            assert set(other.ids("year >= 1950")) == now - {"new", "d25"}
+
+
+def test_a_held_snapshot_keeps_every_document(tmp_path: Path) -> None:
+    with fill(tmp_path / "c") as collection, Collection.open(tmp_path / "c") as reader:
+        held = reader.snapshot(hold=True)
+        collection.delete([f"d{n}" for n in range(29)])
+        collection.compact()
+        documents = read_documents(held, held.live_seqs.tolist())
+        assert [document.id for document in documents.values()] == [f"d{n}" for n in range(30)]
+        stale = reader.snapshot()
+        collection.delete(["d29"])
+        with pytest.raises(StaleSnapshotError):
+            read_documents(stale, stale.live_seqs.tolist())
 
 
 def test_filters_are_applied_inside_the_search(tmp_path: Path) -> None:
@@ -268,7 +303,7 @@ def test_small_segments_are_merged_as_they_pile_up(tmp_path: Path, monkeypatch: 
         assert collection.verify() == []
 
 
-def test_a_reader_keeps_its_snapshot_while_another_process_writes(tmp_path: Path) -> None:
+def test_a_reader_moves_on_while_another_process_writes(tmp_path: Path) -> None:
     fill(tmp_path / "c").close()
     changes = """
 import sys
@@ -281,10 +316,9 @@ with Collection.open(sys.argv[1], writable=True) as collection:
     with Collection.open(tmp_path / "c") as reader:
         before = reader.search("wing", 100).hits
         subprocess.run([sys.executable, "-c", changes, str(tmp_path / "c")], check=True)
-        assert reader.search("wing", 100).hits == before
         assert len(before) == 30
-        assert reader.refresh()
         assert {hit.id for hit in reader.search("wing", 100).hits} == {"d29", "new"}
+        assert not reader.refresh()
 
 
 def test_many_ids_are_copied_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

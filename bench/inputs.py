@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 import orjson
-from lexhound.retrieval.corpus.base import MAX_ROW_BYTES
-from lexhound.retrieval.corpus.streams import open_input, read_lines
+from lexhound.encoders.reading.streams import MAX_ROW_BYTES, open_input, read_lines
+from lexhound.retrieval.corpus.base import corpus_fault
 
 _QUESTION_FIELDS = ("query", "text", "question")
 
@@ -21,7 +21,7 @@ def first_passages(source: Path, limit: int | None, folder: Path) -> Path:
         return source
     file = source / "corpus.jsonl" if source.is_dir() else source
     cut = folder / "corpus.jsonl"
-    with open_input(file, str(file)) as stream, cut.open("wb") as out:
+    with open_input(file, str(file), corpus_fault) as stream, cut.open("wb") as out:
         for number, (line, _) in enumerate(read_lines(stream, MAX_ROW_BYTES)):
             if number == limit:
                 return cut
@@ -36,7 +36,7 @@ def read_questions(source: Path, limit: int, seed: int = 0) -> tuple[list[str], 
     """
     file = source / "queries.jsonl" if source.is_dir() else source
     questions: list[str] = []
-    with open_input(file, str(file)) as stream:
+    with open_input(file, str(file), corpus_fault) as stream:
         for line, _ in read_lines(stream, MAX_ROW_BYTES):
             if line.isspace():
                 continue

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .base import EncoderIdentity, QueryVector
 from .errors import VectorFileError
+from .reading.streams import MAX_ROW_BYTES, open_input, read_lines
 from .strict_json import json_fault, parse_json
 
 if TYPE_CHECKING:
@@ -114,27 +115,24 @@ def compress(source: Path, target: Path) -> None:
 
 
 def read_json_lines(path: Path, terms: Terms) -> Iterator[Named]:
-    """Yield the ids and vectors of a file of JSON Lines, one line at a time.
+    """Yield the ids and vectors of a file of JSON Lines, plain, `.gz` or `.zst`, one line at a time.
 
     The id is in `id` or `_id` and may be a number; fields other than it and `vector` are passed over, blank lines too.
     Weights of 0 are left out. Ids may come more than once.
 
     Raises:
-        VectorFileError: a line is not as it should be (its number is told), or the file is damaged.
-        OSError: the file cannot be read.
+        VectorFileError: a line is not as it should be (its number is told), or the file is damaged or cannot be read.
     """
-    from zstandard import ZstdError
 
-    number = 0
-    try:
-        with _reading(path) as file:
-            for number, line in enumerate(file, 1):
-                if not line.isspace():
-                    yield _parse(line, f"{path}:{number}", terms)
-    except (ZstdError, EOFError) as error:
-        raise VectorFileError(
-            f"the compressed data is damaged or cut short: {error}", "Copy it again", where=f"{path}:{number + 1}"
-        ) from error
+    def fault(message: str, where: str, hint: str) -> VectorFileError:
+        return VectorFileError(message, hint.removesuffix("."), where=where)
+
+    with open_input(path, str(path), fault) as stream:
+        for number, (line, complete) in enumerate(read_lines(stream, MAX_ROW_BYTES), 1):
+            if not complete:
+                raise VectorFileError(f"longer than {MAX_ROW_BYTES:,} bytes", where=f"{path}:{number}")
+            if not line.isspace():
+                yield _parse(line, f"{path}:{number}", terms)
 
 
 def write_npz(path: Path, ids: Sequence[str], vectors: csr_array, maker: Maker) -> None:
@@ -262,20 +260,6 @@ def _writing(path: Path) -> Iterator[IO[bytes]]:
 
     with path.open("wb") as file, ZstdCompressor().stream_writer(file) as packed:
         yield packed
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[IO[bytes]]:
-    if path.suffix != ".zst":
-        with path.open("rb") as file:
-            yield file
-        return
-    import io
-
-    from zstandard import ZstdDecompressor
-
-    with path.open("rb") as file, ZstdDecompressor().stream_reader(file, read_across_frames=True) as unpacked:
-        yield io.BufferedReader(unpacked)
 
 
 def _encodable(text: str) -> bool:

@@ -7,25 +7,20 @@ either may be compressed (`.gz`, `.zst`).
 from __future__ import annotations
 
 import difflib
-import gzip
-import io
 import math
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from zstandard import ZstdDecompressor, ZstdError
 
 from ..errors import TrainingDataError
+from ..reading.streams import COMPRESSIONS, MAX_ROW_BYTES, open_input, read_lines
+from ..reading.tables import decoded, not_utf8
 from ..strict_json import json_fault, parse_json
 
-_COMPRESSIONS = (".gz", ".zst")
 _TABLE = ".tsv"
-_MAX_LINE = 64 * 2**20
-_ZSTD_CHUNK = 2 * 2**10  # which may become 32,000 times as much
 
 Made = TypeVar("Made")
 
@@ -115,7 +110,7 @@ class Row:
 
 def is_table(path: Path) -> bool:
     """Whether a file is read as tab-separated columns."""
-    inner = path.with_suffix("") if path.suffix.lower() in _COMPRESSIONS else path
+    inner = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
     return inner.suffix.lower() == _TABLE
 
 
@@ -165,10 +160,14 @@ def _parse_json(line: bytes, where: str, fields: Sequence[Field]) -> dict[str, A
 
 
 def _parse_table(line: bytes, where: str, fields: Sequence[Field]) -> dict[str, Any]:
-    try:
-        columns = line.decode().rstrip("\r\n").split("\t")
-    except UnicodeDecodeError as error:
-        raise TrainingDataError(f"{where}: not UTF-8", "Convert the file to UTF-8") from error
+    text = decoded(line)
+    if text is None:
+        raise TrainingDataError(f"{where}: {not_utf8(line)}", "Convert the file to UTF-8")
+    if "\r" in text:
+        raise TrainingDataError(
+            f"{where}: a carriage return in the middle of the line", "End lines with LF, or CR and LF"
+        )
+    columns = text.split("\t")
     last = fields[-1]
     if len(columns) < len(fields) or (len(columns) > len(fields) and not last.many):
         raise TrainingDataError(
@@ -187,68 +186,19 @@ def _parse_table(line: bytes, where: str, fields: Sequence[Field]) -> dict[str, 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield `FILE, line N` and the line, for all lines that are not blank."""
-    number = 0
-    try:
-        with path.open("rb") as stored, _decompressed(stored, path.suffix.lower()) as stream:
-            while line := stream.readline(_MAX_LINE + 1):
-                number += 1
-                if len(line) > _MAX_LINE:
-                    raise TrainingDataError(
-                        f"{path}, line {number}: longer than {_MAX_LINE:,} bytes",
-                        "Check that the file has line breaks between its rows",
-                    )
-                if number == 1:
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                if line.strip():
-                    yield f"{path}, line {number}", line
-    except FileNotFoundError as error:
-        raise TrainingDataError(f"there is no file {path}", "Give the path of a training file") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile, ZstdError) as error:
-        raise TrainingDataError(
-            f"{path}: the compressed data is damaged or cut short after line {number} ({error})", "Fetch it again"
-        ) from error
-    except OSError as error:
-        raise TrainingDataError(
-            f"{path} cannot be read: {error.strerror or error}", "Check its path and its permissions"
-        ) from error
+    if not path.exists():
+        raise TrainingDataError(f"there is no file {path}", "Give the path of a training file")
+    with open_input(path, str(path), _fault) as stream:
+        for number, (line, complete) in enumerate(read_lines(stream, MAX_ROW_BYTES), 1):
+            where = f"{path}, line {number}"
+            if not complete:
+                raise TrainingDataError(
+                    f"{where}: longer than {MAX_ROW_BYTES:,} bytes",
+                    "Check that the file has line breaks between its rows",
+                )
+            if line.strip():
+                yield where, line
 
 
-def _decompressed(stored: io.BufferedReader, suffix: str) -> io.BufferedIOBase:
-    if suffix == ".gz":
-        return gzip.GzipFile(fileobj=stored)
-    if suffix == ".zst":
-        return io.BufferedReader(_WholeFrames(stored))
-    return stored
-
-
-class _WholeFrames(io.RawIOBase):
-    """The bytes of zstd frames; unlike the library's own reader, data that ends inside one is an error."""
-
-    def __init__(self, stored: io.BufferedReader) -> None:
-        super().__init__()
-        self._stored = stored
-        self._decoder = ZstdDecompressor().decompressobj()
-        self._inside = True
-        self._left = b""
-        self._pending = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        target = memoryview(buffer).cast("B")
-        while not self._pending:
-            data = self._left or self._stored.read(_ZSTD_CHUNK)
-            if not data:
-                if self._inside:
-                    raise EOFError("it ends inside a frame")
-                return 0
-            if self._decoder.eof:
-                self._decoder = ZstdDecompressor().decompressobj()
-            self._pending = memoryview(self._decoder.decompress(data))
-            self._inside = not self._decoder.eof
-            self._left = b"" if self._inside else self._decoder.unused_data
-        size = min(len(target), len(self._pending))
-        target[:size] = self._pending[:size]
-        self._pending = self._pending[size:]
-        return size
+def _fault(message: str, where: str, hint: str) -> TrainingDataError:
+    return TrainingDataError(f"{where}: {message}", hint.removesuffix("."))

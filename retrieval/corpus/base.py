@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...encoders.reading.streams import MAX_RAW_BYTES, MAX_ROW_BYTES, InputStream
 from ..document import Document
 from ..errors import BadRowError, CorpusError
 from .rows import FieldNames
-from .streams import MAX_RAW_BYTES, InputStream
 
 if TYPE_CHECKING:
     from ..representation import Representation
 
-MAX_ROW_BYTES = 64 * 2**20  # a row (line, record, file) beyond this is bad, so that memory stays bounded
+
+def corpus_fault(message: str, where: str, hint: str) -> CorpusError:
+    """What a reader of files raises for a corpus."""
+    return CorpusError(message, where=where, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class BadRow:
 
     `file` is the file as the user named it, `line` the 1-based line at which the row starts (`unit` is "row" and
     `line` counts rows in Parquet; None where the row is a whole file), `reason` what is wrong, `hint` what to do,
-    `raw` the first bytes of the row as they stand in the input.
+    `raw` the first bytes of the row as they stand in the input, `lines` how many lines are lost with it.
     """
 
     file: str
@@ -33,6 +36,7 @@ class BadRow:
     hint: str = ""
     raw: bytes = b""
     unit: str = "line"
+    lines: int = 1
 
     @property
     def where(self) -> str:
@@ -66,6 +70,7 @@ class Corpus(ABC):
         self._file = name
         self._line: int | None = None
         self._raw = b""
+        self._lines = 1
 
     @property
     @abstractmethod
@@ -93,12 +98,16 @@ class Corpus(ABC):
         >>> row = corpus.bad_row("the id 'a' was already used", "Keep one of the two.")
         """
         raw = self._raw[:MAX_RAW_BYTES].rstrip(b"\r\n")
-        return BadRow(self._file, self._line, reason, hint, raw, self._unit)
+        return BadRow(self._file, self._line, reason, hint, raw, self._unit, self._lines)
 
     @property
     def where(self) -> str:
         """File and line of the row that was yielded last."""
         return self.bad_row("").where
+
+    def notices(self) -> list[str]:
+        """What the latest iteration read as it stands, but a person had better look at; a sentence each."""
+        return []
 
     def empty_error(self) -> CorpusError:
         """The error for a corpus in which nothing was found."""

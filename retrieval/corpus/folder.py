@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ...encoders.reading.streams import COMPRESSIONS, MAX_ROW_BYTES, buffered, open_input
 from ..document import Document
 from ..errors import CorpusError, InvalidDocumentError
 from . import markup
-from .base import MAX_ROW_BYTES, BadRow, Corpus
-from .streams import COMPRESSIONS, buffered, open_input
+from .base import BadRow, Corpus, corpus_fault
 
 _READERS: dict[str, Callable[[str], markup.Extracted]] = {
     ".txt": markup.plain,
@@ -65,7 +65,7 @@ class FolderCorpus(Corpus):
 
     def _read(self, path: Path) -> Document | BadRow:
         try:
-            with open_input(path, self._file) as stream, buffered(stream) as reader:
+            with open_input(path, self._file, corpus_fault) as stream, buffered(stream) as reader:
                 content = reader.read(self._max_row_bytes + 1)
         except CorpusError as error:
             return self.bad_row(error.message, error.hint or "")

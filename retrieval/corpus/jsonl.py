@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 
+from ...encoders.reading.streams import InputStream, read_lines
 from ...encoders.strict_json import json_fault, parse_json
 from ..document import Document
 from ..errors import InvalidDocumentError
 from .base import BadRow, StreamCorpus
 from .rows import document_from_row
-from .streams import InputStream, read_lines
 
 _ONE_OBJECT_A_LINE = "Write one JSON object a line; `jq -c '.[]' FILE` makes that of a JSON array."
 

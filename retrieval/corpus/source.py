@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from ...encoders.reading.streams import COMPRESSIONS, InputStream, open_input
 from ..errors import CorpusError
-from .base import Corpus
+from .base import Corpus, corpus_fault
 from .folder import FolderCorpus
 from .jsonl import JsonLinesCorpus
 from .parquet import ParquetCorpus
 from .rows import FieldNames
-from .streams import COMPRESSIONS, InputStream, open_input
 from .table import CsvCorpus, TsvCorpus
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "folder")
@@ -105,10 +105,10 @@ def _open_file(path: Path, format: str | None, names: FieldNames, *, regular: bo
     # Opened once now, so that a file which may not be read, or is not what its name says, is known at once. A pipe
     # must not be opened twice.
     if regular:
-        open_input(path, name).close()
+        open_input(path, name, corpus_fault).close()
     size = path.stat().st_size if regular else None
     in_place = path if regular and not compressed else None
-    return _corpus(format, name, lambda: open_input(path, name), size, names, in_place)
+    return _corpus(format, name, lambda: open_input(path, name, corpus_fault), size, names, in_place)
 
 
 def _open_pipe(format: str, names: FieldNames, stdin: BinaryIO | None) -> Corpus:
@@ -123,7 +123,7 @@ def _open_pipe(format: str, names: FieldNames, stdin: BinaryIO | None) -> Corpus
         if used:
             raise CorpusError("can be read only once", where=name, hint="Save it to a file and name the file.")
         used = True
-        return InputStream(stream, name)
+        return InputStream(stream, name, corpus_fault)
 
     return _corpus(format, name, open_once, None, names, None)
 

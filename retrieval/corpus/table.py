@@ -2,78 +2,66 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 
+from ...encoders.reading.streams import InputStream
+from ...encoders.reading.tables import BadRecord, Record, read_csv, read_tsv
 from ..document import JSON, Document
 from ..errors import CorpusError, InvalidDocumentError
-from .base import MAX_ROW_BYTES, BadRow, StreamCorpus
+from .base import BadRow, StreamCorpus
 from .rows import FieldNames, document_from_row
-from .streams import MAX_RAW_BYTES, InputStream, read_lines
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
-class CsvCorpus(StreamCorpus):
-    """One document a record, fields quoted with `"` where needed, so that they may hold line breaks.
+class TableCorpus(StreamCorpus):
+    """One document a row of a table whose first row names the columns.
 
-    The first record names the columns; id, text and title are chosen among them as for JSON Lines. The other
-    columns are metadata: an empty cell is left out, and one that is written exactly like an integer or a decimal
-    number (`1990`, `-2.50`, but not `007`, `1e5` or `+1`) becomes that number, so that `year >= 1990` compares
-    numbers. Ids, titles and texts stay as they are written. Blank lines are passed over. A row is located by the
-    line on which it starts.
+    Id, text and title are chosen among the columns as for JSON Lines. The others are metadata: an empty cell is left
+    out, and one that is written exactly like an integer or a decimal number (`1990`, `-2.50`, but not `007`, `1e5` or
+    `+1`) becomes that number, so that `year >= 1990` compares numbers. Ids, titles and texts stay as they are written.
+    Blank rows are passed over. A row is located by the line on which it starts.
     """
 
-    delimiter = ","
+    quoting = ""  # what to do where a cell holds the separator
+    _merged: Sequence[int] = ()  # the lines of records that may be several rows
+
+    @abstractmethod
+    def _records(self, stream: InputStream) -> Iterator[Record | BadRecord]: ...
 
     def _rows(self, stream: InputStream) -> Iterator[Document | BadRow]:
-        records = self._records(_Lines(stream, self._max_row_bytes))
-        header = next(records, None)
-        if header is None:
-            return
-        if isinstance(header, BadRow):
-            raise CorpusError(f"the header row is {header.reason}", where=header.where, hint=header.hint)
-        columns = self._columns(header)
-        names = _chosen(columns, self._names)
-        for record in records:
-            yield record if isinstance(record, BadRow) else self._parse(record, columns, names)
+        self._merged = merged = list[int]()
+        columns: list[str] | None = None
+        names = self._names
+        for record in self._records(stream):
+            self._line, self._lines, self._raw = record.line, record.lines, record.raw
+            if columns is None:
+                if isinstance(record, BadRecord):
+                    raise CorpusError(f"the header row is {record.reason}", where=self.where, hint=record.hint)
+                columns = self._columns(record.cells)
+                names = _chosen(columns, self._names)
+            elif isinstance(record, BadRecord):
+                yield self.bad_row(record.reason, record.hint)
+            else:
+                if record.merged:
+                    merged.append(record.line)
+                yield self._parse(record.cells, columns, names)
 
-    def _records(self, lines: _Lines) -> Iterator[list[str] | BadRow]:
-        """The cells of each record that is not blank, or the reason why it has none."""
-        # This limit belongs to the whole process. It is only ever raised; `_Lines` bounds the rows read here.
-        csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))
-        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
-        while True:
-            lines.start_row()
-            cells: list[str] = []
-            fault = None
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except _RowTooLongError:
-                pass
-            except csv.Error as error:
-                fault = str(error)
-            self._line = lines.row_line
-            self._raw = lines.row_head
-            if lines.too_long:
-                yield self._too_long()
-            elif lines.broken is not None:
-                yield self.bad_row(f"not UTF-8 in line {lines.broken}", "Convert the file to UTF-8.")
-            elif fault is not None:
-                yield self._misquoted(fault, lines.number)
-            elif cells:
-                yield cells
-
-    def _misquoted(self, fault: str, last_line: int) -> BadRow:
-        if fault == "unexpected end of data":
-            fault = "a quote is opened and never closed"
-        lines = "" if last_line == self._line else f" (the lines up to {last_line} belong to this row)"
-        return self.bad_row(f"badly quoted: {fault}{lines}", 'Write a quote inside a quoted field twice: "".')
+    def notices(self) -> list[str]:
+        """Records that may be several rows, made one by a stray quote."""
+        merged = self._merged
+        if not merged:
+            return []
+        shown = ", ".join(map(str, merged[:5])) + (", …" if len(merged) > 5 else "")
+        noun, verb = ("record", "spans") if len(merged) == 1 else ("records", "span")
+        return [
+            f"{self.name}: {len(merged):,} {noun} {verb} lines that look like rows themselves (line {shown}): "
+            "is a quote missing, or one too many?"
+        ]
 
     def _columns(self, header: list[str]) -> list[str]:
         columns = [cell.strip() or f"column_{number}" for number, cell in enumerate(header, 1)]
@@ -91,7 +79,7 @@ class CsvCorpus(StreamCorpus):
         if len(cells) != len(columns):
             return self.bad_row(
                 f"{len(cells)} fields where the header has {len(columns)}",
-                "Quote fields that hold the separator, quotes or line breaks.",
+                self.quoting,
             )
         kept = {*names.id, *names.text, *names.title}
         row = {
@@ -105,54 +93,22 @@ class CsvCorpus(StreamCorpus):
             return self.bad_row(error.message, error.hint or "")
 
 
-class TsvCorpus(CsvCorpus):
-    """As CSV, separated by tabs."""
+class CsvCorpus(TableCorpus):
+    """A table of comma-separated fields, quoted with `"` where needed, so that they may hold line breaks."""
 
-    delimiter = "\t"
+    quoting = "Quote fields that hold the separator, quotes or line breaks."
+
+    def _records(self, stream: InputStream) -> Iterator[Record | BadRecord]:
+        return read_csv(stream, self._max_row_bytes)
 
 
-class _RowTooLongError(Exception):
-    """Raised through the csv module to end a row at a line that would not fit in memory."""
+class TsvCorpus(TableCorpus):
+    """A table of tab-separated fields, a row a line: nothing quotes or escapes, every character stands for itself."""
 
+    quoting = "A field cannot hold a tab or a line break: write CSV or JSON Lines where it must."
 
-class _Lines:
-    """The lines of a file for the csv module, with what it does not keep: numbers, sizes, faults of the row."""
-
-    def __init__(self, stream: InputStream, max_row_bytes: int) -> None:
-        self._lines = read_lines(stream, max_row_bytes)
-        self._max_row_bytes = max_row_bytes
-        self.number = 0
-        self.start_row()
-
-    def start_row(self) -> None:
-        self.row_line = self.number + 1
-        self.row_head = b""
-        self.too_long = False
-        self.broken: int | None = None  # the first line of the row that is not UTF-8
-        self._size = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line, complete = next(self._lines)
-        self.number += 1
-        self._size += len(line)
-        if len(self.row_head) < MAX_RAW_BYTES:
-            self.row_head += line[:MAX_RAW_BYTES]
-        if not complete:
-            self.too_long = True
-            raise _RowTooLongError
-        if self._size > self._max_row_bytes:
-            # Inside a quoted field, an odd number of quotes is what closes it: that alone is passed on, so that the
-            # next row starts where it should and memory stays bounded.
-            self.too_long = True
-            return '"' * (line.count(b'"') % 2)
-        try:
-            return line.decode()
-        except UnicodeDecodeError:
-            self.broken = self.broken or self.number
-            return line.decode(errors="replace")
+    def _records(self, stream: InputStream) -> Iterator[Record | BadRecord]:
+        return read_tsv(stream, self._max_row_bytes)
 
 
 def _chosen(columns: list[str], names: FieldNames) -> FieldNames:

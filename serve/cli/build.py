@@ -241,7 +241,7 @@ def index(
             progress=forward(progress.update),
         )
     seconds = perf_counter() - started
-    listed.tell()
+    listed.tell(corpus)
     if json:
         output.document(_summary(source, report, seconds, listed) | {"collection": into})
         return
@@ -298,6 +298,7 @@ def add(
     address = read_address(directory)
     listed = _reject_list(on_error, rejects, _beside(address))
     finished: list[dict[str, Any]] = []
+    read: list[Corpus] = []
     discarded = None
 
     def say_stopped() -> tuple[str, str]:
@@ -321,6 +322,7 @@ def add(
         for source in sources or []:
             started = perf_counter()
             corpus = open_source(source, format, id_field, text_field, title_field, vectors=vectors)
+            read.append(corpus)
             with reporter("adding") as progress:
                 report = collection.ingest(
                     corpus,
@@ -332,7 +334,7 @@ def add(
             if not json:
                 output.line(_sentence(source, report, perf_counter() - started))
         documents = collection.count()
-    listed.tell()
+    listed.tell(*read)
     if json:
         output.document(
             {"collection": str(directory), "documents": documents, "discarded": discarded, "runs": finished}

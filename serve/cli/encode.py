@@ -182,7 +182,7 @@ def encode(
             on_bad_row=listed.add if on_error is OnError.SKIP else None,
             progress=forward(progress.update, "encoding"),
         )
-    listed.tell()
+    listed.tell(corpus)
     show_encoding(output, report, out, listed.path, loaded, perf_counter() - started)
 
 

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from .output import tell
 
 if TYPE_CHECKING:
-    from ...retrieval.corpus import BadRow
+    from ...retrieval.corpus import BadRow, Corpus
 
 SHOWN = 3
 
 
 class RejectList:
-    """A JSON Lines file of bad rows: file, line, reason, hint and the row itself; made when there is one to list."""
+    """A JSON Lines file of bad rows: file, line, reason, hint and the row itself; made when there is one to list.
+
+    `count` and `lines` are how many rows were skipped, and how many lines of the input are lost with them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.count = 0
+        self.lines = 0
         self._file: BinaryIO | None = None
 
     def add(self, row: BadRow) -> None:
@@ -31,20 +35,27 @@ class RejectList:
         entry = {
             "file": row.file,
             row.unit: row.line,
+            **({"lines": row.lines} if row.lines > 1 else {}),
             "reason": row.reason,
             "hint": row.hint,
             "raw": row.raw.decode("utf-8", "backslashreplace"),
         }
         self._file.write(orjson.dumps(entry) + b"\n")
         self.count += 1
+        self.lines += row.lines
         if self.count <= SHOWN:
-            tell(f"skipped: {row.where}: {row.reason}")
+            more = f" ({row.lines:,} lines)" if row.lines > 1 else ""
+            tell(f"skipped: {row.where}: {row.reason}{more}")
 
-    def tell(self) -> None:
-        """Say on standard error how many rows were skipped and where they are listed."""
+    def tell(self, *corpora: Corpus) -> None:
+        """Say on standard error how many rows were skipped, where they are listed, and what is odd about corpora."""
         if self.count:
             noun = "row" if self.count == 1 else "rows"
-            tell(f"{self.count:,} bad {noun} skipped, listed in {self.path}")
+            lines = f" ({self.lines:,} lines)" if self.lines > self.count else ""
+            tell(f"{self.count:,} bad {noun}{lines} skipped, listed in {self.path}")
+        for corpus in corpora:
+            for notice in corpus.notices():
+                tell(notice)
 
     def __enter__(self) -> Self:
         return self

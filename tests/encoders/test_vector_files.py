@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tempfile
 from collections.abc import Sequence
@@ -135,9 +136,16 @@ def test_a_torn_compressed_file(tmp_path: Path) -> None:
     write_json_lines(tmp_path / "plain.jsonl", [(f"{rng.random()}", vector) for _ in range(2000)], TERMS)
     compress(tmp_path / "plain.jsonl", tmp_path / "v.jsonl.zst")
     assert len(list(read_json_lines(tmp_path / "v.jsonl.zst", TERMS))) == 2000
-    (tmp_path / "v.jsonl.zst").write_bytes(b"nothing of the kind")
-    with pytest.raises(VectorFileError, match="damaged"):
-        list(read_json_lines(tmp_path / "v.jsonl.zst", TERMS))
+    (tmp_path / "v.jsonl.gz").write_bytes(gzip.compress((tmp_path / "plain.jsonl").read_bytes()))
+    assert len(list(read_json_lines(tmp_path / "v.jsonl.gz", TERMS))) == 2000
+    for name in ("v.jsonl.zst", "v.jsonl.gz"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) * 3 // 4])
+        with pytest.raises(VectorFileError, match="data is cut short"):
+            list(read_json_lines(tmp_path / name, TERMS))
+        (tmp_path / name).write_bytes(b"nothing of the kind")
+        with pytest.raises(VectorFileError, match="does not hold"):
+            list(read_json_lines(tmp_path / name, TERMS))
 
 
 def test_npz_that_are_none(tmp_path: Path) -> None:

@@ -19,11 +19,12 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from lexhound.encoders.reading import tables
+from lexhound.encoders.reading.streams import MAX_ROW_BYTES, InputStream
 from lexhound.retrieval.corpus import BadRow, Corpus, open_corpus
-from lexhound.retrieval.corpus.base import MAX_ROW_BYTES
+from lexhound.retrieval.corpus.base import corpus_fault
 from lexhound.retrieval.corpus.jsonl import JsonLinesCorpus
 from lexhound.retrieval.corpus.rows import FieldNames
-from lexhound.retrieval.corpus.streams import InputStream
 from lexhound.retrieval.corpus.table import CsvCorpus
 from lexhound.retrieval.document import Document
 from lexhound.retrieval.errors import BadRowError, CorpusError
@@ -173,7 +174,7 @@ def test_utf16_is_one_clear_error() -> None:
 
 
 def small_rows(content: bytes, kind: type[JsonLinesCorpus] | type[CsvCorpus]) -> list[Document | BadRow]:
-    return list(kind("c", lambda: InputStream(io.BytesIO(content), "c"), None, FieldNames(), 100))
+    return list(kind("c", lambda: InputStream(io.BytesIO(content), "c", corpus_fault), None, FieldNames(), 100))
 
 
 def test_overlong_lines_are_bad_and_the_next_line_is_read() -> None:
@@ -416,10 +417,10 @@ def test_several_members_and_padding(tmp_path: Path, compression: str) -> None:
 def test_compressed_streams_are_whole_or_an_error(parts: list[bytes], compression: str, data: st.DataObject) -> None:
     members = [COMPRESS[compression](part) for part in parts]
     content = b"".join(members)
-    assert io.BufferedReader(InputStream(io.BytesIO(content), "c")).read() == b"".join(parts)
+    assert io.BufferedReader(InputStream(io.BytesIO(content), "c", corpus_fault)).read() == b"".join(parts)
     size = data.draw(st.integers(4, len(content) - 1))
     ends = [sum(map(len, members[: n + 1])) for n in range(len(members))]
-    reader = io.BufferedReader(InputStream(io.BytesIO(content[:size]), "c"))
+    reader = io.BufferedReader(InputStream(io.BytesIO(content[:size]), "c", corpus_fault))
     if size in ends:
         assert reader.read() == b"".join(parts[: ends.index(size) + 1])
     else:
@@ -549,11 +550,11 @@ def test_bad_records_are_located_by_the_line_they_start_on() -> None:
         b'"8"x,eight\n'  # 14
         b"9,nine\rten\n"  # 15
         b"10,ten\n"  # 16
-        b'"11","never closed\n'  # 17 to 18
-        b"12,swallowed\n"
+        b'"11","never closed\n'  # 17
+        b"12,read again\n"
     )
     found = rows(content, "csv")
-    assert [row.id for row in found if isinstance(row, Document)] == ["1", "10"]
+    assert [row.id for row in found if isinstance(row, Document)] == ["1", "10", "12"]
     assert bad(content, "csv") == [
         (3, "3 fields where the header has 2"),
         (4, "1 fields where the header has 2"),
@@ -563,11 +564,12 @@ def test_bad_records_are_located_by_the_line_they_start_on() -> None:
         (11, "not UTF-8 in line 12"),
         (14, "badly quoted: ',' expected after '\"'"),
         (15, bad(content, "csv")[7][1]),
-        (17, "badly quoted: a quote is opened and never closed (the lines up to 18 belong to this row)"),
+        (17, "badly quoted: a quote is opened and never closed; reading goes on at line 18"),
     ]
     assert "new-line" in bad(content, "csv")[7][1]
     raws = [row.raw for row in found if isinstance(row, BadRow)]
     assert raws[:3] == [b"2,two,too many", b"3", b'"4","four\nlines\n\nlong",5']
+    assert [row.lines for row in found if isinstance(row, BadRow)] == [1, 1, 4, 1, 1, 3, 1, 1, 1]
 
 
 def test_overlong_records() -> None:
@@ -580,7 +582,7 @@ def test_overlong_records() -> None:
     assert isinstance(first, BadRow)
     assert isinstance(second, BadRow)
     assert (first.line, first.reason) == (2, "longer than 100 bytes")
-    assert (second.line, second.reason) == (4, "longer than 100 bytes")
+    assert (second.line, second.reason, second.lines) == (4, "longer than 100 bytes", 83)
 
 
 def test_long_cells_are_read() -> None:
@@ -611,25 +613,110 @@ def test_named_field_that_is_no_column() -> None:
 
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=8)
-
-
-@given(
-    st.lists(
-        st.tuples(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=5), cells, cells, cells),
-        max_size=5,
-    ),
-    st.sampled_from([("csv", ","), ("tsv", "\t")]),
+records_of = st.tuples(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=5), cells, cells, cells
 )
-def test_table_round_trip(records: list[tuple[str, str, str, str]], kind: tuple[str, str]) -> None:
-    format, delimiter = kind
+
+
+@given(st.lists(records_of, max_size=5))
+def test_csv_round_trip(records: list[tuple[str, str, str, str]]) -> None:
     buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
+    writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["id", "text", "title", "note"])
     # A letter before the note keeps it from looking like a number.
     writer.writerows([(*record[:3], f"n{record[3]}") for record in records])
-    assert rows(buffer.getvalue().encode(), format) == [
+    assert rows(buffer.getvalue().encode(), "csv") == [
         Document(name, text, title, {"note": f"n{note}"}) for name, text, title, note in records
     ]
+
+
+@given(st.lists(records_of, max_size=5), st.sampled_from(["\n", "\r\n"]), st.sampled_from(sorted(COMPRESS)))
+def test_tsv_round_trip(records: list[tuple[str, str, str, str]], end: str, compression: str) -> None:
+    """Every character but a tab and a line break stands for itself."""
+    plain = [tuple(cell.replace("\t", '"').replace("\n", "\\") for cell in record) for record in records]
+    lines = ["id\ttext\ttitle\tnote", *(f"{name}\t{text}\t{title}\tn{note}" for name, text, title, note in plain)]
+    content = COMPRESS[compression]("".join(line + end for line in lines).encode())
+    assert rows(content, "tsv") == [
+        Document(name, text, title, {"note": f"n{note}"}) for name, text, title, note in plain
+    ]
+
+
+def test_tsv_has_no_quoting() -> None:
+    content = b'id\ttext\n1\t"opening\n2\tharbour\n3\ttug wages"\n4\t"whole"\n5\t6" pipe \\t\n'
+    assert rows(content, "tsv") == [
+        Document("1", '"opening'),
+        Document("2", "harbour"),
+        Document("3", 'tug wages"'),
+        Document("4", '"whole"'),
+        Document("5", '6" pipe \\t'),
+    ]
+    assert bad(b"id\ttext\n1\ta\tb\n2\n3\tx\ry\n4\t\xff\n", "tsv") == [
+        (2, "3 fields where the header has 2"),
+        (3, "1 fields where the header has 2"),
+        (4, "a carriage return in the middle of the line"),
+        (5, "not UTF-8: byte 3 of the line is 0xff"),
+    ]
+
+
+def test_tsv_of_20000_rows_with_quotes_is_20000_documents() -> None:
+    quoted = ['"an opening quote', 'a closing one"', '"both"', 'an inch: 6"', "none", '""', '"', "'"]
+    texts = [f"{quoted[number % len(quoted)]} {number}"[:: -1 if number % 3 == 0 else 1] for number in range(20_000)]
+    content = "id\ttext\n" + "".join(f"{number}\t{text}\n" for number, text in enumerate(texts))
+    assert rows(content.encode(), "tsv") == [Document(str(number), text) for number, text in enumerate(texts)]
+
+
+@given(st.data())
+def test_a_stray_quote_in_csv_costs_its_own_line_or_is_told(data: st.DataObject) -> None:
+    """Whatever quotes are put before texts, no row is lost that is not a bad row or inside a record that is told."""
+    count = data.draw(st.integers(1, 12))
+    stray = data.draw(st.sets(st.integers(1, count)))
+    ends = data.draw(st.sets(st.integers(1, count)))
+    marks = ["", '"']
+    content = "id,text\n" + "".join(f"{n},{marks[n in stray]}text {n}{marks[n in ends]}\n" for n in range(1, count + 1))
+    corpus = from_bytes(content.encode(), "csv")
+    found = list(corpus)
+    lines = [row.lines if isinstance(row, BadRow) else 1 + row.text.count("\n") for row in found]
+    assert sum(lines) == count
+    spans = sum(isinstance(row, Document) and "\n" in row.text for row in found)
+    assert all(row.lines == 1 for row in found if isinstance(row, BadRow))
+    notices = corpus.notices()
+    assert len(notices) == (spans > 0)
+    if notices:
+        assert f"{spans} record" in notices[0]
+        assert "look like rows themselves" in notices[0]
+
+
+def test_reading_goes_on_behind_a_badly_quoted_record() -> None:
+    content = b'id,text\n1,one\n2,"never closed\n' + b"".join(b"%d,text\n" % n for n in range(3, 1000))
+    found = rows(content, "csv")
+    assert [row.id for row in found if isinstance(row, Document)] == ["1", *map(str, range(3, 1000))]
+    assert bad(content, "csv") == [(3, "badly quoted: a quote is opened and never closed; reading goes on at line 4")]
+    # Closed far behind, in a row that has a field too many then: the lines look like rows, so one is lost.
+    found = rows(content + b'1000,"quoted", and more\n1001,last\n', "csv")
+    assert [row.id for row in found if isinstance(row, Document)][-2:] == ["999", "1001"]
+    assert [row.line for row in found if isinstance(row, BadRow)] == [3, 1001]
+
+
+def test_texts_of_several_lines_are_no_reason_for_a_notice() -> None:
+    poem = '"Shall I compare thee,\nto a summer\'s day?\nThou art more lovely, and more temperate:\n\n1 of 3"'
+    corpus = from_bytes(f"id,text\n1,{poem}\nd2,{poem}\n3,last\n".encode(), "csv")
+    assert [row.id for row in corpus if isinstance(row, Document)] == ["1", "d2", "3"]
+    assert corpus.notices() == []
+
+
+def test_a_quote_that_is_never_closed_does_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_MAX_ROW_LINES", 100)
+    content = b'id,text\n1,"open\n' + b"".join(b"%d,text\n" % n for n in range(2, 1000))
+    found = rows(content, "csv")
+    assert [row.id for row in found if isinstance(row, Document)] == list(map(str, range(2, 1000)))
+    (row,) = (row for row in found if isinstance(row, BadRow))
+    assert (row.line, row.lines) == (2, 1)
+    assert row.reason.startswith("badly quoted: a quote is opened and not closed within ")
+    # Lines that look like no rows belong to the record, however long it is.
+    found = rows(b'id,text\n1,"open\n' + b"some words\n" * 500 + b'the end"\n2,two\n', "csv")
+    assert found[1:] == [Document("2", "two")]
+    assert isinstance(found[0], BadRow)
+    assert found[0].lines == 502
 
 
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("0123456789.-+e ", max_size=6))

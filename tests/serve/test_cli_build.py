@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -115,6 +116,21 @@ def test_unfinished_collection_of_another_corpus(tmp_path: Path) -> None:
     assert "other settings" in outcome.err
     assert run("index", tmp_path / "b.jsonl", "--into", tmp_path / "x", "--overwrite").code == 0
     assert run("info", tmp_path / "x", "--json").json["documents"] == 2
+
+
+def test_lost_lines_and_merged_rows_of_csv_are_told(tmp_path: Path) -> None:
+    """One quote too many costs its line; a record of several lines that is bad says how many; merged rows are told."""
+    bad = b'id,text\n1,"never closed\n2,two\n"3","three\nmore",x\n4,"four\n5,five"\n6,six\n'
+    (tmp_path / "c.csv").write_bytes(bad)
+    assert run("index", "c.csv", "--into", "x", cwd=tmp_path).code == 1
+    outcome = run("index", "c.csv", "--into", "x", "--on-error", "skip", "--overwrite", cwd=tmp_path)
+    assert outcome.code == 0
+    assert outcome.out.startswith("3 documents in ")
+    assert "skipped: c.csv, line 4: 3 fields where the header has 2 (2 lines)" in outcome.err
+    assert "2 bad rows (3 lines) skipped, listed in x.rejects.jsonl" in outcome.err
+    assert "c.csv: 1 record spans lines that look like rows themselves (line 6): is a quote missing" in outcome.err
+    listed = [json.loads(line) for line in (tmp_path / "x.rejects.jsonl").read_text().splitlines()]
+    assert [(row["line"], row.get("lines", 1)) for row in listed] == [(2, 1), (4, 2)]
 
 
 def test_skip_lists_the_rejects(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from zstandard import ZstdDecompressor, ZstdError
 
-from ..errors import CorpusError
-
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+Fault = Callable[[str, str, str], Exception]
+"""Makes the caller's error of what is wrong, the name of the input (with a line), and what to do about it."""
+
+MAX_ROW_BYTES = 64 * 2**20  # a row (line, record, file) beyond this is bad, so that memory stays bounded
 MAX_RAW_BYTES = 200  # of a bad row, kept for messages and rejects files
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
@@ -41,23 +43,22 @@ class InputStream(io.RawIOBase):
 
     Compression is recognised by its first bytes, so a pipe may be compressed too and a `.gz` inside a `.gz` is not
     opened twice; an input *named* `.gz` or `.zst` must be what its name says. Everything that can go wrong while
-    reading is raised as one `CorpusError` that names the input.
+    reading, an end within compressed data too, is raised as one error that names the input: `fault` makes it.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, *, expected: str | None = None) -> None:
+    def __init__(self, stream: BinaryIO, name: str, fault: Fault, *, expected: str | None = None) -> None:
         """`expected` is the compression that the name promises ("gzip", "zstd") or None."""
         super().__init__()
         self.bytes_read = 0
         self._stream = stream
         self.name = name
+        self.fault = fault
         self._head = self._read_head()
         found = self._compression()
         if expected is not None and found != expected:
             what = "is empty" if not self._head else f"does not hold {expected} data"
-            raise CorpusError(
-                f"the file is named like a {expected} file but {what}",
-                where=name,
-                hint="Check the download, or rename the file.",
+            raise fault(
+                f"the file is named like a {expected} file but {what}", name, "Check the download, or rename the file."
             )
         self._kind = found
         self._chunks = self._decode(found)
@@ -132,30 +133,25 @@ class InputStream(io.RawIOBase):
         if not complete:
             raise EOFError
 
-    def _failure(self, error: Exception) -> CorpusError:
+    def _failure(self, error: Exception) -> Exception:
         if isinstance(error, OSError):
-            return CorpusError(
-                f"cannot be read: {error.strerror or error}",
-                where=self.name,
-                hint="Check the file's permissions and the disk.",
-            )
+            reason = f"cannot be read: {error.strerror or error}"
+            return self.fault(reason, self.name, "Check the file's permissions and the disk.")
         if isinstance(error, EOFError):
             message = f"the {self._kind} data is cut short"
         else:
             message = f"the {self._kind} data is damaged ({error})"
-        return CorpusError(message, where=self.name, hint="Fetch or compress the file again.")
+        return self.fault(message, self.name, "Fetch or compress the file again.")
 
 
-def open_input(path: Path, name: str) -> InputStream:
-    """The bytes of a file, decompressed. Raises `CorpusError`."""
+def open_input(path: Path, name: str, fault: Fault) -> InputStream:
+    """The bytes of a file, decompressed. Raises what `fault` makes."""
     try:
         stream = path.open("rb", buffering=0)
     except OSError as error:
-        raise CorpusError(
-            f"cannot be opened: {error.strerror or error}", where=name, hint="Check the file's permissions."
-        ) from error
+        raise fault(f"cannot be opened: {error.strerror or error}", name, "Check the file's permissions.") from error
     try:
-        return _Owned(stream, name, expected=COMPRESSIONS.get(path.suffix.lower()))
+        return _Owned(stream, name, fault, expected=COMPRESSIONS.get(path.suffix.lower()))
     except BaseException:
         stream.close()
         raise
@@ -178,8 +174,7 @@ def buffered(stream: InputStream) -> io.BufferedReader:
 def read_lines(stream: InputStream, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
     """Pairs (line with its line break, complete); of a line beyond `max_bytes`, its first bytes and False.
 
-    A byte order mark at the start is dropped. UTF-16 and UTF-32, which one could only read as rubbish, are a
-    `CorpusError`.
+    A byte order mark at the start is dropped. UTF-16 and UTF-32, which one could only read as rubbish, are an error.
     """
     reader = buffered(stream)
     readline = reader.readline
@@ -188,10 +183,10 @@ def read_lines(stream: InputStream, max_bytes: int) -> Iterator[tuple[bytes, boo
         if first:
             first = False
             if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise CorpusError(
+                raise stream.fault(
                     "the text is UTF-16, not UTF-8",
-                    where=stream.name,
-                    hint="Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW-FILE.",
+                    stream.name,
+                    "Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW-FILE.",
                 )
             line = line.removeprefix(_UTF8_MARK)
         if len(line) <= max_bytes or line.endswith(b"\n"):

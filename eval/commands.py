@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -263,14 +264,29 @@ def _write(outcome: EvaluationOutcome, request: EvaluationRequest) -> list[Path]
     return written
 
 
+# What makes a spreadsheet take a cell for a formula, and what it takes for a number all the same.
+_FORMULA = re.compile(r"\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+
+def _cell(value: object) -> object:
+    """A cell of CSV that no spreadsheet will run, whoever wrote the text: such texts get a quotation mark in front."""
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
 def write_per_query(path: Path, evaluation: Evaluation) -> None:
-    """Every measure of every judged query and system, as CSV (by the suffix) or JSON Lines."""
+    """Every measure of every judged query and system, as CSV (by the suffix) or JSON Lines.
+
+    Texts that spreadsheets would take for formulas have `'` before them in CSV; JSON Lines have them as they are.
+    """
     rows = evaluation.per_query()
     if path.suffix.lower() == ".csv":
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, ["dataset", "query_id", "query", "system", *evaluation.measures])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
         write_bytes(path, text.getvalue().encode())
     else:
         write_bytes(path, b"".join(to_json_bytes(row, indent=False) for row in rows))

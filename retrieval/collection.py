@@ -145,7 +145,7 @@ class Collection:
         """
         directory = Path(path)
         check_policy(dense_index)
-        if directory.exists():
+        if directory.exists() or directory.is_symlink():
             raise CollectionExistsError(
                 "a collection is here already" if (directory / MANIFEST).exists() else "something is here already",
                 where=str(directory),

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import orjson
 
+from ..encoders.strict_json import json_fault, parse_json
 from .errors import NotFoundError, UsageError
 
 Scope: TypeAlias = Literal["read", "write"]
@@ -98,7 +99,7 @@ def read_keys(path: Path) -> list[Key]:
         UsageError: it cannot be read, or is no file of keys.
     """
     try:
-        values = orjson.loads(path.read_bytes())
+        values = parse_json(path.read_bytes())
         if values["format"] != FORMAT:
             raise ValueError(f"its format is {values['format']}, not {FORMAT}")
         return [_key(entry) for entry in values["keys"]]
@@ -106,8 +107,11 @@ def read_keys(path: Path) -> list[Key]:
         raise UsageError(
             f"the key file {path} cannot be read: {error.strerror}", hint="make one with `lexhound keys create`"
         ) from error
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path} is no file of API keys: {error}", hint="`lexhound keys create` writes one") from error
+    except (KeyError, TypeError, ValueError) as error:
+        reason = json_fault(error) if isinstance(error, orjson.JSONDecodeError) else error
+        raise UsageError(
+            f"{path} is no file of API keys: {reason}", hint="`lexhound keys create` writes one"
+        ) from error
 
 
 def create_key(path: Path, name: str, scopes: Sequence[Scope], collections: Sequence[str] | None) -> tuple[str, Key]:
@@ -153,6 +157,8 @@ def _key(entry: dict[str, Any]) -> Key:
     if not re.fullmatch("[0-9a-f]{64}", entry["sha256"]) or not re.fullmatch("[0-9a-f]{12}", entry["id"]):
         raise ValueError("a digest or an id is malformed")
     collections = entry["collections"]
+    if collections is not None and not (isinstance(collections, list) and all(isinstance(e, str) for e in collections)):
+        raise ValueError("collections are a list of names, or null for all")
     return Key(
         entry["id"],
         entry["name"],

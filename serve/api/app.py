@@ -71,7 +71,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
         compacting=ThreadPoolExecutor(1, "compacting"),
         catalogue=Catalogue(settings, metrics, background, signal),
         forward=None if role.writer is None else Forwarder(role.writer),
-        replaces=role.replaces,
+        role=role,
     )
     metrics.watch(lambda: found.gate.waiting, lambda: found.ready, lambda: _sizes(found))
     app.state.service = found
@@ -115,7 +115,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """
     found: Service = app.state.service
     starting = asyncio.create_task(_start(found))
-    if found.replaces:
+    if found.role.replaces:
         await starting
     caring = asyncio.create_task(found.catalogue.look_after())
     try:
@@ -145,6 +145,7 @@ async def _start(found: Service) -> None:
     found.ready = True
     fields = {"collections": len(found.catalogue.open_now()), "pid": os.getpid(), "writes": found.forward is None}
     _log.info("ready", extra={"fields": fields})
+    found.role.say_ready()
 
 
 def _warm() -> None:

@@ -176,13 +176,20 @@ class Catalogue:
 
         Raises:
             UnknownNameError: there is none.
-            ConflictError: the service serves a single collection.
+            ConflictError: the service serves a single collection, or this one is a link to a directory elsewhere.
         """
         folder = self._folder_of_many()
         async with self._locks.setdefault(name, asyncio.Lock()):
             path = await self.run(lambda: folder.find(name))
             if path is None:
                 raise unknown_collection()
+            if path.is_symlink():
+                raise ConflictError(
+                    "the collection is a link to a directory elsewhere, and the service deletes none of those",
+                    where="path.name",
+                    hint="whoever runs the service has to remove the link, and what it leads to",
+                    code="linked",
+                )
             served = self._open.get(name)
             if served is None or served.retired:
                 # Take the writer's lock at least, so that nothing is deleted under a process that writes.

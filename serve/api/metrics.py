@@ -22,6 +22,8 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25
 
 Reading = Iterable[tuple[str, int, int, int | None]]
 """Collection, documents, segments, bytes of SQLite's log (None in another engine)."""
+Shown = Callable[[str], bool]
+"""Whether the figures of the collection of this name may be told."""
 
 
 class Metrics:
@@ -57,7 +59,7 @@ class Metrics:
         self.documents_written = Counter(
             "lexhound_documents_written", "Documents of bulk loads.", ("status",), registry=self.registry
         )
-        self._gauges = CollectorRegistry()
+        self._gauges: _Gauges | None = None
         # The histograms' children by label: looking one up takes longer than observing.
         self._requests: dict[tuple[str, str, int], Histogram] = {}
 
@@ -71,18 +73,32 @@ class Metrics:
 
     def watch(self, waiting: Callable[[], int], ready: Callable[[], bool], collections: Callable[[], Reading]) -> None:
         """Say where the figures come from that are read when they are asked for."""
-        self._gauges.register(_Gauges(waiting, ready, collections))
+        self._gauges = _Gauges(waiting, ready, collections)
 
-    def expose(self) -> bytes:
-        """All figures, of all processes."""
+    def expose(self, shown: Shown) -> bytes:
+        """The figures of all processes; those of single collections as far as they may be told."""
         registry = self.registry
         if os.environ.get(SHARED_FOLDER):
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry) + generate_latest(self._gauges)
+        gauges = CollectorRegistry()
+        if self._gauges is not None:
+            gauges.register(_Told(self._gauges, shown))
+        return generate_latest(registry) + generate_latest(gauges)
 
 
-class _Gauges(Collector):
+class _Told(Collector):
+    """The gauges, of some collections."""
+
+    def __init__(self, gauges: _Gauges, shown: Shown) -> None:
+        self._gauges = gauges
+        self._shown = shown
+
+    def collect(self) -> Iterable[Metric]:
+        return self._gauges.collect(self._shown)
+
+
+class _Gauges:
     def __init__(
         self, waiting: Callable[[], int], ready: Callable[[], bool], collections: Callable[[], Reading]
     ) -> None:
@@ -90,11 +106,14 @@ class _Gauges(Collector):
         self._ready = ready
         self._collections = collections
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self, shown: Shown) -> Iterable[Metric]:
+        """The figures now."""
         documents = GaugeMetricFamily("lexhound_documents", "Searchable documents.", labels=["collection"])
         segments = GaugeMetricFamily("lexhound_segments", "Segments that a search visits.", labels=["collection"])
         logs = GaugeMetricFamily("lexhound_wal_bytes", "Bytes of SQLite's write-ahead log.", labels=["collection"])
         for name, n_documents, n_segments, n_log_bytes in self._collections():
+            if not shown(name):
+                continue
             documents.add_metric([name], n_documents)
             segments.add_metric([name], n_segments)
             if n_log_bytes is not None:

@@ -1,17 +1,20 @@
 """Names of collections, and the directories they stand for.
 
 A name is made of letters, digits, `.`, `_` and `-` and begins with a letter or digit, so no name can lead out of the
-data folder. `my.index` is the directory of the collection `my`.
+data folder. `my.index` is the directory of the collection `my`, and so is `my`; where both are there, neither is
+served.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from ...retrieval.manifest import MANIFEST
+from .problems import ConflictError
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 SUFFIX = ".index"
@@ -42,15 +45,28 @@ class DataFolder:
         self.single = (path / MANIFEST).is_file()
 
     def find(self, name: str) -> Path | None:
-        """The directory of a collection, if there is one of this name."""
+        """The directory of a collection, if there is one of this name.
+
+        Raises:
+            ConflictError: there are two, `NAME` and `NAME.index`.
+        """
         if not is_name(name):
             return None
         if self.single:
             return self.path if name == name_of(self.path) else None
-        for directory in (self.place(name), self.path / name):
-            if (directory / MANIFEST).is_file() and name_of(directory) == name:
-                return directory
-        return None
+        found = [
+            directory
+            for directory in (self.place(name), self.path / name)
+            if (directory / MANIFEST).is_file() and name_of(directory) == name
+        ]
+        if len(found) > 1:
+            raise ConflictError(
+                "two directories have the name of this collection, so nobody can tell which is meant",
+                where="path.name",
+                hint="whoever runs the service has to rename one of them",
+                code="ambiguous_name",
+            )
+        return found[0] if found else None
 
     def place(self, name: str) -> Path:
         """Where a new collection of this name goes."""
@@ -61,6 +77,11 @@ class DataFolder:
         if self.single:
             return [name_of(self.path)]
         return sorted(set(self._names()))
+
+    def twice(self) -> str | None:
+        """The first name, if any, that two directories have."""
+        counts = Counter(() if self.single else self._names())
+        return min((name for name, count in counts.items() if count > 1), default=None)
 
     def _names(self) -> Iterator[str]:
         for directory in self.path.iterdir():

@@ -14,6 +14,8 @@ class Role:
         writer: the Unix socket of the process that writes; None in that process itself.
         signal: the file through which a write is made searchable in all processes at once; None where there is one
             process only.
+        ready: the folder in which each process says that it is ready; None where there is one process only.
+        place, processes: which it is, from 0, and of how many.
         replaces: it takes the place of a process that died while others answer, so it takes no request before it is
             ready.
     """
@@ -21,6 +23,18 @@ class Role:
     writer: Path | None = None
     signal: Path | None = None
     replaces: bool = False
+    ready: Path | None = None
+    place: int = 0
+    processes: int = 1
+
+    def say_ready(self) -> None:
+        """Tell the processes beside this one that it answers."""
+        if self.ready is not None:
+            (self.ready / str(self.place)).touch()
+
+    def all_ready(self) -> bool:
+        """Whether every process has been ready; one that takes another's place later answers nothing before it is."""
+        return self.ready is None or all((self.ready / str(place)).exists() for place in range(self.processes))
 
 
 ALONE = Role()

@@ -57,6 +57,7 @@ class Guard:
         self._own = () if settings.api_key is None else (configured_key(settings.api_key.get_secret_value()),)
         self._needed = settings.has_keys
         self._stamp: tuple[int, int, int] | None = None
+        self._trouble: str | None = None
         self._checked = time.monotonic()
         self._keys: Sequence[Key] = self._own if self._path is None else (*self._own, *read_keys(self._path))
 
@@ -78,7 +79,7 @@ class Guard:
         return Caller(key)
 
     def _reload(self) -> None:
-        """Read the file again when it has changed; a file that has become unreadable changes nothing."""
+        """Read the file again when it has changed. Where it is gone or cannot be read, none of its keys is valid."""
         now = time.monotonic()
         if self._path is None or now - self._checked < _RELOAD_SECONDS:
             return
@@ -89,8 +90,14 @@ class Guard:
             if stamp != self._stamp:
                 self._keys = (*self._own, *read_keys(self._path))
                 self._stamp = stamp
+                if self._trouble is not None:
+                    _log.info("the key file can be read again: its keys are valid")
+                self._trouble = None
         except (OSError, UsageError) as error:
-            _log.warning("the key file cannot be read; the keys stay as they were: %s", error)
+            self._keys, self._stamp = self._own, None
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                _log.warning("the key file cannot be read; none of its keys is valid until it can: %s", error)
 
 
 def _given(connection: HTTPConnection) -> str | None:

@@ -129,6 +129,7 @@ class _Workers:
         self._stopping = threading.Event()
         RefreshSignal.create(folder / "refresh")
         (folder / "metrics").mkdir()
+        (folder / "ready").mkdir()
 
     def run(self) -> int:
         """Keep all processes running until `stop`, then wait for them."""
@@ -179,7 +180,7 @@ class _Workers:
             "settings": self._settings.revealed(),
             "folder": str(self._folder),
             "descriptor": self._listening.fileno(),
-            "writes": place == 0,
+            "place": place,
             "replaces": replaces,
         }
         process = subprocess.Popen(
@@ -202,11 +203,19 @@ def run_worker(task: dict[str, Any]) -> int:
     folder = Path(task["folder"])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     listening = socket.socket(fileno=task["descriptor"])
-    place = folder / "writer.sock"
-    if task["writes"]:
-        with _unix_socket(place) as inner:
-            return run_process(settings, Role(None, folder / "refresh", task["replaces"]), [listening, inner])
-    return run_process(settings, Role(place, folder / "refresh", task["replaces"]), [listening])
+    place = int(task["place"])
+    role = Role(
+        None if place == 0 else folder / "writer.sock",
+        folder / "refresh",
+        task["replaces"],
+        folder / "ready",
+        place,
+        settings.workers,
+    )
+    if place == 0:
+        with _unix_socket(folder / "writer.sock") as inner:
+            return run_process(settings, role, [listening, inner])
+    return run_process(settings, role, [listening])
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from ...retrieval.errors import EngineError, NotACollectionError, UnsupportedErr
 from ...retrieval.schema import log_bytes
 from ..engines import milvus_settings
 from ..errors import UsageError
-from .names import DataFolder, name_of
+from .names import SUFFIX, DataFolder, name_of
 from .problems import ConflictError
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def check_source(settings: Settings) -> None:
     """Refuse at the start what can never be served.
 
     Raises:
-        UsageError: there is no such folder, or the processes of the service cannot share what is there.
+        UsageError: there is no such folder, two directories of it have one name, or the processes of the service cannot
+            share what is there.
         UnknownAddressError: an address names no engine. MissingEngineError: what talks to the engine is not installed.
     """
     if isinstance(settings.data, Path):
@@ -96,6 +97,12 @@ def check_source(settings: Settings) -> None:
             raise UsageError(
                 f"there is no folder {settings.data}",
                 hint="name a collection or a folder of collections; an empty folder is made with mkdir",
+            )
+        name = DataFolder(settings.data).twice()
+        if name is not None:
+            raise UsageError(
+                f"{settings.data} holds two collections named {name}: the directories {name} and {name}{SUFFIX}",
+                hint="rename one of them",
             )
         return
     place = read_address(settings.data)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
+from .role import ALONE, Role
+
 if TYPE_CHECKING:
     from ..settings import Settings
     from .catalogue import Catalogue
@@ -29,7 +31,7 @@ class Service:
         background: threads for what may take long: opening, refreshing, deleting.
         compacting: the one thread for what may take minutes, so that nothing else waits for it.
         forward: hands a write on to the process that writes; None in that process.
-        replaces: it takes the place of a process that died while others answer.
+        role: what this process is among those that serve; ready: it answers; together: all of them have been ready.
     """
 
     settings: Settings
@@ -40,8 +42,14 @@ class Service:
     compacting: ThreadPoolExecutor
     catalogue: Catalogue
     forward: Forward | None = None
-    replaces: bool = False
+    role: Role = ALONE
     ready: bool = False
+    together: bool = False
+
+    def all_ready(self) -> bool:
+        """Whether this process answers, and so do those beside it, which a caller's next request may reach."""
+        self.together = self.together or self.role.all_ready()
+        return self.ready and self.together
 
 
 def service_of(connection: HTTPConnection) -> Service:

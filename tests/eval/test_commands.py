@@ -109,6 +109,27 @@ def test_queries_and_judgments_over_an_existing_collection(lines_file, tmp_path:
     assert "on heat" in (tmp_path / "report.html").read_text("utf-8"), "words come from the collection"
 
 
+def test_no_cell_of_csv_is_a_formula(lines_file, tmp_path: Path) -> None:
+    path = tmp_path / "my.index"
+    with Collection.create(path) as collection:
+        collection.add([Document("a", "heat")])
+    texts = ["=1+heat", "@heat", "+heat", "-heat", "=heat", "heat = 1", "-2.5e3", "\uff1dheat"]
+    request = EvaluationRequest(
+        work=tmp_path / "work",
+        queries=lines_file("q.jsonl", [json.dumps({"id": f"-{n}", "text": text}) for n, text in enumerate(texts)]),
+        qrels=lines_file("qrels.txt", [f"-{n} 0 a 1" for n in range(len(texts))]),
+        collections=(path,),
+        options=OPTIONS,
+        per_query=tmp_path / "queries.csv",
+    )
+    run_evaluation(request)
+    with (tmp_path / "queries.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["query_id"] for row in rows} == {f"-{n}" for n in range(len(texts))}  # numbers, as they are
+    guarded = {"=1+heat", "@heat", "+heat", "-heat", "=heat", "\uff1dheat"}
+    assert {row["query"] for row in rows} == {f"'{text}" if text in guarded else text for text in texts}
+
+
 def test_requests_that_lack_something(samples: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no data set to evaluate on"):
         run_evaluation(EvaluationRequest(work=tmp_path))

@@ -199,10 +199,13 @@ def alive(pid: int) -> bool:
 @pytest.fixture
 def several(data: Path) -> Iterator[Service]:
     service = start(data, "--workers", "3")
-    eventually(lambda: len(pids(service)) == 3)
     try:
-        with service.client() as client:
+        # Once one says that the service is ready, all are: whichever is asked, and the one that writes.
+        with service.client(retries=0) as client:
             client.create_collection("my")
+        for _ in range(20):  # a connection each
+            assert service.request("POST", "/v1/collections/my/documents", json=[]).status_code == 200
+        assert len(pids(service)) == 3
         yield service
     finally:
         if service.process.poll() is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -152,11 +153,40 @@ def test_keys_made_and_revoked_count_within_seconds(keys: tuple[Service, dict[st
         while service.request("GET", "/v1/collections", headers=bearer(text)).status_code != wanted:
             assert time.monotonic() < end
             time.sleep(0.1)
-    before = file.read_text()
-    file.write_text("{")  # a slip of whoever edits it must not open or close anything
-    time.sleep(1.2)
-    assert service.request("GET", "/v1/collections", headers=bearer(OWN)).status_code == 200
-    file.write_text(before)
+
+
+def test_keys_of_a_file_that_is_gone_or_damaged_are_not_valid(keys: tuple[Service, dict[str, str], Path]) -> None:
+    service, made, file = keys
+
+    def until(status: int) -> None:
+        end = time.monotonic() + 20
+        while service.request("GET", "/v1/collections", headers=bearer(made["all"])).status_code != status:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    before = file.read_bytes()
+    for damage in (None, b"", before[: len(before) // 2], before.replace(b'"format": 1', b'"format": 1, "format": 1')):
+        if damage is None:
+            file.unlink()
+        else:
+            file.write_bytes(damage)
+        until(401)
+        assert service.request("GET", "/v1/collections", headers=bearer(OWN)).status_code == 200
+        file.write_bytes(before)
+        until(200)
+    told = [line["event"] for line in service.lines() if "none of its keys is valid" in line["event"]]
+    assert len(told) == 4  # once each, however often it was looked at
+
+
+def test_metrics_tell_of_collections_that_the_key_opens(keys: tuple[Service, dict[str, str], Path]) -> None:
+    service, made, _ = keys
+    for name in ("one", "two"):  # opened, and so among the figures
+        service.request("GET", f"/v1/collections/{name}", headers=bearer(made["all"]))
+    for key, names in (("one", {"one"}), ("all", {"one", "two"})):
+        answer = service.request("GET", "/metrics", headers=bearer(made[key]))
+        assert answer.status_code == 200
+        assert set(re.findall('collection="([^"]*)"', answer.text)) == names
+        assert "lexhound_http_request_seconds_bucket" in answer.text
 
 
 def test_document_tells_of_keys(keys: tuple[Service, dict[str, str], Path]) -> None:

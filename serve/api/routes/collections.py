@@ -17,7 +17,7 @@ from ..answers import description_answer, json_response, summary_answer, unavail
 from ..documentation import errors
 from ..names import NAME_PATTERN
 from ..own import own_collection
-from ..problems import RequestError, ServiceError
+from ..problems import RequestError, ServiceError, UnknownNameError
 from ..routing import ReadRoute, WriteRoute, caller_of
 from ..state import Service, service_of
 
@@ -48,10 +48,12 @@ async def _summary(service: Service, name: str) -> dict[str, Any] | None:
         async with service.catalogue.use(name) as served:
             info = await service.catalogue.run(served.reader.info)
             return summary_answer(name, info)
-    except ServiceError:  # deleted since the names were read
+    except UnknownNameError:  # deleted since the names were read
         return None
     except Exception as error:  # noqa: BLE001  one collection's trouble is not the others'
-        level = logging.WARNING if isinstance(error, EngineError | NotACollectionError) else logging.ERROR
+        level = (
+            logging.WARNING if isinstance(error, EngineError | NotACollectionError | ServiceError) else logging.ERROR
+        )
         _log.log(level, "collection %s cannot be described: %s", name, error)
         return unavailable_answer(name)
 

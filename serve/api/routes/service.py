@@ -10,6 +10,7 @@ from ..answers import json_response
 from ..documentation import errors
 from ..metrics import CONTENT_TYPE
 from ..problems import UnavailableError
+from ..security import ANYONE
 from ..state import service_of
 
 router = APIRouter(tags=["service"])
@@ -30,10 +31,10 @@ async def alive(request: Request) -> Response:
     responses={200: {"model": models.Readiness}, 503: errors()[503]},
 )
 async def ready(request: Request) -> Response:
-    """True when collections are open, the search kernels are compiled, and the engine behind the collections, if it is
-    another than our own, answered when it was last asked; needs no key."""
+    """True when all processes have their collections open and the search kernels compiled, and the engine behind the
+    collections, if it is another than our own, answered when it was last asked; needs no key."""
     service = service_of(request)
-    if not service.ready:
+    if not service.all_ready():
         raise UnavailableError(
             "the service is starting", hint="try again after the time in Retry-After", code="starting"
         )
@@ -54,8 +55,12 @@ async def ready(request: Request) -> Response:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Latencies by route and status, queue depth, documents, segments, encode and search time."""
+    """Latencies by route and status, queue depth, documents, segments, encode and search time; documents and segments
+    of the collections that the key opens."""
     service = service_of(request)
+    caller = ANYONE
     if not service.settings.open_metrics:
-        service.guard.identify(request).check("read", None)
-    return Response(await service.catalogue.run(service.metrics.expose), headers={"content-type": CONTENT_TYPE})
+        caller = service.guard.identify(request)
+        caller.check("read", None)
+    figures = await service.catalogue.run(lambda: service.metrics.expose(lambda name: caller.may("read", name)))
+    return Response(figures, headers={"content-type": CONTENT_TYPE})

@@ -7,6 +7,7 @@ are those of an index built at once over the same documents.
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from .dense_index import NAME as DENSE
 from .dense_index import kind_of, merge_dense, wanted_kind
 from .log import WAIT_SECONDS
 from .representation import Statistics
+from .schema import DATABASE, translate
 from .segment import SEGMENTS, Segment, open_segment, write_segment
 from .snapshot import read_statistics
 from .storage import storage_errors
@@ -57,7 +59,10 @@ def compact(writer: Writer) -> CompactReport:
             # Values of deleted documents; kept until now because no index leads from a row to them.
             connection.execute("DELETE FROM metadata WHERE seq NOT IN (SELECT seq FROM rows)")
         with writer.lock:
-            writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
+            try:
+                writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
+            except sqlite3.Error as error:
+                raise translate(error, writer.directory / DATABASE) from error
             writer.log.cut(WAIT_SECONDS)
         return CompactReport(documents, dropped, len(names), 1 if documents else 0)
 

@@ -18,6 +18,7 @@ from .compaction import merge_run, merge_small
 from .corpus import BadRow, Corpus
 from .document import Document
 from .errors import BadRowError, CorpusError, UnfinishedRunError
+from .schema import DATABASE, translate
 from .writer import PUBLISHED, SMALLEST_SEGMENT, AddReport, Writer, bury, content_hash, visible_rows
 
 # Of a document whose id an earlier row of the same run had.
@@ -162,8 +163,11 @@ class _Reading:
         self._report = AddReport()
         self._rejected = 0
         self._resumed = 0
-        writer.connection.execute("CREATE TEMP TABLE IF NOT EXISTS passed_over(id TEXT PRIMARY KEY) WITHOUT ROWID")
-        writer.connection.execute("DELETE FROM passed_over")
+        try:
+            writer.connection.execute("CREATE TEMP TABLE IF NOT EXISTS passed_over(id TEXT PRIMARY KEY) WITHOUT ROWID")
+            writer.connection.execute("DELETE FROM passed_over")
+        except sqlite3.Error as error:
+            raise translate(error, writer.directory / DATABASE) from error
 
     def read(self) -> None:
         """Store the whole corpus, chunk by chunk, behind what an earlier attempt holds."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from .errors import CollectionGoneError, CollectionLockedError, ReadOnlyError
+from .storage import FULL, full
 
 LOCK = "write.lock"
 
@@ -21,12 +23,14 @@ class WriterLock:
 
         Raises:
             CollectionLockedError: another process holds it.
-            ReadOnlyError: the directory cannot be written.
+            ReadOnlyError: the directory cannot be written. StorageFullError: the disk is full.
         """
         path = self._path = directory / LOCK
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
+            if error.errno in FULL:
+                raise full(path) from error
             raise ReadOnlyError(
                 f"the collection cannot be written to ({error.strerror})",
                 where=str(directory),
@@ -43,7 +47,8 @@ class WriterLock:
                 hint="wait until it has finished, or stop it; readers are not affected",
             ) from None
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # only a message says it: a full disk is told by what needs the room
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def check(self) -> None:
         """Be sure that the file at the path is the one that is locked: another one, another process could lock.

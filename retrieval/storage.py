@@ -9,8 +9,18 @@ from pathlib import Path
 
 from .errors import ReadOnlyError, StorageFullError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says where there is no room for what is written."""
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def full(where: object) -> StorageFullError:
+    """The error of a disk that is full."""
+    return StorageFullError(
+        "the disk is full",
+        where=str(where),
+        hint="free some space and run the same command again; nothing that was acknowledged is lost",
+    )
 
 
 @contextmanager
@@ -24,12 +34,8 @@ def storage_errors(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = str(error.filename or directory)
-        if error.errno in _FULL:
-            raise StorageFullError(
-                "the disk is full",
-                where=where,
-                hint="free some space and run the same command again; nothing that was acknowledged is lost",
-            ) from error
+        if error.errno in FULL:
+            raise full(where) from error
         if error.errno in _REFUSED:
             raise ReadOnlyError(
                 f"cannot be written ({error.strerror})",

@@ -14,6 +14,7 @@ from ..encoders import errors as encoders
 from ..eval import errors as evaluation
 from ..index import errors as index
 from ..retrieval import errors as retrieval
+from ..retrieval.storage import FULL
 from .api import problems
 
 DONE = 0
@@ -139,6 +140,8 @@ def describe_failure(error: BaseException) -> Failure | None:
             return _told(error, EXIT_CODES[kind])
     if isinstance(error, OSError):
         where = None if error.filename is None else str(error.filename)
+        if error.errno in FULL:
+            return Failure("storage_full", "the disk is full", where, "Free some space, and try again.", FAILED)
         return Failure("system", error.strerror or str(error), where, None, FAILED)
     if isinstance(error, MemoryError):
         hint = "Close other programs, or split the input."

@@ -7,12 +7,14 @@ of failures that are the caller's business are passed on without paths; of all o
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 from ...encoders import errors as encoders
 from ...eval import errors as evaluation
 from ...index import errors as index
 from ...retrieval import errors as retrieval
+from ...retrieval.storage import FULL
 from .. import errors as own
 from .problems import ServiceError
 
@@ -127,7 +129,9 @@ def answer_for(error: BaseException) -> Answer:
     for kind in type(error).__mro__:
         if kind in STATUSES and issubclass(kind, Exception):
             return _known(error, kind, STATUSES[kind])
-    if isinstance(error, OSError) and error.errno in (24, 28):  # EMFILE, ENOSPC
+    if isinstance(error, OSError) and error.errno in FULL:
+        return _known(error, retrieval.StorageFullError, STATUSES[retrieval.StorageFullError])
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return Answer(503, "unavailable", "the service has run out of a resource", None, "try again later", _LATER)
     if isinstance(error, MemoryError):
         return Answer(503, "unavailable", "the service has too little memory for this request", None, None, _LATER)

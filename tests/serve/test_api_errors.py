@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import socket
@@ -240,7 +241,9 @@ def test_unknown_and_inherited_exceptions() -> None:
     assert answer_for(NewError("x", where="/srv")) == INTERNAL
     assert answer_for(ZeroDivisionError("x")) == INTERNAL
     assert answer_for(MemoryError()).status == 503
-    assert answer_for(OSError(28, "No space left on device", "/srv")).status == 503
+    full = answer_for(OSError(errno.ENOSPC, "No space left on device", "/srv"))
+    assert (full.status, full.code, full.where) == (507, "storage_full", None)
+    assert answer_for(OSError(errno.EMFILE, "Too many open files", "/srv")).status == 503
     assert answer_for(StorageFullError("x", where="/srv")).status == 507
     del NewError
     import gc

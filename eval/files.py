@@ -5,13 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TextIO
 
+from ..retrieval.durable import make_directories, replace_file
 from .errors import DatasetError
 
 COMPRESSIONS = ("", ".gz", ".zst")
@@ -82,19 +81,9 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
     The folder is made if need be. Written aside in the same folder, synced, then renamed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".aside", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(aside).chmod(0o666 & ~_umask())
-        Path(aside).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(aside).unlink()
-        raise
+    make_directories(path.parent)
+    with replace_file(path) as file:
+        yield file
 
 
 @contextmanager
@@ -117,12 +106,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file atomically."""
     with atomic_writer(path) as file:
         file.write(content)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def digest_file(path: Path, algorithm: str = "blake2b") -> str:

@@ -17,13 +17,25 @@ from ..encoders.settings import LearnedSettings
 from .collection import Collection
 from .corpus import BadRow, Corpus
 from .dense import DenseSide
-from .errors import CollectionExistsError, NewerFormatError, NotACollectionError, RetrievalError, UnfinishedRunError
+from .durable import neighbour, replace_directory
+from .errors import (
+    CollectionExistsError,
+    CollectionLockedError,
+    NewerFormatError,
+    NotACollectionError,
+    RetrievalError,
+    UnfinishedRunError,
+)
 from .ingest import IngestReport, Progress, describe_source, unfinished_run
-from .lock import WriterLock
+from .lock import Claim, WriterLock
 from .manifest import MANIFEST, read_manifest
 from .opening import open_named
+from .recovery import recover_claimed
 from .schema import connect
 from .storage import storage_errors
+
+# What is built to replace a collection; a run that is cut short goes on in it.
+BUILDING = "building"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,7 @@ class _Encoders:
             dense_settings=self.dense_settings,
             dense_index=self.dense_index,
             whole=self.whole,
+            claimed=True,
         )
 
 
@@ -80,29 +93,31 @@ def build_collection(
         CollectionExistsError: something is at `path` already, and `overwrite` is not set.
         NotACollectionError: with `overwrite`, what is at `path` is no collection (and is left alone).
         UnfinishedRunError: an unfinished collection of another corpus is at `path`.
+        CollectionLockedError: another run is building at `path`, or with `overwrite` another process writes to it.
         BadRowError, CorpusError, EncoderError, StorageFullError, ReadOnlyError: as for `Collection.ingest`.
     """
     directory = Path(path)
     encoders = _Encoders(encoder, lexical, learned, dense, dense_settings, dense_index, not corpus.brings_vectors)
-    _recover(directory)
-    if not (overwrite and directory.exists()):
-        return _build(directory, corpus, source, encoders, on_bad_row, progress, start_over=False)
-    require_collection(directory)
-    with WriterLock(directory):  # what others write now would be lost with the old collection
-        aside = _aside(directory)
-        report = _build(aside, corpus, source, encoders, on_bad_row, progress, start_over=True)
-        with storage_errors(directory):
-            whole, old = directory.resolve(), _old(directory)
-            whole.rename(old)
-            aside.rename(whole)
-            shutil.rmtree(old, ignore_errors=True)
-    return report
+    if directory.exists() and not directory.is_dir():
+        require_collection(directory)
+    with Claim(directory) as claim:
+        recover_claimed(claim)
+        if not (overwrite and directory.exists()):
+            return _build(directory, corpus, source, encoders, on_bad_row, progress, start_over=False)
+        require_collection(directory)
+        with WriterLock(directory) as lock:  # what others write now would be lost with the old collection
+            aside = neighbour(directory, BUILDING)
+            report = _build(aside, corpus, source, encoders, on_bad_row, progress, start_over=True)
+            lock.check()
+            with storage_errors(directory):
+                replace_directory(aside, directory)
+        return report
 
 
 def kept_documents(path: str | Path, *, overwrite: bool = False) -> int:
     """How many documents an unfinished run at `path`, or its replacement, holds for the next attempt."""
     directory = Path(path)
-    place = _aside(directory) if overwrite and directory.exists() else directory
+    place = neighbour(directory, BUILDING) if overwrite and directory.exists() else directory
     try:
         connection = connect(place, writable=False)
     except RetrievalError:
@@ -150,10 +165,14 @@ def _unfinished(
     """
     try:
         collection = Collection.open(place, writable=True)
-    except NotACollectionError as error:
-        if start_over:
+    except CollectionLockedError:
+        raise
+    except RetrievalError as error:
+        if start_over:  # nothing that could be gone on with
             shutil.rmtree(place)
             return None
+        if not isinstance(error, NotACollectionError):
+            raise
         raise CollectionExistsError(
             "something that is no collection is here already", where=str(place), hint="give another path"
         ) from error
@@ -238,26 +257,3 @@ def _holds_anything(place: Path) -> bool:
 def _held(connection: sqlite3.Connection, run: int, first_seq: int) -> int:
     row = connection.execute("SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (first_seq, run)).fetchone()
     return int(row[0])
-
-
-def _recover(directory: Path) -> None:
-    """Put back the old collection where a crash fell between the two renames of a replacement."""
-    if not directory.exists() and _old(directory).exists():
-        with storage_errors(directory):
-            _old(directory).rename(directory)
-    elif _old(directory).exists():
-        shutil.rmtree(_old(directory), ignore_errors=True)
-
-
-def _aside(directory: Path) -> Path:
-    return neighbour(directory, "building")
-
-
-def _old(directory: Path) -> Path:
-    return neighbour(directory, "replaced")
-
-
-def neighbour(directory: Path, suffix: str) -> Path:
-    """A hidden directory on the same file system; `directory` may be `.`, end with `..` or be a link."""
-    whole = directory.resolve()
-    return whole.parent / f".{whole.name}.{suffix}"

@@ -12,9 +12,10 @@ by itself. A writer sees its own writes at once. All methods may be called from 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from threading import RLock, Thread
 from types import TracebackType
@@ -30,6 +31,7 @@ from .corpus import BadRow, Corpus
 from .dense import DenseQueries, DenseSide
 from .dense_index import check_policy
 from .document import Document
+from .durable import make_directories, neighbour, publish_directory
 from .errors import (
     CollectionError,
     CollectionExistsError,
@@ -43,14 +45,15 @@ from .fusion import Fusion, SideScores
 from .health import ENGINE, Health
 from .information import CollectionInfo, describe
 from .kept_fusion import write_fusion
-from .lock import WriterLock
+from .lock import Claim, WriterLock
 from .log import WAIT_SECONDS
 from .manifest import MANIFEST, DenseManifest, Manifest, read_manifest, write_manifest
 from .modes import resolve_mode
 from .opening import VERSION, load_representation, open_named
 from .query_table import DOCUMENTS, TableQueries, distil, drop_table, has_table, keep_table
+from .recovery import recover
 from .representation import Representation
-from .schema import Identity, connect, create_database, find_identity, keep_log
+from .schema import Identity, check_identity, connect, create_database, find_identity, keep_log
 from .segment import sweep
 from .snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from .storage import storage_errors
@@ -123,6 +126,7 @@ class Collection:
         dense_settings: DenseSettings | None = None,
         dense_index: str = "auto",
         whole: bool = True,
+        claimed: bool = False,
     ) -> Collection:
         """Make an empty collection and open it for writing.
 
@@ -136,37 +140,37 @@ class Collection:
             whole: load a checkpoint's document side now, to be sure that it can be; not needed for documents that bring
                 their vectors.
             dense_index: how segments index dense vectors: `auto` (clustered where they are many), `flat` or `spann`.
+            claimed: whether the caller has the claim to `path` (`lock.Claim`).
 
         Raises:
             CollectionExistsError: something is at `path` already.
             DenseIndexError: `dense_index` is unknown, or `spann` and faiss is not installed.
             EncoderError: the encoder cannot be loaded.
+            CollectionLockedError: another run is making something at `path`.
             ReadOnlyError, StorageFullError: the directory cannot be made.
         """
         directory = Path(path)
         check_policy(dense_index)
-        if directory.exists() or directory.is_symlink():
-            raise CollectionExistsError(
-                "a collection is here already" if (directory / MANIFEST).exists() else "something is here already",
-                where=str(directory),
-                hint="give another path, add to a collection with `lexhound add`, or replace it with --overwrite",
-            )
+        recover(directory)
+        if os.path.lexists(directory):
+            raise _exists(directory)
         identity, loaded = open_named(encoder, lexical, learned, whole=whole)
         side = None if dense is None else DenseSide.named(dense, dense_settings)
         vectors = None if side is None else DenseManifest(side.identity, side.width, dense_index)
-        # Made aside and renamed, so that a crash leaves a whole collection or none.
-        aside = directory.with_name(f".{directory.name}.creating")
-        with storage_errors(directory):
-            if aside.exists():
-                shutil.rmtree(aside)
-            aside.mkdir(parents=True)
+        with nullcontext() if claimed else Claim(directory), storage_errors(directory):
+            # Made aside and renamed, so that a crash leaves a whole collection or none.
+            make_directories(directory.resolve().parent)
+            aside = neighbour(directory, "creating")
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
             try:
                 create_database(aside, dense=side is not None)
                 write_manifest(aside, Manifest.new(f"lexhound {VERSION}", identity, vectors))
-                aside.rename(directory)
-            except BaseException:
+                publish_directory(aside, directory)
+            except FileExistsError as error:
+                raise _exists(directory) from error
+            finally:
                 shutil.rmtree(aside, ignore_errors=True)
-                raise
         return cls._open(directory, loaded, side, writable=True)
 
     @classmethod
@@ -205,6 +209,7 @@ class Collection:
     def _open(
         cls, directory: Path, shared: Representation | None, dense: DenseSide | None, *, writable: bool
     ) -> Collection:
+        recover(directory)
         for attempt in range(_TRIES):
             # First which database is meant, then all that is read: if another takes its place meanwhile, we see it.
             identity = find_identity(directory)
@@ -341,6 +346,14 @@ class Collection:
             with self._lock:
                 self._snapshot = newest
             return True
+
+    def check_place(self) -> None:
+        """Be sure that the collection is still at its path.
+
+        Raises:
+            CollectionGoneError: it was removed, or another one is there.
+        """
+        check_identity(self.path, self._connections.identity)
 
     @property
     def address(self) -> str:
@@ -674,3 +687,11 @@ class Collection:
     def verify(self) -> list[verification.Problem]:
         """Read every file and check it against its checksum and the database; an empty list means all is well."""
         return verification.verify(self.path, self.snapshot(hold=True), self._representation.name, self._width)
+
+
+def _exists(directory: Path) -> CollectionExistsError:
+    return CollectionExistsError(
+        "a collection is here already" if (directory / MANIFEST).exists() else "something is here already",
+        where=str(directory),
+        hint="give another path, add to a collection with `lexhound add`, or replace it with --overwrite",
+    )

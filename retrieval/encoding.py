@@ -22,6 +22,7 @@ from ..encoders.learned import LearnedEncoder
 from ..encoders.vector_files import JSON_LINES, NPZ, Maker, compress, json_line, read_json_lines, stacked, write_npz
 from .corpus import BadRow, Corpus
 from .document import Document
+from .durable import move_file, replace_file
 from .ingest import Progress
 
 CHUNK = 256  # texts encoded and kept together
@@ -318,16 +319,15 @@ def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Kept:
 
 
 def _write_notes(path: Path, made: dict[str, object], kept: _Kept) -> None:
-    aside = path.with_name(f"{path.name}.new")
     values = {"made": made, "kept": {"lines": kept.lines, "size": kept.size, "digest": kept.digest}}
-    aside.write_bytes(orjson.dumps(values))
-    aside.replace(path)
+    with replace_file(path) as file:
+        file.write(orjson.dumps(values))
 
 
 def publish(partial: Path, out: Path, encoder: LearnedEncoder) -> None:
     """Give finished vectors, JSON Lines beside `out`, their form and their name; JSON Lines are renamed."""
     if out.name.endswith(JSON_LINES[0]):
-        partial.replace(out)
+        move_file(partial, out)
         return
     aside = out.with_name(f"{out.name}.new")
     try:
@@ -338,6 +338,6 @@ def publish(partial: Path, out: Path, encoder: LearnedEncoder) -> None:
             write_npz(aside, [identifier for identifier, _ in named], vectors, Maker.of(identity))
         else:
             compress(partial, aside)
-        aside.replace(out)
+        move_file(aside, out)
     finally:
         aside.unlink(missing_ok=True)

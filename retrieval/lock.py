@@ -1,18 +1,21 @@
-"""The writer's lock: one process writes to a collection at a time, any number read."""
+"""Locks: one process writes to a collection at a time, any number read; one makes or replaces what is at a path."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .durable import make_directories, neighbour
 from .errors import CollectionGoneError, CollectionLockedError, ReadOnlyError
-from .storage import FULL, full
+from .storage import FULL, full, storage_errors
 
 LOCK = "write.lock"
+CLAIM = "lock"
 
 
 class WriterLock:
@@ -71,6 +74,71 @@ class WriterLock:
     def release(self) -> None:
         """Give the lock back; calling it twice is harmless."""
         if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Claim:
+    """The right to make or to replace what is at a path: an advisory lock on a file beside it, for as long as it takes.
+
+    Attributes:
+        place: the path, links resolved.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Take the claim at once or fail; directories above that are missing are made.
+
+        Raises:
+            CollectionLockedError: another run has it; says which and since when.
+            ReadOnlyError, StorageFullError: the directory above cannot be written.
+        """
+        self.place = directory.resolve()
+        self._path = neighbour(directory, CLAIM)
+        with storage_errors(self._path.parent):
+            make_directories(self._path.parent)
+            while True:
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                if not self._lock(directory):
+                    continue
+                os.ftruncate(self._descriptor, 0)
+                now = datetime.now(UTC).isoformat(" ", "seconds").removesuffix("+00:00")
+                os.pwrite(self._descriptor, f"{os.getpid()}, since {now} UTC\n".encode(), 0)
+                return
+
+    def _lock(self, directory: Path) -> bool:
+        """Lock the file; false where the run that had it has just removed it."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._descriptor, 64, 0).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            raise CollectionLockedError(
+                "another run is building here" + (f" (pid {holder})" if holder else ""),
+                where=str(directory),
+                hint="wait until it has finished, or stop it",
+            ) from None
+        own = os.fstat(self._descriptor)
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            found = None
+        if found is not None and (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
+            return True
+        os.close(self._descriptor)
+        return False
+
+    def release(self) -> None:
+        """Give the claim back; calling it twice is harmless."""
+        if self._descriptor >= 0:
+            self._path.unlink(missing_ok=True)  # while it is locked: who waits for it looks whether it is still there
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -6,7 +6,6 @@ encoder made its vectors.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import orjson
 from ..encoders.base import EncoderIdentity
 from ..encoders.errors import IdentityError
 from .dense_index import POLICIES
+from .durable import replace_file
 from .errors import CorruptCollectionError, NewerFormatError, NotACollectionError
 
 MANIFEST = "lexhound.json"
@@ -66,12 +66,8 @@ class Manifest:
 
 def write_manifest(directory: Path, manifest: Manifest, name: str = MANIFEST) -> None:
     """Write the manifest durably; a reader sees all of it or none."""
-    temporary = directory / f".{name}.tmp"
-    with temporary.open("wb") as file:
+    with replace_file(directory / name) as file:
         file.write(orjson.dumps(manifest.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(directory / name)
 
 
 def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:

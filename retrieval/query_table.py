@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .durable import replace_directory
 from .errors import CorruptCollectionError, QueryError
 from .search import read_documents
 from .storage import storage_errors
@@ -108,26 +109,22 @@ def distil(snapshot: Snapshot, dense: DenseSide, documents: int, seed: int = 0) 
 
 
 def keep_table(directory: Path, table: QueryTable) -> None:
-    """Write a table into a collection, in the place of the one it has; a crash leaves a whole one or none.
+    """Write a table into a collection, in the place of the one it has; a crash leaves the old one or the new one.
 
     Raises:
         StorageFullError, ReadOnlyError: it cannot be written.
     """
-    aside, old = directory / f".{FOLDER}.part", directory / f".{FOLDER}.old"
+    aside = directory / f".{FOLDER}.part"
     with storage_errors(directory):
-        for left in (aside, old):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
         try:
             table.save(aside)
             for path in aside.iterdir():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
-            if has_table(directory):
-                (directory / FOLDER).rename(old)
-            aside.rename(directory / FOLDER)
+            replace_directory(aside, directory / FOLDER)
         finally:
-            for left in (aside, old):
-                shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def drop_table(directory: Path) -> bool:

@@ -25,6 +25,7 @@ import orjson
 from ..encoders.errors import EncoderError, MissingExtraError, VectorFileError
 from ..encoders.learned import LearnedEncoder
 from .corpus import BadRow, open_corpus
+from .durable import move_file, replace_file
 from .encoding import (
     EncodingReport,
     TextDigest,
@@ -212,10 +213,9 @@ def encode_shard(task: _Task) -> int:
             on_bad_row=(lambda _: None) if task.skip else None,
         )
         notes = {"lines": report.vectors, "digest": report.digest, "tokens": report.tokens}
-        aside = own.with_suffix(".json")
-        aside.write_bytes(orjson.dumps(notes))
-        aside.replace(folder / f"{stem}.json")
-        own.replace(folder / f"{stem}.jsonl")
+        with replace_file(folder / f"{stem}.json") as file:
+            file.write(orjson.dumps(notes))
+        move_file(own, folder / f"{stem}.jsonl")
     finally:
         for left in folder.glob(f"{own.name}*"):
             left.unlink(missing_ok=True)
@@ -387,9 +387,8 @@ def _prepare(folder: Path, made: dict[str, object], wanted: int | None, slots: i
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     count = wanted or min(max(slots * SHARDS_A_SLOT, 1), MOST_SHARDS)
-    aside = folder / "run.json.new"
-    aside.write_bytes(orjson.dumps({"made": made, "shards": count}))
-    aside.replace(notes)
+    with replace_file(notes) as file:
+        file.write(orjson.dumps({"made": made, "shards": count}))
     return count
 
 

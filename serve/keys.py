@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import orjson
 
 from ..encoders.strict_json import json_fault, parse_json
+from ..retrieval.durable import replace_file
 from .errors import NotFoundError, UsageError
 
 Scope: TypeAlias = Literal["read", "write"]
@@ -175,14 +175,5 @@ def _write(path: Path, keys: Sequence[Key]) -> None:
         {"format": FORMAT, "keys": [key.as_dict() for key in keys]},
         option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
     )
-    aside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    with replace_file(path, 0o600) as file:
+        file.write(content)

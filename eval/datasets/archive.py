@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ...retrieval.durable import replace_directory
 from ..errors import DownloadError
 
 CHUNK = 1 << 20
@@ -68,9 +69,7 @@ def extract(
                         if progress is not None:
                             progress(written, total)
         final = destination / folder
-        if final.exists():
-            shutil.rmtree(final)
-        (aside / folder).rename(final)
+        replace_directory(aside / folder, final)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DownloadError(f"{archive}: is not a whole zip archive: {error}", "Delete it and try again.") from error
     except OSError as error:

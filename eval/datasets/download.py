@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ...retrieval.durable import move_file
 from ..errors import DownloadError
 from ..files import digest_file, write_bytes
 
@@ -82,7 +83,7 @@ def download(
             f"{address}: what arrived has the MD5 sum {found}, but {md5} is published",
             "It was damaged on the way, or the published file has changed. Nothing of it was kept: try again.",
         )
-    part.replace(target)
+    move_file(part, target)
     _forget(part)
     return found
 

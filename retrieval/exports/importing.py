@@ -6,6 +6,7 @@ request by this version's rules and the libraries that are installed, and weighe
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -18,15 +19,17 @@ import numpy as np
 from ...encoders.base import EncoderIdentity
 from ...encoders.lexical import KIND, LexicalEncoder, LexicalSettings
 from ...encoders.vocabulary import MemoryVocabulary
-from ..building import neighbour, require_collection
+from ..building import require_collection
 from ..compaction import merge
 from ..dense import DenseSide
+from ..durable import neighbour, replace_directory
 from ..errors import CollectionExistsError, ExportError
-from ..lock import WriterLock
+from ..lock import Claim, WriterLock
 from ..manifest import Manifest, write_manifest
 from ..opening import VERSION, load_representation
+from ..recovery import recover_claimed
 from ..representation import Representation, Statistics
-from ..schema import connect, create_database
+from ..schema import connect, create_database, keep_log
 from ..segment import open_segment
 from ..storage import storage_errors
 from ..vocabulary import SqliteVocabulary
@@ -81,18 +84,22 @@ def import_export(
         )
     if reanalyse:
         header = replace(header, encoder=_analysed_now(header, folder), average_length=None)
-    if directory.exists() and not overwrite:
-        raise CollectionExistsError(
-            "something is here already", where=str(directory), hint="give another path, or replace it with --overwrite"
-        )
     lost = _lost(header)
     if header.format in _WITHOUT_DENSE:
         header = replace(header, dense=None)
-    if not directory.exists():
-        return replace(_build(folder, header, directory, progress), lost=lost)
-    require_collection(directory)
-    with WriterLock(directory):  # what others write now would be lost with the old collection
-        return replace(_build(folder, header, directory, progress), lost=lost)
+    with Claim(directory) as claim:
+        recover_claimed(claim)
+        if not os.path.lexists(directory):
+            return replace(_build(folder, header, directory, progress), lost=lost)
+        if not overwrite:
+            raise CollectionExistsError(
+                "something is here already",
+                where=str(directory),
+                hint="give another path, or replace it with --overwrite",
+            )
+        require_collection(directory)
+        with WriterLock(directory):  # what others write now would be lost with the old collection
+            return replace(_build(folder, header, directory, progress), lost=lost)
 
 
 def _analysed_now(header: ExportHeader, folder: Path) -> EncoderIdentity:
@@ -119,16 +126,18 @@ def _build(
 ) -> ImportReport:
     aside = neighbour(directory, "importing")
     with storage_errors(directory):
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        aside.mkdir()
         try:
             create_database(aside, dense=header.dense is not None)
             write_manifest(aside, Manifest.new(f"lexhound {VERSION}", header.encoder, header.dense))
             report = _fill(aside, folder, header, progress)
-            _publish(aside, directory)
-        except BaseException:
+            replace_directory(aside, directory)
+        except FileExistsError as error:
+            raise CollectionExistsError(
+                "something has been made here meanwhile", where=str(directory), hint="give another path"
+            ) from error
+        finally:
             shutil.rmtree(aside, ignore_errors=True)
-            raise
     return report
 
 
@@ -169,6 +178,7 @@ def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[i
         return ImportReport(done, found, ())
     finally:
         connection.close()
+        keep_log(place)
 
 
 def _postings(place: Path, connection: sqlite3.Connection, representation: Representation) -> int:
@@ -200,14 +210,3 @@ def _store(
     if twice is not None:
         raise ExportError(f"the id {twice!r} is there twice", where=str(folder), hint="export the collection again")
     return len(chunk)
-
-
-def _publish(aside: Path, directory: Path) -> None:
-    whole = directory.resolve()
-    if not whole.exists():
-        aside.rename(whole)
-        return
-    old = neighbour(directory, "replaced")
-    whole.rename(old)
-    aside.rename(whole)
-    shutil.rmtree(old, ignore_errors=True)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from ...index import QuantisationLoss
 from ..collection import Collection
+from ..durable import neighbour, replace_directory
 from ..errors import CorruptCollectionError, ExportError
+from ..lock import Claim
 from ..opening import VERSION
+from ..recovery import recover_claimed
 from ..snapshot import Snapshot
 from ..storage import storage_errors
 from .anserini import AnseriniForm
@@ -70,6 +73,7 @@ def export_collection(
 
     Raises:
         ExportError: the format is unknown, something is at `out`, or the engine could not take what is stored.
+        CollectionLockedError: another run is writing at `out`.
         CorruptCollectionError: the collection is damaged; says where.
         StorageFullError, ReadOnlyError: the folder cannot be written; nothing is left of it.
         EncoderError: the tokens of the encoder cannot be read.
@@ -77,7 +81,21 @@ def export_collection(
     if format not in _FORMS:
         raise ExportError(f"there is no format {format!r}", hint=f"give one of {', '.join(FORMATS)}")
     folder = Path(out).absolute()
-    _require_room(folder, collection.path, overwrite=overwrite)
+    with Claim(folder) as claim:
+        recover_claimed(claim)
+        return _export(collection, folder, str(out), format, overwrite=overwrite, progress=progress)
+
+
+def _export(
+    collection: Collection,
+    folder: Path,
+    out: str,
+    format: str,
+    *,
+    overwrite: bool,
+    progress: Callable[[ExportProgress], None] | None,
+) -> ExportReport:
+    _require_room(folder, overwrite=overwrite)
     snapshot = collection.snapshot(hold=True)
 
     def tell(done: int, fraction: float | None, stage: str = "writing") -> None:
@@ -95,10 +113,9 @@ def export_collection(
         )
     source = Source(snapshot, collection.representation, _header(collection, snapshot, format), slug(folder.name))
     form = _FORMS[format]()
-    aside = folder.with_name(f".{folder.name}.exporting")
+    aside = neighbour(folder, "exporting")
     with storage_errors(folder):
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        aside.mkdir()
         try:
             files = form.write(source, aside, tell)
             write_terms(aside, snapshot, collection.representation)
@@ -106,14 +123,13 @@ def export_collection(
             write_file(aside / README, _readme(source, form, header).encode())
             write_file(aside / HEADER, header.to_json())
             size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
-            _publish(aside, folder)
-        except BaseException:
+            replace_directory(aside, folder)
+        finally:
             shutil.rmtree(aside, ignore_errors=True)
-            raise
-    return ExportReport(str(out), header, size)
+    return ExportReport(out, header, size)
 
 
-def _require_room(folder: Path, collection: Path, *, overwrite: bool) -> None:
+def _require_room(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not overwrite:
@@ -132,17 +148,6 @@ def _require_room(folder: Path, collection: Path, *, overwrite: bool) -> None:
             where=str(folder),
             hint="give another path, or remove what is there yourself",
         ) from error
-
-
-def _publish(aside: Path, folder: Path) -> None:
-    if not folder.exists():
-        aside.rename(folder)
-        return
-    old = folder.with_name(f".{folder.name}.replaced")
-    shutil.rmtree(old, ignore_errors=True)
-    folder.rename(old)
-    aside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _header(collection: Collection, snapshot: Snapshot, format: str) -> ExportHeader:

@@ -16,7 +16,8 @@ from ...encoders.lexical import LexicalSettings
 from ...encoders.settings import LearnedSettings
 from ...retrieval.backends.protocol import Backend
 from ...retrieval.collection import Collection
-from ...retrieval.errors import EngineError, RetrievalError
+from ...retrieval.durable import move_directory
+from ...retrieval.errors import CollectionGoneError, EngineError, RetrievalError
 from ..settings import Settings
 from .metrics import Metrics
 from .names import DataFolder
@@ -93,6 +94,10 @@ class Catalogue:
         served.users += 1
         try:
             yield served
+        except CollectionGoneError:
+            if not served.retired:
+                self._retire(served)
+            raise
         finally:
             self.release(served)
 
@@ -199,7 +204,7 @@ class Catalogue:
                 self._retire(served)
                 await served.closed.wait()  # nothing of it may be written to the directory any more
             gone = path.with_name(f".{path.name}.deleting-{time.time_ns()}")
-            await self.run(lambda: path.rename(gone))
+            await self.run(lambda: move_directory(path, gone))
             self._signal.raise_it()
             self._background.submit(shutil.rmtree, gone, ignore_errors=True)
 

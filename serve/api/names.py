@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...retrieval.manifest import MANIFEST
+from ...retrieval.recovery import recover, recover_all
 from .problems import ConflictError
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -42,6 +43,7 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        recover(path)
         self.single = (path / MANIFEST).is_file()
 
     def find(self, name: str) -> Path | None:
@@ -54,11 +56,10 @@ class DataFolder:
             return None
         if self.single:
             return self.path if name == name_of(self.path) else None
-        found = [
-            directory
-            for directory in (self.place(name), self.path / name)
-            if (directory / MANIFEST).is_file() and name_of(directory) == name
-        ]
+        places = (self.place(name), self.path / name)
+        for directory in places:
+            recover(directory)
+        found = [directory for directory in places if (directory / MANIFEST).is_file() and name_of(directory) == name]
         if len(found) > 1:
             raise ConflictError(
                 "two directories have the name of this collection, so nobody can tell which is meant",
@@ -76,6 +77,7 @@ class DataFolder:
         """The names of all collections, in ascending order."""
         if self.single:
             return [name_of(self.path)]
+        recover_all(self.path)
         return sorted(set(self._names()))
 
     def twice(self) -> str | None:

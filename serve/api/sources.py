@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from ...retrieval.backends.address import LUCENE, MILVUS_LITE, Address, read_address
 from ...retrieval.backends.opening import create_collection, open_collection
 from ...retrieval.collection import Collection
-from ...retrieval.errors import EngineError, NotACollectionError, UnsupportedError
+from ...retrieval.errors import CollectionGoneError, EngineError, NotACollectionError, UnsupportedError
+from ...retrieval.recovery import recover
 from ...retrieval.schema import log_bytes
 from ..engines import milvus_settings
 from ..errors import UsageError
@@ -92,6 +93,7 @@ def check_source(settings: Settings) -> None:
         UnknownAddressError: an address names no engine. MissingEngineError: what talks to the engine is not installed.
     """
     if isinstance(settings.data, Path):
+        recover(settings.data)
         # A collection that has gone, or a typing mistake, must not become an empty service.
         if not settings.data.is_dir():
             raise UsageError(
@@ -145,7 +147,6 @@ class DirectorySource:
         path = self.folder.find(name)
         if path is None:
             return None
-        identity = _identity(path)
         reader = Collection.open(path, learned=learned)
         try:
             reader.warm()
@@ -155,7 +156,7 @@ class DirectorySource:
         return Opened(
             reader,
             lambda: Collection.open(path, writable=True, like=reader),
-            _DirectoryFollower(path, identity, reader, self._metrics),
+            _DirectoryFollower(path, reader, self._metrics),
         )
 
     def create(self, name: str, encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None) -> None:
@@ -219,21 +220,19 @@ class _DirectoryFollower:
 
     trouble: EngineError | None = None
 
-    def __init__(self, path: Path, identity: tuple[int, int], reader: Collection, metrics: Metrics) -> None:
+    def __init__(self, path: Path, reader: Collection, metrics: Metrics) -> None:
         self._path = path
-        self._identity = identity
         self._reader = reader
         self._metrics = metrics
 
     def catch_up(self, *, told: bool) -> bool:
         """See `Follower`; what others say is not needed."""
         try:
-            if _identity(self._path) != self._identity:
-                return False
-        except OSError:
+            self._reader.check_place()
+            if not self._reader.is_current():
+                self.refresh()
+        except CollectionGoneError:
             return False
-        if not self._reader.is_current():
-            self.refresh()
         return True
 
     def refresh(self) -> None:
@@ -289,8 +288,3 @@ def _refresh(reader: Backend, metrics: Metrics) -> None:
     started = time.perf_counter()
     if reader.refresh():
         metrics.refresh_seconds.observe(time.perf_counter() - started)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino

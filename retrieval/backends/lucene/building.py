@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from ...durable import replace_directory
 from ...errors import EngineError
 from ...storage import storage_errors
 from .java import INDEXER, Java
@@ -54,8 +55,7 @@ def build(folder: Path, store: Store, java: Java, lexical: LexicalEncoder | None
                 _run(java, aside)
             else:
                 (aside / INDEX).mkdir()
-            shutil.rmtree(folder / INDEX, ignore_errors=True)
-            (aside / INDEX).rename(folder / INDEX)
+            replace_directory(aside / INDEX, folder / INDEX)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     store.built(weighing.scale, weighing.average_length, frequencies)

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     max_k: int = Field(1000, ge=1, le=MAX_K, description="Most hits of one answer.")
     max_depth: int = Field(10_000, ge=1, le=MAX_K, description="Deepest hit that offset and k may reach together.")
     max_batch: int = Field(1000, ge=1, le=100_000, description="Most queries of a batch, or ids of a deletion.")
+    backups: Path | None = Field(None, description="The folder for backups that are asked for over REST.")
     refresh_seconds: float = Field(
         0.4, gt=0, le=3600, description="How often to look for new documents; they are searchable soon after."
     )
@@ -190,7 +191,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"the settings file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the settings file {path} is not TOML: {error}") from error
-    for name in ("data", "keys_file"):  # relative to the file that names them, wherever the command is run
+    for name in ("data", "keys_file", "backups"):  # relative to the file that names them, wherever the command is run
         if isinstance(values.get(name), str):
             values[name] = _relative_to(path.parent, values[name], address=name == "data")
     return values

@@ -180,6 +180,22 @@ class Deleted(Told):
     deleted: str
 
 
+class BackupRequest(Strict):
+    """A backup; by default its name is the time of the request."""
+
+    name: str | None = Field(None, pattern=NAME_PATTERN, description="What to call it.", examples=["before-upgrade"])
+
+
+class BackupMade(Told):
+    """A backup that is whole, verified and on the disk, as NAME in the collection's folder of backups."""
+
+    name: str
+    documents: int
+    segments: int
+    bytes: int
+    seconds: float
+
+
 class CompactStarted(Told):
     """Compaction goes on in the background."""
 

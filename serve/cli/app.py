@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from . import (
+    backup,
     bring,
     build,
     care,
@@ -73,6 +74,8 @@ app.command("get", rich_help_panel=ASK)(documents.get)
 app.command("info", rich_help_panel=KEEP)(care.info)
 app.command("verify", rich_help_panel=KEEP)(care.verify)
 app.command("compact", rich_help_panel=KEEP)(care.compact)
+app.command("backup", rich_help_panel=KEEP)(backup.backup)
+app.command("restore", rich_help_panel=KEEP)(backup.restore)
 app.command("export", rich_help_panel=KEEP)(export.export)
 app.command("move", rich_help_panel=KEEP)(move.move)
 app.command("eval", rich_help_panel=MEASURE)(evaluate.evaluate)

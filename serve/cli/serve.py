@@ -63,6 +63,9 @@ def serve(
     max_k: Annotated[int | None, _option("Most hits of one answer.")] = None,
     max_depth: Annotated[int | None, _option("Deepest hit that offset and k may reach together.")] = None,
     max_batch: Annotated[int | None, _option("Most queries of a batch, or ids of a deletion.")] = None,
+    backups: Annotated[
+        Path | None, _option("The folder for backups that are asked for over REST.", metavar="DIR")
+    ] = None,
     refresh_seconds: Annotated[float | None, _option("How often to look for new documents.")] = None,
     keys_file: Annotated[
         Path | None, _option("The file of API keys that `lexhound keys` writes.", metavar="FILE")

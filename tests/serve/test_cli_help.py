@@ -27,6 +27,8 @@ EXPECTED = {
     "distil-queries",
     "verify",
     "compact",
+    "backup",
+    "restore",
     "export",
     "import",
     "move",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
+from functools import partial
+from time import perf_counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -11,13 +14,14 @@ from starlette.responses import Response
 
 from ....encoders.lexical import KIND as BM25
 from ....encoders.lexical import LexicalSettings
+from ....retrieval.backup import backup_collection
 from ....retrieval.errors import EngineError, NotACollectionError, RetrievalError
 from .. import models
 from ..answers import description_answer, json_response, summary_answer, unavailable_answer
 from ..documentation import errors
 from ..names import NAME_PATTERN
 from ..own import own_collection
-from ..problems import RequestError, ServiceError, UnknownNameError
+from ..problems import ConflictError, RequestError, ServiceError, UnknownNameError
 from ..routing import ReadRoute, WriteRoute, caller_of
 from ..state import Service, service_of
 
@@ -115,6 +119,29 @@ async def delete_collection(name: Name, request: Request) -> Response:
     """Remove a collection with all its documents; requests that are using it finish first."""
     await service_of(request).catalogue.delete(name)
     return json_response({"deleted": name})
+
+
+@writing.post(
+    "/{name}/backup",
+    operation_id="backup_collection",
+    summary="Copy a collection while it is used",
+    status_code=201,
+    responses={201: {"model": models.BackupMade}, **errors(400, 404, 409, 413, 415, 507)},
+)
+async def backup(name: Name, body: models.BackupRequest, request: Request) -> Response:
+    """Make a verified copy in the service's folder of backups; answers when it is on the disk."""
+    service = service_of(request)
+    folder = service.settings.backups
+    if folder is None:
+        raise ConflictError("the service keeps no backups", hint="start it with --backups DIR", code="no_backups")
+    called = body.name or datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    started = perf_counter()
+    async with service.catalogue.use(name) as served:
+        collection = own_collection(served.reader, "its own tools make copies")
+        copy = partial(backup_collection, collection.path, folder / name / called)
+        report = await asyncio.get_running_loop().run_in_executor(service.compacting, copy)
+    told = {"name": called, "documents": report.documents, "segments": report.segments, "bytes": report.bytes}
+    return json_response(told | {"seconds": perf_counter() - started}, 201)
 
 
 @writing.post(

@@ -241,9 +241,9 @@ class Collection:
                     self._writer.connection.close()
                     self._writer = None
                     keep_log(self.path)
-            if self._writer_lock is not None:
-                self._writer_lock.release()
-                self._writer_lock = None
+                    if self._writer_lock is not None:
+                        self._writer_lock.release()
+                        self._writer_lock = None
 
     def __enter__(self) -> Self:
         return self

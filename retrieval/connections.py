@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 
 from .errors import ReadOnlyError
 from .schema import DATABASE, Identity, connect, identity_of, translate
@@ -27,7 +27,7 @@ class Connections:
         self.directory = directory.absolute()  # wherever the process goes
         self.identity = identity or identity_of(directory)
         self._idle: list[sqlite3.Connection] = []
-        self._lock = Lock()
+        self._lock = RLock()  # a snapshot that goes gives its connection back, whatever this thread is doing
         self._closed = False
 
     def take(self) -> sqlite3.Connection:

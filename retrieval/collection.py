@@ -433,15 +433,15 @@ class Collection:
             return find_facets(connection, fields, limit)
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
-        """The document with this id, or None; with `latest` as committed now, ahead of what searches see."""
-        if not latest:
-            snapshot = self.snapshot()
-            with snapshot.reading() as connection:
-                if generation_of(connection) == snapshot.generation:
-                    return search.read_latest(connection, identifier)
-            self.refresh()
-        with self._connections.reading() as connection:
-            return search.read_latest(connection, identifier)
+        """The document with this id as it is now, or None; unless `latest`, only one that searches see too."""
+        if latest:
+            with self._connections.reading() as connection:
+                return search.read_latest(connection, identifier)
+        snapshot = self.snapshot()
+        with snapshot.reading() as connection:
+            document = search.read_latest(connection, identifier)
+            unchanged = generation_of(connection) == snapshot.generation
+        return document if unchanged or snapshot.holds(identifier) else None
 
     def search(
         self,

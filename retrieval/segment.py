@@ -39,6 +39,10 @@ class Ids(Protocol):
 
     def __getitem__(self, row: int, /) -> str: ...
 
+    def rows_of(self, identifier: str) -> Iterator[int]:
+        """The rows that have an id, deleted ones too: more than one where a document was replaced."""
+        ...
+
 
 class MappedIds:
     """Ids read from a segment's files, decoded one at a time."""
@@ -54,6 +58,25 @@ class MappedIds:
     def __getitem__(self, row: int) -> str:
         start = self._ends[row - 1] if row else 0
         return str(self._data[start : self._ends[row]], "utf-8", "replace")
+
+    def rows_of(self, identifier: str) -> Iterator[int]:
+        """See `Ids`; a scan of the bytes of all ids."""
+        wanted, data = identifier.encode("utf-8", "replace"), bytes(self._data)
+        ends = np.asarray(self._ends)
+        place = data.find(wanted)
+        while place >= 0:
+            row = int(np.searchsorted(ends, place, side="right"))
+            if row < len(ends) and (ends[row - 1] if row else 0) == place and ends[row] == place + len(wanted):
+                yield row
+            place = data.find(wanted, place + 1)
+
+
+class ListedIds(list[str]):
+    """Ids in memory."""
+
+    def rows_of(self, identifier: str) -> Iterator[int]:
+        """See `Ids`."""
+        return (row for row, own in enumerate(self) if own == identifier)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

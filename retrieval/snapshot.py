@@ -30,7 +30,7 @@ from .fusion import Fusion
 from .kept_fusion import read_fusion
 from .representation import Representation, Statistics
 from .schema import DATABASE, check_identity, translate
-from .segment import Segment, open_segment
+from .segment import ListedIds, Segment, open_segment
 from .vectors import concatenate, keep_rows, unpack
 
 # The name of parts that are indexed in memory; segment names are digits.
@@ -128,6 +128,14 @@ class Snapshot:
                 counts += part.segment.index.document_frequencies(missing, part.live)
             self._frequencies.update(zip(missing.tolist(), counts.tolist(), strict=True))
         return np.array([self._frequencies[term] for term in wanted], np.int64)
+
+    def holds(self, identifier: str) -> bool:
+        """Whether a document of this id was there; a scan of all ids."""
+        return any(
+            part.live is None or bool(part.live[row])
+            for part in self.parts
+            for row in part.segment.ids.rows_of(identifier)
+        )
 
     def allowed_rows(self, seqs: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
         """For each part, which rows are live and among `seqs` (ascending)."""
@@ -308,4 +316,4 @@ def _index_batches(
         ]
         whole = concatenate_dense([unpack_dense(blob, width) for blob in found])
         dense = dense_in_memory(whole.vectors if live is None else whole.vectors[live])
-    return Segment(PENDING, batch.seqs, [by_seq[seq] for seq in batch.seqs.tolist()], index, dense)
+    return Segment(PENDING, batch.seqs, ListedIds(by_seq[seq] for seq in batch.seqs.tolist()), index, dense)

@@ -164,9 +164,12 @@ def test_a_reader_moves_on_when_what_it_is_to_return_has_gone(tmp_path: Path) ->
             assert found["d25"] == "replaced wing"
             assert reader.count() == 11
             assert not reader.refresh()
-            # A single document is that of now.
+            # A single document is as it is now, if it was there.
             assert other.get("d3") is None
-            assert other.get("new") == Document("new", "wing wing wing")
+            assert other.get("d25") == Document("d25", "replaced wing")
+            assert other.get("d26") == Document("d26", "wing number 26 heat", metadata={"year": 1976})
+            assert other.get("new") is None
+            assert other.get("new", latest=True) == Document("new", "wing wing wing")
             assert set(other.ids("year >= 1950")) == now - {"new", "d25"}
 
 

@@ -28,7 +28,7 @@ class WriterLock:
             CollectionLockedError: another process holds it.
             ReadOnlyError: the directory cannot be written. StorageFullError: the disk is full.
         """
-        path = self._path = directory / LOCK
+        path = self._path = directory.absolute() / LOCK
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -108,9 +108,10 @@ class Claim:
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 if not self._lock(directory):
                     continue
-                os.ftruncate(self._descriptor, 0)
                 now = datetime.now(UTC).isoformat(" ", "seconds").removesuffix("+00:00")
-                os.pwrite(self._descriptor, f"{os.getpid()}, since {now} UTC\n".encode(), 0)
+                with suppress(OSError):  # only a message says it
+                    os.ftruncate(self._descriptor, 0)
+                    os.pwrite(self._descriptor, f"{os.getpid()}, since {now} UTC\n".encode(), 0)
                 return
 
     def _lock(self, directory: Path) -> bool:

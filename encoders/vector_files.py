@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .base import EncoderIdentity, QueryVector
 from .errors import VectorFileError
+from .reading.names import DOCUMENT_ID, find_field
 from .reading.streams import MAX_ROW_BYTES, open_input, read_lines
 from .strict_json import json_fault, parse_json
 
@@ -117,7 +118,7 @@ def compress(source: Path, target: Path) -> None:
 def read_json_lines(path: Path, terms: Terms) -> Iterator[Named]:
     """Yield the ids and vectors of a file of JSON Lines, plain, `.gz` or `.zst`, one line at a time.
 
-    The id is in `id` or `_id` and may be a number; fields other than it and `vector` are passed over, blank lines too.
+    The id is in `id`, `_id` or `docid` and may be a number; fields other than it and `vector` are passed over.
     Weights of 0 are left out. Ids may come more than once.
 
     Raises:
@@ -210,7 +211,8 @@ def _parse(line: bytes, where: str, terms: Terms) -> Named:
         raise VectorFileError(json_fault(error), 'Write {"id": ..., "vector": {...}} a line', where=where) from error
     if not isinstance(values, dict):
         raise VectorFileError("JSON, but not an object", 'Write {"id": ..., "vector": {...}} a line', where=where)
-    identifier = values.get("id", values.get("_id"))
+    name = find_field(values, DOCUMENT_ID)
+    identifier = None if name is None else values[name]
     if isinstance(identifier, int) and not isinstance(identifier, bool):
         identifier = str(identifier)
     if not isinstance(identifier, str) or not identifier:

@@ -327,13 +327,19 @@ def run_comparison(request: ComparisonRequest) -> Comparison:
             f"{request.qrels}: no judgments could be read ({broken.count:,} broken lines)", "Check the file."
         )
     queries_path, corpus = _beside(request)
-    queries = None if queries_path is None else read_queries(queries_path)
+    unread = ProblemLog()
+    queries = None if queries_path is None else read_queries(queries_path, unread)
     lookup = None if corpus is None else corpus_lookup(corpus)
     runs = name_runs([read_run(path) for path in request.runs])
     comparison = compare(runs, judgments.qrels, request.options, queries=queries, lookup=lookup)
-    if broken.count:
-        notice = f"{broken.count:,} broken lines of the judgments left out; the first: {broken.shown[0]}"
-        comparison = replace(comparison, notices=(*comparison.notices, notice))
+    notices = [
+        f"{log.count:,} broken lines of the {what} left out; the first: {log.shown[0]}"
+        for log, what in ((broken, "judgments"), (unread, "queries"))
+        if log.count
+    ]
+    if judgments.repeated:
+        notices.append(f"{judgments.repeated:,} pairs judged more than once (the last judgment counts)")
+    comparison = replace(comparison, notices=(*comparison.notices, *notices))
     try:
         if request.json is not None:
             write_bytes(request.json, to_json_bytes(comparison))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO
 
+from ..encoders.reading.streams import MAX_ROW_BYTES, Fault, InputStream, open_input, read_lines
+from ..encoders.reading.tables import decoded, not_utf8
 from ..retrieval.durable import make_directories, replace_file
 from .errors import DatasetError
 
@@ -33,46 +35,48 @@ def plain_suffix(path: Path) -> str:
     return Path(name).suffix
 
 
-@contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """The text of a UTF-8 file (a byte order mark is dropped), decompressed by its suffix.
-
-    Bytes that are not UTF-8 become replacement characters: one broken line must not hide the rest.
-
-    Raises:
-        DatasetError: the file cannot be read, or is not the compressed file that its name says.
-    """
-    try:
-        with path.open("rb") as raw, _decompressed(raw, path.suffix.lower()) as stream:
-            yield io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-    except (OSError, EOFError) as error:
-        raise DatasetError(f"{path}: cannot be read: {error}", "Check that the file is whole.") from error
+def dataset_fault(message: str, where: str, hint: str) -> DatasetError:
+    """What a reader of files raises for a data set, a run or queries."""
+    return DatasetError(f"{where}: {message}", hint)
 
 
-@contextmanager
-def _decompressed(raw: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
-    if suffix == ".gz":
-        with gzip.open(raw) as stream:
-            yield stream  # type: ignore[misc]  # GzipFile reads like any binary file
-    elif suffix == ".zst":
-        import zstandard
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A file of UTF-8 text, plain or compressed, or a pipe: its name for messages, the suffix that tells its format
+    (`.jsonl` for `queries.jsonl.gz`), and how it is opened."""
 
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream:
-                yield io.BufferedReader(stream, 1 << 20)
-        except zstandard.ZstdError as error:
-            raise OSError(str(error)) from error
-    else:
-        yield raw
+    name: str
+    suffix: str
+    open: Callable[[], InputStream]
 
+    @classmethod
+    def at(cls, path: Path, fault: Fault = dataset_fault) -> TextFile:
+        """The file at a path; what is wrong with it is raised as `fault` makes it."""
+        return cls(str(path), plain_suffix(path), lambda: open_input(path, str(path), fault))
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, line without its end) of every line that is not blank."""
-    with open_text(path) as lines:
-        for number, line in enumerate(lines, 1):
-            text = line.rstrip("\r\n")
-            if text.strip():
-                yield number, text
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """(line number from 1, line without its end) of every line that is not blank.
+
+        Raises:
+            DatasetError, or what the fault makes: the file cannot be read or is cut short, or a line is not UTF-8,
+                too long, or holds what no line of text does. A file of the wrong encoding has no good lines.
+        """
+        with self.open() as stream:
+            for number, (line, complete) in enumerate(read_lines(stream, MAX_ROW_BYTES), 1):
+                text = decoded(line)
+                reason = ""
+                if not complete:
+                    reason, hint = f"longer than {MAX_ROW_BYTES:,} bytes", "Check that the file has line breaks."
+                elif text is None:
+                    reason, hint = not_utf8(line), "Convert the file to UTF-8: iconv -f LATIN1 -t UTF-8 FILE > NEW."
+                elif "\0" in text:
+                    reason, hint = "a NUL byte", "Is it UTF-16? Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW."
+                elif "\r" in text.rstrip("\r"):
+                    reason, hint = "a carriage return in the middle of the line", "End lines with LF, or CR and LF."
+                if reason:
+                    raise stream.fault(reason, f"{self.name}, line {number}", hint)
+                if text and not text.isspace():
+                    yield number, text.rstrip("\r")
 
 
 @contextmanager
@@ -92,7 +96,7 @@ def compressed(file: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
     if suffix == ".gz":
         # No name and no time in the header: they would make two files of the same content differ.
         with gzip.GzipFile("", "wb", 6, file, mtime=0) as stream:
-            yield stream  # type: ignore[misc]  # as above
+            yield stream  # type: ignore[misc]  # GzipFile writes like any binary file
     elif suffix == ".zst":
         import zstandard
 

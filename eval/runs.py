@@ -11,6 +11,7 @@ trec_eval keeps a score in 32 bits, sorts by score descending and, at equal scor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,15 @@ import numpy.typing as npt
 
 from .datasets.dataset import Qrels
 from .errors import DatasetError, RunFormatError
-from .files import atomic_writer, compressed, numbered_lines
+from .files import TextFile, atomic_writer, compressed
 
 # Documents with their scores, the best first.
 Ranking = Sequence[tuple[str, float]]
 
 LOWEST = np.float32(-np.inf)
+
+_BLANK = re.compile(r"\s")
+_UNFIT = re.compile(r"[\t\n\r]")  # what ends a column or a line
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,10 +93,11 @@ def canonical_ranking(ranking: Ranking) -> list[tuple[str, float]]:
 def write_run(path: Path, run: Run) -> None:
     """Write a TREC run: the same bytes for the same rankings, whole or not at all.
 
-    A name that ends in `.gz` or `.zst` is compressed.
+    A name that ends in `.gz` or `.zst` is compressed. Columns are separated by blanks; in lines whose ids hold blanks
+    themselves (documents of folders are named by their files) by tabs, which `read_run` understands and trec_eval not.
 
     Raises:
-        RunFormatError: an id holds white space, or scores are not finite or rise along a ranking.
+        RunFormatError: an id holds tabs or line breaks, or scores are not finite or rise along a ranking.
     """
     tag = "-".join(run.name.split()) or "lexhound"
     with atomic_writer(path) as raw, compressed(raw, path.suffix.lower()) as file:
@@ -106,16 +111,17 @@ def _lines(query_id: str, ranking: Ranking, tag: str, path: Path) -> Iterator[st
     except ValueError as error:
         raise RunFormatError(f"{path}: query {query_id!r}: {error}", "This is a fault of the system.") from error
     for rank, ((document, _), score) in enumerate(zip(ranking, scores, strict=True), 1):
-        if len(document.split()) != 1 or len(query_id.split()) != 1:
+        blanks = _BLANK.search(query_id + document) is not None
+        if blanks and _UNFIT.search(query_id + document):
             raise RunFormatError(
-                f"{path}: query {query_id!r}, document {document!r}: a run cannot hold ids with white space",
-                "Its columns are separated by it: give documents and queries other ids.",
+                f"{path}: query {query_id!r}, document {document!r}: a run cannot hold ids with tabs or line breaks",
+                "Its columns and lines are separated by them: give documents and queries other ids.",
             )
-        yield f"{query_id} Q0 {document} {rank} {score:.9g} {tag}\n"
+        yield ("\t" if blanks else " ").join([query_id, "Q0", document, str(rank), f"{score:.9g}", tag]) + "\n"
 
 
 def read_run(path: Path, *, name: str | None = None, only: Collection[str] | None = None) -> Run:
-    """Read a TREC run (also `.gz`, `.zst`); rankings come in trec_eval's order.
+    """Read a TREC run (also `.gz`, `.zst`), columns separated by tabs or blanks; rankings come in trec_eval's order.
 
     A run is called by `name`, or else by the tag in its last column if all lines share one, or else by
     its file. With `only`, the other queries are passed over.
@@ -129,8 +135,10 @@ def read_run(path: Path, *, name: str | None = None, only: Collection[str] | Non
         raise DatasetError(f"{path}: there is no such run", "Check the path.")
     found: dict[str, dict[str, float]] = {}
     tags: set[str] = set()
-    for number, line in numbered_lines(path):
-        cells = line.split()
+    for number, line in TextFile.at(path).lines():
+        cells = line.split("\t")
+        if len(cells) != 6:
+            cells = re.split("[ \t]+", line.strip(" \t"))
         if len(cells) != 6:
             raise RunFormatError(
                 f"{path}, line {number}: {len(cells)} columns instead of 6",

@@ -120,7 +120,12 @@ def _drawn(items: list[str], count: int, random: np.random.Generator) -> list[st
 
 def _texts(dataset: Dataset) -> dict[str, str]:
     """Return every document's title and text as encoders see them."""
-    return {row.id: row.encoded_text for row in open_corpus(dataset.require_corpus()) if not isinstance(row, BadRow)}
+    texts = {}
+    for row in open_corpus(dataset.require_corpus()):
+        if isinstance(row, BadRow):
+            raise DatasetError(f"{row.where}: {row.reason}", row.hint)
+        texts[row.id] = row.encoded_text
+    return texts
 
 
 def validate(

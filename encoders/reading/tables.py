@@ -43,6 +43,11 @@ class BadRecord:
     hint: str
     raw: bytes
 
+    @property
+    def undecodable(self) -> bool:
+        """Whether it is not UTF-8, as the whole file is then."""
+        return self.hint == _NOT_UTF8
+
 
 def read_tsv(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Record | BadRecord]:
     """The rows of a file of tab-separated columns; lines without a word are passed over."""
@@ -62,12 +67,15 @@ def read_tsv(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Re
             yield Record(text.split("\t"), number, 1, raw)
 
 
-def read_csv(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Record | BadRecord]:
+def read_csv(
+    stream: InputStream, max_bytes: int = MAX_ROW_BYTES, *, merging: bool = True
+) -> Iterator[Record | BadRecord]:
     """The records of a CSV file, the header first, which says how many fields each has.
 
     Records without a word are passed over. A record whose quoting is wrong is one bad line, and reading goes on at the
     next one. A record of more or fewer fields than the header costs the lines that it spans, unless these look like
-    rows themselves: then it costs its first.
+    rows themselves: then it costs its first. So does one of the right number of fields, unless `merging` is allowed:
+    where texts of several lines belong into fields it is, and the record says that it is `merged`.
     """
     # This limit belongs to the whole process. It is only ever raised; `_Lines` bounds the rows read here.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))
@@ -98,7 +106,7 @@ def read_csv(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Re
         elif any(map(str.strip, cells)):
             lines.width = lines.width or len(cells)
             merged = lines.look_merged()
-            if lines.broken is None and len(cells) == lines.width:
+            if lines.broken is None and len(cells) == lines.width and (merging or not merged):
                 yield Record(cells, first, count, raw, merged)
                 continue
             if merged:
@@ -106,6 +114,8 @@ def read_csv(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Re
                 count = 1
             if lines.broken is not None:
                 yield BadRecord(first, count, f"not UTF-8 in line {lines.broken}", _NOT_UTF8, raw)
+            elif len(cells) == lines.width:
+                yield BadRecord(first, count, *_misquoted("it has lines that look like rows", first, 2), raw)
             else:
                 wrong = f"{len(cells)} fields where the header has {lines.width}"
                 hint = "Quote fields that hold the separator, quotes or line breaks."

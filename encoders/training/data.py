@@ -10,18 +10,20 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..reading import names
 from .rows import Field, Row, is_table, read_rows
 
 QUERY = Field("query", ("query", "anchor", "question"))
 POSITIVE = Field("positive", ("positive", "text", "answer", "document", "pos", "contents"))
 NEGATIVES = Field("negatives", ("negatives", "negative", "neg"), many=True)
-QUERY_ID = Field("query_id", ("query_id", "query-id", "qid"), "id")
+QUERY_ID = Field("query_id", names.QUERY, "id")
 DOCUMENT_IDS = Field("document_ids", ("document_ids", "docids", "doc_ids"), "id", many=True)
 SCORES = Field("scores", ("scores", "score"), "number")
 TITLE = Field("title", ("title",))
 # Files of documents and of queries are those that are indexed and asked, with whatever else they hold.
-OWN_ID = Field("id", ("_id", "id"), "id")
-TEXT = Field("text", ("text", "positive", "answer", "document", "pos", "contents"))
+DOCUMENT_ID = Field("id", names.DOCUMENT_ID, "id")
+QUESTION_ID = Field("id", names.QUERY_ID, "id")
+TEXT = Field("text", ("text", "positive", "answer", "document", "pos", "contents", "body"))
 QUESTION = Field("query", (*QUERY.names, "text"))
 SOURCE = Field("source", ("source",))
 # Fields that rows may have beside those of their kind.
@@ -81,9 +83,9 @@ def read_documents(path: Path) -> Iterator[Text]:
     """
 
     def document(row: Row) -> Text:
-        return Text(row.first(TEXT), row.first(OWN_ID), row.first(TITLE))
+        return Text(row.first(TEXT), row.first(DOCUMENT_ID), row.first(TITLE))
 
-    return read_rows(path, (OWN_ID, TEXT), document, beside=None)
+    return read_rows(path, (DOCUMENT_ID, TEXT), document, beside=None)
 
 
 def read_queries(path: Path) -> Iterator[Text]:
@@ -92,9 +94,9 @@ def read_queries(path: Path) -> Iterator[Text]:
     def question(row: Row) -> Text:
         if not row.has(QUESTION):
             raise row.error("the row has no query", f"It must stand in {', '.join(QUESTION.names)}")
-        return Text(row.first(QUESTION), row.first(OWN_ID), source=row.first(SOURCE))
+        return Text(row.first(QUESTION), row.first(QUESTION_ID), source=row.first(SOURCE))
 
-    return read_rows(path, (OWN_ID, QUESTION), question, beside=None)
+    return read_rows(path, (QUESTION_ID, QUESTION), question, beside=None)
 
 
 def read_pairs(path: Path) -> Iterator[Pair]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import orjson
 
 from ..errors import TrainingDataError
+from ..reading.names import normalised
 from ..reading.streams import COMPRESSIONS, MAX_ROW_BYTES, open_input, read_lines
 from ..reading.tables import decoded, not_utf8
 from ..strict_json import json_fault, parse_json
@@ -31,7 +32,7 @@ class Field:
 
     Attributes:
         called: its name in messages, and in tables.
-        names: what it may be called in JSON; tables have the fields in a fixed order.
+        names: what it may be called in JSON, normalised; tables have the fields in a fixed order.
         kind: "text"; "id", text or a whole number; "number".
         many: whether it is a list; the last column of a table and all further ones.
     """
@@ -156,7 +157,10 @@ def _parse_json(line: bytes, where: str, fields: Sequence[Field]) -> dict[str, A
         raise TrainingDataError(f"{where}: {json_fault(error)}", "Write one JSON object a line, in UTF-8") from error
     if not isinstance(values, dict):
         raise TrainingDataError(f"{where}: not an object", f"Write an object with {_called(fields)} on each line")
-    return values
+    found = normalised(values)
+    if isinstance(found, str):
+        raise TrainingDataError(f"{where}: {found}", "Keep one of them")
+    return found
 
 
 def _parse_table(line: bytes, where: str, fields: Sequence[Field]) -> dict[str, Any]:

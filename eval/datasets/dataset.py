@@ -35,10 +35,11 @@ class ProblemLog:
         self.count = 0
         self.shown: list[Problem] = []
 
-    def add(self, path: Path, line: int, reason: str) -> None:
-        self.count += 1
+    def add(self, file: str, line: int, reason: str, lines: int = 1) -> None:
+        """A row that starts there and cannot be used; `lines` are lost with it."""
+        self.count += lines
         if len(self.shown) < SHOWN_PROBLEMS:
-            self.shown.append(Problem(str(path), line, reason))
+            self.shown.append(Problem(file, line, reason if lines == 1 else f"{reason} ({lines:,} lines)"))
 
 
 @dataclass(frozen=True, slots=True)

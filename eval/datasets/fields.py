@@ -1,104 +1,105 @@
-"""The names under which people keep query ids, texts, document ids and relevance in tables."""
+"""Rows of named fields, and what ids and relevance look like in them."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 
+from ...encoders.reading.names import normalise, normalised
+from ...encoders.reading.tables import BadRecord, Record, read_csv, read_tsv
 from ...encoders.strict_json import json_fault, parse_json
 from ..errors import DatasetError
-from ..files import numbered_lines, open_text, plain_suffix
+from ..files import TextFile
 from .dataset import ProblemLog
-
-# Compared in lower case with `-` and spaces as `_`; the first that is present is taken.
-QUERY_ID = ("query_id", "queryid", "qid", "topic_id", "topic")
-QUERY_TEXT = ("query", "query_text", "text", "question", "title")
-DOCUMENT_ID = ("corpus_id", "document_id", "documentid", "doc_id", "docid", "docno", "document", "doc", "did")
-RELEVANCE = ("score", "relevance", "rel", "grade", "label", "judgment", "judgement", "relevant")
 
 Row = Mapping[str, Any]
 
-
-def normalise(name: str) -> str:
-    """A column's name as it is compared."""
-    return name.strip().lower().replace("-", "_").replace(" ", "_")
-
-
-def find_field(row: Iterable[str], names: tuple[str, ...]) -> str | None:
-    """The first of `names` among a row's (normalised) fields."""
-    present = set(row)
-    return next((name for name in names if name in present), None)
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
+_MOST_RELEVANCE = 2**31 - 1
 
 
-def read_rows(path: Path, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
+def read_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
     """(line number, row) of a CSV, TSV or JSON Lines file, with normalised field names.
 
-    CSV and TSV need a header line. A line that is no JSON object, or has more or fewer cells than the
-    header, is logged in `broken` and left out.
+    CSV and TSV need a header line. A line that is no JSON object, or a record that cannot be read or has more or fewer
+    cells than the header, is logged in `broken` and left out.
 
     Raises:
-        DatasetError: the suffix names none of these formats.
+        DatasetError: the suffix names none of these formats, the header cannot be read, or the file is not UTF-8.
     """
-    suffix = plain_suffix(path)
-    if suffix in (".csv", ".tsv"):
-        yield from _table_rows(path, "," if suffix == ".csv" else "\t", broken)
-    elif suffix in (".jsonl", ".ndjson", ".json"):
-        yield from _json_rows(path, broken)
+    if file.suffix in (".csv", ".tsv"):
+        yield from _table_rows(file, broken)
+    elif file.suffix in JSON_SUFFIXES:
+        for number, line in file.lines():
+            row = json_row(line)
+            if isinstance(row, str):
+                broken.add(file.name, number, row)
+            else:
+                yield number, row
     else:
         raise DatasetError(
-            f"{path}: the format cannot be told from the suffix {suffix!r}",
+            f"{file.name}: the format cannot be told from the suffix {file.suffix!r}",
             "Use .csv, .tsv or .jsonl (each may be compressed: .gz, .zst).",
         )
 
 
-def _json_rows(path: Path, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
-    for number, line in numbered_lines(path):
-        try:
-            row = parse_json(line.encode())
-        except orjson.JSONDecodeError as error:
-            broken.add(path, number, json_fault(error))
-            continue
-        if isinstance(row, dict):
-            yield number, {normalise(key): value for key, value in row.items()}
-        else:
-            broken.add(path, number, "not a JSON object")
+def json_row(line: str) -> dict[str, Any] | str:
+    """The row that a line of JSON Lines holds, with normalised names, or what is wrong with it."""
+    try:
+        row = parse_json(line.encode())
+    except orjson.JSONDecodeError as error:
+        return json_fault(error)
+    return normalised(row) if isinstance(row, dict) else "not a JSON object"
 
 
-def _table_rows(path: Path, delimiter: str, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
-    with open_text(path) as lines:
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        names: list[str] | None = None
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                broken.add(path, reader.line_num, str(error))
-                continue
-            if not any(cell.strip() for cell in cells):
-                continue
-            if names is None:
-                names = [normalise(cell) for cell in cells]
-            elif len(cells) != len(names):
-                broken.add(path, reader.line_num, f"{len(cells)} cells where the header has {len(names)}")
+def _table_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
+    names: list[str] | None = None
+    with file.open() as stream:
+        for record in read_csv(stream, merging=False) if file.suffix == ".csv" else read_tsv(stream):
+            if isinstance(record, BadRecord):
+                if record.undecodable or names is None:
+                    what = "" if record.undecodable else "the header row is "
+                    raise stream.fault(what + record.reason, f"{file.name}, line {record.line}", record.hint)
+                broken.add(file.name, record.line, record.reason, record.lines)
+            elif any("\0" in cell for cell in record.cells):
+                hint = "Is it UTF-16? Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW."
+                raise stream.fault("a NUL byte", f"{file.name}, line {record.line}", hint)
+            elif names is None:
+                names = _header(file, record)
+            elif len(record.cells) != len(names):
+                reason = f"{len(record.cells)} fields where the header has {len(names)}"
+                broken.add(file.name, record.line, reason, record.lines)
             else:
-                yield reader.line_num, dict(zip(names, cells, strict=True))
+                yield record.line, dict(zip(names, record.cells, strict=True))
+
+
+def _header(file: TextFile, record: Record) -> list[str]:
+    names = [normalise(cell) or f"column_{number}" for number, cell in enumerate(record.cells, 1)]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DatasetError(
+            f"{file.name}, line {record.line}: the header names the column {repeated[0]!r} more than once",
+            "Give every column a name of its own.",
+        )
+    return names
 
 
 def as_id(value: Any) -> str | None:
-    """An identifier as text: strings (not empty, no white space) and whole numbers; None for the rest.
+    """An identifier as text: strings (not empty, no control characters) and whole numbers; None for the rest.
 
-    White space is refused because a TREC run separates its columns by it.
+    Blanks around it are dropped, and those within kept: documents of folders are named by their files.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     text = str(value).strip()
-    return text if text and len(text.split()) == 1 else None
+    if not text or not (text.isprintable() or all(unicodedata.category(character) != "Cc" for character in text)):
+        return None
+    return text
 
 
 def as_relevance(value: Any) -> int | None:
@@ -106,13 +107,10 @@ def as_relevance(value: Any) -> int | None:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, str):
-        try:
-            value = int(value)
-        except ValueError:
-            try:
-                value = float(value)
-            except ValueError:
-                return None
+        text = value.strip()
+        if not _WHOLE.fullmatch(text):
+            return None
+        value = int(text.partition(".")[0])
     if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) else None
+        value = int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and abs(value) <= _MOST_RELEVANCE else None

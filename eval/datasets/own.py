@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ...encoders.reading.names import JUDGED_DOCUMENT, QUERY, QUERY_TEXT, RELEVANCE, find_field
 from ..errors import DatasetError
-from ..files import plain_suffix
+from ..files import TextFile
 from .dataset import Dataset, Judgments, ProblemLog, build_dataset
-from .fields import DOCUMENT_ID, QUERY_ID, RELEVANCE, as_id, as_relevance, find_field, read_rows
+from .fields import as_id, as_relevance, read_rows
 from .qrels import read_qrels
 from .topics import read_queries
+
+_QUERY_TEXT = tuple(name for name in QUERY_TEXT if name != "title")  # a document's, in a row that is a judgment
 
 
 def load_pair(
@@ -55,28 +58,29 @@ def load_judged_file(path: Path, *, name: str | None = None, corpus: Path | None
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file", "Check the path.")
     broken = ProblemLog()
+    file = TextFile.at(path)
     queries: dict[str, str] = {}
     numbered: dict[str, str] = {}
     judgments = Judgments()
-    for line, row in read_rows(path, broken):
-        text_field = find_field(row, ("query", "query_text", "text", "question"))
+    for line, row in read_rows(file, broken):
+        text_field = find_field(row, _QUERY_TEXT)
         if text_field is None or not isinstance(row[text_field], str) or not row[text_field].strip():
-            if text_field is None and plain_suffix(path) in (".csv", ".tsv"):
-                raise _missing_column(path, "query", row)
-            broken.add(path, line, "no text of the query")
+            if text_field is None and file.suffix in (".csv", ".tsv"):
+                raise _missing_column(file, "query", row)
+            broken.add(file.name, line, "no text of the query")
             continue
         text = row[text_field].strip()
-        id_field = find_field(row, ("_id", *QUERY_ID))
+        id_field = find_field(row, ("_id", *QUERY))
         query_id = numbered.setdefault(text, f"q{len(numbered) + 1}") if id_field is None else as_id(row[id_field])
         if query_id is None:
-            broken.add(path, line, "the query id is empty or holds white space")
+            broken.add(file.name, line, "the query id is empty or holds a control character")
             continue
-        pairs, reason = _pairs(path, row)
+        pairs, reason = _pairs(file, row)
         if queries.setdefault(query_id, text) != text:
-            broken.add(path, line, f"query id {query_id!r} stands for another text before")
+            broken.add(file.name, line, f"query id {query_id!r} stands for another text before")
             continue
         if reason:
-            broken.add(path, line, reason)
+            broken.add(file.name, line, reason)
         for document_id, relevance in pairs:
             judgments.add(query_id, document_id, relevance)
     return build_dataset(
@@ -91,7 +95,7 @@ def load_judged_file(path: Path, *, name: str | None = None, corpus: Path | None
     )
 
 
-def _pairs(path: Path, row: Any) -> tuple[list[tuple[str, int]], str]:
+def _pairs(file: TextFile, row: Any) -> tuple[list[tuple[str, int]], str]:
     """The judgments of a row, and what is wrong with it (empty when nothing is)."""
     listed = row.get("relevant")
     if isinstance(listed, list):
@@ -99,10 +103,10 @@ def _pairs(path: Path, row: Any) -> tuple[list[tuple[str, int]], str]:
     elif isinstance(listed, dict):
         given = list(listed.items())
     else:
-        document_field = find_field(row, DOCUMENT_ID)
+        document_field = find_field(row, JUDGED_DOCUMENT)
         if document_field is None:
-            if plain_suffix(path) in (".csv", ".tsv"):
-                raise _missing_column(path, "document_id", row)
+            if file.suffix in (".csv", ".tsv"):
+                raise _missing_column(file, "document_id", row)
             return [], "no document id"
         relevance_field = find_field(row, RELEVANCE)
         given = [(row[document_field], 1 if relevance_field is None else row[relevance_field])]
@@ -112,8 +116,8 @@ def _pairs(path: Path, row: Any) -> tuple[list[tuple[str, int]], str]:
     return good, reason
 
 
-def _missing_column(path: Path, column: str, row: Any) -> DatasetError:
+def _missing_column(file: TextFile, column: str, row: Any) -> DatasetError:
     return DatasetError(
-        f"{path}: no column {column!r}; found: {', '.join(row)}",
+        f"{file.name}: no column {column!r}; found: {', '.join(row)}",
         "The header line names query, document_id and relevance (query_id is optional).",
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ...encoders.reading.names import DOCUMENT_ID, DOCUMENT_TEXT, DOCUMENT_TITLE
 from ..document import Document
 from ..errors import CorpusError, InvalidDocumentError
 
@@ -14,9 +15,9 @@ from ..errors import CorpusError, InvalidDocumentError
 class FieldNames:
     """Where the parts of a document are looked for: of each tuple, the first field that is there and not null."""
 
-    id: tuple[str, ...] = ("id", "_id", "docid")
-    text: tuple[str, ...] = ("text", "contents", "body")
-    title: tuple[str, ...] = ("title",)
+    id: tuple[str, ...] = DOCUMENT_ID
+    text: tuple[str, ...] = DOCUMENT_TEXT
+    title: tuple[str, ...] = DOCUMENT_TITLE
 
     @classmethod
     def choose(cls, id_field: str | None, text_field: str | None, title_field: str | None) -> FieldNames:

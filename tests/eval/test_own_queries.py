@@ -118,8 +118,8 @@ def test_broken_rows_of_an_own_file_are_counted(lines_file) -> None:
             ],
         )
     )
-    assert dataset.qrels == {"1": {"d1": 1}, "2": {"d4": 2}}
-    assert dataset.report.broken_judgments == 3
+    assert dataset.qrels == {"1": {"d1": 1}, "2": {"d 3": 1, "d4": 2}}
+    assert dataset.report.broken_judgments == 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -123,11 +124,49 @@ def test_missing_run(tmp_path: Path) -> None:
         read_run(tmp_path / "none.trec")
 
 
-def test_ids_with_white_space_cannot_be_written(tmp_path: Path) -> None:
+def test_ids_with_tabs_or_line_breaks_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "run.trec"
-    with pytest.raises(RunFormatError, match="white space"):
-        write_run(path, Run("s", {"q": [("a b", 1.0)]}))
+    for broken in ("a\tb", "a\nb", "a\r"):
+        with pytest.raises(RunFormatError, match="tabs or line breaks"):
+            write_run(path, Run("s", {"q": [(broken, 1.0)]}))
     assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8),
+        st.lists(
+            st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8),
+            min_size=1,
+            max_size=4,
+            unique=True,
+        ),
+        max_size=4,
+    )
+)
+def test_any_id_that_a_document_may_have_comes_back_from_a_run(found: dict[str, list[str]]) -> None:
+    rankings = {query: [(document, 9.0 - place) for place, document in enumerate(row)] for query, row in found.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.trec.gz"
+        write_run(path, Run("s", rankings))
+        assert read_run(path).rankings == rankings
+
+
+def test_ids_without_blanks_are_written_as_ever(tmp_path: Path) -> None:
+    path = tmp_path / "run.trec"
+    write_run(path, Run("s", {"q": [("a", 2.0), ("b c", 1.0)]}))
+    assert path.read_text() == "q Q0 a 1 2 s\nq\tQ0\tb c\t2\t1\ts\n"
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_run_that_is_cut_short_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"run.trec{suffix}"
+    rankings = {f"q{number}": [(f"d{number * 7919 % 1009}", 1.0 + number / 7)] for number in range(5000)}
+    write_run(path, Run("s", rankings))
+    assert len(read_run(path).rankings) == 5000
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    with pytest.raises(DatasetError, match="data is cut short"):
+        read_run(path)
 
 
 def test_recall_by_depth() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from command import COMMAND, environment, ids_of, lines, run, run_on_terminal
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -125,6 +127,54 @@ def test_many_queries(collection: Path, tmp_path: Path) -> None:
     table = run("search", collection, "--queries", "-", stdin=asked).out.splitlines()
     assert table[0].split("\t")[:2] == ["q1", "1"]
     assert table[0].split("\t")[3] == "heat-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.jsonl", '{"topic_id": "t-1", "text": "heat"}\n{"topic_id": 7, "title": "wing"}\n'),
+        ("q.jsonl", '{"queryid": "t-1", "text": "heat"}\n{"query-id": 7, "Question": "wing"}\n'),
+        ("q.csv", 'Topic ID,Query\nt-1,"heat"\n7,wing\n'),
+        ("q.tsv", "text\tqid\nheat\tt-1\nwing\t7\n"),
+        ("q.tsv", "t-1\theat\n7\twing\n"),
+        ("-", "t-1\theat\n7\twing\n"),
+        ("q.txt", "<top>\n<num> Number: t-1\n<title> heat\n</top>\n<top><num> 7 <title> wing </top>\n"),
+        ("-", "<top>\n<num> Number: t-1\n<title> heat\n</top>\n<top><num> 7 <title> wing </top>\n"),
+    ],
+)
+def test_ids_of_queries_are_kept_in_every_format(collection: Path, tmp_path: Path, name: str, content: str) -> None:
+    path = name if name == "-" else tmp_path / name
+    if name != "-":
+        (tmp_path / name).write_text(content)
+    outcome = run("search", collection, "--queries", path, "--json", stdin=content.encode())
+    assert outcome.code == 0, outcome.err
+    answers = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [(answer["id"], answer["query"]) for answer in answers] == [("t-1", "heat"), ("7", "wing")]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"id": 1, "text": "a"}\n{"qid": "1", "text": "b"}\n', "query id '1' was there before"),
+        ('{"text": "a", "their_id": "x"}\n', "no id: none of "),
+        ('{"id": 1.5, "text": "a"}\n', "the query id is empty or holds a control character"),
+        ("a\rb\n", "a carriage return in the middle of the line"),
+        ("<topics>\n<topic number='1'>\n", "line 1: marked up, but not with the <top> of TREC topics"),
+    ],
+)
+def test_queries_that_would_be_called_something_else_are_refused(collection: Path, content: str, says: str) -> None:
+    outcome = run("search", collection, "--queries", "-", stdin=content.encode())
+    assert outcome.code != 0
+    assert says in outcome.err
+
+
+def test_a_file_of_queries_that_is_cut_short_is_refused(collection: Path, tmp_path: Path) -> None:
+    whole = gzip.compress(b"".join(b"heat %d\n" % (number * 7919) for number in range(2000)))
+    for size, says in ((len(whole), ""), (len(whole) * 3 // 4, "the gzip data is cut short")):
+        (tmp_path / "q.txt.gz").write_bytes(whole[:size])
+        outcome = run("search", collection, "--queries", tmp_path / "q.txt.gz", "--json")
+        assert (outcome.code == 0) == (not says)
+        assert says in outcome.err
 
 
 def test_a_broken_line_among_many_queries(collection: Path) -> None:

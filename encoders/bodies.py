@@ -14,8 +14,6 @@ import numpy as np
 from .checkpoints import _load, _place, _read_config, _require_weights, quiet
 from .errors import CheckpointError, SettingsError
 from .hardware import choose_device, choose_precision
-from .layout import read_json
-from .routes import INPUT_CONFIG
 from .subwords import TOKENIZER_FILES, Subwords
 
 if TYPE_CHECKING:
@@ -30,6 +28,8 @@ class Body:
     Args:
         folder: of config and weights; root: where the tokenizer is, if not there.
         max_length: never more than this, in tokens, special ones included.
+        stated: the longest input that the folder states, in place of its tokenizer's settings.
+        lower_case: whether texts are lower-cased before they become tokens.
         device, precision: as of `lexhound.encoders.settings.LearnedSettings`.
 
     Attributes:
@@ -40,10 +40,20 @@ class Body:
         SettingsError: `max_length` leaves no room for a token of the text.
     """
 
-    def __init__(self, folder: Path, root: Path, *, max_length: int | None, device: str, precision: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        root: Path,
+        *,
+        max_length: int | None,
+        device: str,
+        precision: str,
+        stated: int | None = None,
+        lower_case: bool = False,
+    ) -> None:
         _require_weights(folder)
         own = any((folder / name).is_file() for name in TOKENIZER_FILES)
-        self.subwords = Subwords.open(folder if own else root)
+        self.subwords = Subwords.open(folder if own else root, lower_case=lower_case)
         self._folder = folder
         self._device = device
         self._precision = precision
@@ -51,16 +61,19 @@ class Body:
         self._lock = RLock()
         with quiet():
             config = _read_config(folder, trust_remote_code=False)
-        told = read_json(folder / INPUT_CONFIG) if (folder / INPUT_CONFIG).is_file() else {}
-        stated = told.get("max_seq_length") if isinstance(told, dict) else None
-        limits = (max_length, stated, self.subwords.max_length, _positions(config))
-        known = [limit for limit in limits if isinstance(limit, int)]
-        self.limit = min(known, default=_NO_LIMIT)
-        if self.limit <= len(self.subwords.prefix) + len(self.subwords.suffix):
-            raise SettingsError(f"max_length is {self.limit}", "Special tokens alone are that many")
+        self._most = (max_length, _positions(config))
+        self.limit = self.limit_of(stated)
         padding = getattr(config, "pad_token_id", None)
         self.padding = padding if isinstance(padding, int) and padding >= 0 else 0
         self._config = config
+
+    def limit_of(self, stated: int | None) -> int:
+        """The longest input in tokens where the folder states `stated`; raises SettingsError as the class does."""
+        limits = (stated or self.subwords.max_length, *self._most)
+        limit = min((each for each in limits if each is not None), default=_NO_LIMIT)
+        if limit <= len(self.subwords.prefix) + len(self.subwords.suffix):
+            raise SettingsError(f"max_length is {limit}", "Special tokens alone are that many")
+        return limit
 
     @property
     def width(self) -> int:

@@ -11,7 +11,7 @@ differ by less than 1e-5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -26,11 +26,13 @@ from .batches import by_length, halving
 from .bodies import Body, attention, padded
 from .checkpoints import require_neural
 from .dense_layout import POOLINGS, DenseLayout, read_dense_layout
-from .errors import IdentityError, SettingsError
+from .errors import CheckpointError, IdentityError, SettingsError
 from .hub import Located, locate
 from .settings import DEVICES, PRECISIONS
+from .st_folders import ST_CONFIG
 
 KIND = "dense"
+SIDES = ("query", "document")
 _VERSION = 1  # of how settings and files become vectors: part of every fingerprint
 # These only say how fast vectors come; the others say what they are.
 _RUNNING = frozenset({"batch_tokens", "device", "precision"})
@@ -120,24 +122,43 @@ class DenseEncoder:
         self.settings = settings or DenseSettings()
         self.tokens_encoded = 0
         self._located: Located = locate(checkpoint)
-        self.layout: DenseLayout = read_dense_layout(self._located.folder)
+        self._layout: DenseLayout = read_dense_layout(self._located.folder)
         self._stored = identity
         self._lock = RLock()
         self._opened: Body | None = None
+        if identity is None:
+            self._check_similarity()
 
     @cached_property
     def identity(self) -> EncoderIdentity:
         """Files, and all that says how they make vectors."""
         if self._stored is not None:
             return self._stored
-        parts = {"model": self.layout.hash(), "vocabulary": self.body.subwords.vocabulary_hash}
-        values = {
-            "version": _VERSION, **parts, "pooling": self.pooling, "normalise": self.normalise,
-            "prompts": [self.prompt("query"), self.prompt("document")], "pool_prompt": self.layout.pool_prompt,
-            "length": self.body.limit, "lower_case": self.layout.lower_case,
-        }  # fmt: skip
+        body = self.body
+        parts = {"model": self._layout.hash(), "vocabulary": body.subwords.vocabulary_hash}
         name, revision = self._located.name, self._located.revision
-        return EncoderIdentity(KIND, name, fingerprint_of(values), None, self.settings.identifying(), revision, parts)
+        fingerprint = self._fingerprint(self._layout, body, parts)
+        return EncoderIdentity(KIND, name, fingerprint, None, self.settings.identifying(), revision, parts)
+
+    def _fingerprint(self, layout: DenseLayout, body: Body, parts: Mapping[str, str]) -> str:
+        query, document = (body.limit_of(length) for length in (layout.query_length, layout.document_length))
+        values = {
+            "version": _VERSION, **parts, "pooling": self.settings.pooling or layout.pooling,
+            "normalise": self._normalised(layout), "prompts": [self._prompt(layout, side) for side in SIDES],
+            "pool_prompt": layout.pool_prompt, "length": document, "lower_case": layout.lower_case,
+        }  # fmt: skip
+        if query != document:
+            values["query_length"] = query
+        if layout.dimensions is not None:
+            values |= {"dimensions": layout.dimensions, "unit_before": layout.unit_before}
+        return fingerprint_of(values)
+
+    @property
+    def layout(self) -> DenseLayout:
+        """What the folder says; of a stored identity, as it was read when that was made."""
+        if self._stored is not None:
+            _ = self.body
+        return self._layout
 
     @property
     def pooling(self) -> str:
@@ -147,12 +168,16 @@ class DenseEncoder:
     @property
     def normalise(self) -> bool:
         """Whether vectors are of unit length."""
-        return self.layout.normalise if self.settings.normalise is None else self.settings.normalise
+        return self._normalised(self.layout)
+
+    def _normalised(self, layout: DenseLayout) -> bool:
+        return layout.normalise if self.settings.normalise is None else self.settings.normalise
 
     @property
     def width(self) -> int:
         """Length of the vectors. Loads the model."""
-        return int(self._model()[0].config.hidden_size)
+        whole = int(self._model()[0].config.hidden_size)
+        return min(whole, self.layout.dimensions or whole)
 
     @property
     def body(self) -> Body:
@@ -164,22 +189,38 @@ class DenseEncoder:
         with self._lock:
             if self._opened is None:
                 require_neural()
-                if self._stored is not None and self._stored.parts.get("model") != self.layout.hash():
-                    raise IdentityError(
-                        f"{self._stored.name} is no longer the model whose vectors are stored: its files have changed",
-                        "Bring back the files it had, or index the documents again",
-                    )
-                settings = self.settings
-                self._opened = Body(
-                    self.layout.transformer, self.layout.root,
+                stored, layout, settings = self._stored, self._layout, self.settings
+                if stored is not None and stored.parts.get("model") != layout.hash():
+                    raise _changed(stored, "files have")
+                body = Body(
+                    layout.transformer, layout.root,
                     max_length=settings.max_length, device=settings.device, precision=settings.precision,
+                    stated=layout.document_length, lower_case=layout.lower_case,
                 )  # fmt: skip
+                if stored is not None:
+                    self._layout = self._as_stored(stored, body)
+                self._opened = body
             return self._opened
+
+    def _as_stored(self, stored: EncoderIdentity, body: Body) -> DenseLayout:
+        """How the folder was read for the stored vectors: as it is now, or as earlier versions did."""
+        for layout in (self._layout, self._layout.before):
+            if layout is not None and self._fingerprint(layout, body, stored.parts) == stored.fingerprint:
+                return layout
+        raise _changed(stored, "description has")
+
+    def limit(self, side: str) -> int:
+        """The longest input of the side "query" or "document" in tokens, special ones included."""
+        layout = self.layout
+        return self.body.limit_of(layout.query_length if side == "query" else layout.document_length)
 
     def prompt(self, side: str) -> str:
         """What is put before every text of the side "query" or "document"."""
+        return self._prompt(self.layout, side)
+
+    def _prompt(self, layout: DenseLayout, side: str) -> str:
         given = self.settings.query_prompt if side == "query" else self.settings.document_prompt
-        told = self.layout.query_prompt if side == "query" else self.layout.document_prompt
+        told = layout.query_prompt if side == "query" else layout.document_prompt
         return told if given is None else given
 
     def prepare(self) -> None:
@@ -187,12 +228,12 @@ class DenseEncoder:
         self._model()
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32[len(texts), width], C-contiguous."""
-        return self._encode(texts, self.prompt("document"))
+        """Return float32[len(texts), width], C-contiguous; zeros for a text without a token of its own, which has none."""
+        return self._encode(texts, "document")
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32[len(texts), width], C-contiguous."""
-        return self._encode(texts, self.prompt("query"))
+        """Return float32[len(texts), width], C-contiguous; zeros for a text without a token of its own, which has none."""
+        return self._encode(texts, "query")
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
         """Return one query's vector, float32[width]."""
@@ -202,35 +243,52 @@ class DenseEncoder:
     def _model(self) -> tuple[Any, Any]:
         return self.body.load("AutoModel", "model", ignored="pooler.")
 
-    def _encode(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
+    def _encode(self, texts: Sequence[str], side: str) -> NDArray[np.float32]:
         import torch
 
         body = self.body
         model, device = self._model()
+        prompt, layout = self.prompt(side), self.layout
         prefix, suffix = body.subwords.prefix, body.subwords.suffix
-        room = body.limit - len(prefix) - len(suffix)
-        whole = [prompt + text for text in texts]
-        if self.layout.lower_case:
-            whole = [text.lower() for text in whole]
-        rows = [[*prefix, *ids[:room], *suffix] for ids in body.subwords.ids_of(whole)]
+        room = self.limit(side) - len(prefix) - len(suffix)
+        own = whole = body.subwords.ids_of(texts)
+        if prompt:
+            whole = body.subwords.ids_of([prompt + text for text in texts])
+        told = [place for place, ids in enumerate(own) if not body.subwords.says_nothing(ids)]
+        rows = [[*prefix, *whole[place][:room], *suffix] for place in told]
         hidden_from = self._passed_over(prompt)
+        normalise = self.normalise
 
         def vectors(batch: list[list[int]]) -> list[NDArray[np.float32]]:
             ids, mask = padded(batch, body.padding, device)
             hidden = model(input_ids=ids, attention_mask=attention(mask)).last_hidden_state.float()
             pooled = self._pool(hidden, mask, hidden_from)
-            if self.normalise:
+            if layout.dimensions is not None:
+                if layout.unit_before:
+                    pooled = torch.nn.functional.normalize(pooled, dim=-1)
+                pooled = pooled[:, : layout.dimensions]
+            if normalise:
                 pooled = torch.nn.functional.normalize(pooled, dim=-1)
             return list(pooled.cpu().numpy())
 
-        found = np.zeros((len(rows), int(model.config.hidden_size)), dtype=np.float32)
+        found = np.zeros((len(texts), self.width), dtype=np.float32)
         lengths = [len(row) for row in rows]
         with torch.inference_mode():
             for places in by_length(lengths, self.settings.batch_tokens):
-                found[places] = halving(vectors, [rows[place] for place in places])
+                found[[told[place] for place in places]] = halving(vectors, [rows[place] for place in places])
         with self._lock:
             self.tokens_encoded += sum(lengths)
         return found
+
+    def _check_similarity(self) -> None:
+        """Refuse a model whose vectors are compared otherwise than is done here, unless the settings say how."""
+        similarity = self._layout.similarity
+        if similarity is not None and self.settings.normalise is None:
+            raise CheckpointError(
+                f"{self._layout.root / ST_CONFIG}: similarity_fn_name is {similarity!r}, and dense vectors are compared "
+                "by inner product here",
+                "Where that will do, write cosine or dot there",
+            )
 
     def _passed_over(self, prompt: str) -> int:
         """How many tokens at the start of every text the pooling leaves out."""
@@ -252,3 +310,10 @@ class DenseEncoder:
             mask = mask.clone()
             mask[:, :start] = False
         return (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def _changed(identity: EncoderIdentity, what: str) -> IdentityError:
+    return IdentityError(
+        f"{identity.name} is no longer the model whose vectors are stored: its {what} changed",
+        "Bring back the files it had, or index the documents again",
+    )

@@ -64,11 +64,12 @@ class SideLayout:
             appended before its tokens are weighed (exp-MLP; Zhuang & Zuccon, "TILDEv2", 2021, section 3).
         dense: of an mlm side whose states were also trained to make dense vectors, how they are pooled ("mean"); see
             `lexhound.encoders.dense_layout`. None where they mean nothing.
-        top_k: of a document side, how many of a document's heaviest terms are kept where the settings do not say; None
-            for all.
+        top_k, query_top_k: how many of a document's and of a query's heaviest terms are kept where the settings do not
+            say; None for all.
         written: of an mlm side, what a text's own words weigh beside what the model says; None for nothing.
         prompt: put before every text.
         max_length: longest input in tokens, where the folder says one.
+        lower_case: whether texts are lower-cased before they become tokens.
     """
 
     kind: str
@@ -87,9 +88,11 @@ class SideLayout:
     expansion_terms: int = 128
     dense: str | None = None
     top_k: int | None = None
+    query_top_k: int | None = None
     written: WrittenWords | None = None
     prompt: str = ""
     max_length: int | None = None
+    lower_case: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return what differs from the defaults, for `lexhound_encoder.json` and fingerprints."""
@@ -110,11 +113,16 @@ class SideLayout:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """An encoder's two sides, in the folder `root`."""
+    """An encoder's two sides, in the folder `root`.
+
+    Attributes:
+        before: how earlier versions read the same folder, where that makes other vectors; collections made so go on so.
+    """
 
     root: Path
     document: SideLayout
     query: SideLayout
+    before: Layout | None = None
 
     @property
     def family(self) -> str:

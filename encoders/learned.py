@@ -6,11 +6,11 @@ So a search with an inference-free encoder reads a tokenizer and a table, and ne
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +75,8 @@ class LearnedEncoder:
         self._stored = identity
         self._lock = RLock()
         self._sides: dict[str, Side] = {}
-        if identity is not None and identity.kind != self.layout.family:
-            raise _changed(identity, "kind")
+        if identity is not None:
+            self.layout = self._as_stored(identity)
         if self.layout.query.kind == "table":  # cheap, and then errors come when the encoder is opened
             self._side("query")
 
@@ -85,14 +85,23 @@ class LearnedEncoder:
         """Files, vocabulary, and the settings that change vectors."""
         if self._stored is not None:
             return self._stored
-        sides = self.layout.document, self.layout.query
-        document, query = (side.hash(self.layout.root) for side in sides)
+        document, query = (side.hash(self.layout.root) for side in (self.layout.document, self.layout.query))
         parts = {"vocabulary": self._query_subwords.vocabulary_hash, "document": document, "query": query}
         settings = self.settings.identifying()
-        values = {"version": _VERSION, **settings, **parts, "sides": [side.as_dict() for side in sides]}
         size = self._side("query").vocabulary_size
         kind, name, revision = self.layout.family, self._located.name, self._located.revision
-        return EncoderIdentity(kind, name, fingerprint_of(values), size, settings, revision, parts)
+        fingerprint = _fingerprint(self.layout, settings, parts)
+        return EncoderIdentity(kind, name, fingerprint, size, settings, revision, parts)
+
+    def _as_stored(self, identity: EncoderIdentity) -> Layout:
+        """How the folder was read for the stored vectors: as it is now, or as earlier versions did."""
+        if identity.kind != self.layout.family:
+            raise _changed(identity, "kind")
+        settings = self.settings.identifying()
+        for layout in (self.layout, self.layout.before):
+            if layout is not None and _fingerprint(layout, settings, identity.parts) == identity.fingerprint:
+                return layout
+        raise _changed(identity, "description")
 
     def prepare(self) -> None:
         """Load both sides, so that whatever is wrong with either is told now.
@@ -119,8 +128,7 @@ class LearnedEncoder:
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
         """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
         side = self._side("document")
-        top_k, ratio = self.settings.top_k or self.layout.document.top_k, self.settings.ratio
-        return stacked([prune(*vector, top_k, ratio) for vector in side.encode(texts)], side.vocabulary_size)
+        return stacked([self._document(vector) for vector in side.encode(texts)], side.vocabulary_size)
 
     def encode_documents_with_means(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
         """Return what `encode_documents` does, and the mean state of each text's tokens, float32[texts, width].
@@ -128,10 +136,12 @@ class LearnedEncoder:
         For encoders that `lexhound.encoders.one_pass` finds fit for it.
         """
         side = self._side("document")
-        top_k, ratio = self.settings.top_k or self.layout.document.top_k, self.settings.ratio
         found: tuple[list[QueryVector], NDArray[np.float32]] = side.encode_with_means(texts)  # type: ignore[attr-defined]
         vectors, means = found
-        return stacked([prune(*vector, top_k, ratio) for vector in vectors], side.vocabulary_size), means
+        return stacked([self._document(vector) for vector in vectors], side.vocabulary_size), means
+
+    def _document(self, vector: QueryVector) -> QueryVector:
+        return prune(*vector, self.settings.top_k or self.layout.document.top_k, self.settings.ratio)
 
     def longest_document(self) -> int:
         """Return how many tokens of a document its model reads, special ones included. Loads the model."""
@@ -164,7 +174,8 @@ class LearnedEncoder:
                 rare = live > -math.log(self.layout.query.common)
                 kept &= rare | ~rare.any()
             terms, weights = terms[kept], weights[kept]
-        return prune(terms, weights, self.settings.query_top_k, self.settings.query_ratio)
+        top_k = self.settings.query_top_k or self.layout.query.query_top_k
+        return prune(terms, weights, top_k, self.settings.query_ratio)
 
     @cached_property
     def _prior(self) -> int:
@@ -201,7 +212,8 @@ class LearnedEncoder:
 
     @cached_property
     def _document_subwords(self) -> Subwords:
-        if self.layout.document.folder == self.layout.query.folder:
+        document, query = self.layout.document, self.layout.query
+        if (document.folder, document.lower_case) == (query.folder, query.lower_case):
             return self._query_subwords
         return _open_subwords(self.layout, self.layout.document)
 
@@ -252,4 +264,9 @@ def _open_subwords(layout: Layout, side: SideLayout) -> Subwords:
     """Open a side's tokenizer: of its own folder, or of the encoder's where that has none."""
     own = layout.root / side.folder
     folder = own if any((own / name).is_file() for name in TOKENIZER_FILES) else layout.root
-    return Subwords.open(folder)
+    return Subwords.open(folder, lower_case=side.lower_case)
+
+
+def _fingerprint(layout: Layout, settings: dict[str, Any], parts: Mapping[str, str]) -> str:
+    sides = [side.as_dict() for side in (layout.document, layout.query)]
+    return fingerprint_of({"version": _VERSION, **settings, **parts, "sides": sides})

@@ -64,7 +64,7 @@ class ModelSide(ABC):
         model_limit: int | None,
         padding: int,
     ) -> None:
-        limits = (settings.max_length, layout.max_length, subwords.max_length, model_limit)
+        limits = (settings.max_length, layout.max_length or subwords.max_length, model_limit)
         known = [limit for limit in limits if limit is not None]
         if len(known) == 1:
             known.append(_NO_LIMIT)
@@ -86,8 +86,11 @@ class ModelSide(ABC):
         prompt = self._layout.prompt
         owners: list[int] = []
         pieces: list[list[int]] = []
-        for number, ids in enumerate(self._subwords.ids_of([prompt + text if prompt else text for text in texts])):
-            if self._subwords.special[ids].all():
+        own = whole = self._subwords.ids_of(texts)
+        if prompt:
+            whole = self._subwords.ids_of([prompt + text for text in texts])
+        for number, ids in enumerate(whole):
+            if self._subwords.says_nothing(own[number]):
                 continue
             windows = range(0, len(ids), self._room) if self._settings.long_texts == "windows" else range(1)
             pieces += [ids[start : start + self._room] for start in windows]
@@ -219,15 +222,17 @@ class LanguageModelSide(ModelSide):
     def encode_with_means(self, texts: Sequence[str]) -> tuple[list[QueryVector], NDArray[np.float32]]:
         """Return each text's vector, and the mean of its tokens' states, special ones included, float32[n, width].
 
-        Both of one pass; texts are cut at the limit.
+        Both of one pass; texts are cut at the limit. A text without a token of its own has an empty vector, and zeros.
         """
         import torch
 
-        pieces = [ids[: self._room] for ids in self._subwords.ids_of(list(texts))]
+        read = self._subwords.ids_of(list(texts))
+        told = [place for place, ids in enumerate(read) if not self._subwords.says_nothing(ids)]
+        pieces = [read[place][: self._room] for place in told]
         lengths = [len(piece) + len(self._subwords.prefix) + len(self._subwords.suffix) for piece in pieces]
         empty = (np.empty(0, np.int32), np.empty(0, np.float32))
-        vectors: list[QueryVector] = [empty] * len(pieces)
-        means = np.zeros((len(pieces), self.width), dtype=np.float32)
+        vectors: list[QueryVector] = [empty] * len(texts)
+        means = np.zeros((len(texts), self.width), dtype=np.float32)
 
         def both(batch: list[list[int]]) -> list[tuple[QueryVector, NDArray[np.float32]]]:
             hidden, mask = self._hidden(batch)
@@ -240,9 +245,8 @@ class LanguageModelSide(ModelSide):
                 for place, (vector, mean) in zip(
                     places, halving(both, [pieces[place] for place in places]), strict=True
                 ):
-                    means[place] = mean
-                    if not self._subwords.special[pieces[place]].all():
-                        vectors[place] = self._with_written(vector, pieces[place])
+                    means[told[place]] = mean
+                    vectors[told[place]] = self._with_written(vector, pieces[place])
                 self.tokens_encoded += sum(lengths[place] for place in places)
         return vectors, means
 

@@ -24,13 +24,15 @@ def shares_a_pass(sparse: LearnedEncoder, dense: DenseEncoder) -> bool:
         return False
     if sparse.settings.long_texts != "truncate" or dense.pooling != "mean" or dense.prompt("document"):
         return False
-    if layout.lower_case or (sparse.layout.root / document.folder).resolve() != layout.transformer.resolve():
+    if layout.lower_case != document.lower_case or layout.dimensions is not None:
+        return False
+    if (sparse.layout.root / document.folder).resolve() != layout.transformer.resolve():
         return False
     device = choose_device(sparse.settings.device)
     if device != choose_device(dense.settings.device):
         return False
     precisions = {choose_precision(each, device) for each in (sparse.settings.precision, dense.settings.precision)}
-    return len(precisions) == 1 and sparse.longest_document() == dense.body.limit
+    return len(precisions) == 1 and sparse.longest_document() == dense.limit("document")
 
 
 def encode_both(

@@ -115,12 +115,14 @@ class QueryTable:
         return int(self.vectors.shape[1])
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32[len(texts), width], of unit length; zeros for a text without a known token."""
+        """Return float32[len(texts), width], of unit length; zeros, which are no vector, for a text without a known token."""
         found = np.zeros((len(texts), self.width), np.float32)
         if self.facts.lower_case:
             texts = [text.lower() for text in texts]
         for row, text in enumerate(texts):
             ids = self._subwords.ids(text)[: self.facts.longest]
+            if self._subwords.says_nothing(ids):
+                continue
             found[row] = self.vectors[ids].astype(np.float32).sum(axis=0)
         return _unit(found)
 
@@ -144,10 +146,10 @@ def fit(
             f"the vectors of {encoder.identity.name} are not of unit length", "A table is for models whose vectors are"
         )
     body = encoder.body
-    subwords, lower = body.subwords, encoder.layout.lower_case
-    longest = body.limit - len(subwords.prefix) - len(subwords.suffix)
-    rows = [ids[:longest] for ids in subwords.ids_of([text.lower() if lower else text for text in texts])]
-    kept = np.flatnonzero([len(row) > 0 for row in rows])
+    subwords = body.subwords
+    longest = encoder.limit("query") - len(subwords.prefix) - len(subwords.suffix)
+    rows = [ids[:longest] for ids in subwords.ids_of(texts)]
+    kept = np.flatnonzero([len(row) > 0 for row in rows] & vectors.any(axis=1))
     if len(kept) < _HELD_OUT:
         raise SettingsError(f"{len(kept)} texts are too few for a table", f"It takes {_HELD_OUT} at least")
     counts = _counts([rows[place] for place in kept.tolist()], subwords.size)
@@ -167,7 +169,7 @@ def fit(
         int(np.count_nonzero(idf)),
         float((guessed * targets[held]).sum(axis=1).mean()),
         longest,
-        lower,
+        lower_case=False,  # where it is wanted, the tokenizer does it
     )
     return QueryTable(facts, stored, subwords)
 

@@ -18,7 +18,8 @@ from .errors import CheckpointError
 from .hub import ADAPTER_WEIGHTS, CONFIG, SMALL_FILES, weight_files
 from .layout import MODULES, OWN_FILE, SideLayout
 from .learned import LearnedEncoder
-from .routes import ACTIVATION_OF, INPUT_CONFIG, ROUTER_FILES, ST_CONFIG
+from .routes import ACTIVATION_OF, ROUTER_FILES
+from .st_folders import INPUT_CONFIG, ST_CONFIG
 from .subwords import TOKENIZER, TOKENIZER_FILES
 
 _TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
@@ -46,7 +47,7 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
     Raises:
         CheckpointError: something is in the folder, or the format cannot say what the encoder is: term weighting,
             CLS pooling, other activations than one or two logarithms, counted tables or such that leave common tokens
-            out, weights of written words, decoders.
+            out, weights of written words, decoders, numbers of terms that differ between the sides.
     """
     if folder.exists() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty", "Give a new folder")
@@ -54,9 +55,13 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
     document, query = (_overridden(encoder, side) for side in (layout.document, layout.query))
     for side in (document, query):
         _check_writable(side)
+    if document.top_k != query.query_top_k:
+        raise _unwritable("number of terms for one side alone")
     folder.mkdir(parents=True, exist_ok=True)
     prompts = {"document": document.prompt, "query": query.prompt}
-    _write(folder / ST_CONFIG, {"model_type": "SparseEncoder", "prompts": prompts, "similarity_fn_name": "dot"})
+    most = {} if document.top_k is None else {"max_active_dims": document.top_k}
+    said = {"model_type": "SparseEncoder", "prompts": prompts, "similarity_fn_name": "dot", **most}
+    _write(folder / ST_CONFIG, said)
     if document.kind == "mlm" and document.folder == query.folder and document.kind == query.kind:
         _save_model(encoder, document, folder, folder / "1_SpladePooling")
         modules = [("", _TRANSFORMER), ("1_SpladePooling", _POOLING)]
@@ -95,7 +100,12 @@ def _check_writable(side: SideLayout) -> None:
     if side.kind == "regression":
         wrong = "term weighting"
     elif side.kind == "table":
-        wrong = "counted tables" if side.counted else "tables that leave common tokens out" if side.common else None
+        kinds = {
+            "counted tables": side.counted,
+            "tables that leave common tokens out": side.common,
+            "tables of lower-cased texts": side.lower_case,
+        }
+        wrong = next((kind for kind, asked in kinds.items() if asked), None)
     elif side.echo or side.adapter is not None:
         wrong = "decoders with echo, or adapters"
     elif side.pooling == "cls":
@@ -105,9 +115,13 @@ def _check_writable(side: SideLayout) -> None:
     elif side.activation not in ACTIVATION_OF.values():
         wrong = f"the activation {side.activation}"
     if wrong is not None:
-        raise CheckpointError(
-            f"the format of sentence-transformers has no {wrong}", f"Copy the folder with its {OWN_FILE} instead"
-        )
+        raise _unwritable(wrong)
+
+
+def _unwritable(what: str) -> CheckpointError:
+    return CheckpointError(
+        f"the format of sentence-transformers has no {what}", f"Copy the folder with its {OWN_FILE} instead"
+    )
 
 
 def _save_route(encoder: LearnedEncoder, side: SideLayout, route: str, folder: Path) -> list[tuple[str, str]]:
@@ -128,8 +142,10 @@ def _save_model(encoder: LearnedEncoder, side: SideLayout, folder: Path, pooling
         shutil.copyfile(source / name, folder / name)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         _save_tokenizer(encoder, "document", folder)
-    limit = {} if side.max_length is None else {"max_seq_length": side.max_length}
-    _write(folder / INPUT_CONFIG, {**_FILL_MASK, **limit})
+    said = {} if side.max_length is None else {"max_seq_length": side.max_length}
+    if side.lower_case:
+        said["do_lower_case"] = True
+    _write(folder / INPUT_CONFIG, {**_FILL_MASK, **said})
     pooling.mkdir(exist_ok=True)
     inner = next(theirs for theirs, ours in ACTIVATION_OF.items() if ours == side.activation)
     values = {"pooling_strategy": side.pooling, "activation_function": inner, "embedding_dimension": None}

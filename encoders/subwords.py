@@ -55,10 +55,11 @@ class Subwords:
         if unknown_id is not None:
             self.special[unknown_id] = True
         self.prefix, self.suffix = self._surroundings()
+        self._blank: dict[int, bool] = {}
 
     @classmethod
-    def open(cls, folder: Path) -> Subwords:
-        """Read the tokenizer in `folder`.
+    def open(cls, folder: Path, *, lower_case: bool = False) -> Subwords:
+        """Read the tokenizer in `folder`; with `lower_case` one that lower-cases texts, if it did not.
 
         Raises:
             CheckpointError: there is none, or it cannot be read.
@@ -84,6 +85,8 @@ class Subwords:
             else:
                 tokenizer = _converted(folder)
             _mark_special(tokenizer, settings, _read_object(folder / "special_tokens_map.json"))
+            if lower_case:
+                _lower(tokenizer)
         except (CheckpointError, MissingExtraError):
             raise
         except Exception as error:
@@ -111,6 +114,19 @@ class Subwords:
         """The same of many texts, on several threads."""
         encoded = self._tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
         return [encoding.ids for encoding in encoded]
+
+    def says_nothing(self, ids: Sequence[int]) -> bool:
+        """Whether none of a text's tokens is one of the text: all are special, or of white space alone."""
+        return all(self._is_blank(number) for number in ids)
+
+    def _is_blank(self, number: int) -> bool:
+        blank = self._blank.get(number)
+        if blank is None:
+            blank = (
+                bool(self.special[number]) or not self._tokenizer.decode([number], skip_special_tokens=False).strip()
+            )
+            self._blank[number] = blank
+        return blank
 
     def text(self, term_id: int) -> str:
         """Return a token as the tokenizer writes it (`flow`, `##ing`); raises IndexError for an unknown id."""
@@ -160,6 +176,14 @@ class Subwords:
 def encodable(text: str) -> str:
     """Return the text with lone surrogates, which no tokenizer takes, replaced one for one."""
     return text if text.isascii() else _LONE_SURROGATES.sub("\ufffd", text)
+
+
+def _lower(tokenizer: Tokenizer) -> None:
+    """Let the tokenizer lower-case texts before all else it does to them; special tokens are found as they are."""
+    from tokenizers import normalizers
+
+    before = tokenizer.normalizer
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *([] if before is None else [before])])
 
 
 def _mark_special(tokenizer: Tokenizer, *settings: dict[str, Any]) -> None:

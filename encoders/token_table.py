@@ -51,7 +51,7 @@ class TokenTable:
         self._subwords = subwords
         self._layout = layout
         self._whole = settings.long_texts == "windows"
-        limits = (settings.max_length, layout.max_length, subwords.max_length)
+        limits = (settings.max_length, layout.max_length or subwords.max_length)
         self._limit = min(limit for limit in limits if limit is not None)
 
     def encode(self, texts: Sequence[str]) -> list[QueryVector]:
@@ -61,7 +61,11 @@ class TokenTable:
     def encode_one(self, text: str) -> QueryVector:
         """Return one text's vector; some 30 µs for a question."""
         prompt = self._layout.prompt
-        ids = self._subwords.ids(prompt + text if prompt else text)
+        ids = self._subwords.ids(text)
+        if self._subwords.says_nothing(ids):
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        if prompt:
+            ids = self._subwords.ids(prompt + text)
         if len(ids) > self._limit and not self._whole:
             ids = ids[: self._limit]
         if self._layout.counted:
@@ -106,9 +110,16 @@ def read_weights(folder: Path, name: str | None, subwords: Subwords) -> NDArray[
             f"{folder}: the tokenizer has {subwords.size} tokens and {name} {len(weights)} weights",
             "The two come from different models: bring them together again",
         )
-    weights = np.maximum(weights, 0).astype(np.float32)  # as relu does; a weight below 0 cannot be indexed
+    weights = weights.astype(np.float32)
     weights[: subwords.size][subwords.special] = 0.0
     weights[subwords.size :] = 0.0
+    if (weights < 0).any():
+        least = int(weights.argmin())
+        raise CheckpointError(
+            f"{folder / (name or '')}: {int((weights < 0).sum())} tokens weigh less than 0, {subwords.text(least)!r} "
+            f"{weights[least]:g}, and an inverted index holds no such weights",
+            "Write 0 for them where they are to count for nothing",
+        )
     return weights
 
 

@@ -153,7 +153,10 @@ class CrossTeacher:
     @cached_property
     def _model(self) -> Body:
         own = self.settings
-        return Body(self._root, self._root, max_length=own.max_length, device=own.device, precision=own.precision)
+        return Body(
+            self._root, self._root, max_length=own.max_length, device=own.device, precision=own.precision,
+            stated=stated_length(self._root),
+        )  # fmt: skip
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -228,11 +228,11 @@ class DenseEncoder:
         self._model()
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32[len(texts), width], C-contiguous; zeros for a text without a token of its own, which has none."""
+        """Return float32[len(texts), width], C-contiguous; zeros, which are no vector, for a text without a token."""
         return self._encode(texts, "document")
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32[len(texts), width], C-contiguous; zeros for a text without a token of its own, which has none."""
+        """Return float32[len(texts), width], C-contiguous; zeros, which are no vector, for a text without a token."""
         return self._encode(texts, "query")
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
@@ -251,9 +251,8 @@ class DenseEncoder:
         prompt, layout = self.prompt(side), self.layout
         prefix, suffix = body.subwords.prefix, body.subwords.suffix
         room = self.limit(side) - len(prefix) - len(suffix)
-        own = whole = body.subwords.ids_of(texts)
-        if prompt:
-            whole = body.subwords.ids_of([prompt + text for text in texts])
+        own = body.subwords.ids_of(texts)
+        whole = body.subwords.ids_of([prompt + text for text in texts]) if prompt else own
         told = [place for place, ids in enumerate(own) if not body.subwords.says_nothing(ids)]
         rows = [[*prefix, *whole[place][:room], *suffix] for place in told]
         hidden_from = self._passed_over(prompt)
@@ -285,8 +284,8 @@ class DenseEncoder:
         similarity = self._layout.similarity
         if similarity is not None and self.settings.normalise is None:
             raise CheckpointError(
-                f"{self._layout.root / ST_CONFIG}: similarity_fn_name is {similarity!r}, and dense vectors are compared "
-                "by inner product here",
+                f"{self._layout.root / ST_CONFIG}: similarity_fn_name is {similarity!r}, and dense vectors are "
+                "compared by inner product here",
                 "Where that will do, write cosine or dot there",
             )
 

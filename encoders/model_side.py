@@ -86,10 +86,9 @@ class ModelSide(ABC):
         prompt = self._layout.prompt
         owners: list[int] = []
         pieces: list[list[int]] = []
-        own = whole = self._subwords.ids_of(texts)
-        if prompt:
-            whole = self._subwords.ids_of([prompt + text for text in texts])
-        for number, ids in enumerate(whole):
+        own = self._subwords.ids_of(texts)
+        prompted = self._subwords.ids_of([prompt + text for text in texts]) if prompt else own
+        for number, ids in enumerate(prompted):
             if self._subwords.says_nothing(own[number]):
                 continue
             windows = range(0, len(ids), self._room) if self._settings.long_texts == "windows" else range(1)

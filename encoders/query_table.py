@@ -115,7 +115,7 @@ class QueryTable:
         return int(self.vectors.shape[1])
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32[len(texts), width], of unit length; zeros, which are no vector, for a text without a known token."""
+        """Return float32[len(texts), width], of unit length; zeros, that is none, for one without a known token."""
         found = np.zeros((len(texts), self.width), np.float32)
         if self.facts.lower_case:
             texts = [text.lower() for text in texts]
@@ -149,7 +149,7 @@ def fit(
     subwords = body.subwords
     longest = encoder.limit("query") - len(subwords.prefix) - len(subwords.suffix)
     rows = [ids[:longest] for ids in subwords.ids_of(texts)]
-    kept = np.flatnonzero([len(row) > 0 for row in rows] & vectors.any(axis=1))
+    kept = np.flatnonzero(np.array([len(row) > 0 for row in rows], np.bool_) & vectors.any(axis=1))
     if len(kept) < _HELD_OUT:
         raise SettingsError(f"{len(kept)} texts are too few for a table", f"It takes {_HELD_OUT} at least")
     counts = _counts([rows[place] for place in kept.tolist()], subwords.size)

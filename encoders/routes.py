@@ -42,8 +42,8 @@ def read_modules(root: Path) -> Layout:
     config = read_model_config(root)
     if config.similarity not in (None, "dot"):
         raise CheckpointError(
-            f"{root / ST_CONFIG}: similarity_fn_name is {config.similarity!r}, and sparse vectors are compared by inner "
-            "product here",
+            f"{root / ST_CONFIG}: similarity_fn_name is {config.similarity!r}, and sparse vectors are compared by "
+            "inner product here",
             "Where that will do, write dot there",
         )
     if len(modules) == 1 and modules[0][0] in _ROUTERS:
@@ -54,12 +54,12 @@ def read_modules(root: Path) -> Layout:
 def _layout(root: Path, document: SideLayout, query: SideLayout, config: ModelConfig) -> Layout:
     """Two sides with what the folder says of both, and as they were read before all of it was."""
     most = config.max_active_dims
-    sides = [
-        replace(side, prompt=prompt, top_k=most, query_top_k=most)
-        for side, prompt in ((document, config.document_prompt), (query, config.query_prompt))
-    ]
-    before = [replace(side, top_k=None, query_top_k=None, lower_case=False) for side in sides]
-    return Layout(root, *sides, before=None if before == sides else Layout(root, *before))
+    document = replace(document, prompt=config.document_prompt, top_k=most, query_top_k=most)
+    query = replace(query, prompt=config.query_prompt, top_k=most, query_top_k=most)
+    layout = Layout(root, document, query)
+    old = {"top_k": None, "query_top_k": None, "lower_case": False}
+    before = Layout(root, replace(document, **old), replace(query, **old))  # type: ignore[arg-type]
+    return layout if before == layout else replace(layout, before=before)
 
 
 def _routed(root: Path, folder: str, config: ModelConfig) -> Layout:

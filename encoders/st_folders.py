@@ -55,7 +55,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class InputConfig:
-    """`sentence_bert_config.json`: the longest inputs in tokens, where it says any, and whether texts are lower-cased."""
+    """`sentence_bert_config.json`: the longest inputs in tokens, or None, and whether texts are lower-cased."""
 
     query_length: int | None = None
     document_length: int | None = None

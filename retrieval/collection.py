@@ -28,7 +28,7 @@ from ..index import Query, read_ahead, warm
 from . import compaction, hybrid, ingest, search, verification
 from .connections import Connections
 from .corpus import BadRow, Corpus
-from .dense import DenseQueries, DenseSide
+from .dense import WARMING, DenseQueries, DenseSide
 from .dense_index import check_policy
 from .document import Document
 from .durable import make_directories, neighbour, publish_directory
@@ -408,7 +408,7 @@ class Collection:
         if self._dense is not None:
             with suppress(EncoderError):
                 asked = self._table or self._dense
-                hybrid.rank_dense(snapshot, asked.query(""), 1, [part.live for part in snapshot.parts])
+                hybrid.rank_dense(snapshot, asked.query(WARMING), 1, [part.live for part in snapshot.parts])
 
     def count(self, filter: str | None = None) -> int:
         """How many documents there are, or pass a filter expression.

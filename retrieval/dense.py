@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 BATCH_DOCUMENTS = 256
 """Documents encoded and acknowledged together, at most."""
 
+WARMING = "a"
+"""A query that every model has a token for, for loading what searches need before the first comes."""
+
 
 class DenseQueries(Protocol):
     """What a search asks of the dense side: a model (`DenseSide`), or a table in its place (`query_table`)."""
 
-    def query(self, text: str) -> NDArray[np.float32]: ...
+    def query(self, text: str) -> NDArray[np.float32]:
+        """float32[width]; zeros stand for none, of a text without a token."""
+        ...
 
     def queries(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
@@ -76,7 +81,7 @@ class DenseSide:
         return 0 if self._encoder is None else self._encoder.tokens_encoded
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Documents' vectors: float32[len(texts), width]."""
+        """Documents' vectors: float32[len(texts), width]; zeros stand for none, of a text without a token."""
         return self._checked(self.encoder.encode_documents(texts))
 
     def encode_with(self, sparse: SparseEncoder, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:

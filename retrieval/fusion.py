@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,8 @@ class SideScores:
     Attributes:
         name: "sparse" or "dense".
         scores: float64[n], one a candidate, in ascending order of their seqs.
-        matched: bool[n], false for candidates without anything in common with the query on this side: their score is 0.
+        matched: bool[n], false for candidates without anything in common with the query on this side (sparse), or where
+            one of the two has no vector (dense): their score is 0.
         ceiling: the largest score that any document could have.
     """
 
@@ -118,6 +119,7 @@ def fuse(fusion: Fusion, sides: Sequence[SideScores]) -> tuple[NDArray[np.float6
     found = []
     for side in sides:
         ranks = _ranks(side)
+        side = _without_vector(fusion, side)
         if fusion.method == "rrf":
             values = np.zeros(len(ranks), np.float64)
             np.divide(1.0, fusion.rank_constant + ranks, out=values, where=ranks > 0)
@@ -136,6 +138,20 @@ def best(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
     """The places of the `k` largest scores, largest first, of equal ones the first: int64."""
     order: NDArray[np.int64] = np.argsort(-scores, kind="stable")[:k]
     return order
+
+
+def _without_vector(fusion: Fusion, side: SideScores) -> SideScores:
+    """Dense scores with the least of the candidates', at most what becomes 0, where there is no vector and so no score.
+
+    Where terms do not match the sparse score of 0 is the least that there is; a product of vectors may be less.
+    """
+    if side.name != "dense" or side.matched.all():
+        return side
+    known = side.scores[side.matched].tolist()
+    if fusion.method == "fixed":
+        known.append(fusion.dense_low or 0.0)
+    least = min(known, default=0.0)
+    return replace(side, scores=np.where(side.matched, side.scores, least))
 
 
 def _ranks(side: SideScores) -> NDArray[np.int64]:

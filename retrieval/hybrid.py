@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..index import Query, SearchStats, TopK, VectorIndex
+from .absent_vectors import has_vector, search_many_present, search_present
 from .dense import DenseQueries
 from .errors import CorruptCollectionError
 from .fusion import Fusion, SideScores, SideShares, best, fuse
@@ -91,9 +92,12 @@ def answer_hybrid(
 def rank_dense(
     snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: Masks, recall: float | None = None
 ) -> tuple[RankedRows, SearchStats]:
-    """The best `depth` rows by inner product, over all parts; nearly so where one is clustered and `recall` not 1."""
+    """The best `depth` rows by inner product, over all parts; nearly so where one is clustered and `recall` not 1.
+
+    Rows without a vector are not found, and nothing for a query without one: zeros.
+    """
     found = [
-        vectors_of(part).search_with_stats(vector, depth, allowed=mask, recall=recall)
+        search_present(vectors_of(part), vector, depth, mask, recall)
         for part, mask in zip(snapshot.parts, allowed, strict=True)
     ]
     scored = sum(stats.rows_scored for _, stats in found)
@@ -110,7 +114,7 @@ def rank_dense_many(
 ) -> list[RankedRows]:
     """The same of many queries, float32[m, width]."""
     found = [
-        vectors_of(part).search_many(vectors, depth, allowed=mask, recall=recall, threads=threads)
+        search_many_present(vectors_of(part), vectors, depth, mask, recall, threads)
         for part, mask in zip(snapshot.parts, allowed, strict=True)
     ]
     return [merge_ranked(snapshot, [tops[i] for tops in found], depth) for i in range(len(vectors))]
@@ -238,6 +242,7 @@ def _scored(
     own, known = _known(pool, lexical)
     matched = known.copy()
     others, near_known = _known(pool, near)
+    close = near_known.copy()
     ceiling = 0.0
     for number, part in enumerate(snapshot.parts):
         index = part.segment.index
@@ -249,10 +254,11 @@ def _scored(
             at = missing[np.searchsorted(pool.rows[missing], top.rows)]
             own[at], matched[at] = top.scores, True
         missing = np.flatnonzero(here & ~near_known)
-        if len(missing):
-            others[missing] = vectors_of(part).scores_of(pool.rows[missing], vector)
-    everything = np.ones(len(pool.seqs), np.bool_)
-    return [SideScores("sparse", own, matched, ceiling), SideScores("dense", others, everything, 1.0)]
+        if len(missing) and vector.any():
+            index, rows = vectors_of(part), pool.rows[missing]
+            others[missing] = index.scores_of(rows, vector)
+            close[missing] = has_vector(index, rows, others[missing])
+    return [SideScores("sparse", own, matched, ceiling), SideScores("dense", others, close, 1.0)]
 
 
 def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

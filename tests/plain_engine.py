@@ -74,7 +74,7 @@ class PlainEngine:
     def search_dense(
         self, queries: NDArray[np.float32], limit: int, where: Expression | None, among: Sequence[int] | None = None
     ) -> list[Ranked]:
-        rows = list(self._rows(where, among))
+        rows = [row for row in self._rows(where, among) if row.dense.any()]
         return [
             _best([(row.document.id, row.seq, float(row.dense.astype(float) @ query)) for row in rows], limit)
             for query in queries.astype(float)

@@ -25,6 +25,7 @@ from ..dense import DenseEncoder, DenseSettings
 from ..dense_layout import POOLINGS
 from ..errors import CheckpointError, SettingsError
 from ..hub import files_hash, locate
+from ..st_folders import stated_length
 from ..subwords import encodable
 from .shards import Progress, in_shards
 

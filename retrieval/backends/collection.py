@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ...encoders.errors import EncoderError
 from ...index import Query, SearchStats
 from ..corpus import BadRow, Corpus
-from ..dense import DenseSide
+from ..dense import WARMING, DenseSide
 from ..document import Document
 from ..errors import ReadOnlyError, UnsupportedError
 from ..filters import Expression, parse_filter
@@ -203,7 +203,7 @@ class EngineCollection:
         with suppress(EncoderError):
             self._representation.query("", self._statistics)
             if self._dense is not None:
-                self._dense.query("")
+                self._dense.query(WARMING)
 
     def refresh(self) -> bool:
         """See what others have written; returns whether anything may have changed.
@@ -337,7 +337,7 @@ class EngineCollection:
     def _rank_dense(self, vectors: NDArray[np.float32], depth: int, where: Expression | None) -> list[Ranked]:
         return complete_ranking(
             lambda places, limit: self.engine.search_dense(vectors[places], limit, where),
-            list(range(len(vectors))),
+            np.flatnonzero(vectors.any(axis=1)).tolist(),
             len(vectors),
             depth,
             self.engine.max_hits,

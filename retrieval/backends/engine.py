@@ -44,7 +44,7 @@ class EngineRow:
     Attributes:
         seq: its place in insertion order; a document that is replaced gets a new one.
         digest: of everything the document holds but its id (`writer.content_hash`).
-        sparse: its weights. dense: float32[width], None where the collection has none.
+        sparse: its weights. dense: float32[width], zeros where it has none; None without a dense side.
     """
 
     seq: int
@@ -139,7 +139,10 @@ class Engine(Protocol):
     def search_dense(
         self, queries: NDArray[np.float32], limit: int, where: Expression | None, among: Sequence[int] | None = None
     ) -> list[Ranked]:
-        """The best `limit` documents by inner product with each query, float32[m, width] (DENSE)."""
+        """The best `limit` documents by inner product with each query, float32[m, width] (DENSE).
+
+        Documents without a vector, whose row has zeros, are not found.
+        """
 
     def count(self, where: Expression | None = None) -> int:
         """How many documents there are, or pass a filter."""

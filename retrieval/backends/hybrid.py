@@ -68,7 +68,11 @@ def rank_hybrid(
         lambda _, limit: engine.search_sparse([sparse], limit, where), some, 1, fusion.depth, engine.max_hits
     )[0]
     near = complete_ranking(
-        lambda _, limit: engine.search_dense(vector[None], limit, where), [0], 1, fusion.depth, engine.max_hits
+        lambda _, limit: engine.search_dense(vector[None], limit, where),
+        [0] if vector.any() else [],
+        1,
+        fusion.depth,
+        engine.max_hits,
     )[0]
     names = dict(zip([*lexical.seqs.tolist(), *near.seqs.tolist()], [*lexical.ids, *near.ids], strict=True))
     seqs = np.array(sorted(names), np.int64)
@@ -79,13 +83,10 @@ def rank_hybrid(
         more, found = _at(seqs, engine.search_sparse([sparse], len(missing), None, among=missing)[0])
         own, matched = own + more, matched | found
     missing = seqs[~known].tolist()
-    if missing:
-        more, _ = _at(seqs, engine.search_dense(vector[None], len(missing), None, among=missing)[0])
-        others = others + more
-    sides = [
-        SideScores("sparse", own, matched, 0.0),
-        SideScores("dense", others, np.ones(len(seqs), np.bool_), 1.0),
-    ]
+    if missing and vector.any():
+        more, found = _at(seqs, engine.search_dense(vector[None], len(missing), None, among=missing)[0])
+        others, known = others + more, known | found
+    sides = [SideScores("sparse", own, matched, 0.0), SideScores("dense", others, known, 1.0)]
     scores, shares = fuse(fusion, sides)
     return HybridRanking([names[seq] for seq in seqs.tolist()], seqs, scores, sides, shares)
 

@@ -193,10 +193,8 @@ def _store(
         return 0
     dense = None
     if header.dense is not None:
-        vectors = [row.dense for row in chunk if row.dense is not None]
-        if len(vectors) != len(chunk):
-            raise ExportError("a document has no dense vector", where=str(folder), hint="export the collection again")
-        dense = np.stack(vectors)
+        none = np.zeros(header.dense.width, np.float32)
+        dense = np.stack([none if row.dense is None else row.dense for row in chunk])
     sparse = None  # bm25's are counted again
     if not representation.frequencies:
         from scipy.sparse import csr_array

@@ -41,7 +41,7 @@ class OpenSearchForm:
                     action = orjson.dumps({"index": {"_index": source.name, "_id": document.id}}, option=LINE)
                     row: dict[str, Any] = {"id": document.id, "title": document.title, "text": document.text}
                     row["metadata"] = document.metadata
-                    if chunk.dense is not None:
+                    if chunk.dense is not None and chunk.dense[place].any():  # zeros stand for none
                         row[DENSE_FIELD] = chunk.dense[place]
                     tokens = _features(chunk, place)
                     terms, impacts = chunk.vector(place)

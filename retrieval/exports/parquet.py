@@ -59,7 +59,7 @@ class ParquetForm:
 | `metadata` | string | JSON, `{{}}` where there is none |
 | `indices` | list of uint32 | term ids, ascending; `terms.jsonl` names them |
 | `values` | list of uint8 | the impact of each |
-| `dense` | list of float32 | the dense vector, where the collection has them |
+| `dense` | list of float32 | the dense vector, where the collection has them; zeros stand for none |
 """
 
 

@@ -38,7 +38,7 @@ class QdrantForm:
                     vector: dict[str, Any] = {}
                     if len(terms):  # a point may lack a vector
                         vector[SPARSE] = {"indices": terms.tolist(), "values": impacts.astype(float).tolist()}
-                    if chunk.dense is not None:
+                    if chunk.dense is not None and chunk.dense[place].any():  # zeros stand for none
                         vector[DENSE] = chunk.dense[place]
                     payload = {
                         "id": document.id,

@@ -251,7 +251,7 @@ def test_what_is_not_done_is_refused_in_one_sentence(
 def test_modules_of_others_are_not_taken_for_theirs(bodies: dict[str, Path], tmp_path: Path) -> None:
     path = save_plainly(bodies["bert"], tmp_path / "st") / "modules.json"
     path.write_text(path.read_text().replace("sentence_transformers.base.modules.transformer", "custom_st"))
-    with pytest.raises(CheckpointError, match="module custom_st.Transformer is not one of"):
+    with pytest.raises(CheckpointError, match=r"module custom_st\.Transformer is not one of"):
         DenseEncoder(tmp_path / "st")
 
 

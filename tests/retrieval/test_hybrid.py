@@ -113,7 +113,11 @@ class Life(RuleBasedStateMachine):
 
     @rule(query=st.sampled_from(QUERIES), k=st.integers(1, 6), least=st.sampled_from([None, 1, 2]))
     def dense(self, query: str, k: int, least: int | None) -> None:
-        allowed = [d for d in self.twin.values() if least is None or d.metadata["n"] >= least]
+        allowed = [
+            d
+            for d in self.twin.values()
+            if query and d.encoded_text.strip() and (least is None or d.metadata["n"] >= least)
+        ]
         filter = None if least is None else f"n >= {least}"
         hits = self.collection.search(query, k, mode="dense", filter=filter, explain=True, recall=1).hits
         assert len(hits) == min(k, len(allowed))
@@ -161,7 +165,8 @@ class Life(RuleBasedStateMachine):
             assert sparse.share + dense.share == hit.score
             assert sparse.score == by_words.get(hit.id, 0.0)
             assert (sparse.rank is None) == (hit.id not in by_words)
-            assert dense.score == by_meaning[hit.id]
+            assert dense.score == by_meaning.get(hit.id, 0.0)
+            assert (dense.rank is None) == (hit.id not in by_meaning)
             assert sum(each.score for each in hit.contributions or ()) == pytest.approx(hit.score, rel=1e-9, abs=1e-12)
 
     @invariant()

@@ -77,7 +77,7 @@ def test_searches_do_without_the_model(made: tuple[Path, Path], tmp_path: Path) 
         many = collection.search_many(["heat flow", ""], 5, mode="dense")
         one = collection.search("heat flow", 5, mode="dense").hits
         assert many[0] == [(hit.id, hit.score) for hit in one]
-        assert [score for _, score in many[1]] == [0.0] * 5
+        assert many[1] == []
         collection.warm()
         collection.ask_dense_by("model")
         with pytest.raises(CheckpointError):

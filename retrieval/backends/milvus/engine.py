@@ -19,7 +19,7 @@ from ..refusals import REFUSED
 from ..settings import MilvusSettings
 from . import schema
 from .client import Client
-from .filters import tenant_of, translate
+from .filters import WITH_VECTOR, tenant_of, translate
 from .frequencies import SUFFIX, Frequencies
 
 MAX_HITS = 16_384
@@ -157,8 +157,18 @@ class MilvusEngine:
     def search_dense(
         self, queries: NDArray[np.float32], limit: int, where: Expression | None, among: Sequence[int] | None = None
     ) -> list[Ranked]:
-        """The best documents by dense vectors; exact with the index FLAT."""
-        return self._search("dense", list(queries), limit, where, among, {})
+        """The best documents by dense vectors; exact with the index FLAT.
+
+        Zeros, which stand for none, score 0: only where that is found are such documents excluded by name.
+        """
+        data = list(queries)
+        found = self._search("dense", data, limit, where, among, {})
+        doubtful = [place for place, ranked in enumerate(found) if (ranked.scores == 0).any()]
+        if doubtful:
+            again = self._search("dense", [data[place] for place in doubtful], limit, where, among, {}, WITH_VECTOR)
+            for place, ranked in zip(doubtful, again, strict=True):
+                found[place] = ranked
+        return found
 
     def _search(
         self,
@@ -168,12 +178,13 @@ class MilvusEngine:
         where: Expression | None,
         among: Sequence[int] | None,
         parameters: dict[str, Any],
+        also: str = "",
     ) -> list[Ranked]:
         found = self._client(
             "search",
             self._name,
             data,
-            filter=self._expression(where, among),
+            filter=" and ".join(part for part in (self._expression(where, among), also) if part),
             limit=min(limit, MAX_HITS),
             output_fields=["id", "seq"],
             search_params={"metric_type": "IP", "params": parameters},

@@ -10,6 +10,8 @@ So each document has one more JSON field, `filter`, with a flag for everything t
     n<d>  1, l<d>, g<d> the field has numbers; the least and the greatest of them
     s<d>  1, a<d>, z<d> it has texts; the least and the greatest, as hexadecimal UTF-8, whose order is that of texts
 
+    none  1             it has no dense vector, though the collection has them
+
 "Some value is below v" is "the least is below v". Milvus's engine in this process has no `not`, so negations are driven
 down to the flags, where `!= 1` holds of a missing one.
 """
@@ -27,6 +29,10 @@ from ...metadata import Value, flatten
 
 FIELD = "filter"
 _DIGEST_BYTES = 12
+NO_VECTOR = "none"
+WITH_VECTOR = f'{FIELD}["{NO_VECTOR}"] != 1'
+"""The expression that holds of documents with a dense vector."""
+
 # Up to here a float64, in which Milvus compares, holds every integer.
 _EXACT = 2**53
 

@@ -29,7 +29,7 @@ from ...manifest import DenseManifest, Manifest
 from ..engine import EngineRow
 from ..settings import MilvusSettings
 from .client import Client
-from .filters import FIELD, flags_of, tenant_key
+from .filters import FIELD, NO_VECTOR, flags_of, tenant_key
 
 # Of how a collection lies in Milvus; later ones are not opened.
 LAYOUT = 1
@@ -163,6 +163,8 @@ def values_of(row: EngineRow, layout: Layout) -> dict[str, Any]:
     }
     if row.dense is not None:
         values["dense"] = row.dense
+        if not row.dense.any():
+            values[FIELD][NO_VECTOR] = 1
     if layout.tenant_field:
         values["tenant"] = tenant_key(document.metadata, layout.tenant_field)
     return values

@@ -163,3 +163,8 @@ class SparseEncoder(Encoder, Protocol):
     def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """Return the ids of terms written as `term_text` writes them; int32, -1 for those it never would."""
         ...
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """The tokens that are never terms, as the tokenizer writes them, with their ids."""
+        ...

@@ -198,6 +198,11 @@ class LearnedEncoder:
         """Return the ids of terms written as `term_text` writes them; -1 for others and for special tokens."""
         return self._query_subwords.lookup(terms)
 
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """The tokens that are never terms ([CLS], [UNK], ...), as the tokenizer writes them, with their ids."""
+        return self._query_subwords.special_tokens
+
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of the whole text that are tokens, each with its token's id."""
         return self._query_subwords.spans(text)

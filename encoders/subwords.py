@@ -146,6 +146,11 @@ class Subwords:
         ids = self._tokenizer.get_vocab(with_added_tokens=True)
         return {token: number for token, number in ids.items() if not self.special[number]}
 
+    @cached_property
+    def special_tokens(self) -> dict[str, int]:
+        """Every token that is none of a text, with its id."""
+        return {self.text(number): number for number in np.flatnonzero(self.special).tolist()}
+
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of the whole text that are tokens, each with its token's id."""
         encoded: Encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)

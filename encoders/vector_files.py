@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,9 @@ class Terms(Protocol):
     def term_text(self, term_id: int) -> str: ...
 
     def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]: ...
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def read_json_lines(path: Path, terms: Terms) -> Iterator[Named]:
     """Yield the ids and vectors of a file of JSON Lines, plain, `.gz` or `.zst`, one line at a time.
 
     The id is in `id`, `_id` or `docid` and may be a number; fields other than it and `vector` are passed over.
-    Weights of 0 are left out. Ids may come more than once.
+    Weights of 0 and those of special tokens are left out (`read_vector`). Ids may come more than once.
 
     Raises:
         VectorFileError: a line is not as it should be (its number is told), or the file is damaged or cannot be read.
@@ -218,13 +221,15 @@ def _parse(line: bytes, where: str, terms: Terms) -> Named:
     if not isinstance(identifier, str) or not identifier:
         raise VectorFileError("there is no id", 'Give it as "id", a text', where=where)
     try:
-        return identifier, read_vector(values.get("vector"), terms, repr(identifier))
+        return identifier, read_vector(values.get("vector"), terms, repr(identifier))[0]
     except VectorFileError as error:
         raise VectorFileError(error.message, error.hint, where=where) from error
 
 
-def read_vector(vector: object, terms: Terms, whose: str) -> QueryVector:
-    """Return what an object of tokens and weights says; weights of 0 are left out.
+def read_vector(vector: object, terms: Terms, whose: str) -> tuple[QueryVector, int]:
+    """Return what an object of tokens and weights says, and how many weights of special tokens it had.
+
+    Those are left out, as other tools make them and no vector of ours has them; and so are weights of 0.
 
     Raises:
         VectorFileError: it is no such object, a weight is negative or no finite number, or the encoder lacks a token.
@@ -242,14 +247,13 @@ def read_vector(vector: object, terms: Terms, whose: str) -> QueryVector:
         token = tokens[int(wrong[0])]
         raise VectorFileError(f"the weight of {token!r} is {vector[token]!r}", "Weights are finite and 0 or more")
     ids = terms.lookup(tokens)
-    unknown = np.flatnonzero(ids < 0)
-    if len(unknown):
-        raise VectorFileError(
-            f"the encoder has no term {tokens[int(unknown[0])]!r}", "Give the encoder that made the file"
-        )
+    unknown = [place for place in np.flatnonzero(ids < 0).tolist() if tokens[place] not in terms.special_tokens]
+    if unknown:
+        raise VectorFileError(f"the encoder has no term {tokens[unknown[0]]!r}", "Give the encoder that made the file")
+    special = int(np.count_nonzero(weights[ids < 0]))
     order = np.argsort(ids, kind="stable")
-    order = order[weights[order] > 0]
-    return ids[order].astype(np.int32), weights[order]
+    order = order[(weights[order] > 0) & (ids[order] >= 0)]
+    return (ids[order].astype(np.int32), weights[order]), special
 
 
 @contextmanager

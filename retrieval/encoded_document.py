@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class EncodedDocument(Document):
     """A document with its vector, which is stored as it is; the text is kept, and may be empty.
 
+    Weights of special tokens, which are no terms, are left out where it is stored.
+
     Attributes:
         terms: int32[n], term ids of the collection's encoder, ascending and unique; weights: float32[n], finite and
             above 0. That they are of the collection's encoder is for the caller to know.
@@ -87,6 +89,7 @@ def _given(representation: Representation, documents: Sequence[Document]) -> csr
     size = representation.identity.vocabulary_size or 1
     plain = [document.encoded_text for document in documents if not isinstance(document, EncodedDocument)]
     made = representation.encode(plain) if plain else None
+    special = np.array(sorted(representation.special_tokens.values()), np.int32)
     row = 0
     vectors: list[QueryVector] = []
     for document in documents:
@@ -96,7 +99,8 @@ def _given(representation: Representation, documents: Sequence[Document]) -> csr
                     f"the vector of {document.id!r} has the term {int(document.terms[-1])}, the encoder has {size}",
                     hint="Give vectors of the collection's encoder.",
                 )
-            vectors.append((document.terms, document.weights))
+            kept = ~np.isin(document.terms, special)
+            vectors.append((document.terms[kept], document.weights[kept]))
         elif made is not None:
             place = slice(int(made.indptr[row]), int(made.indptr[row + 1]))
             vectors.append((made.indices[place].astype(np.int32), made.data[place].astype(np.float32)))

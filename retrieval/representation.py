@@ -6,7 +6,7 @@ refreshed at `compact`; the vectors of a model are stored as the weights it gave
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -208,6 +208,11 @@ class LearnedRepresentation:
     @property
     def tokens_encoded(self) -> int:
         return self._encoder.tokens_encoded
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Tokens that vectors made by other tools may weigh, and that are no terms here, with their ids."""
+        return self._encoder.special_tokens
 
     def encode(self, texts: Sequence[str]) -> csr_array:
         return self._encoder.encode_documents(texts)

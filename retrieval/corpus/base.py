@@ -60,9 +60,11 @@ class Corpus(ABC):
 
     Attributes:
         brings_vectors: whether its documents bring their vectors (`EncodedDocument`), so that none has to be made.
+        special_weights: how many weights of special tokens the latest iteration has left out of such vectors.
     """
 
     brings_vectors = False
+    special_weights = 0
 
     def __init__(self, name: str, unit: str = "line") -> None:
         self.name = name

@@ -78,9 +78,15 @@ class VectorLinesCorpus(JsonLinesCorpus):
         if self._representation is None:
             raise InvalidDocumentError("vectors are read into a collection, which knows their terms")
         try:
-            return EncodedDocument(document, read_vector(vector, self._representation, f"{document.id!r}"))
+            read, special = read_vector(vector, self._representation, f"{document.id!r}")
         except VectorFileError as error:
             raise InvalidDocumentError(error.message, hint=f"{error.hint}.") from error
+        self.special_weights += special
+        return EncodedDocument(document, read)
+
+    def __iter__(self) -> Iterator[Document | BadRow]:
+        self.special_weights = 0
+        yield from super().__iter__()
 
 
 class NpzCorpus(Corpus):
@@ -119,7 +125,9 @@ class NpzCorpus(Corpus):
                 where=self.name,
                 hint="Encode the texts again.",
             )
-        used = np.unique(table.vectors.indices).tolist()
+        special = np.array(sorted(self._representation.special_tokens.values()), np.int32)
+        used = np.setdiff1d(table.vectors.indices, special).tolist()
+        self.special_weights = int(np.count_nonzero(table.vectors.data[np.isin(table.vectors.indices, special)]))
         unknown = {term for term, found in zip(used, _lookup(self._representation, used), strict=True) if found != term}
         ends = table.vectors.indptr.tolist()
         size = self._path.stat().st_size
@@ -133,7 +141,7 @@ class NpzCorpus(Corpus):
             if wrong:
                 yield self.bad_row(f"the encoder has no term {min(wrong)}", "Give the encoder that made the file.")
                 continue
-            kept = weights > 0
+            kept = (weights > 0) & ~np.isin(terms, special)
             try:
                 yield EncodedDocument(Document(identifier, ""), (terms[kept], weights[kept]))
             except InvalidDocumentError as error:

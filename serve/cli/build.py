@@ -243,7 +243,7 @@ def index(
     seconds = perf_counter() - started
     listed.tell(corpus)
     if json:
-        output.document(_summary(source, report, seconds, listed) | {"collection": into})
+        output.document(_summary(source, report, seconds, listed, corpus) | {"collection": into})
         return
     documents = report.added + report.replaced + report.unchanged
     output.line(
@@ -251,6 +251,7 @@ def index(
         f" in {duration(seconds)} ({rate(documents, seconds)}) → ",
         (into, "bold"),
     )
+    _tell_special(output, corpus)
     output.line(f'next: lexhound search {shlex.quote(into)} "what you are looking for"')
 
 
@@ -330,9 +331,10 @@ def add(
                     on_bad_row=listed.add if on_error is OnError.SKIP else None,
                     progress=forward(progress.update),
                 )
-            finished.append(_summary(source, report, perf_counter() - started, listed))
+            finished.append(_summary(source, report, perf_counter() - started, listed, corpus))
             if not json:
                 output.line(_sentence(source, report, perf_counter() - started))
+                _tell_special(output, corpus)
         documents = collection.count()
     listed.tell(*read)
     if json:
@@ -450,9 +452,16 @@ def forward(update: Callable[[State], None], reading: str = "indexing") -> Calla
     return progress
 
 
-def _summary(source: str, report: IngestReport, seconds: float, listed: RejectList) -> dict[str, Any]:
+def _tell_special(output: Output, corpus: Corpus) -> None:
+    """Say that vectors weighed tokens that are no terms, where they did."""
+    if corpus.special_weights:
+        output.line(f"{counted(corpus.special_weights, 'weight')} of special tokens, which are no terms, left out")
+
+
+def _summary(source: str, report: IngestReport, seconds: float, listed: RejectList, corpus: Corpus) -> dict[str, Any]:
     documents = report.added + report.replaced + report.unchanged
-    return {
+    special = {"special_weights": corpus.special_weights} if corpus.brings_vectors else {}
+    return special | {
         "source": as_text(source),
         "documents": documents,
         "added": report.added,

@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -35,6 +36,8 @@ class Words:
 
     def term_text(self, term_id: int) -> str:
         return WORDS[term_id]
+
+    special_tokens: ClassVar[dict[str, int]] = {}
 
     def lookup(self, terms: Sequence[str]) -> np.ndarray:
         return np.array([WORDS.index(term) if term in WORDS else -1 for term in terms], dtype=np.int32)

@@ -117,6 +117,61 @@ def test_indexing_and_searching_load_no_model(model: Path, made: Path, tmp_path:
     assert done.stderr == b"[] 0\n"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_special_tokens_of_other_tools_are_left_out_and_counted(
+    model: Path, made: Path, rows: list[dict[str, Any]], tmp_path: Path, refused: Refused
+) -> None:
+    from sentence_transformers import SparseEncoder
+
+    peer = SparseEncoder(str(model), device="cpu")
+    words = vocabulary()
+    theirs = []
+    for row, vector in zip(rows, peer.encode_document([row["text"] for row in rows]).to_dense().numpy(), strict=True):
+        if not row["text"]:  # there the special tokens around nothing make a vector too
+            vector[5:] = 0
+        theirs.append(row | {"vector": {words[term]: float(vector[term]) for term in vector.nonzero()[0]}})
+    special = sum(len(vocabulary_of(row).intersection(words[:5])) for row in theirs)
+    assert special > 200
+    (tmp_path / "theirs.jsonl").write_bytes(lines(*theirs))
+    index = ("index", tmp_path / "theirs.jsonl", "--into", tmp_path / "x", "--encoder", model, "--vectors")
+    outcome = run_here(*index)
+    assert outcome.code == 0, outcome.err
+    assert f"{special:,} weights of special tokens, which are no terms, left out" in outcome.out
+    with Collection.open(tmp_path / "x") as found, Collection.open(made / "texts.index") as own:
+        for query in QUERIES:
+            ours, other = (each.search(query, 400).hits for each in (own, found))
+            assert [hit.id for hit in ours] == [hit.id for hit in other]
+            np.testing.assert_allclose([hit.score for hit in ours], [hit.score for hit in other], rtol=0.02)
+        # A query of theirs, too: what is no term is told and not searched.
+        result = found.search({"heat": 1.0, "[CLS]": 9.0, "[UNK]": 9.0})
+        assert result.unknown == ("[CLS]", "[UNK]")
+        assert [hit.id for hit in result.hits] == [hit.id for hit in found.search({"heat": 1.0}).hits]
+    again = run_here("add", tmp_path / "x", tmp_path / "theirs.jsonl", "--vectors", "--json")
+    assert again.json["runs"][0]["special_weights"] == special
+    (tmp_path / "theirs.jsonl").write_bytes(lines(theirs[0] | {"vector": {"[CLS]": 1, "no token": 1}}))
+    refused("add", tmp_path / "x", tmp_path / "theirs.jsonl", "--vectors", says="the encoder has no term 'no token'")
+
+
+def vocabulary_of(row: dict[str, Any]) -> set[str]:
+    return set(row["vector"])
+
+
+def test_special_tokens_of_matrices_and_arrays_are_left_out(model: Path, tmp_path: Path) -> None:
+    encoder = LearnedEncoder(model, LearnedSettings(device="cpu", precision="float32"))
+    vector = np.array([2, vocabulary().index("heat")], np.int32), np.array([9, 1], np.float32)
+    write_npz(tmp_path / "v.npz", ["a"], stacked([vector], len(vocabulary())), Maker.of(encoder.identity))
+    index = ("index", tmp_path / "v.npz", "--into", tmp_path / "x", "--encoder", model, "--vectors", *EXACT, "--json")
+    outcome = run_here(*index)
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["special_weights"] == 1
+    with Collection.open(tmp_path / "x", writable=True) as collection:
+        collection.add([EncodedDocument(Document("b", ""), vector)])
+        found = collection.search({"heat": 1.0}, explain=True).hits
+        assert [hit.id for hit in found] == ["a", "b"]
+        assert collection.snapshot().document_frequencies(np.array([2], np.int32)).tolist() == [0]
+
+
 def test_an_interrupted_run_goes_on(model: Path, made: Path, tmp_path: Path, refused: Refused) -> None:
     source, into = tmp_path / "v.jsonl", tmp_path / "x"
     whole = (made / "whole.jsonl").read_bytes().splitlines(keepends=True)

@@ -48,7 +48,8 @@ def read_modules(root: Path) -> Layout:
         )
     if len(modules) == 1 and modules[0][0] in _ROUTERS:
         return _routed(root, inside(root, modules[0][1], path), config)
-    return _layout(root, *(_side(root, path, modules, side) for side in ("document", "query")), config)
+    document, query = (_side(root, path, modules, side) for side in ("document", "query"))
+    return _layout(root, document, query, config)
 
 
 def _layout(root: Path, document: SideLayout, query: SideLayout, config: ModelConfig) -> Layout:

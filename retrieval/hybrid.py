@@ -255,9 +255,9 @@ def _scored(
             own[at], matched[at] = top.scores, True
         missing = np.flatnonzero(here & ~near_known)
         if len(missing) and vector.any():
-            index, rows = vectors_of(part), pool.rows[missing]
-            others[missing] = index.scores_of(rows, vector)
-            close[missing] = has_vector(index, rows, others[missing])
+            vectors, rows = vectors_of(part), pool.rows[missing]
+            others[missing] = vectors.scores_of(rows, vector)
+            close[missing] = has_vector(vectors, rows, others[missing])
     return [SideScores("sparse", own, matched, ceiling), SideScores("dense", others, close, 1.0)]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from lexhound.index import Query
 from lexhound.retrieval.collection import Collection
-from lexhound.retrieval.search import rank, rank_many, rows_passing
+from lexhound.retrieval.passing import rows_passing
+from lexhound.retrieval.search import rank, rank_many
 from referee import Referee
 from timing import Latency, alternate, fastest, throughput
 

@@ -23,7 +23,8 @@ from lexhound.encoders.lexical import LexicalSettings
 from lexhound.index import Query
 from lexhound.retrieval.collection import Collection
 from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.search import rank, rows_passing
+from lexhound.retrieval.passing import rows_passing
+from lexhound.retrieval.search import rank
 from lexical_report import report
 from machine import describe_machine
 from processes import lexhound, measure_search_process, run_process

@@ -25,9 +25,10 @@ from ..encoders.errors import EncoderError
 from ..encoders.lexical import LexicalSettings
 from ..encoders.vocabulary import MemoryVocabulary
 from ..index import Query, read_ahead, warm
-from . import compaction, hybrid, ingest, search, verification
+from . import compaction, hybrid, ingest, passing, search, verification
 from .connections import Connections
 from .corpus import BadRow, Corpus
+from .deadline import interrupting
 from .dense import WARMING, DenseQueries, DenseSide
 from .dense_index import check_policy
 from .document import Document
@@ -417,7 +418,7 @@ class Collection:
             FilterSyntaxError: the filter does not parse.
         """
         snapshot = self.snapshot()
-        return snapshot.n_documents if filter is None else len(search.seqs_passing(snapshot, filter))
+        return snapshot.n_documents if filter is None else passing.count_passing(snapshot, filter)
 
     def ids(self, filter: str) -> list[str]:
         """The ids of the documents that pass a filter expression, in order of insertion.
@@ -425,12 +426,30 @@ class Collection:
         Raises:
             FilterSyntaxError: the filter does not parse.
         """
-        return self._reading(lambda snapshot: search.read_ids(snapshot, search.seqs_passing(snapshot, filter).tolist()))
+        return self._reading(
+            lambda snapshot: search.read_ids(snapshot, passing.seqs_passing(snapshot, filter).tolist())
+        )
 
     def facets(self, fields: Sequence[str] | None = None, limit: int = 20) -> list[Facet]:
-        """The most frequent values of metadata fields (all fields unless named), and the range of numbers."""
-        with self._connections.reading() as connection:
+        """The most frequent values of metadata fields (all fields unless named), and the range of numbers.
+
+        Raises:
+            DeadlineError: the time for it is over.
+        """
+        with self._connections.reading() as connection, interrupting(connection):
             return find_facets(connection, fields, limit)
+
+    def prepare_filter(self, filter: str) -> None:
+        """Find the documents that pass a filter now, so that a search with it that comes next need not.
+
+        Raises:
+            FilterSyntaxError: the filter does not parse. DeadlineError: the time for it is over.
+        """
+        passing.rows_passing(self.snapshot(), filter)
+
+    def is_prepared(self, filter: str) -> bool:
+        """Whether it is known which documents pass a filter."""
+        return passing.is_known(self.snapshot(), filter)
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
         """The document with this id as it is now, or None; unless `latest`, only one that searches see too."""
@@ -543,7 +562,7 @@ class Collection:
         search.check_recall(recall)
         dense = self._dense_for(mode, fusion, by_text=True)
         snapshot = self.snapshot()
-        allowed = search.rows_passing(snapshot, filter)
+        allowed = passing.rows_passing(snapshot, filter)
         if dense is not None and mode == "dense":
             return hybrid.pairs_dense(snapshot, dense.queries(queries), k, allowed, threads, recall)
         vectors = self._representation.queries(queries, snapshot)
@@ -649,7 +668,7 @@ class Collection:
         search.check_request(1, 0, queries)
         dense = self._dense_for("hybrid", None, by_text=True)
         snapshot = self.snapshot()
-        allowed = search.rows_passing(snapshot, None)
+        allowed = passing.rows_passing(snapshot, None)
         vectors = self._representation.queries(queries, snapshot)
         near = dense.queries(queries) if dense is not None else ()
         for (terms, weights), vector in zip(vectors, near, strict=True):

@@ -6,6 +6,7 @@
     │   └── BadRowError           one row cannot become a document, and the run stops at bad rows
     ├── QueryError                a search request is wrong in itself (negative k, over-long query)
     │   └── FilterSyntaxError     a filter expression does not follow the filter grammar
+    ├── DeadlineError             the work was given up: its time is over, or nobody waits for it any more
     ├── EngineError               another search engine, behind an address, did not do what was asked
     │   ├── UnknownAddressError   an address names no engine that Lexhound knows
     │   ├── UnsupportedError      the engine cannot do this at all, and nothing else is done in its place
@@ -86,6 +87,10 @@ class FilterSyntaxError(QueryError):
 
     def __str__(self) -> str:
         return f"{self.message}\n{_sentence(self.hint)}" if self.hint else self.message
+
+
+class DeadlineError(RetrievalError):
+    """Raised when work is given up because its time is over, or because nobody waits for it any more."""
 
 
 class EngineError(RetrievalError):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from .deadline import check_deadline
 from .document import is_encodable
 from .metadata import Value
 
@@ -70,6 +71,7 @@ def _fields(connection: sqlite3.Connection) -> list[str]:
 
 
 def _facet(connection: sqlite3.Connection, name: str, limit: int) -> Facet | None:
+    check_deadline()
     documents, texts, minimum, maximum = connection.execute(_RANGE, (name,)).fetchone()
     if not documents:
         return None

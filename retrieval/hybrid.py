@@ -19,8 +19,9 @@ from .absent_vectors import has_vector, search_many_present, search_present
 from .dense import DenseQueries
 from .errors import CorruptCollectionError
 from .fusion import Fusion, SideScores, SideShares, best, fuse
+from .passing import rows_passing
 from .representation import Representation
-from .search import RankedRows, SearchResult, Share, hits_of, merge_ranked, named, rank, rank_rows, rows_passing
+from .search import RankedRows, SearchResult, Share, hits_of, merge_ranked, named, rank, rank_rows
 from .snapshot import Part, Snapshot
 
 Masks = Sequence[NDArray[np.bool_] | None]

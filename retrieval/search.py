@@ -17,9 +17,10 @@ import orjson
 from numpy.typing import NDArray
 
 from ..index import Query, SearchStats, TopK
+from .deadline import check_deadline, current_deadline
 from .document import Document, is_encodable
 from .errors import CorruptCollectionError, QueryError, StaleSnapshotError
-from .filters import parse_filter, select
+from .passing import rows_passing
 from .representation import Representation
 from .snapshot import Part, Snapshot
 
@@ -33,7 +34,9 @@ MAX_WEIGHT = 1e9
 # What stands for a side in an explanation, where there is no term to name.
 DENSE_TERM, SPARSE_TERM = "(dense)", "(sparse)"
 
-_CHUNK = 900
+_CHUNK = 100
+# Queries of a batch that are answered together where there is a deadline to look at.
+_TOGETHER = 50
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -154,28 +157,6 @@ def check_recall(recall: float | None) -> None:
         )
 
 
-def rows_passing(snapshot: Snapshot, filter: str | None) -> list[NDArray[np.bool_] | None]:
-    """For each part, the rows that a search may return: live, and accepted by the filter expression if given.
-
-    Raises:
-        FilterSyntaxError: the expression does not parse.
-    """
-    if filter is None:
-        return [part.live for part in snapshot.parts]
-    return list(snapshot.allowed_rows(seqs_passing(snapshot, filter)))
-
-
-def seqs_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
-    """The row numbers of live documents that a filter expression accepts; ascending.
-
-    Raises:
-        FilterSyntaxError: the expression does not parse.
-    """
-    expression = parse_filter(filter)
-    with snapshot.reading() as connection:
-        return select(expression, connection, snapshot.live_seqs)
-
-
 def answer(
     snapshot: Snapshot,
     representation: Representation,
@@ -238,6 +219,7 @@ def rank(
     stats = SearchStats(0, 0)
     floor = _Floor(depth)
     for i in _largest_first(snapshot):
+        check_deadline()
         index = snapshot.parts[i].segment.index
         found[i], own = index.search_with_stats(
             query, depth, allowed=allowed[i], slack=index.dial.slack_for(recall), at_least=floor.score
@@ -271,6 +253,12 @@ def rank_rows(
     """The best `depth` rows of many queries, over `threads` threads (all cores by default)."""
     if len(queries) == 1:  # a batch has to be laid out, which takes longer than a short search
         return [rank(snapshot, queries[0], depth, allowed, recall)[0]]
+    if len(queries) > _TOGETHER and current_deadline() is not None:
+        ranked: list[RankedRows] = []
+        for start in range(0, len(queries), _TOGETHER):
+            ranked += rank_rows(snapshot, queries[start : start + _TOGETHER], depth, allowed, threads, recall)
+        return ranked
+    check_deadline()
     found: list[list[TopK]] = [[]] * len(snapshot.parts)
     floors = [_Floor(depth) for _ in queries]
     for i in _largest_first(snapshot):
@@ -353,6 +341,7 @@ def hits_of(
     documents = read_documents(snapshot, seqs)
     hits = []
     for position, seq in enumerate(seqs):
+        check_deadline()
         place = offset + position
         part = snapshot.parts[int(ranked.parts[place])]
         row = int(ranked.rows[place])
@@ -391,6 +380,7 @@ def read_documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, Documen
     documents: dict[int, Document] = {}
     with snapshot.reading() as connection:
         for start in range(0, len(seqs), _CHUNK):
+            check_deadline()
             chunk = list(seqs[start : start + _CHUNK])
             marks = ",".join("?" * len(chunk))
             for seq, identifier, title, text, metadata in connection.execute(
@@ -425,6 +415,7 @@ def read_ids(snapshot: Snapshot, seqs: Sequence[int]) -> list[str]:
     ids: dict[int, str] = {}
     with snapshot.reading() as connection:
         for start in range(0, len(seqs), _CHUNK):
+            check_deadline()
             chunk = list(seqs[start : start + _CHUNK])
             marks = ",".join("?" * len(chunk))
             ids.update(connection.execute(f"SELECT seq, id FROM rows WHERE seq IN ({marks})", chunk))

@@ -26,8 +26,10 @@ from .connections import Connections
 from .dense_index import dense_in_memory
 from .dense_vectors import concatenate_dense, unpack_dense
 from .errors import CorruptCollectionError
+from .filters import ColumnCache
 from .fusion import Fusion
 from .kept_fusion import read_fusion
+from .passing import Passed
 from .representation import Representation, Statistics
 from .schema import DATABASE, check_identity, translate
 from .segment import ListedIds, Segment, open_segment
@@ -44,10 +46,11 @@ PendingKey: TypeAlias = tuple[frozenset[int], Statistics | None]
 
 @dataclass(slots=True)
 class SegmentCache:
-    """Segments that the latest snapshot holds open, for the next one to share."""
+    """What the latest snapshot holds open, for the next one to share: segments, and columns that were read of them."""
 
     on_disk: dict[str, Segment] = field(default_factory=dict)
     in_memory: dict[PendingKey, Segment] = field(default_factory=dict)
+    columns: ColumnCache = field(default_factory=ColumnCache)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +84,7 @@ class Snapshot:
         generation: int,
         statistics: Statistics | None,
         parts: Sequence[Part],
+        columns: ColumnCache,
         fusion: Fusion | None = None,
     ) -> None:
         self._connections = connections
@@ -89,6 +93,8 @@ class Snapshot:
         self.generation = generation
         self.statistics = statistics
         self.parts = tuple(parts)
+        self.columns = columns  # of metadata, which filters are answered from
+        self.passed = Passed()
         self.fusion = fusion  # of hybrid searches that name none; None for the usual one
         self.n_documents = sum(part.n_documents for part in parts)
         self._frequencies: dict[int, int] = {}
@@ -136,22 +142,6 @@ class Snapshot:
             for part in self.parts
             for row in part.segment.ids.rows_of(identifier)
         )
-
-    def allowed_rows(self, seqs: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
-        """For each part, which rows are live and among `seqs` (ascending)."""
-        masks = []
-        for part in self.parts:
-            mask = np.zeros(part.segment.n_rows, np.bool_)
-            own = part.segment.seqs
-            if len(own):
-                inside = seqs[np.searchsorted(seqs, own[0]) : np.searchsorted(seqs, own[-1], side="right")]
-                places = np.searchsorted(own, inside)
-                mask[places[own[np.minimum(places, len(own) - 1)] == inside]] = True
-                if part.live is not None:
-                    mask &= part.live
-            masks.append(mask)
-        return masks
-
 
 def generation_of(connection: sqlite3.Connection) -> int:
     """The number that every committed write raises by one."""
@@ -238,8 +228,9 @@ def _read(
     tombstones = _tombstones(connection)
     parts = [Part(segment, _live(segment.seqs, tombstones)) for segment in (*on_disk.values(), *in_memory.values())]
     held = connection if hold else None
-    snapshot = Snapshot(connections, held, generation, statistics, parts, read_fusion(connection))
+    snapshot = Snapshot(connections, held, generation, statistics, parts, cache.columns, read_fusion(connection))
     cache.on_disk, cache.in_memory = on_disk, in_memory
+    cache.columns.retain({*on_disk.values(), *in_memory.values()})
     return snapshot
 
 

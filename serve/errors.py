@@ -67,6 +67,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     retrieval.BadRowError: FAILED,
     retrieval.QueryError: USAGE,
     retrieval.FilterSyntaxError: USAGE,
+    retrieval.DeadlineError: FAILED,
     retrieval.EngineError: FAILED,
     retrieval.UnknownAddressError: USAGE,
     retrieval.UnsupportedError: USAGE,

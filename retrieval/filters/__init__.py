@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from .cache import ColumnCache
+from .column import Column, read_column, read_within
 from .expression import And, Comparison, Exists, Expression, Membership, Not, Or
 from .parser import parse_filter
-from .selection import select
+from .selection import Columns, select
 
 __all__ = [
     "And",
+    "Column",
+    "ColumnCache",
+    "Columns",
     "Comparison",
     "Exists",
     "Expression",
@@ -15,5 +20,7 @@ __all__ = [
     "Not",
     "Or",
     "parse_filter",
+    "read_column",
+    "read_within",
     "select",
 ]

@@ -1,104 +1,155 @@
-"""From an expression to the documents for which it holds."""
+"""From an expression to the rows of a segment for which it holds."""
 
 from __future__ import annotations
 
-import sqlite3
-from itertools import chain
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..metadata import Value
+from ..deadline import check_deadline
+from .column import Column, Span
 from .expression import And, Comparison, Exists, Expression, Membership, Not, Or
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-# Every statement is one range scan of the primary key (field, value, seq). SQLite orders numbers before texts, so ''
-# divides the two.
-_EQUAL = "SELECT seq FROM metadata WHERE field = ? AND value = ?"
-_ANY = "SELECT seq FROM metadata WHERE field = ?"
-_WITHIN = "SELECT seq FROM metadata WHERE field >= ? AND field < ?"
-_NUMBERS = {
-    "<": "SELECT seq FROM metadata WHERE field = ? AND value < ?",
-    "<=": "SELECT seq FROM metadata WHERE field = ? AND value <= ?",
-    ">": "SELECT seq FROM metadata WHERE field = ? AND value > ? AND value < ''",
-    ">=": "SELECT seq FROM metadata WHERE field = ? AND value >= ? AND value < ''",
-}
-_TEXTS = {
-    "<": "SELECT seq FROM metadata WHERE field = ? AND value < ? AND value >= ''",
-    "<=": "SELECT seq FROM metadata WHERE field = ? AND value <= ? AND value >= ''",
-    ">": "SELECT seq FROM metadata WHERE field = ? AND value > ?",
-    ">=": "SELECT seq FROM metadata WHERE field = ? AND value >= ?",
-}
+# What the clauses of an expression leave behind for others that are equal, at most.
+_MEMORY = 32 * 2**20
 
 
-def select(expression: Expression, connection: sqlite3.Connection, universe: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The documents of `universe` for which `expression` holds: int64, sorted, unique.
+class Columns(Protocol):
+    """Where the columns of a segment come from."""
 
-    `universe` holds the numbers (`seq`) of all documents in question, int64, sorted and unique; rows of the metadata
-    table outside it are passed over. Cost: the rows of the metadata table that the comparisons match, one binary
-    search in `universe` for each.
+    def field(self, name: str) -> Column:
+        """The values of a field."""
+
+    def within(self, name: str) -> Column:
+        """The rows that have a field within this one."""
+
+
+def select(expression: Expression, columns: Columns, n_rows: int) -> NDArray[np.bool_]:
+    """bool[n_rows]: whether the expression holds for each row, deleted ones included.
+
+    Rows that a column reports as gone pass nothing, whatever the expression. Equal clauses are looked up once, and all
+    clauses of an `or` on one field together: the cost of a clause is at most one look at each row of its field.
+
+    Raises:
+        DeadlineError: the time for it is over.
     """
-    return _Selection(connection, universe).select(expression)
-
-
-class _Selection:
-    def __init__(self, connection: sqlite3.Connection, universe: NDArray[np.int64]) -> None:
-        self._cursor = connection.cursor()
-        self._cursor.row_factory = None  # plain tuples, whatever the connection makes of rows
-        self._universe = universe
-
-    def select(self, expression: Expression) -> NDArray[np.int64]:
-        match expression:
-            case Comparison(field, "!=", value):
-                return _without(self._scan(_ANY, field), self._scan(_EQUAL, field, value))
-            case Comparison(field, "=", value):
-                return self._scan(_EQUAL, field, value)
-            case Comparison(field, operator, value):
-                statements = _TEXTS if isinstance(value, str) else _NUMBERS
-                return self._scan(statements[operator], field, value)
-            case Membership(field, values, negated):
-                found = _union([self._scan(_EQUAL, field, value) for value in values])
-                return _without(self._scan(_ANY, field), found) if negated else found
-            case Exists(field):
-                # "/" follows "." in Unicode: these are the names that start with "field.".
-                return _union([self._scan(_ANY, field), self._scan(_WITHIN, f"{field}.", f"{field}/")])
-            case Not(operand):
-                return _without(self._universe, self.select(operand))
-            case And(operands):
-                left = self.select(operands[0])
-                for operand in operands[1:]:
-                    if not len(left):
-                        break
-                    left = _common(left, self.select(operand))
-                return left
-            case Or(operands):
-                return _union([self.select(operand) for operand in operands])
-
-    def _scan(self, statement: str, *values: Value) -> NDArray[np.int64]:
-        rows = self._cursor.execute(statement, values)
-        found = np.unique(np.fromiter(chain.from_iterable(rows), np.int64))
-        return _common(found, self._universe)
-
-
-def _member(seqs: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """For each of `seqs`, whether it is in `of`; both sorted and unique."""
-    if not len(of):
-        return np.zeros(len(seqs), np.bool_)
-    places = np.searchsorted(of, seqs)
-    found: NDArray[np.bool_] = of[np.minimum(places, len(of) - 1)] == seqs
+    selection = _Selection(columns, n_rows)
+    found = selection.mask(expression).copy()
+    for gone in selection.gone:
+        found[gone] = False
     return found
 
 
-def _common(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    few, many = (left, right) if len(left) <= len(right) else (right, left)
-    return few[_member(few, many)]
+class _Selection:
+    def __init__(self, columns: Columns, n_rows: int) -> None:
+        self.gone: list[NDArray[np.int32]] = []
+        self._columns = columns
+        self._n_rows = n_rows
+        self._fields: dict[tuple[str, bool], Column] = {}
+        self._known: dict[Expression, NDArray[np.bool_]] = {}
+
+    def mask(self, expression: Expression) -> NDArray[np.bool_]:
+        """The rows for which a part of the expression holds; the array may be one that is kept."""
+        found = self._known.get(expression)
+        if found is None:
+            check_deadline()
+            found = self._evaluate(expression)
+            if (len(self._known) + 1) * self._n_rows <= _MEMORY:
+                self._known[expression] = found
+        return found
+
+    def _evaluate(self, expression: Expression) -> NDArray[np.bool_]:
+        match expression:
+            case Comparison(field, "!=", value):
+                return self._other(field, [self._column(field).span("=", value)])
+            case Comparison(field, _, _):
+                return self._marked([(field, self._spans(expression))])
+            case Membership(field, _, negated):
+                spans = self._spans(expression)
+                return self._other(field, spans) if negated else self._marked([(field, spans)])
+            case Exists(field):
+                found = self._marked([(field, [self._column(field).everything()])])
+                within = self._column(field, within=True)
+                found[within.rows] = True
+                return found
+            case Not(operand):
+                return ~self.mask(operand)
+            case And(operands):
+                return self._all(list(dict.fromkeys(operands)))
+            case Or(operands):
+                return self._any(list(dict.fromkeys(operands)))
+
+    def _all(self, operands: Sequence[Expression]) -> NDArray[np.bool_]:
+        found = self.mask(operands[0]).copy()
+        for operand in operands[1:]:
+            if not found.any():
+                break
+            found &= self.mask(operand)
+        return found
+
+    def _any(self, operands: Sequence[Expression]) -> NDArray[np.bool_]:
+        spans: dict[str, list[Span]] = {}
+        others = []
+        for operand in operands:
+            if _is_positive(operand):
+                spans.setdefault(operand.field, []).extend(self._spans(operand))
+            else:
+                others.append(operand)
+        found = self._marked(spans.items())
+        for operand in others:
+            found |= self.mask(operand)
+        return found
+
+    def _spans(self, clause: Comparison | Membership) -> list[Span]:
+        """The places of the values that a clause names."""
+        column = self._column(clause.field)
+        if isinstance(clause, Membership):
+            return [column.span("=", value) for value in clause.values]
+        return [column.span(clause.operator, clause.value)]
+
+    def _marked(self, wanted: Iterable[tuple[str, Sequence[Span]]]) -> NDArray[np.bool_]:
+        found = np.zeros(self._n_rows, np.bool_)
+        for field, spans in wanted:
+            column = self._column(field)
+            for span in _joined(spans):
+                found[column.rows_of(span)] = True
+        return found
+
+    def _other(self, field: str, spans: Sequence[Span]) -> NDArray[np.bool_]:
+        """Rows that have the field, and no value of it in the spans."""
+        found = self._marked([(field, [self._column(field).everything()])])
+        column = self._column(field)
+        for span in _joined(spans):
+            found[column.rows_of(span)] = False
+        return found
+
+    def _column(self, name: str, *, within: bool = False) -> Column:
+        column = self._fields.get((name, within))
+        if column is None:
+            column = self._columns.within(name) if within else self._columns.field(name)
+            self._fields[name, within] = column
+            if len(column.gone):
+                self.gone.append(column.gone)
+        return column
 
 
-def _without(seqs: NDArray[np.int64], removed: NDArray[np.int64]) -> NDArray[np.int64]:
-    return seqs[~_member(seqs, removed)]
+def _is_positive(operand: Expression) -> TypeGuard[Comparison | Membership]:
+    """Whether a clause holds for every row with one of some values."""
+    if isinstance(operand, Comparison):
+        return operand.operator != "!="
+    return isinstance(operand, Membership) and not operand.negated
 
 
-def _union(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    return parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """The same places as spans that do not overlap, none of them empty."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if start >= end:
+            continue
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((start, end))
+    return found

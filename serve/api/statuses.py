@@ -42,6 +42,7 @@ STATUSES: dict[type[Exception], int] = {
     retrieval.BadRowError: 400,
     retrieval.QueryError: 400,
     retrieval.FilterSyntaxError: 400,
+    retrieval.DeadlineError: 504,
     retrieval.EngineError: 503,
     retrieval.UnknownAddressError: BROKEN,
     retrieval.UnsupportedError: 400,
@@ -156,7 +157,7 @@ def _known(error: BaseException, kind: type[Exception], status: int) -> Answer:
     if kind in _TOLD:
         message, hint = _TOLD[kind]
         return Answer(status, name, message, None, hint, headers)
-    if status >= BROKEN:
+    if status >= BROKEN and kind is not retrieval.DeadlineError:
         return INTERNAL
     # Of an engine's refusals it is the collection's address, and a caller has no business with that.
     where = None if kind is retrieval.UnsupportedError else getattr(error, "where", None)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import operator
 import sqlite3
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,8 @@ from hypothesis import strategies as st
 from lexhound.retrieval.errors import FilterSyntaxError
 from lexhound.retrieval.filters import (
     And,
+    Column,
+    ColumnCache,
     Comparison,
     Exists,
     Expression,
@@ -22,41 +27,14 @@ from lexhound.retrieval.filters import (
     Not,
     Or,
     parse_filter,
+    read_column,
+    read_within,
     select,
 )
+from lexhound.retrieval.filters.cache import Key
 from lexhound.retrieval.metadata import flatten
-
-COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
-
-
-def matches(expression: Expression, metadata: Mapping[str, Any]) -> bool:
-    """The slow twin: the meaning of an expression, on one document."""
-    pairs = flatten(metadata)
-
-    def values(field: str) -> list[Any]:
-        return [value for name, value in pairs if name == field]
-
-    def compares(name: str, left: Any, right: Any) -> bool:
-        return isinstance(left, str) == isinstance(right, str) and COMPARE[name](left, right)
-
-    def holds(tree: Expression) -> bool:
-        if isinstance(tree, Comparison):
-            found = values(tree.field)
-            if tree.operator == "!=":
-                return bool(found) and not any(compares("=", value, tree.value) for value in found)
-            return any(compares(tree.operator, value, tree.value) for value in found)
-        if isinstance(tree, Membership):
-            found = values(tree.field)
-            inside = any(compares("=", value, wanted) for value in found for wanted in tree.values)
-            return bool(found) and inside != tree.negated
-        if isinstance(tree, Exists):
-            return any(name == tree.field or name.startswith(f"{tree.field}.") for name, _ in pairs)
-        if isinstance(tree, Not):
-            return not holds(tree.operand)
-        results = [holds(operand) for operand in tree.operands]
-        return all(results) if isinstance(tree, And) else any(results)
-
-    return holds(expression)
+from numpy.typing import NDArray
+from plain_selection import COMPARE, matches, scanned
 
 
 def metadata_table(documents: Mapping[int, Mapping[str, Any]]) -> sqlite3.Connection:
@@ -72,6 +50,24 @@ def metadata_table(documents: Mapping[int, Mapping[str, Any]]) -> sqlite3.Connec
     return connection
 
 
+class TableColumns:
+    """The columns of rows with these numbers, read from a table without keeping them."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, seqs: NDArray[np.int64], gone: Sequence[int] = (), limit: int = 2**20
+    ) -> None:
+        self.cache = ColumnCache(limit)
+        self._connection = connection
+        self._seqs = seqs
+        self._gone = np.array(gone, np.int32)
+
+    def field(self, name: str) -> Column:
+        return self.cache.get(("own", name, False), lambda: read_column(self._connection, name, self._seqs, self._gone))
+
+    def within(self, name: str) -> Column:
+        return self.cache.get(("own", name, True), lambda: read_within(self._connection, name, self._seqs, self._gone))
+
+
 def selected(
     text: str | Expression, documents: Mapping[int, Mapping[str, Any]], universe: Sequence[int] | None = None
 ) -> list[int]:
@@ -79,10 +75,10 @@ def selected(
     live = np.array(sorted(documents if universe is None else universe), np.int64)
     connection = metadata_table(documents)
     try:
-        found = select(expression, connection, live)
+        found = live[select(expression, TableColumns(connection, live), len(live))]
+        assert found.tolist() == scanned(expression, connection, live).tolist()
     finally:
         connection.close()
-    assert found.dtype == np.int64
     return found.tolist()  # type: ignore[no-any-return]
 
 
@@ -162,7 +158,17 @@ def test_documents_outside_the_universe_are_passed_over() -> None:
 def test_row_factory_of_the_connection_does_not_matter() -> None:
     connection = metadata_table(LIBRARY)
     connection.row_factory = lambda cursor, row: {"row": row}
-    assert select(parse_filter("year = 1990"), connection, np.arange(10)).tolist() == [1]
+    columns = TableColumns(connection, np.arange(10))
+    assert select(parse_filter("year = 1990 or exists author"), columns, 10).nonzero()[0].tolist() == [1]
+    connection.close()
+
+
+def test_rows_that_are_gone_pass_nothing() -> None:
+    connection = metadata_table(LIBRARY)
+    columns = TableColumns(connection, np.arange(1, 9), gone=[1, 4])
+    for text in ("year >= 1990", "not year >= 1990", "exists year", "not exists author", "year != 3", "year = 2004"):
+        expected = [seq for seq in (1, 3, 4, 6, 7, 8) if matches(parse_filter(text), LIBRARY.get(seq, {}))]
+        assert (select(parse_filter(text), columns, 8).nonzero()[0] + 1).tolist() == expected
     connection.close()
 
 
@@ -171,13 +177,118 @@ def test_every_statement_is_a_range_scan_of_the_primary_key() -> None:
     seen: list[str] = []
     connection.set_trace_callback(seen.append)
     everything = "a=1 or a!=1 or a<1 or a<=1 or a>1 or a>=1 or a<'x' or a<='x' or a>'x' or a>='x' or exists a"
-    select(parse_filter(everything), connection, np.arange(10))
+    select(parse_filter(everything), TableColumns(connection, np.arange(10)), 10)
     connection.set_trace_callback(None)
-    assert len(set(seen)) == 11  # the scans that selection.py knows
+    assert len(seen) == len(set(seen)) == 3  # those that column.py knows
     for statement in seen:
         plans = connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
         assert all("SEARCH metadata USING PRIMARY KEY (field" in plan[3] for plan in plans), statement
     connection.close()
+
+
+class CountedRows(np.ndarray[Any, np.dtype[np.int32]]):
+    """Row numbers that count how many of them are looked at."""
+
+    looked = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        if isinstance(place, slice):
+            CountedRows.looked += len(found)
+        return found.view(np.ndarray)
+
+
+@pytest.mark.parametrize(
+    ("text", "looked", "most"),
+    [
+        # Ranges of one field, joined before any row is looked at.
+        (" or ".join(f"n >= {number}" for number in range(900)), 1000, 1),
+        (" or ".join(f"n = {number % 7}" for number in range(900)), 7, 1),
+        (f"n in ({', '.join(str(number) for number in range(900))})", 900, 1),
+        # Equal clauses, wherever they are in the expression.
+        (" and ".join(["n >= 10"] * 900), 990, 1),
+        ("not (n >= 10 and m = 1) and (" + " or ".join(["not n >= 10"] * 800) + ")", 990 + 1000, 2),
+        # What is different costs its own rows, and no more.
+        (" and ".join(f"n >= {number}" for number in range(100)), sum(range(901, 1001)), 1),
+    ],
+)
+def test_what_a_filter_of_many_clauses_looks_at(text: str, looked: int, most: int) -> None:
+    """Rows looked at, and columns read: the work of hundreds of clauses is that of the different ones among them."""
+    connection = metadata_table({seq: {"n": seq, "m": 1} for seq in range(1000)})
+    seqs = np.arange(1000)
+    columns = TableColumns(connection, seqs)
+    expression = parse_filter(text)
+    counted = ColumnCache()
+    for field in ("n", "m"):
+        column = columns.field(field)
+        column = dataclasses.replace(column, rows=column.rows.view(CountedRows))
+        counted.get(("own", field, False), lambda column=column: column)  # type: ignore[misc]
+    columns.cache = counted
+    CountedRows.looked = 0
+    found = select(expression, columns, 1000)
+    assert CountedRows.looked == looked
+    assert found.nonzero()[0].tolist() == scanned(expression, connection, seqs).tolist()
+    fresh = TableColumns(connection, seqs)
+    select(expression, fresh, 1000)
+    assert fresh.cache.read == most
+    connection.close()
+
+
+def test_columns_are_kept_up_to_a_limit() -> None:
+    connection = metadata_table({seq: {f"f{field}": seq for field in range(8)} for seq in range(1000)})
+    seqs = np.arange(1000)
+    one = read_column(connection, "f0", seqs, np.empty(0, np.int32)).nbytes
+    cache = ColumnCache(3 * one)
+
+    def ask(field: int, owner: str = "own") -> None:
+        key: Key = (owner, f"f{field}", False)
+        cache.get(key, lambda: read_column(connection, f"f{field}", seqs, np.empty(0, np.int32)))
+
+    for field in (0, 1, 2, 0, 1, 2):
+        ask(field)
+    assert cache.read == 3
+    ask(3)  # in the place of 0, which was asked for longest ago
+    for field in (1, 2, 3):
+        ask(field)
+    assert cache.read == 4
+    ask(0)
+    assert cache.read == 5
+    cache.retain(["another"])
+    ask(0)
+    assert cache.read == 6
+    small = ColumnCache(one - 1)
+    for _ in range(2):
+        small.get(("own", "f0", False), lambda: read_column(connection, "f0", seqs, np.empty(0, np.int32)))
+    assert small.read == 2
+    connection.close()
+
+
+def test_a_column_that_several_threads_want_is_read_once() -> None:
+    cache = ColumnCache()
+    begun, go_on = threading.Event(), threading.Event()
+    nothing = metadata_table({})
+    column = read_column(nothing, "a", np.empty(0, np.int64), np.empty(0, np.int32))
+    nothing.close()
+
+    def slow() -> Column:
+        begun.set()
+        go_on.wait()
+        return column
+
+    def broken() -> Column:
+        raise OSError("unreadable")
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(cache.get, ("own", "a", False), slow) for _ in range(4)]
+        begun.wait()
+        assert cache.get(("own", "b", False), lambda: column) is column  # another is not held up
+        go_on.set()
+        assert all(each.result() is column for each in asked)
+    assert cache.read == 2
+    for _ in range(2):  # what failed is tried again
+        with pytest.raises(OSError, match="unreadable"):
+            cache.get(("own", "c", False), broken)
+    assert cache.get(("own", "c", False), lambda: column) is column
 
 
 # Few fields and values, so that documents and expressions meet; text from all of Unicode but surrogates.

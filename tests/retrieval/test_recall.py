@@ -11,7 +11,8 @@ from lexhound.index import builder
 from lexhound.index.dial import calibrate
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.errors import QueryError
-from lexhound.retrieval.search import rank, rank_rows, rows_passing
+from lexhound.retrieval.passing import rows_passing
+from lexhound.retrieval.search import rank, rank_rows
 
 WORDS = [f"word{number}" for number in range(300)]
 

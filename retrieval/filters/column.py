@@ -1,0 +1,194 @@
+"""A column: the values of one metadata field over the rows of a segment, in memory and sorted.
+
+It is read from the database once; from then on a comparison is a binary search among the distinct values and a slice of
+row numbers. Values have the order that SQLite gives them: numbers by size, whether integer or not, then texts by code
+point (which is the order of their UTF-8 bytes).
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from array import array
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metadata import Value
+from .expression import Operator
+
+Side: TypeAlias = Literal["left", "right"]
+Span: TypeAlias = tuple[int, int]
+
+# Each statement is one range scan of the primary key (field, value, seq), in the order of that key.
+_IN_FIELD = "FROM metadata WHERE field = ? AND seq BETWEEN ? AND ?"
+_VALUES = f"SELECT value, count(*) {_IN_FIELD} GROUP BY value ORDER BY value"
+_SEQS = f"SELECT seq {_IN_FIELD} ORDER BY value, seq"
+_WITHIN = "SELECT seq FROM metadata WHERE field >= ? AND field < ? AND seq BETWEEN ? AND ?"
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+class Texts:
+    """Distinct texts in ascending order, as UTF-8 one after the other."""
+
+    def __init__(self, data: bytes, ends: NDArray[np.int64]) -> None:
+        self._data = data
+        self._ends = ends.data
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, place: int) -> bytes:
+        return self._data[self._ends[place - 1] if place else 0 : self._ends[place]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return len(self._data) + self._ends.nbytes
+
+    def cut(self, text: str, side: Side) -> int:
+        """How many texts are less than one, or with side `right` at most it."""
+        search = bisect_left if side == "left" else bisect_right
+        return search(range(len(self)), text.encode("utf-8"), key=self.__getitem__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """The values of a field over a segment's rows.
+
+    Attributes:
+        integers, floats, texts: the distinct values, ascending; the numbers among them are merged by size.
+        starts: int64[distinct values + 1], where the rows of each value begin in `rows`.
+        rows: int32[pairs of a value and a row], row numbers in the segment, by value.
+        gone: int32, rows whose documents had been deleted when the column was read, so that it may lack their values.
+    """
+
+    integers: NDArray[np.int64]
+    floats: NDArray[np.float64]
+    texts: Texts
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    gone: NDArray[np.int32]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        arrays = (self.integers, self.floats, self.starts, self.rows, self.gone)
+        return sum(each.nbytes for each in arrays) + self.texts.nbytes
+
+    def rows_of(self, span: Span) -> NDArray[np.int32]:
+        """The rows with a value in a span of places; one with several such values is there several times."""
+        return self.rows[self.starts[span[0]] : self.starts[span[1]]]
+
+    def everything(self) -> Span:
+        """The span of all values."""
+        return 0, len(self.starts) - 1
+
+    def span(self, operator: Operator, value: Value) -> Span:
+        """The places of the values of which a comparison holds; for `!=` those of the values that are equal."""
+        if isinstance(value, str):
+            first, end = self._numbers, len(self.starts) - 1
+        else:
+            first, end = 0, self._numbers
+        if operator == ">":
+            return self._cut(value, "right"), end
+        if operator == ">=":
+            return self._cut(value, "left"), end
+        if operator == "<":
+            return first, self._cut(value, "left")
+        if operator == "<=":
+            return first, self._cut(value, "right")
+        return self._cut(value, "left"), self._cut(value, "right")
+
+    @property
+    def _numbers(self) -> int:
+        return len(self.integers) + len(self.floats)
+
+    def _cut(self, value: Value, side: Side) -> int:
+        if isinstance(value, str):
+            return self._numbers + self.texts.cut(value, side)
+        return _cut_integers(self.integers, value, side) + _cut_floats(self.floats, value, side)
+
+
+def _cut_integers(integers: NDArray[np.int64], value: float, side: Side) -> int:
+    """How many integers are less than a number (side `right`: at most it), compared exactly."""
+    if value > _INT64_MAX:
+        return len(integers)
+    if value < _INT64_MIN:
+        return 0
+    floor = math.floor(value)
+    return int(np.searchsorted(integers, np.int64(floor), side if floor == value else "right"))
+
+
+def _cut_floats(floats: NDArray[np.float64], value: float, side: Side) -> int:
+    """How many floats are less than a number (side `right`: at most it), compared exactly."""
+    nearest = float(value)
+    if nearest == value:
+        return int(np.searchsorted(floats, nearest, side))
+    # No float lies between an integer and the one that is nearest to it.
+    return int(np.searchsorted(floats, nearest, "left" if nearest > value else "right"))
+
+
+def read_column(connection: sqlite3.Connection, field: str, seqs: NDArray[np.int64], gone: NDArray[np.int32]) -> Column:
+    """The column of a field over the rows whose numbers in the database are `seqs` (int64, ascending).
+
+    Cost: two scans of the field's part of the metadata table; every pair of a value and a row is fetched once.
+    """
+    integers, floats, ends, counts = array("q"), array("d"), array("q"), array("q")
+    texts = bytearray()
+    within = (field, *_range(seqs))
+    # Numbers come first: the counts of integers and floats are in the order of both together.
+    for value, count in _plain(connection, _VALUES, within):
+        counts.append(count)
+        if isinstance(value, str):
+            texts += value.encode("utf-8")
+            ends.append(len(texts))
+        elif isinstance(value, int):
+            integers.append(value)
+        else:
+            floats.append(value)
+    rows, kept = _rows(_plain(connection, _SEQS, within), seqs)
+    starts = np.concatenate([[0], np.cumsum(np.frombuffer(counts, np.int64))]).astype(np.int64)
+    if not kept.all():
+        starts = np.concatenate([[0], np.cumsum(kept)])[starts]
+        rows = rows[kept]
+    return Column(
+        np.frombuffer(integers, np.int64),
+        np.frombuffer(floats, np.float64),
+        Texts(bytes(texts), np.frombuffer(ends, np.int64)),
+        starts,
+        rows,
+        gone,
+    )
+
+
+def read_within(connection: sqlite3.Connection, field: str, seqs: NDArray[np.int64], gone: NDArray[np.int32]) -> Column:
+    """The rows with any field whose name begins with `field` and a dot, as a column of a single value."""
+    # "/" follows "." in Unicode: these are the names that start with "field.".
+    found, kept = _rows(_plain(connection, _WITHIN, (f"{field}.", f"{field}/", *_range(seqs))), seqs)
+    rows = np.unique(found[kept])
+    nothing = Texts(b"", np.empty(0, np.int64))
+    return Column(np.zeros(1, np.int64), np.empty(0), nothing, np.array([0, len(rows)]), rows, gone)
+
+
+def _range(seqs: NDArray[np.int64]) -> Span:
+    return (int(seqs[0]), int(seqs[-1])) if len(seqs) else (0, -1)
+
+
+def _plain(connection: sqlite3.Connection, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+    cursor = connection.cursor()
+    cursor.row_factory = None  # plain tuples, whatever the connection makes of rows
+    return cursor.execute(statement, values)
+
+
+def _rows(cursor: sqlite3.Cursor, seqs: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The places of the numbers that a statement gives among `seqs`, and which of them are there."""
+    found = np.fromiter(chain.from_iterable(cursor), np.int64)
+    if not len(seqs):
+        return np.empty(len(found), np.int32), np.zeros(len(found), np.bool_)
+    places = np.minimum(np.searchsorted(seqs, found), len(seqs) - 1)
+    return places.astype(np.int32), seqs[places] == found

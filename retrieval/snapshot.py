@@ -143,6 +143,7 @@ class Snapshot:
             for row in part.segment.ids.rows_of(identifier)
         )
 
+
 def generation_of(connection: sqlite3.Connection) -> int:
     """The number that every committed write raises by one."""
     return int(connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()[0])

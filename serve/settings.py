@@ -53,6 +53,26 @@ class Settings(BaseSettings):
     max_depth: int = Field(10_000, ge=1, le=MAX_K, description="Deepest hit that offset and k may reach together.")
     max_batch: int = Field(1000, ge=1, le=100_000, description="Most queries of a batch, or ids of a deletion.")
     backups: Path | None = Field(None, description="The folder for backups that are asked for over REST.")
+    search_seconds: float = Field(
+        10.0, gt=0, le=3600, description="How long a search, count, batch or list of facets may take."
+    )
+    delete_seconds: float = Field(
+        30.0, ge=0, le=3600, description="How long the deletion of a collection waits for loads that write to it."
+    )
+    header_seconds: float = Field(20.0, gt=0, le=3600, description="How long the head of a request may take to come.")
+    body_seconds: float = Field(
+        30.0, gt=0, le=3600, description="How long a body, or an answer to be read, may stand still."
+    )
+    body_rate: int = Field(
+        100, ge=0, le=2**30, description="Least bytes a second of a body, over body_seconds; 0 for any."
+    )
+    idle_seconds: float = Field(
+        15.0, gt=0, le=3600, description="How long a connection is kept open for the next request."
+    )
+    max_connections: int = Field(1000, ge=1, le=1_000_000, description="Connections at a time, in each process.")
+    max_connections_per_address: int = Field(
+        250, ge=1, le=1_000_000, description="Those of one address, in each process."
+    )
     refresh_seconds: float = Field(
         0.4, gt=0, le=3600, description="How often to look for new documents; they are searchable soon after."
     )
@@ -63,6 +83,9 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may call the service, comma-separated; none by default."
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Names by which the service may be called, comma-separated, beside this machine's own."
+    )
     encoders: Annotated[tuple[str, ...], NoDecode] = Field(
         ("bm25",), description="Encoders that collections may be created with over REST, comma-separated."
     )
@@ -71,7 +94,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="One JSON object a line, or plain text.")
 
-    @field_validator("cors_origins", "encoders", mode="before")
+    @field_validator("allowed_hosts", "cors_origins", "encoders", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from ...encoders.base import EncoderIdentity
 from ...encoders.lexical import KIND as BM25
 from ...retrieval.backends.protocol import Backend, EngineInfo
+from ...retrieval.deadline import check_deadline
 from ...retrieval.document import Document
 from ...retrieval.facets import Facet
 from ...retrieval.information import CollectionInfo
@@ -51,6 +52,7 @@ def search_answer(
 def _hit(
     collection: Backend, hit: Hit, terms: frozenset[int], fields: Sequence[str], *, highlight: bool
 ) -> dict[str, Any]:
+    check_deadline()
     told: dict[str, Any] = {"rank": hit.rank, "id": hit.id, "score": hit.score}
     told |= _fields(hit.document, fields)
     if highlight:

@@ -30,6 +30,7 @@ from .envelope import REQUEST_ID, Envelope, tell_http_error, tell_invalid, tell_
 from .forwarding import Forwarder
 from .gate import Gate
 from .metrics import Metrics, Reading
+from .origins import Origins
 from .problems import ServiceError
 from .reference import mount_reference
 from .role import ALONE, Role
@@ -61,15 +62,17 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
     app = FastAPI(title="Lexhound", lifespan=_lifespan, redirect_slashes=False, redoc_url=None, docs_url=None)
     metrics = Metrics()
     background = ThreadPoolExecutor(_BACKGROUND_THREADS, "background")
+    opening = ThreadPoolExecutor(_BACKGROUND_THREADS, "opening")
     signal = RefreshSignal(role.signal)
     found = Service(
         settings=settings,
         metrics=metrics,
         guard=Guard(settings),
-        gate=Gate(settings.search_threads, settings.max_waiting),
+        gate=Gate(settings.search_threads, settings.max_waiting, settings.search_seconds),
         background=background,
+        opening=opening,
         compacting=ThreadPoolExecutor(1, "compacting"),
-        catalogue=Catalogue(settings, metrics, background, signal),
+        catalogue=Catalogue(settings, metrics, background, opening, signal),
         forward=None if role.writer is None else Forwarder(role.writer),
         role=role,
     )
@@ -84,6 +87,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
     mount_page(app)
     mount_reference(app)
     app.state.addresses = _addresses(app)
+    app.add_middleware(Origins, settings=settings)
     app.add_middleware(Envelope, metrics=metrics)
     if settings.cors_origins:
         app.add_middleware(
@@ -132,6 +136,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.get_running_loop().run_in_executor(None, found.compacting.shutdown)
         await found.catalogue.close()
         found.gate.close()
+        found.opening.shutdown(wait=True)
         found.background.shutdown(wait=True)
         _log.info("stopped")
 

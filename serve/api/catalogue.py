@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from ...encoders.lexical import LexicalSettings
@@ -38,6 +39,8 @@ class Served:
     Attributes:
         follower: keeps the reader up to date, and notices when the collection is gone.
         users: requests that are using it; it is closed when the last has finished.
+        loads: those of them that write to it.
+        deleting: it is about to be deleted, and takes no further writes.
         seen: the refresh signal that the reader has caught up with.
     """
 
@@ -46,10 +49,12 @@ class Served:
     writes: WriteQueue
     follower: Follower
     users: int = 0
+    loads: int = 0
+    deleting: bool = False
     retired: bool = False
     compacting: bool = False
     seen: int = 0
-    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    quiet: asyncio.Event = field(default_factory=asyncio.Event)
 
     def close(self) -> None:
         """Finish the writes that wait and give everything back."""
@@ -67,12 +72,14 @@ class Catalogue:
         settings: Settings,
         metrics: Metrics,
         background: ThreadPoolExecutor,
+        opening: ThreadPoolExecutor,
         signal: RefreshSignal,
     ) -> None:
         self._source = open_source(settings, metrics)
         self._settings = settings
         self._metrics = metrics
         self._background = background
+        self._opening = opening
         self._signal = signal
         self._open: dict[str, Served] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -81,6 +88,28 @@ class Catalogue:
         self._failures: dict[str, tuple[float, RetrievalError]] = {}
 
     # Using
+
+    @asynccontextmanager
+    async def write(self, name: str) -> AsyncIterator[Served]:
+        """As `use`, for a request that writes: a deletion of the collection waits for it, and it for none.
+
+        Raises:
+            ConflictError: the collection is being deleted.
+        """
+        async with self.use(name) as served:
+            if served.deleting:
+                raise ConflictError("the collection is being deleted", code="deleting", where="path.name")
+            served.loads += 1
+            try:
+                yield served
+            finally:
+                self.finish(served)
+
+    def finish(self, served: Served) -> None:
+        """Say that what wrote to a collection has finished."""
+        served.loads -= 1
+        if not served.loads:
+            served.quiet.set()
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[Served]:
@@ -119,8 +148,12 @@ class Catalogue:
         return served
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run what may take long in a background thread."""
+        """Run what takes some time, but never waits for others, in a background thread."""
         return await asyncio.get_running_loop().run_in_executor(self._background, function)
+
+    async def _run_long(self, function: Callable[[], T]) -> T:
+        """Run what may load a model or wait for a writer in a thread that nothing short waits for."""
+        return await asyncio.get_running_loop().run_in_executor(self._opening, function)
 
     async def announce(self, served: Served) -> None:
         """Make what has been written searchable at once, here and in the processes beside this one."""
@@ -136,7 +169,7 @@ class Catalogue:
             if failure is not None and time.monotonic() < until:
                 raise failure.with_traceback(None)
             try:
-                served = await self.run(lambda: self._load(name))
+                served = await self._run_long(lambda: self._load(name))
             except RetrievalError as error:
                 if self._source.remote:  # nobody is to wait for an engine that has just failed to answer another
                     self._failures[name] = time.monotonic() + ENGINE_SECONDS, error
@@ -173,40 +206,80 @@ class Catalogue:
         if self._source.single and not self._source.remote:
             raise _single("create")
         async with self._locks.setdefault(name, asyncio.Lock()):
-            await self.run(lambda: self._source.create(name, encoder, lexical, self._running))
+            await self._run_long(lambda: self._source.create(name, encoder, lexical, self._running))
             self._failures.pop(name, None)
 
     async def delete(self, name: str) -> None:
-        """Remove a collection and its files; requests that are using it finish first.
+        """Remove a collection and its files.
+
+        What is being written to it is waited for, and while that is so the collection stays as it was; no further
+        writes are taken. Searches that are under way go on with the files that they have open.
 
         Raises:
             UnknownNameError: there is none.
-            ConflictError: the service serves a single collection, or this one is a link to a directory elsewhere.
+            ConflictError: the service serves a single collection, this one is a link to a directory elsewhere, or what
+                writes to it has not ended in time.
+            CollectionLockedError: another process is writing to it.
         """
         folder = self._folder_of_many()
-        async with self._locks.setdefault(name, asyncio.Lock()):
-            path = await self.run(lambda: folder.find(name))
-            if path is None:
-                raise unknown_collection()
-            if path.is_symlink():
-                raise ConflictError(
-                    "the collection is a link to a directory elsewhere, and the service deletes none of those",
-                    where="path.name",
-                    hint="whoever runs the service has to remove the link, and what it leads to",
-                    code="linked",
-                )
-            served = self._open.get(name)
-            if served is None or served.retired:
+        path = await self.run(lambda: folder.find(name))
+        if path is None:
+            raise unknown_collection()
+        if path.is_symlink():
+            raise ConflictError(
+                "the collection is a link to a directory elsewhere, and the service deletes none of those",
+                where="path.name",
+                hint="whoever runs the service has to remove the link, and what it leads to",
+                code="linked",
+            )
+        served = self._open.get(name)
+        if served is None or served.retired:
+            async with self._locks.setdefault(name, asyncio.Lock()):
                 # Take the writer's lock at least, so that nothing is deleted under a process that writes.
-                await self.run(lambda: Collection.open(path, writable=True).close())
-            else:
-                await served.writes.call(lambda collection: None)
-                self._retire(served)
-                await served.closed.wait()  # nothing of it may be written to the directory any more
-            gone = path.with_name(f".{path.name}.deleting-{time.time_ns()}")
+                await self._run_long(lambda: Collection.open(path, writable=True).close())
+                await self._remove(path)
+            return
+        if served.deleting:
+            raise ConflictError("the collection is being deleted", code="deleting", where="path.name")
+        served.deleting = True
+        try:
+            await self._quieten(served)
+            await served.writes.call(lambda collection: None)
+        except BaseException:
+            served.deleting = False
+            raise
+        try:
+            await self._run_long(served.writes.close)  # nothing of it may be written to the directory any more
+        except BaseException:
+            self._retire(served)
+            raise
+        async with self._locks.setdefault(name, asyncio.Lock()):  # so that nobody opens it again before it is gone
+            self._retire(served)
+            await self._remove(path)
+
+    async def _quieten(self, served: Served) -> None:
+        """Wait until nothing writes to a collection."""
+        served.quiet.clear()
+        if not served.loads:
+            return
+        try:
+            await asyncio.wait_for(served.quiet.wait(), self._settings.delete_seconds)
+        except TimeoutError:
+            raise ConflictError(
+                "documents are still being written to the collection",
+                where="path.name",
+                hint="try again when the load or the compaction has ended; nothing was deleted",
+                code="in_use",
+            ) from None
+
+    async def _remove(self, path: Path) -> None:
+        gone = path.with_name(f".{path.name}.deleting-{time.time_ns()}")
+        try:
             await self.run(lambda: move_directory(path, gone))
-            self._signal.raise_it()
-            self._background.submit(shutil.rmtree, gone, ignore_errors=True)
+        except FileNotFoundError:  # another process was quicker
+            raise unknown_collection() from None
+        self._signal.raise_it()
+        self._opening.submit(shutil.rmtree, gone, ignore_errors=True)
 
     def _folder_of_many(self) -> DataFolder:
         if self._source.single or not isinstance(self._source, DirectorySource):
@@ -218,6 +291,11 @@ class Catalogue:
     async def names(self) -> list[str]:
         """The names of all collections, in ascending order."""
         return await self.run(self._source.names)
+
+    def is_at_hand(self, name: str) -> bool:
+        """Whether a collection is open, so that using it waits for nobody."""
+        served = self._open.get(name)
+        return served is not None and not served.retired
 
     def trouble(self) -> EngineError | None:
         """Why the engine behind the service does not answer, if that is so."""
@@ -283,11 +361,9 @@ class Catalogue:
     def _close_later(self, served: Served) -> None:
         async def close() -> None:
             try:
-                await self.run(served.close)
+                await self._run_long(served.close)
             except (RetrievalError, OSError) as error:  # its files may be gone
                 _log.warning("collection %s was not closed in order: %s", served.name, error)
-            finally:
-                served.closed.set()
 
         task = asyncio.get_running_loop().create_task(close())
         self._closing.add(task)

@@ -35,12 +35,13 @@ _REASONS = {
     429: "More requests than can wait; see Retry-After.",
     500: "The service failed; its log has the reason under the request id.",
     503: "Not ready, or not now; see Retry-After.",
+    504: "Given up after the time that the service takes for a request.",
     507: "The disk is full.",
 }
 _CODES = {
     400: "bad_request", 401: "unauthorised", 403: "forbidden", 404: "unknown_collection", 409: "conflict",
     413: "too_large", 415: "unsupported_media_type", 422: "invalid_request", 429: "too_many_requests",
-    500: "internal", 503: "starting", 507: "storage_full",
+    500: "internal", 503: "starting", 504: "deadline", 507: "storage_full",
 }  # fmt: skip
 
 Responses = dict[int | str, dict[str, Any]]

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...retrieval.errors import CollectionLockedError
+from ...retrieval.errors import CollectionLockedError, DeadlineError
 from .metrics import Metrics
 from .problems import ServiceError
 from .statuses import INTERNAL, Answer, answer_for
@@ -107,7 +107,7 @@ async def tell_service_error(request: Request, error: Exception) -> Response:
     told = answer_for(error)
     if told.status >= 500 and not isinstance(error, ServiceError):
         # What comes and goes by itself is no fault; of what nobody expected, the log has the traceback.
-        level = logging.WARNING if isinstance(error, CollectionLockedError) else logging.ERROR
+        level = logging.WARNING if isinstance(error, CollectionLockedError | DeadlineError) else logging.ERROR
         trace = error if told is INTERNAL else None
         _log.log(level, "request failed: %s", error, exc_info=trace, extra={"fields": {"request_id": _id(request)}})
     return respond(told, _id(request))

@@ -23,7 +23,8 @@ class Forwarder:
 
     def __init__(self, socket: Path) -> None:
         self._client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            # As many as there are writes: one that stands still must not hold up another.
+            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=None)),
             base_url="http://writer",
             timeout=httpx.Timeout(None, connect=5.0),
         )

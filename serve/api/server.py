@@ -30,7 +30,7 @@ from ..settings import Settings
 from .app import create_app
 from .logs import set_up_logs
 from .metrics import SHARED_FOLDER
-from .protocol import Protocol
+from .protocol import protocol_for
 from .role import ALONE, Role
 from .signals import RefreshSignal
 from .sources import check_source
@@ -70,7 +70,8 @@ def run_process(settings: Settings, role: Role, sockets: Sequence[socket.socket]
     app = create_app(settings, role)
     config = uvicorn.Config(
         app,
-        http=Protocol,
+        http=protocol_for(settings),
+        timeout_keep_alive=settings.idle_seconds,  # type: ignore[arg-type]  # any number of seconds
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -28,7 +28,8 @@ class Service:
 
     Attributes:
         gate: lets searches to the search threads, and turns away what cannot wait.
-        background: threads for what may take long: opening, refreshing, deleting.
+        background: threads for what takes some time: refreshing, describing, taking bodies apart.
+        opening: threads for what may load a model or wait for a writer: opening, making, closing, deleting.
         compacting: the one thread for what may take minutes, so that nothing else waits for it.
         forward: hands a write on to the process that writes; None in that process.
         role: what this process is among those that serve; ready: it answers; together: all of them have been ready.
@@ -39,6 +40,7 @@ class Service:
     guard: Guard
     gate: Gate
     background: ThreadPoolExecutor
+    opening: ThreadPoolExecutor
     compacting: ThreadPoolExecutor
     catalogue: Catalogue
     forward: Forward | None = None

@@ -102,6 +102,11 @@ _TOLD: dict[type[Exception], tuple[str, str]] = {
         "an indexing run over the collection was cut short",
         "whoever runs the service has to finish it with `lexhound index`, or drop it",
     ),
+    retrieval.StaleSnapshotError: ("the collection changed while it was read", "try again"),
+    retrieval.DeadlineError: (
+        "the request took longer than the service lets it",
+        "ask for less at a time: fewer hits, a shorter filter, fewer queries",
+    ),
     retrieval.EngineError: ("the search engine behind the collection failed", "try again; its log has the reason"),
     retrieval.EngineUnreachableError: ("the search engine behind the collection does not answer", "try again later"),
     retrieval.StorageFullError: (
@@ -157,7 +162,7 @@ def _known(error: BaseException, kind: type[Exception], status: int) -> Answer:
     if kind in _TOLD:
         message, hint = _TOLD[kind]
         return Answer(status, name, message, None, hint, headers)
-    if status >= BROKEN and kind is not retrieval.DeadlineError:
+    if status >= BROKEN:
         return INTERNAL
     # Of an engine's refusals it is the collection's address, and a caller has no business with that.
     where = None if kind is retrieval.UnsupportedError else getattr(error, "where", None)

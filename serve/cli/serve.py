@@ -66,6 +66,14 @@ def serve(
     backups: Annotated[
         Path | None, _option("The folder for backups that are asked for over REST.", metavar="DIR")
     ] = None,
+    search_seconds: Annotated[float | None, _option("How long a search, count, batch or facets may take.")] = None,
+    delete_seconds: Annotated[float | None, _option("How long deleting a collection waits for its loads.")] = None,
+    header_seconds: Annotated[float | None, _option("How long the head of a request may take.")] = None,
+    body_seconds: Annotated[float | None, _option("How long a body, or an answer to be read, may stand still.")] = None,
+    body_rate: Annotated[int | None, _option("Least bytes a second of a body; 0 for any.")] = None,
+    idle_seconds: Annotated[float | None, _option("How long a connection is kept for the next request.")] = None,
+    max_connections: Annotated[int | None, _option("Connections at a time, in each process.")] = None,
+    max_connections_per_address: Annotated[int | None, _option("Those of one address.")] = None,
     refresh_seconds: Annotated[float | None, _option("How often to look for new documents.")] = None,
     keys_file: Annotated[
         Path | None, _option("The file of API keys that `lexhound keys` writes.", metavar="FILE")
@@ -77,6 +85,9 @@ def serve(
     open_metrics: Annotated[bool | None, _option("Answer /metrics without a key.")] = None,
     cors_origins: Annotated[
         str | None, _option("Origins whose pages may call the service, comma-separated.", metavar="ORIGINS")
+    ] = None,
+    allowed_hosts: Annotated[
+        str | None, _option("Names by which the service may be called, comma-separated.", metavar="NAMES")
     ] = None,
     encoders: Annotated[
         str | None, _option("Encoders for collections made over REST, comma-separated.", metavar="NAMES")

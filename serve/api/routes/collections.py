@@ -18,6 +18,7 @@ from ....retrieval.backup import backup_collection
 from ....retrieval.errors import EngineError, NotACollectionError, RetrievalError
 from .. import models
 from ..answers import description_answer, json_response, summary_answer, unavailable_answer
+from ..catalogue import unknown_collection
 from ..documentation import errors
 from ..names import NAME_PATTERN
 from ..own import own_collection
@@ -29,6 +30,7 @@ reading = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=
 writing = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=WriteRoute)
 
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="The collection.", examples=["my"])]
+_PATIENCE_SECONDS = 5.0
 _log = logging.getLogger("lexhound.serve")
 
 
@@ -43,21 +45,24 @@ async def list_collections(request: Request) -> Response:
     service = service_of(request)
     caller = caller_of(request)
     names = await service.catalogue.names()
-    told = [await _summary(service, name) for name in names if caller.may("read", name)]
+    told = await asyncio.gather(*(_summary(service, name) for name in names if caller.may("read", name)))
     return json_response({"collections": [each for each in told if each is not None]})
 
 
 async def _summary(service: Service, name: str) -> dict[str, Any] | None:
+    # One that is being opened, made or deleted may take long: its line then says that it is not available.
+    patience = None if service.catalogue.is_at_hand(name) else _PATIENCE_SECONDS
     try:
-        async with service.catalogue.use(name) as served:
+        async with asyncio.timeout(patience), service.catalogue.use(name) as served:
             info = await service.catalogue.run(served.reader.info)
             return summary_answer(name, info)
+    except TimeoutError:
+        return unavailable_answer(name)
     except UnknownNameError:  # deleted since the names were read
         return None
     except Exception as error:  # noqa: BLE001  one collection's trouble is not the others'
-        level = (
-            logging.WARNING if isinstance(error, EngineError | NotACollectionError | ServiceError) else logging.ERROR
-        )
+        expected = isinstance(error, EngineError | NotACollectionError | ServiceError | FileNotFoundError)
+        level = logging.WARNING if expected else logging.ERROR
         _log.log(level, "collection %s cannot be described: %s", name, error)
         return unavailable_answer(name)
 
@@ -106,7 +111,10 @@ async def describe_collection(name: Name, request: Request) -> Response:
 
 async def _description(service: Service, name: str) -> dict[str, Any]:
     async with service.catalogue.use(name) as served:
-        return description_answer(name, await service.catalogue.run(served.reader.info))
+        try:
+            return description_answer(name, await service.catalogue.run(served.reader.info))
+        except FileNotFoundError:  # removed by others a moment ago
+            raise unknown_collection() from None
 
 
 @writing.delete(
@@ -116,7 +124,7 @@ async def _description(service: Service, name: str) -> dict[str, Any]:
     responses={200: {"model": models.Deleted}, **errors(404, 409)},
 )
 async def delete_collection(name: Name, request: Request) -> Response:
-    """Remove a collection with all its documents; requests that are using it finish first."""
+    """Remove a collection with all its documents. Loads that are under way are waited for; searches are not."""
     await service_of(request).catalogue.delete(name)
     return json_response({"deleted": name})
 
@@ -154,7 +162,7 @@ async def backup(name: Name, body: models.BackupRequest, request: Request) -> Re
 async def compact(name: Name, request: Request) -> Response:
     """Begin a compaction; searches and writes go on meanwhile."""
     service = service_of(request)
-    async with service.catalogue.use(name) as served:
+    async with service.catalogue.write(name) as served:
         if served.compacting:
             return json_response({"status": "running"}, 202)
         served.compacting = True
@@ -163,10 +171,12 @@ async def compact(name: Name, request: Request) -> Response:
         except BaseException:
             served.compacting = False
             raise
-        served.users += 1  # it stays open until the compaction has ended
+        served.users += 1  # it stays open, and where it is, until the compaction has ended
+        served.loads += 1
 
     def done(task: asyncio.Future[Any]) -> None:
         served.compacting = False
+        service.catalogue.finish(served)
         service.catalogue.release(served)
         error = None if task.cancelled() else task.exception()
         if isinstance(error, RetrievalError | OSError):

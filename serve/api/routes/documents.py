@@ -67,7 +67,7 @@ async def put_documents(
     disk is full), the documents before it are stored; sending them again does no harm.
     """
     service = service_of(request)
-    async with service.catalogue.use(name) as served:
+    async with service.catalogue.write(name) as served:
         load = Load(service.catalogue, served, service.settings.max_document_bytes, service.metrics)
         report = await load.run(request, errors_only=items == "errors")
         if refresh:
@@ -91,7 +91,7 @@ async def delete_documents(
         check_number(len(body.ids), settings.max_batch, "ids", "body.ids")
     else:
         check_text(body.filter, "body.filter", settings)
-    async with service.catalogue.use(name) as served:
+    async with service.catalogue.write(name) as served:
         if isinstance(body, models.DeleteByIds):
             wanted = list(dict.fromkeys(body.ids))
             gone: list[str] = await served.writes.call(lambda collection: collection.delete(wanted))
@@ -131,7 +131,7 @@ async def get_document(name: Name, id: Id, request: Request) -> Response:
 async def delete_document(name: Name, id: Id, request: Request, refresh: Refresh = False) -> Response:
     """Deleted for good when it is answered."""
     service = service_of(request)
-    async with service.catalogue.use(name) as served:
+    async with service.catalogue.write(name) as served:
         gone = await served.writes.call(lambda collection: collection.delete([id]))
         if refresh:
             await service.catalogue.announce(served)

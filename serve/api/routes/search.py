@@ -10,17 +10,20 @@ from pydantic import Field
 from starlette.responses import Response
 
 from ....retrieval.backends.protocol import Backend
+from ....retrieval.collection import Collection
+from ....retrieval.deadline import Deadline
 from ....retrieval.fusion import Fusion
 from ....retrieval.search import SearchResult
 from .. import models
 from ..answers import facet_answer, json_response, modes_of, search_answer
 from ..checks import beyond, check_fields, check_number, check_page, check_text
 from ..documentation import errors
+from ..lanes import lane_of
 from ..names import NAME_PATTERN
 from ..own import own_collection
 from ..problems import RequestError
 from ..routing import ReadRoute
-from ..state import Service, service_of
+from ..state import service_of
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=ReadRoute)
 
@@ -34,18 +37,18 @@ Name = Annotated[str, Path(pattern=NAME_PATTERN, description="The collection.", 
     "/search",
     operation_id="search",
     summary="Search by text or by term weights",
-    responses={200: {"model": models.SearchAnswer}, **errors(400, 404, 413, 415)},
+    responses={200: {"model": models.SearchAnswer}, **errors(400, 404, 413, 415, 504)},
 )
 async def search(name: Name, body: models.SearchRequest, request: Request) -> Response:
     """The best documents for a query. Pages of one state of the collection neither repeat nor skip."""
-    return await _search(service_of(request), name, body, "body")
+    return await _search(request, name, body, "body")
 
 
 @router.get(
     "/search",
     operation_id="search_by_address",
     summary="Search by text, all in the address",
-    responses={200: {"model": models.SearchAnswer}, **errors(400, 404)},
+    responses={200: {"model": models.SearchAnswer}, **errors(400, 404, 504)},
 )
 async def search_by_address(
     name: Name,
@@ -81,10 +84,11 @@ async def search_by_address(
         stats=stats,
         recall=recall,
     )
-    return await _search(service_of(request), name, body, "query")
+    return await _search(request, name, body, "query")
 
 
-async def _search(service: Service, name: str, body: models.SearchRequest, where: str) -> Response:
+async def _search(request: Request, name: str, body: models.SearchRequest, where: str) -> Response:
+    service = service_of(request)
     settings = service.settings
     check_page(body.k, body.offset, where, settings)
     check_text(body.filter, f"{where}.filter", settings)
@@ -124,10 +128,20 @@ async def _search(service: Service, name: str, body: models.SearchRequest, where
             )
             return json_response(answer).body, result  # type: ignore[return-value]
 
-        content, result = await service.gate.run(work)
+        deadline = await _prepared(request, reader, body.filter)
+        content, result = await service.gate.run(work, request=request, lane=lane_of(body), deadline=deadline)
     service.metrics.encode_seconds.observe(result.encoding)
     service.metrics.search_seconds.observe(result.took - result.encoding)
     return json_response(content)
+
+
+async def _prepared(request: Request, reader: Backend, filter: str | None) -> Deadline:
+    """When a search that begins now is to end; its filter has been worked out where that may take time."""
+    gate = service_of(request).gate
+    deadline = gate.deadline()
+    if filter is not None and isinstance(reader, Collection) and not reader.is_prepared(filter):
+        await gate.run(lambda: reader.prepare_filter(filter), request=request, lane="filter", deadline=deadline)
+    return deadline
 
 
 def _mode(collection: Backend, mode: str, where: str) -> str:
@@ -162,7 +176,7 @@ def _fusion(collection: Backend, body: models.SearchOptions | models.BatchReques
     "/search/batch",
     operation_id="search_many",
     summary="Search many texts",
-    responses={200: {"model": models.BatchAnswer}, **errors(400, 404, 413, 415)},
+    responses={200: {"model": models.BatchAnswer}, **errors(400, 404, 413, 415, 504)},
 )
 async def search_many(name: Name, body: models.BatchRequest, request: Request) -> Response:
     """Ids and scores alone; one result a query, in their order."""
@@ -201,14 +215,15 @@ async def search_many(name: Name, body: models.BatchRequest, request: Request) -
             took = round((time.perf_counter() - started) * 1000, 3)
             return bytes(json_response({"results": results, "took_ms": took}).body)
 
-        return json_response(await service.gate.run(work))
+        deadline = await _prepared(request, reader, body.filter)
+        return json_response(await service.gate.run(work, request=request, lane="wide", deadline=deadline))
 
 
 @router.post(
     "/count",
     operation_id="count",
     summary="Count documents",
-    responses={200: {"model": models.CountAnswer}, **errors(400, 404, 413, 415)},
+    responses={200: {"model": models.CountAnswer}, **errors(400, 404, 413, 415, 504)},
 )
 async def count(
     name: Name,
@@ -219,7 +234,8 @@ async def count(
     service = service_of(request)
     check_text(body.filter, "body.filter", service.settings)
     async with service.catalogue.use(name) as served:
-        found = await service.gate.run(lambda: served.reader.count(body.filter))
+        deadline = await _prepared(request, served.reader, body.filter)
+        found = await service.gate.run(lambda: served.reader.count(body.filter), request=request, deadline=deadline)
     return json_response({"count": found})
 
 
@@ -227,7 +243,7 @@ async def count(
     "/facets",
     operation_id="facets",
     summary="List the values of metadata fields",
-    responses={200: {"model": models.FacetAnswer}, **errors(400, 404)},
+    responses={200: {"model": models.FacetAnswer}, **errors(400, 404, 504)},
 )
 async def facets(
     name: Name,
@@ -246,4 +262,4 @@ async def facets(
         def work() -> dict[str, Any]:
             return facet_answer(own_collection(reader, "nothing counts the values of its fields").facets(field, limit))
 
-        return json_response(await service.gate.run(work))
+        return json_response(await service.gate.run(work, request=request, lane="wide"))

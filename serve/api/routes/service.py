@@ -8,6 +8,7 @@ from starlette.responses import Response
 from .. import models
 from ..answers import json_response
 from ..documentation import errors
+from ..gate import STUCK_SECONDS
 from ..metrics import CONTENT_TYPE
 from ..problems import UnavailableError
 from ..security import ANYONE
@@ -31,12 +32,17 @@ async def alive(request: Request) -> Response:
     responses={200: {"model": models.Readiness}, 503: errors()[503]},
 )
 async def ready(request: Request) -> Response:
-    """True when all processes have their collections open and the search kernels compiled, and the engine behind the
-    collections, if it is another than our own, answered when it was last asked; needs no key."""
+    """True when all processes have their collections open and the search kernels compiled, searches get on, and the
+    engine behind the collections, if it is another than our own, answered when it was last asked; needs no key."""
     service = service_of(request)
     if not service.all_ready():
         raise UnavailableError(
             "the service is starting", hint="try again after the time in Retry-After", code="starting"
+        )
+    if service.gate.is_stuck:
+        raise UnavailableError(
+            f"all search threads have been busy with the same requests for more than {STUCK_SECONDS:g} seconds",
+            code="busy",
         )
     trouble = service.catalogue.trouble()
     if trouble is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 JSON_LINES = (".jsonl", ".jsonl.zst")
 NPZ = ".npz"
+
+# What reading an archive raises that is damaged, wherever that is: a place before its start is an OSError.
+_DAMAGED = (ValueError, KeyError, TypeError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 Named = tuple[str, QueryVector]
 """An id and its vector."""
@@ -174,21 +178,22 @@ def read_npz(path: Path) -> VectorTable:
     """
     from scipy.sparse import csr_array
 
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            rows, columns = (int(size) for size in file["shape"])
-            shape = rows, columns
-            indptr, indices = file["indptr"].astype(np.int64), file["indices"].astype(np.int32)
-            data = file["data"].astype(np.float32)
-            ids = [str(identifier) for identifier in file["ids"].tolist()]
-            encoder = json.loads(str(file["encoder"]))
+    with path.open("rb") as stream:
+        try:
+            with np.load(stream, allow_pickle=False) as file:
+                rows, columns = (int(size) for size in file["shape"])
+                shape = rows, columns
+                indptr, indices = file["indptr"].astype(np.int64), file["indices"].astype(np.int32)
+                data = file["data"].astype(np.float32)
+                ids = [str(identifier) for identifier in file["ids"].tolist()]
+                encoder = json.loads(str(file["encoder"]))
             maker = Maker(str(encoder["name"]), str(encoder["fingerprint"]), str(encoder["vocabulary"]))
-        vectors = csr_array((data, indices, indptr), shape=shape)
-        vectors.check_format(full_check=True)
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise VectorFileError(
-            f"not a file of vectors: {error}", "Write it with lexhound encode", where=str(path)
-        ) from (error)
+            vectors = csr_array((data, indices, indptr), shape=shape)
+            vectors.check_format(full_check=True)
+        except _DAMAGED as error:
+            raise VectorFileError(
+                f"not a file of vectors: {error}", "Write it with lexhound encode", where=str(path)
+            ) from error
     if len(ids) != shape[0]:
         raise VectorFileError(f"{len(ids)} ids for {shape[0]} vectors", "Write it again", where=str(path))
     if not (np.isfinite(data) & (data >= 0)).all():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -149,6 +149,34 @@ def test_a_torn_compressed_file(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"nothing of the kind")
         with pytest.raises(VectorFileError, match="does not hold"):
             list(read_json_lines(tmp_path / name, TERMS))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_that_are_cut_short_or_damaged(tmp_path: Path, save: Callable[..., None]) -> None:
+    """Whatever byte is altered or wherever it ends: the same vectors or an error, whatever packed it."""
+    path = tmp_path / "v.npz"
+    matrix = stacked([(np.array([1, 5], np.int32), np.array([0.5, 2.25], np.float32))] * 20, 8)
+    write_npz(path, [f"d{row}" for row in range(20)], matrix, MAKER)
+    with np.load(path) as file:
+        parts = dict(file)
+    save(path, **parts)
+    whole = path.read_bytes()
+    refused = 0
+    cut = [whole[:size] for size in range(0, len(whole), 97)]
+    for damaged in [*cut, *(flipped(whole, place) for place in range(0, len(whole), 11))]:
+        path.write_bytes(damaged)
+        try:
+            table = read_npz(path)
+        except VectorFileError:
+            refused += 1
+        else:
+            assert (table.vectors != matrix).nnz == 0
+            assert table.ids == [f"d{row}" for row in range(20)]
+    assert refused > len(cut)
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 0x41]) + content[place + 1 :]
 
 
 def test_npz_that_are_none(tmp_path: Path) -> None:

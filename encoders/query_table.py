@@ -21,7 +21,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,8 @@ class QueryTable:
             values = json.loads((folder / ABOUT).read_bytes())
             if values["format"] != _FORMAT:
                 raise ValueError(f"format {values['format']!r} is not known here")
+            if values["checksums"].get(ABOUT, _facts_checksum(values)) != _facts_checksum(values):
+                raise ValueError("its checksum does not match")
             facts = TableFacts(**values["facts"])
             vectors = np.load(folder / _VECTORS, mmap_mode="r", allow_pickle=False)
             if vectors.dtype != np.float16 or vectors.ndim != 2:
@@ -91,11 +93,15 @@ class QueryTable:
     def verify(folder: Path) -> list[tuple[Path, str]]:
         """Read every byte; returns what is wrong with which file."""
         try:
-            sums = json.loads((folder / ABOUT).read_bytes())["checksums"]
+            values = json.loads((folder / ABOUT).read_bytes())
+            sums = values["checksums"]
+            found = {name: _checksum(folder / name) for name in (_VECTORS, TOKENIZER)}
+            found[ABOUT] = _facts_checksum(values)
+            sums.setdefault(ABOUT, found[ABOUT])  # earlier versions wrote none
             return [
                 (folder / name, "does not hold what was written: its checksum does not match")
-                for name in (_VECTORS, TOKENIZER)
-                if sums[name] != _checksum(folder / name)
+                for name, checksum in found.items()
+                if sums[name] != checksum
             ]
         except (OSError, ValueError, TypeError, KeyError) as error:
             return [(folder / ABOUT, f"cannot be read: {error}")]
@@ -107,6 +113,7 @@ class QueryTable:
         self._subwords.save(folder / TOKENIZER)
         sums = {name: _checksum(folder / name) for name in (_VECTORS, TOKENIZER)}
         values = {"format": _FORMAT, "facts": asdict(self.facts), "checksums": sums}
+        sums[ABOUT] = _facts_checksum(values)
         (folder / ABOUT).write_text(json.dumps(values, indent=1) + "\n")
 
     @property
@@ -240,6 +247,13 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _facts_checksum(values: dict[str, Any]) -> str:
+    """The checksum of `query_table.json` itself: of everything in it but this."""
+    others = {name: checksum for name, checksum in values["checksums"].items() if name != ABOUT}
+    text = json.dumps(values | {"checksums": others}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _damaged(folder: Path, problem: str) -> CheckpointError:

@@ -21,11 +21,11 @@ import math
 import mmap
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -35,7 +35,15 @@ from .errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
 HEADER = "arrays.json"
 _UNFINISHED = "arrays.json.part"
 _CHECK_CHUNK = 1 << 22
+_CHANGED = "does not hold what was written: its checksum does not match"
 _ALLOWED_KINDS = "iuf"
+
+Pace: TypeAlias = Callable[[], None]
+"""Called between two pieces of a long read, to sleep or, by an exception of its own, to end it."""
+
+
+def no_pace() -> None:
+    """Read on at once."""
 
 
 def create_file(path: Path) -> BinaryIO:
@@ -255,7 +263,13 @@ class ArrayDirectory:
         self.format: int = header["format"]
         self.attributes: dict[str, Any] = header["attributes"]
         self._stored = _listed(self.path, header)
-        self._mapped = {name: _map(stored) for name, stored in self._stored.items()}
+        mapped = {name: _map(stored) for name, stored in self._stored.items()}
+        self._mapped = {name: array for name, (array, _) in mapped.items()}
+        self._memory = [
+            (stored, memory)
+            for stored, (_, memory) in zip(self._stored.values(), mapped.values(), strict=True)
+            if memory is not None
+        ]
         for name, stored in self._stored.items():
             if stored.structure and (problem := _check(stored, self._mapped[name])):
                 raise CorruptFileError(stored.path, problem)
@@ -278,6 +292,16 @@ class ArrayDirectory:
                 while file.read(_CHECK_CHUNK):
                     pass
 
+    def cut_short(self) -> Path | None:
+        """The first file that has become shorter than it was when it was mapped, if any.
+
+        To touch what it has lost would end the process.
+        """
+        for stored, memory in self._memory:
+            if memory.size() < stored.bytes:
+                return stored.path
+        return None
+
     def array(self, name: str) -> NDArray[Any]:
         """The array `name`, mapped. Raises CorruptFileError when the directory does not have it."""
         if name not in self._mapped:
@@ -293,8 +317,13 @@ def memory_size() -> int:
         return 1 << 62
 
 
-def verify_arrays(path: str | os.PathLike[str], *, kind: str, format: int) -> Iterator[FileProblem]:
-    """Read every byte of an array directory; yields what is wrong, file by file. Nothing means that all is well."""
+def verify_arrays(
+    path: str | os.PathLike[str], *, kind: str, format: int, pace: Pace = no_pace
+) -> Iterator[FileProblem]:
+    """Read every byte of an array directory; yields what is wrong, file by file. Nothing means that all is well.
+
+    Files are read and not mapped, so that one which is cut short meanwhile is no more than a problem.
+    """
     directory = Path(path)
     try:
         header = _read_header(directory, kind, format)
@@ -312,9 +341,9 @@ def verify_arrays(path: str | os.PathLike[str], *, kind: str, format: int) -> It
         return
     for stored in _listed(directory, header).values():
         try:
-            problem = _check(stored, _map(stored))
-        except CorruptFileError as error:
-            problem = error.problem
+            problem = _read_through(stored, pace)
+        except FileNotFoundError:
+            problem = "is missing"
         except OSError as error:
             problem = f"cannot be read: {error.strerror}"
         if problem:
@@ -364,20 +393,40 @@ def _listed(directory: Path, header: dict[str, Any]) -> dict[str, StoredArray]:
     }
 
 
-def _map(stored: StoredArray) -> NDArray[Any]:
+def _map(stored: StoredArray) -> tuple[NDArray[Any], mmap.mmap | None]:
+    memory = None
     try:
         with stored.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size != stored.bytes:
-                raise CorruptFileError(stored.path, f"has {size} bytes where {stored.bytes} were written")
+                raise CorruptFileError(stored.path, _wrong_size(size, stored))
             if size == 0:
                 flat = np.empty(0, stored.dtype)
                 flat.flags.writeable = False
             else:
-                flat = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), stored.dtype)
+                memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                flat = np.frombuffer(memory, stored.dtype)
     except FileNotFoundError:
         raise CorruptFileError(stored.path, "is missing") from None
-    return flat.reshape(stored.shape)
+    return flat.reshape(stored.shape), memory
+
+
+def _wrong_size(size: int, stored: StoredArray) -> str:
+    return f"has {size} bytes where {stored.bytes} were written"
+
+
+def _read_through(stored: StoredArray, pace: Pace) -> str:
+    """What is wrong with the file of an array, or an empty text."""
+    crc = size = 0
+    buffer = memoryview(bytearray(min(_CHECK_CHUNK, max(stored.bytes, 1))))
+    with stored.path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != stored.bytes:
+            return _wrong_size(size, stored)
+        while got := file.readinto(buffer):
+            crc = zlib.crc32(buffer[:got], crc)
+            pace()
+    return "" if _checksum_text(crc) == stored.checksum else _CHANGED
 
 
 def _check(stored: StoredArray, array: NDArray[Any]) -> str:
@@ -386,6 +435,4 @@ def _check(stored: StoredArray, array: NDArray[Any]) -> str:
     crc = 0
     for start in range(0, len(data), _CHECK_CHUNK):
         crc = zlib.crc32(data[start : start + _CHECK_CHUNK], crc)
-    if _checksum_text(crc) != stored.checksum:
-        return "does not hold what was written: its checksum does not match"
-    return ""
+    return "" if _checksum_text(crc) == stored.checksum else _CHANGED

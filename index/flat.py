@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ._jit import frozen
 from .errors import CorruptFileError
 from .exact import exact_products
-from .files import HEADER, ArrayDirectory, ArrayDirectoryWriter, FileProblem, verify_arrays
+from .files import HEADER, ArrayDirectory, ArrayDirectoryWriter, FileProblem, Pace, no_pace, verify_arrays
 from .inverted import SearchStats
 from .topk import TopK
 
@@ -88,6 +88,8 @@ class VectorIndex(Protocol):
 
     def vectors_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]: ...
 
+    def cut_short(self) -> Path | None: ...
+
 
 class FlatIndex:
     """Rows of dense vectors, searched exactly. Safe to use from many threads at once."""
@@ -125,9 +127,13 @@ class FlatIndex:
         return cls(vectors, largest_norm=norm, directory=stored)
 
     @staticmethod
-    def verify(directory: str | os.PathLike[str]) -> Iterator[FileProblem]:
+    def verify(directory: str | os.PathLike[str], pace: Pace = no_pace) -> Iterator[FileProblem]:
         """Read every byte of an index directory; yields what is wrong with which file, or nothing."""
-        return verify_arrays(directory, kind=KIND, format=FORMAT)
+        return verify_arrays(directory, kind=KIND, format=FORMAT, pace=pace)
+
+    def cut_short(self) -> Path | None:
+        """The first of its files that has become shorter since it was mapped, if any: it must not be read any more."""
+        return self._directory.cut_short() if self._directory else None
 
     @property
     def path(self) -> Path | None:

@@ -23,7 +23,7 @@ from . import layout
 from ._jit import frozen
 from .dial import Dial
 from .errors import CorruptFileError
-from .files import HEADER, ArrayDirectory, FileProblem, memory_size, verify_arrays
+from .files import HEADER, ArrayDirectory, FileProblem, Pace, memory_size, no_pace, verify_arrays
 from .layout import Postings
 from .postings import count_live, impacts_of_row
 from .quantise import MAX_IMPACT, QuantisationLoss, Query
@@ -170,9 +170,13 @@ class InvertedIndex:
         return cls(postings, scale=scale, loss=loss, directory=stored, dial=dial)
 
     @staticmethod
-    def verify(directory: str | os.PathLike[str]) -> Iterator[FileProblem]:
+    def verify(directory: str | os.PathLike[str], pace: Pace = no_pace) -> Iterator[FileProblem]:
         """Read every byte of an index directory; yields what is wrong with which file, or nothing."""
-        return verify_arrays(directory, kind=layout.KIND, format=layout.FORMAT)
+        return verify_arrays(directory, kind=layout.KIND, format=layout.FORMAT, pace=pace)
+
+    def cut_short(self) -> Path | None:
+        """The first of its files that has become shorter since it was mapped, if any: it must not be read any more."""
+        return self.directory.cut_short() if self.directory else None
 
     # What it is
 

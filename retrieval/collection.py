@@ -26,6 +26,7 @@ from ..encoders.lexical import LexicalSettings
 from ..encoders.vocabulary import MemoryVocabulary
 from ..index import Query, read_ahead, warm
 from . import compaction, hybrid, ingest, passing, search, verification
+from .checking import Checker, Damage
 from .connections import Connections
 from .corpus import BadRow, Corpus
 from .deadline import interrupting
@@ -37,6 +38,7 @@ from .errors import (
     CollectionError,
     CollectionExistsError,
     CollectionGoneError,
+    CorruptCollectionError,
     QueryError,
     ReadOnlyError,
     StaleSnapshotError,
@@ -54,10 +56,11 @@ from .opening import VERSION, load_representation, open_named
 from .query_table import DOCUMENTS, TableQueries, distil, drop_table, has_table, keep_table
 from .recovery import recover
 from .representation import Representation
-from .schema import Identity, check_identity, connect, create_database, find_identity, keep_log
-from .segment import sweep
+from .schema import DATABASE, Identity, check_identity, connect, create_database, find_identity, keep_log
+from .segment import read_through, sweep, told_as_damage
 from .snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from .storage import storage_errors
+from .table_checksum import check_tables
 from .vocabulary import SqliteVocabulary
 from .writer import FIRST_SEGMENT, SMALLEST_SEGMENT, AddReport, Status, Writer
 
@@ -105,9 +108,13 @@ class Collection:
         if manifest.dense is not None and dense is None:
             self._dense = DenseSide(manifest.dense.encoder, manifest.dense.width)
         self._table = self._kept_table()
+        self._damage = Damage()
+        self._ids_whole = False
+        self._checker: Checker | None = None
         self._writer: Writer | None = None
         if lock is not None:
             connection = connect(directory, writable=True, identity=self._connections.identity)
+            check_tables(connection)
             representation = load_representation(
                 manifest.encoder, SqliteVocabulary(connection), like=self._representation
             )
@@ -182,6 +189,7 @@ class Collection:
         writable: bool = False,
         like: Collection | None = None,
         learned: LearnedSettings | None = None,
+        check: bool = False,
     ) -> Collection:
         """Open a collection, for reading unless `writable` is set.
 
@@ -189,6 +197,7 @@ class Collection:
             like: the same collection, open already; a model that it has loaded is shared.
             learned: how a learned encoder runs: of these settings only those that change no vectors count (device,
                 precision, batches, trust), for this object alone.
+            check: read everything once in the background and compare it with its checksums; see `damage`.
 
         Raises:
             NotACollectionError, NewerFormatError, CorruptCollectionError: what is at `path` cannot be opened.
@@ -204,7 +213,10 @@ class Collection:
             dense = like._dense if like.manifest.dense == manifest.dense else None
         if shared is None and learned is not None:
             shared = load_representation(read_manifest(directory).encoder, MemoryVocabulary(), learned=learned)
-        return cls._open(directory, shared, dense, writable=writable)
+        opened = cls._open(directory, shared, dense, writable=writable)
+        if check:
+            opened.check_in_background()
+        return opened
 
     @classmethod
     def _open(
@@ -227,6 +239,9 @@ class Collection:
 
     def close(self) -> None:
         """Give back files and locks; documents that wait for a segment get one if they are many."""
+        if self._checker is not None:
+            self._checker.close()
+            self._checker = None
         with self._refreshing, self._lock:
             self._snapshot = None
             self._segments = SegmentCache()
@@ -346,6 +361,8 @@ class Collection:
             newest = take_snapshot(self._connections, self._representation, self._segments, self._width)
             with self._lock:
                 self._snapshot = newest
+            if self._checker is not None:
+                self._checker.look()
             return True
 
     def check_place(self) -> None:
@@ -394,7 +411,49 @@ class Collection:
         with self._lock:
             if self._snapshot is None:
                 raise ReadOnlyError("the collection is closed", where=str(self.path), hint="open it again")
-            return self._snapshot
+            snapshot = self._snapshot
+        for part in snapshot.parts:
+            part.segment.check_sizes()
+        return snapshot
+
+    def _searched(self, *, hold: bool = False) -> Snapshot:
+        """The same, for a search: it is refused where it might be wrong by damage that is known."""
+        snapshot = self.snapshot(hold=hold)
+        for part in snapshot.parts:
+            part.segment.check_condition()
+        for problem in self._damage.searches:
+            raise CorruptCollectionError(
+                f"damaged: {problem.message}",
+                where=problem.where,
+                hint="run `lexhound verify`; restore the collection from a backup or index the corpus again",
+            )
+        return snapshot
+
+    def check_in_background(self) -> None:
+        """Read everything once in a thread of its own, and later what is new, and compare it with its checksums.
+
+        What it finds is in `damage`: searches that could be wrong by it raise CorruptCollectionError from then on.
+        """
+        if self._checker is None:
+            self.snapshot()
+            self._checker = Checker(
+                self.path,
+                self._representation.name,
+                self._damage,
+                lambda: self._snapshot,
+            )
+
+    @property
+    def checked(self) -> bool:
+        """Whether `check_in_background` has read everything that was there when it began."""
+        return self._checker is not None and self._checker.done.is_set()
+
+    @property
+    def damage(self) -> tuple[verification.Problem, ...]:
+        """What is known to be damaged; `verify` finds all of it."""
+        with self._lock:
+            snapshot = self._snapshot
+        return () if snapshot is None else self._damage.of(snapshot)
 
     def warm(self) -> None:
         """Compile the search kernels, or load them from the cache, and load the dense model, before a query needs them.
@@ -417,8 +476,9 @@ class Collection:
         Raises:
             FilterSyntaxError: the filter does not parse.
         """
-        snapshot = self.snapshot()
-        return snapshot.n_documents if filter is None else passing.count_passing(snapshot, filter)
+        if filter is None:
+            return self.snapshot().n_documents
+        return passing.count_passing(self._searched(), filter)
 
     def ids(self, filter: str) -> list[str]:
         """The ids of the documents that pass a filter expression, in order of insertion.
@@ -434,8 +494,9 @@ class Collection:
         """The most frequent values of metadata fields (all fields unless named), and the range of numbers.
 
         Raises:
-            DeadlineError: the time for it is over.
+            DeadlineError: the time for it is over. CorruptCollectionError: it could be wrong by damage that is known.
         """
+        self._searched()
         with self._connections.reading() as connection, interrupting(connection):
             return find_facets(connection, fields, limit)
 
@@ -445,22 +506,49 @@ class Collection:
         Raises:
             FilterSyntaxError: the filter does not parse. DeadlineError: the time for it is over.
         """
-        passing.rows_passing(self.snapshot(), filter)
+        passing.rows_passing(self._searched(), filter)
 
     def is_prepared(self, filter: str) -> bool:
         """Whether it is known which documents pass a filter."""
         return passing.is_known(self.snapshot(), filter)
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
-        """The document with this id as it is now, or None; unless `latest`, only one that searches see too."""
+        """The document with this id as it is now, or None; unless `latest`, only one that searches see too.
+
+        Raises:
+            CorruptCollectionError: it is not what was written, or the index of ids is damaged.
+        """
+        exact = self._representation.frequencies
         if latest:
             with self._connections.reading() as connection:
-                return search.read_latest(connection, identifier)
-        snapshot = self.snapshot()
-        with snapshot.reading() as connection:
-            document = search.read_latest(connection, identifier)
-            unchanged = generation_of(connection) == snapshot.generation
-        return document if unchanged or snapshot.holds(identifier) else None
+                document, seen = search.read_latest(connection, identifier, exact=exact), True
+        else:
+            snapshot = self.snapshot()
+            with snapshot.reading() as connection:
+                document = search.read_latest(connection, identifier, exact=exact)
+                seen = generation_of(connection) == snapshot.generation
+            seen = seen or snapshot.holds(identifier)
+        if document is None:
+            self._check_ids()
+        return document if seen else None
+
+    def _check_ids(self) -> None:
+        """Before the first document is said not to be there: the index of ids leads to every row.
+
+        Raises:
+            CorruptCollectionError: it does not.
+        """
+        if self._ids_whole or self.checked:
+            return
+        with self._connections.reading() as connection:  # it takes about a second for a million rows
+            problems = [found for (found,) in connection.execute("PRAGMA integrity_check(rows)") if found != "ok"]
+        if problems:
+            raise CorruptCollectionError(
+                f"the index of ids is damaged: {problems[0]}",
+                where=str(self.path / DATABASE),
+                hint="restore the file from a backup or index the corpus again",
+            )
+        self._ids_whole = True
 
     def search(
         self,
@@ -532,12 +620,13 @@ class Collection:
 
     def _reading(self, read: Callable[[Snapshot], T]) -> T:
         """What `read` makes of the state that reads see; of the newest one where documents of that are gone by now."""
-        for _ in range(2):
-            try:
-                return read(self.snapshot())
-            except StaleSnapshotError:
-                self.refresh()
-        return read(self.snapshot(hold=True))
+        with told_as_damage(self.path):
+            for _ in range(2):
+                try:
+                    return read(self._searched())
+                except StaleSnapshotError:
+                    self.refresh()
+            return read(self._searched(hold=True))
 
     def search_many(
         self,
@@ -561,24 +650,19 @@ class Collection:
         search.check_request(k, 0, queries)
         search.check_recall(recall)
         dense = self._dense_for(mode, fusion, by_text=True)
-        snapshot = self.snapshot()
-        allowed = passing.rows_passing(snapshot, filter)
-        if dense is not None and mode == "dense":
-            return hybrid.pairs_dense(snapshot, dense.queries(queries), k, allowed, threads, recall)
-        vectors = self._representation.queries(queries, snapshot)
-        encoded = [Query.from_weights(terms, weights) for terms, weights in vectors]
-        if dense is None:
-            return search.rank_many(snapshot, encoded, k, allowed, threads, recall)
-        return hybrid.pairs_hybrid(
-            snapshot,
-            encoded,
-            dense.queries(queries),
-            k,
-            fusion or snapshot.fusion or Fusion(),
-            allowed,
-            threads,
-            recall,
-        )
+
+        def answer(snapshot: Snapshot) -> list[list[tuple[str, float]]]:
+            allowed = passing.rows_passing(snapshot, filter)
+            if dense is not None and mode == "dense":
+                return hybrid.pairs_dense(snapshot, dense.queries(queries), k, allowed, threads, recall)
+            vectors = self._representation.queries(queries, snapshot)
+            encoded = [Query.from_weights(terms, weights) for terms, weights in vectors]
+            if dense is None:
+                return search.rank_many(snapshot, encoded, k, allowed, threads, recall)
+            chosen = fusion or snapshot.fusion or Fusion()
+            return hybrid.pairs_hybrid(snapshot, encoded, dense.queries(queries), k, chosen, allowed, threads, recall)
+
+        return self._reading(answer)
 
     def _dense_for(self, mode: str, fusion: Fusion | None, *, by_text: bool) -> DenseQueries | None:
         """What makes the dense vectors of queries, if a search in this mode needs them."""
@@ -629,7 +713,11 @@ class Collection:
                 "the collection has no dense vectors, so there is nothing to distil",
                 hint="index the corpus again with --dense MODEL",
             )
-        table = distil(self.snapshot(hold=True), self._dense, documents)
+        snapshot = self.snapshot(hold=True)
+        for part in snapshot.parts:
+            read_through(self.path, part.segment, self._representation.name)
+            part.segment.check_condition()
+        table = distil(snapshot, self._dense, documents)
         keep_table(self.path, table)
         self._table = self._kept_table()
         return table.facts
@@ -667,7 +755,7 @@ class Collection:
         """
         search.check_request(1, 0, queries)
         dense = self._dense_for("hybrid", None, by_text=True)
-        snapshot = self.snapshot()
+        snapshot = self._searched()
         allowed = passing.rows_passing(snapshot, None)
         vectors = self._representation.queries(queries, snapshot)
         near = dense.queries(queries) if dense is not None else ()
@@ -693,15 +781,22 @@ class Collection:
 
     def info(self) -> CollectionInfo:
         """Counts, sizes, encoder and quantisation loss."""
-        return describe(self.path, self.manifest, self._representation, self.snapshot())
+        try:
+            snapshot = self.snapshot()
+        except CorruptCollectionError:
+            if self._snapshot is None:
+                raise
+            snapshot = self._snapshot  # its figures are whole, and `damage` tells the rest
+        return describe(self.path, self.manifest, self._representation, snapshot, self.damage)
 
     def health(self) -> Health:
-        """Whether it can be searched now."""
+        """Whether it can be searched now; damage that is known by which no search is wrong is told, too."""
         try:
-            self.snapshot()
+            self._searched()
         except CollectionError as error:
             return Health(False, ENGINE, str(error))
-        return Health(True, ENGINE)
+        damage = self.damage
+        return Health(True, ENGINE, f"{damage[0].where}: {damage[0].message}" if damage else "")
 
     def verify(self) -> list[verification.Problem]:
         """Read every file and check it against its checksum and the database; an empty list means all is well."""

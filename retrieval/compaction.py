@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..index import MergePart, merge_inverted
+from .content import ROWS_AT_ONCE, damaged_rows
 from .dense_index import NAME as DENSE
 from .dense_index import kind_of, merge_dense, wanted_kind
 from .log import WAIT_SECONDS
 from .representation import Statistics
 from .schema import DATABASE, translate
-from .segment import SEGMENTS, Segment, open_segment, write_segment
+from .segment import SEGMENTS, Segment, open_segment, read_through, write_segment
 from .snapshot import read_statistics
 from .storage import storage_errors
 from .writer import PUBLISHED, Writer, register_segment, write_statistics
@@ -48,10 +49,14 @@ def compact(writer: Writer) -> CompactReport:
 
     Searches go on meanwhile; readers move to the new segment when they refresh.
 
+    Every document is compared with its hash first, and every file with its checksum.
+
     Raises:
+        CorruptCollectionError: one is damaged; the collection is as it was.
         StorageFullError: the disk is full; the collection is as it was.
     """
     with writer.merging:
+        check_documents(writer)
         writer.flush()
         names = _segments(writer, "run NOT IN (SELECT run FROM runs)")
         documents, dropped = merge(writer, names, PUBLISHED, refresh=True) if names else (0, 0)
@@ -65,6 +70,28 @@ def compact(writer: Writer) -> CompactReport:
                 raise translate(error, writer.directory / DATABASE) from error
             writer.log.cut(WAIT_SECONDS)
         return CompactReport(documents, dropped, len(names), 1 if documents else 0)
+
+
+def check_documents(writer: Writer) -> None:
+    """Compare every document with its hash.
+
+    Raises:
+        CorruptCollectionError: a document is damaged; names it.
+    """
+    last, exact = -1, writer.representation.frequencies
+    while True:
+        with writer.lock:
+            seqs = [
+                seq
+                for (seq,) in writer.connection.execute(
+                    "SELECT seq FROM rows WHERE seq > ? ORDER BY seq LIMIT ?", (last, ROWS_AT_ONCE)
+                )
+            ]
+            if not seqs:
+                return
+            for error in damaged_rows(writer.connection, seqs, exact=exact).values():
+                raise error
+        last = seqs[-1]
 
 
 def maintain(writer: Writer, documents: int) -> bool:
@@ -118,6 +145,10 @@ def merge(writer: Writer, names: Sequence[str], run: int, *, refresh: bool) -> t
         with writer.lock:
             width = None if writer.dense is None else writer.dense.width
             segments = [open_segment(directory, name, representation.name, width) for name in names]
+        for segment in segments:  # or damage would get a checksum of its own
+            read_through(directory, segment, representation.name)
+            segment.check_condition()
+        with writer.lock:
             kept = [_kept(writer, segment) for segment in segments]
             statistics = read_statistics(writer.connection)
         dropped = sum(int((~keep).sum()) for keep in kept)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..index import FileProblem, FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
-from ..index.files import HEADER
+from ..index.files import HEADER, Pace, no_pace
 from .errors import DenseIndexError
 
 NAME = "dense"
@@ -116,13 +116,13 @@ def merge_dense(
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def verify_dense(folder: Path) -> Iterator[FileProblem]:
+def verify_dense(folder: Path, pace: Pace = no_pace) -> Iterator[FileProblem]:
     """Read every byte of an index; yields what is wrong."""
     if not _clustered(folder):
-        return FlatIndex.verify(folder)
+        return FlatIndex.verify(folder, pace)
     from ..index.spann import ClusteredIndex
 
-    return ClusteredIndex.verify(folder)
+    return ClusteredIndex.verify(folder, pace)
 
 
 def _has_faiss() -> bool:

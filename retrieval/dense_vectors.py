@@ -47,9 +47,11 @@ def unpack_dense(blob: bytes | None, width: int) -> DenseBatch:
             raise ValueError("checksum mismatch")
         if found != width:
             raise ValueError(f"they are {found} wide and not {width}")
+        if len(blob) != _HEADER.size + n_rows * (8 + 4 * width):
+            raise ValueError(f"{len(blob)} bytes for {n_rows} rows")
         seqs = np.frombuffer(blob, "<i8", n_rows, _HEADER.size)
         vectors = np.frombuffer(blob, "<f4", n_rows * width, _HEADER.size + 8 * n_rows)
-    except (struct.error, ValueError) as error:
+    except (struct.error, TypeError, ValueError) as error:
         raise CorruptCollectionError(
             f"dense vectors of a batch in the collection's database are damaged ({error})",
             where="documents.sqlite, table batches",

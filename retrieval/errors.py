@@ -142,7 +142,12 @@ class CollectionLockedError(CollectionError):
 
 
 class CorruptCollectionError(CollectionError):
-    """Raised when a file of a collection is damaged, cut short or missing."""
+    """Raised when a file of a collection is damaged, cut short or missing.
+
+    `document` is the id of the one document that is damaged, where it is one.
+    """
+
+    document: str | None = None
 
 
 class CollectionGoneError(CollectionError):

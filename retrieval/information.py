@@ -17,6 +17,7 @@ from .representation import Representation
 from .schema import DATABASE, log_bytes
 from .segment import segment_bytes
 from .snapshot import PENDING, Snapshot
+from .verification import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class CollectionInfo:
             log_bytes: of that log alone.
         dense: None where the collection has no dense vectors.
         fusion: what it keeps for hybrid searches that name none; None for the usual one.
+        damage: what is known to be damaged (see `Collection.damage`).
     """
 
     path: str
@@ -86,9 +88,16 @@ class CollectionInfo:
     dense: DenseInfo | None = None
     fusion: Fusion | None = None
     log_bytes: int = 0
+    damage: tuple[Problem, ...] = ()
 
 
-def describe(directory: Path, manifest: Manifest, representation: Representation, snapshot: Snapshot) -> CollectionInfo:
+def describe(
+    directory: Path,
+    manifest: Manifest,
+    representation: Representation,
+    snapshot: Snapshot,
+    damage: tuple[Problem, ...] = (),
+) -> CollectionInfo:
     """Gather the figures of a snapshot."""
     segments = []
     pending = 0
@@ -137,6 +146,7 @@ def describe(directory: Path, manifest: Manifest, representation: Representation
         dense=_dense(directory, manifest, snapshot, segments),
         fusion=snapshot.fusion,
         log_bytes=log_bytes(directory),
+        damage=damage,
     )
 
 

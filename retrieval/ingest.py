@@ -15,11 +15,12 @@ from typing import Literal
 import orjson
 
 from .compaction import merge_run, merge_small
+from .content import content_hash, hash_of
 from .corpus import BadRow, Corpus
 from .document import Document
 from .errors import BadRowError, CorpusError, UnfinishedRunError
 from .schema import DATABASE, translate
-from .writer import PUBLISHED, SMALLEST_SEGMENT, AddReport, Writer, bury, content_hash, visible_rows
+from .writer import PUBLISHED, SMALLEST_SEGMENT, AddReport, Writer, bury
 
 # Of a document whose id an earlier row of the same run had.
 _TWICE = "its id occurs a second time in this run"
@@ -262,11 +263,16 @@ class _Reading:
 
     def _remember_unchanged(self, documents: Sequence[Document]) -> None:
         """Unchanged documents are not stored again, so their ids would be missing when a duplicate comes."""
-        existing = visible_rows(self._writer.connection, [document.id for document in documents])
+        hashes = [content_hash(document) for document in documents]
+        existing = self._writer.known(documents, hashes)
         if existing:
             self._writer.connection.executemany(
                 "INSERT OR IGNORE INTO passed_over VALUES (?)",
-                ((d.id,) for d in documents if d.id in existing and existing[d.id][1] == content_hash(d)),
+                (
+                    (document.id,)
+                    for document, digest in zip(documents, hashes, strict=True)
+                    if document.id in existing and existing[document.id][1] == digest
+                ),
             )
 
     def _reject(self, row: BadRow) -> None:
@@ -306,7 +312,7 @@ class _Staged:
         self._rows = self._pages()
         self._next = next(self._rows, None)
 
-    def _pages(self) -> Iterator[tuple[int, str, int]]:
+    def _pages(self) -> Iterator[tuple[int, str, bytes | int]]:
         seq = self._run.first_seq - 1
         while True:
             page = self._writer.connection.execute(
@@ -322,8 +328,9 @@ class _Staged:
         """Whether the earlier attempt's next document is this one; where it differs, the rest of them is dropped."""
         if self._next is None:
             return False
-        seq, identifier, digest = self._next
-        if identifier == document.id and digest == content_hash(document):
+        seq, identifier, stored = self._next
+        digest = content_hash(document)
+        if identifier == document.id and hash_of(stored) == digest:
             self._next = next(self._rows, None)
             return True
         duplicate = self._writer.connection.execute(
@@ -331,8 +338,8 @@ class _Staged:
         ).fetchone()
         if duplicate:
             return False  # a bad row that the earlier attempt skipped too
-        existing = visible_rows(self._writer.connection, [document.id])
-        if document.id in existing and existing[document.id][1] == content_hash(document):
+        existing = self._writer.known([document], [digest])
+        if document.id in existing and existing[document.id][1] == digest:
             return False  # unchanged since before the run: never staged, so it says nothing about the order
         self.drop_rest()
         return False

@@ -6,6 +6,7 @@ encoder made its vectors.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .durable import replace_file
 from .errors import CorruptCollectionError, NewerFormatError, NotACollectionError
 
 MANIFEST = "lexhound.json"
+_CHECKSUM = "checksum"
 FORMAT = 3
 """The newest. A collection is written in the oldest that can hold it, so that older versions read what they can: 1
 without dense vectors, 2 where those are never clustered."""
@@ -66,8 +68,10 @@ class Manifest:
 
 def write_manifest(directory: Path, manifest: Manifest, name: str = MANIFEST) -> None:
     """Write the manifest durably; a reader sees all of it or none."""
+    values = manifest.to_json()
+    values[_CHECKSUM] = _checksum(values)
     with replace_file(directory / name) as file:
-        file.write(orjson.dumps(manifest.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
+        file.write(orjson.dumps(values, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
@@ -98,14 +102,22 @@ def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
                 where=str(path),
                 hint="upgrade Lexhound: pip install -U lexhound",
             )
+        stored = data.pop(_CHECKSUM, None)  # earlier versions wrote none
+        if stored is not None and stored != _checksum(data):
+            raise ValueError("its checksum does not match")
         encoder = EncoderIdentity.from_dict(data["encoder"])
         return Manifest(number, str(data["created_by"]), encoder, _dense(data.get("dense")))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IdentityError) as error:
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, IdentityError) as error:
         raise CorruptCollectionError(
             f"damaged: {error}",
             where=str(path),
             hint="restore the file from a backup or index the corpus again",
         ) from error
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    """The checksum of all other values, in whatever order and form they stand."""
+    return f"crc32:{zlib.crc32(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)):08x}"
 
 
 def _dense(values: Any) -> DenseManifest | None:

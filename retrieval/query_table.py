@@ -45,13 +45,18 @@ class TableQueries:
         """The table.
 
         Raises:
-            EncoderError: it cannot be read. CorruptCollectionError: it was made for another model.
+            EncoderError: `tokenizers` is not installed. CorruptCollectionError: it is damaged, or was made for another
+            model.
         """
+        from ..encoders.errors import CheckpointError
         from ..encoders.query_table import QueryTable
 
         with self._lock:
             if self._table is None:
-                table = QueryTable.open(self._folder)
+                try:
+                    table = QueryTable.open(self._folder)
+                except CheckpointError as error:
+                    raise CorruptCollectionError(error.message, where=str(self._folder), hint=error.hint) from error
                 if table.facts.fingerprint != self._fingerprint:
                     raise CorruptCollectionError(
                         "the table of dense queries was made for another model",

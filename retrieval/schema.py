@@ -27,6 +27,7 @@ from .errors import (
     ReadOnlyError,
     StorageFullError,
 )
+from .sqlite_damage import Connection
 
 DATABASE = "documents.sqlite"
 
@@ -181,6 +182,10 @@ def connect(directory: Path, *, writable: bool, identity: Identity | None = None
         if writable or not _is_refused(error):
             raise translate(error, path) from error
         connection = _open_unchanging(directory, error)
+    except CorruptCollectionError as error:
+        raise CorruptCollectionError(
+            error.message, where=str(path), hint="restore the file from a backup or index the corpus again"
+        ) from error
     if identity is not None:
         try:
             check_identity(directory, identity)
@@ -258,7 +263,12 @@ def _is_refused(error: sqlite3.Error) -> bool:
 def _open(path: Path, mode: str, *, immutable: bool = False) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
     connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_SECONDS
+        uri,
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_TIMEOUT_SECONDS,
+        factory=Connection,
     )
     try:
         connection.execute("PRAGMA synchronous = FULL")

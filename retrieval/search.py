@@ -10,18 +10,18 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from ..index import Query, SearchStats, TopK
+from .content import ROWS_AT_ONCE, document_of, read_rows
 from .deadline import check_deadline, current_deadline
 from .document import Document, is_encodable
 from .errors import CorruptCollectionError, QueryError, StaleSnapshotError
 from .passing import rows_passing
 from .representation import Representation
+from .schema import DATABASE
 from .snapshot import Part, Snapshot
 
 MAX_K = 100_000
@@ -345,6 +345,12 @@ def hits_of(
         place = offset + position
         part = snapshot.parts[int(ranked.parts[place])]
         row = int(ranked.rows[place])
+        if documents[seq].id != part.segment.ids[row]:
+            raise CorruptCollectionError(
+                f"damaged: the index calls row {seq} {part.segment.ids[row]!a}, the database {documents[seq].id!a}",
+                where=part.segment.name,
+                hint="run `lexhound verify`; restore the collection from a backup or index the corpus again",
+            )
         own = None if shares is None else shares[place]
         contributions = None
         if explain:
@@ -371,43 +377,48 @@ def shared_contributions(
 
 
 def read_documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, Document]:
-    """Stored documents by row number.
+    """Stored documents by row number, each compared with its hash.
 
     Raises:
         StaleSnapshotError: one has been deleted or replaced since, and the snapshot holds no transaction.
-        CorruptCollectionError: the index has a row that the database does not know.
+        CorruptCollectionError: one is not what was written, and is named, or the index has a row that the database does
+            not know.
     """
     documents: dict[int, Document] = {}
     with snapshot.reading() as connection:
-        for start in range(0, len(seqs), _CHUNK):
+        for start in range(0, len(seqs), ROWS_AT_ONCE):
             check_deadline()
-            chunk = list(seqs[start : start + _CHUNK])
-            marks = ",".join("?" * len(chunk))
-            for seq, identifier, title, text, metadata in connection.execute(
-                f"SELECT seq, id, title, text, metadata FROM rows JOIN contents USING (seq) WHERE seq IN ({marks})",
-                chunk,
-            ):
-                documents[seq] = stored_document(identifier, title, text, metadata)
+            rows = read_rows(connection, list(seqs[start : start + ROWS_AT_ONCE]))
+            documents.update((row[0], document_of(row, exact=snapshot.exact)) for row in rows)
     _check_found(snapshot, seqs, documents)
     return documents
 
 
-def read_latest(connection: sqlite3.Connection, identifier: str) -> Document | None:
-    """The document with this id as the database has it now."""
+def read_latest(connection: sqlite3.Connection, identifier: str, *, exact: bool) -> Document | None:
+    """The document with this id as the database has it now; `exact`, and raises, as `content.document_of`."""
     if not is_encodable(identifier):
         return None
     row = connection.execute(
-        "SELECT title, text, metadata FROM rows JOIN contents USING (seq)"
-        " WHERE id = ? AND run NOT IN (SELECT run FROM runs)",
-        (identifier,),
+        "SELECT seq FROM rows WHERE id = ? AND run NOT IN (SELECT run FROM runs)", (identifier,)
     ).fetchone()
-    return None if row is None else stored_document(identifier, *row)
+    if row is None:
+        return None
+    return asked_document(document_of(read_rows(connection, row)[0], exact=exact), identifier)
 
 
-def stored_document(identifier: str, title: str, text: str, metadata: str | None) -> Document:
-    """A document from its columns."""
-    values: dict[str, Any] = orjson.loads(metadata) if metadata else {}
-    return Document(identifier, text, title, values)
+def asked_document(document: Document, identifier: str) -> Document:
+    """A document that was looked up by its id.
+
+    Raises:
+        CorruptCollectionError: it has another one.
+    """
+    if document.id != identifier:
+        raise CorruptCollectionError(
+            f"the index of ids is damaged: it leads from {identifier!a} to {document.id!a}",
+            where=DATABASE,
+            hint="restore the file from a backup or index the corpus again",
+        )
+    return document
 
 
 def read_ids(snapshot: Snapshot, seqs: Sequence[int]) -> list[str]:

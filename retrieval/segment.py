@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -20,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..index import CorruptFileError, FileProblem, InvertedIndex, VectorIndex
-from ..index.files import ArrayDirectory, ArrayDirectoryWriter, sync_directory, verify_arrays
+from ..index.files import ArrayDirectory, ArrayDirectoryWriter, Pace, no_pace, sync_directory, verify_arrays
 from .dense_index import NAME as DENSE
 from .dense_index import open_dense, verify_dense
+from .errors import CorruptCollectionError
 
 SEGMENTS = "segments"
 ROWS = "rows"
@@ -57,7 +59,21 @@ class MappedIds:
 
     def __getitem__(self, row: int) -> str:
         start = self._ends[row - 1] if row else 0
-        return str(self._data[start : self._ends[row]], "utf-8", "replace")
+        try:
+            return str(self._data[start : self._ends[row]], "utf-8")
+        except UnicodeDecodeError as error:
+            raise CorruptCollectionError(
+                f"the id of row {row} of a segment is damaged",
+                hint="run `lexhound verify`; restore the collection from a backup or index the corpus again",
+            ) from error
+
+
+@dataclass(slots=True)
+class Condition:
+    """What is known of a segment's files: whether every byte has been read, and what was wrong."""
+
+    read: bool = False
+    problems: tuple[FileProblem, ...] = ()
 
     def rows_of(self, identifier: str) -> Iterator[int]:
         """See `Ids`; a scan of the bytes of all ids."""
@@ -88,10 +104,61 @@ class Segment:
     ids: Ids
     index: InvertedIndex
     dense: VectorIndex | None = None
+    rows: ArrayDirectory | None = None
+    condition: Condition = field(default_factory=Condition)
 
     @property
     def n_rows(self) -> int:
         return len(self.seqs)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its files; 0 for one in memory."""
+        if self.rows is None:
+            return 0
+        return self.rows.nbytes + self.index.nbytes + (self.dense.nbytes if self.dense else 0)
+
+    def check_sizes(self) -> None:
+        """Refuse to go on with files that have been cut short since they were opened: reading them ends the process.
+
+        Raises:
+            CorruptCollectionError: names the file.
+        """
+        if self.rows is None:
+            return
+        for files in (self.rows, self.index, self.dense):
+            path = None if files is None else files.cut_short()
+            if path is not None:
+                problem = FileProblem(path, "has been cut short since it was opened")
+                if problem not in self.condition.problems:
+                    self.condition.problems += (problem,)
+                raise damaged_files(self.condition.problems)
+
+    def check_condition(self) -> None:
+        """Refuse to answer from files that are known to be damaged.
+
+        Raises:
+            CorruptCollectionError: names the first of them.
+        """
+        if self.condition.problems:
+            raise damaged_files(self.condition.problems)
+
+
+@contextmanager
+def told_as_damage(directory: Path) -> Iterator[None]:
+    """Raise CorruptCollectionError where a file that is read turns out to be damaged."""
+    try:
+        yield
+    except CorruptFileError as error:
+        raise damaged_files([FileProblem(error.path or directory, error.problem)]) from error
+
+
+def damaged_files(problems: Sequence[FileProblem]) -> CorruptCollectionError:
+    """What is raised where files of a segment are damaged."""
+    more = f", and {len(problems) - 1:,} more files are damaged" if len(problems) > 1 else ""
+    return CorruptCollectionError(
+        f"damaged: {problems[0]}{more}", hint="restore the file from a backup or index the corpus again"
+    )
 
 
 def open_segment(directory: Path, name: str, index_name: str, width: int | None = None) -> Segment:
@@ -111,7 +178,7 @@ def open_segment(directory: Path, name: str, index_name: str, width: int | None 
                 folder / DENSE, f"holds {dense.n_rows} vectors of {dense.width} values, not {len(seqs)} of {width}"
             )
     ids = MappedIds(rows.array("ids"), rows.array("id_ends"))
-    return Segment(name, seqs, ids, InvertedIndex.open(folder / index_name), dense)
+    return Segment(name, seqs, ids, InvertedIndex.open(folder / index_name), dense, rows)
 
 
 def write_segment(
@@ -165,13 +232,31 @@ def _write_rows(folder: Path, seqs: NDArray[np.int64], ids_of: Callable[[NDArray
         rows.finish({})
 
 
-def verify_segment(directory: Path, name: str, index_name: str, *, dense: bool = False) -> Iterator[FileProblem]:
+def verify_segment(
+    directory: Path, name: str, index_name: str, *, dense: bool = False, pace: Pace = no_pace
+) -> Iterator[FileProblem]:
     """Read every byte of a segment; yields what is wrong, file by file."""
     folder = directory / SEGMENTS / name
-    yield from verify_arrays(folder / ROWS, kind=ROWS, format=ROWS_FORMAT)
-    yield from InvertedIndex.verify(folder / index_name)
+    yield from verify_arrays(folder / ROWS, kind=ROWS, format=ROWS_FORMAT, pace=pace)
+    yield from InvertedIndex.verify(folder / index_name, pace)
     if dense:
-        yield from verify_dense(folder / DENSE)
+        yield from verify_dense(folder / DENSE, pace)
+
+
+def read_through(directory: Path, segment: Segment, index_name: str, pace: Pace = no_pace) -> None:
+    """Read every byte of an open segment's files, if it has any and that has not been done, and note what is wrong."""
+    if segment.rows is None or segment.condition.read:
+        return
+    dense = segment.dense is not None
+    try:
+        found = tuple(verify_segment(directory, segment.name, index_name, dense=dense, pace=pace))
+    except OSError as error:
+        path = Path(error.filename or directory / SEGMENTS / segment.name)
+        found = (FileProblem(path, f"cannot be read: {error.strerror}"),)
+    if found and not (directory / SEGMENTS / segment.name).exists():
+        return  # merged into another meanwhile
+    segment.condition.problems += tuple(each for each in found if each not in segment.condition.problems)
+    segment.condition.read = True
 
 
 def sweep(directory: Path, live: set[str]) -> int:

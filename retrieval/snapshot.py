@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from threading import RLock
 from typing import TypeAlias
 
@@ -32,13 +33,16 @@ from .kept_fusion import read_fusion
 from .passing import Passed
 from .representation import Representation, Statistics
 from .schema import DATABASE, check_identity, translate
-from .segment import ListedIds, Segment, open_segment
+from .segment import ListedIds, Segment, open_segment, read_through
+from .table_checksum import check_tables
 from .vectors import concatenate, keep_rows, unpack
 
 # The name of parts that are indexed in memory; segment names are digits.
 PENDING = "pending"
 # When a refresh would make more of them than this, they become one: each costs every search a little.
 MEMORY_SEGMENTS = 8
+# Bytes of new segments that are compared with their checksums at once when a snapshot is taken: some milliseconds.
+READ_AT_OPEN = 8 << 20
 
 # Which batches a segment in memory holds, and the statistics its weights were made with.
 PendingKey: TypeAlias = tuple[frozenset[int], Statistics | None]
@@ -86,6 +90,8 @@ class Snapshot:
         parts: Sequence[Part],
         columns: ColumnCache,
         fusion: Fusion | None = None,
+        *,
+        exact: bool = True,
     ) -> None:
         self._connections = connections
         self.held = held
@@ -96,6 +102,7 @@ class Snapshot:
         self.columns = columns  # of metadata, which filters are answered from
         self.passed = Passed()
         self.fusion = fusion  # of hybrid searches that name none; None for the usual one
+        self.exact = exact  # what hashes of earlier versions are of; see `content.document_of`
         self.n_documents = sum(part.n_documents for part in parts)
         self._frequencies: dict[int, int] = {}
         if held is not None:
@@ -146,7 +153,10 @@ class Snapshot:
 
 def generation_of(connection: sqlite3.Connection) -> int:
     """The number that every committed write raises by one."""
-    return int(connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()[0])
+    row = connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()
+    if row is None or not isinstance(row[0], int):
+        raise _damaged("the database does not tell its generation", DATABASE)
+    return int(row[0])
 
 
 def read_statistics(connection: sqlite3.Connection) -> Statistics | None:
@@ -155,7 +165,11 @@ def read_statistics(connection: sqlite3.Connection) -> Statistics | None:
         "SELECT (SELECT value FROM properties WHERE name = 'average_length'),"
         " (SELECT value FROM properties WHERE name = 'impact_scale')"
     ).fetchone()
-    return None if row[0] is None else Statistics(float(row[0]), float(row[1]))
+    if row[0] is None:
+        return None
+    if not all(isinstance(value, (int, float)) for value in row):
+        raise _damaged("the database does not tell its statistics", DATABASE)
+    return Statistics(float(row[0]), float(row[1]))
 
 
 def take_snapshot(
@@ -217,6 +231,7 @@ def _read(
     hold: bool,
 ) -> Snapshot:
     directory = connections.directory
+    check_tables(connection)
     generation = generation_of(connection)
     statistics = read_statistics(connection)
     names = connection.execute(
@@ -225,14 +240,37 @@ def _read(
     on_disk = {
         name: cache.on_disk.get(name) or open_segment(directory, name, representation.name, width) for (name,) in names
     }
+    for segment in on_disk.values():
+        segment.check_sizes()
+    _read_small(directory, on_disk.values(), representation.name)
     in_memory = _pending(connection, representation, statistics, cache.in_memory, width)
     tombstones = _tombstones(connection)
     parts = [Part(segment, _live(segment.seqs, tombstones)) for segment in (*on_disk.values(), *in_memory.values())]
     held = connection if hold else None
-    snapshot = Snapshot(connections, held, generation, statistics, parts, cache.columns, read_fusion(connection))
+    snapshot = Snapshot(
+        connections,
+        held,
+        generation,
+        statistics,
+        parts,
+        cache.columns,
+        read_fusion(connection),
+        exact=representation.frequencies,
+    )
     cache.on_disk, cache.in_memory = on_disk, in_memory
     cache.columns.retain({*on_disk.values(), *in_memory.values()})
     return snapshot
+
+
+def _read_small(directory: Path, segments: Iterable[Segment], index_name: str) -> None:
+    """Compare with their checksums those segments that take next to no time; see `checking` for the others."""
+    left = READ_AT_OPEN
+    sizes = [(segment.nbytes, place, segment) for place, segment in enumerate(segments) if not segment.condition.read]
+    for size, _, segment in sorted(sizes, key=lambda each: each[:2]):
+        left -= size
+        if left < 0:
+            return
+        read_through(directory, segment, index_name)
 
 
 def _tombstones(connection: sqlite3.Connection) -> NDArray[np.int64]:
@@ -308,4 +346,7 @@ def _index_batches(
         ]
         whole = concatenate_dense([unpack_dense(blob, width) for blob in found])
         dense = dense_in_memory(whole.vectors if live is None else whole.vectors[live])
+    lost = [seq for seq in batch.seqs.tolist() if seq not in by_seq]
+    if lost:
+        raise _damaged(f"a batch has a document in row {lost[0]}, and the database has none", DATABASE)
     return Segment(PENDING, batch.seqs, ListedIds(by_seq[seq] for seq in batch.seqs.tolist()), index, dense)

@@ -68,12 +68,14 @@ def unpack(blob: bytes) -> Batch:
             raise ValueError("checksum mismatch")
         types = (np.dtype("<i8"), np.dtype("<u4"), np.dtype("<u4"), _VALUE_TYPES[value_type])
         counts = (n_rows, n_rows + 1, entries, entries)
+        if len(blob) != _HEADER.size + sum(d.itemsize * n for d, n in zip(types, counts, strict=True)):
+            raise ValueError(f"{len(blob)} bytes for {n_rows} rows and {entries} entries")
         arrays: list[NDArray[Any]] = []
         offset = _HEADER.size
         for dtype, count in zip(types, counts, strict=True):
             arrays.append(np.frombuffer(blob, dtype, count, offset))
             offset += dtype.itemsize * count
-    except (struct.error, ValueError, IndexError) as error:
+    except (struct.error, TypeError, ValueError, IndexError) as error:
         raise CorruptCollectionError(
             f"a batch of encoded documents in the collection's database is damaged ({error})",
             where="documents.sqlite, table batches",

@@ -6,7 +6,6 @@ process; readers see each transaction whole or not at all.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,12 +19,13 @@ import orjson
 from numpy.typing import NDArray
 
 from ..index import build_inverted
+from .content import content_hash, damaged_rows, hash_of, stored_hash
 from .dense import BATCH_DOCUMENTS, DenseSide
 from .dense_index import NAME as DENSE
 from .dense_index import build_dense
 from .dense_vectors import concatenate_dense, pack_dense, unpack_dense
 from .document import Document, is_encodable
-from .encoded_document import EncodedDocument, vectors_of
+from .encoded_document import vectors_of
 from .log import BoundedLog
 from .metadata import flatten
 from .representation import Representation, Statistics
@@ -33,6 +33,7 @@ from .schema import DATABASE, check_identity, identity_of, log_identity, transla
 from .segment import write_segment
 from .snapshot import read_statistics
 from .storage import storage_errors
+from .table_checksum import write_table_checksum
 from .vectors import Batch, concatenate, keep_rows, pack, unpack
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class Writer:
                 self.connection.execute("BEGIN IMMEDIATE")
                 yield self.connection
                 self.connection.execute("UPDATE properties SET value = value + 1 WHERE name = 'generation'")
+                write_table_checksum(self.connection)
                 self.connection.execute("COMMIT")
                 # What nobody will find at the path must not be acknowledged.
                 self.check_place()
@@ -157,14 +159,15 @@ class Writer:
     def put(self, documents: Sequence[Document]) -> list[Status]:
         """Add documents in one transaction; returns what became of each, as if they had come one after the other."""
         last: dict[str, int] = {}
-        digests: dict[str, int] = {}
+        digests: dict[str, int | None] = {}
         with self.lock:
-            existing = visible_rows(self.connection, [document.id for document in documents])
+            hashes = [content_hash(document) for document in documents]
+            existing = self.known(documents, hashes)
             statuses: list[Status] = []
-            for place, document in enumerate(documents):
-                digest = content_hash(document)
-                before = digests.get(document.id, existing[document.id][1] if document.id in existing else None)
-                statuses.append("added" if before is None else "unchanged" if before == digest else "replaced")
+            for place, (document, digest) in enumerate(zip(documents, hashes, strict=True)):
+                there = document.id in digests or document.id in existing
+                before = digests[document.id] if document.id in digests else existing.get(document.id, (0, None))[1]
+                statuses.append("added" if not there else "unchanged" if before == digest else "replaced")
                 digests[document.id] = digest
                 last[document.id] = place
             self.store([documents[place] for place in sorted(last.values())], PUBLISHED)
@@ -174,13 +177,13 @@ class Writer:
         """Encode and store documents with distinct ids in one transaction; those already stored are left alone."""
         if not documents:
             return AddReport()
-        hashes = [content_hash(document) for document in documents]
+        hashes = [stored_hash(document) for document in documents]
         with self.transaction() as connection:
-            existing = visible_rows(connection, [document.id for document in documents])
+            existing = self.known(documents, [hash_of(stored) for stored in hashes])
             changed = [
-                (document, digest)
-                for document, digest in zip(documents, hashes, strict=True)
-                if document.id not in existing or existing[document.id][1] != digest
+                (document, stored)
+                for document, stored in zip(documents, hashes, strict=True)
+                if document.id not in existing or existing[document.id][1] != hash_of(stored)
             ]
             stale = [existing[document.id][0] for document, _ in changed if document.id in existing]
             if run == PUBLISHED:
@@ -194,6 +197,20 @@ class Writer:
             finally:
                 self.merging.release()
         return AddReport(len(changed) - len(stale), len(stale), len(documents) - len(changed))
+
+    def known(self, documents: Sequence[Document], hashes: Sequence[int]) -> dict[str, tuple[int, int | None]]:
+        """(seq, `content_hash`) of the published documents with the ids of these, whose hashes are given.
+
+        The hash is None where what is stored is damaged, so that putting the same document in again mends it.
+        """
+        found = visible_rows(self.connection, [document.id for document in documents])
+        same = [
+            found[document.id][0]
+            for document, digest in zip(documents, hashes, strict=True)
+            if document.id in found and found[document.id][1] == digest
+        ]
+        damaged = damaged_rows(self.connection, same, exact=self.representation.frequencies)
+        return {identifier: (seq, None if seq in damaged else digest) for identifier, (seq, digest) in found.items()}
 
     def store_encoded(
         self, documents: Sequence[Document], vectors: csr_array | None, dense: NDArray[np.float32] | None
@@ -212,7 +229,7 @@ class Writer:
                     return identifier
                 seen.add(identifier)
             with self.transaction() as connection:
-                hashed = [(document, content_hash(document)) for document in documents]
+                hashed = [(document, stored_hash(document)) for document in documents]
                 self._insert(connection, hashed, PUBLISHED, (vectors, dense))
             if self._is_due(PUBLISHED):
                 self.flush()
@@ -221,7 +238,7 @@ class Writer:
     def _insert(
         self,
         connection: sqlite3.Connection,
-        documents: Sequence[tuple[Document, int]],
+        documents: Sequence[tuple[Document, bytes]],
         run: int,
         encoded: tuple[csr_array | None, NDArray[np.float32] | None] | None = None,
     ) -> None:
@@ -230,7 +247,7 @@ class Writer:
         numbered = list(zip(seqs.tolist(), documents, strict=True))
         connection.executemany(
             "INSERT INTO rows(seq, id, run, hash) VALUES (?, ?, ?, ?)",
-            ((seq, document.id, run, digest) for seq, (document, digest) in numbered),
+            ((seq, document.id, run, stored) for seq, (document, stored) in numbered),
         )
         connection.executemany(
             "INSERT INTO contents(seq, title, text, metadata) VALUES (?, ?, ?, ?)",
@@ -367,19 +384,8 @@ class Writer:
         return int(row[0])
 
 
-def content_hash(document: Document) -> int:
-    """A signed 64-bit hash of everything a document holds but its id, a vector included; equal contents, equal hash."""
-    content = orjson.dumps(
-        [document.title, document.text, document.metadata], option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-    )
-    digest = hashlib.blake2b(content, digest_size=8)
-    if isinstance(document, EncodedDocument):
-        digest.update(document.terms.tobytes() + document.weights.tobytes())
-    return int.from_bytes(digest.digest(), "little", signed=True)
-
-
 def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """(seq, content hash) of the published documents with these ids."""
+    """(seq, `content_hash`) of the published documents with these ids."""
     found: dict[str, tuple[int, int]] = {}
     ids = [identifier for identifier in ids if is_encodable(identifier)]  # no document has another
     for start in range(0, len(ids), _CHUNK):
@@ -388,7 +394,7 @@ def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str
         for identifier, seq, digest in connection.execute(
             f"SELECT id, seq, hash FROM rows WHERE id IN ({marks}) AND run NOT IN (SELECT run FROM runs)", chunk
         ):
-            found[identifier] = (seq, digest)
+            found[identifier] = (seq, hash_of(digest))
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Health = Literal["ok", "unfinished", "unavailable"]
+Health = Literal["ok", "unfinished", "damaged", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from lexhound.encoders.settings import LearnedSettings
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.backends.collection import EngineCollection
 from lexhound.retrieval.backends.engine import EngineRow
-from lexhound.retrieval.writer import content_hash
+from lexhound.retrieval.content import content_hash
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
 TEXTS = (

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CorruptFileError
-from ..files import FileProblem
+from ..files import FileProblem, Pace, no_pace
 from ..flat import FlatIndex
 from ..inverted import SearchStats
 from ..topk import TopK
@@ -48,6 +48,7 @@ class ClusteredIndex:
         self._state = state
         self._searcher = searcher
         vectors = searcher.vectors.mapped(len(state.versions))
+        self._sizes = [(file, file.nbytes) for file in (searcher.postings, searcher.vectors.file)]
         # The radius was summed up in another order than the flat index would.
         self._flat = FlatIndex(vectors, largest_norm=settings.geometry.radius * (1 + 1e-9))
 
@@ -76,9 +77,16 @@ class ClusteredIndex:
         return cls(path, settings, state, searcher)
 
     @staticmethod
-    def verify(directory: str | os.PathLike[str]) -> Iterator[FileProblem]:
+    def verify(directory: str | os.PathLike[str], pace: Pace = no_pace) -> Iterator[FileProblem]:
         """Read every byte of an index; yields what is wrong with which file, or nothing."""
-        return verify_index(Path(directory))
+        return verify_index(Path(directory), pace)
+
+    def cut_short(self) -> Path | None:
+        """The first of its data files that has become shorter since it was opened, if any; see `ArrayDirectory`."""
+        for file, size in self._sizes:
+            if file.nbytes < size:
+                return file.path
+        return None
 
     @property
     def n_rows(self) -> int:

@@ -22,8 +22,10 @@ from ..files import (
     ArrayDirectory,
     ArrayDirectoryWriter,
     FileProblem,
+    Pace,
     create_file,
     naming,
+    no_pace,
     sync_directory,
     verify_arrays,
 )
@@ -200,9 +202,9 @@ def load_state(directory: Path, number: int) -> tuple[Settings, State]:
     return Settings(options, geometry, calibration, rotation), state
 
 
-def verify_state(directory: Path, number: int) -> Iterator[FileProblem]:
+def verify_state(directory: Path, number: int, pace: Pace = no_pace) -> Iterator[FileProblem]:
     """Read every byte of a state."""
-    yield from verify_arrays(directory / state_name(number), kind=KIND, format=FORMAT)
+    yield from verify_arrays(directory / state_name(number), kind=KIND, format=FORMAT, pace=pace)
 
 
 def _current_text(number: int, form: int) -> bytes:

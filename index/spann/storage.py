@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .._jit import frozen
 from ..errors import CorruptFileError
-from ..files import create_file, naming
+from ..files import Pace, create_file, naming, no_pace
 from .options import CopyType
 
 PAGE = 4096
@@ -258,10 +258,11 @@ class VectorFile:
         back[order] = np.arange(len(order))
         return records[back]
 
-    def problem(self, rows: NDArray[np.int64]) -> str:
+    def problem(self, rows: NDArray[np.int64], pace: Pace = no_pace) -> str:
         """What is wrong with the records of these rows, or an empty text."""
         for start in range(0, len(rows), _READ_ROWS):
             part = rows[start : start + _READ_ROWS]
+            pace()
             for row, record in zip(part.tolist(), self._records(part), strict=True):
                 if (record[self.vector_bytes : self.vector_bytes + 4] != self._checksum(row, record)).any():
                     return f"does not hold what was written for row {row}: its checksum does not match"

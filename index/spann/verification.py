@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
-from ..files import FileProblem
+from ..files import FileProblem, Pace, no_pace
 from .entries import EntryFormat
 from .log import read_log
 from .state import CURRENT_FILE, current_state, load_state, verify_state
 from .storage import PAGE, POSTINGS_FILE, VECTORS_FILE, DataFile, VectorFile
 
 
-def verify_index(path: Path) -> Iterator[FileProblem]:
+def verify_index(path: Path, pace: Pace = no_pace) -> Iterator[FileProblem]:
     """What is wrong with which file; nothing means that all is well.
 
     Postings and vectors are checked as the saved state knows them. Vectors that the log replaces are not: they may
@@ -36,7 +36,7 @@ def verify_index(path: Path) -> Iterator[FileProblem]:
     except IndexStorageError as error:
         yield FileProblem(error.path or path, error.message)
         return
-    problems = list(verify_state(path, number))
+    problems = list(verify_state(path, number, pace))
     yield from problems
     if problems:
         return
@@ -57,13 +57,14 @@ def verify_index(path: Path) -> Iterator[FileProblem]:
         length = int(state.counts[posting]) * entries.entry_bytes
         data = bytearray(length)
         postings.read_runs(memoryview(data), [(0, int(state.pages[posting]) * PAGE, length)])
+        pace()
         if zlib.crc32(data) != state.checksums[posting]:
             yield FileProblem(
                 postings.path, f"does not hold what was written in posting {posting}: its checksum does not match"
             )
             break
     try:
-        problem = vectors.problem(rows)
+        problem = vectors.problem(rows, pace)
     except CorruptFileError as error:
         problem = error.problem
     if problem:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..collection import Collection
+from ..content import content_hash
 from ..errors import CollectionError, EngineError
 from ..exports.rows import RowChunk, live_rows
-from ..writer import content_hash
+from ..verification import refuse_damaged
 from .address import Address, read_address
 from .engine import EngineRow
 from .opening import create_like
@@ -51,10 +52,12 @@ def move_collection(
 
     Raises:
         UnsupportedError: the engine cannot keep it. CollectionExistsError: something is at the address.
+        CorruptCollectionError: the collection is damaged; says where. Nothing is made then.
         EngineError: the engine failed; what was moved is there, and is dropped with the engine's own tools.
     """
     with Collection.open(source) as own:
         place = read_address(address)
+        refuse_damaged(own.verify(), "moved")
         snapshot = own.snapshot(hold=True)
         total = snapshot.n_documents
         loss = own.info().loss

@@ -10,6 +10,7 @@ from threading import RLock
 import numpy as np
 from numpy.typing import NDArray
 
+from ..content import content_hash
 from ..corpus import BadRow, Corpus
 from ..dense import BATCH_DOCUMENTS, DenseSide
 from ..document import Document
@@ -17,7 +18,7 @@ from ..encoded_document import vectors_of
 from ..errors import BadRowError, CorpusError
 from ..ingest import IngestReport, Phase, Progress
 from ..representation import Representation
-from ..writer import AddReport, Status, content_hash
+from ..writer import AddReport, Status
 from .engine import Ability, Engine, EngineRow, SparseVector, require
 
 _TWICE = "its id occurs a second time in this run"

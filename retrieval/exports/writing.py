@@ -10,12 +10,13 @@ from pathlib import Path
 from ...index import QuantisationLoss
 from ..collection import Collection
 from ..durable import neighbour, replace_directory
-from ..errors import CorruptCollectionError, ExportError
+from ..errors import ExportError
 from ..lock import Claim
 from ..opening import VERSION
 from ..recovery import recover_claimed
 from ..snapshot import Snapshot
 from ..storage import storage_errors
+from ..verification import refuse_damaged
 from .anserini import AnseriniForm
 from .base import Form, Source, slug
 from .ciff import CiffForm
@@ -103,14 +104,7 @@ def _export(
             progress(ExportProgress(stage, done, fraction))
 
     tell(0, None, "checking")
-    problems = collection.verify()
-    if problems:
-        more = f", and {len(problems) - 1:,} more problems" if len(problems) > 1 else ""
-        raise CorruptCollectionError(
-            f"the collection is damaged, so it is not exported: {problems[0].message}{more}",
-            where=problems[0].where,
-            hint="see `lexhound verify`; restore it from a backup or index the corpus again",
-        )
+    refuse_damaged(collection.verify(), "exported")
     source = Source(snapshot, collection.representation, _header(collection, snapshot, format), slug(folder.name))
     form = _FORMS[format]()
     aside = neighbour(folder, "exporting")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal
 
 import orjson
@@ -133,9 +134,23 @@ def summary_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, An
     }
 
 
-def _health(info: CollectionInfo | EngineInfo) -> Literal["ok", "unfinished"]:
+def _health(info: CollectionInfo | EngineInfo) -> Literal["ok", "unfinished", "damaged"]:
+    if isinstance(info, CollectionInfo) and info.damage:
+        return "damaged"
     finished = info.unfinished is None if isinstance(info, CollectionInfo) else info.ready
     return "ok" if finished else "unfinished"
+
+
+def _damage(info: CollectionInfo) -> list[dict[str, str]]:
+    """What is damaged; files are named from the collection on, as callers have no business with where that is."""
+    homes = (f"{Path(info.path).absolute()}/", f"{info.path}/")
+
+    def shown(text: str) -> str:
+        for home in homes:
+            text = text.replace(home, "")
+        return text
+
+    return [{"where": shown(problem.where), "message": shown(problem.message)} for problem in info.damage]
 
 
 def unavailable_answer(name: str) -> dict[str, Any]:
@@ -184,6 +199,7 @@ def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str
         "engine": None,
         "modes": modes_of(info),
         "health": _health(info),
+        "damage": _damage(info),
     }
 
 
@@ -206,6 +222,7 @@ def _engine_description(name: str, info: EngineInfo) -> dict[str, Any]:
         "engine": {"name": info.engine, "settings": dict(info.settings), "refused": list(info.refused)},
         "modes": modes_of(info),
         "health": _health(info),
+        "damage": [],
     }
 
 

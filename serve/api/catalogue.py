@@ -18,7 +18,7 @@ from ...encoders.settings import LearnedSettings
 from ...retrieval.backends.protocol import Backend
 from ...retrieval.collection import Collection
 from ...retrieval.durable import move_directory
-from ...retrieval.errors import CollectionGoneError, EngineError, RetrievalError
+from ...retrieval.errors import CollectionGoneError, CorruptCollectionError, EngineError, RetrievalError
 from ..settings import Settings
 from .metrics import Metrics
 from .names import DataFolder
@@ -86,6 +86,7 @@ class Catalogue:
         self._closing: set[asyncio.Task[None]] = set()
         # Why another engine's collections could not be opened, and when that is to be tried again.
         self._failures: dict[str, tuple[float, RetrievalError]] = {}
+        self._damaged: set[str] = set()  # collections that cannot be opened, because they are damaged
 
     # Using
 
@@ -173,8 +174,11 @@ class Catalogue:
             except RetrievalError as error:
                 if self._source.remote:  # nobody is to wait for an engine that has just failed to answer another
                     self._failures[name] = time.monotonic() + ENGINE_SECONDS, error
+                if isinstance(error, CorruptCollectionError):
+                    self._damaged.add(name)
                 raise
             self._failures.pop(name, None)
+            self._damaged.discard(name)
             if served is None:
                 self._locks.pop(name, None)
                 raise unknown_collection()
@@ -304,6 +308,17 @@ class Catalogue:
             if isinstance(error, EngineError):
                 return error
         return None
+
+    def damaged(self) -> int:
+        """How many collections are known to be damaged so that searches of them are refused.
+
+        Raises:
+            CorruptCollectionError: all of them are.
+        """
+        found = len(self._damaged) + sum(served.follower.damaged for served in self._open.values())
+        if found and found == len(self._damaged) + len(self._open):
+            raise CorruptCollectionError("every collection is damaged")
+        return found
 
     async def open_all(self) -> None:
         """Open every collection; one that cannot be opened is logged and keeps the others from nothing."""

@@ -72,12 +72,15 @@ class EncoderDescription(EncoderSummary):
     settings: dict[str, Any] = Field(examples=[{"k1": 0.9, "b": 0.4, "language": "english"}])
 
 
-Health = Literal["ok", "unfinished", "unavailable"]
+Health = Literal["ok", "unfinished", "damaged", "unavailable"]
 Mode = Literal["lexical", "sparse", "dense", "hybrid"]
 
 
 class CollectionSummary(Told):
     """A collection in the list. Of one that cannot be opened, the counts are null and `health` is `unavailable`.
+
+    `damaged` is one of which something that was read is not what was written; searches are refused where they could be
+    wrong by it.
 
     What another engine does not tell of a collection that it keeps is null.
     """
@@ -128,6 +131,13 @@ class EngineDescription(Told):
     refused: list[str] = Field(description="What it cannot do, a sentence each; asking for it is answered 400.")
 
 
+class Damage(Told):
+    """Something of a collection that is not what was written."""
+
+    where: str = Field(examples=["segments/00000001/lexical/impacts.bin"])
+    message: str
+
+
 class CollectionDescription(Told):
     """The figures of a collection; null is what another engine does not tell of one that it keeps."""
 
@@ -148,6 +158,7 @@ class CollectionDescription(Told):
     engine: EngineDescription | None = Field(description="Null where our own index keeps the collection.")
     modes: list[Mode] = Field(description="The modes that searches may ask for; the first is what `auto` means.")
     health: Health
+    damage: list[Damage] = Field(description="What is known to be damaged; empty unless `health` is `damaged`.")
 
 
 class LexicalOptions(Strict):
@@ -513,3 +524,4 @@ class Readiness(Told):
     """Searches are answered."""
 
     status: Literal["ready"]
+    damaged: int = Field(description="Collections that are damaged, so that searches of them are refused.")

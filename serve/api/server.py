@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -67,6 +68,8 @@ def run_process(settings: Settings, role: Role, sockets: Sequence[socket.socket]
     # Threads that compute in Python give way to the one that answers after this time: a search must not wait for the
     # 5 ms that Python lets them have otherwise.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # A fault of the disk, or a file that is cut short while it is read, ends the process: its log then says where.
+    faulthandler.enable()
     app = create_app(settings, role)
     config = uvicorn.Config(
         app,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from ...encoders.lexical import LexicalSettings
     from ...encoders.settings import LearnedSettings
     from ...retrieval.backends.protocol import Backend
+    from ...retrieval.verification import Problem
     from ..settings import Settings
     from .metrics import Metrics
+
+_log = logging.getLogger("lexhound.serve")
 
 ENGINE_SECONDS = 5.0
 """How often another engine is asked whether it is there and what others have written, and no more often than this."""
@@ -36,6 +40,8 @@ class Follower(Protocol):
 
     trouble: EngineError | None
     """Why the collection's engine could not be asked the last time."""
+    damaged: bool
+    """Whether searches are refused, because they could be wrong by damage that is known."""
 
     def catch_up(self, *, told: bool) -> bool:
         """Bring the reader up to date where it is behind; false where the collection is gone or another one.
@@ -150,6 +156,7 @@ class DirectorySource:
         reader = Collection.open(path, learned=learned)
         try:
             reader.warm()
+            reader.check_in_background()
         except BaseException:
             reader.close()
             raise
@@ -219,21 +226,32 @@ class _DirectoryFollower:
     """Notices commits of other processes by a number in the database, and directories that go or are replaced."""
 
     trouble: EngineError | None = None
+    damaged = False
 
     def __init__(self, path: Path, reader: Collection, metrics: Metrics) -> None:
         self._path = path
         self._reader = reader
         self._metrics = metrics
+        self._told: set[Problem] = set()
 
     def catch_up(self, *, told: bool) -> bool:
         """See `Follower`; what others say is not needed."""
         try:
             self._reader.check_place()
+            self._look_for_damage()
             if not self._reader.is_current():
                 self.refresh()
         except CollectionGoneError:
             return False
         return True
+
+    def _look_for_damage(self) -> None:
+        """Log what is newly known to be damaged, files that have been cut short since the last time included."""
+        self.damaged = not self._reader.health().ready
+        for problem in self._reader.damage:
+            if problem not in self._told:
+                self._told.add(problem)
+                _log.error("collection %s is damaged: %s: %s", self._path.name, problem.where, problem.message)
 
     def refresh(self) -> None:
         """Move on to the newest committed state."""
@@ -247,6 +265,8 @@ class _DirectoryFollower:
 
 class _EngineFollower:
     """Asks the engine now and then. What is written there can be searched as the engine lets it be seen."""
+
+    damaged = False
 
     def __init__(self, collection: Backend, metrics: Metrics) -> None:
         self.trouble: EngineError | None = None

@@ -161,6 +161,8 @@ def _known(error: BaseException, kind: type[Exception], status: int) -> Answer:
     headers = _LATER if status == 503 else {}
     if kind in _TOLD:
         message, hint = _TOLD[kind]
+        if isinstance(error, retrieval.CorruptCollectionError) and error.document is not None:
+            message, hint = f"the document {error.document!a} is damaged", "put it in again, or delete it"
         return Answer(status, name, message, None, hint, headers)
     if status >= BROKEN:
         return INTERNAL

@@ -186,6 +186,7 @@ def _as_json(found: CollectionInfo) -> dict[str, Any]:
     values["unfinished"] = None
     if found.unfinished is not None:
         values["unfinished"] = {"source": found.unfinished[0], "documents": found.unfinished[1]}
+    values["damage"] = [asdict(problem) for problem in found.damage]
     values["loss"] = asdict(found.loss) | {
         "mean_absolute_error": found.loss.mean_absolute_error,
         "relative_error": found.loss.relative_error,

@@ -33,7 +33,8 @@ async def alive(request: Request) -> Response:
 )
 async def ready(request: Request) -> Response:
     """True when all processes have their collections open and the search kernels compiled, searches get on, and the
-    engine behind the collections, if it is another than our own, answered when it was last asked; needs no key."""
+    engine behind the collections, if it is another than our own, answered when it was last asked; needs no key. Not
+    true when all collections are damaged; of some, it tells how many are."""
     service = service_of(request)
     if not service.all_ready():
         raise UnavailableError(
@@ -47,7 +48,7 @@ async def ready(request: Request) -> Response:
     trouble = service.catalogue.trouble()
     if trouble is not None:
         raise trouble
-    return json_response({"status": "ready"})
+    return json_response({"status": "ready", "damaged": service.catalogue.damaged()})
 
 
 @router.get(

@@ -200,7 +200,7 @@ async function start() {
     if (ticket === latest) failed(error, start);
     return;
   }
-  at.collection.replaceChildren(...collections.map(({ name, health }) => make("option", { value: name }, health === "unavailable" ? `${name} (unavailable)` : name)));
+  at.collection.replaceChildren(...collections.map(({ name, health }) => make("option", { value: name }, ["damaged", "unavailable"].includes(health) ? `${name} (${health})` : name)));
   at.collection.hidden = collections.length < 2;
   if (!collections.length) return notices.noCollection();
   if (!state.collection) state = { ...state, collection: preferred() };

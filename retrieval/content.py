@@ -13,7 +13,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from .document import Document
 from .encoded_document import EncodedDocument
@@ -70,6 +72,25 @@ def document_of(row: StoredRow, *, exact: bool) -> Document:
     raise damaged_document(seq, identifier, "its contents are missing" if text is None else reason)
 
 
+def digested_document(
+    columns: tuple[str, str, str, str | None], digest: int, vector: tuple[NDArray[np.int32], NDArray[np.float32]]
+) -> Document:
+    """A document of id, title, text and metadata as another store keeps them, with its `content_hash` and its vector.
+
+    Raises:
+        CorruptCollectionError: it is not what was written, with that vector or without; names the document.
+    """
+    identifier, title, text, metadata = columns
+    reason = "it does not match its checksum"
+    try:
+        document = Document(identifier, text, title, _values(metadata))
+        if digest in (content_hash(document), content_hash(EncodedDocument(document, vector))):
+            return document
+    except (orjson.JSONDecodeError, InvalidDocumentError) as error:
+        reason = str(getattr(error, "message", error))
+    raise _damaged_document(identifier, reason, None)
+
+
 def is_whole(document: Document, stored: object, *, exact: bool) -> bool:
     """Whether a document that was read is the one that a `rows.hash` was made of."""
     content = _content(document)
@@ -122,10 +143,14 @@ def damaged_rows(
 
 def damaged_document(seq: int, identifier: object, reason: str) -> CorruptCollectionError:
     """What is raised for a document that is not what was written; `identifier` may be damaged, too."""
-    name = f"document {identifier!a}" if isinstance(identifier, str) else f"the document of row {seq}"
+    return _damaged_document(identifier, reason, f"{DATABASE}, row {seq}")
+
+
+def _damaged_document(identifier: object, reason: str, where: str | None) -> CorruptCollectionError:
+    name = f"document {identifier!a}" if isinstance(identifier, str) else "a document"
     error = CorruptCollectionError(
         f"{name} is damaged: {reason}",
-        where=f"{DATABASE}, row {seq}",
+        where=where,
         hint="put the document in again, delete it, or restore the collection from a backup",
     )
     error.document = identifier if isinstance(identifier, str) else None

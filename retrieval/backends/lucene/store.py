@@ -17,9 +17,11 @@ import orjson
 from numpy.typing import NDArray
 
 from ....encoders.vocabulary import Vocabulary
+from ...content import digested_document
 from ...document import Document
 from ...errors import CorruptCollectionError
 from ...schema import translate
+from ...sqlite_damage import Connection
 from ...vocabulary import SqliteVocabulary
 from ..engine import EngineRow, SparseVector
 
@@ -45,14 +47,16 @@ class Store:
         self._lock = RLock()
         if not create and not self._path.is_file():
             raise self._damaged("it is missing")
-        self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, factory=Connection
+        )
         if create:
             self._connection.executescript(f"PRAGMA journal_mode = WAL; BEGIN; {_TABLES} COMMIT;")
         try:
             self._one("SELECT count(*) FROM properties")
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, CorruptCollectionError) as error:
             self._connection.close()
-            raise self._damaged(str(error)) from error
+            raise self._damaged(str(getattr(error, "message", error))) from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -119,8 +123,8 @@ class Store:
         for seq, identifier, digest, title, text, metadata, terms, weights in self._pages(
             "seq, id, digest, title, text, metadata, terms, weights"
         ):
-            document = _document(identifier, title, text, metadata)
-            yield EngineRow(seq, digest, document, _vector(terms, weights))
+            vector = _vector(terms, weights)
+            yield EngineRow(seq, digest, _document(identifier, title, text, metadata, digest, vector), vector)
 
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
         """The digests of those documents that are there."""
@@ -128,7 +132,8 @@ class Store:
 
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
         """Those documents that are there."""
-        return {row[0]: _document(*row) for row in self._chosen("id, title, text, metadata", "id", ids)}
+        columns = "id, title, text, metadata, digest, terms, weights"
+        return {row[0]: _document(*row[:5], _vector(*row[5:])) for row in self._chosen(columns, "id", ids)}
 
     def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
         """The weights of those documents that are there, as they were given."""
@@ -200,8 +205,11 @@ class _Vocabulary(SqliteVocabulary):
             return super().grow(terms)
 
 
-def _document(identifier: str, title: str, text: str, metadata: str | None) -> Document:
-    return Document(identifier, text, title, orjson.loads(metadata) if metadata else {})
+def _document(
+    identifier: str, title: str, text: str, metadata: str | None, digest: int, vector: SparseVector
+) -> Document:
+    """A stored document, compared with its digest; raises CorruptCollectionError, naming it."""
+    return digested_document((identifier, title, text, metadata), digest, vector)
 
 
 def _vector(terms: bytes, weights: bytes) -> SparseVector:

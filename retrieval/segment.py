@@ -67,14 +67,6 @@ class MappedIds:
                 hint="run `lexhound verify`; restore the collection from a backup or index the corpus again",
             ) from error
 
-
-@dataclass(slots=True)
-class Condition:
-    """What is known of a segment's files: whether every byte has been read, and what was wrong."""
-
-    read: bool = False
-    problems: tuple[FileProblem, ...] = ()
-
     def rows_of(self, identifier: str) -> Iterator[int]:
         """See `Ids`; a scan of the bytes of all ids."""
         wanted, data = identifier.encode("utf-8", "replace"), bytes(self._data)
@@ -93,6 +85,14 @@ class ListedIds(list[str]):
     def rows_of(self, identifier: str) -> Iterator[int]:
         """See `Ids`."""
         return (row for row, own in enumerate(self) if own == identifier)
+
+
+@dataclass(slots=True)
+class Condition:
+    """What is known of a segment's files: whether every byte has been read, and what was wrong."""
+
+    read: bool = False
+    problems: tuple[FileProblem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -134,6 +134,7 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
     if found.unfinished is not None:
         source, held = found.unfinished
         rows.append(("unfinished", f"a run over {source} holds {held:,} documents, not yet visible"))
+    rows += [("damaged", f"{problem.where}: {problem.message}") for problem in found.damage]
     rows.append(("encoder", f"{encoder.name} ({settings})" if settings else encoder.name))
     if encoder.libraries:
         rows.append(("", f"made with {told(encoder)}"))

@@ -242,6 +242,7 @@ class Catalogue:
                 # Take the writer's lock at least, so that nothing is deleted under a process that writes.
                 await self._run_long(lambda: Collection.open(path, writable=True).close())
                 await self._remove(path)
+                self._damaged.discard(name)
             return
         if served.deleting:
             raise ConflictError("the collection is being deleted", code="deleting", where="path.name")

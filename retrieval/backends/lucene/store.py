@@ -124,16 +124,23 @@ class Store:
             "seq, id, digest, title, text, metadata, terms, weights"
         ):
             vector = _vector(terms, weights)
-            yield EngineRow(seq, digest, _document(identifier, title, text, metadata, digest, vector), vector)
+            yield EngineRow(seq, digest, digested_document((identifier, title, text, metadata), digest, vector), vector)
 
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
         """The digests of those documents that are there."""
         return dict(self._chosen("id, digest", "id", ids))
 
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Those documents that are there."""
+        """Those documents that are there, each compared with its digest.
+
+        Raises:
+            CorruptCollectionError: one is not what was written; names it.
+        """
         columns = "id, title, text, metadata, digest, terms, weights"
-        return {row[0]: _document(*row[:5], _vector(*row[5:])) for row in self._chosen(columns, "id", ids)}
+        return {
+            row[0]: digested_document((row[0], row[1], row[2], row[3]), row[4], _vector(row[5], row[6]))
+            for row in self._chosen(columns, "id", ids)
+        }
 
     def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
         """The weights of those documents that are there, as they were given."""
@@ -203,13 +210,6 @@ class _Vocabulary(SqliteVocabulary):
         with self._lock, self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             return super().grow(terms)
-
-
-def _document(
-    identifier: str, title: str, text: str, metadata: str | None, digest: int, vector: SparseVector
-) -> Document:
-    """A stored document, compared with its digest; raises CorruptCollectionError, naming it."""
-    return digested_document((identifier, title, text, metadata), digest, vector)
 
 
 def _vector(terms: bytes, weights: bytes) -> SparseVector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("LEXHOUND_PRECISION", "float32")
 # What is not about encoders is tested with the one that takes no time.
 os.environ.setdefault("LEXHOUND_ENCODER", "bm25")
+
+# A shell makes what it starts in the background ignore Ctrl-C, and processes hand that on. Those that tests start are
+# to take it as in a terminal: a handler, unlike being ignored, is not handed on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -28,6 +28,7 @@ from .checkpoints import require_neural
 from .dense_layout import POOLINGS, DenseLayout, read_dense_layout
 from .errors import CheckpointError, IdentityError, SettingsError
 from .hub import Located, locate
+from .libraries import AGAIN, TOKENIZERS, require_same, version_of
 from .settings import DEVICES, PRECISIONS
 from .st_folders import ST_CONFIG
 
@@ -135,10 +136,12 @@ class DenseEncoder:
         if self._stored is not None:
             return self._stored
         body = self.body
-        parts = {"model": self._layout.hash(), "vocabulary": body.subwords.vocabulary_hash}
+        subwords = body.subwords
+        parts = {"model": self._layout.hash(), "vocabulary": subwords.vocabulary_hash, "tokens": subwords.tokens_digest}
         name, revision = self._located.name, self._located.revision
         fingerprint = self._fingerprint(self._layout, body, parts)
-        return EncoderIdentity(KIND, name, fingerprint, None, self.settings.identifying(), revision, parts)
+        settings, libraries = self.settings.identifying(), {TOKENIZERS: version_of(TOKENIZERS)}
+        return EncoderIdentity(KIND, name, fingerprint, None, settings, revision, parts, libraries)
 
     def _fingerprint(self, layout: DenseLayout, body: Body, parts: Mapping[str, str]) -> str:
         query, document = (body.limit_of(length) for length in (layout.query_length, layout.document_length))
@@ -184,7 +187,8 @@ class DenseEncoder:
         """Tokenizer and model, opened when first asked for.
 
         Raises:
-            IdentityError: the files have changed since the stored vectors were made.
+            IdentityError: the files, or the tokens that the library makes with them, are no longer those that made the
+                stored vectors.
         """
         with self._lock:
             if self._opened is None:
@@ -198,6 +202,8 @@ class DenseEncoder:
                     stated=layout.document_length, lower_case=layout.lower_case,
                 )  # fmt: skip
                 if stored is not None:
+                    now = {"tokens": body.subwords.tokens_digest}
+                    require_same(stored, now, {"tokens": (TOKENIZERS, "tokens")}, AGAIN)
                     self._layout = self._as_stored(stored, body)
                 self._opened = body
             return self._opened

@@ -19,6 +19,7 @@ from .base import EncoderIdentity, QueryVector, Span, fingerprint_of
 from .errors import CheckpointError, IdentityError
 from .hub import SHARES, Located, locate
 from .layout import Layout, SideLayout, read_layout
+from .libraries import AGAIN, TOKENIZERS, require_same, version_of
 from .live_idf import PRIOR, LiveStatistics, live_idf
 from .pruning import prune
 from .settings import LearnedSettings
@@ -87,11 +88,13 @@ class LearnedEncoder:
             return self._stored
         document, query = (side.hash(self.layout.root) for side in (self.layout.document, self.layout.query))
         parts = {"vocabulary": self._query_subwords.vocabulary_hash, "document": document, "query": query}
+        parts |= {f"{side}_tokens": self.subwords(side).tokens_digest for side in ("document", "query")}
         settings = self.settings.identifying()
         size = self._side("query").vocabulary_size
         kind, name, revision = self.layout.family, self._located.name, self._located.revision
         fingerprint = _fingerprint(self.layout, settings, parts)
-        return EncoderIdentity(kind, name, fingerprint, size, settings, revision, parts)
+        libraries = {TOKENIZERS: version_of(TOKENIZERS)}
+        return EncoderIdentity(kind, name, fingerprint, size, settings, revision, parts, libraries)
 
     def _as_stored(self, identity: EncoderIdentity) -> Layout:
         """How the folder was read for the stored vectors: as it is now, or as earlier versions did."""
@@ -239,6 +242,9 @@ class LearnedEncoder:
         subwords = self.subwords(name)
         if self._stored is not None and self._stored.parts.get(name) != layout.hash(self.layout.root):
             raise _changed(self._stored, name)
+        if self._stored is not None:
+            part = f"{name}_tokens"
+            require_same(self._stored, {part: subwords.tokens_digest}, {part: (TOKENIZERS, "tokens")}, AGAIN)
         if layout.kind == "table":
             from .token_table import TokenTable, read_shares, read_weights
 

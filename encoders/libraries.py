@@ -19,6 +19,8 @@ UNICODE = "Unicode"  # in the place of a package: the tables of this Python
 STEMMER = "PyStemmer"
 STOP_WORDS = "stop-words"
 TOKENIZERS = "tokenizers"
+AGAIN = "index the documents again"
+"""What can be done where a library cannot be had again, for encoders whose vectors are not made of texts alone."""
 
 
 @cache

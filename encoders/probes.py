@@ -1,4 +1,4 @@
-"""Words whose stems tell versions of Snowball apart, and characters that tell Unicode tables apart.
+"""Words whose stems tell versions of Snowball apart, and what tells Unicode tables and tokenizers apart.
 
 A library's version number says too much and too little: most releases change nothing for most languages, and
 `Stemmer.version()` stayed the same while stems changed. So an encoder's identity holds digests of what the libraries
@@ -20,6 +20,33 @@ CHARACTERS = (
     "ខ\u17d2ម\u17c2រမ\u103cန\u103aမ\u102cཀ\u0fb5གའქართულიႠაᏣꮳᎠሀምᐃᓄ한국어각ᄀ丶中国語漢字々〆〇ひらガパｶﾞﾊﾟゟヿㄅ乭﨑𠀀𪚥①½Ⅷⅷ²₃ﬁﬃ㎏℃"
     "㋿㌔㈠㉠Ⓐ™ℵ№ª𝐇𝒜𝔸🄰ＡｂＣ９\u0301\u0327\u0345\u3099\u20dd\u200c\u200d\u00ad\u200b\ufe0f\ufeff_-'’–。·\u066b€🎉ᚠ𐌰"
     "𐐀\U00010900𒀀𓀀\U0001e900\U0001e922ꙀꙢꟻꭓꞵ"
+)
+
+# For tokenizers of any kind: what pre-tokenisers cut at, what normalisers change, and what falls back to bytes.
+TEXTS = (
+    "",
+    " ",
+    "a",
+    "Heat transfer in hypersonic flow",
+    "  two  blanks\tand\u00a0others\u3000\n\nlines \r\n",
+    "don't we'll it's DON'T o\u2019clock AAAA bbbb 1111 ???? .... ---- ____ ''''",
+    "state-of-the-art e-mail snake_case camelCase HTTPServer",
+    "3.14 1,000,000 2024-11-30 1e-9 10% $5 \u20ac7 \u00bd \u00b2 \u2163 007",
+    "a.b,c;d:e!f?g(h)[i]{j}<k>/l\\m|n~o`p^q&r*s+t=u",
+    "\u201cquoted\u201d \u2018single\u2019 \u00abguillemets\u00bb dash\u2013dash\u2014 ellipsis\u2026",
+    "#hash @at user@example.org https://example.org/a?b=c&d=e#f",
+    "na\u00efve caf\u00e9 cafe\u0301 \u00c5ngstr\u00f6m A\u030angstro\u0308m \u0130 I\u0307 stra\u00dfe STRASSE \ufb01",
+    "中国人は日本語をカタカナ ｶﾀｶﾅﾞ ＡＢＣ ㈱ 도서관에서 책을 \u1103\u1169",
+    "\u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22 \u0939\u093f\u0928\u094d\u0926\u0940 \u0ba4\u0bae\u0bbf\u0bb4\u0bcd",
+    "\u0645\u062d\u0645\u064e\u0651\u062f \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u05e9\u05b8\u05c1",
+    "русский їй Ελληνικάς",
+    "\U0001f389 \U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \u2764\ufe0f \u2122 \u00a9 \u2603 \U0001d407\U0001d452",
+    "zero\u200bwidth soft\u00adhyphen \ufeffmark \u202eturned\u202c \x00 \x07 \x1b[31m \x7f \ufffd \ud800",
+    "[MASK] [UNK] [CLS] [SEP] [PAD] <mask> <s> </s> <unk> <|endoftext|> \u2581word \u0120word ##word",
+    "x" * 120,
+    "ab" * 60 + " \u00e9" * 40,
+    "internationalisation antidisestablishmentarianism pneumonoultramicroscopicsilicovolcanoconiosis qwrtzxcv",
+    "def f(x):\n    return x ** 2  # square\n\tif x != 0: pass",
 )
 
 _WORDS = {

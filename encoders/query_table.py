@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CheckpointError, SettingsError
+from .errors import CheckpointError, IdentityError, SettingsError
+from .libraries import TOKENIZERS, version_of
 from .subwords import TOKENIZER, Subwords
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class QueryTable:
 
         Raises:
             CheckpointError: a file is missing or damaged. MissingExtraError: `tokenizers` is not installed.
+            IdentityError: the installed `tokenizers` makes other tokens than the one that it was made with.
         """
         try:
             values = json.loads((folder / ABOUT).read_bytes())
@@ -87,7 +89,15 @@ class QueryTable:
                 raise ValueError("the vectors are of another type")
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise _damaged(folder, str(error)) from error
-        return cls(facts, vectors, Subwords.open(folder))
+        subwords = Subwords.open(folder)
+        if values.get("tokens", subwords.tokens_digest) != subwords.tokens_digest:
+            made = values.get("tokenizers", "another version")
+            raise IdentityError(
+                f"{folder} was made with tokenizers {made}, and {version_of(TOKENIZERS)}, which is here, makes other"
+                " tokens",
+                "Make it again with `lexhound distil-queries`, or drop it with --drop",
+            )
+        return cls(facts, vectors, subwords)
 
     @staticmethod
     def verify(folder: Path) -> list[tuple[Path, str]]:
@@ -112,7 +122,13 @@ class QueryTable:
         np.save(folder / _VECTORS, self.vectors, allow_pickle=False)
         self._subwords.save(folder / TOKENIZER)
         sums = {name: _checksum(folder / name) for name in (_VECTORS, TOKENIZER)}
-        values = {"format": _FORMAT, "facts": asdict(self.facts), "checksums": sums}
+        values = {
+            "format": _FORMAT,
+            "facts": asdict(self.facts),
+            "checksums": sums,
+            "tokens": self._subwords.tokens_digest,
+            "tokenizers": version_of(TOKENIZERS),
+        }
         sums[ABOUT] = _facts_checksum(values)
         (folder / ABOUT).write_text(json.dumps(values, indent=1) + "\n")
 

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from .base import Span
 from .errors import CheckpointError, MissingExtraError
+from .libraries import digest_of
+from .probes import TEXTS
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -104,6 +106,11 @@ class Subwords:
         for token, number in sorted(ids.items(), key=lambda item: item[1]):
             total.update(f"{number} {token}\n".encode("utf-8", "surrogatepass"))
         return total.hexdigest()
+
+    @cached_property
+    def tokens_digest(self) -> str:
+        """Hex digest of the tokens of fixed probes: the same files may give others with another tokenizers library."""
+        return digest_of(" ".join(map(str, ids)) for ids in self.ids_of(TEXTS))
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of a text's tokens, special tokens left out of the surroundings, nothing cut."""

@@ -1,7 +1,9 @@
 """Seismic (`pip install pyseismic-lsr`): settings `query_cut` and `heap_factor`.
 
 Build options are those of `SeismicIndex.build_from_dataset`; `n_postings` is how many postings a list keeps on average.
-With `compressed` the forward index is kept as DotVByte, which is smaller.
+With `compressed` the forward index is kept as DotVByte, which is smaller. Its values are fixed-point numbers of 8 bits,
+6 of them behind the point: above 3.98 they saturate without a word, so whole numbers of 1 to 255 are given as 64ths,
+which it keeps exactly.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from seismic import SeismicDataset, SeismicIndex, SeismicIndexDotVByte, get_seis
 
 from . import Engine, Vectors
 
+_STEP = np.float32(1 / 64)  # of DotVByte's values
 _FILES = {SeismicIndex: "plain", SeismicIndexDotVByte: "compressed"}
 
 
@@ -26,9 +29,10 @@ class Seismic:
     def build(self, vectors: Vectors, folder: Path, options: dict[str, Any]) -> None:
         dataset = SeismicDataset()
         names = [str(row) for row in range(vectors.shape[0])]
-        dataset.add_documents_by_id(names, vectors.indices.astype(np.int64), vectors.data, vectors.indptr)
         options = dict(options)
         kind = SeismicIndexDotVByte if options.pop("compressed", False) else SeismicIndex
+        values = vectors.data * _STEP if kind is SeismicIndexDotVByte else vectors.data
+        dataset.add_documents_by_id(names, vectors.indices.astype(np.int64), values, vectors.indptr)
         index = kind.build_from_dataset(dataset, num_threads=2, **options)
         index.save(str(folder / _FILES[kind]))
 

@@ -19,18 +19,21 @@ _PART_BYTES = 20 * 10**6
 _DOT = "<dot>"  # stands for a dot, at which the names of features are cut
 _LARGEST_IMPACT = 255
 _QUERY_TERMS = 3
+# Lucene's queries of features take weights up to 64. A power of two, so that every product and sum stays exact.
+_QUERY_SHARE = 0.25
 
 
 class OpenSearchForm:
     """Two sets of lines, as the two kinds of field name a vector's dimensions in different ways.
 
-    `rank_features` has tokens and is exact: OpenSearch keeps 9 significant bits of a feature, impacts have 8.
+    `rank_features` has tokens and keeps impacts as they are: OpenSearch keeps 9 significant bits of a feature, impacts
+    have 8. Its queries take no weight above 64.
     `sparse_vector` (OpenSearch 3.3 and later) has term ids and is searched approximately.
     """
 
     def write(self, source: Source, folder: Path, tell: Tell) -> tuple[str, ...]:
         """See `Form`."""
-        examples: dict[str, dict[str, int]] = {}
+        examples: dict[str, dict[str, float]] = {}
         done = 0
         with (
             PartFiles(folder, "rank_features", "ndjson", _PART_BYTES) as features,
@@ -51,7 +54,9 @@ class OpenSearchForm:
                     vectors.write(action + orjson.dumps({**row, FIELD: ids}, option=options))
                     if tokens and not examples:
                         examples = {
-                            "rank_features": dict(list(tokens.items())[:_QUERY_TERMS]),
+                            "rank_features": {
+                                token: impact * _QUERY_SHARE for token, impact in list(tokens.items())[:_QUERY_TERMS]
+                            },
                             "sparse_vector": dict(sorted(ids.items(), key=lambda pair: -pair[1])[:_QUERY_TERMS]),
                         }
                 done += len(chunk.documents)
@@ -69,7 +74,7 @@ class OpenSearchForm:
         return f"""\
 ## Loading
 
-Two sets of the same documents; take one. `rank_features` is exact and works with OpenSearch 2.11 and later;
+Two sets of the same documents; take one. `rank_features` is searched exactly and works with OpenSearch 2.11 and later;
 `sparse_vector` (OpenSearch 3.3 and later) is searched approximately, which pays from about a million documents on.
 
     curl -X PUT  localhost:9200/{name} -H 'Content-Type: application/json' --data-binary @rank_features.mapping.json
@@ -87,6 +92,11 @@ Answers of `_bulk` have `"errors": false` where all went well. Parts have at mos
   none is changed. For `sparse_vector` the mapping sets both quantisation ceilings to {_LARGEST_IMPACT}.
 - A dot in a token is written as `{_DOT}` in `rank_features`, as dots cannot stand in the names of features; write it
   so in queries too. `sparse_vector` has term ids for names.
+- A query of `rank_features` takes weights above 0 and up to 64, and at most 1,024 terms unless OpenSearch is told
+  otherwise; others are an error there. Where any weight of your queries is larger, divide all weights of all queries by
+  the same power of two: scores are divided by it too, and no ranking changes. The query here is divided by 4.
+- OpenSearch adds up in float32: whole numbers divided by one power of two are exact as long as scores times that power
+  stay below 16,777,216. With other weights, and beyond, documents whose scores nearly tie may change places.
 - The queries are of the heaviest terms of the first document, to try out. Those of real questions come from
   `lexhound encode --queries`; with a model that OpenSearch runs itself, give `query_text` and `model_id` instead of
   `query_tokens`.
@@ -134,7 +144,7 @@ def _mapping(kind: str, width: int | None) -> dict[str, Any]:
     return mapping
 
 
-def _query(kind: str, tokens: dict[str, int]) -> dict[str, Any]:
+def _query(kind: str, tokens: dict[str, float]) -> dict[str, Any]:
     clause: dict[str, Any] = {"query_tokens": {token: float(weight) for token, weight in tokens.items()}}
     if kind == "sparse_vector":
         clause["method_parameters"] = {"k": 10, "top_n": 10, "heap_factor": 1.0}

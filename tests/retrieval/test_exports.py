@@ -359,7 +359,22 @@ def test_a_learned_collection_with_dense_vectors(learned: Collection, tmp_path: 
     assert properties["dense_embedding"]["dimension"] == expected.shape[1]
     query = json.loads((tmp_path / "opensearch" / "rank_features.query.json").read_text())
     tokens = query["query"]["neural_sparse"]["sparse_embedding"]["query_tokens"]
-    assert set(tokens) <= {token.replace(".", "<dot>") for token in vectors["d0"]}
+    stored = {token.replace(".", "<dot>"): impact for token, impact in vectors["d0"].items()}
+    assert max(stored.values()) > 64  # so that the impacts themselves would be refused
+    assert all(0 < weight <= 64 and 4 * weight == stored[token] for token, weight in tokens.items())
+    assert len(tokens) == 3
+    # Ranked as by the impacts: OpenSearch adds up, in float32, products of the weights and of what Lucene keeps of a
+    # feature, the upper 17 bits of a float32.
+    for identifier, vector in vectors.items():
+        kept = {token.replace(".", "<dot>"): _as_lucene_keeps(impact) for token, impact in vector.items()}
+        score = sum(np.float32(weight) * kept.get(token, np.float32(0)) for token, weight in tokens.items())
+        exact = sum(stored[token] * vector.get(token.replace("<dot>", "."), 0) for token in tokens)
+        assert 4 * float(score) == exact, identifier
+
+
+def _as_lucene_keeps(value: float) -> np.float32:
+    bits = np.float32(value).view(np.uint32) >> 15 << 15
+    return np.uint32(bits).view(np.float32)
 
 
 def _dense(collection: Collection, identifier: str) -> np.ndarray[Any, Any]:

@@ -136,6 +136,7 @@ def main() -> None:
             absent_quantile=recipe.model.absent_quantile,
         )
     start = copy.deepcopy(model.state_dict())
+    arguments.into.mkdir(parents=True, exist_ok=True)
     report = arguments.into / "ablation.jsonl"
     measured: dict[str, Measured] = {}
     for name, change in {"no training": lambda recipe: recipe, **variants()}.items():

@@ -51,6 +51,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--passages", type=_positive, metavar="N", help="index only the first N rows (default: all)")
     parser.add_argument("--queries", type=_positive, default=1000, metavar="N", help="questions (default: 1000)")
     parser.add_argument("--rounds", type=_positive, default=3, metavar="N", help="times each is asked (default: 3)")
+    parser.add_argument(
+        "--processes",
+        type=_positive,
+        nargs=2,
+        default=(3, 7),
+        metavar=("COLD", "WARM"),
+        help="searches from the shell, with an empty and a full cache of kernels (default: 3 7)",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures there as JSON")
     parser.add_argument("--work", type=Path, metavar="DIR", help="where the collection is made and dropped again")
     arguments = parser.parse_args()
@@ -74,7 +82,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     directory = folder / "bench.index"
     # Processes first: what a child is charged with starts from what this process holds.
     results["indexing"] = _index(corpus, directory)
-    results["process"] = _search_processes(directory, questions)
+    results["process"] = _search_processes(directory, questions, *arguments.processes)
     results["load"] = {"start": results["machine"]["load"], "before queries": os.getloadavg()[0]}
     results |= _queries(directory, corpus, questions, others, arguments.rounds)
     results["load"]["end"] = os.getloadavg()[0]
@@ -105,8 +113,8 @@ def _index(corpus: Path, directory: Path) -> dict[str, Any]:
     }
 
 
-def _search_processes(directory: Path, questions: Sequence[str]) -> dict[str, Any]:
-    found = measure_search_process(directory, questions)
+def _search_processes(directory: Path, questions: Sequence[str], cold: int, warm: int) -> dict[str, Any]:
+    found = measure_search_process(directory, questions, cold=cold, warm=warm)
     return asdict(found) | {"cold_median": found.cold_median, "warm_median": found.warm_median}
 
 

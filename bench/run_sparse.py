@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,11 @@ class Peer:
 def main() -> None:
     """Measure and print a report in Markdown."""
     options = _options()
+    with ExitStack() as processes:
+        _run(options, processes)
+
+
+def _run(options: argparse.Namespace, processes: ExitStack) -> None:
     work = Path(options.work or tempfile.mkdtemp())
     work.mkdir(parents=True, exist_ok=True)
     plain = read(options.vectors, options.limit)
@@ -89,7 +95,7 @@ def main() -> None:
         asked = narrowed(read(path, options.n_queries), documents.shape[1])
         queries[name] = rounded(asked, each=True)
         write(queries[name], work / f"whole-{name}.npz")
-    peers, failed = start(options, work, list(queries))
+    peers, failed = start(options, work, list(queries), processes)
     if options.build_only:
         for peer in peers:
             print(peer.label, json.dumps(peer.built))
@@ -100,12 +106,12 @@ def main() -> None:
     kept = {name: kept_by_rounding(plain, queries[name], truth, sample=200) for name, truth in truths.items()}
     for line in report(peers, failed, truths, kept, machine, options):
         print(line)
-    for peer in peers:
-        peer.process.terminate()
 
 
-def start(options: argparse.Namespace, work: Path, queries: list[str]) -> tuple[list[Peer], dict[str, str]]:
-    """The engines' processes with their indexes and queries, and why others are missing."""
+def start(
+    options: argparse.Namespace, work: Path, queries: list[str], processes: ExitStack
+) -> tuple[list[Peer], dict[str, str]]:
+    """The engines' processes with their indexes and queries, and why others are missing; they end with `processes`."""
     pythons = {"lexhound": sys.executable} | dict(pair.split("=", 1) for pair in options.peer)
     variants: dict[str, list[dict[str, Any]]] = {}
     for pair in options.option:
@@ -117,12 +123,15 @@ def start(options: argparse.Namespace, work: Path, queries: list[str]) -> tuple[
     for name in (name for name in KNOWN if name in pythons):
         for built_with in variants.get(name, [{}]):
             try:
-                process = subprocess.Popen(
-                    [pythons[name], script, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                process = processes.enter_context(
+                    subprocess.Popen(
+                        [pythons[name], script, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                    )
                 )
             except OSError as error:
                 failed[name] = str(error)
                 continue
+            processes.callback(process.terminate)
             peer = Peer(name, built_with, process)
             folder = work / "-".join(peer.label.replace("=", "-").split())
             request = {"build": str(work / "whole-documents.npz"), "folder": str(folder), "options": built_with}

@@ -16,6 +16,7 @@ import json
 import sys
 import tempfile
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -34,6 +35,7 @@ SYSTEMS = {
     "lexhound, SPLADE": ("ours", "model", True),
     "sentence-transformers, SPLADE": ("theirs", "model", True),
 }
+PEER = ("sentence_transformers", "datasets", "accelerate")  # what sentence-transformers needs to train
 _WEIGHT = 0.05  # of FLOPS
 
 
@@ -90,10 +92,12 @@ def run_ours(kind: str, every_column: bool, options: argparse.Namespace) -> dict
         ModelRecipe(START, options.tokens),
         DataRecipe(),
         (),
-        QueryRecipe(kind, sparsity=_WEIGHT),
-        LossRecipe(kl=0.0, info_nce=1.0),
-        SparsityRecipe(weight=_WEIGHT, frequent=columns),
-        OptimiserRecipe(steps=options.steps + 1, seeds=options.queries, candidates=options.documents, own_queries=0),
+        query=QueryRecipe(kind, sparsity=_WEIGHT),
+        loss=LossRecipe(kl=0.0, info_nce=1.0),
+        sparsity=SparsityRecipe(weight=_WEIGHT, frequent=columns),
+        optimiser=OptimiserRecipe(
+            steps=options.steps + 1, seeds=options.queries, candidates=options.documents, own_queries=0
+        ),
     )
     recipe = replace(recipe, optimiser=replace(recipe.optimiser, average=0.0))
     with tempfile.TemporaryDirectory() as folder:
@@ -197,6 +201,10 @@ def main() -> None:
     print("| system | passages/s | seconds a step, from, to | peak memory |\n| --- | --- | --- | --- |", flush=True)
     for name in options.only or SYSTEMS:
         given = [f"--{key}={getattr(options, key)}" for key in ("steps", "queries", "documents", "tokens", "threads")]
+        absent = [package for package in PEER if SYSTEMS[name][0] == "theirs" and find_spec(package) is None]
+        if absent:
+            print(f"| {name} | missing: {', '.join(absent)} | | |", flush=True)
+            continue
         cost = run_process([sys.executable, __file__, "--one", name, *given])
         seconds = json.loads(cost.output.splitlines()[-1])["seconds"][1:]
         each = f"{median(seconds):.2f} s, {min(seconds):.2f}, {max(seconds):.2f}"

@@ -11,7 +11,7 @@ import pytest
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.dense import DenseEncoder
 from lexhound.encoders.errors import IdentityError
-from lexhound.encoders.learned import LearnedEncoder
+from lexhound.encoders.learned import LearnedEncoder, _fingerprint
 from lexhound.encoders.query_table import QueryTable, fit
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm, build_tiny_term_weighting
 
@@ -31,12 +31,18 @@ def test_a_learned_encoder(kind: str, tmp_path: Path) -> None:
     identity = LearnedEncoder(made).identity
     assert set(identity.libraries) == {"tokenizers"}
     assert len(LearnedEncoder(made, identity=identity).encode_query("heat flow")[0])
+    layout = LearnedEncoder(made).layout
+
+    def whole(changed: EncoderIdentity) -> EncoderIdentity:
+        return replace(changed, fingerprint=_fingerprint(layout, dict(changed.settings), changed.parts))
+
     older = {name: digest for name, digest in identity.parts.items() if "tokens" not in name}
-    LearnedEncoder(made, identity=replace(identity, parts=older, libraries={})).encode_query("heat flow")
+    LearnedEncoder(made, identity=whole(replace(identity, parts=older, libraries={}))).encode_query("heat flow")
+    other = whole(by_another_version(identity))
     with pytest.raises(IdentityError, match=MESSAGE):
-        LearnedEncoder(made, identity=by_another_version(identity)).encode_documents(["heat"])
+        LearnedEncoder(made, identity=other).encode_documents(["heat"])
     with pytest.raises(IdentityError, match=MESSAGE):
-        LearnedEncoder(made, identity=by_another_version(identity)).encode_query("heat")
+        LearnedEncoder(made, identity=other).encode_query("heat")
 
 
 def test_a_dense_encoder_and_its_table(tmp_path: Path) -> None:

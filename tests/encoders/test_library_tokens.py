@@ -57,11 +57,12 @@ def test_a_dense_encoder_and_its_table(tmp_path: Path) -> None:
     assert np.isfinite(QueryTable.open(tmp_path / "table").encode_queries(["heat"])).all()
     about = tmp_path / "table" / "query_table.json"
     values = json.loads(about.read_bytes())
+    del values["checksums"][about.name]  # as earlier versions wrote it; it would tell the change too
     about.write_text(json.dumps(values | {"tokens": "0", "tokenizers": "0.1"}))
     with pytest.raises(
         IdentityError, match=r"was made with tokenizers 0\.1, and .*Make it again with `lexhound distil"
     ):
         QueryTable.open(tmp_path / "table")
-    del values["tokens"], values["tokenizers"]  # as earlier versions wrote it
+    del values["tokens"], values["tokenizers"]  # earlier versions had none
     about.write_text(json.dumps(values))
     QueryTable.open(tmp_path / "table")

@@ -13,6 +13,7 @@ from .flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
 from .inverted import InvertedIndex, SearchStats, read_ahead, warm
 from .merge import MergePart, merge_inverted
 from .quantise import QuantisationLoss, Query, quantise_weights
+from .scales import RowRanges, choose_groups, choose_scale, group_of, ranges_from, row_ranges, stored_ranges
 from .topk import TopK, merge_topk
 
 __all__ = [
@@ -26,16 +27,23 @@ __all__ = [
     "MergePart",
     "QuantisationLoss",
     "Query",
+    "RowRanges",
     "SearchStats",
     "TopK",
     "UnsupportedFormatError",
     "VectorIndex",
     "build_flat",
     "build_inverted",
+    "choose_groups",
+    "choose_scale",
+    "group_of",
     "merge_flat",
     "merge_inverted",
     "merge_topk",
     "quantise_weights",
+    "ranges_from",
     "read_ahead",
+    "row_ranges",
+    "stored_ranges",
     "warm",
 ]

@@ -53,6 +53,7 @@ def build_inverted(
     scale: float,
     frequencies: NDArray[np.uint8] | None = None,
     lengths: NDArray[np.uint32] | None = None,
+    mean_length: float | None = None,
     window_bits: int | None = None,
     threads: int | None = None,
 ) -> InvertedIndex:
@@ -61,7 +62,8 @@ def build_inverted(
     weights: float32 csr_array, rows x vocabulary, indices sorted within a row, weights positive. scale: the weight
     of an impact of 1, so weights above 255.5 x scale are clipped; it is rounded to 22 significant bits (`exact_scale`).
     frequencies (uint8[nnz], in the order of `weights.data`) and lengths (uint32[n_rows]) are kept for
-    `merge_inverted` to weigh the postings again. window_bits: see `layout.usual_window_bits`.
+    `merge_inverted` to weigh the postings again, and mean_length as what the weights were made with. window_bits: see
+    `layout.usual_window_bits`.
     Works on `threads` threads (by default one per processor), each with windows of its own; the index does not depend
     on how many. Temporary memory: about as much as `weights`, and 36 bytes a term of the vocabulary and thread (of huge
     vocabularies fewer threads, 300 MB at most).
@@ -74,7 +76,7 @@ def build_inverted(
     postings, loss, exact = invert(
         weights, scale=scale, frequencies=frequencies, lengths=lengths, window_bits=window_bits, threads=threads
     )
-    write_postings(directory, postings, scale=exact, loss=loss)
+    write_postings(directory, postings, scale=exact, loss=loss, mean_length=mean_length)
     del postings
     return InvertedIndex.open(directory)
 
@@ -232,12 +234,15 @@ def entry_maxima(ends: NDArray[Any], impacts: NDArray[np.uint8]) -> NDArray[np.u
     return np.maximum.reduceat(impacts, starts) if len(starts) else np.empty(0, np.uint8)
 
 
-def attributes_of(postings: Postings, scale: float, loss: QuantisationLoss) -> Mapping[str, Any]:
+def attributes_of(
+    postings: Postings, scale: float, loss: QuantisationLoss, mean_length: float | None
+) -> Mapping[str, Any]:
     """What is written beside the arrays; measures the dial of approximate search."""
     from .inverted import InvertedIndex
 
     dial = calibrate(InvertedIndex(postings, scale=scale, loss=loss))
-    return {
+    own: dict[str, Any] = {} if mean_length is None else {"mean_length": mean_length}
+    return own | {
         "dial": dial.to_json(),
         "loss": asdict(loss),
         "n_rows": postings.n_rows,
@@ -247,7 +252,12 @@ def attributes_of(postings: Postings, scale: float, loss: QuantisationLoss) -> M
 
 
 def write_postings(
-    directory: str | os.PathLike[str], postings: Postings, *, scale: float, loss: QuantisationLoss
+    directory: str | os.PathLike[str],
+    postings: Postings,
+    *,
+    scale: float,
+    loss: QuantisationLoss,
+    mean_length: float | None = None,
 ) -> None:
     """Write the arrays of an index into a new directory."""
     with ArrayDirectoryWriter(directory, kind=layout.KIND, format=layout.FORMAT) as writer:
@@ -258,7 +268,7 @@ def write_postings(
             if name == "terms":
                 array = array.astype(term_dtype(array))
             writer.write(name, array, structure=name in layout.STRUCTURE)
-        writer.finish(dict(attributes_of(postings, scale, loss)))
+        writer.finish(dict(attributes_of(postings, scale, loss, mean_length)))
 
 
 def _describe(array: NDArray[Any]) -> str:

@@ -101,10 +101,15 @@ class InvertedIndex:
         loss: QuantisationLoss,
         directory: ArrayDirectory | None = None,
         dial: Dial | None = None,
+        mean_length: float | None = None,
     ) -> None:
-        """Use `from_csr` or `open`. `scale` is the weight of an impact of 1; `dial` tells a recall's slack."""
+        """Use `from_csr` or `open`. `scale` is the weight of an impact of 1; `dial` tells a recall's slack.
+
+        `mean_length` is the mean length of rows that the weights were made with, where it was told.
+        """
         self.postings = postings
         self.scale = scale
+        self.mean_length = mean_length
         self.loss = loss
         self.dial = dial or Dial()
         self.directory = directory
@@ -119,6 +124,7 @@ class InvertedIndex:
         *,
         frequencies: NDArray[np.uint8] | None = None,
         lengths: NDArray[np.uint32] | None = None,
+        mean_length: float | None = None,
         window_bits: int | None = None,
     ) -> InvertedIndex:
         """An index in memory; the arguments are those of `builder.build_inverted`."""
@@ -131,7 +137,7 @@ class InvertedIndex:
             lengths=lengths,
             window_bits=window_bits,
         )
-        return cls(postings, scale=exact, loss=loss)
+        return cls(postings, scale=exact, loss=loss, mean_length=mean_length)
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str]) -> InvertedIndex:
@@ -163,11 +169,12 @@ class InvertedIndex:
             scale = float(attributes["scale"])
             loss = QuantisationLoss(**attributes["loss"])
             dial = Dial.from_json(attributes.get("dial", []))
+            mean_length = None if attributes.get("mean_length") is None else float(attributes["mean_length"])
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(stored.path / HEADER, f"lacks what an inverted index needs: {error}") from error
         if problem := postings.problem():
             raise CorruptFileError(stored.path / HEADER, problem)
-        return cls(postings, scale=scale, loss=loss, directory=stored, dial=dial)
+        return cls(postings, scale=scale, loss=loss, directory=stored, dial=dial, mean_length=mean_length)
 
     @staticmethod
     def verify(directory: str | os.PathLike[str], pace: Pace = no_pace) -> Iterator[FileProblem]:
@@ -204,6 +211,12 @@ class InvertedIndex:
     def lengths(self) -> NDArray[np.uint32] | None:
         """The length of each row, when the index was built with them (uint32[n_rows])."""
         return self.postings.lengths
+
+    @property
+    def greatest_weight(self) -> float:
+        """The largest weight of a posting, as its impact stands for it; 0 without postings. Reads the directory."""
+        maxima = self.postings.entry_maxima
+        return int(maxima.max()) * self.scale if len(maxima) else 0.0
 
     @property
     def nbytes(self) -> int:

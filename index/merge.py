@@ -20,7 +20,14 @@ from .builder import attributes_of, check_size, entry_maxima, offset_dtype, term
 from .files import ArrayDirectoryWriter
 from .inverted import InvertedIndex
 from .layout import Postings
-from .quantise import QuantisationLoss, exact_scale, quantise_with_loss
+from .quantise import (
+    MAX_IMPACT,
+    QuantisationLoss,
+    exact_scale,
+    quantise_with_loss,
+    requantisation_loss,
+    requantised,
+)
 
 Reweigh = Callable[[NDArray[np.uint8], NDArray[np.uint32]], NDArray[np.float32]]
 """New weights of postings, from their term frequencies and the lengths of their rows."""
@@ -43,6 +50,7 @@ def merge_inverted(
     *,
     scale: float,
     reweigh: Reweigh | None = None,
+    mean_length: float | None = None,
     window_bits: int | None = None,
     chunk_postings: int = CHUNK_POSTINGS,
 ) -> InvertedIndex:
@@ -50,12 +58,13 @@ def merge_inverted(
 
     The result is the index that `build_inverted` would have made of the surviving rows under their new numbers, in any
     interleaving; rows that no part maps to are empty. With `reweigh` (which needs parts built with frequencies and
-    lengths) the weights are made anew, quantised with `scale`, and the loss is measured. Without it impacts are copied,
-    so every part must have this `scale`; the losses are added up, and where rows are dropped that is an estimate
-    (`QuantisationLoss.of_survivors`). Frequencies and lengths are kept when every part has them.
+    lengths) the weights are made anew, quantised with `scale`, and the loss is measured; `mean_length` is kept as what
+    they were made with. Without it impacts are copied where a part has this `scale`, and otherwise rounded from its own
+    scale to this one (`quantise.requantised`), which may clip; the losses are added up, and where rows are dropped that
+    is an estimate (`QuantisationLoss.of_survivors`). Frequencies and lengths are kept when every part has them.
 
-    Raises ValueError when the maps do not fit (a row out of range or mapped to twice), scales differ, or frequencies
-    are lacking; IndexStorageError and OSError as `build_inverted`, and like it leaves nothing behind when it fails.
+    Raises ValueError when the maps do not fit (a row out of range or mapped to twice) or frequencies are lacking;
+    IndexStorageError and OSError as `build_inverted`, and like it leaves nothing behind when it fails.
     """
     window_bits = layout.usual_window_bits(n_rows) if window_bits is None else window_bits
     check_size(n_rows, window_bits)
@@ -64,17 +73,10 @@ def merge_inverted(
     weighable = all(part.index.postings.weighable for part in parts)
     if reweigh is not None and not weighable:
         raise ValueError("an index without term frequencies and row lengths cannot be weighed again")
-    if reweigh is None:
-        for part in parts:
-            if part.index.scale != exact:
-                raise ValueError(
-                    f"an index with scale {part.index.scale!r} cannot be merged into one with scale {exact!r} "
-                    "without weighing its postings again"
-                )
     keep = weighable and (len(parts) > 0 or reweigh is not None)
     lengths = _merged_lengths(parts, new_rows, n_rows) if keep else None
 
-    merger = _Merger(parts, new_rows, keep)
+    merger = _Merger(parts, new_rows, keep, exact)
     survivors = np.zeros(len(parts), np.int64)
     loss = QuantisationLoss()
     terms: list[NDArray[np.uint32]] = []
@@ -117,8 +119,9 @@ def merge_inverted(
         if lengths is not None:
             writer.write("lengths", lengths)
         if reweigh is None:
-            for part, count in zip(parts, survivors.tolist(), strict=True):
+            for part, count, seen in zip(parts, survivors.tolist(), merger.seen, strict=True):
                 loss = loss.merge(part.index.loss.of_survivors(count))
+                loss = loss.merge(requantisation_loss(seen, part.index.scale, exact))
         written = Postings(
             terms=frozen(all_terms),
             entry_starts=writer.written("entry_starts"),
@@ -132,7 +135,7 @@ def merge_inverted(
             n_rows=n_rows,
             window_bits=window_bits,
         )
-        attributes = dict(attributes_of(written, exact, loss))
+        attributes = dict(attributes_of(written, exact, loss, mean_length))
         del written
         writer.finish(attributes)
     return InvertedIndex.open(directory)
@@ -180,9 +183,16 @@ class _Chunk:
 
 
 class _Merger:
-    """Takes the postings of consecutive terms from all parts."""
+    """Takes the postings of consecutive terms from all parts, with impacts in steps of `scale`.
 
-    def __init__(self, parts: Sequence[MergePart], new_rows: Sequence[NDArray[np.int64]], keep: bool) -> None:
+    `seen` counts which impacts were taken of each part, before they were rounded to that scale: int64[256] a part.
+    """
+
+    def __init__(
+        self, parts: Sequence[MergePart], new_rows: Sequence[NDArray[np.int64]], keep: bool, scale: float
+    ) -> None:
+        self._levels = [frozen(requantised(part.index.scale, scale)) for part in parts]
+        self.seen = [np.zeros(MAX_IMPACT + 1, np.int64) for _ in parts]
         self.postings = [part.index.postings for part in parts]
         self.new_rows = new_rows
         self.keep = keep
@@ -243,6 +253,8 @@ class _Merger:
                 frozen(np.empty(0, np.uint8)) if source is None else source,
                 postings.window_bits,
                 self.new_rows[i],
+                self._levels[i],
+                self.seen[i],
                 places,
                 rows,
                 impacts,
@@ -308,12 +320,17 @@ def place_kept(
     frequencies: NDArray[np.uint8],
     window_bits: int,
     new_rows: NDArray[np.int64],
+    levels: NDArray[np.uint8],
+    seen: NDArray[np.int64],
     places: NDArray[np.int64],
     out_rows: NDArray[np.uint32],
     out_impacts: NDArray[np.uint8],
     out_frequencies: NDArray[np.uint8],
 ) -> None:
-    """Copy what `count_kept` counted to `places[slots[i]]` onwards, under the new row numbers; moves `places` on."""
+    """Copy what `count_kept` counted to `places[slots[i]]` onwards, under the new row numbers; moves `places` on.
+
+    levels uint8[256]: what impacts become; seen int64[256]: how often each occurred is added to it.
+    """
     for i in range(len(slots)):
         place = places[slots[i]]
         for entry in range(np.int64(entry_starts[first_term + i]), np.int64(entry_starts[first_term + i + 1])):
@@ -323,7 +340,9 @@ def place_kept(
                 row = base + np.int64(rows[at])
                 if row < len(new_rows) and new_rows[row] >= 0:
                     out_rows[place] = new_rows[row]
-                    out_impacts[place] = impacts[at]
+                    impact = impacts[at]
+                    out_impacts[place] = levels[impact]
+                    seen[impact] += 1
                     if len(frequencies) > 0:
                         out_frequencies[place] = frequencies[at]
                     place += 1

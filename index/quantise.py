@@ -119,6 +119,29 @@ def quantise_with_loss(
     return impacts, loss
 
 
+def requantised(old: float, new: float) -> NDArray[np.uint8]:
+    """What each impact in steps of `old` becomes in steps of `new`: uint8[256], `clip(round(i x old / new), 1, 255)`.
+
+    0 stays 0. Exact where `new` is `old` divided by a power of two and nothing is clipped.
+    """
+    levels = np.zeros(MAX_IMPACT + 1, np.uint8)
+    levels[1:] = np.clip(np.rint(np.arange(1, MAX_IMPACT + 1) * (old / new)), 1, MAX_IMPACT)
+    return levels
+
+
+def requantisation_loss(counts: NDArray[np.int64], old: float, new: float) -> QuantisationLoss:
+    """What `requantised` adds to the loss of impacts of which each occurs `counts` (int64[256]) times, at most."""
+    before = np.arange(MAX_IMPACT + 1) * old
+    errors = np.abs(requantised(old, new) * new - before)
+    there = counts > 0
+    clipped = np.rint(before / new) > MAX_IMPACT
+    return QuantisationLoss(
+        sum_absolute_error=float((counts * errors).sum()),
+        max_absolute_error=float(errors[there].max()) if there.any() else 0.0,
+        clipped=int(counts[clipped].sum()),
+    )
+
+
 def _quantise_chunk(
     weights: NDArray[np.float32], scale: float, start: int, impacts: NDArray[np.uint8]
 ) -> QuantisationLoss:

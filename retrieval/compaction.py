@@ -1,7 +1,8 @@
 """Merging segments: `compact` makes one of all, a bulk run one of its own, and small ones are merged as they pile up.
 
-A full merge refreshes the statistics (the average document length) over the documents that are left, so that weights
-are those of an index built at once over the same documents.
+Rows go where their weights suit each other (`groups`): as a rule one segment comes of a merge. Weights of bm25 are made
+anew with today's average length, so those of a compacted collection are those of an index built at once over the same
+documents; a learned encoder's are, too, but for what rounding to a finer scale first has moved.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..index import MergePart, merge_inverted
+from .averages import credit, far_segments, grown, legacy_average, live_average, renew, spend
 from .content import ROWS_AT_ONCE, damaged_rows
 from .dense_index import NAME as DENSE
 from .dense_index import kind_of, merge_dense, wanted_kind
+from .groups import Group, regrouped
 from .log import WAIT_SECONDS
-from .representation import Statistics
 from .schema import DATABASE, translate
 from .segment import SEGMENTS, Segment, open_segment, read_through, write_segment
-from .snapshot import read_statistics
-from .storage import storage_errors
-from .writer import PUBLISHED, Writer, register_segment, write_statistics
+from .writer import PUBLISHED, Writer, register_segment
 
 # This many segments of one size class (sizes within a factor of SIZE_CLASS) are merged into one of the next class:
 # each document is rewritten about log(n) times, and a search visits at most a few dozen segments.
@@ -59,17 +59,20 @@ def compact(writer: Writer) -> CompactReport:
         check_documents(writer)
         writer.flush()
         names = _segments(writer, "run NOT IN (SELECT run FROM runs)")
-        documents, dropped = merge(writer, names, PUBLISHED, refresh=True) if names else (0, 0)
+        documents, dropped = merge(writer, names, PUBLISHED) if names else (0, 0)
         with writer.transaction() as connection:
             # Values of deleted documents; kept until now because no index leads from a row to them.
             connection.execute("DELETE FROM metadata WHERE seq NOT IN (SELECT seq FROM rows)")
+            if documents:
+                renew(writer, connection, live_average(writer))
         with writer.lock:
             try:
                 writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
             except sqlite3.Error as error:
                 raise translate(error, writer.directory / DATABASE) from error
             writer.log.cut(WAIT_SECONDS)
-        return CompactReport(documents, dropped, len(names), 1 if documents else 0)
+        after = _segments(writer, "run NOT IN (SELECT run FROM runs)")
+        return CompactReport(documents, dropped, len(names), len(after))
 
 
 def check_documents(writer: Writer) -> None:
@@ -97,6 +100,7 @@ def check_documents(writer: Writer) -> None:
 def maintain(writer: Writer, documents: int) -> bool:
     """Make a segment of waiting documents if there are `documents` of them, then merge segments that have piled up.
 
+    Segments of bm25 whose weights are far from those of today are weighed anew (`averages`).
     Returns whether there was anything to do.
     """
     with writer.merging:
@@ -104,16 +108,38 @@ def maintain(writer: Writer, documents: int) -> bool:
             due = writer.waiting_documents(PUBLISHED) >= documents
             if due:
                 writer.flush()
-        return merge_small(writer) or due
+            moved = grown(writer)
+            if moved:
+                with writer.transaction() as connection:
+                    renew(writer, connection)
+        merged = merge_small(writer)
+        return (bool(weigh_anew(writer)) if moved or due else False) or merged or due
 
 
-def merge_run(writer: Writer, run: int) -> None:
-    """Merge the segments of an unpublished bulk run into one, with statistics over all of its documents."""
+def weigh_anew(writer: Writer) -> int:
+    """Weigh segments of bm25 anew whose average length is far from today's, as far as that is paid for.
+
+    Returns how many segments that were.
+    """
+    if not writer.representation.frequencies:
+        return 0
+    done = 0
+    with writer.merging:
+        today = live_average(writer)
+        for name, rows in far_segments(writer, today):
+            if rows > credit(writer):
+                break
+            merge(writer, [name], PUBLISHED, average=today)
+            spend(writer, rows)
+            done += 1
+    return done
+
+
+def merge_run(writer: Writer, run: int, average: float) -> None:
+    """Merge the segments of an unpublished bulk run into one, weighed with the average that holds once it is public."""
     names = _segments(writer, "run = ?", run)
-    others = writer.connection.execute("SELECT count(*) FROM segments WHERE run != ?", (run,)).fetchone()[0]
     if names:
-        # Statistics belong to the whole collection: a run beside other segments must not change theirs.
-        merge(writer, names, run, refresh=not others)
+        merge(writer, names, run, average=average)
 
 
 def merge_small(writer: Writer) -> bool:
@@ -130,14 +156,17 @@ def merge_small(writer: Writer) -> bool:
         crowded = [names for names in classes.values() if len(names) >= MERGE_AT]
         if not crowded:
             return merged
-        merge(writer, crowded[0], PUBLISHED, refresh=False)
+        merge(writer, crowded[0], PUBLISHED)
         merged = True
 
 
-def merge(writer: Writer, names: Sequence[str], run: int, *, refresh: bool) -> tuple[int, int]:
-    """Replace segments by one of their live rows, in order of insertion; returns (documents kept, rows dropped).
+def merge(writer: Writer, names: Sequence[str], run: int, *, average: float | None = None) -> tuple[int, int]:
+    """Replace segments by few of their live rows, in order of insertion; returns (documents kept, rows dropped).
 
-    One merge at a time; writes go on while the new segment is built. Documents that are deleted meanwhile have
+    `average` is the average length to weigh with, of all live documents unless given. As a rule one segment is left;
+    more, and fewer than `MERGE_AT`, where weights differ widely (`groups`).
+
+    One merge at a time; writes go on while the new segments are built. Documents that are deleted meanwhile have
     tombstones that outlive the merge, as tombstones name rows and not places in a segment.
     """
     directory, representation = writer.directory, writer.representation
@@ -150,68 +179,86 @@ def merge(writer: Writer, names: Sequence[str], run: int, *, refresh: bool) -> t
             segment.check_condition()
         with writer.lock:
             kept = [_kept(writer, segment) for segment in segments]
-            statistics = read_statistics(writer.connection)
+            average = live_average(writer) if average is None else average
+            weighed = [_weighed_with(writer, segment) for segment in segments]
         dropped = sum(int((~keep).sum()) for keep in kept)
-        seqs = np.sort(np.concatenate([segment.seqs[keep] for segment, keep in zip(segments, kept, strict=True)]))
-        if statistics is None:
-            raise AssertionError("segments exist, so statistics do")
-        fresh = _refreshed(segments, kept, statistics) if refresh else statistics
-        if len(segments) == 1 and not dropped and fresh == statistics and _is_indexed_as_wanted(writer, segments[0]):
-            return len(seqs), 0
-        statistics = fresh
-        name = None
-        if len(seqs):
-            name = _write(writer, segments, kept, seqs, statistics, refresh=refresh)
+        documents = sum(int(keep.sum()) for keep in kept)
+        fresh = not representation.frequencies or all(own == average for own in weighed)
+        groups = regrouped(representation, [segment.index for segment in segments], kept)
+        wanted = all(_is_indexed_as_wanted(writer, segment) for segment in segments)
+        if not dropped and fresh and wanted and _are_grouped(groups, segments):
+            return documents, 0
+        built: list[tuple[str, NDArray[np.int64]]] = []
+        with writer.writing_segments(built):
+            for group in groups:
+                _write(writer, segments, group, average, built, refresh=not fresh)
         with writer.transaction() as connection:
             connection.executemany("DELETE FROM segments WHERE name = ?", ((old,) for old in names))
             gone = [segment.seqs[~keep] for segment, keep in zip(segments, kept, strict=True)]
             connection.executemany(
                 "DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in np.concatenate(gone).tolist())
             )
-            write_statistics(connection, statistics)
-            if name is not None:
+            for name, seqs in built:
                 register_segment(connection, name, run, seqs)
         for old in names:  # readers that have them mapped keep them until they refresh
             shutil.rmtree(directory / SEGMENTS / old, ignore_errors=True)
-        return len(seqs), dropped
+        return documents, dropped
+
+
+def _are_grouped(groups: Sequence[Sequence[Group]], segments: Sequence[Segment]) -> bool:
+    """Whether the groups are what the segments are already."""
+    if len(groups) != len(segments):
+        return False
+    for group in groups:
+        own = [number for number, each in enumerate(group) if each.rows.any()]
+        if len(own) != 1 or not group[own[0]].rows.all() or group[own[0]].scale != segments[own[0]].index.scale:
+            return False
+    return True
+
+
+def _weighed_with(writer: Writer, segment: Segment) -> float | None:
+    """The average length that a segment's weights were made with."""
+    return segment.index.mean_length or legacy_average(writer.connection)
 
 
 def _write(
     writer: Writer,
     segments: Sequence[Segment],
-    kept: Sequence[NDArray[np.bool_]],
-    seqs: NDArray[np.int64],
-    statistics: Statistics,
+    group: Sequence[Group],
+    average: float,
+    built: list[tuple[str, NDArray[np.int64]]],
     *,
     refresh: bool,
-) -> str:
+) -> None:
     representation = writer.representation
+    chosen = [(segment, own.rows) for segment, own in zip(segments, group, strict=True) if own.rows.any()]
+    seqs = np.sort(np.concatenate([segment.seqs[rows] for segment, rows in chosen]))
     parts = []
-    for segment, keep in zip(segments, kept, strict=True):
+    for segment, rows in chosen:
         new_rows = np.full(segment.n_rows, -1, np.int64)
-        new_rows[keep] = np.searchsorted(seqs, segment.seqs[keep])
+        new_rows[rows] = np.searchsorted(seqs, segment.seqs[rows])
         parts.append(MergePart(segment.index, new_rows))
     indexes: dict[str, Callable[[Path], object]] = {
         representation.name: lambda folder: merge_inverted(
             folder,
             parts,
             len(seqs),
-            scale=statistics.scale,
-            reweigh=representation.reweigh(statistics) if refresh else None,
+            scale=group[0].scale,
+            reweigh=representation.reweigh(average) if refresh else None,
+            mean_length=average if representation.frequencies else None,
         )
     }
     if writer.dense is not None:
         width, policy = writer.dense.width, writer.dense_index
         dense = [
             (segment.dense, part.new_rows)
-            for segment, part in zip(segments, parts, strict=True)
+            for (segment, _), part in zip(chosen, parts, strict=True)
             if segment.dense is not None
         ]
         indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(seqs), width, policy)
     name = writer.reserve_segment()
-    with storage_errors(writer.directory):
-        write_segment(writer.directory, name, seqs, partial(_ids_of, segments), indexes)
-    return name
+    built.append((name, seqs))
+    write_segment(writer.directory, name, seqs, partial(_ids_of, segments), indexes)
 
 
 def _is_indexed_as_wanted(writer: Writer, segment: Segment) -> bool:
@@ -234,17 +281,6 @@ def _kept(writer: Writer, segment: Segment) -> NDArray[np.bool_]:
         "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?", (int(segment.seqs[0]), int(segment.seqs[-1]))
     )
     return ~np.isin(segment.seqs, np.array([seq for (seq,) in rows], np.int64))
-
-
-def _refreshed(segments: Sequence[Segment], kept: Sequence[NDArray[np.bool_]], statistics: Statistics) -> Statistics:
-    lengths = [
-        segment.index.lengths[keep]
-        for segment, keep in zip(segments, kept, strict=True)
-        if segment.index.lengths is not None
-    ]
-    total = sum(int(part.sum(dtype=np.int64)) for part in lengths)
-    documents = sum(len(part) for part in lengths)
-    return Statistics(total / documents, statistics.scale) if total else statistics
 
 
 def _segments(writer: Writer, condition: str, *values: int) -> list[str]:

@@ -26,9 +26,6 @@ from .snapshot import Part, Snapshot
 
 Masks = Sequence[NDArray[np.bool_] | None]
 
-# Impacts are bytes.
-_LARGEST_IMPACT = 255
-
 
 def answer_dense(
     snapshot: Snapshot,
@@ -244,10 +241,8 @@ def _scored(
     matched = known.copy()
     others, near_known = _known(pool, near)
     close = near_known.copy()
-    ceiling = 0.0
+    ceiling = float(query.weights.sum()) * query.scale * snapshot.greatest_weight
     for number, part in enumerate(snapshot.parts):
-        index = part.segment.index
-        ceiling = max(ceiling, float(query.weights.sum()) * _LARGEST_IMPACT * query.scale * index.scale)
         here = pool.parts == number
         missing = np.flatnonzero(here & ~known)
         if len(missing) and len(query):

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from ..encoders.base import EncoderIdentity
 from ..index import QuantisationLoss
+from .averages import FarAverage, far_average
 from .dense_index import NAME as DENSE
 from .dense_index import kind_of
 from .fusion import Fusion
 from .ingest import describe_source, unfinished_run
-from .manifest import Manifest
+from .manifest import Manifest, read_manifest
+from .pending import PENDING
 from .query_table import has_table
 from .representation import Representation
 from .schema import DATABASE, log_bytes
 from .segment import segment_bytes
-from .snapshot import PENDING, Snapshot
+from .snapshot import Snapshot
 from .verification import Problem
 
 
@@ -59,8 +61,10 @@ class CollectionInfo:
         documents: live documents; deleted: rows that segments still hold for deleted or replaced ones.
         pending: documents in no segment yet (indexed in memory when the collection is opened).
         unfinished: the corpus of a run that was cut short, and how many documents it holds; None where there is none.
-        average_length: mean number of words a document, as the weights use it (lexical); None before the first segment.
-        impact_scale: the weight of one step of the 8-bit impacts; loss: what the 8 bits cost.
+        average_length: mean number of words a document, as new weights use it (lexical); None before the first segment.
+        far_average: older weights that were made with another average, where it is far from today's; else None.
+        impact_scales: the weight of one step of the 8-bit impacts, ascending: one where all weights suit each other.
+        loss: what the 8 bits cost.
         terms: distinct terms (lexical) or the size of the encoder's vocabulary.
         index_bytes: of all segments, dense vectors included; database_bytes: of the documents, with SQLite's log;
             log_bytes: of that log alone.
@@ -81,7 +85,8 @@ class CollectionInfo:
     postings: int
     terms: int
     average_length: float | None
-    impact_scale: float | None
+    far_average: FarAverage | None
+    impact_scales: tuple[float, ...]
     loss: QuantisationLoss
     index_bytes: int
     database_bytes: int
@@ -125,10 +130,9 @@ def describe(
                 "SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (run.first_seq, run.number)
             ).fetchone()[0]
         terms = connection.execute("SELECT count(*) FROM terms").fetchone()[0]
-    statistics = snapshot.statistics
     return CollectionInfo(
         path=str(directory),
-        format=manifest.format,
+        format=read_manifest(directory).format,  # raised since it was opened, maybe
         created_by=manifest.created_by,
         encoder=manifest.encoder,
         documents=snapshot.n_documents,
@@ -138,8 +142,9 @@ def describe(
         segments=tuple(segments),
         postings=sum(part.segment.index.n_postings for part in snapshot.parts),
         terms=representation.identity.vocabulary_size or terms,
-        average_length=statistics.average_length if statistics and representation.frequencies else None,
-        impact_scale=statistics.scale if statistics else None,
+        average_length=snapshot.average_length if representation.frequencies else None,
+        far_average=far_average(snapshot) if representation.frequencies else None,
+        impact_scales=tuple(sorted({part.segment.index.scale for part in snapshot.parts if part.segment.n_rows})),
         loss=loss,
         index_bytes=sum(sum(segment.bytes.values()) for segment in segments),
         database_bytes=(directory / DATABASE).stat().st_size + log_bytes(directory),

@@ -14,7 +14,8 @@ from typing import Literal
 
 import orjson
 
-from .compaction import merge_run, merge_small
+from .averages import live_average, renew
+from .compaction import merge_run, merge_small, weigh_anew
 from .content import content_hash, hash_of
 from .corpus import BadRow, Corpus
 from .document import Document
@@ -212,27 +213,36 @@ class _Reading:
         ).fetchone()[0]
         if fresh or writer.waiting_documents(run) >= SMALLEST_SEGMENT:
             writer.flush(run)
-        merge_run(writer, run)
+        average = live_average(writer, run, self._stale()) if writer.representation.frequencies else 1.0
+        merge_run(writer, run, average)
         self._tell("publishing")
-        replaced = self._publish()
+        replaced = self._publish(average)
         if writer.waiting_documents(PUBLISHED) >= SMALLEST_SEGMENT:
             writer.flush()
         merge_small(writer)
+        weigh_anew(writer)
         staged = self._resumed + self._report.added + self._report.replaced
         return IngestReport(staged - replaced, replaced, self._report.unchanged, self._rejected, self._resumed)
 
-    def _publish(self) -> int:
+    def _stale(self) -> list[int]:
+        """The rows of documents that the run replaces."""
+        found = self._writer.connection.execute(
+            "SELECT old.seq FROM rows AS new CROSS JOIN rows AS old ON old.id = new.id AND old.run != new.run"
+            " WHERE new.seq >= ? AND new.run = ?",
+            (self._run.first_seq, self._run.number),
+        )
+        return [seq for (seq,) in found]
+
+    def _publish(self, average: float) -> int:
         """Make the run visible and its predecessors invisible, at once; returns how many were replaced."""
         run = self._run.number
         with self._writer.transaction() as connection:
-            stale = connection.execute(
-                "SELECT old.seq FROM rows AS new CROSS JOIN rows AS old ON old.id = new.id AND old.run != new.run"
-                " WHERE new.seq >= ? AND new.run = ?",
-                (self._run.first_seq, run),
-            ).fetchall()
-            bury(connection, [seq for (seq,) in stale])
+            stale = self._stale()
+            bury(connection, stale)
             connection.execute("DELETE FROM runs WHERE run = ?", (run,))
             connection.execute("UPDATE batches SET run = ? WHERE run = ?", (PUBLISHED, run))
+            if connection.execute("SELECT EXISTS(SELECT 1 FROM segments)").fetchone()[0]:
+                renew(self._writer, connection, average)
         return len(stale)
 
     def _store(self, chunk: dict[str, Document], places: dict[str, BadRow]) -> None:

@@ -1,4 +1,4 @@
-"""`lexhound.json`: what a collection is, written once at creation and never changed.
+"""`lexhound.json`: what a collection is, written at creation; only its format is raised once, with its first segment.
 
 Everything that changes lives in the database; the manifest only says which format the directory has and which
 encoder made its vectors.
@@ -7,7 +7,7 @@ encoder made its vectors.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from .errors import CorruptCollectionError, NewerFormatError, NotACollectionErro
 
 MANIFEST = "lexhound.json"
 _CHECKSUM = "checksum"
-FORMAT = 3
+FORMAT = 4
 """The newest. A collection is written in the oldest that can hold it, so that older versions read what they can: 1
-without dense vectors, 2 where those are never clustered."""
+without dense vectors, 2 where those are never clustered, 3 with others; 4 from the first segment on that this version
+writes, as each has its own scale and average length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,13 @@ def write_manifest(directory: Path, manifest: Manifest, name: str = MANIFEST) ->
     values[_CHECKSUM] = _checksum(values)
     with replace_file(directory / name) as file:
         file.write(orjson.dumps(values, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def raise_format(directory: Path) -> None:
+    """Make a collection one of the newest format, which earlier versions refuse, where it is not yet."""
+    manifest = read_manifest(directory)
+    if manifest.format < FORMAT:
+        write_manifest(directory, replace(manifest, format=FORMAT))
 
 
 def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:

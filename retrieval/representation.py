@@ -1,7 +1,7 @@
 """What a collection keeps of its documents for one index: how text becomes vectors, now and when a segment is built.
 
-Lexical vectors are stored as term frequencies, because their weights depend on the average document length, which is
-refreshed at `compact`; the vectors of a model are stored as the weights it gave.
+Lexical vectors are stored as term frequencies, because their weights depend on the average document length, which
+changes with the documents (`averages`); the vectors of a model are stored as the weights it gave.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..index.quantise import exact_scale
 from .vectors import Batch
 
 if TYPE_CHECKING:
@@ -23,19 +24,6 @@ if TYPE_CHECKING:
     from ..encoders.live_idf import LiveStatistics
 
 Reweigh = Callable[[NDArray[np.uint8], NDArray[np.uint32]], NDArray[np.float32]]
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """The values that turn stored vectors into impacts; fixed by the first segment, refreshed at `compact`.
-
-    Attributes:
-        average_length: mean number of words of a document (lexical only; 1 where there is no length).
-        scale: the weight that one step of an 8-bit impact stands for.
-    """
-
-    average_length: float
-    scale: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +48,7 @@ class Representation(Protocol):
 
     name: str
     frequencies: bool  # whether stored values are term frequencies rather than weights
+    scale: float | None  # the weight of one step of an 8-bit impact; None where each index chooses its own (`groups`)
     batch_documents: int  # documents encoded and acknowledged together
 
     @property
@@ -72,14 +61,11 @@ class Representation(Protocol):
     def encode(self, texts: Sequence[str]) -> csr_array:
         """Vectors to store; may grow the vocabulary inside the caller's transaction."""
 
-    def measure(self, batch: Batch) -> Statistics:
-        """The statistics that a first segment of these documents fixes."""
+    def weigh(self, batch: Batch, average_length: float) -> WeightRows:
+        """The weights of stored vectors; `average_length` is a document's mean number of words (lexical only)."""
 
-    def weigh(self, batch: Batch, statistics: Statistics) -> WeightRows:
-        """The weights of stored vectors."""
-
-    def reweigh(self, statistics: Statistics) -> Reweigh | None:
-        """How a merge computes weights anew, or None where they do not depend on statistics."""
+    def reweigh(self, average_length: float) -> Reweigh | None:
+        """How a merge computes weights anew, or None where they do not depend on the average length."""
 
     def query(self, text: str, statistics: LiveStatistics) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """A query's (terms, weights), terms ascending and weights > 0."""
@@ -113,6 +99,7 @@ class LexicalRepresentation:
 
     name = "lexical"
     frequencies = True
+    scale: float | None = exact_scale(1.0 / 255.0)  # BM25's term-frequency part lies below 1, whatever the settings
     batch_documents = 4096
 
     def __init__(self, encoder: LexicalEncoder) -> None:
@@ -129,29 +116,21 @@ class LexicalRepresentation:
     def encode(self, texts: Sequence[str]) -> csr_array:
         return self._encoder.count_documents(texts)
 
-    def measure(self, batch: Batch) -> Statistics:
-        n_rows = len(batch.seqs)
-        total = int(batch.values.sum(dtype=np.int64))
-        # BM25's term-frequency part lies below 1 whatever the settings, so the scale needs no look at the data.
-        return Statistics(total / n_rows if total else 1.0, 1.0 / 255.0)
-
-    def weigh(self, batch: Batch, statistics: Statistics) -> WeightRows:
+    def weigh(self, batch: Batch, average_length: float) -> WeightRows:
         indptr = batch.indptr.astype(np.int64)
         counts = np.diff(indptr)
         lengths = _row_sums(batch.values.astype(np.int64), indptr).astype(np.uint32)
         frequencies = np.asarray(batch.values, np.uint8)
         weights = self._encoder.weigh(
-            frequencies.astype(np.float32), np.repeat(lengths, counts).astype(np.float32), statistics.average_length
+            frequencies.astype(np.float32), np.repeat(lengths, counts).astype(np.float32), average_length
         )
         indices = batch.terms.astype(np.int32)
         vocabulary_size = int(indices.max()) + 1 if len(indices) else 1
         return WeightRows(indptr, indices, weights, (len(batch.seqs), vocabulary_size), frequencies, lengths)
 
-    def reweigh(self, statistics: Statistics) -> Reweigh:
+    def reweigh(self, average_length: float) -> Reweigh:
         def weights(frequencies: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> NDArray[np.float32]:
-            return self._encoder.weigh(
-                frequencies.astype(np.float32), lengths.astype(np.float32), statistics.average_length
-            )
+            return self._encoder.weigh(frequencies.astype(np.float32), lengths.astype(np.float32), average_length)
 
         return weights
 
@@ -191,6 +170,7 @@ class LearnedRepresentation:
 
     name = "sparse"
     frequencies = False
+    scale: float | None = None
     batch_documents = 256
 
     def __init__(self, encoder: SparseEncoder) -> None:
@@ -217,11 +197,7 @@ class LearnedRepresentation:
     def encode(self, texts: Sequence[str]) -> csr_array:
         return self._encoder.encode_documents(texts)
 
-    def measure(self, batch: Batch) -> Statistics:
-        largest = float(batch.values.max()) if len(batch.values) else 1.0
-        return Statistics(1.0, largest / 255.0)
-
-    def weigh(self, batch: Batch, statistics: Statistics) -> WeightRows:
+    def weigh(self, batch: Batch, average_length: float) -> WeightRows:
         return WeightRows(
             batch.indptr.astype(np.int64),
             batch.terms.astype(np.int32),
@@ -229,7 +205,7 @@ class LearnedRepresentation:
             (len(batch.seqs), self._encoder.identity.vocabulary_size or 1),
         )
 
-    def reweigh(self, statistics: Statistics) -> Reweigh | None:
+    def reweigh(self, average_length: float) -> Reweigh | None:
         return None
 
     def query(self, text: str, statistics: LiveStatistics) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -17,43 +17,42 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..index import CorruptFileError, InvertedIndex
+from ..index import CorruptFileError, RowRanges
+from ..index.quantise import MAX_IMPACT
+from .averages import Averages, read_averages
 from .connections import Connections
-from .dense_index import dense_in_memory
-from .dense_vectors import concatenate_dense, unpack_dense
 from .errors import CorruptCollectionError
 from .filters import ColumnCache
 from .fusion import Fusion
 from .kept_fusion import read_fusion
 from .passing import Passed
-from .representation import Representation, Statistics
+from .pending import PendingKey, index_pending, live_of, tombstones_of
+from .representation import Representation
 from .schema import DATABASE, check_identity, translate
-from .segment import ListedIds, Segment, open_segment, read_through
+from .segment import Segment, open_segment, read_through
 from .table_checksum import check_tables
-from .vectors import concatenate, keep_rows, unpack
 
-# The name of parts that are indexed in memory; segment names are digits.
-PENDING = "pending"
-# When a refresh would make more of them than this, they become one: each costs every search a little.
-MEMORY_SEGMENTS = 8
+# What is meant by all but few documents.
+_USUAL = 0.9
 # Bytes of new segments that are compared with their checksums at once when a snapshot is taken: some milliseconds.
 READ_AT_OPEN = 8 << 20
-
-# Which batches a segment in memory holds, and the statistics its weights were made with.
-PendingKey: TypeAlias = tuple[frozenset[int], Statistics | None]
 
 
 @dataclass(slots=True)
 class SegmentCache:
-    """What the latest snapshot holds open, for the next one to share: segments, and columns that were read of them."""
+    """What the latest snapshot holds open, for the next one to share.
+
+    Attributes:
+        on_disk, in_memory: segments; ranges: of the batches that wait; columns: what was read of the segments.
+    """
 
     on_disk: dict[str, Segment] = field(default_factory=dict)
-    in_memory: dict[PendingKey, Segment] = field(default_factory=dict)
+    in_memory: dict[PendingKey, tuple[Segment, ...]] = field(default_factory=dict)
+    ranges: dict[int, RowRanges] = field(default_factory=dict)
     columns: ColumnCache = field(default_factory=ColumnCache)
 
 
@@ -86,7 +85,7 @@ class Snapshot:
         connections: Connections,
         held: sqlite3.Connection | None,
         generation: int,
-        statistics: Statistics | None,
+        averages: Averages,
         parts: Sequence[Part],
         columns: ColumnCache,
         fusion: Fusion | None = None,
@@ -97,7 +96,8 @@ class Snapshot:
         self.held = held
         self._lock = RLock()  # a SQLite connection serves one thread at a time
         self.generation = generation
-        self.statistics = statistics
+        self.average_length = averages.new
+        self.legacy_average = averages.legacy
         self.parts = tuple(parts)
         self.columns = columns  # of metadata, which filters are answered from
         self.passed = Passed()
@@ -131,6 +131,25 @@ class Snapshot:
         pieces = [p.segment.seqs if p.live is None else p.segment.seqs[p.live] for p in self.parts]
         return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
 
+    @cached_property
+    def greatest_weight(self) -> float:
+        """The largest weight of a term in a document, but for few documents that weigh far more than the others.
+
+        Of bm25, 1, which no weight reaches. It does not depend on how documents are divided into segments, as long as
+        these have the same scales.
+        """
+        indexes = [part.segment.index for part in self.parts]
+        if any(index.postings.weighable for index in indexes):
+            return max(MAX_IMPACT * index.scale for index in indexes)
+        usual = 0.0
+        held = 0
+        for part in sorted(self.parts, key=lambda part: part.segment.index.scale):
+            if held >= _USUAL * self.n_documents and part.segment.index.scale > usual:
+                break
+            usual = part.segment.index.scale
+            held += part.n_documents
+        return max((index.greatest_weight for index in indexes if index.scale <= usual), default=0.0)
+
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many live documents hold each term; int64, one a term. Counted once a term and snapshot."""
         wanted = terms.tolist()
@@ -157,19 +176,6 @@ def generation_of(connection: sqlite3.Connection) -> int:
     if row is None or not isinstance(row[0], int):
         raise _damaged("the database does not tell its generation", DATABASE)
     return int(row[0])
-
-
-def read_statistics(connection: sqlite3.Connection) -> Statistics | None:
-    """The statistics that the first segment fixed, or None where there is no segment yet."""
-    row = connection.execute(
-        "SELECT (SELECT value FROM properties WHERE name = 'average_length'),"
-        " (SELECT value FROM properties WHERE name = 'impact_scale')"
-    ).fetchone()
-    if row[0] is None:
-        return None
-    if not all(isinstance(value, (int, float)) for value in row):
-        raise _damaged("the database does not tell its statistics", DATABASE)
-    return Statistics(float(row[0]), float(row[1]))
 
 
 def take_snapshot(
@@ -233,7 +239,7 @@ def _read(
     directory = connections.directory
     check_tables(connection)
     generation = generation_of(connection)
-    statistics = read_statistics(connection)
+    averages = read_averages(connection)
     names = connection.execute(
         "SELECT name FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
     ).fetchall()
@@ -243,22 +249,23 @@ def _read(
     for segment in on_disk.values():
         segment.check_sizes()
     _read_small(directory, on_disk.values(), representation.name)
-    in_memory = _pending(connection, representation, statistics, cache.in_memory, width)
-    tombstones = _tombstones(connection)
-    parts = [Part(segment, _live(segment.seqs, tombstones)) for segment in (*on_disk.values(), *in_memory.values())]
+    in_memory, ranges = index_pending(connection, representation, averages.new, (cache.in_memory, cache.ranges), width)
+    tombstones = tombstones_of(connection)
+    waiting = [segment for segments in in_memory.values() for segment in segments]
+    parts = [Part(segment, live_of(segment.seqs, tombstones)) for segment in (*on_disk.values(), *waiting)]
     held = connection if hold else None
     snapshot = Snapshot(
         connections,
         held,
         generation,
-        statistics,
+        averages,
         parts,
         cache.columns,
         read_fusion(connection),
         exact=representation.frequencies,
     )
-    cache.on_disk, cache.in_memory = on_disk, in_memory
-    cache.columns.retain({*on_disk.values(), *in_memory.values()})
+    cache.on_disk, cache.in_memory, cache.ranges = on_disk, in_memory, ranges
+    cache.columns.retain({*on_disk.values(), *waiting})
     return snapshot
 
 
@@ -271,82 +278,3 @@ def _read_small(directory: Path, segments: Iterable[Segment], index_name: str) -
         if left < 0:
             return
         read_through(directory, segment, index_name)
-
-
-def _tombstones(connection: sqlite3.Connection) -> NDArray[np.int64]:
-    rows = connection.execute("SELECT seq FROM tombstones ORDER BY seq").fetchall()
-    return np.fromiter((row[0] for row in rows), np.int64, len(rows))
-
-
-def _live(seqs: NDArray[np.int64], tombstones: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    if not len(seqs) or not len(tombstones):
-        return None
-    own = tombstones[np.searchsorted(tombstones, seqs[0]) : np.searchsorted(tombstones, seqs[-1], side="right")]
-    if not len(own):
-        return None
-    live = ~np.isin(seqs, own, assume_unique=True)
-    return None if live.all() else live
-
-
-def _pending(
-    connection: sqlite3.Connection,
-    representation: Representation,
-    statistics: Statistics | None,
-    known: dict[PendingKey, Segment],
-    width: int | None,
-) -> dict[PendingKey, Segment]:
-    """Index the batches that are in no segment; what `known` holds of them stays: a refresh costs what is new.
-
-    Before the first segment there are no fixed statistics, and all is indexed anew with those of the moment.
-    """
-    rows = connection.execute("SELECT batch FROM batches WHERE run NOT IN (SELECT run FROM runs)").fetchall()
-    waiting = {batch for (batch,) in rows}
-    kept: dict[PendingKey, Segment] = {}
-    if statistics is not None:
-        kept = {key: segment for key, segment in known.items() if key[0] <= waiting and key[1] == statistics}
-        if len(kept) >= MEMORY_SEGMENTS:
-            kept = {}
-    new = waiting - {batch for key in kept for batch in key[0]}
-    if new:
-        segment = _index_batches(connection, representation, statistics, sorted(new), width)
-        if segment is not None:
-            kept[frozenset(new), statistics] = segment
-    return kept
-
-
-def _index_batches(
-    connection: sqlite3.Connection,
-    representation: Representation,
-    statistics: Statistics | None,
-    numbers: list[int],
-    width: int | None,
-) -> Segment | None:
-    blobs = [
-        connection.execute("SELECT vectors FROM batches WHERE batch = ?", (number,)).fetchone()[0] for number in numbers
-    ]
-    batch = concatenate([unpack(blob) for blob in blobs])
-    live = _live(batch.seqs, _tombstones(connection))
-    if live is not None:
-        batch = keep_rows(batch, live)
-    if not len(batch.seqs):
-        return None
-    statistics = statistics or representation.measure(batch)
-    by_seq = dict(
-        connection.execute(
-            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(batch.seqs[0]), int(batch.seqs[-1]))
-        ).fetchall()
-    )
-    weights = representation.weigh(batch, statistics)
-    index = InvertedIndex.from_csr(weights, statistics.scale, frequencies=weights.frequencies, lengths=weights.lengths)
-    dense = None
-    if width is not None:
-        found = [
-            connection.execute("SELECT dense FROM batches WHERE batch = ?", (number,)).fetchone()[0]
-            for number in numbers
-        ]
-        whole = concatenate_dense([unpack_dense(blob, width) for blob in found])
-        dense = dense_in_memory(whole.vectors if live is None else whole.vectors[live])
-    lost = [seq for seq in batch.seqs.tolist() if seq not in by_seq]
-    if lost:
-        raise _damaged(f"a batch has a document in row {lost[0]}, and the database has none", DATABASE)
-    return Segment(PENDING, batch.seqs, ListedIds(by_seq[seq] for seq in batch.seqs.tolist()), index, dense)

@@ -16,10 +16,11 @@ from .content import damaged_rows
 from .dense_vectors import unpack_dense
 from .errors import CorruptCollectionError
 from .metadata import Value, flatten
+from .pending import PENDING
 from .query_table import FOLDER, has_table
 from .schema import DATABASE
 from .segment import ROWS_AT_ONCE, SEGMENTS, verify_segment
-from .snapshot import PENDING, Part, Snapshot
+from .snapshot import Part, Snapshot
 from .table_checksum import check_tables
 from .vectors import unpack
 

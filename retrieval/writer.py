@@ -6,10 +6,12 @@ process; readers see each transaction whole or not at all.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -19,6 +21,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ..index import build_inverted
+from .averages import Lengths, grown, live_average, read_average, renew
 from .content import content_hash, damaged_rows, hash_of, stored_hash
 from .dense import BATCH_DOCUMENTS, DenseSide
 from .dense_index import NAME as DENSE
@@ -26,12 +29,13 @@ from .dense_index import build_dense
 from .dense_vectors import concatenate_dense, pack_dense, unpack_dense
 from .document import Document, is_encodable
 from .encoded_document import vectors_of
+from .groups import grouped, part_of
 from .log import BoundedLog
+from .manifest import raise_format
 from .metadata import flatten
-from .representation import Representation, Statistics
+from .representation import Representation
 from .schema import DATABASE, check_identity, identity_of, log_identity, translate
-from .segment import write_segment
-from .snapshot import read_statistics
+from .segment import SEGMENTS, write_segment
 from .storage import storage_errors
 from .table_checksum import write_table_checksum
 from .vectors import Batch, concatenate, keep_rows, pack, unpack
@@ -45,7 +49,7 @@ PUBLISHED = 0
 # A segment is built when this much waits in batches: bounds both the memory of building it and the time that opening a
 # collection spends on indexing the rest in memory.
 FLUSH_BYTES = 32 * 2**20
-# The first segment comes earlier: until it fixes the statistics, every refresh indexes all that waits anew.
+# The first segment of bm25 comes earlier: until an average length is kept, every refresh indexes all that waits anew.
 FIRST_SEGMENT = 8192
 # At the end of a writing session, fewer documents than this stay in the database rather than become a tiny segment.
 SMALLEST_SEGMENT = 1024
@@ -96,6 +100,10 @@ class Writer:
         self.representation = representation
         self.dense = dense
         self.dense_index = dense_index  # one of `dense_index.POLICIES`
+        self.lengths: dict[str, Lengths] = {}  # of segments, for `averages`
+        # What weights are made with in the place of today's average and of what suits them: an import's.
+        self.average_length: float | None = None
+        self.scale: float | None = None
 
     @property
     def batch_documents(self) -> int:
@@ -190,7 +198,9 @@ class Writer:
                 bury(connection, stale)
             if changed:
                 self._insert(connection, changed, run)
-        # While segments are merged, those that join them must not have other statistics: a later chunk will do it.
+                if run == PUBLISHED and grown(self):
+                    renew(self, connection)
+        # Not while segments are merged, which may take long: a later chunk will do it.
         if self._is_due(run) and self.merging.acquire(blocking=False):
             try:
                 self.flush(run)
@@ -301,19 +311,19 @@ class Writer:
                 vectors = vectors[np.isin(whole.seqs, batch.seqs)]
             last_batch = int(waiting[-1][0])
             del waiting, whole  # the blobs are as large as the batch
-            name = None
-            statistics = read_statistics(self.connection)
+            built: list[tuple[str, NDArray[np.int64]]] = []
+            average = self.average_length or live_average(self, run)
             if len(batch.seqs):
-                statistics = statistics or self.representation.measure(batch)
                 # What a run puts aside is searched by nobody before it is merged, so it need not be clustered.
                 policy = self.dense_index if run == PUBLISHED else "flat"
-                name = self._build(batch, vectors, statistics, policy)
+                built = self._build(batch, vectors, average, policy)
             with self.transaction() as connection:
                 connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (run, last_batch))
                 connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in dead))
-                if name is not None and statistics is not None:
-                    write_statistics(connection, statistics)
-                    register_segment(connection, name, run, batch.seqs)
+                for name, seqs in built:
+                    register_segment(connection, name, run, seqs)
+                if built and run == PUBLISHED:
+                    renew(self, connection, average)
 
     def _without_dead(self, batch: Batch) -> tuple[Batch, list[int]]:
         rows = self.connection.execute(
@@ -331,25 +341,45 @@ class Writer:
         self,
         batch: Batch,
         vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None,
-        statistics: Statistics,
+        average: float,
         policy: str,
-    ) -> str:
-        name = self.reserve_segment()
-        weights = self.representation.weigh(batch, statistics)
-        indexes: dict[str, Callable[[Path], object]] = {
-            self.representation.name: lambda folder: build_inverted(
-                folder,
-                weights,
-                scale=statistics.scale,
-                frequencies=weights.frequencies,
-                lengths=weights.lengths,
-            )
-        }
-        if vectors is not None:
-            indexes[DENSE] = lambda folder: build_dense(folder, vectors, policy)
+    ) -> list[tuple[str, NDArray[np.int64]]]:
+        """Write segments of a batch, one a group of its rows; their names and rows."""
+        representation = self.representation
+        built: list[tuple[str, NDArray[np.int64]]] = []
+        with self.writing_segments(built):
+            for group in grouped(representation, batch, scale=self.scale):
+                part = part_of(batch, group)
+                weights = representation.weigh(part, average)
+                indexes: dict[str, Callable[[Path], object]] = {
+                    representation.name: partial(
+                        build_inverted,
+                        weights=weights,
+                        scale=group.scale,
+                        frequencies=weights.frequencies,
+                        lengths=weights.lengths,
+                        mean_length=average if representation.frequencies else None,
+                    )
+                }
+                if vectors is not None:
+                    indexes[DENSE] = partial(build_dense, vectors=vectors[group.rows], policy=policy)
+                name = self.reserve_segment()
+                built.append((name, part.seqs))
+                write_segment(self.directory, name, part.seqs, self.ids_of, indexes)
+        return built
+
+    @contextmanager
+    def writing_segments(self, built: list[tuple[str, NDArray[np.int64]]]) -> Iterator[None]:
+        """Where several segments are written for one transaction: all of them, or none is left behind."""
+        # Segments of their own scales: earlier versions could not merge them.
         with storage_errors(self.directory):
-            write_segment(self.directory, name, batch.seqs, self.ids_of, indexes)
-        return name
+            raise_format(self.directory)
+            try:
+                yield
+            except BaseException:
+                for name, _ in built:
+                    shutil.rmtree(self.directory / SEGMENTS / name, ignore_errors=True)
+                raise
 
     def reserve_segment(self) -> str:
         """A name that no other segment has or will get, whichever of two that are being written is finished first."""
@@ -374,7 +404,8 @@ class Writer:
         ).fetchone()
         if size >= FLUSH_BYTES:
             return True
-        return bool(documents >= FIRST_SEGMENT) and read_statistics(self.connection) is None
+        lexical = self.representation.frequencies
+        return lexical and documents >= FIRST_SEGMENT and read_average(self.connection) is None
 
     def waiting_documents(self, run: int) -> int:
         """How many documents of a run are in no segment yet."""
@@ -420,14 +451,6 @@ def next_segment_name(connection: sqlite3.Connection) -> str:
     """A name that no segment has had."""
     row = connection.execute("SELECT value FROM properties WHERE name = 'last_segment'").fetchone()
     return f"{(int(row[0]) if row else 0) + 1:08d}"
-
-
-def write_statistics(connection: sqlite3.Connection, statistics: Statistics) -> None:
-    """Store the statistics (inside a transaction)."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO properties VALUES (?, ?)",
-        (("average_length", statistics.average_length), ("impact_scale", statistics.scale)),
-    )
 
 
 def _next_seq(connection: sqlite3.Connection) -> int:

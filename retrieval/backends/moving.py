@@ -15,7 +15,7 @@ import numpy as np
 
 from ..collection import Collection
 from ..content import content_hash
-from ..errors import CollectionError, EngineError
+from ..errors import EngineError
 from ..exports.rows import RowChunk, live_rows
 from ..verification import refuse_damaged
 from .address import Address, read_address
@@ -61,12 +61,11 @@ def move_collection(
         snapshot = own.snapshot(hold=True)
         total = snapshot.n_documents
         loss = own.info().loss
-        scale = _scale(own)
         manifest = own.manifest
         moved = postings = 0
         with create_like(place, manifest, milvus=milvus) as other:
             for chunk in live_rows(snapshot, own.representation):
-                rows = _rows(chunk, scale)
+                rows = _rows(chunk)
                 other.add_rows(rows)
                 moved += len(rows)
                 postings += len(chunk.terms)
@@ -82,20 +81,11 @@ def move_collection(
         return MoveReport(moved, postings, manifest.dense is not None, loss.relative_error, snapshot.fusion is not None)
 
 
-def _scale(own: Collection) -> float:
-    scales = {part.segment.index.scale for part in own.snapshot().parts}
-    if len(scales) > 1:
-        raise CollectionError(
-            "the collection's segments have different scales", where=own.address, hint="run `lexhound compact`"
-        )
-    return scales.pop() if scales else 1.0
-
-
-def _rows(chunk: RowChunk, scale: float) -> list[EngineRow]:
+def _rows(chunk: RowChunk) -> list[EngineRow]:
     rows = []
     for place, document in enumerate(chunk.documents):
         terms, impacts = chunk.vector(place)
-        vector = (terms.astype(np.int32), impacts.astype(np.float32) * np.float32(scale))
+        vector = (terms.astype(np.int32), impacts.astype(np.float32) * np.float32(chunk.scale))
         dense = None if chunk.dense is None else chunk.dense[place]
         rows.append(EngineRow(0, content_hash(document), document, vector, dense))
     return rows

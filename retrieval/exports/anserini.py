@@ -13,7 +13,6 @@ import orjson
 from ..errors import ExportError
 from .base import LINE, Source, Tell, tokens_of
 from .files import PartFiles
-from .rows import live_rows
 
 FOLDER = "documents"
 _PART_BYTES = 256 * 2**20
@@ -48,7 +47,7 @@ class AnseriniForm:
         checked: set[str] = set()
         done = 0
         with PartFiles(folder / FOLDER, "part", "jsonl", _PART_BYTES) as files:
-            for chunk in live_rows(source.snapshot, source.representation):
+            for chunk in source.rows():
                 for token in set(chunk.names.values()) - checked:
                     check_token(token)
                 checked = set(chunk.names.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from ..errors import ExportError
 from ..representation import Representation
 from ..snapshot import Snapshot
 from .header import ExportHeader
-from .rows import RowChunk
+from .rows import RowChunk, live_rows
 
 LINE = orjson.OPT_APPEND_NEWLINE
 Tell = Callable[[int, float], None]
@@ -32,6 +32,10 @@ class Source:
     def share(self, documents: int) -> float:
         """Which share of all documents these are."""
         return documents / max(1, self.header.documents)
+
+    def rows(self) -> Iterator[RowChunk]:
+        """All live documents, with impacts in steps of the header's scale, for its average length."""
+        return live_rows(self.snapshot, self.representation, self.header.scale, self.header.average_length)
 
     @property
     def lexical(self) -> bool:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...index.forward import forward_windows, postings_of
+from ...index.quantise import requantised
 from ..errors import ExportError
 from ..snapshot import Part
 from .base import Source, Tell
@@ -74,7 +75,7 @@ class CiffForm:
         """See `Form`."""
         if source.snapshot.n_documents > _MOST_DOCUMENTS:
             raise ExportError(f"CIFF holds at most {_MOST_DOCUMENTS:,} documents", hint="export in another format")
-        parts = [_Numbered(part, base) for part, base in _bases(source)]
+        parts = [_Numbered(part, base, source.header.scale) for part, base in _bases(source)]
         frequencies = document_frequencies(source.snapshot)
         lists = int((frequencies > 0).sum())
         total = sum(int(part.lengths[part.live].sum()) for part in parts)
@@ -135,14 +136,15 @@ gap-coded within a list. Texts, titles, metadata and dense vectors have no place
 
 
 class _Numbered:
-    """A part with the docids of its live rows."""
+    """A part with the docids of its live rows, and impacts in steps of `scale`."""
 
-    def __init__(self, part: Part, base: int) -> None:
+    def __init__(self, part: Part, base: int, scale: float) -> None:
         index = part.segment.index
+        self._levels = requantised(index.scale, scale)
         self.part = part
         self.live = np.ones(index.n_rows, np.bool_) if part.live is None else part.live
         self.docids = (np.cumsum(self.live) + (base - 1)).astype(np.int32)
-        self.lengths = _impact_sums(part) if index.lengths is None else index.lengths
+        self.lengths = _impact_sums(part, self._levels) if index.lengths is None else index.lengths
 
     def postings(self, term: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Docids and tfs of a term's live postings."""
@@ -152,7 +154,7 @@ class _Numbered:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         rows, impacts, frequencies = postings_of(index, slot)
         kept = self.live[rows]
-        values = impacts if frequencies is None else frequencies
+        values = self._levels[impacts] if frequencies is None else frequencies
         return self.docids[rows[kept]].astype(np.int64), values[kept].astype(np.int64)
 
 
@@ -163,10 +165,10 @@ def _bases(source: Source) -> Iterator[tuple[Part, int]]:
         base += part.n_documents
 
 
-def _impact_sums(part: Part) -> NDArray[np.uint32]:
+def _impact_sums(part: Part, levels: NDArray[np.uint8]) -> NDArray[np.uint32]:
     sums = np.zeros(part.segment.n_rows, np.uint32)
     for window in forward_windows(part.segment.index):
-        totals = np.concatenate([np.zeros(1, np.int64), np.cumsum(window.impacts, dtype=np.int64)])
+        totals = np.concatenate([np.zeros(1, np.int64), np.cumsum(levels[window.impacts], dtype=np.int64)])
         sums[window.first : window.first + len(window)] = np.diff(totals[window.indptr])
     return sums
 

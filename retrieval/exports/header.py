@@ -29,7 +29,8 @@ class ExportHeader:
         documents, postings: how many live documents, and non-zero values of their sparse vectors.
         encoder: of the sparse vectors; dense: of the dense ones, None where there are none.
         values: what the numbers of the sparse vectors are, `impacts` or `term frequencies`.
-        scale: the weight of an impact of 1; relative_error, largest_error: what rounding to impacts had cost.
+        scale: the weight of an impact of 1; relative_error, largest_error: what rounding to impacts had cost; clipped:
+            how many weights lost their tail.
         average_length: mean words a document, as the weights of BM25 use it; None for other encoders.
         files: names of the data files, in order.
     """
@@ -45,6 +46,7 @@ class ExportHeader:
     relative_error: float
     largest_error: float
     average_length: float | None
+    clipped: int = 0
     files: tuple[str, ...] = field(default=())
 
     def to_json(self) -> bytes:
@@ -66,6 +68,7 @@ class ExportHeader:
                 "scale": self.scale,
                 "relative_error": self.relative_error,
                 "largest_error": self.largest_error,
+                "clipped": self.clipped,
             },
             "average_length": self.average_length,
             "files": list(self.files),
@@ -119,5 +122,6 @@ def _parsed(data: Any) -> ExportHeader:
         relative_error=float(quantisation["relative_error"]),
         largest_error=float(quantisation["largest_error"]),
         average_length=None if data["average_length"] is None else float(data["average_length"]),
+        clipped=int(quantisation.get("clipped", 0)),
         files=tuple(str(name) for name in data["files"]),
     )

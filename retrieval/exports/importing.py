@@ -28,12 +28,12 @@ from ..lock import Claim, WriterLock
 from ..manifest import Manifest, write_manifest
 from ..opening import VERSION, load_representation
 from ..recovery import recover_claimed
-from ..representation import Representation, Statistics
+from ..representation import Representation
 from ..schema import connect, create_database, keep_log
 from ..segment import open_segment
 from ..storage import storage_errors
 from ..vocabulary import SqliteVocabulary
-from ..writer import PUBLISHED, Writer, write_statistics
+from ..writer import PUBLISHED, Writer
 from .header import FREQUENCIES, ExportHeader, read_header
 from .reading import ExportedRow, read_rows
 
@@ -149,10 +149,8 @@ def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[i
         policy = "flat" if header.dense is None else header.dense.index
         writer = Writer(place, connection, RLock(), representation, dense, policy)
         anew = representation.frequencies and header.average_length is None
-        if not anew:
-            with writer.transaction() as transaction:
-                # With the statistics of the exported collection every weight becomes the impact that it was.
-                write_statistics(transaction, Statistics(header.average_length or 1.0, header.scale))
+        # With the average and the scale of the exported collection every weight becomes the impact that it was.
+        writer.average_length, writer.scale = header.average_length, header.scale
         chunk: list[ExportedRow] = []
         done = postings = 0
         for row in read_rows(folder, header):
@@ -167,7 +165,7 @@ def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[i
         writer.flush()
         names = [name for (name,) in connection.execute("SELECT name FROM segments ORDER BY first_seq")]
         if len(names) > 1:
-            merge(writer, names, PUBLISHED, refresh=anew)
+            merge(writer, names, PUBLISHED, average=header.average_length)
         found = _postings(place, connection, representation)
         if found != postings and not anew:
             raise ExportError(

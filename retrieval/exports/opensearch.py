@@ -10,7 +10,7 @@ import orjson
 from ..errors import ExportError
 from .base import LINE, Source, Tell, tokens_of
 from .files import PartFiles, write_file
-from .rows import RowChunk, live_rows
+from .rows import RowChunk
 
 FIELD = "sparse_embedding"
 DENSE_FIELD = "dense_embedding"
@@ -39,7 +39,7 @@ class OpenSearchForm:
             PartFiles(folder, "rank_features", "ndjson", _PART_BYTES) as features,
             PartFiles(folder, "sparse_vector", "ndjson", _PART_BYTES) as vectors,
         ):
-            for chunk in live_rows(source.snapshot, source.representation):
+            for chunk in source.rows():
                 for place, document in enumerate(chunk.documents):
                     action = orjson.dumps({"index": {"_index": source.name, "_id": document.id}}, option=LINE)
                     row: dict[str, Any] = {"id": document.id, "title": document.title, "text": document.text}

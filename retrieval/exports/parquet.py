@@ -11,7 +11,7 @@ import orjson
 from ..errors import ExportError
 from .base import Source, Tell
 from .files import sync
-from .rows import RowChunk, live_rows
+from .rows import RowChunk
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +32,7 @@ class ParquetForm:
         waiting: list[Any] = []
         with (folder / NAME).open("xb") as file:
             with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-                for chunk in live_rows(source.snapshot, source.representation):
+                for chunk in source.rows():
                     waiting.append(_batch(pa, chunk, schema))
                     held += len(chunk.documents)
                     done += len(chunk.documents)

@@ -10,7 +10,6 @@ import orjson
 
 from .base import Source, Tell
 from .files import PartFiles, write_file
-from .rows import live_rows
 
 SPARSE, DENSE = "sparse", "dense"
 CREATE = "collection.json"
@@ -32,7 +31,7 @@ class QdrantForm:
         done = 0
         frame = {"head": b'{"points":[\n', "between": b",\n", "tail": b"\n]}\n"}
         with PartFiles(folder, "points", "json", _PART_BYTES, **frame) as files:
-            for chunk in live_rows(source.snapshot, source.representation):
+            for chunk in source.rows():
                 for place, document in enumerate(chunk.documents):
                     terms, impacts = chunk.vector(place)
                     vector: dict[str, Any] = {}

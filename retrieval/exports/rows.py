@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...index.forward import forward_windows
+from ...index.forward import ForwardRows, forward_windows
+from ...index.quantise import quantise_weights, requantised
 from ..document import Document
 from ..representation import Representation
 from ..search import read_documents
@@ -29,6 +30,7 @@ class RowChunk:
     Attributes:
         documents: in order of insertion.
         indptr: int64[n + 1]; terms: uint32[entries], ascending within a document; impacts: uint8[entries], 1 to 255.
+        scale: the weight of an impact of 1.
         names: the token of every term id in `terms`.
         dense: float32[n, width], None where the collection has no dense vectors.
     """
@@ -37,6 +39,7 @@ class RowChunk:
     indptr: NDArray[np.int64]
     terms: NDArray[np.uint32]
     impacts: NDArray[np.uint8]
+    scale: float
     names: dict[int, str]
     dense: NDArray[np.float32] | None
 
@@ -83,15 +86,55 @@ class TermNames:
         return {term: self._known[term] for term in wanted}
 
 
-def live_rows(snapshot: Snapshot, representation: Representation) -> Iterator[RowChunk]:
-    """All live documents of a snapshot with what the index and the dense side hold of them."""
+def live_rows(
+    snapshot: Snapshot,
+    representation: Representation,
+    scale: float | None = None,
+    average_length: float | None = None,
+) -> Iterator[RowChunk]:
+    """All live documents of a snapshot with what the index and the dense side hold of them.
+
+    In order of insertion within a segment; where segments overlap, the one that begins first comes first.
+
+    Args:
+        scale: impacts are rounded to it from the scale of their segment, where that is another.
+        average_length: weights of bm25 that were made with another average are made with this.
+    """
     names = TermNames(snapshot, representation)
     # Segments hold rising runs of rows, but a run that took long may overlap with single documents added meanwhile.
     for part in sorted(snapshot.parts, key=lambda part: int(part.segment.seqs[0]) if part.segment.n_rows else 0):
-        yield from _part_rows(snapshot, part, names)
+        levels = _Levels(snapshot, representation, part, scale, average_length)
+        yield from _part_rows(snapshot, part, names, levels)
 
 
-def _part_rows(snapshot: Snapshot, part: Part, names: TermNames) -> Iterator[RowChunk]:
+class _Levels:
+    """What a part's impacts become."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        representation: Representation,
+        part: Part,
+        scale: float | None,
+        average_length: float | None,
+    ) -> None:
+        index = part.segment.index
+        self.scale = scale or index.scale
+        self._levels = requantised(index.scale, self.scale)
+        self._lengths = index.lengths
+        self._reweigh = None
+        if average_length not in (None, index.mean_length or snapshot.legacy_average):
+            self._reweigh = representation.reweigh(average_length or 1.0)
+
+    def of(self, window: ForwardRows, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Of some postings of a window, `places`, that stand one behind the other in its `rows`."""
+        if self._reweigh is None or window.frequencies is None or self._lengths is None:
+            return self._levels[window.impacts[places]]
+        lengths = np.repeat(self._lengths[window.first + rows], np.diff(window.indptr)[rows])
+        return quantise_weights(self._reweigh(window.frequencies[places], lengths), self.scale)
+
+
+def _part_rows(snapshot: Snapshot, part: Part, names: TermNames, levels: _Levels) -> Iterator[RowChunk]:
     segment = part.segment
     for window in forward_windows(segment.index):
         live = np.arange(len(window))
@@ -109,7 +152,8 @@ def _part_rows(snapshot: Snapshot, part: Part, names: TermNames) -> Iterator[Row
                 [documents[seq] for seq in seqs],
                 indptr,
                 terms,
-                window.impacts[places],
+                levels.of(window, rows, places),
+                levels.scale,
                 names.of(np.unique(terms)),
                 None if segment.dense is None else segment.dense.vectors_of(window.first + rows),
             )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...index import QuantisationLoss
+import numpy as np
+
+from ...index import QuantisationLoss, RowRanges, choose_scale, stored_ranges
+from ...index.quantise import MAX_IMPACT, requantisation_loss
 from ..collection import Collection
 from ..durable import neighbour, replace_directory
 from ..errors import ExportError
@@ -145,20 +149,10 @@ def _require_room(folder: Path, *, overwrite: bool) -> None:
 
 
 def _header(collection: Collection, snapshot: Snapshot, format: str) -> ExportHeader:
-    loss = QuantisationLoss()
-    scales = set()
-    for part in snapshot.parts:
-        loss = loss.merge(part.segment.index.loss)
-        scales.add(part.segment.index.scale)
-    if len(scales) > 1:
-        raise ExportError(
-            "the collection's segments have different scales", where=str(collection.path), hint="run `lexhound compact`"
-        )
-    lexical = collection.representation.frequencies
-    statistics = snapshot.statistics
+    scale, loss = _scale(snapshot)
     average = None
-    if lexical:
-        average = statistics.average_length if statistics is not None else _average_length(snapshot)
+    if collection.representation.frequencies:
+        average = _average_length(snapshot)
     return ExportHeader(
         format=format,
         created_by=f"lexhound {VERSION}",
@@ -166,20 +160,38 @@ def _header(collection: Collection, snapshot: Snapshot, format: str) -> ExportHe
         postings=_live_postings(snapshot),
         encoder=collection.manifest.encoder,
         dense=collection.manifest.dense,
-        values=FREQUENCIES if lexical and format == "ciff" else IMPACTS,
-        scale=scales.pop() if scales else 1.0,
+        values=FREQUENCIES if average is not None and format == "ciff" else IMPACTS,
+        scale=scale,
         relative_error=loss.relative_error,
         largest_error=loss.max_absolute_error,
         average_length=average,
+        clipped=loss.clipped,
     )
 
 
+def _scale(snapshot: Snapshot) -> tuple[float, QuantisationLoss]:
+    """The one scale of an export, and what rounding to it has cost in all: engines know no more than one."""
+    indexes = [part.segment.index for part in snapshot.parts]
+    loss = QuantisationLoss()
+    for index in indexes:
+        loss = loss.merge(index.loss)
+    scales = {index.scale for index in indexes if index.n_postings}
+    if len(scales) <= 1:
+        return (scales.pop() if scales else 1.0), loss
+    ranges = [stored_ranges(index) for index in indexes]
+    live = [own if part.live is None else own.of(part.live) for own, part in zip(ranges, snapshot.parts, strict=True)]
+    scale = math.ldexp(1.0, choose_scale(RowRanges.joined(live)))
+    for index in indexes:
+        counts = np.bincount(index.postings.impacts, minlength=MAX_IMPACT + 1)
+        loss = loss.merge(requantisation_loss(counts, index.scale, scale))
+    return scale, loss
+
+
 def _average_length(snapshot: Snapshot) -> float:
-    """That which the weights were made with before the first segment fixed one: of all documents that wait."""
-    lengths = [part.segment.index.lengths for part in snapshot.parts]
-    known = [own for own in lengths if own is not None]
-    total = sum(int(own.sum()) for own in known)
-    return total / sum(len(own) for own in known) if total else 1.0
+    """That which the weights were made with; where segments differ, that of new weights, for all."""
+    averages = {part.segment.index.mean_length or snapshot.legacy_average for part in snapshot.parts}
+    known = {average for average in averages if average is not None}
+    return known.pop() if len(known) == 1 else snapshot.average_length or 1.0
 
 
 def _live_postings(snapshot: Snapshot) -> int:
@@ -190,17 +202,39 @@ def _live_postings(snapshot: Snapshot) -> int:
     return total
 
 
+def _kind_of_impacts(source: Source, header: ExportHeader) -> str:
+    snapshot = source.snapshot
+    indexes = [part.segment.index for part in snapshot.parts if part.segment.index.n_postings]
+    if header.average_length is not None and any(
+        (index.mean_length or snapshot.legacy_average) not in (None, header.average_length) for index in indexes
+    ):
+        return (
+            "The values are whole numbers from 1 to 255, weighed anew for the export: the collection's segments were"
+            " weighed with different average lengths."
+        )
+    if all(index.scale == header.scale for index in indexes):
+        return (
+            "The values are the collection's own impacts, unchanged: whole numbers from 1 to 255, with which its own"
+            " searches compute too."
+        )
+    return (
+        "The values are whole numbers from 1 to 255: the collection's own impacts, whose segments have scales of their"
+        " own, rounded to one scale for all."
+    )
+
+
 def _readme(source: Source, form: Form, header: ExportHeader) -> str:
     encoder = header.encoder
     if header.values == FREQUENCIES:
         numbers = "The values are term frequencies, exact up to 255."
     else:
         numbers = (
-            "The values are the collection's own impacts, unchanged: whole numbers from 1 to 255, with which its own"
-            f" searches compute too. An impact of 1 stands for a weight of {header.scale!r}: weight ≈ impact × scale."
-            f" Rounding the weights to impacts, when they were indexed, moved {header.relative_error:.2%} of their sum,"
+            f"{_kind_of_impacts(source, header)} An impact of 1 stands for a weight of {header.scale!r}: weight ≈"
+            f" impact × scale. Rounding the weights to impacts moved {header.relative_error:.2%} of their sum,"
             f" {header.largest_error:.3g} at most at once."
         )
+        if header.clipped:
+            numbers += f" {header.clipped:,} weights were too large for 255 steps and are clipped."
     if source.lexical and header.values == IMPACTS:
         numbers += (
             " They are the document side of BM25 (saturated term frequencies) without idf, for an average length of"

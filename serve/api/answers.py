@@ -185,6 +185,8 @@ def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str
         "terms": info.terms,
         "postings": info.postings,
         "average_length": info.average_length,
+        "far_average": None if info.far_average is None else asdict(info.far_average),
+        "clipped": info.loss.clipped,
         "encoder": _encoder(info.encoder),
         "dense": None
         if info.dense is None
@@ -203,8 +205,21 @@ def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str
     }
 
 
+# What other engines do not tell of a collection.
+_UNTOLD = (
+    "deleted",
+    "pending",
+    "segments",
+    "document_bytes",
+    "log_bytes",
+    "average_length",
+    "far_average",
+    "clipped",
+)
+
+
 def _engine_description(name: str, info: EngineInfo) -> dict[str, Any]:
-    unknown = dict.fromkeys(("deleted", "pending", "segments", "document_bytes", "log_bytes", "average_length"))
+    unknown = dict.fromkeys(_UNTOLD)
     dense = None
     if info.dense is not None:
         own = dict.fromkeys(("vectors", "bytes", "index", "clustered"))

@@ -138,6 +138,14 @@ class Damage(Told):
     message: str
 
 
+class FarAverage(Told):
+    """Lexical weights that were made for another average length than today's; compaction makes them anew."""
+
+    documents: int = Field(description="Searchable documents whose weights were.")
+    stored: float = Field(description="The average that they were made for, in words; the farthest.")
+    today: float = Field(description="That of all documents.")
+
+
 class CollectionDescription(Told):
     """The figures of a collection; null is what another engine does not tell of one that it keeps."""
 
@@ -153,6 +161,8 @@ class CollectionDescription(Told):
     terms: int | None = Field(description="Distinct terms of the vocabulary.")
     postings: int | None
     average_length: float | None = Field(description="Mean number of words a document (lexical).")
+    far_average: FarAverage | None = Field(description="Null where weights are those of today, or nearly.")
+    clipped: int | None = Field(description="Weights that were too large for their 8 bits, and lost their tail.")
     encoder: EncoderDescription
     dense: DenseDescription | None = Field(description="Null where there are no dense vectors.")
     engine: EngineDescription | None = Field(description="Null where our own index keeps the collection.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .care import weight_notes
 from .dense_options import (
     DenseDocumentPrompt,
     DenseIndex,
@@ -336,13 +337,22 @@ def add(
                 output.line(_sentence(source, report, perf_counter() - started))
                 _tell_special(output, corpus)
         documents = collection.count()
+        notes = weight_notes(collection.info()) if isinstance(collection, Collection) else []
     listed.tell(*read)
     if json:
         output.document(
-            {"collection": str(directory), "documents": documents, "discarded": discarded, "runs": finished}
+            {
+                "collection": str(directory),
+                "documents": documents,
+                "discarded": discarded,
+                "runs": finished,
+                "notes": notes,
+            }
         )
-    else:
-        output.line(f"{directory} has ", (counted(documents), "bold"))
+        return
+    output.line(f"{directory} has ", (counted(documents), "bold"))
+    for note in notes:
+        tell(note)
 
 
 def _lexical_settings(

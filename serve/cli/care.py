@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from .options import Directory, Json, Place
-from .output import Output
+from .output import Output, tell
 from .progress import counted, reporter
 from .stopped import stoppable
 
@@ -83,13 +83,33 @@ def compact(directory: Directory, json: Json = False) -> None:
         reporter("compacting"),
     ):
         report = collection.compact()
+        notes = weight_notes(collection.info())
     if json:
-        output.document(asdict(report))
+        output.document(asdict(report) | {"notes": notes})
         return
     output.line(
         f"{report.documents:,} documents in {counted(report.segments_after, 'segment')} (there were "
         f"{report.segments_before:,}), {counted(report.dropped, 'deleted row')} dropped"
     )
+    for note in notes:
+        tell(note)
+
+
+def weight_notes(found: CollectionInfo) -> list[str]:
+    """What is amiss with a collection's weights, a sentence each."""
+    notes = []
+    if found.loss.clipped:
+        notes.append(
+            f"{counted(found.loss.clipped, 'weight')} were too large for their 8 bits and are clipped; index the corpus"
+            " again to have them whole"
+        )
+    far = found.far_average
+    if far is not None:
+        notes.append(
+            f"the weights of {counted(far.documents)} were made for an average length of {far.stored:,.1f} words, and"
+            f" today's is {far.today:,.1f}: `lexhound compact` is due"
+        )
+    return notes
 
 
 def _show_engine(output: Output, found: EngineInfo) -> None:
@@ -166,6 +186,9 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
                 f"8 bits; {loss.relative_error:.2%} of the weight lost, at most {loss.max_absolute_error:.2g} at once",
             )
         )
+    if len(found.impact_scales) > 1:
+        rows.append(("", f"{len(found.impact_scales)} scales, as weights differ widely or came at different times"))
+    rows += [("note", note) for note in weight_notes(found)]
     rows += [
         ("segments", f"{len(found.segments):,}"),
         ("index", _size(found.index_bytes)),
@@ -188,6 +211,7 @@ def _as_json(found: CollectionInfo) -> dict[str, Any]:
     if found.unfinished is not None:
         values["unfinished"] = {"source": found.unfinished[0], "documents": found.unfinished[1]}
     values["damage"] = [asdict(problem) for problem in found.damage]
+    values["far_average"] = None if found.far_average is None else asdict(found.far_average)
     values["loss"] = asdict(found.loss) | {
         "mean_absolute_error": found.loss.mean_absolute_error,
         "relative_error": found.loss.relative_error,

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-FILES = ("test_search.py", "test_builder.py", "test_merge.py", "spann/test_spann_kernels.py")
+FILES = ("test_search.py", "test_builder.py", "test_merge.py", "test_scales.py", "spann/test_spann_kernels.py")
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ....index import choose_scale, ranges_from
 from ....index.quantise import exact_scale, quantise_weights
 from ..engine import SparseVector
 
@@ -33,15 +36,16 @@ class Weighing:
     @classmethod
     def of(cls, vectors: Iterable[SparseVector], lexical: LexicalEncoder | None) -> Weighing:
         """That of all vectors of a collection: they are read once."""
-        largest, words, documents = 0.0, 0.0, 0
+        greatest, totals, counts = array("d"), array("d"), array("q")
         for _, values in vectors:
-            documents += 1
-            if len(values):
-                largest = max(largest, float(values.max()))
-                words += float(values.sum(dtype=np.float64))
+            greatest.append(float(values.max()) if len(values) else 0.0)
+            totals.append(float(values.sum(dtype=np.float64)))
+            counts.append(len(values))
+        documents, words = len(counts), sum(totals)
         if lexical is not None:  # whatever the settings, weights lie below 1
             return cls(exact_scale(1 / 255), words / documents if words else 1.0, lexical)
-        return cls(exact_scale((largest or 255.0) / 255), 1.0, None)
+        ranges = ranges_from(np.array(greatest), np.array(totals), np.array(counts, np.int64))
+        return cls(math.ldexp(1.0, choose_scale(ranges)), 1.0, None)
 
     def impacts(self, vectors: Sequence[SparseVector]) -> NDArray[np.uint8]:
         """The impact of each term of some documents, 1 to 255, one document behind the other."""

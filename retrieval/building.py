@@ -26,11 +26,12 @@ from .errors import (
     RetrievalError,
     UnfinishedRunError,
 )
-from .ingest import IngestReport, Progress, describe_source, unfinished_run
+from .ingest import IngestReport, Progress
 from .lock import Claim, WriterLock
 from .manifest import MANIFEST, read_manifest
 from .opening import open_named
 from .recovery import recover_claimed
+from .runs import describe_source, held_documents, unfinished_run
 from .schema import connect
 from .storage import storage_errors
 
@@ -124,7 +125,7 @@ def kept_documents(path: str | Path, *, overwrite: bool = False) -> int:
         return 0
     try:
         run = unfinished_run(connection)
-        return 0 if run is None else _held(connection, run.number, run.first_seq)
+        return 0 if run is None else held_documents(connection, run)
     finally:
         connection.close()
 
@@ -214,7 +215,8 @@ def _check_unfinished(
         )
     with collection.snapshot().reading() as connection:
         run = unfinished_run(connection)
-    if run is not None and run.source != source:
+        held = 0 if run is None else held_documents(connection, run)
+    if run is not None and run.source != source and held:
         raise UnfinishedRunError(
             f"an unfinished collection of {describe_source(run.source)} is here already",
             where=where,
@@ -252,8 +254,3 @@ def _holds_anything(place: Path) -> bool:
         return kept_documents(place) > 0
     except (RetrievalError, sqlite3.Error, OSError):
         return True
-
-
-def _held(connection: sqlite3.Connection, run: int, first_seq: int) -> int:
-    row = connection.execute("SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (first_seq, run)).fetchone()
-    return int(row[0])

@@ -14,9 +14,10 @@ from time import perf_counter
 import numpy as np
 
 from .errors import CollectionError
+from .pending import PENDING
 from .schema import connect
 from .segment import read_through
-from .snapshot import PENDING, Snapshot
+from .snapshot import Snapshot
 from .verification import NO_ROW, Problem, verify_database, verify_documents, verify_table, verify_values
 
 SHARE = 0.25

@@ -25,7 +25,7 @@ from ..encoders.errors import EncoderError
 from ..encoders.lexical import LexicalSettings
 from ..encoders.vocabulary import MemoryVocabulary
 from ..index import Query, read_ahead, warm
-from . import compaction, hybrid, ingest, passing, search, verification
+from . import compaction, hybrid, ingest, passing, runs, search, verification
 from .checking import Checker, Damage
 from .connections import Connections
 from .corpus import BadRow, Corpus
@@ -326,7 +326,7 @@ class Collection:
 
     def discard_unfinished(self) -> int:
         """Drop what an unfinished run holds; returns how many documents that was."""
-        return ingest.discard_run(self._writing())
+        return runs.discard_run(self._writing())
 
     def compact(self) -> compaction.CompactReport:
         """Merge all segments into one without deleted rows and refresh the lexical statistics."""

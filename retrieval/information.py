@@ -11,11 +11,11 @@ from .averages import FarAverage, far_average
 from .dense_index import NAME as DENSE
 from .dense_index import kind_of
 from .fusion import Fusion
-from .ingest import describe_source, unfinished_run
 from .manifest import Manifest, read_manifest
 from .pending import PENDING
 from .query_table import has_table
 from .representation import Representation
+from .runs import Unfinished, describe_unfinished
 from .schema import DATABASE, log_bytes
 from .segment import segment_bytes
 from .snapshot import Snapshot
@@ -60,7 +60,7 @@ class CollectionInfo:
     Attributes:
         documents: live documents; deleted: rows that segments still hold for deleted or replaced ones.
         pending: documents in no segment yet (indexed in memory when the collection is opened).
-        unfinished: the corpus of a run that was cut short, and how many documents it holds; None where there is none.
+        unfinished: a run that is going on, or that was cut short and holds documents; None where there is none.
         average_length: mean number of words a document, as new weights use it (lexical); None before the first segment.
         far_average: older weights that were made with another average, where it is far from today's; else None.
         impact_scales: the weight of one step of the 8-bit impacts, ascending: one where all weights suit each other.
@@ -80,7 +80,7 @@ class CollectionInfo:
     documents: int
     deleted: int
     pending: int
-    unfinished: tuple[str, int] | None
+    unfinished: Unfinished | None
     segments: tuple[SegmentInfo, ...]
     postings: int
     terms: int
@@ -123,12 +123,7 @@ def describe(
             )
         )
     with snapshot.reading() as connection:
-        run = unfinished_run(connection)
-        held = 0
-        if run is not None:
-            held = connection.execute(
-                "SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (run.first_seq, run.number)
-            ).fetchone()[0]
+        unfinished = describe_unfinished(connection, directory)
         terms = connection.execute("SELECT count(*) FROM terms").fetchone()[0]
     return CollectionInfo(
         path=str(directory),
@@ -138,7 +133,7 @@ def describe(
         documents=snapshot.n_documents,
         deleted=sum(segment.deleted for segment in segments),
         pending=pending,
-        unfinished=None if run is None else (describe_source(run.source), held),
+        unfinished=unfinished,
         segments=tuple(segments),
         postings=sum(part.segment.index.n_postings for part in snapshot.parts),
         terms=representation.identity.vocabulary_size or terms,

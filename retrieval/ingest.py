@@ -7,19 +7,21 @@ reads the corpus from the start, passes over the documents it already holds, and
 
 from __future__ import annotations
 
+import os
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
-
-import orjson
 
 from .averages import live_average, renew
 from .compaction import merge_run, merge_small, weigh_anew
 from .content import content_hash, hash_of
 from .corpus import BadRow, Corpus
 from .document import Document
-from .errors import BadRowError, CorpusError, UnfinishedRunError
+from .errors import BadRowError, CorpusError, RetrievalError, UnfinishedRunError
+from .runs import Run, describe_source, discard_run, held_documents, running_mark, staged_seqs, unfinished_run
 from .schema import DATABASE, translate
 from .writer import PUBLISHED, SMALLEST_SEGMENT, AddReport, Writer, bury
 
@@ -61,41 +63,6 @@ class IngestReport:
     resumed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """An unpublished run as the database names it."""
-
-    number: int
-    source: str
-    first_seq: int
-
-
-def unfinished_run(connection: sqlite3.Connection) -> Run | None:
-    """The run that an earlier process did not finish, if there is one."""
-    row = connection.execute("SELECT run, source, first_seq FROM runs").fetchone()
-    return None if row is None else Run(*row)
-
-
-def discard_run(writer: Writer) -> int:
-    """Drop the unfinished run and all it held; returns how many documents that were."""
-    run = unfinished_run(writer.connection)
-    if run is None:
-        return 0
-    with writer.transaction() as connection:
-        seqs = _staged_seqs(connection, run, run.first_seq)
-        keys = [(seq,) for seq in seqs]
-        connection.executemany("DELETE FROM contents WHERE seq = ?", keys)
-        connection.executemany("DELETE FROM rows WHERE seq = ?", keys)
-        for segment in connection.execute(
-            "SELECT first_seq, last_seq FROM segments WHERE run = ?", (run.number,)
-        ).fetchall():
-            connection.execute("DELETE FROM tombstones WHERE seq BETWEEN ? AND ?", segment)
-        connection.execute("DELETE FROM segments WHERE run = ?", (run.number,))
-        connection.execute("DELETE FROM batches WHERE run = ?", (run.number,))
-        connection.execute("DELETE FROM runs WHERE run = ?", (run.number,))
-    return len(seqs)
-
-
 def ingest(
     writer: Writer,
     corpus: Corpus,
@@ -120,30 +87,47 @@ def ingest(
     corpus.bind(writer.representation)
     run = unfinished_run(writer.connection)
     if run is not None and run.source != source:
-        raise UnfinishedRunError(
-            f"an earlier run over {describe_source(run.source)} was not finished",
-            where=str(writer.directory),
-            hint="run it again to finish it, or drop it with --discard-unfinished",
-        )
-    if run is None:
-        with writer.transaction() as connection:
+        held = held_documents(writer.connection, run)
+        if held:
+            place = writer.directory
+            raise UnfinishedRunError(
+                f"an earlier run over {describe_source(run.source)} was not finished; it holds {held:,} documents",
+                where=str(place),
+                hint="run it again to finish it, or drop it: lexhound add"
+                f" {shlex.quote(str(place))} --discard-unfinished",
+            )
+        discard_run(writer)
+        run = None
+    with writer.transaction() as connection:
+        if run is None:
             cursor = connection.execute(
                 "INSERT INTO runs(source, first_seq)"
                 " SELECT ?, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rows'), 0) + 1",
                 (source,),
             )
             run = Run(int(cursor.lastrowid or 0), source, _first_seq(connection))
-    state = _Reading(writer, corpus, run, on_bad_row, progress)
-    state.read()
-    return state.finish()
-
-
-def describe_source(source: str) -> str:
-    """The corpus's name in a run's `source`, for messages."""
+        connection.execute(
+            "INSERT OR REPLACE INTO properties VALUES ('running', ?)", (running_mark(run.number, os.getpid()),)
+        )
     try:
-        return str(orjson.loads(source)["corpus"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return source
+        state = _Reading(writer, corpus, run, on_bad_row, progress)
+        state.read()
+        return state.finish()
+    except BaseException:
+        with suppress(RetrievalError):  # told already, or the next run does it
+            _stop(writer, run)
+        raise
+
+
+def _stop(writer: Writer, run: Run) -> None:
+    """Put an attempt that failed in order: where it holds nothing, no trace of it is left."""
+    if unfinished_run(writer.connection) is None:
+        return
+    if held_documents(writer.connection, run):
+        with writer.transaction() as connection:
+            connection.execute("DELETE FROM properties WHERE name = 'running'")
+    else:
+        discard_run(writer)
 
 
 class _Reading:
@@ -240,6 +224,7 @@ class _Reading:
             stale = self._stale()
             bury(connection, stale)
             connection.execute("DELETE FROM runs WHERE run = ?", (run,))
+            connection.execute("DELETE FROM properties WHERE name = 'running'")
             connection.execute("UPDATE batches SET run = ? WHERE run = ?", (PUBLISHED, run))
             if connection.execute("SELECT EXISTS(SELECT 1 FROM segments)").fetchone()[0]:
                 renew(self._writer, connection, average)
@@ -290,12 +275,17 @@ class _Reading:
         if self._on_bad_row is not None:
             self._on_bad_row(row)
             return
-        held = self._resumed + self._report.total
+        held = held_documents(self._writer.connection, self._run)
+        kept = (
+            f"Nothing of this run is visible yet; the {held:,} documents before this row are kept, and the same command"
+            f" goes on from there; lexhound add {shlex.quote(str(self._writer.directory))} --discard-unfinished drops"
+            " them"
+        )
         raise BadRowError(
             row.reason,
             where=row.where,
-            hint=f"{row.hint} Nothing of this run is visible yet; the {held:,} documents before this row are kept, and"
-            " the same command goes on from there. With --on-error skip, bad rows are passed over".strip(),
+            hint=f"{row.hint} {kept if held else 'Nothing of this run has been kept'}. With --on-error skip, bad rows"
+            " are passed over".strip(),
         )
 
     def _tell(self, phase: Phase) -> None:
@@ -359,13 +349,8 @@ class _Staged:
         if self._next is None:
             return
         with self._writer.transaction() as connection:
-            bury(connection, _staged_seqs(connection, self._run, self._next[0]))
+            bury(connection, staged_seqs(connection, self._run, self._next[0]))
         self._next = None
-
-
-def _staged_seqs(connection: sqlite3.Connection, run: Run, first: int) -> list[int]:
-    rows = connection.execute("SELECT seq FROM rows WHERE seq >= ? AND run = ?", (first, run.number))
-    return [seq for (seq,) in rows]
 
 
 def _first_seq(connection: sqlite3.Connection) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +18,44 @@ from .storage import FULL, full, storage_errors
 
 LOCK = "write.lock"
 CLAIM = "lock"
+
+
+# `holder_of` has the lock for some microseconds, in which a writer may come.
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that writes: its id, and since when (seconds since 1970)."""
+
+    pid: int
+    since: float
+
+    @property
+    def clock(self) -> str:
+        """Since when, as a person reads it."""
+        return datetime.fromtimestamp(self.since, UTC).isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"
+
+
+def holder_of(directory: Path) -> Holder | None:
+    """The process that has a collection open for writing now; None where none has, or that cannot be told."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _holder(descriptor: int) -> Holder | None:
+    written = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+    return Holder(int(written), os.fstat(descriptor).st_mtime) if written.isdecimal() else None
 
 
 class WriterLock:
@@ -39,19 +79,29 @@ class WriterLock:
                 where=str(directory),
                 hint="check the permissions of the collection's directory",
             ) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
+        if not self._taken():
+            holder = _holder(self._descriptor)
             os.close(self._descriptor)
+            known = "" if holder is None else f" (pid {holder.pid}, since {holder.clock})"
             raise CollectionLockedError(
-                "another process is writing to this collection" + (f" (pid {holder})" if holder else ""),
+                "another process is writing to this collection" + known,
                 where=str(directory),
                 hint="wait until it has finished, or stop it; readers are not affected",
-            ) from None
+            )
         os.ftruncate(self._descriptor, 0)
         with suppress(OSError):  # only a message says it: a full disk is told by what needs the room
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def _taken(self) -> bool:
+        for attempt in range(_ATTEMPTS):
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if attempt + 1 < _ATTEMPTS:
+                    time.sleep(_PAUSE_SECONDS)
+            else:
+                return True
+        return False
 
     def check(self) -> None:
         """Be sure that the file at the path is the one that is locked: another one, another process could lock.

@@ -234,6 +234,10 @@ class Client(_Requests):
         """Begin a compaction in the background."""
         self._ask("POST", _place(name, "/compact"))
 
+    def discard_unfinished(self, name: str) -> int:
+        """Drop what a run that was cut short holds; returns how many documents that was."""
+        return int(self._ask("POST", _place(name, "/discard-unfinished"))["discarded"])
+
     # Documents
 
     def put(
@@ -434,6 +438,10 @@ class AsyncClient(_Requests):
     async def compact(self, name: str) -> None:
         """Begin a compaction in the background."""
         await self._ask("POST", _place(name, "/compact"))
+
+    async def discard_unfinished(self, name: str) -> int:
+        """Drop what a run that was cut short holds; returns how many documents that was."""
+        return int((await self._ask("POST", _place(name, "/discard-unfinished")))["discarded"])
 
     async def put(
         self,

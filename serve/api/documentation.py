@@ -139,6 +139,7 @@ def _link(paths: dict[str, Any]) -> None:
             "search_by_address": name,
             "facets": name,
             "compact": name,
+            "discard_unfinished": name,
             "delete_collection": name,
         },
         ("/v1/collections/{name}", "delete", "200"): {"describe_collection": {"name": "$response.body#/deleted"}},

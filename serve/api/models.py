@@ -138,6 +138,30 @@ class Damage(Told):
     message: str
 
 
+class Running(Told):
+    """The process that is at a run."""
+
+    pid: int
+    since: float = Field(description="Seconds since 1970.")
+
+
+class UnfinishedRun(Told):
+    """A run of `lexhound index` or `add` whose documents are not visible: it goes on, or it was cut short.
+
+    The same command finishes one that was cut short; `POST .../discard-unfinished` drops it.
+    """
+
+    source: str = Field(description="Its corpus.")
+    documents: int = Field(description="How many it holds.")
+    running: Running | None = Field(description="Null where it was cut short.")
+
+
+class Discarded(Told):
+    """What was held of a run that was cut short is dropped."""
+
+    discarded: int = Field(description="How many documents that was.")
+
+
 class FarAverage(Told):
     """Lexical weights that were made for another average length than today's; compaction makes them anew."""
 
@@ -160,6 +184,7 @@ class CollectionDescription(Told):
     log_bytes: int | None
     terms: int | None = Field(description="Distinct terms of the vocabulary.")
     postings: int | None
+    unfinished: UnfinishedRun | None = Field(description="Null where there is none.")
     average_length: float | None = Field(description="Mean number of words a document (lexical).")
     far_average: FarAverage | None = Field(description="Null where weights are those of today, or nearly.")
     clipped: int | None = Field(description="Weights that were too large for their 8 bits, and lost their tail.")

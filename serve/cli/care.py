@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -152,8 +153,15 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
     ]
     rows = [row for row in rows if not row[1].startswith("0 ")]
     if found.unfinished is not None:
-        source, held = found.unfinished
-        rows.append(("unfinished", f"a run over {source} holds {held:,} documents, not yet visible"))
+        run = found.unfinished
+        if run.running is not None:
+            at_it = f"process {run.running.pid} since {run.running.clock}"
+            rows.append(("running", f"a run over {run.source}, by {at_it}; {counted(run.documents)} so far"))
+        else:
+            what = f"a run over {run.source} was cut short; it holds {counted(run.documents)}, not yet visible"
+            rows.append(("unfinished", what))
+            again = f"lexhound add {shlex.quote(found.path)} --discard-unfinished"
+            rows.append(("", f"the same command finishes it, {again} drops it"))
     rows += [("damaged", f"{problem.where}: {problem.message}") for problem in found.damage]
     rows.append(("encoder", f"{encoder.name} ({settings})" if settings else encoder.name))
     if encoder.libraries:
@@ -209,7 +217,7 @@ def _as_json(found: CollectionInfo) -> dict[str, Any]:
     values["segments"] = [asdict(segment) for segment in found.segments]
     values["unfinished"] = None
     if found.unfinished is not None:
-        values["unfinished"] = {"source": found.unfinished[0], "documents": found.unfinished[1]}
+        values["unfinished"] = asdict(found.unfinished)
     values["damage"] = [asdict(problem) for problem in found.damage]
     values["far_average"] = None if found.far_average is None else asdict(found.far_average)
     values["loss"] = asdict(found.loss) | {

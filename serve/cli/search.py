@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,10 +117,16 @@ def _nothing_found(collection: Backend, result: SearchResult, offset: int, expre
     if not collection.count():
         unfinished = getattr(collection.info(), "unfinished", None)  # only our own collections have runs
         if unfinished is not None:
-            corpus, held = unfinished
+            if unfinished.running is not None:
+                who = f"process {unfinished.running.pid}, since {unfinished.running.clock}"
+                return (
+                    f"nothing found yet: a run over {unfinished.source} is going on ({who}); its documents become"
+                    " visible when it is done"
+                )
             return (
-                f"nothing found: the run over {corpus} was interrupted and its {held:,} documents are not visible yet;"
-                " start the same command again to finish it"
+                f"nothing found: the run over {unfinished.source} was interrupted and its {unfinished.documents:,}"
+                " documents are not visible yet; start the same command again to finish it, or drop them with:"
+                f" lexhound add {shlex.quote(str(collection.address))} --discard-unfinished"
             )
         return "nothing found: the collection is empty"
     if not result.terms and result.mode == "sparse":

@@ -257,7 +257,7 @@ def kill_runs(path: Path, kills: int, seed: int, corpus: str) -> dict:
             info = collection.info()
             if info.documents not in (0, total):
                 raise SystemExit(f"half visible: {info.documents} of {total}")
-            if info.documents == 0 and (info.unfinished or ("", 0))[1] < held:
+            if info.documents == 0 and (0 if info.unfinished is None else info.unfinished.documents) < held:
                 raise SystemExit(f"acknowledged {held}, held {info.unfinished}")
             if collection.verify():
                 raise SystemExit(f"verify: {collection.verify()}")

@@ -21,6 +21,7 @@ from lexhound.encoders.errors import IdentityError
 from lexhound.index.forward import forward_windows, postings_of
 from lexhound.index.inverted import InvertedIndex
 from lexhound.retrieval import Collection, Document, LexicalSettings, writer
+from lexhound.retrieval.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import (
     CollectionExistsError,
     CorruptCollectionError,
@@ -106,10 +107,16 @@ def test_every_format_holds_what_the_collection_holds(life: list[list[Document] 
                     twin.pop(step, None)
                 else:
                     collection.add(step)
+                    last: dict[str, Document] = {}  # of each id, and in order of the last
                     for document in step:
+                        last.pop(document.id, None)
+                        last[document.id] = document
+                    for document in last.values():
                         if twin.get(document.id) != document:
                             twin.pop(document.id, None)
                             twin[document.id] = document
+            if len({part.segment.index.mean_length for part in collection.snapshot().parts}) > 1:
+                collection.compact()  # an export has weights for one average length
             vectors = exports.stored_vectors(collection, list(twin))
             for name in FORMATS:
                 report = export_collection(collection, folder / name, name)
@@ -139,6 +146,44 @@ def _check(collection: Collection, folder: Path, twin: dict[str, Document], vect
     assert lengths == {identifier: sum(own.values()) for identifier, own in counts.items()}
     for document in twin.values():
         assert sum(counts[document.id].values()) == _words(document)
+
+
+def test_weights_for_several_average_lengths_are_exported_for_one(tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "c") as collection:
+        collection.add([Document(str(i), "wing " * (i + 1)) for i in range(4)])
+        collection.maintain(1)
+        collection.add([Document(f"long{i}", "wing heat " * 20) for i in range(2)])
+        collection.maintain(10_000)
+        averages = {part.segment.index.mean_length for part in collection.snapshot().parts}
+        assert len(averages) == 2
+        report = export_collection(collection, tmp_path / "out", "anserini")
+        assert report.header.average_length in averages
+        ids = [str(i) for i in range(4)] + ["long0", "long1"]
+    assert "weighed anew for the export" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    import_export(tmp_path / "out", tmp_path / "back")
+    with Collection.open(tmp_path / "back") as back:
+        assert exports.stored_vectors(back, ids) == exports.read_anserini(tmp_path / "out")[0]
+
+
+def test_one_scale_for_all_in_an_export_of_several(tmp_path: Path) -> None:
+    terms = np.array([2000, 2001], np.int32)
+
+    def document(name: str, *weights: float) -> Document:
+        return EncodedDocument(Document(name, ""), (terms[: len(weights)], np.array(weights, np.float32)))
+
+    with Collection.create(tmp_path / "c", encoder="lexhound-mini", whole=False) as collection:
+        collection.add([document("huge", 1000), *(document(f"u{i}", 1 + i / 8, 3.5) for i in range(8))])
+        collection.maintain(1)
+        assert len(collection.info().segments) == 2
+        header = export_collection(collection, tmp_path / "out", "qdrant").header
+        assert (header.scale, header.clipped) == (2**-6, 1)
+        name = collection.representation.term_text(2000)
+        right = {hit.id: hit.score for hit in collection.search({name: 1.0}).hits}
+    assert "1 weights were too large" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    import_export(tmp_path / "out", tmp_path / "back")
+    with Collection.open(tmp_path / "back") as back:
+        found = {hit.id: hit.score for hit in back.search({name: 1.0}).hits}
+    assert found == right | {"huge": 255 / 64}
 
 
 def _words(document: Document) -> int:

@@ -35,6 +35,23 @@ def eventually(check: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def test_a_run_that_was_cut_short_is_shown_and_can_be_dropped(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.jsonl").write_bytes(lines({"id": "a", "text": "heat"}))
+    (tmp_path / "bad.jsonl").write_bytes(lines({"id": "b", "text": "heat"}) + b"broken\n")
+    assert run("index", tmp_path / "good.jsonl", "--into", data / "my.index", "--encoder", "bm25").code == 0
+    assert run("add", data / "my.index", tmp_path / "bad.jsonl").code == 1
+    with running(data) as service:
+        told = service.request("GET", "/v1/collections/my").json()
+        models.CollectionDescription.model_validate(told)
+        assert told["unfinished"] == {"source": str(tmp_path / "bad.jsonl"), "documents": 1, "running": None}
+        assert (told["documents"], told["health"], told["clipped"], told["far_average"]) == (1, "unfinished", 0, None)
+        with service.client() as client:
+            assert client.discard_unfinished("my") == 1
+            eventually(lambda: service.request("GET", "/v1/collections/my").json()["unfinished"] is None)
+            assert client.discard_unfinished("my") == 0
+            assert client.collection("my").documents == 1
+
+
 def test_make_list_describe_delete(service: Service, data: Path) -> None:
     settings = {"k1": 1.2, "b": 0.75, "language": "de", "stemming": False}
     answer = service.request("POST", "/v1/collections", json={"name": "my", "settings": settings})

@@ -202,6 +202,76 @@ def test_discard_unfinished(copy: Path, tmp_path: Path) -> None:
     assert outcome.json["documents"] == 10
 
 
+def test_a_run_that_kept_nothing_leaves_no_trace(copy: Path, tmp_path: Path, corpus: Path) -> None:
+    (tmp_path / "bad.jsonl").write_bytes(b"broken\n" + many(3))
+    (tmp_path / "good.jsonl").write_bytes(many(4, "beta"))
+    failed = run("add", copy, tmp_path / "bad.jsonl")
+    assert failed.code == 1
+    assert "Nothing of this run has been kept" in failed.err
+    assert "--discard-unfinished" not in failed.err
+    assert run("info", copy, "--json").json["unfinished"] is None
+    assert run("add", copy, tmp_path / "good.jsonl", "--json").json["documents"] == 10
+    # All unchanged, then a bad row: nothing of that has been put aside either.
+    (tmp_path / "same.jsonl").write_bytes(many(4, "beta") + b"broken\n")
+    assert run("add", copy, tmp_path / "same.jsonl").code == 1
+    assert run("add", copy, corpus).code == 0
+    # The fields are wrong; the corrected command is another run.
+    assert run("add", copy, tmp_path / "good.jsonl", "--text-field", "nowhere").code == 1
+    assert run("add", copy, tmp_path / "good.jsonl", "--text-field", "text").code == 0
+    # What a process that was killed left before it kept anything.
+    with Collection.open(copy, writable=True) as collection:
+        with collection._writing().transaction() as connection:
+            connection.execute("INSERT INTO runs(source, first_seq) VALUES ('other', 1000)")
+        assert collection.info().unfinished is None
+    assert run("add", copy, corpus).code == 0
+
+
+def test_both_ways_on_are_offered_where_something_was_kept(copy: Path, tmp_path: Path, corpus: Path) -> None:
+    (tmp_path / "bad.jsonl").write_bytes(many(3) + b"broken\n")
+    for told in (run("add", copy, tmp_path / "bad.jsonl").err, run("add", copy, corpus).err, run("info", copy).out):
+        whole = " ".join(told.split())
+        assert "3 documents" in whole
+        assert (
+            f"lexhound add {copy} --discard-unfinished" in whole.replace("- ", "-") or "--discard-unfinished" in whole
+        )
+    assert run("info", copy, "--json").json["unfinished"] == {
+        "source": str(tmp_path / "bad.jsonl"),
+        "documents": 3,
+        "running": None,
+    }
+
+
+def test_a_run_that_goes_on_is_not_called_interrupted(tmp_path: Path, corpus: Path) -> None:
+    into = tmp_path / "x"
+    command = [*COMMAND, "index", "-", "--into", into, "--encoder", "bm25"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()) as process:
+        try:
+            assert process.stdin is not None
+            process.stdin.write(many(40_000))  # more than it reads ahead
+            process.stdin.flush()
+            for _ in range(100):
+                told = (run("info", into, "--json").json if into.exists() else {}).get("unfinished") or {"documents": 0}
+                if told["documents"]:
+                    break
+                time.sleep(0.1)
+            assert told["running"]["pid"] == process.pid
+            assert told["documents"] % 4096 == 0
+            assert abs(told["running"]["since"] - time.time()) < 600
+            assert f"process {process.pid} since" in run("info", into).out
+            found = run("search", into, "alpha")
+            assert "is going on" in found.err
+            assert "interrupted" not in found.err
+            refused = run("add", into, corpus)
+            assert refused.code == 1
+            assert f"pid {process.pid}, since" in refused.err
+        finally:
+            process.kill()
+    assert run("info", into, "--json").json["unfinished"]["running"] is None
+    stopped = run("search", into, "alpha").err
+    assert "interrupted" in stopped
+    assert "--discard-unfinished" in stopped
+
+
 def test_delete_and_get(copy: Path, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("wing\r\n\nmissing\n", "utf-8")
     outcome = run("delete", copy, "heat-1", "--ids-from", tmp_path / "ids.txt", "--json")
@@ -265,7 +335,7 @@ def _held(path: Path) -> int:
         return 0
     with Collection.open(path) as collection:
         unfinished = collection.info().unfinished
-    return 0 if unfinished is None else unfinished[1]
+    return 0 if unfinished is None else unfinished.documents
 
 
 def test_ctrl_c_before_anything_is_kept(tmp_path: Path) -> None:

@@ -153,6 +153,22 @@ async def backup(name: Name, body: models.BackupRequest, request: Request) -> Re
 
 
 @writing.post(
+    "/{name}/discard-unfinished",
+    operation_id="discard_unfinished",
+    summary="Drop what an unfinished run holds",
+    responses={200: {"model": models.Discarded}, **errors(400, 404, 409, 507)},
+)
+async def discard_unfinished(name: Name, request: Request) -> Response:
+    """Drop the documents of a run that was cut short; none of them has been visible."""
+    service = service_of(request)
+    async with service.catalogue.use(name) as served:
+        dropped = await served.writes.call(
+            lambda opened: own_collection(opened, "there are no unfinished runs").discard_unfinished()
+        )
+    return json_response({"discarded": dropped})
+
+
+@writing.post(
     "/{name}/compact",
     operation_id="compact",
     summary="Merge segments, drop deleted documents, refresh statistics",

@@ -215,6 +215,12 @@ def sparse(run: Run, inputs: Inputs) -> None:
         assert f"missing: {name} (not given)" in told
 
 
+def stalls(run: Run, inputs: Inputs) -> None:
+    told = run("run_stalls", "--documents", 300, "--seconds", 0.01, apart=True)
+    assert told.count(" x 200 |") == 24
+    assert told.count("\n| nothing |") == 2
+
+
 def training(run: Run, inputs: Inputs) -> None:
     small = ("--steps", 1, "--queries", 2, "--documents", 2, "--tokens", 16, "--threads", 1)
     names = ("lexhound, inference-free, sampled columns", "sentence-transformers, SPLADE")
@@ -241,7 +247,7 @@ RUNS: dict[str, Callable[[Run, Inputs], None]] = {
     f"run_{run.__name__}": run
     for run in (
         ablation, backends, codes, dense, densified, encoders, filters, fusions, growth, head, lexical, serve, sparse,
-        training, updates,
+        stalls, training, updates,
     )
 }  # fmt: skip
 

@@ -55,7 +55,7 @@ def fill(path: Path) -> Collection:
 def documents(path: Path) -> list[Document]:
     with Collection.open(path) as collection:
         assert collection.verify() == []
-        return [hit.document for hit in collection.search("wing", 1000).hits]
+        return [hit.document for hit in collection.search("wing", 100_000).hits]
 
 
 @pytest.mark.parametrize("link", [False, True])

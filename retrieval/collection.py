@@ -39,6 +39,7 @@ from .errors import (
     CollectionExistsError,
     CollectionGoneError,
     CorruptCollectionError,
+    NotACollectionError,
     QueryError,
     ReadOnlyError,
     StaleSnapshotError,
@@ -780,14 +781,22 @@ class Collection:
         return self._representation.marks(text, terms)
 
     def info(self) -> CollectionInfo:
-        """Counts, sizes, encoder and quantisation loss."""
+        """Counts, sizes, encoder and quantisation loss.
+
+        Raises:
+            CollectionGoneError: the collection is no longer at its path.
+        """
         try:
             snapshot = self.snapshot()
         except CorruptCollectionError:
             if self._snapshot is None:
                 raise
             snapshot = self._snapshot  # its figures are whole, and `damage` tells the rest
-        return describe(self.path, self.manifest, self._representation, snapshot, self.damage)
+        try:
+            return describe(self.path, self.manifest, self._representation, snapshot, self.damage)
+        except (FileNotFoundError, NotACollectionError):
+            self.check_place()
+            raise
 
     def health(self) -> Health:
         """Whether it can be searched now; damage that is known by which no search is wrong is told, too."""

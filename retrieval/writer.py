@@ -371,6 +371,7 @@ class Writer:
     @contextmanager
     def writing_segments(self, built: list[tuple[str, NDArray[np.int64]]]) -> Iterator[None]:
         """Where several segments are written for one transaction: all of them, or none is left behind."""
+        self.check_place()  # the manifest of another collection is none of ours
         # Segments of their own scales: earlier versions could not merge them.
         with storage_errors(self.directory):
             raise_format(self.directory)

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...retrieval.errors import CollectionLockedError, DeadlineError
+from ...retrieval.errors import CollectionGoneError, CollectionLockedError, DeadlineError, StaleSnapshotError
 from .metrics import Metrics
 from .problems import ServiceError
 from .statuses import INTERNAL, Answer, answer_for
@@ -27,6 +27,7 @@ GONE = 499
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _log = logging.getLogger("lexhound.request")
+_PASSING = (CollectionGoneError, CollectionLockedError, DeadlineError, StaleSnapshotError)
 
 
 class Envelope:
@@ -107,7 +108,7 @@ async def tell_service_error(request: Request, error: Exception) -> Response:
     told = answer_for(error)
     if told.status >= 500 and not isinstance(error, ServiceError):
         # What comes and goes by itself is no fault; of what nobody expected, the log has the traceback.
-        level = logging.WARNING if isinstance(error, CollectionLockedError | DeadlineError) else logging.ERROR
+        level = logging.WARNING if isinstance(error, _PASSING) else logging.ERROR
         trace = error if told is INTERNAL else None
         _log.log(level, "request failed: %s", error, exc_info=trace, extra={"fields": {"request_id": _id(request)}})
     return respond(told, _id(request))

@@ -171,3 +171,13 @@ def test_what_came_first_stays(tmp_path: Path) -> None:
     with pytest.raises(CollectionExistsError):
         Collection.create(tmp_path / "place2")
     assert (tmp_path / "place" / "thesis").exists()
+
+
+def test_what_is_removed_has_no_figures(tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "c") as collection:
+        collection.add([Document("d", "wing")])
+    with Collection.open(tmp_path / "c") as reader:
+        assert reader.info().documents == 1
+        shutil.rmtree(tmp_path / "c")
+        with pytest.raises(CollectionGoneError):
+            reader.info()

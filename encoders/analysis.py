@@ -35,7 +35,7 @@ from typing import Protocol
 from .errors import LanguageError
 from .libraries import STEMMER, STOP_WORDS, UNICODE, digest_of, version_of
 from .probes import CHARACTERS, probes_of
-from .tokenise import TOKENISER_VERSION, Token, fold, tokenise, tokens_of
+from .tokenise import MAX_WORD_LENGTH, TOKENISER_VERSION, Token, fold, tokenise, tokens_of
 
 NO_LANGUAGE = "none"
 """The language name that turns off both stemming and stop words."""
@@ -118,6 +118,8 @@ class Analyser:
 
     def terms(self, form: str) -> list[str]:
         """Return the terms one form counts for."""
+        if form.isascii() and form.isalnum() and not self.turkic:  # as nearly all are: one token, as `tokens_of` says
+            return [self.term(form[:MAX_WORD_LENGTH].lower())]
         return [term for _, _, term in self.parts(form)]
 
     def digests(self) -> dict[str, str]:

@@ -257,8 +257,8 @@ class DenseEncoder:
         prompt, layout = self.prompt(side), self.layout
         prefix, suffix = body.subwords.prefix, body.subwords.suffix
         room = self.limit(side) - len(prefix) - len(suffix)
-        own = body.subwords.ids_of(texts)
-        whole = body.subwords.ids_of([prompt + text for text in texts]) if prompt else own
+        own = body.subwords.ids_of(texts, room)
+        whole = body.subwords.ids_of([prompt + text for text in texts], room) if prompt else own
         told = [place for place, ids in enumerate(own) if not body.subwords.says_nothing(ids)]
         rows = [[*prefix, *whole[place][:room], *suffix] for place in told]
         hidden_from = self._passed_over(prompt)

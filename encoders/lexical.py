@@ -13,7 +13,7 @@ The collection supplies what the text alone does not say: the average length, N,
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from .base import EncoderIdentity, QueryVector, Span, fingerprint_of
 from .errors import IdentityError, SettingsError
 from .libraries import require_same
 from .marking import Marker
-from .tokenise import TOKENISER_VERSION, form_spans, forms
+from .tokenise import TOKENISER_VERSION, form_spans, forms, pieces
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ is all but 1 by then, and the document's length counts no more of it either."""
 # Forms remembered, about 150 bytes each. When there are more, all are dropped: the frequent ones, which are
 # nearly every occurrence, are back after the next batch.
 _MAX_REMEMBERED = 300_000
+_MAX_AHEAD = 16  # long texts that have been counted, and not been asked for
+PIECE_CHARACTERS = 256 * 1024
+"""How much of a long text `count_ahead` counts at a step: some tenths of a second where every word is new."""
 # A listed word in more of the documents than this is a stop word: above the share, dropping it saves most of a
 # query's time; below the count, a share says little (a list has "computer" and "fire" too).
 _FREQUENT_SHARE = 0.2
@@ -119,6 +122,7 @@ class LexicalEncoder:
         self._asked: dict[str, tuple[int, ...]] = {}  # form in queries -> term ids, once all of them are known
         self._texts: dict[int, str] = {}  # of terms that were marked
         self._stop_ids: dict[int, bool] = {}  # of the frequent terms that queries asked for
+        self._counted: dict[str, QueryVector] = {}  # by text, what `count_ahead` came to
 
     @cached_property
     def identity(self) -> EncoderIdentity:
@@ -149,11 +153,31 @@ class LexicalEncoder:
 
     def forget(self) -> None:
         """Drop every remembered term id: call it when the vocabulary has taken back terms."""
+        self._counted = {}
+        self._drop()
+
+    def _drop(self) -> None:
         self._ids = {}
         self._spelled = {}
         self._asked = {}
         self._texts = {}
         self._stop_ids = {}
+
+    def count_ahead(self, text: str) -> Iterator[None]:
+        """Count a long text's terms piece by piece, growing the vocabulary by a bounded number of terms at each step.
+
+        What it comes to is remembered for the next `count_documents` of this text, which then takes little time.
+        """
+        rows = []
+        for piece in pieces(text, PIECE_CHARACTERS):
+            rows.append(self.count_documents([piece]))
+            yield
+        terms, place = np.unique(np.concatenate([row.indices for row in rows]), return_inverse=True)
+        summed = np.bincount(place, np.concatenate([row.data for row in rows]), len(terms))
+        # The sum of frequencies that were cut to the largest is the largest at least.
+        self._counted[text] = terms.astype(np.int32), np.minimum(summed, MAX_FREQUENCY).astype(np.float32)
+        while len(self._counted) > _MAX_AHEAD:  # nobody asked for them in the end
+            del self._counted[next(iter(self._counted))]
 
     def count_documents(self, texts: Sequence[str]) -> csr_array:
         """Count each text's terms, growing the vocabulary by those it has not seen.
@@ -164,6 +188,10 @@ class LexicalEncoder:
         """
         from scipy.sparse import csr_array
 
+        if self._counted:
+            known = {text: self._counted.pop(text) for text in texts if text in self._counted}
+            if known:
+                return self._with_counted(texts, known)
         cut: list[str] = []
         ends = np.zeros(len(texts) + 1, dtype=np.int64)
         for row, text in enumerate(texts):
@@ -175,6 +203,22 @@ class LexicalEncoder:
         counts.sum_duplicates()  # sorts each row's terms first
         np.minimum(counts.data, MAX_FREQUENCY, out=counts.data)
         return counts
+
+    def _with_counted(self, texts: Sequence[str], known: dict[str, QueryVector]) -> csr_array:
+        """Count texts of which some have been counted before."""
+        from scipy.sparse import csr_array, vstack
+
+        others = self.count_documents([text for text in texts if text not in known])
+        size, row = len(self.vocabulary), 0
+        rows = []
+        for text in texts:
+            if text in known:
+                terms, counts = known[text]
+                rows.append(csr_array((counts, terms, np.array([0, len(terms)])), shape=(1, size)))
+            else:
+                rows.append(others[[row]])
+                row += 1
+        return csr_array(vstack(rows, format="csr", dtype=np.float32))
 
     def weigh(
         self, frequencies: NDArray[np.float32], lengths: NDArray[np.float32], average_length: float
@@ -326,7 +370,7 @@ class LexicalEncoder:
         Returns the forms to forget after this batch.
         """
         if len(self._ids) > _MAX_REMEMBERED:
-            self.forget()
+            self._drop()
         known = self._ids
         terms_of = {form: self._analyser.terms(form) for form in dict.fromkeys(cut) if form not in known}
         distinct = list(dict.fromkeys(term for terms in terms_of.values() for term in terms))

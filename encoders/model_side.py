@@ -86,8 +86,9 @@ class ModelSide(ABC):
         prompt = self._layout.prompt
         owners: list[int] = []
         pieces: list[list[int]] = []
-        own = self._subwords.ids_of(texts)
-        prompted = self._subwords.ids_of([prompt + text for text in texts]) if prompt else own
+        most = None if self._settings.long_texts == "windows" else self._room
+        own = self._subwords.ids_of(texts, most)
+        prompted = self._subwords.ids_of([prompt + text for text in texts], most) if prompt else own
         for number, ids in enumerate(prompted):
             if self._subwords.says_nothing(own[number]):
                 continue
@@ -225,7 +226,7 @@ class LanguageModelSide(ModelSide):
         """
         import torch
 
-        read = self._subwords.ids_of(list(texts))
+        read = self._subwords.ids_of(list(texts), self._room)
         told = [place for place, ids in enumerate(read) if not self._subwords.says_nothing(ids)]
         pieces = [read[place][: self._room] for place in told]
         lengths = [len(piece) + len(self._subwords.prefix) + len(self._subwords.suffix) for piece in pieces]

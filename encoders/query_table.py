@@ -143,7 +143,8 @@ class QueryTable:
         if self.facts.lower_case:
             texts = [text.lower() for text in texts]
         for row, text in enumerate(texts):
-            ids = self._subwords.ids(text)[: self.facts.longest]
+            (ids,) = self._subwords.ids_of([text], self.facts.longest)
+            ids = ids[: self.facts.longest]
             if self._subwords.says_nothing(ids):
                 continue
             found[row] = self.vectors[ids].astype(np.float32).sum(axis=0)
@@ -171,7 +172,7 @@ def fit(
     body = encoder.body
     subwords = body.subwords
     longest = encoder.limit("query") - len(subwords.prefix) - len(subwords.suffix)
-    rows = [ids[:longest] for ids in subwords.ids_of(texts)]
+    rows = [ids[:longest] for ids in subwords.ids_of(texts, longest)]
     kept = np.flatnonzero(np.array([len(row) > 0 for row in rows], np.bool_) & vectors.any(axis=1))
     if len(kept) < _HELD_OUT:
         raise SettingsError(f"{len(kept)} texts are too few for a table", f"It takes {_HELD_OUT} at least")

@@ -30,6 +30,9 @@ TOKENIZER_FILES = (
     TOKENIZER, "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model",
 )  # fmt: skip
 _NO_LIMIT = 1_000_000  # tokenizers without a limit say 10 ** 30
+# Of a text that is cut, so much is looked at first for every token wanted.
+_CHARACTERS_A_TOKEN = 64
+_GAPS = " \n\t\u3001\u3002\uff0c"
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -117,8 +120,21 @@ class Subwords:
         ids: list[int] = self._tokenizer.encode(encodable(text), add_special_tokens=False).ids
         return ids
 
-    def ids_of(self, texts: Sequence[str]) -> list[list[int]]:
-        """The same of many texts, on several threads."""
+    def ids_of(self, texts: Sequence[str], most: int | None = None) -> list[list[int]]:
+        """The same of many texts, on several threads; of each at least the first `most`, where no more are needed."""
+        if most is not None:
+            begun = [_beginning(text, most * _CHARACTERS_A_TOKEN) for text in texts]
+            found = self.ids_of(begun)
+            # What a cut between words changes, if anything, lies near its end. A text of which so much has so few
+            # tokens is looked at as a whole.
+            short = [
+                place
+                for place, ids in enumerate(found)
+                if len(begun[place]) < len(texts[place]) and len(ids) < 2 * most
+            ]
+            for place, ids in zip(short, self.ids_of([texts[place] for place in short]) if short else [], strict=True):
+                found[place] = ids
+            return found
         encoded = self._tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
         return [encoding.ids for encoding in encoded]
 
@@ -183,6 +199,14 @@ class Subwords:
             if whole.ids[start : start + len(inner)] == inner:
                 return whole.ids[:start], whole.ids[start + len(inner) :]
         return [], []
+
+
+def _beginning(text: str, most: int) -> str:
+    """The text up to a gap between words before that many characters, or all of it."""
+    if len(text) <= most:
+        return text
+    end = max(text.rfind(gap, most // 2, most) for gap in _GAPS)
+    return text if end < 0 else text[:end]
 
 
 def encodable(text: str) -> str:

@@ -81,6 +81,9 @@ _NO_JOINERS = str.maketrans(dict.fromkeys(_JOINERS))
 _VARIATION_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _TURKIC_CAPITALS = str.maketrans({"I": "ı", "İ": "i"})
 
+# Some of what belongs to no form: ASCII but letters, digits and the apostrophe; marks between sentences in East Asia.
+_BETWEEN_FORMS = re.compile("[\x00-&(-/:-@\\[-`{-\x7f\u3001\u3002\uff0c]")
+
 # ASCII forms come lower-cased, everything that is neither alphanumeric nor an apostrophe blanked out.
 _ASCII_FORMS = "".join(char.lower() if char.isalnum() or char == "'" else " " for char in map(chr, range(128)))
 _BYTE_FORMS = _ASCII_FORMS.encode() + bytes(range(128, 256))  # the same within UTF-8
@@ -103,6 +106,19 @@ def forms(text: str, *, turkic: bool = False) -> list[str]:
     if text.isascii() and not turkic:
         return text.translate(_ASCII_FORMS).split()
     return _patterns().form.findall(text)
+
+
+def pieces(text: str, size: int) -> Iterator[str]:
+    """Yield the text in stretches of about `size` characters, cut where no form is: together they have its forms.
+
+    A stretch is longer where nothing but forms stands in its place.
+    """
+    start = 0
+    while start < len(text):
+        gap = _BETWEEN_FORMS.search(text, start + size)
+        end = gap.end() if gap else len(text)
+        yield text[start:end]
+        start = end
 
 
 def spaced_forms(text: str) -> str:

@@ -304,6 +304,16 @@ class Collection:
         """
         return self._writing().put(documents)
 
+    def encode_ahead(self, document: Document) -> Iterator[None]:
+        """Do what a long document asks for in steps, each a short transaction; `put` it then.
+
+        For writers that others wait for: they can write between the steps. Readers see nothing of it.
+
+        Raises:
+            ReadOnlyError, StorageFullError: as for `add`.
+        """
+        return self._writing().encode_ahead(document)
+
     def check(self, documents: Sequence[Document]) -> None:
         """Every document fits; other engines may refuse some (`backends.protocol`)."""
 

@@ -6,7 +6,7 @@ changes with the documents (`averages`); the vectors of a model are stored as th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,6 +60,12 @@ class Representation(Protocol):
 
     def encode(self, texts: Sequence[str]) -> csr_array:
         """Vectors to store; may grow the vocabulary inside the caller's transaction."""
+
+    def encode_ahead(self, text: str) -> Iterator[None]:
+        """Do the work of encoding a long text in steps; may grow the vocabulary inside the caller's transactions.
+
+        The next `encode` of this text takes little time, where there are steps.
+        """
 
     def weigh(self, batch: Batch, average_length: float) -> WeightRows:
         """The weights of stored vectors; `average_length` is a document's mean number of words (lexical only)."""
@@ -115,6 +121,9 @@ class LexicalRepresentation:
 
     def encode(self, texts: Sequence[str]) -> csr_array:
         return self._encoder.count_documents(texts)
+
+    def encode_ahead(self, text: str) -> Iterator[None]:
+        return self._encoder.count_ahead(text)
 
     def weigh(self, batch: Batch, average_length: float) -> WeightRows:
         indptr = batch.indptr.astype(np.int64)
@@ -196,6 +205,9 @@ class LearnedRepresentation:
 
     def encode(self, texts: Sequence[str]) -> csr_array:
         return self._encoder.encode_documents(texts)
+
+    def encode_ahead(self, text: str) -> Iterator[None]:
+        return iter(())  # a model reads the beginning of a text, and no vocabulary grows
 
     def weigh(self, batch: Batch, average_length: float) -> WeightRows:
         return WeightRows(

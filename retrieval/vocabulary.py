@@ -30,8 +30,9 @@ class SqliteVocabulary:
     def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """The ids of terms, -1 for those the collection has never seen; int32, one a term."""
         known: dict[str, int] = {}
-        for start in range(0, len(terms), _CHUNK):
-            chunk = terms[start : start + _CHUNK]
+        wanted = terms if len(terms) <= _CHUNK else sorted(terms)  # of many, neighbours lie on the same pages
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
             marks = ",".join("?" * len(chunk))
             with self._lock:
                 known.update(
@@ -42,17 +43,17 @@ class SqliteVocabulary:
     def grow(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """The ids of terms; terms not seen before are appended in the order given."""
         ids = self.lookup(terms)
-        unseen = dict.fromkeys(term for term, known in zip(terms, ids.tolist(), strict=True) if known < 0)
-        if not unseen:
+        places = np.flatnonzero(ids < 0)
+        if not len(places):
             return ids
+        unseen = [terms[place] for place in places.tolist()]
+        distinct = dict.fromkeys(unseen)
         first = len(self)
-        new = {term: first + position for position, term in enumerate(unseen)}
+        new = dict(zip(distinct, range(first, first + len(distinct)), strict=True))
         self._connection.executemany(
-            "INSERT INTO terms(term_id, term) VALUES (?, ?)", ((number, term) for term, number in new.items())
+            "INSERT INTO terms(term_id, term) VALUES (?, ?)", zip(new.values(), new.keys(), strict=True)
         )
-        for position, term in enumerate(terms):
-            if ids[position] < 0:
-                ids[position] = new[term]
+        ids[places] = [new[term] for term in unseen]
         return ids
 
     def text(self, term_id: int) -> str:

@@ -118,14 +118,18 @@ class Writer:
         return own if self.dense is None else (own or 0) + self.dense.tokens_encoded
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing. Rolls back on any exception; raises StorageFullError where the disk is full."""
+    def transaction(self, *, visible: bool = True) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Rolls back on any exception; raises StorageFullError where the disk is full.
+
+        One that is not `visible` changes nothing that a reader would have to move on for.
+        """
         with self.lock:
             try:
                 self.check_place()
                 self.connection.execute("BEGIN IMMEDIATE")
                 yield self.connection
-                self.connection.execute("UPDATE properties SET value = value + 1 WHERE name = 'generation'")
+                if visible:
+                    self.connection.execute("UPDATE properties SET value = value + 1 WHERE name = 'generation'")
                 write_table_checksum(self.connection)
                 self.connection.execute("COMMIT")
                 # What nobody will find at the path must not be acknowledged.
@@ -180,6 +184,21 @@ class Writer:
                 last[document.id] = place
             self.store([documents[place] for place in sorted(last.values())], PUBLISHED)
         return statuses
+
+    def encode_ahead(self, document: Document) -> Iterator[None]:
+        """Do what a long document asks for in steps, so that other writes can come between them; then `put` it.
+
+        Each step is a transaction of its own that adds terms to the vocabulary and nothing else.
+        """
+        existing = visible_rows(self.connection, [document.id])
+        if isinstance(document, EncodedDocument) or existing.get(document.id, (0, None))[1] == content_hash(document):
+            return
+        steps = self.representation.encode_ahead(document.encoded_text)
+        while True:
+            with self.transaction(visible=False):
+                if next(steps, steps) is steps:
+                    return
+            yield
 
     def store(self, documents: Sequence[Document], run: int) -> AddReport:
         """Encode and store documents with distinct ids in one transaction; those already stored are left alone."""

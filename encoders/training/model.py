@@ -112,7 +112,7 @@ class TrainableEncoder(torch.nn.Module):
         extra = len(self.subwords.prefix) + len(self.subwords.suffix)
         wanted = max_length or self.settings.max_length
         room = max(1, (wanted if self._limit is None else min(wanted, self._limit)) - extra)
-        return [np.array(ids[:room], dtype=np.int32) for ids in self.subwords.ids_of(texts)]
+        return [np.array(ids[:room], dtype=np.int32) for ids in self.subwords.ids_of(texts, room)]
 
     def hidden(self, pieces: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the body's float[batch, length, width] and the bool[batch, length] of what is no padding."""

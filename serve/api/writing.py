@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ...retrieval.collection import Collection
 from ...retrieval.errors import RetrievalError
 from .problems import BusyError, UnavailableError
 
@@ -29,6 +30,8 @@ GROUP = 1024
 # A segment is made of waiting documents when there are so many, so that refreshing stays cheap for readers.
 SEGMENT = 8192
 MAINTENANCE_SECONDS = 2.0
+# A longer text is encoded in turns with other writes: it may take seconds.
+LONG_CHARACTERS = 1024 * 1024
 
 _log = logging.getLogger("lexhound.serve")
 
@@ -64,9 +67,22 @@ class WriteQueue:
     _written: bool = False
 
     async def put(self, documents: Sequence[Document]) -> list[Status]:
-        """Store documents; returns what became of each when they are durable."""
+        """Store documents; returns what became of each when they are durable.
+
+        What a long one asks for is done in turns with the writes of others.
+        """
+        for document in documents:
+            if len(document.text) > LONG_CHARACTERS:
+                await self._encode_ahead(document)
         found: list[Status] = await self._enqueue(documents, None)
         return found
+
+    async def _encode_ahead(self, document: Document) -> None:
+        steps = await self.call(
+            lambda opened: opened.encode_ahead(document) if isinstance(opened, Collection) else None
+        )
+        while steps is not None and await self.call(lambda _: next(steps, steps)) is not steps:
+            pass
 
     async def call(self, function: Callable[[Backend], Any]) -> Any:
         """Call `function` with the writable collection, in turn with the other writes."""

@@ -187,7 +187,7 @@ def _marked(snippet: Snippet, style: str) -> list[Segment]:
 def _shown(collection: Backend, hit: Hit, terms: frozenset[int]) -> tuple[Snippet, Snippet]:
     from ...retrieval.snippet import make_snippet
 
-    title, text = hit.document.title, hit.document.text[:_TEXT_CHARACTERS]
+    title, text = hit.document.title[:_TEXT_CHARACTERS], hit.document.text[:_TEXT_CHARACTERS]
     return (
         make_snippet(title, collection.spans(title), terms, _TITLE_WIDTH),
         make_snippet(text, collection.spans(text), terms),

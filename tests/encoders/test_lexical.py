@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from lexhound.encoders.analysis import languages, resolve_language, stop_words_of
 from lexhound.encoders.base import Encoder, EncoderIdentity, fingerprint_of
 from lexhound.encoders.errors import EncoderError, IdentityError, LanguageError, SettingsError
-from lexhound.encoders.lexical import LexicalEncoder, LexicalSettings
+from lexhound.encoders.lexical import MAX_FREQUENCY, PIECE_CHARACTERS, LexicalEncoder, LexicalSettings
 from lexhound.encoders.tokenise import tokenise
 from lexhound.encoders.vocabulary import MemoryVocabulary, Vocabulary
 
@@ -95,6 +96,31 @@ def test_a_row_does_not_depend_on_its_batch(texts: list[str]) -> None:
     for row, values in enumerate(alone):
         np.testing.assert_array_equal(together[row, : len(values)], values)
         assert not together[row, len(values) :].any()
+
+
+def test_a_text_that_is_counted_ahead_counts_the_same() -> None:
+    words = [f"word{number % 90_000}" for number in range(120_000)] + ["common"] * 300 + ["Straße", "日本語", "it's"]
+    text = " ".join(words)
+    assert len(text) > 3 * PIECE_CHARACTERS
+    encoder, fresh = encoder_over(["of others"]), encoder_over(["of others"])
+    steps = 0
+    for _ in encoder.count_ahead(text):
+        steps += 1
+        encoder.count_documents([f"others go on {steps}", "word1 again"])  # which moves ids, and nothing else
+    assert steps > 3
+    ahead = encoder.count_documents(["short", text, "common"])
+    again = encoder.count_documents(["short", text, "common"])  # nothing is remembered twice
+    assert (ahead != again).nnz == 0
+    plain = fresh.count_documents([text])
+
+    def by_term(counts: Any, row: int, of: LexicalEncoder) -> dict[str, float]:
+        kept = counts[[row]]
+        return {
+            of.term_text(term): count for term, count in zip(kept.indices.tolist(), kept.data.tolist(), strict=True)
+        }
+
+    assert by_term(ahead, 1, encoder) == by_term(plain, 0, fresh)
+    assert by_term(ahead, 1, encoder)["common"] == MAX_FREQUENCY
 
 
 def test_frequencies_stop_at_one_byte() -> None:
@@ -360,7 +386,7 @@ def test_errors_say_what_and_what_to_do() -> None:
 def test_queries_import_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from lexhound.encoders.lexical import LexicalEncoder, LexicalSettings\n"
+        "from lexhound.encoders.lexical import MAX_FREQUENCY, PIECE_CHARACTERS, LexicalEncoder, LexicalSettings\n"
         "from lexhound.encoders.vocabulary import MemoryVocabulary\n"
         "import lexhound.encoders.load\n"
         "LexicalEncoder(LexicalSettings(), MemoryVocabulary(['flow'])).query_counts('the flow')\n"

@@ -9,7 +9,16 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.encoders.tokenise import MAX_WORD_LENGTH, _patterns, fold, forms, token_spans, tokenise, tokens_of
+from lexhound.encoders.tokenise import (
+    MAX_WORD_LENGTH,
+    _patterns,
+    fold,
+    forms,
+    pieces,
+    token_spans,
+    tokenise,
+    tokens_of,
+)
 
 # Weighted towards what the tokeniser decides about; lone surrogates included.
 CHARACTERS = st.one_of(
@@ -125,6 +134,21 @@ def test_canonically_equal_texts_have_equal_tokens(text: str) -> None:
 @given(TEXTS)
 def test_folding_twice_changes_nothing(text: str) -> None:
     assert fold(fold(text)) == fold(text)
+
+
+@given(TEXTS, st.integers(0, 12), st.booleans())
+def test_pieces_together_have_the_tokens_of_the_text(text: str, size: int, turkic: bool) -> None:
+    cut = list(pieces(text, size))
+    assert "".join(cut) == text
+    assert all(cut)
+    assert [token for piece in cut for token in tokenise(piece, turkic=turkic)] == tokenise(text, turkic=turkic)
+
+
+def test_pieces_are_of_the_size_that_is_asked_for() -> None:
+    text = "heat transfer in hypersonic flow, and 高超音速流动中的传热。" * 1000
+    sizes = [len(piece) for piece in pieces(text, 500)]
+    assert len(sizes) > 60
+    assert max(sizes) < 520
 
 
 @given(st.text(st.characters(max_codepoint=127), max_size=80))

@@ -218,7 +218,7 @@ def test_a_full_disk_behind_standard_output_is_a_failure(collection: Path) -> No
             timeout=60,
         )
     assert process.returncode == 1
-    assert process.stderr == b"error: No space left on device\n"
+    assert process.stderr == b"error: the disk is full\n  hint: Free some space, and try again\n"
 
 
 def test_a_search_loads_neither_models_nor_scipy(collection: Path) -> None:

@@ -28,7 +28,7 @@ from .dense_index import NAME as DENSE
 from .dense_index import build_dense
 from .dense_vectors import concatenate_dense, pack_dense, unpack_dense
 from .document import Document, is_encodable
-from .encoded_document import vectors_of
+from .encoded_document import EncodedDocument, vectors_of
 from .groups import grouped, part_of
 from .log import BoundedLog
 from .manifest import raise_format
@@ -190,7 +190,8 @@ class Writer:
 
         Each step is a transaction of its own that adds terms to the vocabulary and nothing else.
         """
-        existing = visible_rows(self.connection, [document.id])
+        with self.lock:
+            existing = visible_rows(self.connection, [document.id])
         if isinstance(document, EncodedDocument) or existing.get(document.id, (0, None))[1] == content_hash(document):
             return
         steps = self.representation.encode_ahead(document.encoded_text)

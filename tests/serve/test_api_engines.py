@@ -108,7 +108,7 @@ def test_searches_in_every_mode_are_those_of_the_command_line(folder: Path, serv
         found = client.search("my", "heat wing", mode=mode, explain=True)  # type: ignore[arg-type]
         assert [hit.id for hit in found.hits] == ids_of(expected), mode
         for hit, other in zip(found.hits, expected, strict=True):
-            assert hit.score == pytest.approx(other["score"], rel=1e-2, abs=1e-3)
+            assert hit.score == pytest.approx(other["score"], rel=2e-2, abs=1e-3)  # 8 bits there, floats here
             assert sum(each.score for each in hit.explanation or ()) == pytest.approx(hit.score, rel=1e-4, abs=1e-4)
     raw = served.request("POST", "/v1/collections/my/search", json={"query": "heat", "k": 2})
     assert raw.status_code == 200

@@ -83,6 +83,8 @@ class QueryTable:
                 raise ValueError(f"format {values['format']!r} is not known here")
             if values["checksums"].get(ABOUT, _facts_checksum(values)) != _facts_checksum(values):
                 raise ValueError("its checksum does not match")
+            if values["checksums"][TOKENIZER] != _checksum(folder / TOKENIZER):
+                raise ValueError(f"the checksum of {TOKENIZER} does not match")
             facts = TableFacts(**values["facts"])
             vectors = np.load(folder / _VECTORS, mmap_mode="r", allow_pickle=False)
             if vectors.dtype != np.float16 or vectors.ndim != 2:

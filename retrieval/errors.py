@@ -22,6 +22,8 @@
         ├── CorruptCollectionError a file of the collection is damaged or missing
         ├── DenseIndexError       its dense vectors cannot be indexed in the way that was asked for
         ├── ReadOnlyError         a write was asked of a collection that cannot be written to
+        ├── CollectionGoneError   it was removed or replaced under an open object: nothing more is written to it
+        ├── StaleSnapshotError    what a snapshot saw is no longer kept: move on to the newest state
         ├── UnfinishedRunError    an indexing run was cut short and has to be resumed or dropped first
         └── StorageFullError      the disk is full; what was acknowledged before is intact
 

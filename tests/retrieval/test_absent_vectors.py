@@ -13,7 +13,7 @@ from lexhound.index import FlatIndex
 from lexhound.retrieval import Collection, Document, Fusion, dense_index
 from lexhound.retrieval.absent_vectors import search_many_present, search_present
 from lexhound.retrieval.backends.collection import EngineCollection
-from lexhound.retrieval.backends.moving import _rows, _scale
+from lexhound.retrieval.backends.moving import _rows
 from lexhound.retrieval.dense import DenseSide
 from lexhound.retrieval.exports import export_collection, import_export
 from lexhound.retrieval.exports.rows import live_rows
@@ -124,7 +124,7 @@ def test_another_engine_is_asked_in_the_same_way(tmp_path: Path) -> None:
         side = WordVectors(EncoderIdentity("words", "words", "0"), WIDTH)
         with EngineCollection(engine, made.representation, side, writable=True) as other:
             for chunk in live_rows(made.snapshot(), made.representation):
-                other.add_rows(_rows(chunk, _scale(made)))
+                other.add_rows(_rows(chunk))
             queries = ["word1 word2", "word3 unknown", "unknown", *BLANKS]
             for mode in ("sparse", "dense", "hybrid"):
                 for query in queries:

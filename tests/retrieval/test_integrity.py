@@ -166,7 +166,7 @@ def test_an_index_of_ids_that_has_lost_an_entry_is_not_a_missing_document(path: 
         "UPDATE metadata SET value = -2 WHERE value = 0 AND seq = 10",
         "DELETE FROM metadata WHERE field = 'tags' AND seq = 10",
         "INSERT INTO metadata VALUES ('year', 7, 9)",
-        "UPDATE properties SET value = value + 1 WHERE name = 'average_length'",
+        "UPDATE properties SET value = value + 1 WHERE name = 'mean_length'",
         "UPDATE properties SET value = 0 WHERE name = 'last_segment'",
         "UPDATE segments SET documents = 61",
         "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'rows'",
@@ -187,11 +187,11 @@ def test_what_stands_in_the_database_is_compared(path: Path, statement: str) -> 
 
 def test_an_older_version_writes_without_the_checksum_of_tables(path: Path) -> None:
     alter(path, "UPDATE properties SET value = value + 1 WHERE name = 'generation'")
-    alter(path, "UPDATE properties SET value = value * 2 WHERE name = 'average_length'")
+    alter(path, "UPDATE properties SET value = value * 2 WHERE name = 'mean_length'")
     with Collection.open(path, writable=True) as collection:
         assert collection.verify() == []
         collection.add([Document("new", "wing")])
-    alter(path, "UPDATE properties SET value = value * 2 WHERE name = 'average_length'")
+    alter(path, "UPDATE properties SET value = value * 2 WHERE name = 'mean_length'")
     with pytest.raises(CorruptCollectionError, match="checksum"), Collection.open(path) as collection:
         collection.search("wing")
 

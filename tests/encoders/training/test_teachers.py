@@ -44,6 +44,9 @@ def plain_vectors(folder: Path, texts: list[str], pooling: str, max_length: int)
     model: Any = transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
     rows = []
     for text in texts:
+        if not text:  # a text without a token has no vector
+            rows.append(np.zeros(model.config.hidden_size, np.float32))
+            continue
         clean = text.replace("\ud800", "\ufffd")
         ids = tokenizer(clean, truncation=True, max_length=max_length, return_tensors="pt")["input_ids"]
         with torch.no_grad():
@@ -67,7 +70,7 @@ def test_a_prompt_stands_before_every_text(body: Path) -> None:
     settings = TeacherSettings(prompt="new: ", device="cpu")
     np.testing.assert_allclose(
         encode_dense(body, TEXTS, settings=settings),
-        encode_dense(body, [f"new: {text}" for text in TEXTS], settings=TeacherSettings(device="cpu")),
+        encode_dense(body, [text and f"new: {text}" for text in TEXTS], settings=TeacherSettings(device="cpu")),
         atol=2e-6,
     )
 
@@ -82,7 +85,7 @@ def test_a_folder_of_sentence_transformers(body: Path, tmp_path: Path, pooling: 
     peer = SentenceTransformer(modules=modules, device="cpu")
     peer.max_seq_length = 24
     peer.save(str(tmp_path / "st"))
-    texts = [text for text in TEXTS if "\ud800" not in text]
+    texts = [text for text in TEXTS if text and "\ud800" not in text]
     expected = peer.encode(texts)
     found = encode_dense(tmp_path / "st", texts, settings=TeacherSettings(device="cpu"))
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -102,7 +105,7 @@ def test_a_folder_of_sentence_transformers(body: Path, tmp_path: Path, pooling: 
         (["Transformer"], {}, "made of Transformer"),
         (["Transformer", "Pooling"], {"pooling_mode": "weightedmean"}, "the pooling is 'weightedmean'"),
         (["Transformer", "Pooling"], {"pooling_mode_max_tokens": True}, "the pooling is 'max'"),
-        (["Transformer", "Pooling"], {}, r"the pooling is \[\]"),
+        (["Transformer", "Pooling"], {"pooling_mode": []}, r"the pooling is \[\]"),
         ([3], {}, "not a list of modules"),
     ],
 )

@@ -29,6 +29,7 @@ from lexhound.retrieval.backends.lucene import java, open_lucene
 from lexhound.retrieval.backends.lucene.engine import LuceneEngine
 from lexhound.retrieval.backends.opening import create_collection, create_like, open_collection
 from lexhound.retrieval.backends.protocol import Backend
+from lexhound.retrieval.content import content_hash
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.errors import (
     CollectionExistsError,
@@ -67,7 +68,8 @@ def made_up_rows() -> list[EngineRow]:
         elif not len(terms) or terms[0]:
             terms = np.concatenate([np.zeros(1, np.int32), terms])
         weights = random.choice(np.array([0.25, 0.5, 0.7, 1.0], np.float32), len(terms))
-        rows.append(EngineRow(1000 + number, number, Document(f"r {number % 10} {number}", "x"), (terms, weights)))
+        document = Document(f"r {number % 10} {number}", "x")
+        rows.append(EngineRow(1000 + number, content_hash(document), document, (terms, weights)))
     return rows
 
 
@@ -88,10 +90,7 @@ queries = st.dictionaries(st.integers(0, TERMS + 3), weights, min_size=1, max_si
 
 def brute_force(rows: list[EngineRow], query: Query, limit: int) -> list[tuple[str, float]]:
     """Sums of query weight × impact, score descending, then insertion order; rows without a common term are no hits."""
-    scale = 1.0 / 255
-    from lexhound.index.quantise import exact_scale
-
-    scale = exact_scale(scale)
+    scale = 2.0**-7  # the least power of two whose 255 steps hold the greatest weight, which is 1
     asked = dict(zip(query.terms.tolist(), query.weights.tolist(), strict=True))
     found = []
     for row in rows:

@@ -76,12 +76,12 @@ def test_as_if_rows_of_zeros_were_not_there(
 
 @pytest.mark.parametrize("index", ["flat", "spann"])
 def test_blanks_are_found_by_no_dense_search(tmp_path: Path, index: str) -> None:
-    documents = corpus(900)
+    documents = corpus(300)
     saying = {document.id for document in documents if document.id.startswith("d")}
     with Collection.create(tmp_path / "c", dense="words", dense_index=index) as made:
-        made.add(documents[:700])
+        made.add(documents[:220])
         made.maintain(1)
-        made.add(documents[700:])
+        made.add(documents[220:])
         for _ in ("as it was written", "compacted"):
             for recall in (None, 1.0):
                 found = made.search("word1 word2", 1000, mode="dense", recall=recall).hits

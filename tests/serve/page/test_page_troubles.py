@@ -112,5 +112,6 @@ def test_an_empty_server_says_how_to_begin(visits: Callable[[str], Visits], tmp_
             "v1/collections/my/documents?refresh=true", [{"id": "1", "title": "Hello", "text": "A first document"}]
         )
         page.reload()
+        page.locator("#query:focus").wait_for()
         page.keyboard.type("first")
         assert wait_for_hits(page) == ["1"]

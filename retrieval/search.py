@@ -402,8 +402,22 @@ def read_latest(connection: sqlite3.Connection, identifier: str, *, exact: bool)
         "SELECT seq FROM rows WHERE id = ? AND run NOT IN (SELECT run FROM runs)", (identifier,)
     ).fetchone()
     if row is None:
+        _refuse_hidden(connection, identifier)
         return None
     return asked_document(document_of(read_rows(connection, row)[0], exact=exact), identifier)
+
+
+def _refuse_hidden(connection: sqlite3.Connection, identifier: str) -> None:
+    """Raise CorruptCollectionError where a row is said to be of an unfinished run that began only after it."""
+    hidden = connection.execute(
+        "SELECT 1 FROM rows JOIN runs USING (run) WHERE id = ? AND seq < first_seq", (identifier,)
+    ).fetchone()
+    if hidden is not None:
+        raise CorruptCollectionError(
+            f"the document {identifier!a} is damaged: it is said to be of a run that began after it",
+            where=DATABASE,
+            hint="restore the file from a backup or index the corpus again",
+        )
 
 
 def asked_document(document: Document, identifier: str) -> Document:

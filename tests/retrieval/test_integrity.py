@@ -13,8 +13,9 @@ import pytest
 from lexhound.encoders.dense import DenseSettings
 from lexhound.retrieval import Collection, Document, snapshot
 from lexhound.retrieval.content import content_hash, damaged_rows, document_of, hash_of, is_whole, stored_hash
+from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.encoded_document import EncodedDocument
-from lexhound.retrieval.errors import CorruptCollectionError
+from lexhound.retrieval.errors import BadRowError, CorruptCollectionError
 from lexhound.retrieval.exports import export_collection
 from lexhound.retrieval.manifest import MANIFEST
 from lexhound.retrieval.schema import DATABASE
@@ -194,6 +195,19 @@ def test_an_older_version_writes_without_the_checksum_of_tables(path: Path) -> N
     alter(path, "UPDATE properties SET value = value * 2 WHERE name = 'mean_length'")
     with pytest.raises(CorruptCollectionError, match="checksum"), Collection.open(path) as collection:
         collection.search("wing")
+
+
+def test_a_document_that_is_said_to_be_of_a_later_run_is_not_just_missing(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.jsonl").write_text('{"id": "staged", "text": "wing"}\n{"id": 3\n')
+    with Collection.open(path, writable=True) as collection, pytest.raises(BadRowError):
+        collection.ingest(open_corpus(tmp_path / "more.jsonl"), source="more")
+    alter(path, "UPDATE rows SET run = (SELECT run FROM runs) WHERE id = 'd10'")
+    with Collection.open(path) as collection:
+        for latest in (False, True):
+            with pytest.raises(CorruptCollectionError, match="'d10' is damaged"):
+                collection.get("d10", latest=latest)
+            assert collection.get("staged", latest=latest) is None
+        assert collection.verify() != []
 
 
 def test_the_manifest_has_a_checksum(path: Path) -> None:

@@ -1,6 +1,6 @@
 """One flipped bit anywhere in a collection: found by `verify`, or without effect; never another text without a word.
 
-`LEXHOUND_FLIPS=200` flips so many bits; LEXHOUND_FLIP_SEED chooses which.
+`LEXHOUND_FLIPS=1000` flips so many bits; LEXHOUND_FLIP_SEED chooses which.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lexhound.retrieval.errors import BadRowError, CorruptCollectionError
 from lexhound.retrieval.exports import export_collection
 from lexhound.retrieval.schema import DATABASE
 
-FLIPS = int(os.environ.get("LEXHOUND_FLIPS", "40"))
+FLIPS = int(os.environ.get("LEXHOUND_FLIPS", "200"))
 SEED = int(os.environ.get("LEXHOUND_FLIP_SEED", "5"))
 DOCUMENTS = 80
 MODEL = Path(__file__).parent.parent / "golden_models" / "tiny-dense"

@@ -109,12 +109,7 @@ class WriterLock:
         Raises:
             CollectionGoneError: it is not.
         """
-        own = os.fstat(self._descriptor)
-        try:
-            found = self._path.stat()
-        except OSError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino):
+        if not _is_at(self._path, self._descriptor):
             raise CollectionGoneError(
                 f"the collection, or its {LOCK}, was removed or replaced while it was open for writing",
                 where=str(self._path.parent),
@@ -169,19 +164,18 @@ class Claim:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = os.pread(self._descriptor, 64, 0).decode("ascii", "replace").strip()
+            holder = b""
+            for _ in range(50):  # it says who it is just after it has locked the file
+                if holder := os.pread(self._descriptor, 64, 0).strip():
+                    break
+                time.sleep(0.002)
             os.close(self._descriptor)
             raise CollectionLockedError(
-                "another run is building here" + (f" (pid {holder})" if holder else ""),
+                "another run is building here" + (f" (pid {holder.decode('ascii', 'replace')})" if holder else ""),
                 where=str(directory),
                 hint="wait until it has finished, or stop it",
             ) from None
-        own = os.fstat(self._descriptor)
-        try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            found = None
-        if found is not None and (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
+        if _is_at(self._path, self._descriptor):
             return True
         os.close(self._descriptor)
         return False
@@ -200,3 +194,11 @@ class Claim:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the file that is open is the one at the path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False

@@ -12,9 +12,12 @@ FROM ${BASE} AS build
 ARG EXTRAS=serve
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
-COPY pyproject.toml setup.py README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
+COPY src ./src
+COPY core ./core
 COPY index ./index
 COPY encoders ./encoders
+COPY training ./training
 COPY retrieval ./retrieval
 COPY eval ./eval
 COPY serve ./serve

@@ -16,11 +16,11 @@ help:
 	@echo "make demo    install Lexhound, index 1,400 abstracts, answer three questions"
 	@echo "make test    lint, types, import direction, and the whole test suite"
 	@echo "make lint    ruff"
-	@echo "make types   mypy and the import contract, on the built wheel"
+	@echo "make types   mypy and the import contract"
 	@echo "make bench   small versions of the benchmarks of bench/, over the sample"
 	@echo "make clean   remove what the other targets made"
 
-$(VENV)/installed: pyproject.toml setup.py
+$(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[eval,serve]'
@@ -37,14 +37,9 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The rooms at the top of the repository are installed as lexhound.<room>; mypy and import-linter follow them in the
-# tree of the built wheel, which also shows that the wheel holds every module.
 types: $(VENV)/installed-dev
-	rm -rf build/wheel build/check build/lib build/bdist.*
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
-	$(BIN)/python -m zipfile -e build/wheel/*.whl build/check
-	cd build/check && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p lexhound
-	cd build/check && PYTHONPATH=. ../../$(BIN)/lint-imports --config ../../pyproject.toml
+	$(BIN)/mypy -p lexhound
+	$(BIN)/lint-imports
 
 # The page's tests in a process of their own: the browser's driver keeps an event loop running, and others need theirs.
 test: lint types

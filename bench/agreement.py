@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from lexhound.index import Query
 from numpy.typing import NDArray
+
+from lexhound.index import Query
 
 
 @dataclass(frozen=True, slots=True)

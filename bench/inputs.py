@@ -6,7 +6,8 @@ import random
 from pathlib import Path
 
 import orjson
-from lexhound.encoders.reading.streams import MAX_ROW_BYTES, open_input, read_lines
+
+from lexhound.core.streams import MAX_ROW_BYTES, open_input, read_lines
 from lexhound.retrieval.corpus.base import corpus_fault
 
 _QUESTION_FIELDS = ("query", "text", "question")

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from lexhound.serve.client import Client
+from lexhound.serve.client.client import Client
 
 _A_SECOND = 10  # requests
 

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from lexhound.index import Query
-from lexhound.retrieval.collection import Collection
-from lexhound.retrieval.passing import rows_passing
-from lexhound.retrieval.search import rank, rank_many
 from referee import Referee
 from timing import Latency, alternate, fastest, throughput
+
+from lexhound.index import Query
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.query.row_filter import rows_passing
+from lexhound.retrieval.collection.query.search import rank, rank_many
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from lexhound.encoders.lexical import LexicalEncoder, LexicalSettings
-from lexhound.encoders.vocabulary import MemoryVocabulary
-from lexhound.retrieval.corpus import BadRow, Corpus
 from numpy.typing import NDArray
+
+from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
+from lexhound.retrieval.corpus import BadRow, Corpus
 
 _BATCH = 4096
 

@@ -13,10 +13,11 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
-from lexhound.index import InvertedIndex, Query
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 from whole_numbers import read
+
+from lexhound.index import InvertedIndex, Query
 
 _NEIGHBOURS = 16
 _HEAVIEST = 30

@@ -21,16 +21,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from lexhound.encoders.pruning import prune
-from lexhound.encoders.training.initialise import solve_head
-from lexhound.encoders.training.loop import Trainer
-from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
-from lexhound.encoders.training.recipe import QueryRecipe, Recipe, WrittenRecipe, read_recipe
+from scipy.sparse import csr_array
+
+from lexhound.encoders.sparse.pruning import prune
 from lexhound.encoders.vector_files import stacked
 from lexhound.eval.validation import ValidationSet, open_validation_set, query_vectors, with_written
-from lexhound.retrieval.training_pool import read_pool
-from lexhound.retrieval.training_set import Prepared, prepare
-from scipy.sparse import csr_array
+from lexhound.training.data.pool import read_pool
+from lexhound.training.data.training_set import Prepared, prepare
+from lexhound.training.initialization import solve_head
+from lexhound.training.loop import Trainer
+from lexhound.training.model import ModelSettings, TrainableEncoder
+from lexhound.training.recipe import QueryRecipe, Recipe, WrittenRecipe, read_recipe
 
 Change = Callable[[Recipe], Recipe]
 

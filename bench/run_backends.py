@@ -17,15 +17,16 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from machine import describe_machine
+from timing import Latency, alternate
+
 from lexhound.eval.datasets import open_dataset
 from lexhound.eval.measures import score_run
 from lexhound.eval.runs import Run
-from lexhound.retrieval.backends.address import read_address
-from lexhound.retrieval.backends.moving import move_collection
-from lexhound.retrieval.backends.opening import open_collection
-from lexhound.retrieval.backends.protocol import Backend, EngineInfo
-from machine import describe_machine
-from timing import Latency, alternate
+from lexhound.retrieval.engines.address import read_address
+from lexhound.retrieval.engines.moving import move_collection
+from lexhound.retrieval.engines.opening import open_collection
+from lexhound.retrieval.engines.protocol import Backend, EngineInfo
 
 MEASURES = ("nDCG@10", "R@100")
 DEPTH = 1000

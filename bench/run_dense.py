@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 import orjson
-from lexhound.index.spann import SpannIndex, SpannOptions
 from machine import describe_machine
 from numpy.typing import NDArray
 from resample import resampled
 from timing import no_collection
+
+from lexhound.index.spann import SpannIndex, SpannOptions
 
 K = 10
 RECALLS = (0.9, 0.95, 0.99)

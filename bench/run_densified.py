@@ -17,17 +17,18 @@ from pathlib import Path
 from time import thread_time_ns
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lexhound.eval.datasets import open_dataset
 from lexhound.eval.measures import score_run
 from lexhound.eval.runs import Run
 from lexhound.index import Query
 from lexhound.index.densified import DensifiedIndex, GatedQuery, SparseRows, build_densified
-from lexhound.index.forward import forward_windows
+from lexhound.index.inverted.forward import forward_windows
 from lexhound.retrieval import Collection, Fusion
-from lexhound.retrieval.hybrid import pairs_dense, pairs_hybrid
-from lexhound.retrieval.search import rank_many
-from lexhound.retrieval.snapshot import Snapshot
-from numpy.typing import NDArray
+from lexhound.retrieval.collection.query.hybrid import pairs_dense, pairs_hybrid
+from lexhound.retrieval.collection.query.search import rank_many
+from lexhound.retrieval.collection.query.snapshot import Snapshot
 
 K = 100
 MEASURES = ["nDCG@10", "R@100"]

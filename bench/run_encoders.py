@@ -103,8 +103,8 @@ def run_one(way: str, folder: Path, given: argparse.Namespace) -> None:
         encode = lambda part: model.encode_document(part, batch_size=32).cpu()  # noqa: E731
         dense = lambda vectors: vectors.to_dense().numpy()  # noqa: E731
     else:
-        from lexhound.encoders.learned import LearnedEncoder
-        from lexhound.encoders.settings import LearnedSettings
+        from lexhound.encoders.sparse.encoder import LearnedEncoder
+        from lexhound.encoders.sparse.settings import LearnedSettings
 
         precision = "float32" if way == "plain head" else way
         encoder = LearnedEncoder(folder, LearnedSettings(device="cpu", precision=precision, top_k=TERMS))
@@ -151,7 +151,7 @@ def main() -> None:
             folder = Path(temporary) / "minilm"
             build(folder)
         else:
-            from lexhound.encoders.bundled import bundled_folder
+            from lexhound.encoders.checkpoints.bundled import bundled_folder
 
             found = bundled_folder(given.model)
             if found is None:

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
-from lexhound.index import InvertedIndex, Query
 from machine import describe_machine
 from timing import Latency, alternate
+
+from lexhound.index import InvertedIndex, Query
 
 
 def main() -> None:

@@ -15,12 +15,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lexhound.eval.datasets import open_dataset
 from lexhound.eval.measures import score_run
 from lexhound.eval.runs import Run
 from lexhound.eval.significance import randomisation_test
 from lexhound.retrieval import Collection
-from numpy.typing import NDArray
 
 MEASURES = ["nDCG@10", "R@100"]
 DEPTH = 1000

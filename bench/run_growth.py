@@ -19,12 +19,13 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
-from lexhound.index import InvertedIndex, Query, build_inverted, warm
 from machine import describe_machine
 from resample_sparse import resampled
 from scipy.sparse import csr_array
 from timing import Latency, alternate
 from whole_numbers import read
+
+from lexhound.index import InvertedIndex, Query, build_inverted, warm
 
 _FIRST = """
 import sys, time

@@ -19,17 +19,18 @@ from typing import Any
 import orjson
 from agreement import Agreement, Ranking, compare
 from inputs import first_passages, read_questions
-from lexhound.encoders.lexical import LexicalSettings
-from lexhound.index import Query
-from lexhound.retrieval.collection import Collection
-from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.passing import rows_passing
-from lexhound.retrieval.search import rank
 from lexical_report import report
 from machine import describe_machine
 from processes import lexhound, measure_search_process, run_process
 from queries import Questions, measure_queries
 from referee import Referee
+
+from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.index import Query
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.query.row_filter import rows_passing
+from lexhound.retrieval.collection.query.search import rank
+from lexhound.retrieval.corpus import open_corpus
 
 K = 10
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "cranfield"

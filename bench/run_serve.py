@@ -25,13 +25,14 @@ import numpy as np
 import orjson
 from inputs import first_passages, read_questions
 from inserting import Inserting
-from lexhound.retrieval.collection import Collection
-from lexhound.serve.api.answers import json_response, search_answer
-from lexhound.serve.client import Client
 from machine import describe_machine
 from processes import lexhound, run_process
 from timing import Latency, no_collection
 from wrk import available, run_wrk
+
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.serve.api.schemas.answers import json_response, search_answer
+from lexhound.serve.client.client import Client
 
 K = 10
 CONNECTIONS = (1, 8, 32)

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lexhound.retrieval import Collection, Document
 from machine import describe_machine
 from processes import lexhound
+
+from lexhound.retrieval import Collection, Document
 
 WORDS = ("heat", "transfer", "flow", "wing", "boundary", "layer", "shock", "tube", "pressure", "plate")
 PLAIN = ("heat transfer", "boundary layer shock", "w3 w17 flow")

@@ -62,10 +62,11 @@ def queries_of(documents: list[str]) -> list[str]:
 
 def run_ours(kind: str, every_column: bool, options: argparse.Namespace) -> dict[str, Any]:
     """Train some steps; returns the seconds of each."""
-    from lexhound.encoders.training.examples import TrainingSet
-    from lexhound.encoders.training.loop import Trainer
-    from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
-    from lexhound.encoders.training.recipe import (
+    from lexhound.training.data.examples import TrainingSet
+    from lexhound.training.data.training_set import idf_of
+    from lexhound.training.loop import Trainer
+    from lexhound.training.model import ModelSettings, TrainableEncoder
+    from lexhound.training.recipe import (
         DataRecipe,
         LossRecipe,
         ModelRecipe,
@@ -74,7 +75,6 @@ def run_ours(kind: str, every_column: bool, options: argparse.Namespace) -> dict
         Recipe,
         SparsityRecipe,
     )
-    from lexhound.retrieval.training_set import idf_of
 
     model = TrainableEncoder(ModelSettings(START, options.tokens))
     seeds = options.queries * (options.steps + 1)
@@ -112,12 +112,13 @@ def run_theirs(kind: str, options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from datasets import Dataset
     from datasets.table import InMemoryTable
-    from lexhound.encoders.hub import locate
-    from lexhound.encoders.subwords import Subwords
     from sentence_transformers import SparseEncoder, SparseEncoderTrainer, SparseEncoderTrainingArguments
     from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss, SpladeLoss
     from sentence_transformers.sparse_encoder.modules import MLMTransformer, SpladePooling
     from transformers import TrainerCallback
+
+    from lexhound.encoders.checkpoints.hub import locate
+    from lexhound.encoders.text.subwords import Subwords
 
     folder = locate(START).folder
     inner = next(folder.rglob("document_0_MLMTransformer"), None) or next(folder.rglob("model.safetensors")).parent

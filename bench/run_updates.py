@@ -16,8 +16,9 @@ from pathlib import Path
 from time import thread_time, thread_time_ns
 
 import numpy as np
-from lexhound.index.spann import Effort, SpannIndex, SpannOptions
 from numpy.typing import NDArray
+
+from lexhound.index.spann import Effort, SpannIndex, SpannOptions
 
 K = 10
 ROUNDS = 3

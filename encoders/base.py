@@ -16,7 +16,7 @@ from .errors import IdentityError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from .live_idf import LiveStatistics
+    from lexhound.encoders.sparse.live_idf import LiveStatistics
 
 QueryVector: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
 """One sparse query: int32 term ids, ascending and unique, and their float32 weights > 0."""
@@ -32,7 +32,7 @@ class EncoderIdentity:
     """Which encoder made a collection's vectors; stored beside them and compared before any are added.
 
     Attributes:
-        kind: the family: `"bm25"`, or one of `lexhound.encoders.layout.FAMILIES`.
+        kind: the family: `"bm25"`, or one of `lexhound.encoders.checkpoints.layout.FAMILIES`.
         name: what a person would call it: `"bm25"`, a folder, a hub name.
         fingerprint: hex digest of everything that determines the vectors. Two identities with the same
             fingerprint make interchangeable vectors wherever their files lie.

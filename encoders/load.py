@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import lexical
+from lexhound.encoders.bm25 import encoder as lexical
+from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.vocabulary import Vocabulary
+from lexhound.encoders.checkpoints.layout import FAMILIES
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
+
 from .base import EncoderIdentity
 from .errors import IdentityError, SettingsError, UnknownEncoderError
-from .layout import FAMILIES
-from .learned import LearnedEncoder
-from .lexical import LexicalEncoder, LexicalSettings
-from .settings import LearnedSettings
-from .vocabulary import Vocabulary
 
 
 def load_encoder(

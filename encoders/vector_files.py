@@ -21,11 +21,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from lexhound.core.field_names import DOCUMENT_ID, find_field
+from lexhound.core.streams import MAX_ROW_BYTES, open_input, read_lines
+from lexhound.core.strict_json import json_fault, parse_json
+
 from .base import EncoderIdentity, QueryVector
 from .errors import VectorFileError
-from .reading.names import DOCUMENT_ID, find_field
-from .reading.streams import MAX_ROW_BYTES, open_input, read_lines
-from .strict_json import json_fault, parse_json
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -10,17 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..encoders.settings import LearnedSettings
-from ..retrieval.backends.settings import MilvusSettings
-from ..retrieval.fusion import Fusion
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.eval.datasets.dataset import ProblemLog
+from lexhound.eval.datasets.documents import scan_corpus
+from lexhound.eval.datasets.own import load_pair
+from lexhound.eval.datasets.public import FetchOptions, FetchProgress
+from lexhound.eval.datasets.qrels import read_qrels
+from lexhound.eval.datasets.topics import read_queries
+from lexhound.retrieval.collection.query.fusion import Fusion
+from lexhound.retrieval.engines.settings import MilvusSettings
+
 from .comparison import Comparison, ComparisonOptions, Lookup, compare
 from .datasets import Dataset, open_dataset
-from .datasets.dataset import ProblemLog
-from .datasets.documents import scan_corpus
-from .datasets.own import load_pair
-from .datasets.public import FetchOptions, FetchProgress
-from .datasets.qrels import read_qrels
-from .datasets.topics import read_queries
 from .errors import DatasetError
 from .evaluation import EvaluationOptions, Progress, evaluate
 from .files import write_bytes

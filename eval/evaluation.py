@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
+from lexhound.eval.datasets.dataset import Dataset
+from lexhound.eval.datasets.documents import judged_documents, scan_corpus, with_scan
+
 from .cost import Cost, Preparation, available_cores, machine, measure_latency, percentile_ms, spread
-from .datasets.dataset import Dataset
-from .datasets.documents import judged_documents, scan_corpus, with_scan
 from .errors import ComparisonError, DatasetError, RunFormatError
 from .measures import DEFAULT_MEASURES, Scores, measure_names, score_run, versions
 from .results import RECALL_DEPTHS, Evaluation, PartResult

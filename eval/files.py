@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ..encoders.reading.streams import MAX_ROW_BYTES, Fault, InputStream, open_input, read_lines
-from ..encoders.reading.tables import decoded, not_utf8
-from ..retrieval.durable import make_directories, replace_file
+from lexhound.core.atomic_files import make_directories, replace_file
+from lexhound.core.rows import decoded, not_utf8
+from lexhound.core.streams import MAX_ROW_BYTES, Fault, InputStream, open_input, read_lines
+
 from .errors import DatasetError
 
 COMPRESSIONS = ("", ".gz", ".zst")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
+from lexhound.eval.datasets.dataset import Dataset
+
 from .comparison import Lookup, RankedDocument, ranked
-from .datasets.dataset import Dataset
 from .results import Evaluation
 from .system import DocumentText
 

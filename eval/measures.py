@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .datasets.dataset import Qrels
+from lexhound.eval.datasets.dataset import Qrels
+
 from .errors import MeasureError, MissingExtraError, nearest
 from .runs import Run, trec_order
 

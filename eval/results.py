@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lexhound.eval.datasets.dataset import Dataset
+
 from .cost import Cost, mean_cost
-from .datasets.dataset import Dataset
 from .measures import Scores
 from .runs import Run, read_run
 

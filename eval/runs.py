@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .datasets.dataset import Qrels
+from lexhound.eval.datasets.dataset import Qrels
+
 from .errors import DatasetError, RunFormatError
 from .files import TextFile, atomic_writer, compressed
 

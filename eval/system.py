@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lexhound.eval.datasets.dataset import Dataset
+
 from .cost import Preparation, QuerySparsity
-from .datasets.dataset import Dataset
 from .runs import Ranking
 
 # Told the documents done and the documents in all (None where unknown).

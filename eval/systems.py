@@ -12,22 +12,23 @@ from typing import Any
 
 import orjson
 
-from ..encoders.lexical import LexicalSettings
-from ..encoders.settings import LearnedSettings
-from ..retrieval.backends.address import read_address
-from ..retrieval.backends.opening import open_collection
-from ..retrieval.backends.protocol import Backend, EngineInfo
-from ..retrieval.backends.settings import MilvusSettings
-from ..retrieval.collection import Collection
-from ..retrieval.corpus import BadRow, open_corpus
-from ..retrieval.dense import DenseSide
-from ..retrieval.errors import CorruptCollectionError, NotACollectionError
-from ..retrieval.fusion import Fusion
-from ..retrieval.ingest import Progress as IngestProgress
-from ..retrieval.opening import identify
-from ..retrieval.schema import DATABASE
+from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.eval.datasets.dataset import Dataset
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.fields.opening import identify
+from lexhound.retrieval.collection.query.fusion import Fusion
+from lexhound.retrieval.collection.store.schema import DATABASE
+from lexhound.retrieval.collection.write.ingest import Progress as IngestProgress
+from lexhound.retrieval.corpus import BadRow, open_corpus
+from lexhound.retrieval.engines.address import read_address
+from lexhound.retrieval.engines.opening import open_collection
+from lexhound.retrieval.engines.protocol import Backend, EngineInfo
+from lexhound.retrieval.engines.settings import MilvusSettings
+from lexhound.retrieval.errors import CorruptCollectionError, NotACollectionError
+
 from .cost import Preparation, QuerySparsity, available_cores, flops
-from .datasets.dataset import Dataset
 from .runs import Ranking
 from .system import DocumentText, PrepareProgress
 from .workspace import Workspace, code_digest, fingerprint, our_version

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..retrieval.collection import Collection
-from ..retrieval.fusion import METHODS, Fusion, SideScores, best, fuse
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.query.fusion import METHODS, Fusion, SideScores, best, fuse
+
 from .datasets import Dataset
 from .errors import TuningError
 from .measures import cutoff_of, measure_names, score_run

@@ -17,18 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ..encoders.live_idf import live_idf
-from ..retrieval.corpus import BadRow, open_corpus
+from lexhound.encoders.sparse.live_idf import live_idf
+from lexhound.retrieval.corpus import BadRow, open_corpus
+
 from .datasets import Dataset, open_dataset
 from .errors import DatasetError
 from .measures import score_run
 from .runs import Run
 
 if TYPE_CHECKING:
-    from ..encoders.training.loop import Validate
-    from ..encoders.training.model import TrainableEncoder
-    from ..encoders.training.recipe import Recipe
-    from ..encoders.written import WrittenWords
+    from lexhound.encoders.sparse.exact_terms import WrittenWords
+    from lexhound.training.loop import Validate
+    from lexhound.training.model import TrainableEncoder
+    from lexhound.training.recipe import Recipe
 
 MEASURE = "nDCG@10"
 _DEPTH = 100

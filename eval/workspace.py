@@ -22,7 +22,8 @@ from typing import Any
 
 import orjson
 
-from .datasets.dataset import Dataset
+from lexhound.eval.datasets.dataset import Dataset
+
 from .errors import DatasetError
 from .files import digest_file, write_bytes
 from .serialise import to_json, to_json_bytes
@@ -101,7 +102,7 @@ def our_version() -> str:
 @cache
 def code_digest() -> str:
     """A fingerprint of the modules that rankings depend on: a development version changes without its number."""
-    from .. import encoders, index, retrieval
+    from lexhound import encoders, index, retrieval
 
     digest = hashlib.blake2b(digest_size=16)
     for room in (encoders, index, retrieval):

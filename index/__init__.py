@@ -5,15 +5,24 @@ Nothing in here knows text, models, string ids of documents, or HTTP.
 
 from __future__ import annotations
 
-from .builder import build_inverted
-from .dial import Dial
+from lexhound.index.dense.flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
+from lexhound.index.inverted.builder import build_inverted
+from lexhound.index.inverted.calibration import Dial
+from lexhound.index.inverted.index import InvertedIndex, SearchStats, read_ahead, warm
+from lexhound.index.inverted.merge import MergePart, merge_inverted
+from lexhound.index.inverted.quantization import QuantisationLoss, Query, quantise_weights
+from lexhound.index.inverted.scales import (
+    RowRanges,
+    choose_groups,
+    choose_scale,
+    group_of,
+    ranges_from,
+    row_ranges,
+    stored_ranges,
+)
+
+from .array_files import FileProblem
 from .errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
-from .files import FileProblem
-from .flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
-from .inverted import InvertedIndex, SearchStats, read_ahead, warm
-from .merge import MergePart, merge_inverted
-from .quantise import QuantisationLoss, Query, quantise_weights
-from .scales import RowRanges, choose_groups, choose_scale, group_of, ranges_from, row_ranges, stored_ranges
 from .topk import TopK, merge_topk
 
 __all__ = [

@@ -33,10 +33,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import frozen, kernel
+from lexhound.index.dense.flat import FlatIndex, VectorIndex, build_flat
+
+from .array_files import HEADER, ArrayDirectory, ArrayDirectoryWriter, FileProblem, verify_arrays
 from .errors import CorruptFileError, IndexStorageError
-from .files import HEADER, ArrayDirectory, ArrayDirectoryWriter, FileProblem, verify_arrays
-from .flat import FlatIndex, VectorIndex, build_flat
+from .jit import frozen, kernel
 from .topk import TopK
 
 KIND = "gates"
@@ -199,7 +200,7 @@ class DensifiedIndex:
         if (path / _VECTORS / HEADER).exists():
             yield from FlatIndex.verify(path / _VECTORS)
         else:
-            from .spann import ClusteredIndex
+            from lexhound.index.spann.immutable import ClusteredIndex
 
             yield from ClusteredIndex.verify(path / _VECTORS)
 
@@ -308,7 +309,7 @@ def build_densified(
     path.mkdir()
     try:
         if clustered:
-            from .spann import build_clustered
+            from lexhound.index.spann.immutable import build_clustered
 
             build_clustered(path / _VECTORS, joined)
         else:
@@ -350,7 +351,7 @@ def _opened(path: Path, clustered: bool) -> tuple[VectorIndex, FlatIndex]:
     if not clustered:
         flat = FlatIndex.open(path)
         return flat, flat
-    from .spann import ClusteredIndex
+    from lexhound.index.spann.immutable import ClusteredIndex
 
     index = ClusteredIndex.open(path)
     return index, index.flat

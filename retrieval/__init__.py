@@ -8,13 +8,14 @@ with Collection.create("my.index") as collection:
         ...
 """
 
-from ..encoders.lexical import LexicalSettings
-from .collection import Collection
-from .document import Document
+from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.query.fusion import Fusion
+from lexhound.retrieval.collection.query.search import Contribution, Hit, SearchResult, Share
+from lexhound.retrieval.collection.write.writer import AddReport
+from lexhound.retrieval.documents.document import Document
+
 from .errors import RetrievalError
-from .fusion import Fusion
-from .search import Contribution, Hit, SearchResult, Share
-from .writer import AddReport
 
 __all__ = [
     "AddReport",

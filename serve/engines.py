@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import UsageError
 
 if TYPE_CHECKING:
-    from ..retrieval.backends.settings import MilvusSettings
+    from lexhound.retrieval.engines.settings import MilvusSettings
 
 PREFIX = "LEXHOUND_MILVUS_"
 _TEXTS = ("token", "certificate", "database", "consistency", "dense_index", "tenant_field")
@@ -25,8 +25,8 @@ def milvus_settings(environment: Mapping[str, str] | None = None) -> MilvusSetti
     Raises:
         UsageError: a variable's value is not allowed; says which.
     """
-    from ..retrieval.backends.settings import MilvusSettings
-    from ..retrieval.errors import QueryError
+    from lexhound.retrieval.engines.settings import MilvusSettings
+    from lexhound.retrieval.errors import QueryError
 
     values = {
         name.removeprefix(PREFIX).lower(): value

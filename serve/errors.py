@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..encoders import errors as encoders
-from ..eval import errors as evaluation
-from ..index import errors as index
-from ..retrieval import errors as retrieval
-from ..retrieval.storage import FULL
-from .api import problems
+from lexhound.encoders import errors as encoders
+from lexhound.eval import errors as evaluation
+from lexhound.index import errors as index
+from lexhound.retrieval import errors as retrieval
+from lexhound.retrieval.collection.store.disk_errors import FULL
+from lexhound.serve.api.http import exceptions as problems
 
 DONE = 0
 FAILED = 1

@@ -18,8 +18,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import orjson
 
-from ..encoders.strict_json import json_fault, parse_json
-from ..retrieval.durable import replace_file
+from lexhound.core.atomic_files import replace_file
+from lexhound.core.strict_json import json_fault, parse_json
+
 from .errors import NotFoundError, UsageError
 
 Scope: TypeAlias = Literal["read", "write"]

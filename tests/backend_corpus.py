@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lexhound.encoders.dense import DenseSettings
-from lexhound.encoders.settings import LearnedSettings
-from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.backends.collection import EngineCollection
-from lexhound.retrieval.backends.engine import EngineRow
-from lexhound.retrieval.content import content_hash
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
+
+from lexhound.encoders.dense.encoder import DenseSettings
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.store.stored_documents import content_hash
+from lexhound.retrieval.engines.collection import EngineCollection
+from lexhound.retrieval.engines.engine import EngineRow
 
 TEXTS = (
     "heat transfer in hypersonic flow",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-COMMAND = (sys.executable, "-m", "lexhound.serve.cli")
+COMMAND = (sys.executable, "-m", "lexhound")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from lexhound.retrieval import Collection
 
 Vectors = dict[str, dict[str, int]]

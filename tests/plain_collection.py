@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from lexhound.encoders.lexical import LexicalEncoder, LexicalSettings
-from lexhound.encoders.vocabulary import MemoryVocabulary
+from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval import Document
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
-from lexhound.retrieval.backends.engine import Ability, EngineRow, Ranked, Size, SparseVector
-from lexhound.retrieval.document import Document
-from lexhound.retrieval.filters import And, Comparison, Exists, Expression, Membership, Not, Or
-from lexhound.retrieval.health import Health
-from lexhound.retrieval.manifest import Manifest
-from lexhound.retrieval.metadata import Value, flatten
 from numpy.typing import NDArray
+
+from lexhound.retrieval.collection.health import Health
+from lexhound.retrieval.collection.manifest import Manifest
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.metadata import Value, flatten
+from lexhound.retrieval.engines.engine import Ability, EngineRow, Ranked, Size, SparseVector
+from lexhound.retrieval.filters import And, Comparison, Exists, Expression, Membership, Not, Or
 
 
 class PlainEngine:

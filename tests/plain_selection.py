@@ -9,9 +9,10 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from lexhound.retrieval.filters import And, Comparison, Exists, Expression, Membership, Not, Or
-from lexhound.retrieval.metadata import Value, flatten
 from numpy.typing import NDArray
+
+from lexhound.retrieval.documents.metadata import Value, flatten
+from lexhound.retrieval.filters import And, Comparison, Exists, Expression, Membership, Not, Or
 
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import httpx
 from command import COMMAND, environment
-from lexhound.retrieval.backends.address import read_address
-from lexhound.serve.client import Client
+
+from lexhound.retrieval.engines.address import read_address
+from lexhound.serve.client.client import Client
 
 PATIENCE = 150.0
 

@@ -18,10 +18,11 @@ from typing import Any
 import load_tool
 import numpy as np
 import pytest
-from lexhound.encoders.vector_files import Maker, write_npz
-from lexhound.retrieval import Collection, Document
 from scipy.sparse import csr_array
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
+
+from lexhound.encoders.vector_files import Maker, write_npz
+from lexhound.retrieval import Collection, Document
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / "bench"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = ("index", "encoders", "retrieval", "eval", "serve")
+ROOMS = ("core", "index", "encoders", "training", "retrieval", "eval", "serve")
 
 
 def run(code: str, cwd: Path) -> str:
@@ -27,8 +27,8 @@ def test_rooms_are_installed_under_one_name(room: str, tmp_path: Path) -> None:
     assert run(f"import lexhound.{room}; print(lexhound.{room}.__name__)", tmp_path) == f"lexhound.{room}"
 
 
-def test_lexhound_is_a_namespace_without_a_module_of_its_own(tmp_path: Path) -> None:
-    assert run("import lexhound; print(lexhound.__file__)", tmp_path) == "None"
+def test_lexhound_is_a_package(tmp_path: Path) -> None:
+    assert run("import lexhound; print(lexhound.__name__)", tmp_path) == "lexhound"
 
 
 def test_a_lexical_search_imports_neither_torch_nor_transformers(tmp_path: Path) -> None:

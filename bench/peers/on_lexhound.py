@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lexhound.index import InvertedIndex, Query, build_inverted, warm
 from scipy.sparse import csr_array
+
+from lexhound.index import InvertedIndex, Query, build_inverted, warm
 
 from . import Engine, Vectors
 

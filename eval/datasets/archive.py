@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ...retrieval.durable import replace_directory
-from ..errors import DownloadError
+from lexhound.core.atomic_files import replace_directory
+from lexhound.eval.errors import DownloadError
 
 CHUNK = 1 << 20
 

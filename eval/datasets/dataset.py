@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import DatasetError
+from lexhound.eval.errors import DatasetError
 
 # Query id -> document id -> relevance. A query stands in it when it has at least one judgment.
 Qrels = dict[str, dict[str, int]]
@@ -138,7 +138,7 @@ class Dataset:
 
     def to_json(self) -> dict[str, Any]:
         """What a report says about the set (not its texts)."""
-        from ..serialise import to_json
+        from lexhound.eval.serialise import to_json
 
         return {
             "name": self.name,

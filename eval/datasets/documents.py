@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...retrieval.corpus import BadRow, open_corpus
-from ..system import DocumentText
+from lexhound.eval.system import DocumentText
+from lexhound.retrieval.corpus import BadRow, open_corpus
+
 from .dataset import SHOWN_PROBLEMS, Dataset
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ...retrieval.durable import move_file
-from ..errors import DownloadError
-from ..files import digest_file, write_bytes
+from lexhound.core.atomic_files import move_file
+from lexhound.eval.errors import DownloadError
+from lexhound.eval.files import digest_file, write_bytes
 
 CHUNK = 1 << 18
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import orjson
 
-from ...encoders.reading.names import normalise, normalised
-from ...encoders.reading.tables import BadRecord, Record, read_csv, read_tsv
-from ...encoders.strict_json import json_fault, parse_json
-from ..errors import DatasetError
-from ..files import TextFile
+from lexhound.core.field_names import normalise, normalised
+from lexhound.core.rows import BadRecord, Record, read_csv, read_tsv
+from lexhound.core.strict_json import json_fault, parse_json
+from lexhound.eval.errors import DatasetError
+from lexhound.eval.files import TextFile
+
 from .dataset import ProblemLog
 
 Row = Mapping[str, Any]

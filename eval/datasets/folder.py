@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import DatasetError
-from ..files import COMPRESSIONS, find_compressed
+from lexhound.eval.errors import DatasetError
+from lexhound.eval.files import COMPRESSIONS, find_compressed
+
 from .dataset import Dataset, ProblemLog, build_dataset
 from .qrels import read_qrels
 from .topics import read_queries

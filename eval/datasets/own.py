@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...encoders.reading.names import JUDGED_DOCUMENT, QUERY, QUERY_TEXT, RELEVANCE, find_field
-from ..errors import DatasetError
-from ..files import TextFile
+from lexhound.core.field_names import JUDGED_DOCUMENT, QUERY, QUERY_TEXT, RELEVANCE, find_field
+from lexhound.eval.errors import DatasetError
+from lexhound.eval.files import TextFile
+
 from .dataset import Dataset, Judgments, ProblemLog, build_dataset
 from .fields import as_id, as_relevance, read_rows
 from .qrels import read_qrels

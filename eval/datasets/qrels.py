@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...encoders.reading.names import JUDGED_DOCUMENT, QUERY, RELEVANCE, find_field, normalise
-from ..errors import DatasetError
-from ..files import TextFile
+from lexhound.core.field_names import JUDGED_DOCUMENT, QUERY, RELEVANCE, find_field, normalise
+from lexhound.eval.errors import DatasetError
+from lexhound.eval.files import TextFile
+
 from .dataset import Judgments, ProblemLog
 from .fields import JSON_SUFFIXES, as_id, as_relevance, read_rows
 

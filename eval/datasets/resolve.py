@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import DatasetError, UnknownDatasetError
-from ..files import find_compressed
+from lexhound.eval.errors import DatasetError, UnknownDatasetError
+from lexhound.eval.files import find_compressed
+
 from .catalogue import FORUMS
 from .dataset import Dataset
 from .folder import is_beir_folder, load_folder

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from ...encoders.reading.names import QUERY_ID, QUERY_TEXT, find_field, normalise
-from ..errors import DatasetError
-from ..files import TextFile
+from lexhound.core.field_names import QUERY_ID, QUERY_TEXT, find_field, normalise
+from lexhound.eval.errors import DatasetError
+from lexhound.eval.files import TextFile
+
 from .dataset import ProblemLog
 from .fields import JSON_SUFFIXES, Row, as_id, json_row, read_rows
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import orjson
 
-from ..comparison import Comparison
-from ..datasets.dataset import Dataset
-from ..hardest import HardQuery
-from ..results import Evaluation, PartResult
-from ..serialise import to_json
-from ..workspace import our_version
+from lexhound.eval.comparison import Comparison
+from lexhound.eval.datasets.dataset import Dataset
+from lexhound.eval.hardest import HardQuery
+from lexhound.eval.results import Evaluation, PartResult
+from lexhound.eval.serialise import to_json
+from lexhound.eval.workspace import our_version
+
 from . import charts
 from .markup import Child, Markup, join, tag
 from .queries import changed_queries, hard_queries

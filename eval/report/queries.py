@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..comparison import ChangedQuery, RankedDocument
-from ..hardest import HardQuery, WantedDocument
-from ..system import DocumentText
+from lexhound.eval.comparison import ChangedQuery, RankedDocument
+from lexhound.eval.hardest import HardQuery, WantedDocument
+from lexhound.eval.system import DocumentText
+
 from .markup import Markup, tag
 from .numbers import shorten, signed
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..comparison import Comparison, Difference
-from ..cost import Cost
-from ..results import Evaluation
+from lexhound.eval.comparison import Comparison, Difference
+from lexhound.eval.cost import Cost
+from lexhound.eval.results import Evaluation
+
 from . import charts
 from .markup import Markup, join, tag
 from .numbers import DASH, figure, megabytes, milliseconds, p_value, quality, signed

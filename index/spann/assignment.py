@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import frozen
+from lexhound.index.jit import frozen
+
+from .centroids import Router
 from .clustering import halves
 from .kernels import choose
 from .options import SpannOptions
-from .router import Router
 
 _CHUNK = 1 << 14
 

@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import IndexStorageError
-from ..files import sync_directory
+from lexhound.core.atomic_files import sync_directory
+from lexhound.index.errors import IndexStorageError
+
 from .assignment import assign, limited
+from .centroids import Router
 from .clustering import hierarchical_centroids
-from .entries import EntryFormat
+from .codec import EntryFormat
 from .geometry import Geometry
 from .lock import LOCK_FILE
 from .log import create_log
-from .measuring import calibrate
+from .measurement import calibrate
 from .options import SpannOptions
 from .rotation import Rotation
-from .router import Router
 from .search import Searcher
 from .state import Settings, State, save_state, switch
 from .storage import PAGE, POSTINGS_FILE, VECTORS_FILE, DataFile, VectorFile, create

@@ -14,7 +14,8 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import IndexStorageError
+from lexhound.index.errors import IndexStorageError
+
 from .assignment import assign
 from .clustering import halves
 from .options import SpannOptions

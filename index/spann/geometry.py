@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import frozen
+from lexhound.index.jit import frozen
+
 from .kernels import prepare
 from .options import Metric
 

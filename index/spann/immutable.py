@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CorruptFileError
-from ..files import FileProblem, Pace, no_pace
-from ..flat import FlatIndex
-from ..inverted import SearchStats
-from ..topk import TopK
+from lexhound.index.array_files import FileProblem, Pace, no_pace
+from lexhound.index.dense.flat import FlatIndex
+from lexhound.index.errors import CorruptFileError
+from lexhound.index.inverted.index import SearchStats
+from lexhound.index.topk import TopK
+
 from .builder import build_files
 from .calibration import Calibration
-from .entries import EntryFormat
+from .codec import EntryFormat
 from .geometry import Geometry
 from .log import log_path
 from .options import Effort, SpannOptions

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import IndexStorageError
-from ..files import FileProblem
-from ..topk import TopK
+from lexhound.index.array_files import FileProblem
+from lexhound.index.errors import IndexStorageError
+from lexhound.index.topk import TopK
+
 from .builder import build_files
 from .calibration import Calibration
-from .entries import EntryFormat
+from .codec import EntryFormat
 from .geometry import Geometry
 from .lock import IndexLock
 from .options import Effort, SpannOptions

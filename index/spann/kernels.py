@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import Integer, kernel, prefetch, reordering_kernel
-from .products import coded, product
+from lexhound.index.jit import Integer, kernel, prefetch, reordering_kernel
+
+from .int8_dot import coded, product
 
 HEADER_BYTES = 16
 

@@ -6,8 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from ..errors import IndexStorageError
-from ..files import naming
+from lexhound.core.atomic_files import naming
+from lexhound.index.errors import IndexStorageError
 
 LOCK_FILE = "lock"
 

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CorruptFileError
-from ..files import create_file, naming
+from lexhound.core.atomic_files import naming
+from lexhound.index.array_files import create_file
+from lexhound.index.errors import CorruptFileError
 
 INSERT, DELETE = 1, 2
 

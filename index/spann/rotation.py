@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import frozen, reordering_kernel
+from lexhound.index.jit import frozen, reordering_kernel
 
 _SAMPLE = 20_000
 _LEAST = 1024  # vectors; of fewer the axes say little, and there is little to save

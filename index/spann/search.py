@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import frozen
-from ..exact import exact_distances, exact_products
-from ..topk import TopK
-from .entries import EntryFormat
+from lexhound.index.dense.exact import exact_distances, exact_products
+from lexhound.index.jit import frozen
+from lexhound.index.topk import TopK
+
+from .codec import EntryFormat
 from .faults import major_faults
 from .geometry import Geometry
+from .int8_dot import coded
 from .kernels import CROWDED, DONE, HEAP_SIZE, NEXT, SEEN, STATE_SIZE, rehash, scan
 from .options import Effort
-from .products import coded
 from .state import State
 from .storage import DataFile, VectorFile
 

@@ -16,25 +16,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import frozen
-from ..errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
-from ..files import (
+from lexhound.core.atomic_files import naming, sync_directory
+from lexhound.index.array_files import (
     ArrayDirectory,
     ArrayDirectoryWriter,
     FileProblem,
     Pace,
     create_file,
-    naming,
     no_pace,
-    sync_directory,
     verify_arrays,
 )
+from lexhound.index.errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
+from lexhound.index.jit import frozen
+
 from .calibration import Calibration
+from .centroids import Graph, GraphLinks, Router
 from .clustering import has_faiss
 from .geometry import Geometry
 from .options import SpannOptions
 from .rotation import Rotation
-from .router import Graph, GraphLinks, Router
 from .storage import PAGE, DataFile, VectorFile
 
 FORMAT = 2

@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import frozen
-from ..errors import CorruptFileError
-from ..files import Pace, create_file, naming, no_pace
+from lexhound.core.atomic_files import naming
+from lexhound.index.array_files import Pace, create_file, no_pace
+from lexhound.index.errors import CorruptFileError
+from lexhound.index.jit import frozen
+
 from .options import CopyType
 
 PAGE = 4096

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
-from ..files import FileProblem, Pace, no_pace
-from .entries import EntryFormat
+from lexhound.index.array_files import FileProblem, Pace, no_pace
+from lexhound.index.errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
+
+from .codec import EntryFormat
 from .log import read_log
 from .state import CURRENT_FILE, current_state, load_state, verify_state
 from .storage import PAGE, POSTINGS_FILE, VECTORS_FILE, DataFile, VectorFile

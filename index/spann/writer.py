@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CorruptFileError, IndexStorageError
+from lexhound.index.errors import CorruptFileError, IndexStorageError
+
 from .builder import remove_unfinished
+from .centroids import Router
 from .draft import Draft
 from .log import Change, Log, create_log, log_path, read_log
-from .measuring import calibrate, postings_of
-from .router import Router
+from .measurement import calibrate, postings_of
 from .search import Searcher
 from .space import Space
 from .state import Settings, State, save_state, switch

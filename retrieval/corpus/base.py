@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...encoders.reading.streams import MAX_RAW_BYTES, MAX_ROW_BYTES, InputStream
-from ..document import Document
-from ..errors import BadRowError, CorpusError
+from lexhound.core.streams import MAX_RAW_BYTES, MAX_ROW_BYTES, InputStream
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import BadRowError, CorpusError
+
 from .rows import FieldNames
 
 if TYPE_CHECKING:
-    from ..representation import Representation
+    from lexhound.retrieval.collection.fields.field import Representation
 
 
 def corpus_fault(message: str, where: str, hint: str) -> CorpusError:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ...encoders.reading.streams import COMPRESSIONS, MAX_ROW_BYTES, buffered, open_input
-from ..document import Document
-from ..errors import CorpusError, InvalidDocumentError
+from lexhound.core.streams import COMPRESSIONS, MAX_ROW_BYTES, buffered, open_input
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import CorpusError, InvalidDocumentError
+
 from . import markup
 from .base import BadRow, Corpus, corpus_fault
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 
-from ...encoders.reading.streams import InputStream, read_lines
-from ...encoders.strict_json import json_fault, parse_json
-from ..document import Document
-from ..errors import InvalidDocumentError
+from lexhound.core.streams import InputStream, read_lines
+from lexhound.core.strict_json import json_fault, parse_json
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import InvalidDocumentError
+
 from .base import BadRow, StreamCorpus
 from .rows import document_from_row
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..document import JSON
+from lexhound.retrieval.documents.document import JSON
 
 
 @dataclass(frozen=True, slots=True)

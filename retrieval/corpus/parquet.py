@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ...encoders.reading.streams import MAX_RAW_BYTES, InputStream, buffered
-from ..document import Document
-from ..errors import CorpusError, InvalidDocumentError
+from lexhound.core.streams import MAX_RAW_BYTES, InputStream, buffered
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import CorpusError, InvalidDocumentError
+
 from .base import BadRow, Corpus
 from .rows import FieldNames, document_from_row
 

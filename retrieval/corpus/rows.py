@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ...encoders.reading.names import DOCUMENT_ID, DOCUMENT_TEXT, DOCUMENT_TITLE
-from ..document import Document
-from ..errors import CorpusError, InvalidDocumentError
+from lexhound.core.field_names import DOCUMENT_ID, DOCUMENT_TEXT, DOCUMENT_TITLE
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import CorpusError, InvalidDocumentError
 
 
 @dataclass(frozen=True, slots=True)

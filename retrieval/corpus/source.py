@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from ...encoders.reading.streams import COMPRESSIONS, InputStream, open_input
-from ..errors import CorpusError
+from lexhound.core.streams import COMPRESSIONS, InputStream, open_input
+from lexhound.retrieval.errors import CorpusError
+
 from .base import Corpus, corpus_fault
 from .folder import FolderCorpus
 from .jsonl import JsonLinesCorpus

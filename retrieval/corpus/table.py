@@ -6,10 +6,11 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
-from ...encoders.reading.streams import InputStream
-from ...encoders.reading.tables import BadRecord, Record, read_csv, read_tsv
-from ..document import JSON, Document
-from ..errors import CorpusError, InvalidDocumentError
+from lexhound.core.rows import BadRecord, Record, read_csv, read_tsv
+from lexhound.core.streams import InputStream
+from lexhound.retrieval.documents.document import JSON, Document
+from lexhound.retrieval.errors import CorpusError, InvalidDocumentError
+
 from .base import BadRow, StreamCorpus
 from .rows import FieldNames, document_from_row
 

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...encoders.errors import VectorFileError
-from ...encoders.vector_files import NPZ, read_npz, read_vector
-from ..document import Document
-from ..encoded_document import EncodedDocument
-from ..errors import CorpusError, InvalidDocumentError
+from lexhound.encoders.errors import VectorFileError
+from lexhound.encoders.vector_files import NPZ, read_npz, read_vector
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.encoded_document import EncodedDocument
+from lexhound.retrieval.errors import CorpusError, InvalidDocumentError
+
 from .base import BadRow, Corpus
 from .jsonl import JsonLinesCorpus
 from .rows import document_from_row
 from .source import open_corpus
 
 if TYPE_CHECKING:
-    from ..representation import LearnedRepresentation, Representation
+    from lexhound.retrieval.collection.fields.field import LearnedRepresentation, Representation
 
 
 def open_vectors(
@@ -160,7 +161,7 @@ def _lookup(representation: LearnedRepresentation, terms: list[int]) -> list[int
 
 
 def _learned(representation: Representation, name: str) -> LearnedRepresentation:
-    from ..representation import LearnedRepresentation
+    from lexhound.retrieval.collection.fields.field import LearnedRepresentation
 
     if not isinstance(representation, LearnedRepresentation):
         raise CorpusError(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import orjson
 
-from ..errors import ExportError
+from lexhound.retrieval.errors import ExportError
+
 from .base import LINE, Source, Tell, tokens_of
 from .files import PartFiles
 

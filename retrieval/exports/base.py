@@ -9,9 +9,10 @@ from typing import Protocol
 
 import orjson
 
-from ..errors import ExportError
-from ..representation import Representation
-from ..snapshot import Snapshot
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.query.snapshot import Snapshot
+from lexhound.retrieval.errors import ExportError
+
 from .header import ExportHeader
 from .rows import RowChunk, live_rows
 

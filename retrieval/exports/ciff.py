@@ -20,10 +20,11 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ...index.forward import forward_windows, postings_of
-from ...index.quantise import requantised
-from ..errors import ExportError
-from ..snapshot import Part
+from lexhound.index.inverted.forward import forward_windows, postings_of
+from lexhound.index.inverted.quantization import requantised
+from lexhound.retrieval.collection.query.snapshot import Part
+from lexhound.retrieval.errors import ExportError
+
 from .base import Source, Tell
 from .files import sync
 from .protobuf import (

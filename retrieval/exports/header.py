@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from ...encoders.base import EncoderIdentity
-from ...encoders.errors import IdentityError
-from ..dense_index import POLICIES
-from ..errors import ExportError
-from ..manifest import DenseManifest
+from lexhound.encoders.base import EncoderIdentity
+from lexhound.encoders.errors import IdentityError
+from lexhound.retrieval.collection.fields.dense_index import POLICIES
+from lexhound.retrieval.collection.manifest import DenseManifest
+from lexhound.retrieval.errors import ExportError
 
 HEADER = "export.json"
 VERSION = 1

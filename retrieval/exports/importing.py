@@ -16,24 +16,25 @@ from threading import RLock
 
 import numpy as np
 
-from ...encoders.base import EncoderIdentity
-from ...encoders.lexical import KIND, LexicalEncoder, LexicalSettings
-from ...encoders.vocabulary import MemoryVocabulary
-from ..building import require_collection
-from ..compaction import merge
-from ..dense import DenseSide
-from ..durable import neighbour, replace_directory
-from ..errors import CollectionExistsError, ExportError
-from ..lock import Claim, WriterLock
-from ..manifest import Manifest, write_manifest
-from ..opening import VERSION, load_representation
-from ..recovery import recover_claimed
-from ..representation import Representation
-from ..schema import connect, create_database, keep_log
-from ..segment import open_segment
-from ..storage import storage_errors
-from ..vocabulary import SqliteVocabulary
-from ..writer import PUBLISHED, Writer
+from lexhound.core.atomic_files import neighbour, replace_directory
+from lexhound.encoders.base import EncoderIdentity
+from lexhound.encoders.bm25.encoder import KIND, LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
+from lexhound.retrieval.collection.building import require_collection
+from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.opening import VERSION, load_representation
+from lexhound.retrieval.collection.lock import Claim, WriterLock
+from lexhound.retrieval.collection.manifest import Manifest, write_manifest
+from lexhound.retrieval.collection.recovery import recover_claimed
+from lexhound.retrieval.collection.store.disk_errors import storage_errors
+from lexhound.retrieval.collection.store.schema import connect, create_database, keep_log
+from lexhound.retrieval.collection.store.segment import open_segment
+from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
+from lexhound.retrieval.collection.write.compaction import merge
+from lexhound.retrieval.collection.write.writer import PUBLISHED, Writer
+from lexhound.retrieval.errors import CollectionExistsError, ExportError
+
 from .header import FREQUENCIES, ExportHeader, read_header
 from .reading import ExportedRow, read_rows
 

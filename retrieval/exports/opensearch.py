@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from ..errors import ExportError
+from lexhound.retrieval.errors import ExportError
+
 from .base import LINE, Source, Tell, tokens_of
 from .files import PartFiles, write_file
 from .rows import RowChunk

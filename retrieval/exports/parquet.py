@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from ..errors import ExportError
+from lexhound.retrieval.errors import ExportError
+
 from .base import Source, Tell
 from .files import sync
 from .rows import RowChunk

@@ -11,9 +11,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...encoders.strict_json import json_fault, parse_json
-from ..document import Document
-from ..errors import ExportError, InvalidDocumentError
+from lexhound.core.strict_json import json_fault, parse_json
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import ExportError, InvalidDocumentError
+
 from .ciff import CiffReader
 from .header import ExportHeader
 from .opensearch import DENSE_FIELD, FIELD

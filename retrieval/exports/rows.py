@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...index.forward import ForwardRows, forward_windows
-from ...index.quantise import quantise_weights, requantised
-from ..document import Document
-from ..representation import Representation
-from ..search import read_documents
-from ..snapshot import Part, Snapshot
+from lexhound.index.inverted.forward import ForwardRows, forward_windows
+from lexhound.index.inverted.quantization import quantise_weights, requantised
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.query.search import read_documents
+from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
+from lexhound.retrieval.documents.document import Document
 
 CHUNK = 512  # documents handed on together
 _NAMES_AT_ONCE = 900  # SQLite's parameter limit was 999 for many years

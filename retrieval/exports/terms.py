@@ -9,8 +9,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ..representation import Representation
-from ..snapshot import Part, Snapshot
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
+
 from .files import sync
 
 TERMS = "terms.jsonl"

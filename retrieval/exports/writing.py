@@ -10,17 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ...index import QuantisationLoss, RowRanges, choose_scale, stored_ranges
-from ...index.quantise import MAX_IMPACT, requantisation_loss
-from ..collection import Collection
-from ..durable import neighbour, replace_directory
-from ..errors import ExportError
-from ..lock import Claim
-from ..opening import VERSION
-from ..recovery import recover_claimed
-from ..snapshot import Snapshot
-from ..storage import storage_errors
-from ..verification import refuse_damaged
+from lexhound.core.atomic_files import neighbour, replace_directory
+from lexhound.index.inverted.quantization import MAX_IMPACT, QuantisationLoss, requantisation_loss
+from lexhound.index.inverted.scales import RowRanges, choose_scale, stored_ranges
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.fields.opening import VERSION
+from lexhound.retrieval.collection.lock import Claim
+from lexhound.retrieval.collection.query.snapshot import Snapshot
+from lexhound.retrieval.collection.recovery import recover_claimed
+from lexhound.retrieval.collection.store.disk_errors import storage_errors
+from lexhound.retrieval.collection.verification import refuse_damaged
+from lexhound.retrieval.errors import ExportError
+
 from .anserini import AnseriniForm
 from .base import Form, Source, slug
 from .ciff import CiffForm

@@ -18,7 +18,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metadata import Value
+from lexhound.retrieval.documents.metadata import Value
+
 from .expression import Operator
 
 Side: TypeAlias = Literal["left", "right"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ..metadata import Value
+from lexhound.retrieval.documents.metadata import Value
 
 Operator: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
 

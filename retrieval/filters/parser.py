@@ -22,8 +22,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import FilterSyntaxError
-from ..metadata import Value
+from lexhound.retrieval.documents.metadata import Value
+from lexhound.retrieval.errors import FilterSyntaxError
+
 from .expression import And, Comparison, Exists, Expression, Membership, Not, Operator, Or
 
 if TYPE_CHECKING:

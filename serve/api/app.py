@@ -18,24 +18,25 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
-from ...encoders.errors import EncoderError
-from ...index.errors import IndexStorageError
-from ...retrieval.errors import RetrievalError
-from ..errors import NotFoundError, UsageError
-from ..page import mount_page
-from ..settings import Settings
-from .catalogue import Catalogue
-from .documentation import describe_api
-from .envelope import REQUEST_ID, Envelope, tell_http_error, tell_invalid, tell_service_error
-from .forwarding import Forwarder
-from .gate import Gate
-from .metrics import Metrics, Reading
-from .origins import Origins
-from .problems import ServiceError
-from .reference import mount_reference
+from lexhound.encoders.errors import EncoderError
+from lexhound.index.errors import IndexStorageError
+from lexhound.retrieval.errors import RetrievalError
+from lexhound.serve.api.http.admission import Gate
+from lexhound.serve.api.http.exceptions import ServiceError
+from lexhound.serve.api.http.metrics import Metrics, Reading
+from lexhound.serve.api.http.middleware import REQUEST_ID, Envelope, tell_http_error, tell_invalid, tell_service_error
+from lexhound.serve.api.http.origins import Origins
+from lexhound.serve.api.http.security import Guard
+from lexhound.serve.api.http.write_proxy import Forwarder
+from lexhound.serve.api.registry.registry import Catalogue
+from lexhound.serve.api.routes import collections, documents, search, service
+from lexhound.serve.api.schemas.openapi import describe_api
+from lexhound.serve.api.schemas.reference import mount_reference
+from lexhound.serve.errors import NotFoundError, UsageError
+from lexhound.serve.page import mount_page
+from lexhound.serve.settings import Settings
+
 from .role import ALONE, Role
-from .routes import collections, documents, search, service
-from .security import Guard
 from .signals import RefreshSignal
 from .state import Service
 
@@ -154,7 +155,7 @@ async def _start(found: Service) -> None:
 
 
 def _warm() -> None:
-    from ...index import warm
+    from lexhound.index.inverted.index import warm
 
     warm()
 

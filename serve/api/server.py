@@ -26,15 +26,16 @@ from typing import Any
 import orjson
 import uvicorn
 
-from ..errors import UsageError
-from ..settings import Settings
+from lexhound.serve.api.http.logs import set_up_logs
+from lexhound.serve.api.http.metrics import SHARED_FOLDER
+from lexhound.serve.api.http.protocol import protocol_for
+from lexhound.serve.api.registry.sources import check_source
+from lexhound.serve.errors import UsageError
+from lexhound.serve.settings import Settings
+
 from .app import create_app
-from .logs import set_up_logs
-from .metrics import SHARED_FOLDER
-from .protocol import protocol_for
 from .role import ALONE, Role
 from .signals import RefreshSignal
-from .sources import check_source
 
 BACKLOG = 2048
 # A process that dies again and again is started at most this often.

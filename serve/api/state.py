@@ -13,11 +13,11 @@ from starlette.responses import Response
 from .role import ALONE, Role
 
 if TYPE_CHECKING:
-    from ..settings import Settings
-    from .catalogue import Catalogue
-    from .gate import Gate
-    from .metrics import Metrics
-    from .security import Guard
+    from lexhound.serve.api.http.admission import Gate
+    from lexhound.serve.api.http.metrics import Metrics
+    from lexhound.serve.api.http.security import Guard
+    from lexhound.serve.api.registry.registry import Catalogue
+    from lexhound.serve.settings import Settings
 
 Forward: TypeAlias = Callable[[Request], Awaitable[Response]]
 

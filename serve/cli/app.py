@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from . import (
+from lexhound.serve.cli.commands import (
     backup,
-    bring,
     build,
-    care,
     compare,
     distil,
     documents,
@@ -24,6 +22,9 @@ from . import (
     train,
     tune,
 )
+from lexhound.serve.cli.commands import import_ as bring
+from lexhound.serve.cli.commands import maintenance as care
+
 from .options import ASK, BUILD, ENCODE, KEEP, MEASURE, SERVE, TRAIN
 
 EPILOGUE = (

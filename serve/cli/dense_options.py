@@ -10,14 +10,14 @@ import typer
 from .options import as_text
 
 if TYPE_CHECKING:
-    from ...encoders.dense import DenseSettings
-    from ...retrieval.fusion import Fusion
+    from lexhound.encoders.dense.encoder import DenseSettings
+    from lexhound.retrieval.collection.query.fusion import Fusion
 
 DENSE_PANEL, FUSION_PANEL = "Dense vectors", "Dense and hybrid searches"
 
 
 class DensePooling(StrEnum):
-    """`lexhound.encoders.dense_layout.POOLINGS`, known without loading that room; so are the others."""
+    """`lexhound.encoders.dense.layout.POOLINGS`, known without loading that room; so are the others."""
 
     MEAN = "mean"
     CLS = "cls"
@@ -25,7 +25,7 @@ class DensePooling(StrEnum):
 
 
 class DenseIndex(StrEnum):
-    """`lexhound.retrieval.dense_index.POLICIES`."""
+    """`lexhound.retrieval.collection.fields.dense_index.POLICIES`."""
 
     AUTO = "auto"
     FLAT = "flat"
@@ -33,7 +33,7 @@ class DenseIndex(StrEnum):
 
 
 class Mode(StrEnum):
-    """`lexhound.retrieval.modes.MODES`."""
+    """`lexhound.retrieval.collection.query.modes.MODES`."""
 
     AUTO = "auto"
     SPARSE = "sparse"
@@ -49,7 +49,7 @@ class QueriesBy(StrEnum):
 
 
 class Method(StrEnum):
-    """`lexhound.retrieval.fusion.METHODS`."""
+    """`lexhound.retrieval.collection.query.fusion.METHODS`."""
 
     MIN_MAX = "min-max"
     Z_SCORE = "z-score"
@@ -176,12 +176,12 @@ def dense_settings(dense: str | None, **options: object) -> DenseSettings | None
     if dense is None:
         own = [_FLAGS[name] for name in given if name in _FLAGS]
         if own:
-            from ..errors import UsageError
+            from lexhound.serve.errors import UsageError
 
             raise UsageError(f"{', '.join(own)} belongs to --dense", hint="name its model: --dense MODEL")
         return None
-    from ...encoders.dense import DenseSettings
-    from ...encoders.errors import SettingsError
+    from lexhound.encoders.dense.encoder import DenseSettings
+    from lexhound.encoders.errors import SettingsError
 
     given.pop("index", None)  # of the collection, not of the model
     try:
@@ -204,6 +204,6 @@ def fusion_of(method: Method | None, dense_weight: float | None, depth: int | No
         given["method"] = method.value
     if not given:
         return None
-    from ...retrieval.fusion import Fusion
+    from lexhound.retrieval.collection.query.fusion import Fusion
 
     return Fusion(**given)

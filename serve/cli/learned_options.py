@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ...encoders.settings import LearnedSettings
+    from lexhound.encoders.sparse.settings import LearnedSettings
 
 PANEL = "Learned encoders"
 
 
 class LongTexts(StrEnum):
-    """`lexhound.encoders.settings.LONG_TEXTS`, known without loading that room; so are the others."""
+    """`lexhound.encoders.sparse.settings.LONG_TEXTS`, known without loading that room; so are the others."""
 
     TRUNCATE = "truncate"
     WINDOWS = "windows"
@@ -131,7 +131,7 @@ def trusting(trust_remote_code: bool) -> LearnedSettings | None:
     """How the encoder of a stored collection runs: as always, unless its code may be run."""
     if not trust_remote_code:
         return None
-    from ...encoders.settings import LearnedSettings
+    from lexhound.encoders.sparse.settings import LearnedSettings
 
     return LearnedSettings(trust_remote_code=True)
 
@@ -150,13 +150,13 @@ def learned_settings(encoder: str, **options: object) -> LearnedSettings | None:
     }
     if encoder == "bm25":
         if given:
-            from ..errors import UsageError
+            from lexhound.serve.errors import UsageError
 
             names = ", ".join(FLAGS[name] for name in given)
             raise UsageError(f"{names} belongs to learned encoders, not to bm25", hint="leave it out")
         return None
-    from ...encoders.errors import SettingsError
-    from ...encoders.settings import LearnedSettings
+    from lexhound.encoders.errors import SettingsError
+    from lexhound.encoders.sparse.settings import LearnedSettings
 
     try:
         return LearnedSettings(**given)

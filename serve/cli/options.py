@@ -39,7 +39,7 @@ def only_directories(path: Path | None) -> Path | None:
     """
     scheme, colon, rest = str(path or "").partition(":")
     if colon and path is not None and not path.exists() and (scheme in _ENGINES or rest.startswith("/")):
-        from ..errors import UsageError
+        from lexhound.serve.errors import UsageError
 
         raise UsageError(
             f"{scheme}: is an address, and this command works on Lexhound's own collections, which are directories",
@@ -48,7 +48,7 @@ def only_directories(path: Path | None) -> Path | None:
     return path
 
 
-# `lexhound.retrieval.backends.address.ENGINES`, known without loading that room.
+# `lexhound.retrieval.engines.address.ENGINES`, known without loading that room.
 _ENGINES = ("milvus", "milvus-lite", "lucene")
 
 Directory = Annotated[

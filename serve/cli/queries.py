@@ -8,12 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from ...encoders.reading.streams import InputStream
-from ...eval.datasets.dataset import ProblemLog
-from ...eval.datasets.topics import each_query
-from ...eval.files import TextFile
-from ...retrieval.errors import QueryError
-from ...retrieval.search import MAX_QUERY_CHARACTERS
+from lexhound.core.streams import InputStream
+from lexhound.eval.datasets.dataset import ProblemLog
+from lexhound.eval.datasets.topics import each_query
+from lexhound.eval.files import TextFile
+from lexhound.retrieval.collection.query.search import MAX_QUERY_CHARACTERS
+from lexhound.retrieval.errors import QueryError
 
 Named = tuple[str, str]  # id, text
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from .output import tell
 
 if TYPE_CHECKING:
-    from ...retrieval.corpus import BadRow, Corpus
+    from lexhound.retrieval.corpus import BadRow, Corpus
 
 SHOWN = 3
 

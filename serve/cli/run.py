@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import typer
 
 from .app import app
+from .interruption import Stopped
 from .output import Output, tell, tell_failure
-from .stopped import Stopped
 
 INTERRUPTED = 130  # as in serve.errors, which would load every room
 DEBUG = "LEXHOUND_DEBUG"
@@ -69,7 +69,7 @@ def _tell_usage(error: typer.TyperException, *, json: bool) -> int:
 
 def _tell_exception(error: Exception, *, json: bool) -> int:
     """An exception of the library, or one that nobody expected."""
-    from ..errors import FAILED, Failure, describe_failure
+    from lexhound.serve.errors import FAILED, Failure, describe_failure
 
     failure = describe_failure(error)
     if failure is None:

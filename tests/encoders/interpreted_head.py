@@ -9,9 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lexhound.encoders import fused_head, pooling
-from lexhound.encoders.fused_head import Blocks
-from lexhound.encoders.settings import ACTIVATIONS
+
+from lexhound.encoders.runtime import fused_head
+from lexhound.encoders.runtime.fused_head import Blocks
+from lexhound.encoders.sparse import pooling
+from lexhound.encoders.sparse.settings import ACTIVATIONS
 
 TEXTS, LENGTH, WIDTH, TERMS = 4, 21, 23, 37
 BLOCKS = fused_head.BLOCKS

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lexhound.encoders import bundled
-from lexhound.encoders.hub import locate
-from lexhound.encoders.learned import LearnedEncoder
 from tiny_checkpoints import build_tiny_masked_lm
+
+from lexhound.encoders.checkpoints import bundled
+from lexhound.encoders.checkpoints.hub import locate
+from lexhound.encoders.sparse.encoder import LearnedEncoder
 
 
 @pytest.fixture

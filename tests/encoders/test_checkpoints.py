@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import transformers
-from lexhound.encoders.errors import CheckpointError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.load import load_encoder
 from tiny_checkpoints import build_tiny_masked_lm, save_tiny_tokenizer, vocabulary
+
+from lexhound.encoders.errors import CheckpointError
+from lexhound.encoders.load import load_encoder
+from lexhound.encoders.sparse.encoder import LearnedEncoder
 
 
 @pytest.fixture(scope="session")

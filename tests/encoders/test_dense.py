@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lexhound.encoders.base import EncoderIdentity, fingerprint_of
-from lexhound.encoders.dense import DenseEncoder, DenseSettings
-from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
 from tiny_checkpoints import build_tiny_causal_lm, build_tiny_embedding_model
+
+from lexhound.encoders.base import EncoderIdentity, fingerprint_of
+from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
 
 TEXTS = [
     "heat transfer in laminar flow", "", "wing", "the boundary layer of a flat plate at supersonic speed " * 12,

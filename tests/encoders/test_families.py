@@ -11,9 +11,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from lexhound.encoders.errors import CheckpointError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.settings import LearnedSettings
 from tiny_checkpoints import (
     build_tiny_causal_lm,
     build_tiny_masked_lm,
@@ -21,6 +18,10 @@ from tiny_checkpoints import (
     save_tiny_tokenizer,
     vocabulary,
 )
+
+from lexhound.encoders.errors import CheckpointError
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
 
 TEXTS = [
     "heat transfer in hypersonic flow over heat and flow",

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from lexhound.encoders import pooling
+
+from lexhound.encoders.sparse import pooling
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed: the extra gpu")
 

@@ -10,18 +10,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lexhound.encoders.errors import SettingsError
-from lexhound.encoders.hardware import wants_integers
-from lexhound.encoders.integer import body as body_module
-from lexhound.encoders.integer import head as head_module
-from lexhound.encoders.integer import kernels
-from lexhound.encoders.integer.body import IntegerBody, integer_body
-from lexhound.encoders.integer.head import MaximumHead
-from lexhound.encoders.integer.packing import filled, packed, rounded_rows
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.model_side import LanguageModelSide
-from lexhound.encoders.settings import LearnedSettings
 from tiny_checkpoints import build_tiny_masked_lm
+
+from lexhound.encoders.errors import SettingsError
+from lexhound.encoders.runtime.device import wants_integers
+from lexhound.encoders.runtime.int16 import head as head_module
+from lexhound.encoders.runtime.int16 import kernels
+from lexhound.encoders.runtime.int16 import layers as body_module
+from lexhound.encoders.runtime.int16.head import MaximumHead
+from lexhound.encoders.runtime.int16.layers import IntegerBody, integer_body
+from lexhound.encoders.runtime.int16.packing import filled, packed, rounded_rows
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.encoders.sparse.transformer import LanguageModelSide
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="the kernels need AVX2 and compiled Numba")
 
@@ -305,7 +306,7 @@ def test_a_screened_encoder_gives_what_an_unscreened_one_gives(monkeypatch: pyte
 def test_where_integers_are_asked_for_and_cannot_be(
     tmp_path: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lexhound.encoders.integer import body
+    from lexhound.encoders.runtime.int16 import layers as body
 
     assert side(bert, precision="float32")._body is None
     monkeypatch.setattr(body, "integer_body", lambda *_: None)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from korean_sentences import QUERIES, SENTENCES
-from lexhound.encoders.lexical import LexicalEncoder, LexicalSettings
-from lexhound.encoders.vocabulary import MemoryVocabulary
+
+from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.snippet import make_snippet
+from lexhound.retrieval.documents.snippet import make_snippet
 
 
 @pytest.mark.parametrize("language", ["korean", "ko", "english", "none"])

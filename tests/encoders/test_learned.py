@@ -10,19 +10,15 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from lexhound.encoders.base import EncoderIdentity, SparseEncoder
-from lexhound.encoders.errors import (
-    IdentityError,
-    MissingExtraError,
-    SettingsError,
-    UnknownEncoderError,
-)
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.lexical import LexicalEncoder, LexicalSettings
-from lexhound.encoders.load import load_encoder
-from lexhound.encoders.settings import LearnedSettings
-from lexhound.encoders.vocabulary import MemoryVocabulary
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
+
+from lexhound.encoders.base import EncoderIdentity, SparseEncoder
+from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
+from lexhound.encoders.errors import IdentityError, MissingExtraError, SettingsError, UnknownEncoderError
+from lexhound.encoders.load import load_encoder
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
 
 TEXTS = [
     "heat transfer in hypersonic flow",
@@ -290,7 +286,7 @@ def test_a_megabyte_of_one_word(encoder: LearnedEncoder) -> None:
 
 def test_memory_that_does_not_suffice(tiny_masked_lm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lexhound.encoders.errors import EncoderError
-    from lexhound.encoders.model_side import LanguageModelSide
+    from lexhound.encoders.sparse.transformer import LanguageModelSide
 
     scarce = LearnedEncoder(tiny_masked_lm, LearnedSettings(device="cpu", precision="float32"))
     whole = LanguageModelSide._hidden

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from counted import Counted
-from lexhound.encoders.bundled import DEFAULT, MINI, bundled_folder, bundled_names
-from lexhound.encoders.dense import DenseEncoder, DenseSettings
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.one_pass import shares_a_pass
-from lexhound.encoders.settings import LearnedSettings
-from lexhound.encoders.training.recipe import read_recipe
+
+from lexhound.encoders.checkpoints.bundled import DEFAULT, MINI, bundled_folder, bundled_names
+from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.shared_backbone import shares_a_pass
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.training.recipe import read_recipe
 
 TEXTS = [
     "The kitten slept on the windowsill while rain fell outside.",

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.encoders.analysis import languages, resolve_language, stop_words_of
+
 from lexhound.encoders.base import Encoder, EncoderIdentity, fingerprint_of
+from lexhound.encoders.bm25.encoder import MAX_FREQUENCY, PIECE_CHARACTERS, LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.vocabulary import MemoryVocabulary, Vocabulary
 from lexhound.encoders.errors import EncoderError, IdentityError, LanguageError, SettingsError
-from lexhound.encoders.lexical import MAX_FREQUENCY, PIECE_CHARACTERS, LexicalEncoder, LexicalSettings
-from lexhound.encoders.tokenise import tokenise
-from lexhound.encoders.vocabulary import MemoryVocabulary, Vocabulary
+from lexhound.encoders.text.analyzer import languages, resolve_language, stop_words_of
+from lexhound.encoders.text.tokenizer import tokenise
 
 PLAIN = LexicalSettings(language="none")
 WORDS = st.sampled_from(["a", "b", "c", "dé", "Straße", "½", "日本語", "it's", "'", "-", "x" * 80])
@@ -227,7 +228,7 @@ def test_a_vocabulary_that_fails_to_grow_leaves_nothing_remembered() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexhound.encoders.lexical._MAX_REMEMBERED", 10)
+    monkeypatch.setattr("lexhound.encoders.bm25.encoder._MAX_REMEMBERED", 10)
     encoder = encoder_over([])
     for batch in range(20):
         encoder.count_documents([f"a{batch} b{batch} c{batch} 日本語 " + "é" * 100])

@@ -7,14 +7,15 @@ from dataclasses import asdict, replace
 
 import pytest
 import Stemmer
-from lexhound.encoders import analysis
-from lexhound.encoders.analysis import Analyser, languages
+
 from lexhound.encoders.base import EncoderIdentity, fingerprint_of
+from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.encoders.errors import IdentityError
-from lexhound.encoders.lexical import LexicalEncoder, LexicalSettings
 from lexhound.encoders.load import load_encoder
-from lexhound.encoders.probes import CHARACTERS, probes_of
-from lexhound.encoders.vocabulary import MemoryVocabulary
+from lexhound.encoders.text import analyzer as analysis
+from lexhound.encoders.text.analyzer import Analyser, languages
+from lexhound.encoders.text.version_probes import CHARACTERS, probes_of
 
 # Words whose stems differ between PyStemmer 2.2.0.3, 3.0.0 and 3.1.0: one of each change that was found in 60,000
 # frequent words of each language.

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexhound.encoders.base import EncoderIdentity
-from lexhound.encoders.dense import DenseEncoder
-from lexhound.encoders.errors import IdentityError
-from lexhound.encoders.learned import LearnedEncoder, _fingerprint
-from lexhound.encoders.query_table import QueryTable, fit
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm, build_tiny_term_weighting
+
+from lexhound.encoders.base import EncoderIdentity
+from lexhound.encoders.dense.encoder import DenseEncoder
+from lexhound.encoders.dense.static_queries import QueryTable, fit
+from lexhound.encoders.errors import IdentityError
+from lexhound.encoders.sparse.encoder import LearnedEncoder, _fingerprint
 
 MESSAGE = r"tokens that are stored are those of tokenizers 0\.1, and tokenizers \S+, which is here, makes others"
 

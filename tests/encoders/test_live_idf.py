@@ -13,12 +13,13 @@ import pytest
 from counted import Counted
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.encoders.errors import CheckpointError, SettingsError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.live_idf import PRIOR, live_idf
-from lexhound.encoders.settings import LearnedSettings
-from lexhound.retrieval import Collection, Document
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
+
+from lexhound.encoders.errors import CheckpointError, SettingsError
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.live_idf import PRIOR, live_idf
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.retrieval import Collection, Document
 
 IDF = {token: round(0.5 + number / 40, 3) for number, token in enumerate(vocabulary()) if number % 7}
 QUERY = "heat transfer in shock wave"

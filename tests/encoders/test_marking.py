@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.encoders import marking
-from lexhound.encoders.lexical import LexicalEncoder, LexicalSettings
-from lexhound.encoders.tokenise import forms, tokens_of
-from lexhound.encoders.vocabulary import MemoryVocabulary
+
+from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
+from lexhound.encoders.text import highlighting as marking
+from lexhound.encoders.text.tokenizer import forms, tokens_of
 
 PIECES = [
     "heat", "Heating", "HEATS", "heat's", "o'heat", "a-heat", "heat.heat", "preheat", "heat_heat", "x1", "'", " ", "  ",

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lexhound.encoders.dense import DenseEncoder, DenseSettings
-from lexhound.encoders.errors import CheckpointError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.one_pass import encode_both, shares_a_pass
-from lexhound.encoders.settings import LearnedSettings
-from lexhound.retrieval import Collection, Document
 from tiny_checkpoints import build_tiny_masked_lm
+
+from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.errors import CheckpointError
+from lexhound.encoders.shared_backbone import encode_both, shares_a_pass
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.retrieval import Collection, Document
 
 TEXTS = ["heat transfer", "", "shock wave " * 300, "wing flow, pressure", "\ud800", "heat"]
 

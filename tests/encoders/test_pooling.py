@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from lexhound.encoders import pooling as module
-from lexhound.encoders.pooling import activate, pooled, pooled_reference
-from lexhound.encoders.settings import ACTIVATIONS, POOLINGS
+
+from lexhound.encoders.sparse import pooling as module
+from lexhound.encoders.sparse.pooling import activate, pooled, pooled_reference
+from lexhound.encoders.sparse.settings import ACTIVATIONS, POOLINGS
 
 WIDTH, TERMS = 6, 37
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexhound.encoders.dense import DenseEncoder, DenseSettings
-from lexhound.encoders.errors import CheckpointError, SettingsError
-from lexhound.encoders.query_table import QueryTable, fit
 from numpy.typing import NDArray
 from tiny_checkpoints import build_tiny_embedding_model
+
+from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.dense.static_queries import QueryTable, fit
+from lexhound.encoders.errors import CheckpointError, SettingsError
 
 WORDS = ["wing", "heat", "transfer", "the", "flow", "shock", "plate", "boundary", "layer", "drag", "lift", "fuel"]
 

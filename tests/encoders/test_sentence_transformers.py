@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lexhound.encoders.base import fingerprint_of
-from lexhound.encoders.errors import CheckpointError, IdentityError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.saving import save_encoder
-from lexhound.encoders.settings import LearnedSettings
 from tiny_checkpoints import build_tiny_masked_lm, build_tiny_term_weighting, vocabulary
+
+from lexhound.encoders.base import fingerprint_of
+from lexhound.encoders.checkpoints.saving import save_encoder
+from lexhound.encoders.errors import CheckpointError, IdentityError
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
 
 # Importing and saving with it warns about its own future and that of what it imports.
 pytestmark = [

@@ -9,7 +9,8 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lexhound.encoders.strict_json import json_fault, parse_json
+
+from lexhound.core.strict_json import json_fault, parse_json
 
 KEYS = st.sampled_from(["a", "b", ":", '"', "\\", '\\":', "ü", "a:1"])
 TEXTS = st.one_of(KEYS, st.text(st.characters(exclude_categories=["Cs"]), max_size=6), st.just("9" * 25))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lexhound.encoders.subwords import Subwords
+
+from lexhound.encoders.text.subwords import Subwords
 
 TEXTS = [
     "heat transfer in hypersonic flow " * 4000,

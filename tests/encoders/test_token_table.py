@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lexhound.encoders.errors import CheckpointError, IdentityError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.settings import LearnedSettings
 from safetensors.torch import save_file
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
+
+from lexhound.encoders.errors import CheckpointError, IdentityError
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
 
 QUERY = "Heat transfer, heat [SEP] flow; not the \ud800"
 IDF = {token: round(1 + number / 100, 2) for number, token in enumerate(vocabulary()) if number % 7}

@@ -9,7 +9,8 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.encoders.tokenise import (
+
+from lexhound.encoders.text.tokenizer import (
     MAX_WORD_LENGTH,
     _patterns,
     fold,

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import load_npz
+
 from lexhound.encoders.base import EncoderIdentity, QueryVector
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.vector_files import (
@@ -25,7 +27,6 @@ from lexhound.encoders.vector_files import (
     write_json_lines,
     write_npz,
 )
-from scipy.sparse import load_npz
 
 WORDS = ["flow", "##ing", 'quo"te', "日本", "back\\slash", "\u2028", "heat", "0"]
 MAKER = Maker("tiny", "f" * 32, "v" * 64)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lexhound.eval.cost import Preparation, QuerySparsity
 from lexhound.eval.datasets.dataset import Dataset
 from lexhound.eval.system import DocumentText

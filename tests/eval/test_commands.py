@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from lexhound.eval.commands import ComparisonRequest, EvaluationRequest, run_comparison, run_evaluation
 from lexhound.eval.comparison import ComparisonOptions
 from lexhound.eval.errors import ComparisonError, DatasetError, RunFormatError

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from lexhound.eval.comparison import ComparisonOptions, compare
 from lexhound.eval.errors import ComparisonError
 from lexhound.eval.runs import Run

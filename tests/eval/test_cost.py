@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexhound.eval.cost import Cost, flops, mean_cost, measure_latency, percentile_ms, spread
 
 ROWS = st.lists(st.sets(st.integers(0, 9)), min_size=1, max_size=6)

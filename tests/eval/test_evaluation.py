@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from lexhound.eval.datasets.folder import load_folder
 from lexhound.eval.datasets.resolve import open_dataset
 from lexhound.eval.errors import ComparisonError, DatasetError, MeasureError

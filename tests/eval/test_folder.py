@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+
 from lexhound.eval.datasets.folder import available_splits, load_folder
 from lexhound.eval.datasets.resolve import open_dataset
 from lexhound.eval.errors import DatasetError

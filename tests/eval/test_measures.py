@@ -13,6 +13,7 @@ import pytest
 import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lexhound.eval import measures as module
 from lexhound.eval.datasets.folder import load_folder
 from lexhound.eval.errors import MeasureError, MissingExtraError

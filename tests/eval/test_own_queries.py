@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from lexhound.eval.datasets.dataset import ProblemLog
 from lexhound.eval.datasets.own import load_judged_file, load_pair
 from lexhound.eval.datasets.qrels import read_qrels

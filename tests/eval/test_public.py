@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from lexhound.eval.datasets import archive as archive_module
 from lexhound.eval.datasets import catalogue
 from lexhound.eval.datasets.archive import ArchiveLimits, extract

@@ -12,7 +12,8 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.encoders.reading import names
+
+from lexhound.core import field_names as names
 from lexhound.eval.commands import ComparisonRequest, run_comparison
 from lexhound.eval.datasets.dataset import ProblemLog
 from lexhound.eval.datasets.folder import load_folder

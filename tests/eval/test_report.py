@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexhound.eval.comparison import ComparisonOptions, compare
 from lexhound.eval.datasets.folder import load_folder
 from lexhound.eval.evaluation import EvaluationOptions, evaluate

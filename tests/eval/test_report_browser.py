@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lexhound.eval.comparison import ComparisonOptions, compare
 from lexhound.eval.datasets.folder import load_folder
 from lexhound.eval.evaluation import EvaluationOptions, evaluate

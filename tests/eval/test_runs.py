@@ -11,16 +11,9 @@ import pytest
 import pytrec_eval
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from lexhound.eval.errors import DatasetError, RunFormatError
-from lexhound.eval.runs import (
-    Run,
-    canonical_ranking,
-    read_run,
-    recall_by_depth,
-    strict_scores,
-    trec_order,
-    write_run,
-)
+from lexhound.eval.runs import Run, canonical_ranking, read_run, recall_by_depth, strict_scores, trec_order, write_run
 
 FLOATS = st.floats(min_value=-1e30, max_value=1e30, allow_nan=False)
 TIED = st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.0 + 1e-9, 1.0 + 1e-12, 16777216.0, 16777217.0])

@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.eval import significance
-from lexhound.eval.significance import (
-    bootstrap_interval,
-    holm,
-    paired_t_test,
-    randomisation_test,
-    wins_ties_losses,
-)
 from scipy import stats
+
+from lexhound.eval import significance
+from lexhound.eval.significance import bootstrap_interval, holm, paired_t_test, randomisation_test, wins_ties_losses
 
 DIFFERENCES = st.lists(st.sampled_from([-1.0, -0.5, -0.125, 0.0, 0.25, 0.5, 1.0]), min_size=2, max_size=30)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexhound.encoders.lexical import LexicalSettings
+
+from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.eval import systems as module
 from lexhound.eval.datasets.folder import load_folder
 from lexhound.eval.datasets.own import load_judged_file

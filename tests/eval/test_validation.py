@@ -7,24 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.settings import LearnedSettings
-from lexhound.encoders.training.export import export_encoder
-from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
-from lexhound.encoders.training.recipe import (
-    DataRecipe,
-    ModelRecipe,
-    QueryRecipe,
-    Recipe,
-    ValidationRecipe,
-    WrittenRecipe,
-)
-from lexhound.encoders.written import written_shares
-from lexhound.eval.errors import DatasetError
-from lexhound.eval.validation import ValidationSet, open_validation_set, validate, validator
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from tiny_checkpoints import build_tiny_masked_lm
+
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.exact_terms import written_shares
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.eval.errors import DatasetError
+from lexhound.eval.validation import ValidationSet, open_validation_set, validate, validator
+from lexhound.training.export import export_encoder
+from lexhound.training.model import ModelSettings, TrainableEncoder
+from lexhound.training.recipe import DataRecipe, ModelRecipe, QueryRecipe, Recipe, ValidationRecipe, WrittenRecipe
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.index import IndexStorageError, InvertedIndex, Query, build_inverted
-from lexhound.index import builder as builder_module
 from scipy.sparse import csr_array
+
+from lexhound.index import IndexStorageError, InvertedIndex, Query, build_inverted
+from lexhound.index.inverted import builder as builder_module
 
 ARRAYS = ("terms", "entry_starts", "entry_windows", "entry_ends", "entry_maxima", "rows", "impacts")
 

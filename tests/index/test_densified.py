@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+
 from lexhound.index.densified import DensifiedIndex, GatedQuery, SparseRows, build_densified, densify
 from lexhound.index.errors import CorruptFileError, IndexStorageError
-from numpy.typing import NDArray
 
 Weights = dict[int, float]
 

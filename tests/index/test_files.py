@@ -12,6 +12,7 @@ from typing import BinaryIO
 import index_corpora
 import numpy as np
 import pytest
+
 from lexhound.index import (
     CorruptFileError,
     IndexStorageError,
@@ -20,10 +21,10 @@ from lexhound.index import (
     Query,
     UnsupportedFormatError,
     build_inverted,
-    files,
-    layout,
     merge_inverted,
 )
+from lexhound.index import array_files as files
+from lexhound.index.inverted import format as layout
 
 QUERY = Query.from_weights(np.array([0, 2], np.int32), np.array([1, 0.5], np.float32))
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from lexhound.index.errors import CorruptFileError, IndexStorageError
-from lexhound.index.flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
-from lexhound.index.topk import TopK
 from numpy.typing import NDArray
+
+from lexhound.index.dense.flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
+from lexhound.index.errors import CorruptFileError, IndexStorageError
+from lexhound.index.topk import TopK
 
 Vectors = NDArray[np.float32]
 
@@ -98,8 +99,8 @@ def test_many_queries_are_taken_in_turns(monkeypatch: pytest.MonkeyPatch) -> Non
     index = FlatIndex.from_vectors(random.normal(size=(50, 8)).astype(np.float32))
     queries = random.normal(size=(23, 8)).astype(np.float32)
     expected = [pairs(found) for found in index.search_many(queries, 7)]
-    monkeypatch.setattr("lexhound.index.flat._PRODUCTS", 120)
-    monkeypatch.setattr("lexhound.index.flat._COPY_ROWS", 3)
+    monkeypatch.setattr("lexhound.index.dense.flat._PRODUCTS", 120)
+    monkeypatch.setattr("lexhound.index.dense.flat._COPY_ROWS", 3)
     assert [pairs(found) for found in index.search_many(queries, 7)] == expected
 
 

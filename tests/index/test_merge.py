@@ -8,8 +8,9 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.index import InvertedIndex, MergePart, Query, build_inverted, merge_inverted
 from numpy.typing import NDArray
+
+from lexhound.index import InvertedIndex, MergePart, Query, build_inverted, merge_inverted
 
 ARRAYS = ("terms", "entry_starts", "entry_windows", "entry_ends", "entry_maxima", "rows", "impacts")
 

@@ -10,11 +10,12 @@ import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lexhound.index import Dial, InvertedIndex, Query, build_inverted, merge_topk
-from lexhound.index.dial import RECALLS, calibrate, rows_of
-from lexhound.index.merge import MergePart, merge_inverted
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+from lexhound.index import Dial, InvertedIndex, Query, build_inverted, merge_topk
+from lexhound.index.inverted.calibration import RECALLS, calibrate, rows_of
+from lexhound.index.inverted.merge import MergePart, merge_inverted
 
 SCALE = 1 / 255
 

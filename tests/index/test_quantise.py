@@ -5,8 +5,9 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexhound.index import QuantisationLoss, Query, quantise_weights
-from lexhound.index.quantise import exact_scale, quantise_with_loss
+from lexhound.index.inverted.quantization import exact_scale, quantise_with_loss
 
 positive = st.floats(2.0**-100, 2.0**100, width=32)
 

@@ -10,11 +10,13 @@ import index_corpora
 import numpy as np
 import oracle
 import pytest
-from lexhound.index import InvertedIndex, Query, _jit, build_inverted, read_ahead, warm
-from lexhound.index import inverted as inverted_module
-from lexhound.index.files import ArrayDirectory
-from lexhound.index.traversal import search_windows
 from scipy.sparse import csr_array
+
+from lexhound.index import InvertedIndex, Query, build_inverted, read_ahead, warm
+from lexhound.index import jit as _jit
+from lexhound.index.array_files import ArrayDirectory
+from lexhound.index.inverted import index as inverted_module
+from lexhound.index.inverted.traversal import search_windows
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.index import InvertedIndex, RowRanges, choose_groups, choose_scale, group_of, row_ranges, stored_ranges
-from lexhound.index.quantise import quantise_with_loss
-from lexhound.index.scales import MOST_GROUPS
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+from lexhound.index import InvertedIndex, RowRanges, choose_groups, choose_scale, group_of, row_ranges, stored_ranges
+from lexhound.index.inverted.quantization import quantise_with_loss
+from lexhound.index.inverted.scales import MOST_GROUPS
 
 Rows = list[list[float]]
 

@@ -8,6 +8,7 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexhound.index import InvertedIndex, Query, TopK
 
 

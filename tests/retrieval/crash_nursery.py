@@ -21,10 +21,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from lexhound.encoders.base import EncoderIdentity
-from lexhound.retrieval import Collection, Document, dense_index, writer
+from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.fields import dense_index
+from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.dense import DenseSide
 
 # Small enough that segments are built, merged and swept all the time.
 writer.FLUSH_BYTES = 4096

@@ -18,9 +18,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lexhound.retrieval import Collection, Document, durable
-from lexhound.retrieval.backup import restore_collection
-from lexhound.retrieval.building import build_collection
+from lexhound.core import atomic_files as durable
+from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.backup import restore_collection
+from lexhound.retrieval.collection.building import build_collection
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.errors import NotACollectionError
 from lexhound.retrieval.exports import export_collection

@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_engine import PlainEngine
+
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.index import FlatIndex
-from lexhound.retrieval import Collection, Document, Fusion, dense_index
-from lexhound.retrieval.absent_vectors import search_many_present, search_present
-from lexhound.retrieval.backends.collection import EngineCollection
-from lexhound.retrieval.backends.moving import _rows
-from lexhound.retrieval.dense import DenseSide
+from lexhound.retrieval import Collection, Document, Fusion
+from lexhound.retrieval.collection.fields import dense_index
+from lexhound.retrieval.collection.fields.absent_vectors import search_many_present, search_present
+from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.query.fusion import METHODS, SideScores, fuse
+from lexhound.retrieval.engines.collection import EngineCollection
+from lexhound.retrieval.engines.moving import _rows
 from lexhound.retrieval.exports import export_collection, import_export
 from lexhound.retrieval.exports.rows import live_rows
-from lexhound.retrieval.fusion import METHODS, SideScores, fuse
-from plain_engine import PlainEngine
 
 WIDTH = 12
 WORDS = [f"word{number}" for number in range(40)]

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from lexhound.retrieval import Collection, Document, backup
-from lexhound.retrieval.backup import backup_collection, restore_collection
+
+from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection import backup
+from lexhound.retrieval.collection.backup import backup_collection, restore_collection
 from lexhound.retrieval.errors import (
     CollectionExistsError,
     CollectionLockedError,
@@ -132,7 +134,7 @@ def test_segments_that_are_merged_away_meanwhile(tmp_path: Path, monkeypatch: py
 
 
 def test_an_unfinished_run_goes_on_in_the_copy(tmp_path: Path) -> None:
-    from lexhound.retrieval.building import build_collection
+    from lexhound.retrieval.collection.building import build_collection
     from lexhound.retrieval.corpus import open_corpus
     from lexhound.retrieval.errors import BadRowError
 

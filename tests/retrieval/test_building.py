@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.building import build_collection, kept_documents
+from lexhound.retrieval.collection.building import build_collection, kept_documents
+from lexhound.retrieval.collection.write.ingest import IngestReport
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.errors import (
     BadRowError,
@@ -17,7 +19,6 @@ from lexhound.retrieval.errors import (
     NotACollectionError,
     UnfinishedRunError,
 )
-from lexhound.retrieval.ingest import IngestReport
 
 
 def corpus_file(path: Path, *texts: str, broken: bool = False) -> Path:
@@ -123,7 +124,7 @@ def test_unfinished_with_other_arguments(tmp_path: Path) -> None:
     assert kept_documents(target) == 1
     with pytest.raises(UnfinishedRunError, match=r"a\.jsonl"):
         build(target, corpus_file(tmp_path / "b.jsonl", "b"))
-    from lexhound.encoders.lexical import LexicalSettings
+    from lexhound.encoders.bm25.encoder import LexicalSettings
 
     with pytest.raises(CollectionExistsError, match="other settings"):
         build(target, tmp_path / "a.jsonl", lexical=LexicalSettings(k1=2.0))

@@ -12,7 +12,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from lexhound.retrieval import Collection, Document, LexicalSettings, writer
+from plain_collection import PlainCollection, same_ranking
+
+from lexhound.retrieval import Collection, Document, LexicalSettings
+from lexhound.retrieval.collection.query.search import read_documents
+from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.errors import (
     CollectionExistsError,
     CollectionLockedError,
@@ -23,8 +27,6 @@ from lexhound.retrieval.errors import (
     ReadOnlyError,
     StaleSnapshotError,
 )
-from lexhound.retrieval.search import read_documents
-from plain_collection import PlainCollection, same_ranking
 
 WORDS = ["wing", "wings", "heat", "transfer", "the", "flow", "shock", "naïve", "机翼", "Überschall", ""]
 
@@ -289,11 +291,11 @@ def test_paths_that_are_no_collection(tmp_path: Path) -> None:
 
 
 def test_small_segments_are_merged_as_they_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lexhound.retrieval.compaction import MERGE_AT
+    from lexhound.retrieval.collection.write.compaction import MERGE_AT
     from lexhound.retrieval.corpus import open_corpus
 
     monkeypatch.setattr(writer, "SMALLEST_SEGMENT", 1)
-    from lexhound.retrieval import ingest
+    from lexhound.retrieval.collection.write import ingest
 
     monkeypatch.setattr(ingest, "SMALLEST_SEGMENT", 1)
     with Collection.create(tmp_path / "c") as collection:
@@ -325,7 +327,8 @@ with Collection.open(sys.argv[1], writable=True) as collection:
 
 
 def test_many_ids_are_copied_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lexhound.retrieval import segment, verification
+    from lexhound.retrieval.collection import verification
+    from lexhound.retrieval.collection.store import segment
 
     monkeypatch.setattr(segment, "ROWS_AT_ONCE", 7)
     monkeypatch.setattr(verification, "ROWS_AT_ONCE", 5)

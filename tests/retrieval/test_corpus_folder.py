@@ -10,10 +10,11 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexhound.retrieval.corpus import BadRow, open_corpus
 from lexhound.retrieval.corpus.folder import FolderCorpus
 from lexhound.retrieval.corpus.markup import Extracted, decode, html, markdown
-from lexhound.retrieval.document import Document
+from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CorpusError
 
 

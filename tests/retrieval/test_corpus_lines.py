@@ -19,14 +19,15 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.encoders.reading import tables
-from lexhound.encoders.reading.streams import MAX_ROW_BYTES, InputStream
+
+from lexhound.core import rows as tables
+from lexhound.core.streams import MAX_ROW_BYTES, InputStream
 from lexhound.retrieval.corpus import BadRow, Corpus, open_corpus
 from lexhound.retrieval.corpus.base import corpus_fault
 from lexhound.retrieval.corpus.jsonl import JsonLinesCorpus
 from lexhound.retrieval.corpus.rows import FieldNames
 from lexhound.retrieval.corpus.table import CsvCorpus
-from lexhound.retrieval.document import Document
+from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import BadRowError, CorpusError
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {

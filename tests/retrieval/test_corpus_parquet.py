@@ -14,8 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from lexhound.retrieval.corpus import BadRow, open_corpus
-from lexhound.retrieval.document import Document
+from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CorpusError
 
 

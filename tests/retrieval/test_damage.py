@@ -13,11 +13,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from lexhound.index import files
-from lexhound.retrieval import Collection, Document, ingest, writer
+
+from lexhound.index import array_files as files
+from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.store.schema import DATABASE
+from lexhound.retrieval.collection.write import ingest, writer
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.errors import CorruptCollectionError, StorageFullError
-from lexhound.retrieval.schema import DATABASE
 
 NURSERY = Path(__file__).with_name("crash_nursery.py")
 

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.index.spann import ClusteredIndex
-from lexhound.retrieval import Collection, Document, Fusion, SearchResult, dense_index
-from lexhound.retrieval.building import build_collection
+from lexhound.retrieval import Collection, Document, Fusion, SearchResult
+from lexhound.retrieval.collection.building import build_collection
+from lexhound.retrieval.collection.fields import dense_index
+from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.manifest import read_manifest
 from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.dense import DenseSide
 from lexhound.retrieval.errors import BadRowError, CollectionExistsError, CorruptCollectionError, DenseIndexError
-from lexhound.retrieval.manifest import read_manifest
 
 WIDTH, COUNT = 24, 900
 WORDS = [f"word{number}" for number in range(120)]
@@ -185,7 +187,7 @@ def test_a_bulk_run_is_clustered_once_at_its_end(tmp_path: Path, monkeypatch: py
     from lexhound.index.spann.immutable import build_clustered as _build
 
     for size in (10**9, 5000):  # one segment of the run, and many
-        monkeypatch.setattr("lexhound.retrieval.writer.FLUSH_BYTES", size)
+        monkeypatch.setattr("lexhound.retrieval.collection.write.writer.FLUSH_BYTES", size)
         path = tmp_path / f"c{size}"
         build_collection(path, open_corpus(str(corpus)), source="s", dense="words")
         with Collection.open(path) as opened:

@@ -13,10 +13,11 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexhound.retrieval import errors
-from lexhound.retrieval.document import MAX_METADATA_DEPTH, Document, validate_id
+from lexhound.retrieval.documents.document import MAX_METADATA_DEPTH, Document, validate_id
+from lexhound.retrieval.documents.metadata import flatten
 from lexhound.retrieval.errors import InvalidDocumentError
-from lexhound.retrieval.metadata import flatten
 
 
 def test_a_document_is_a_frozen_value() -> None:

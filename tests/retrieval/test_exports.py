@@ -16,12 +16,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
+
 from lexhound.encoders import base as encoders_base
 from lexhound.encoders.errors import IdentityError
-from lexhound.index.forward import forward_windows, postings_of
-from lexhound.index.inverted import InvertedIndex
-from lexhound.retrieval import Collection, Document, LexicalSettings, writer
-from lexhound.retrieval.encoded_document import EncodedDocument
+from lexhound.index.inverted.forward import forward_windows, postings_of
+from lexhound.index.inverted.index import InvertedIndex
+from lexhound.retrieval import Collection, Document, LexicalSettings
+from lexhound.retrieval.collection.manifest import Manifest, write_manifest
+from lexhound.retrieval.collection.write import writer
+from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import (
     CollectionExistsError,
     CorruptCollectionError,
@@ -31,9 +36,6 @@ from lexhound.retrieval.errors import (
 )
 from lexhound.retrieval.exports import FORMATS, export_collection, import_export, read_header
 from lexhound.retrieval.exports import files as export_files
-from lexhound.retrieval.manifest import Manifest, write_manifest
-from scipy.sparse import csr_array
-from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
 WORDS = ["wing", "heat", "flow", "the", "é", "東京都", "a.b", "don't", ""]
 texts = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
@@ -194,8 +196,8 @@ def _words(document: Document) -> int:
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
-    from lexhound.encoders.dense import DenseSettings
-    from lexhound.encoders.settings import LearnedSettings
+    from lexhound.encoders.dense.encoder import DenseSettings
+    from lexhound.encoders.sparse.settings import LearnedSettings
 
     folder = tmp_path_factory.mktemp("learned")
     sparse = build_tiny_masked_lm(folder / "sparse")

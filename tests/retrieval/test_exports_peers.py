@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lexhound.retrieval import Collection
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.exports import export_collection

@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from plain_selection import COMPARE, matches, scanned
+
+from lexhound.retrieval.documents.metadata import flatten
 from lexhound.retrieval.errors import FilterSyntaxError
 from lexhound.retrieval.filters import (
     And,
@@ -32,9 +36,6 @@ from lexhound.retrieval.filters import (
     select,
 )
 from lexhound.retrieval.filters.cache import Key
-from lexhound.retrieval.metadata import flatten
-from numpy.typing import NDArray
-from plain_selection import COMPARE, matches, scanned
 
 
 def metadata_table(documents: Mapping[int, Mapping[str, Any]]) -> sqlite3.Connection:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lexhound.encoders.dense import DenseSettings
+
+from lexhound.encoders.dense.encoder import DenseSettings
 from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.errors import BadRowError, CorruptCollectionError
 from lexhound.retrieval.exports import export_collection
-from lexhound.retrieval.schema import DATABASE
 
 FLIPS = int(os.environ.get("LEXHOUND_FLIPS", "200"))
 SEED = int(os.environ.get("LEXHOUND_FLIP_SEED", "5"))

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from lexhound.retrieval.collection.query.fusion import METHODS, Fusion, SideScores, best, fuse
 from lexhound.retrieval.errors import QueryError
-from lexhound.retrieval.fusion import METHODS, Fusion, SideScores, best, fuse
 
 Scores = list[tuple[float, float, bool]]
 """Of each candidate: its sparse and its dense score, and whether the sparse side matches it."""

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.manifest import FORMAT
+from lexhound.retrieval.collection.manifest import FORMAT
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 # Of the collections with dense vectors; they name it without a path.

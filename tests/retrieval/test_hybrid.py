@@ -14,16 +14,18 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from lexhound.encoders.dense import DenseEncoder, DenseSettings
-from lexhound.encoders.errors import CheckpointError, EncoderError
-from lexhound.retrieval import Collection, Document, Fusion, writer
-from lexhound.retrieval.building import build_collection
-from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.dense_index import POLICIES
-from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, QueryError
-from lexhound.retrieval.fusion import METHODS
-from lexhound.retrieval.manifest import read_manifest
 from tiny_checkpoints import build_tiny_embedding_model
+
+from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.errors import CheckpointError, EncoderError
+from lexhound.retrieval import Collection, Document, Fusion
+from lexhound.retrieval.collection.building import build_collection
+from lexhound.retrieval.collection.fields.dense_index import POLICIES
+from lexhound.retrieval.collection.manifest import read_manifest
+from lexhound.retrieval.collection.query.fusion import METHODS
+from lexhound.retrieval.collection.write import writer
+from lexhound.retrieval.corpus import open_corpus
+from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, QueryError
 
 SETTINGS = DenseSettings(device="cpu", precision="float32")
 WORDS = ["wing", "heat", "transfer", "the", "flow", "shock", "plate", ""]
@@ -323,7 +325,7 @@ def corpus_file(folder: Path) -> Path:
 
 
 def test_a_run_that_was_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexhound.retrieval.writer.BATCH_DOCUMENTS", 7)
+    monkeypatch.setattr("lexhound.retrieval.collection.write.writer.BATCH_DOCUMENTS", 7)
     corpus = corpus_file(tmp_path)
 
     def stop(step: object) -> None:

@@ -10,15 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexhound.encoders.dense import DenseSettings
-from lexhound.retrieval import Collection, Document, snapshot
-from lexhound.retrieval.content import content_hash, damaged_rows, document_of, hash_of, is_whole, stored_hash
+
+from lexhound.encoders.dense.encoder import DenseSettings
+from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.manifest import MANIFEST
+from lexhound.retrieval.collection.query import snapshot
+from lexhound.retrieval.collection.store.schema import DATABASE
+from lexhound.retrieval.collection.store.stored_documents import (
+    content_hash,
+    damaged_rows,
+    document_of,
+    hash_of,
+    is_whole,
+    stored_hash,
+)
 from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.encoded_document import EncodedDocument
+from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import BadRowError, CorruptCollectionError
 from lexhound.retrieval.exports import export_collection
-from lexhound.retrieval.manifest import MANIFEST
-from lexhound.retrieval.schema import DATABASE
 
 MODEL = Path(__file__).parent.parent / "golden_models" / "tiny-dense"
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+
 from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.store.schema import DATABASE, LOG, LOG_INDEX, LOG_KEPT_BYTES, log_bytes
+from lexhound.retrieval.collection.store.wal import CUT_AT_BYTES
 from lexhound.retrieval.errors import ReadOnlyError
-from lexhound.retrieval.log import CUT_AT_BYTES
-from lexhound.retrieval.schema import DATABASE, LOG, LOG_INDEX, LOG_KEPT_BYTES, log_bytes
 
 # A user who may read everything and write nothing; where the tests do not run as root, the owner who may not either.
 READER = """

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.encoders.training.scoring import PoolScores, VectorTeacher, dense_scores, sparse_scores
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.lexical_pool import LexicalPool
-from lexhound.retrieval.mining import (
+from lexhound.training.data.bm25_pool import LexicalPool
+from lexhound.training.data.mining import (
     Candidates,
     DenseVectors,
     MiningSettings,
@@ -19,8 +21,7 @@ from lexhound.retrieval.mining import (
     filter_false_negatives,
     mine,
 )
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from lexhound.training.scoring import PoolScores, VectorTeacher, dense_scores, sparse_scores
 
 WORDS = ("wing", "flow", "heat", "plate", "the", "shock", "東京", "naïve")
 texts = st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), max_size=12)
@@ -159,7 +160,7 @@ def test_the_best_of_a_dense_teacher_with_ties(n: int, m: int, depth: int, seed:
 def test_blocks_of_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     dense = DenseVectors(vectors(300, 4, 0), vectors(50, 4, 1))
     whole = dense_top(dense, 9)
-    monkeypatch.setattr("lexhound.retrieval.mining._BLOCK", 1)  # 64 queries at a time
+    monkeypatch.setattr("lexhound.training.data.mining._BLOCK", 1)  # 64 queries at a time
     parts = dense_top(dense, 9)
     np.testing.assert_array_equal(whole[0], parts[0])
     np.testing.assert_array_equal(whole[1], parts[1])

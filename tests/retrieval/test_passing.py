@@ -11,12 +11,14 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from lexhound.retrieval import Collection, Document, passing
-from lexhound.retrieval.deadline import Deadline, within
+from plain_selection import matches
+
+from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.query import row_filter as passing
+from lexhound.retrieval.collection.query.deadline import Deadline, within
+from lexhound.retrieval.collection.query.row_filter import count_passing, is_known, rows_passing, seqs_passing
 from lexhound.retrieval.errors import DeadlineError
 from lexhound.retrieval.filters import parse_filter
-from lexhound.retrieval.passing import count_passing, is_known, rows_passing, seqs_passing
-from plain_selection import matches
 
 
 def document(number: int, **metadata: Any) -> Document:

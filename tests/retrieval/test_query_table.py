@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import run
-from lexhound.encoders.dense import DenseEncoder, DenseSettings
+from tiny_checkpoints import build_tiny_embedding_model
+
+from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.dense.static_queries import fit
 from lexhound.encoders.errors import CheckpointError
-from lexhound.encoders.query_table import fit
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.errors import QueryError, ReadOnlyError
-from tiny_checkpoints import build_tiny_embedding_model
 
 SETTINGS = DenseSettings(device="cpu", precision="float32")
 WORDS = ["wing", "heat", "transfer", "the", "flow", "shock", "plate", "boundary", "layer"]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexhound.index import builder
-from lexhound.index.dial import calibrate
+
+from lexhound.index.inverted import builder
+from lexhound.index.inverted.calibration import calibrate
 from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.query.row_filter import rows_passing
+from lexhound.retrieval.collection.query.search import rank, rank_rows
 from lexhound.retrieval.errors import QueryError
-from lexhound.retrieval.passing import rows_passing
-from lexhound.retrieval.search import rank, rank_rows
 
 WORDS = [f"word{number}" for number in range(300)]
 

@@ -7,8 +7,9 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.encoders.tokenise import token_spans
-from lexhound.retrieval.snippet import Snippet, _best_cluster, make_snippet, printable
+
+from lexhound.encoders.text.tokenizer import token_spans
+from lexhound.retrieval.documents.snippet import Snippet, _best_cluster, make_snippet, printable
 
 
 def spans_of(text: str, vocabulary: dict[str, int]) -> list[tuple[int, int, int]]:

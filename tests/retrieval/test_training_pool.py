@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from lexhound.encoders.errors import TrainingDataError
-from lexhound.encoders.training.recipe import (
+from lexhound.training.data.pool import Pool, read_pool
+from lexhound.training.recipe import (
     CorpusRecipe,
     DataRecipe,
     IdsRecipe,
@@ -23,7 +25,6 @@ from lexhound.encoders.training.recipe import (
     TeacherRecipe,
     TriplesRecipe,
 )
-from lexhound.retrieval.training_pool import Pool, read_pool
 
 CORPUS = [{"_id": f"d{number}", "text": f"text {number}", "title": f"t{number % 2}"} for number in range(12)]
 QUERIES = [{"_id": f"q{number}", "text": f"why {number}?"} for number in range(6)]

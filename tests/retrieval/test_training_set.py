@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexhound.encoders.errors import EncoderError, TrainingError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.settings import LearnedSettings
-from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
-from lexhound.encoders.training.recipe import DataRecipe, ModelRecipe, Recipe, TeacherRecipe
-from lexhound.retrieval.training_pool import Pool
-from lexhound.retrieval.training_set import prepare
 from tiny_checkpoints import build_tiny_cross_encoder, build_tiny_embedding_model, build_tiny_masked_lm
+
+from lexhound.encoders.errors import EncoderError, TrainingError
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.training.data.pool import Pool
+from lexhound.training.data.training_set import prepare
+from lexhound.training.model import ModelSettings, TrainableEncoder
+from lexhound.training.recipe import DataRecipe, ModelRecipe, Recipe, TeacherRecipe
 
 DOCUMENTS = ["heat in a wing", "the flow of a jet", "a cat sat on the mat", "a bank of the river"]
 QUERIES = ["heat flow", "cat river", "bank money"]

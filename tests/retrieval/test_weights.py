@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexhound.encoders.lexical import LexicalSettings
-from lexhound.index.scales import MOST_GROUPS
+
+from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.index.inverted.scales import MOST_GROUPS
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.averages import FAR
+from lexhound.retrieval.collection.manifest import FORMAT, read_manifest
+from lexhound.retrieval.collection.write.average_length import FAR
 from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.encoded_document import EncodedDocument
-from lexhound.retrieval.manifest import FORMAT, read_manifest
+from lexhound.retrieval.documents.encoded_document import EncodedDocument
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TERMS = np.arange(2000, 2012, dtype=np.int32)

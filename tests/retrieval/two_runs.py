@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from lexhound.retrieval import Collection
-from lexhound.retrieval.building import build_collection
+from lexhound.retrieval.collection.building import build_collection
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.errors import CollectionExistsError, CollectionLockedError
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from api_documents import document
 from command import run
-from lexhound.retrieval import Collection
-from lexhound.serve.api.problems import ApiError
 from service import PATIENCE, running
+
+from lexhound.retrieval import Collection
+from lexhound.serve.api.http.exceptions import ApiError
 
 
 def test_backups_over_rest_and_writes_to_what_has_gone(tmp_path: Path) -> None:

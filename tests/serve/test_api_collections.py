@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from api_documents import document
 from command import lines, run
-from lexhound.retrieval import Collection, Document
-from lexhound.serve.api import models
 from service import Service, running, start
+
+from lexhound.retrieval import Collection, Document
+from lexhound.serve.api.schemas import models
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.schema import DATABASE
 from service import PATIENCE, Service, start
+
+from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.store.schema import DATABASE
 
 NAMES = ("files", "values", "texts", "shrinking")
 

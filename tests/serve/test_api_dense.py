@@ -12,12 +12,13 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra neural")
 pytest.importorskip("transformers", reason="needs the extra neural")
 
-from lexhound.encoders.dense import DenseSettings
-from lexhound.retrieval import Collection, Document, Fusion
-from lexhound.retrieval.fusion import METHODS
-from lexhound.serve.api import models
 from service import Service, running
 from tiny_checkpoints import build_tiny_embedding_model
+
+from lexhound.encoders.dense.encoder import DenseSettings
+from lexhound.retrieval import Collection, Document, Fusion
+from lexhound.retrieval.collection.query.fusion import METHODS
+from lexhound.serve.api.schemas import models
 
 TEXTS = {"a": "heat transfer in flow", "b": "the wing of an aircraft", "c": "boundary layer heat", "d": "shock tube"}
 

@@ -17,17 +17,18 @@ pytest.importorskip("torch", reason="needs the extra neural")
 pytest.importorskip("transformers", reason="needs the extra neural")
 
 from command import ids_of, run, run_here
-from lexhound.retrieval.backends.address import read_address
-from lexhound.retrieval.backends.lucene import java
-from lexhound.retrieval.errors import MissingEngineError
-from lexhound.serve.api import models
-from lexhound.serve.api.sources import check_source
-from lexhound.serve.client import ApiError, Client
-from lexhound.serve.errors import UsageError
-from lexhound.serve.settings import Settings, load_settings
 from page_server import free_port
 from service import PATIENCE, Service, running, start
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
+
+from lexhound.retrieval.engines.address import read_address
+from lexhound.retrieval.engines.lucene import java
+from lexhound.retrieval.errors import MissingEngineError
+from lexhound.serve.api.registry.sources import check_source
+from lexhound.serve.api.schemas import models
+from lexhound.serve.client.client import ApiError, Client
+from lexhound.serve.errors import UsageError
+from lexhound.serve.settings import Settings, load_settings
 
 milvus = pytest.mark.skipif(
     not all(find_spec(name) for name in ("pymilvus", "milvus_lite", "pkg_resources")),

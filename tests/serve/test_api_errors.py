@@ -14,13 +14,14 @@ from typing import Any
 
 import httpx
 import pytest
+from service import Service, running
+
 from lexhound.retrieval.errors import CollectionError, NotACollectionError, StorageFullError
-from lexhound.serve.api import problems
 from lexhound.serve.api.app import create_app
-from lexhound.serve.api.statuses import INTERNAL, STATUSES, answer_for
+from lexhound.serve.api.http import exceptions as problems
+from lexhound.serve.api.http.statuses import INTERNAL, STATUSES, answer_for
 from lexhound.serve.errors import EXIT_CODES
 from lexhound.serve.settings import Settings
-from service import Service, running
 
 JSON = {"content-type": "application/json"}
 

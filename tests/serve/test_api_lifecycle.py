@@ -15,9 +15,10 @@ import httpx
 import pytest
 from api_documents import document
 from command import run
-from lexhound.retrieval import Collection
-from lexhound.serve.api.problems import ClientError
 from service import PATIENCE, Service, running, start
+
+from lexhound.retrieval import Collection
+from lexhound.serve.api.http.exceptions import ClientError
 
 KILLS = 20
 

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from api_documents import WORDS, document
-from lexhound.serve.client import AsyncClient
 from service import Service, running
+
+from lexhound.serve.client.client import AsyncClient
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from command import run
-from lexhound.retrieval import Collection
-from lexhound.retrieval.document import Document
-from lexhound.retrieval.errors import CollectionExistsError
-from lexhound.serve.api.names import DataFolder
-from lexhound.serve.api.role import Role
 from service import running
+
+from lexhound.retrieval import Collection
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import CollectionExistsError
+from lexhound.serve.api.registry.names import DataFolder
+from lexhound.serve.api.role import Role
 
 
 def build(path: Path) -> Path:

@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+from service import PATIENCE, Service, running
+
 from lexhound.serve.api.app import create_app
 from lexhound.serve.settings import Settings
-from service import PATIENCE, Service, running
 
 CHANGES = (
     ("POST", "/v1/collections", {"name": "other"}),

@@ -8,8 +8,9 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
-from lexhound.serve.api.reference import reference_page
 from service import Service, running
+
+from lexhound.serve.api.schemas.reference import reference_page
 
 
 class Reading(HTMLParser):

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from api_documents import WORDS, document
-from lexhound.retrieval import Collection
-from lexhound.serve.api import models
 from service import Service, running
+
+from lexhound.retrieval import Collection
+from lexhound.serve.api.schemas import models
 
 DOCUMENTS = 600
 PLACE = "/v1/collections/my/search"

@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 from command import run
-from lexhound.serve.keys import SCOPES, configured_key, create_key, digest_of, find_key, read_keys, revoke_key
 from service import Service, running
+
+from lexhound.serve.keys import SCOPES, configured_key, create_key, digest_of, find_key, read_keys, revoke_key
 
 OWN = "a-key-of-the-settings-0123456789"
 

@@ -13,11 +13,12 @@ pytest.importorskip("transformers", reason="needs the extra neural")
 
 from command import ids_of
 from command import run_here as run
-from lexhound.retrieval.backends.address import ENGINES
+from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
+
+from lexhound.retrieval.engines.address import ENGINES
 from lexhound.serve.cli import options
 from lexhound.serve.engines import milvus_settings
 from lexhound.serve.errors import UsageError
-from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
 milvus = pytest.mark.skipif(
     not all(find_spec(name) for name in ("pymilvus", "milvus_lite", "pkg_resources")),

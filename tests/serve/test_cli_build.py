@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command import COMMAND, environment, ids_of, lines, run, run_on_terminal
+
 from lexhound.retrieval import Collection
 
 

@@ -12,11 +12,12 @@ pytest.importorskip("torch", reason="needs the extra neural")
 pytest.importorskip("transformers", reason="needs the extra neural")
 
 from command import run_here as run
-from lexhound.retrieval.dense_index import POLICIES
-from lexhound.retrieval.fusion import METHODS
-from lexhound.retrieval.modes import MODES
-from lexhound.serve.cli.dense_options import DenseIndex, Method, Mode
 from tiny_checkpoints import build_tiny_embedding_model
+
+from lexhound.retrieval.collection.fields.dense_index import POLICIES
+from lexhound.retrieval.collection.query.fusion import METHODS
+from lexhound.retrieval.collection.query.modes import MODES
+from lexhound.serve.cli.dense_options import DenseIndex, Method, Mode
 
 TEXTS = {"a": "heat transfer in flow", "b": "the wing of an aircraft", "c": "boundary layer heat", "d": "shock wave"}
 

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import COMMAND, environment, ids_of, lines, run_here
-from lexhound.encoders import settings
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.settings import LearnedSettings
-from lexhound.encoders.vector_files import read_json_lines, read_npz
-from lexhound.retrieval.encoding import in_shard
-from lexhound.serve.cli import learned_options
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
+
+from lexhound.encoders.sparse import settings
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.encoders.vector_files import read_json_lines, read_npz
+from lexhound.retrieval.bulk_encode.encoding import in_shard
+from lexhound.serve.cli import learned_options
 
 Fails = Callable[..., None]
 TEXTS = {

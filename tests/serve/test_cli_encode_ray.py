@@ -17,15 +17,16 @@ import pytest
 pytest.importorskip("tokenizers", reason="needs the extra tokens")
 
 from command import COMMAND, Outcome, environment, lines, run_here
-from lexhound.encoders.errors import MissingExtraError, VectorFileError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.vector_files import read_npz
-from lexhound.retrieval import ray_encoding
-from lexhound.retrieval.encoding import in_shard, shard_of
-from lexhound.retrieval.errors import ClusterError
-from lexhound.retrieval.ray_encoding import RaySettings, Texts, finished_shards, shard_folder
-from lexhound.serve.cli import encode as command
 from page_server import free_port
+
+from lexhound.encoders.errors import MissingExtraError, VectorFileError
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.vector_files import read_npz
+from lexhound.retrieval.bulk_encode import ray as ray_encoding
+from lexhound.retrieval.bulk_encode.encoding import in_shard, shard_of
+from lexhound.retrieval.bulk_encode.ray import RaySettings, Texts, finished_shards, shard_folder
+from lexhound.retrieval.errors import ClusterError
+from lexhound.serve.cli.commands import encode as command
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs the package ray (the extra ray)")
 WORDS = ["heat", "flow", "wing", "shock", "wave", "layer", "plate", "cone", "river", "mat", "cat", "world", "year"]

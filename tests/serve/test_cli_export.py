@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from command import COMMAND, environment, lines, run, run_here
+
 from lexhound.retrieval.exports import FORMATS
-from lexhound.serve.cli.export import ExportFormat
+from lexhound.serve.cli.commands.export import ExportFormat
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from command import environment, run
+from typer.main import get_command
+
 from lexhound.retrieval.corpus import FORMATS
 from lexhound.serve.cli.app import app
 from lexhound.serve.cli.options import CorpusFormat
-from typer.main import get_command
 
 GROUP = get_command(app)
 COMMANDS = dict(GROUP.commands)  # type: ignore[attr-defined]

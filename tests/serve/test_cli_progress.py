@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lexhound.serve.cli import progress
 from lexhound.serve.cli.progress import Estimate, Lines, State, duration
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import ids_of, lines, run_here
-from lexhound.encoders.errors import CheckpointError, IdentityError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.settings import LearnedSettings
-from lexhound.retrieval import Collection
 from tiny_checkpoints import build_tiny_masked_lm
+
+from lexhound.encoders.errors import CheckpointError, IdentityError
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.retrieval import Collection
 
 EXACT = ("--device", "cpu", "--precision", "float32")
 TRUST = "--trust-remote-code"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from command import environment, run
-from lexhound.serve.cli.usual_encoder import VARIABLE, usual_encoder
+
+from lexhound.serve.cli.default_encoder import VARIABLE, usual_encoder
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_without_torch_it_is_bm25_and_says_so(
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(
-        "lexhound.serve.cli.usual_encoder.find_spec", lambda name: None if name == "torch" else object()
+        "lexhound.serve.cli.default_encoder.find_spec", lambda name: None if name == "torch" else object()
     )
     assert usual_encoder(lexical_options=False, dense=False) == "bm25"
     assert "pip install 'lexhound[neural]'" in capsys.readouterr().err

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from command import Outcome, environment, lines, run_here
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.settings import LearnedSettings
+from tiny_checkpoints import build_tiny_masked_lm, vocabulary
+
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.encoders.vector_files import Maker, compress, stacked, write_npz
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.encoded_document import EncodedDocument
+from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import InvalidDocumentError
-from tiny_checkpoints import build_tiny_masked_lm, vocabulary
 
 EXACT = ("--device", "cpu", "--precision", "float32")
 QUERIES = ("hot flow", "the cat", "wing of an aircraft", "zz")

@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 
 import pytest
 from api_documents import document
-from lexhound.serve import client as module
-from lexhound.serve.answers import BulkResult, Document
-from lexhound.serve.api.problems import ApiError, ClientError, UnreachableError
-from lexhound.serve.client import AsyncClient, Client
 from service import Service, running
+
+from lexhound.serve.api.http.exceptions import ApiError, ClientError, UnreachableError
+from lexhound.serve.client import client as module
+from lexhound.serve.client.answers import BulkResult, Document
+from lexhound.serve.client.client import AsyncClient, Client
 
 
 @pytest.fixture(scope="module")

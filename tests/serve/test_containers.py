@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lexhound.retrieval.backends.address import read_address
+from page_server import free_port
+
+from lexhound.retrieval.engines.address import read_address
 from lexhound.serve.engines import PREFIX as MILVUS_PREFIX
 from lexhound.serve.engines import milvus_settings
 from lexhound.serve.settings import Settings
-from page_server import free_port
 
 yaml = pytest.importorskip("yaml")
 ONLINE = "LEXHOUND_ONLINE"
@@ -196,7 +197,7 @@ def test_the_service_reads_what_the_cluster_profile_sets(compose: dict[str, Any]
     service = compose["services"]["lexhound-milvus"]
     given = {name: str(value) for name, value in service["environment"].items() if value is not None}
     plain = {name: value for name, value in os.environ.items() if not name.startswith("LEXHOUND_")}
-    command = [sys.executable, "-m", "lexhound.serve.cli", *service["command"], "--print-config"]
+    command = [sys.executable, "-m", "lexhound", *service["command"], "--print-config"]
     outcome = subprocess.run(command, env=plain | given, capture_output=True, text=True, check=False, timeout=120)
     assert outcome.returncode == 0, outcome.stderr
     shown = json.loads(outcome.stdout)

@@ -6,17 +6,18 @@ import importlib
 import pkgutil
 from pathlib import Path
 
+import pytest
+
 import lexhound.encoders
 import lexhound.eval
 import lexhound.index
 import lexhound.retrieval
 import lexhound.serve.cli
-import pytest
 from lexhound.encoders.errors import EncoderError, SettingsError
 from lexhound.eval.errors import EvaluationError
 from lexhound.index.errors import CorruptFileError, IndexStorageError
 from lexhound.retrieval.errors import BadRowError, NotACollectionError, QueryError, RetrievalError
-from lexhound.serve.api.problems import ServiceError
+from lexhound.serve.api.http.exceptions import ServiceError
 from lexhound.serve.errors import EXIT_CODES, FAILED, USAGE, NotFoundError, UsageError, describe_failure
 
 ROOTS = (EncoderError, IndexStorageError, RetrievalError, EvaluationError, UsageError, NotFoundError, ServiceError)

@@ -9,15 +9,16 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from lexhound.retrieval.deadline import Deadline, check_deadline, current_deadline, within
-from lexhound.retrieval.errors import DeadlineError
-from lexhound.serve.api import gate as gates
-from lexhound.serve.api.gate import Gate
-from lexhound.serve.api.lanes import lane_of
-from lexhound.serve.api.models import FusionOptions, SearchRequest, TextSearch, VectorSearch
-from lexhound.serve.api.problems import BusyError
 from service import PATIENCE
 from starlette.requests import ClientDisconnect, Request
+
+from lexhound.retrieval.collection.query.deadline import Deadline, check_deadline, current_deadline, within
+from lexhound.retrieval.errors import DeadlineError
+from lexhound.serve.api.http import admission as gates
+from lexhound.serve.api.http.admission import Gate
+from lexhound.serve.api.http.exceptions import BusyError
+from lexhound.serve.api.http.lanes import lane_of
+from lexhound.serve.api.schemas.models import FusionOptions, SearchRequest, TextSearch, VectorSearch
 
 
 class Work:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from command import environment, run
+from typer.main import get_command
+
 from lexhound.serve.cli.app import app
 from lexhound.serve.errors import UsageError
 from lexhound.serve.settings import MASK, Settings, check_exposure, load_settings
-from typer.main import get_command
 
 NAMES = set(Settings.model_fields)
 FLAGS = {parameter.name: parameter for parameter in get_command(app).commands["serve"].params}  # type: ignore[attr-defined]

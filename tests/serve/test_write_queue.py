@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 from lexhound.retrieval import Collection
-from lexhound.retrieval.document import Document
-from lexhound.serve.api.metrics import Metrics
-from lexhound.serve.api.writing import LONG_CHARACTERS, WriteQueue
+from lexhound.retrieval.documents.document import Document
+from lexhound.serve.api.http.metrics import Metrics
+from lexhound.serve.api.registry.write_queue import LONG_CHARACTERS, WriteQueue
 
 
 def test_others_write_while_a_long_document_is_taken_in(tmp_path: Path) -> None:

@@ -12,19 +12,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
-from ....encoders.lexical import KIND as BM25
-from ....encoders.lexical import LexicalSettings
-from ....retrieval.backup import backup_collection
-from ....retrieval.errors import EngineError, NotACollectionError, RetrievalError
-from .. import models
-from ..answers import description_answer, json_response, summary_answer, unavailable_answer
-from ..catalogue import unknown_collection
-from ..documentation import errors
-from ..names import NAME_PATTERN
-from ..own import own_collection
-from ..problems import ConflictError, RequestError, ServiceError, UnknownNameError
-from ..routing import ReadRoute, WriteRoute, caller_of
-from ..state import Service, service_of
+from lexhound.encoders.bm25.encoder import KIND as BM25
+from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.retrieval.collection.backup import backup_collection
+from lexhound.retrieval.errors import EngineError, NotACollectionError, RetrievalError
+from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of
+from lexhound.serve.api.http.exceptions import ConflictError, RequestError, ServiceError, UnknownNameError
+from lexhound.serve.api.registry.names import NAME_PATTERN
+from lexhound.serve.api.registry.own import own_collection
+from lexhound.serve.api.registry.registry import unknown_collection
+from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas.answers import description_answer, json_response, summary_answer, unavailable_answer
+from lexhound.serve.api.schemas.openapi import errors
+from lexhound.serve.api.state import Service, service_of
 
 reading = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=ReadRoute)
 writing = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=WriteRoute)

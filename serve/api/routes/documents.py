@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from .. import models
-from ..answers import document_answer, json_response
-from ..checks import check_number, check_text
-from ..documentation import errors
-from ..loading import Load
-from ..names import NAME_PATTERN
-from ..problems import UnknownNameError
-from ..routing import BulkRoute, ReadRoute, WriteRoute
-from ..state import service_of
+from lexhound.serve.api.http.dependencies import BulkRoute, ReadRoute, WriteRoute
+from lexhound.serve.api.http.exceptions import UnknownNameError
+from lexhound.serve.api.http.limits import check_number, check_text
+from lexhound.serve.api.registry.bulk_load import Load
+from lexhound.serve.api.registry.names import NAME_PATTERN
+from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas.answers import document_answer, json_response
+from lexhound.serve.api.schemas.openapi import errors
+from lexhound.serve.api.state import service_of
 
 reading = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=ReadRoute)
 writing = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=WriteRoute)

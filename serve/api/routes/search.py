@@ -9,21 +9,21 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from ....retrieval.backends.protocol import Backend
-from ....retrieval.collection import Collection
-from ....retrieval.deadline import Deadline
-from ....retrieval.fusion import Fusion
-from ....retrieval.search import SearchResult
-from .. import models
-from ..answers import facet_answer, json_response, modes_of, search_answer
-from ..checks import beyond, check_fields, check_number, check_page, check_text
-from ..documentation import errors
-from ..lanes import lane_of
-from ..names import NAME_PATTERN
-from ..own import own_collection
-from ..problems import RequestError
-from ..routing import ReadRoute
-from ..state import service_of
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.query.deadline import Deadline
+from lexhound.retrieval.collection.query.fusion import Fusion
+from lexhound.retrieval.collection.query.search import SearchResult
+from lexhound.retrieval.engines.protocol import Backend
+from lexhound.serve.api.http.dependencies import ReadRoute
+from lexhound.serve.api.http.exceptions import RequestError
+from lexhound.serve.api.http.lanes import lane_of
+from lexhound.serve.api.http.limits import beyond, check_fields, check_number, check_page, check_text
+from lexhound.serve.api.registry.names import NAME_PATTERN
+from lexhound.serve.api.registry.own import own_collection
+from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas.answers import facet_answer, json_response, modes_of, search_answer
+from lexhound.serve.api.schemas.openapi import errors
+from lexhound.serve.api.state import service_of
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=ReadRoute)
 

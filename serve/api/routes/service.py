@@ -5,14 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from .. import models
-from ..answers import json_response
-from ..documentation import errors
-from ..gate import STUCK_SECONDS
-from ..metrics import CONTENT_TYPE
-from ..problems import UnavailableError
-from ..security import ANYONE
-from ..state import service_of
+from lexhound.serve.api.http.admission import STUCK_SECONDS
+from lexhound.serve.api.http.exceptions import UnavailableError
+from lexhound.serve.api.http.metrics import CONTENT_TYPE
+from lexhound.serve.api.http.security import ANYONE
+from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas.answers import json_response
+from lexhound.serve.api.schemas.openapi import errors
+from lexhound.serve.api.state import service_of
 
 router = APIRouter(tags=["service"])
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zstandard import ZstdCompressor
+
 from lexhound.encoders.errors import TrainingDataError
-from lexhound.encoders.training.data import (
+from lexhound.training.data.files import (
     Identified,
     Pair,
     Scored,
@@ -23,7 +25,6 @@ from lexhound.encoders.training.data import (
     read_scores,
     read_triples,
 )
-from zstandard import ZstdCompressor
 
 Reader = Callable[[Path], Iterator[Any]]
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lexhound.encoders.training.columns import ColumnSampler
-from lexhound.encoders.training.examples import TrainingSet, draw_step
-from lexhound.encoders.training.recipe import OptimiserRecipe
+
+from lexhound.training.data.examples import TrainingSet, draw_step
+from lexhound.training.recipe import OptimiserRecipe
+from lexhound.training.sampled_vocabulary import ColumnSampler
 
 
 class Constant:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lexhound.encoders.training.lists import ListTeacher, interleaved, led_by, normalised_lists
+
+from lexhound.training.data.candidate_lists import ListTeacher, interleaved, led_by, normalised_lists
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_checkpoints import build_tiny_masked_lm
+
 from lexhound.encoders.errors import TrainingError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.training.examples import TrainingSet, draw_step
-from lexhound.encoders.training.export import export_encoder
-from lexhound.encoders.training.loop import Trainer
-from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
-from lexhound.encoders.training.objective import Objective
-from lexhound.encoders.training.recipe import (
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.training.data.examples import TrainingSet, draw_step
+from lexhound.training.export import export_encoder
+from lexhound.training.loop import Trainer
+from lexhound.training.model import ModelSettings, TrainableEncoder
+from lexhound.training.objective import Objective
+from lexhound.training.recipe import (
     DataRecipe,
     LossRecipe,
     ModelRecipe,
@@ -27,9 +29,8 @@ from lexhound.encoders.training.recipe import (
     ValidationRecipe,
     WrittenRecipe,
 )
-from lexhound.encoders.training.term_teacher import TermTeacher
-from lexhound.encoders.training.written import shares_of
-from tiny_checkpoints import build_tiny_masked_lm
+from lexhound.training.surface_match import shares_of
+from lexhound.training.teachers.terms import TermTeacher
 
 WORDS = """
 heat transfer flow wing shock wave pressure engine rocket fuel gas shell stress cat dog river bank theory jet drag
@@ -181,7 +182,7 @@ def test_a_damaged_state_is_told(base: Path, tmp_path: Path) -> None:
 def test_the_penalty_on_lost_words_is_the_formula(base: Path, tmp_path: Path) -> None:
     model, training, recipe = make_run(base)
     trainer = Trainer(model, training, recipe, tmp_path / "run")
-    from lexhound.encoders.training.columns import Columns
+    from lexhound.training.sampled_vocabulary import Columns
 
     terms = np.array([6, 7, 8, 20], dtype=np.int64)
     logits = torch.tensor([[0.5, 2.0, -1.0, -3.0], [0.0, 0.0, 0.0, 0.0]])

@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lexhound.encoders.training.gradient_cache import cached_step
-from lexhound.encoders.training.losses import info_nce, kl_divergence, margin_mse
+
+from lexhound.training.gradient_cache import cached_step
+from lexhound.training.losses import info_nce, kl_divergence, margin_mse
 
 SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(0, 10_000))
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from lexhound.encoders.dense import DenseEncoder
-from lexhound.encoders.errors import CheckpointError, TrainingError
-from lexhound.encoders.learned import LearnedEncoder
-from lexhound.encoders.settings import LearnedSettings
-from lexhound.encoders.training.export import export_encoder
-from lexhound.encoders.training.initialise import solve_head
-from lexhound.encoders.training.model import ModelSettings, TrainableEncoder
-from lexhound.encoders.training.recipe import QueryRecipe
 from tiny_checkpoints import build_tiny_masked_lm
+
+from lexhound.encoders.dense.encoder import DenseEncoder
+from lexhound.encoders.errors import CheckpointError, TrainingError
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.training.export import export_encoder
+from lexhound.training.initialization import solve_head
+from lexhound.training.model import ModelSettings, TrainableEncoder
+from lexhound.training.recipe import QueryRecipe
 
 TEXTS = ["heat transfer in a wing", "the boundary layer", "cat", "", "shock wave of a blunt body " * 9]
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexhound.encoders.errors import SettingsError
-from lexhound.encoders.tokenise import tokenise
-from lexhound.encoders.training.queries import KINDS, PseudoQuery, PseudoSettings, pseudo_queries, sentences
+from lexhound.encoders.text.tokenizer import tokenise
+from lexhound.training.data.query_generation import KINDS, PseudoQuery, PseudoSettings, pseudo_queries, sentences
 
 ENGLISH = (
     "The boundary layer on a flat plate grows with distance, as Smith et al. (1951) have shown. Is it laminar? "

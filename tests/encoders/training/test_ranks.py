@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+
 from lexhound.encoders.errors import SettingsError, TrainingError
-from lexhound.encoders.training.gradient_cache import cached_step
-from lexhound.encoders.training.ranks import Ranks, device_of, told_ranks
+from lexhound.training.distributed import Ranks, device_of, told_ranks
+from lexhound.training.gradient_cache import cached_step
 
 
 @pytest.mark.parametrize("again", [False, True])

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+
 from lexhound.encoders.errors import SettingsError
-from lexhound.encoders.training.recipe import read_recipe, same_run
+from lexhound.training.recipe import read_recipe, same_run
 
 SMALL = """
 name = "small"

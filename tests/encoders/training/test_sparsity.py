@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lexhound.encoders.errors import SettingsError, TrainingError
-from lexhound.encoders.training.averaging import ExponentialAverage, soup
-from lexhound.encoders.training.schedule import quadratic, warmup_linear
-from lexhound.encoders.training.sparsity import (
+from lexhound.training.averaging import ExponentialAverage, soup
+from lexhound.training.regularization import (
     KINDS,
     active_dimensions,
     build_regulariser,
@@ -23,6 +23,7 @@ from lexhound.encoders.training.sparsity import (
     l0_threshold,
     l1,
 )
+from lexhound.training.schedule import quadratic, warmup_linear
 
 MATRICES = st.tuples(st.integers(1, 6), st.integers(1, 7), st.integers(0, 9999))
 

@@ -10,17 +10,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from lexhound.encoders.errors import CheckpointError, EncoderError, SettingsError
-from lexhound.encoders.training.shards import in_shards
-from lexhound.encoders.training.teachers import (
-    CrossTeacher,
-    DenseTeacher,
-    TeacherSettings,
-    encode_dense,
-    score_pairs,
-)
 from numpy.typing import NDArray
 from tiny_checkpoints import build_tiny_cross_encoder, build_tiny_embedding_model
+
+from lexhound.encoders.errors import CheckpointError, EncoderError, SettingsError
+from lexhound.training.data.shards import in_shards
+from lexhound.training.teachers.models import CrossTeacher, DenseTeacher, TeacherSettings, encode_dense, score_pairs
 
 TEXTS = [
     "heat transfer in laminar flow", "", "wing", "the boundary layer of a flat plate at supersonic speed " * 12,

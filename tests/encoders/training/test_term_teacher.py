@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.encoders.subwords import Subwords
-from lexhound.encoders.training.term_teacher import is_word, make_term_teacher, term_shortfall, word_terms
 from tiny_checkpoints import build_tiny_masked_lm
+
+from lexhound.encoders.text.subwords import Subwords
+from lexhound.training.teachers.terms import is_word, make_term_teacher, term_shortfall, word_terms
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from spann_collections import clustered, unit
+
 from lexhound.index import FlatIndex, FlatPart, VectorIndex, merge_flat
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.spann import ClusteredIndex, SpannIndex, SpannOptions, build_clustered
 from lexhound.index.topk import TopK
-from numpy.typing import NDArray
-from spann_collections import clustered, unit
 
 OPTIONS = SpannOptions(calibration_queries=100, vectors_per_centroid=10, graph_from=64)
 Case = tuple[ClusteredIndex, FlatIndex, NDArray[np.float32]]

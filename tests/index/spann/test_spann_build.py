@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from spann_collections import clustered
+
 from lexhound.index.errors import IndexStorageError
 from lexhound.index.spann import Effort, SpannIndex, SpannOptions
 from lexhound.index.spann.assignment import assign, limited
 from lexhound.index.spann.calibration import Calibration, Setting
+from lexhound.index.spann.centroids import Router
 from lexhound.index.spann.clustering import faiss_threads, halves, hierarchical_centroids
-from lexhound.index.spann.entries import EntryFormat
-from lexhound.index.spann.router import Router
-from spann_collections import clustered
+from lexhound.index.spann.codec import EntryFormat
 
 
 def squared(points: np.ndarray, other: np.ndarray) -> np.ndarray:

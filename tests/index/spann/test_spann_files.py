@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spann_collections import clustered
+
 from lexhound.index.errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
 from lexhound.index.spann import Effort, SpannIndex, SpannOptions
 from lexhound.index.spann import writer as writing
 from lexhound.index.spann.storage import DataFile
-from spann_collections import clustered
 
 OPTIONS = SpannOptions(posting_limit=10, vectors_per_centroid=5, calibration_queries=0, graph_from=8)
 VECTORS = clustered(120, 5)

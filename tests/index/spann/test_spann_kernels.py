@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from lexhound.index._jit import frozen, kernel
-from lexhound.index.exact import exact_distances, exact_products
-from lexhound.index.spann import products
-from lexhound.index.spann.entries import EntryFormat
+
+from lexhound.index.dense.exact import exact_distances, exact_products
+from lexhound.index.jit import frozen, kernel
+from lexhound.index.spann import int8_dot as products
+from lexhound.index.spann.codec import EntryFormat
+from lexhound.index.spann.int8_dot import coded, product
 from lexhound.index.spann.kernels import (
     CROWDED,
     DONE,
@@ -28,7 +30,6 @@ from lexhound.index.spann.kernels import (
     rehash,
     scan,
 )
-from lexhound.index.spann.products import coded, product
 
 small = st.sampled_from([-1.0, 0.0, 0.5, 2.0])
 

@@ -7,12 +7,13 @@ import shutil
 
 import numpy as np
 import pytest
+from spann_collections import best, similarities
+
 from lexhound.index import CorruptFileError
 from lexhound.index.spann import Effort, SpannIndex, SpannOptions
 from lexhound.index.spann import search as search_module
-from lexhound.index.spann.entries import EntryFormat
+from lexhound.index.spann.codec import EntryFormat
 from lexhound.index.spann.rotation import Rotation
-from spann_collections import best, similarities
 
 WIDTH = 64
 EVERYTHING = Effort.everything()

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from lexhound.index.spann import Effort, SpannIndex, SpannOptions
 from spann_collections import best, clustered, similarities
+
+from lexhound.index.spann import Effort, SpannIndex, SpannOptions
 
 EVERYTHING = Effort.everything()
 TINY = SpannOptions(posting_limit=6, vectors_per_centroid=3, calibration_queries=4, graph_from=8)

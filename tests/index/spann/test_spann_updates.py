@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spann_collections import best, clustered, similarities
+
 from lexhound.index.errors import IndexStorageError
 from lexhound.index.spann import Effort, SpannIndex, SpannOptions
-from spann_collections import best, clustered, similarities
 
 EVERYTHING = Effort.everything()
 TINY = SpannOptions(

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lexhound.retrieval.backends.address import Address, read_address
-from lexhound.retrieval.backends.opening import open_collection
+
+from lexhound.retrieval.engines.address import Address, read_address
+from lexhound.retrieval.engines.opening import open_collection
 from lexhound.retrieval.errors import NotACollectionError, UnknownAddressError
 
 

@@ -15,11 +15,13 @@ import pytest
 from backend_corpus import DOCUMENTS, FILTERS, QUERIES, encoders, move_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from plain_engine import PlainEngine
+
 from lexhound.retrieval import Collection, Document, Fusion
-from lexhound.retrieval.backends.collection import EngineCollection
-from lexhound.retrieval.backends.opening import create_collection, create_like, open_collection
-from lexhound.retrieval.backends.protocol import Backend
 from lexhound.retrieval.corpus import open_corpus
+from lexhound.retrieval.engines.collection import EngineCollection
+from lexhound.retrieval.engines.opening import create_collection, create_like, open_collection
+from lexhound.retrieval.engines.protocol import Backend
 from lexhound.retrieval.errors import (
     BadRowError,
     CollectionExistsError,
@@ -28,7 +30,6 @@ from lexhound.retrieval.errors import (
     QueryError,
     ReadOnlyError,
 )
-from plain_engine import PlainEngine
 
 KINDS = ["own", "plain", "milvus-lite"]
 OTHERS = KINDS[1:]

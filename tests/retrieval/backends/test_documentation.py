@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from lexhound.retrieval.backends.address import ENGINES, LUCENE, MILVUS, MILVUS_LITE
-from lexhound.retrieval.backends.refusals import REFUSED
+
+from lexhound.retrieval.engines.address import ENGINES, LUCENE, MILVUS, MILVUS_LITE
+from lexhound.retrieval.engines.refusals import REFUSED
 
 HERE = Path(__file__).parent
 COLUMNS = (MILVUS, MILVUS_LITE, LUCENE)

@@ -19,18 +19,20 @@ import pytest
 from backend_corpus import DOCUMENTS, FILTERS, QUERIES, encoders, move_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.index import Query, quantise_weights
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.backends.address import read_address
-from lexhound.retrieval.backends.collection import EngineCollection, as_vector
-from lexhound.retrieval.backends.engine import EngineRow
-from lexhound.retrieval.backends.lucene import java, open_lucene
-from lexhound.retrieval.backends.lucene.engine import LuceneEngine
-from lexhound.retrieval.backends.opening import create_collection, create_like, open_collection
-from lexhound.retrieval.backends.protocol import Backend
-from lexhound.retrieval.content import content_hash
+from lexhound.retrieval.collection.manifest import Manifest
+from lexhound.retrieval.collection.store.stored_documents import content_hash
 from lexhound.retrieval.corpus import open_corpus
+from lexhound.retrieval.engines.address import read_address
+from lexhound.retrieval.engines.collection import EngineCollection, as_vector
+from lexhound.retrieval.engines.engine import EngineRow
+from lexhound.retrieval.engines.lucene import java, open_lucene
+from lexhound.retrieval.engines.lucene.engine import LuceneEngine
+from lexhound.retrieval.engines.opening import create_collection, create_like, open_collection
+from lexhound.retrieval.engines.protocol import Backend
 from lexhound.retrieval.errors import (
     CollectionExistsError,
     CorruptCollectionError,
@@ -40,7 +42,6 @@ from lexhound.retrieval.errors import (
     ReadOnlyError,
     UnsupportedError,
 )
-from lexhound.retrieval.manifest import Manifest
 
 
 def _missing() -> str:

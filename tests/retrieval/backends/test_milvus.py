@@ -15,15 +15,19 @@ import pytest
 from backend_corpus import DOCUMENTS, METADATA, encoders
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_engine import holds
+
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.retrieval import Document
-from lexhound.retrieval.backends.address import read_address
-from lexhound.retrieval.backends.engine import EngineRow
-from lexhound.retrieval.backends.milvus import MilvusEngine, open_milvus
-from lexhound.retrieval.backends.milvus.filters import tenant_key, tenant_of, translate
-from lexhound.retrieval.backends.milvus.frequencies import SUFFIX, Frequencies
-from lexhound.retrieval.backends.opening import create_collection, open_collection
-from lexhound.retrieval.backends.settings import MilvusSettings
+from lexhound.retrieval.collection.manifest import Manifest
+from lexhound.retrieval.documents.metadata import flatten
+from lexhound.retrieval.engines.address import read_address
+from lexhound.retrieval.engines.engine import EngineRow
+from lexhound.retrieval.engines.milvus import MilvusEngine, open_milvus
+from lexhound.retrieval.engines.milvus.filters import tenant_key, tenant_of, translate
+from lexhound.retrieval.engines.milvus.frequencies import SUFFIX, Frequencies
+from lexhound.retrieval.engines.opening import create_collection, open_collection
+from lexhound.retrieval.engines.settings import MilvusSettings
 from lexhound.retrieval.errors import (
     EngineError,
     EngineUnreachableError,
@@ -32,9 +36,6 @@ from lexhound.retrieval.errors import (
     UnsupportedError,
 )
 from lexhound.retrieval.filters import And, Comparison, Exists, Expression, Membership, Not, Or, parse_filter
-from lexhound.retrieval.manifest import Manifest
-from lexhound.retrieval.metadata import flatten
-from plain_engine import holds
 
 pytestmark = pytest.mark.skipif(
     not all(find_spec(name) for name in ("pymilvus", "milvus_lite", "pkg_resources")),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from backend_corpus import DOCUMENTS, encoders
-from lexhound.retrieval import Collection, Document, Fusion
-from lexhound.retrieval.backends.collection import EngineCollection
-from lexhound.retrieval.backends.engine import Ability, Ranked
-from lexhound.retrieval.backends.ranking import SPARE, complete_ranking
-from lexhound.retrieval.errors import ReadOnlyError, UnsupportedError
 from plain_engine import PlainEngine
+
+from lexhound.retrieval import Collection, Document, Fusion
+from lexhound.retrieval.engines.collection import EngineCollection
+from lexhound.retrieval.engines.engine import Ability, Ranked
+from lexhound.retrieval.engines.ranking import SPARE, complete_ranking
+from lexhound.retrieval.errors import ReadOnlyError, UnsupportedError
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from command import run
-from lexhound.retrieval.backends.lucene import java
-from lexhound.retrieval.errors import MissingEngineError
 from page_notes import write_corpus
 from page_server import PageServer
 from page_visits import Visits, wait_for_hits
+
+from lexhound.retrieval.engines.lucene import java
+from lexhound.retrieval.errors import MissingEngineError
 
 
 def _missing() -> str:

@@ -13,10 +13,11 @@ import pytest
 from command import lines
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from lexhound.retrieval.filters import And, Comparison, Expression, Membership, Not, Or, parse_filter
 from page_notes import NOTES
 from page_server import PageServer, build_collection
 from page_visits import Visits, ids, parameters, until, wait_for_hits
+
+from lexhound.retrieval.filters import And, Comparison, Expression, Membership, Not, Or, parse_filter
 
 
 def test_boxes_and_ranges_write_an_expression(visit: Visits) -> None:

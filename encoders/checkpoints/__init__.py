@@ -1,0 +1,1 @@
+"""Model folders: finding, reading, loading and saving them."""

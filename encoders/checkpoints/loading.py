@@ -1,0 +1,418 @@
+"""Loading transformer checkpoints: language models taken apart into body and head, and term-weighting models.
+
+A model is loaded only if every weight of its head is in the files: a head that the library would fill with random
+numbers makes vectors that look like any others. Code that comes with a checkpoint is not run unless asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lexhound.encoders.errors import CheckpointError, MissingExtraError
+
+from .hub import CONFIG, weight_files
+
+if TYPE_CHECKING:
+    import torch
+
+# The layers of known term-weighting heads, in order, by the names of their weights; a relu stands between two.
+_REGRESSION_LAYERS = (
+    ("tok_proj",),  # uniCOIL
+    ("impact_score_encoder.0", "impact_score_encoder.3"),  # DeepImpact
+    ("classifier",),  # DeepCT, saved as a token classifier with one label
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LanguageModel:
+    """A language model such that logits = transform(body(ids)) · weightᵀ + bias.
+
+    Attributes:
+        body: token ids and attention mask -> an output with `last_hidden_state`.
+        transform: hidden states -> what the decoder takes, of the same shape.
+        weight: [vocabulary, width]; bias: [vocabulary] or None.
+        max_length: the longest input in tokens that the model's positions allow, special tokens included, or None.
+        padding: the token id that fills up a batch.
+    """
+
+    body: torch.nn.Module
+    transform: Callable[[torch.Tensor], torch.Tensor]
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    max_length: int | None
+    padding: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenMaskedLM:
+    """A masked language model to be trained, in parts that share the weights of the whole.
+
+    Attributes:
+        network: the whole, as the library made it: what is saved.
+        body, transform, max_length, padding: as of `LanguageModel`; decoder: its linear layer over the vocabulary.
+        has_head: False where the folder holds a body alone, whose head is random.
+    """
+
+    network: Any
+    body: Any
+    transform: Callable[[torch.Tensor], torch.Tensor]
+    decoder: Any
+    has_head: bool
+    max_length: int | None
+    padding: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegressionModel:
+    """A model such that a token's raw weight = layers(body(ids)), relu between two layers.
+
+    Attributes:
+        layers: (weight [out, in], bias [out]) of each layer; the last has one output.
+    """
+
+    body: torch.nn.Module
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    max_length: int | None
+    padding: int
+
+
+def require_neural() -> None:
+    """Raise MissingExtraError unless torch and transformers can be imported."""
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"encoding with a model needs {error.name}, which is not installed", "pip install 'lexhound[neural]'"
+        ) from error
+
+
+def load_language_model(
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    causal: bool = False,
+    adapter: Path | None = None,
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """Load a masked (or causal) language model from a folder, in evaluation mode.
+
+    Raises:
+        CheckpointError: files are missing or unreadable, it is no language model of that kind, or its head cannot be
+            told from its body.
+        MissingExtraError: torch or transformers is not installed.
+    """
+    require_neural()
+    import transformers
+
+    _require_weights(folder)
+    family = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForMaskedLM
+    kind = "causal language model" if causal else "masked language model"
+    with quiet():
+        config = _read_config(folder, trust_remote_code)
+        model = _load(family, folder, config, kind, trust_remote_code)
+    if adapter is not None:
+        _merge_adapter(model, adapter)
+    model = model.float().eval()
+    body, transform, decoder = _take_apart(model, folder)
+    limit, padding = _limit(model), _padding(model)
+    _place(model, device, dtype)
+    bias = getattr(decoder, "bias", None)
+    return LanguageModel(
+        body, transform, decoder.weight.detach(), None if bias is None else bias.detach(), limit, padding
+    )
+
+
+def open_masked_lm(folder: Path) -> OpenMaskedLM:
+    """Load a masked language model, or a body to which a head is added, in float32 and with gradients.
+
+    Raises:
+        CheckpointError: files are missing or unreadable, weights of the body are missing, or the head cannot be told
+            from the body.
+        MissingExtraError: torch or transformers is not installed.
+    """
+    require_neural()
+    import transformers
+
+    _require_weights(folder)
+    with quiet():
+        config = _read_config(folder, trust_remote_code=False)
+        model, absent = _load_whole(transformers.AutoModelForMaskedLM, folder, config, "masked language model", False)
+    model = model.float().eval()
+    body, transform, decoder = _take_apart(model, folder)
+    own = {id(parameter) for parameter in body.parameters()}
+    lost = [name for name, parameter in model.named_parameters() if name in absent and id(parameter) in own]
+    if lost:
+        raise _without_weights(folder, "masked language model", lost)
+    return OpenMaskedLM(model, body, transform, decoder, not absent, _limit(model), _padding(model))
+
+
+def load_regression_model(
+    folder: Path, device: torch.device, dtype: torch.dtype, *, trust_remote_code: bool = False
+) -> RegressionModel:
+    """Load a model with one weight a token; raises as `load_language_model` does."""
+    require_neural()
+    import transformers
+
+    _require_weights(folder)
+    with quiet():
+        config = _read_config(folder, trust_remote_code)
+        body = _load(transformers.AutoModel, folder, config, "model", trust_remote_code, ignored="pooler.")
+    tensors = _read_tensors(folder, ("tok_proj.", "impact_score_encoder.", "classifier."))
+    names = next((names for names in _REGRESSION_LAYERS if all(f"{name}.weight" in tensors for name in names)), None)
+    if names is None or any(f"{name}.bias" not in tensors for name in names):
+        raise CheckpointError(
+            f"{folder} has no term-weighting head", "Its weights must hold tok_proj, impact_score_encoder or classifier"
+        )
+    layers = tuple((tensors[f"{name}.weight"].float(), tensors[f"{name}.bias"].float()) for name in names)
+    if layers[-1][0].shape[0] != 1:
+        raise CheckpointError(
+            f"{folder}: the head gives {layers[-1][0].shape[0]} values a token", "A term has one weight"
+        )
+    body = body.float().eval()
+    limit, padding = _limit(body), _padding(body)
+    _place(body, device, dtype)
+    return RegressionModel(body, tuple((w.to(device), b.to(device)) for w, b in layers), limit, padding)
+
+
+def _require_weights(folder: Path) -> None:
+    if not (folder / CONFIG).is_file():
+        raise CheckpointError(f"{folder} has no {CONFIG}", "Give the folder of a Hugging Face masked language model")
+    if not weight_files(folder):
+        raise CheckpointError(f"{folder} has no weights", f"Put model.safetensors beside {CONFIG}")
+
+
+def _read_config(folder: Path, trust_remote_code: bool) -> Any:
+    import transformers
+
+    path = folder / CONFIG
+    try:
+        if not isinstance(json.loads(path.read_bytes()), dict):
+            raise ValueError("it is not an object")
+        return transformers.AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not trust_remote_code and _brings_code(folder):
+            raise _untrusted(folder) from error
+        raise CheckpointError(
+            f"{path} cannot be read: {_first_line(error)}", "Download the checkpoint again"
+        ) from error
+
+
+def _brings_code(folder: Path) -> bool:
+    """Whether a checkpoint's configuration names Python code that comes with it."""
+    try:
+        return bool(json.loads((folder / CONFIG).read_bytes()).get("auto_map"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _untrusted(folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} needs Python code that comes with it, and such code is not run unless it is asked for",
+        "If you trust whoever wrote it, ask for it: --trust-remote-code (from Python, trust_remote_code=True)",
+    )
+
+
+def _load(family: Any, folder: Path, config: Any, kind: str, trust_remote_code: bool, ignored: str = "\0") -> Any:
+    model, absent = _load_whole(family, folder, config, kind, trust_remote_code)
+    if lost := [key for key in absent if ignored not in key]:
+        raise _without_weights(folder, kind, lost)
+    return model
+
+
+def _without_weights(folder: Path, kind: str, absent: list[str]) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} is not a {kind}: its files lack {len(absent)} of the weights ({', '.join(absent[:3])})",
+        "A head without weights would be random; choose a checkpoint that was saved with its head",
+    )
+
+
+def _load_whole(family: Any, folder: Path, config: Any, kind: str, trust_remote_code: bool) -> tuple[Any, list[str]]:
+    """Return the model and the names of its weights that the files lack."""
+    from safetensors import SafetensorError
+
+    try:
+        model, report = family.from_pretrained(
+            folder,
+            config=config,
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, EOFError, SafetensorError) as error:
+        if not trust_remote_code and _brings_code(folder) and "trust_remote_code" in str(error):
+            raise _untrusted(folder) from error
+        raise CheckpointError(
+            f"{folder} cannot be loaded as a {kind}: {_first_line(error)}",
+            "Check that the checkpoint is complete and of the right architecture",
+        ) from error
+    absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
+    return model, absent
+
+
+def _place(model: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """Move the model to its device, and its parameters to `dtype`.
+
+    Buffers keep their own: rotary frequencies in bfloat16 would put tokens at wrong places.
+    """
+    model.requires_grad_(False)
+    model.to(device=device)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
+def _take_apart(model: Any, folder: Path) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor], Any]:
+    """Return body, transform and decoder, so that the decoder can be fused with the pooling.
+
+    The transform is the model itself with a body that hands `inputs_embeds` through and a decoder that does nothing:
+    so every architecture's own head is used as it is, whatever its parts are called. That the three together give
+    what the whole gives is checked here.
+    """
+    import torch
+    from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+
+    class Through(torch.nn.Module):
+        def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> Any:
+            return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=inputs_embeds)
+
+    body, decoder = model.base_model, model.get_output_embeddings()
+    path = next((name for name, module in model.named_modules() if module is decoder), None)
+    if body is model or path is None:
+        raise _unsupported(folder, model)
+    head = _with_part(model, path, torch.nn.Identity())
+    head.__dict__["_modules"] = {**head._modules, model.base_model_prefix: Through()}
+
+    def transform(hidden: torch.Tensor) -> torch.Tensor:
+        transformed: torch.Tensor = head(inputs_embeds=hidden).logits
+        return transformed
+
+    ids = torch.tensor([[0, 1, 2]])
+    mask = torch.ones_like(ids)
+    with torch.inference_mode():
+        try:
+            whole = model(input_ids=ids, attention_mask=mask).logits
+            hidden = transform(body(input_ids=ids, attention_mask=mask).last_hidden_state)
+            parts = torch.nn.functional.linear(hidden, decoder.weight, getattr(decoder, "bias", None))
+            same = whole.shape == parts.shape and torch.allclose(whole, parts, rtol=1e-4, atol=1e-4)
+        except (AttributeError, TypeError, KeyError, IndexError, RuntimeError, ValueError) as error:
+            raise _unsupported(folder, model) from error
+    if not same:
+        raise _unsupported(folder, model)
+    return body, transform, decoder
+
+
+def _with_part(module: Any, path: str, part: Any) -> Any:
+    """Return a copy of `module` that shares all its parts but the one at the dotted `path`."""
+    name, _, rest = path.partition(".")
+    twin = copy.copy(module)
+    replaced = _with_part(module._modules[name], rest, part) if rest else part
+    twin.__dict__["_modules"] = {**module._modules, name: replaced}
+    return twin
+
+
+def _merge_adapter(model: Any, folder: Path) -> None:
+    """Add a LoRA adapter's products to the weights they belong to: W + scale · B A (Hu et al., 2021, section 4.1)."""
+    path = folder / "adapter_config.json"
+    try:
+        values = json.loads(path.read_bytes())
+        rank, alpha = int(values["r"]), float(values["lora_alpha"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}", "It must be PEFT's of a LoRA") from error
+    scale = alpha / (rank**0.5 if values.get("use_rslora") else rank)
+    tensors = _read_tensors(folder, ("",), stem="adapter_model")
+    parameters = dict(model.named_parameters())
+    merged = 0
+    for name, down in tensors.items():
+        if not name.endswith(".lora_A.weight"):
+            continue
+        up = tensors.get(name.replace(".lora_A.", ".lora_B."))
+        target = name.removesuffix(".lora_A.weight").removeprefix("base_model.model.") + ".weight"
+        weight = parameters.get(target, parameters.get(f"{model.base_model_prefix}.{target}"))
+        change = None if up is None else scale * (up.float() @ down.float())
+        change = change.T if change is not None and values.get("fan_in_fan_out") else change
+        if weight is None or change is None or weight.shape != change.shape:
+            raise CheckpointError(f"{folder}: the adapter's {name} fits no weight of the model", "Is it this model's?")
+        weight.data += change.to(weight.dtype)
+        merged += 1
+    if not merged:
+        raise CheckpointError(f"{folder} holds no LoRA weights", "It must hold adapter_model.safetensors")
+
+
+def _read_tensors(folder: Path, wanted: tuple[str, ...], stem: str = "") -> dict[str, torch.Tensor]:
+    """Return the tensors in a folder's weight files whose names contain one of `wanted`."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    if stem:
+        paths = [path for path in (folder / f"{stem}.safetensors", folder / f"{stem}.bin") if path.is_file()][:1]
+    else:
+        paths = [path for path in weight_files(folder) if path.suffix != ".json"]
+    found: dict[str, torch.Tensor] = {}
+    for path in paths:
+        try:
+            if path.suffix == ".safetensors":
+                with safe_open(path, framework="pt") as file:
+                    found |= {name: file.get_tensor(name) for name in file.keys() if _has(name, wanted)}  # noqa: SIM118
+            else:
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+                found |= {name: tensor for name, tensor in loaded.items() if _has(name, wanted)}
+        except (OSError, RuntimeError, ValueError, EOFError, AttributeError, SafetensorError) as error:
+            raise CheckpointError(f"{path} cannot be read: {_first_line(error)}", "Download it again") from error
+    return found
+
+
+def _has(name: str, wanted: tuple[str, ...]) -> bool:
+    return any(part in name for part in wanted)
+
+
+def _limit(model: Any) -> int | None:
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    # RoBERTa and its kin number positions from after the padding index.
+    embeddings = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(embeddings, "padding_idx", None)
+    return positions - (padding + 1 if padding is not None else 0)
+
+
+def _padding(model: Any) -> int:
+    padding = getattr(model.config, "pad_token_id", None)
+    return padding if isinstance(padding, int) and padding >= 0 else 0
+
+
+def _unsupported(folder: Path, model: Any) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} is a {type(model).__name__}, whose head cannot be told from its body",
+        "BERT, DistilBERT, RoBERTa, XLM-RoBERTa, MPNet, ModernBERT, Llama, Mistral and their kin are supported",
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep progress bars and loading reports off standard error: what matters in them becomes an error."""
+    import transformers
+
+    reports: Any = transformers.utils.logging
+    level, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
+    reports.set_verbosity(logging.CRITICAL)
+    reports.disable_progress_bar()
+    try:
+        yield
+    finally:
+        reports.set_verbosity(level)
+        if bars:
+            reports.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,0 +1,186 @@
+"""Writing encoders as folders of sentence-transformers' SparseEncoder, which loads them, as this package does.
+
+Both sides alike: Transformer and SpladePooling at the top. A query side of its own: a Router, the document side's model
+in one folder and the query side's model or table (SparseStaticEmbedding) in another.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.encoders.errors import CheckpointError
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.text.subwords import TOKENIZER, TOKENIZER_FILES
+
+from .hub import ADAPTER_WEIGHTS, CONFIG, SMALL_FILES, weight_files
+from .layout import MODULES, OWN_FILE, SideLayout
+from .modules import INPUT_CONFIG, ST_CONFIG
+from .routes import ACTIVATION_OF, ROUTER_FILES
+
+_TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
+_ROUTER = "sentence_transformers.base.modules.router.Router"
+_POOLING = "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling"
+_TABLE = "sentence_transformers.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding"
+_FILL_MASK = {
+    "transformer_task": "fill-mask",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+    "module_output_name": "token_embeddings",
+}
+# A model's own files; what describes a whole encoder is written anew.
+_MODEL_FILES = tuple(
+    name
+    for name in SMALL_FILES
+    if not name.startswith(("modules", "router", "idf", "query_token", "config_s", "sentence_", "lexhound", "adapter"))
+)
+
+
+def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
+    """Write `encoder` into the new or empty folder `folder`, in the format of sentence-transformers; return it.
+
+    Pruning and limits in `encoder.settings` are not part of that format: give them again where it is loaded.
+
+    Raises:
+        CheckpointError: something is in the folder, or the format cannot say what the encoder is: term weighting,
+            CLS pooling, other activations than one or two logarithms, counted tables or such that leave common tokens
+            out, weights of written words, decoders, numbers of terms that differ between the sides.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} is not empty", "Give a new folder")
+    layout = encoder.layout
+    document, query = (_overridden(encoder, side) for side in (layout.document, layout.query))
+    for side in (document, query):
+        _check_writable(side)
+    if document.top_k != query.query_top_k:
+        raise _unwritable("number of terms for one side alone")
+    folder.mkdir(parents=True, exist_ok=True)
+    prompts = {"document": document.prompt, "query": query.prompt}
+    most = {} if document.top_k is None else {"max_active_dims": document.top_k}
+    said = {"model_type": "SparseEncoder", "prompts": prompts, "similarity_fn_name": "dot", **most}
+    _write(folder / ST_CONFIG, said)
+    if document.kind == "mlm" and document.folder == query.folder and document.kind == query.kind:
+        _save_model(encoder, document, folder, folder / "1_SpladePooling")
+        modules = [("", _TRANSFORMER), ("1_SpladePooling", _POOLING)]
+    else:
+        parts = {"document": _save_route(encoder, document, "document", folder)}
+        parts["query"] = _save_route(encoder, query, "query", folder)
+        values = {
+            "types": {name: path for names in parts.values() for name, path in names},
+            "structure": {route: [name for name, _ in parts[route]] for route in ("query", "document")},
+            "parameters": {"default_route": "document", "allow_empty_key": True, "route_mappings": {}},
+        }
+        _write(folder / ROUTER_FILES[0], values)
+        modules = [("", _ROUTER)]
+    listed = [
+        {"idx": number, "name": str(number), "path": path, "type": kind} for number, (path, kind) in enumerate(modules)
+    ]
+    _write(folder / MODULES, listed)
+    return folder
+
+
+def _overridden(encoder: LearnedEncoder, side: SideLayout) -> SideLayout:
+    from dataclasses import replace
+
+    settings = encoder.settings
+    if side.kind != "mlm":
+        return side
+    return replace(
+        side,
+        pooling=settings.pooling or side.pooling,
+        activation=settings.activation or side.activation or "log1p_relu",
+    )
+
+
+def _check_writable(side: SideLayout) -> None:
+    wrong = None
+    if side.kind == "regression":
+        wrong = "term weighting"
+    elif side.kind == "table":
+        kinds = {
+            "counted tables": side.counted,
+            "tables that leave common tokens out": side.common,
+            "tables of lower-cased texts": side.lower_case,
+        }
+        wrong = next((kind for kind, asked in kinds.items() if asked), None)
+    elif side.echo or side.adapter is not None:
+        wrong = "decoders with echo, or adapters"
+    elif side.pooling == "cls":
+        wrong = "CLS pooling"
+    elif side.written is not None:
+        wrong = "weights of written words beside a model's"
+    elif side.activation not in ACTIVATION_OF.values():
+        wrong = f"the activation {side.activation}"
+    if wrong is not None:
+        raise _unwritable(wrong)
+
+
+def _unwritable(what: str) -> CheckpointError:
+    return CheckpointError(
+        f"the format of sentence-transformers has no {what}", f"Copy the folder with its {OWN_FILE} instead"
+    )
+
+
+def _save_route(encoder: LearnedEncoder, side: SideLayout, route: str, folder: Path) -> list[tuple[str, str]]:
+    if side.kind == "table":
+        name = f"{route}_0_SparseStaticEmbedding"
+        _save_table(encoder, side, route, folder / name)
+        return [(name, _TABLE)]
+    names = f"{route}_0_Transformer", f"{route}_1_SpladePooling"
+    _save_model(encoder, side, folder / names[0], folder / names[1])
+    return [(names[0], _TRANSFORMER), (names[1], _POOLING)]
+
+
+def _save_model(encoder: LearnedEncoder, side: SideLayout, folder: Path, pooling: Path) -> None:
+    source = encoder.layout.root / side.folder
+    folder.mkdir(exist_ok=True)
+    names = [name for name in _MODEL_FILES if name not in ADAPTER_WEIGHTS and (source / name).is_file()]
+    for name in [*names, *(path.name for path in weight_files(source))]:
+        shutil.copyfile(source / name, folder / name)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        _save_tokenizer(encoder, "document", folder)
+    said = {} if side.max_length is None else {"max_seq_length": side.max_length}
+    if side.lower_case:
+        said["do_lower_case"] = True
+    _write(folder / INPUT_CONFIG, {**_FILL_MASK, **said})
+    pooling.mkdir(exist_ok=True)
+    inner = next(theirs for theirs, ours in ACTIVATION_OF.items() if ours == side.activation)
+    values = {"pooling_strategy": side.pooling, "activation_function": inner, "embedding_dimension": None}
+    _write(pooling / CONFIG, values)
+
+
+def _save_table(encoder: LearnedEncoder, side: SideLayout, route: str, folder: Path) -> None:
+    from lexhound.encoders.sparse.static import read_weights
+
+    folder.mkdir()
+    subwords = encoder.subwords(route)
+    weights = read_weights(encoder.layout.root / side.folder, side.weights, subwords)
+    write_tensor(folder / "model.safetensors", weights)
+    _write(folder / CONFIG, {"frozen": False})
+    source = encoder.layout.root / side.folder
+    for name in (*TOKENIZER_FILES, "tokenizer_config.json", "special_tokens_map.json"):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    if not (folder / TOKENIZER).is_file():
+        _save_tokenizer(encoder, route, folder)
+
+
+def _save_tokenizer(encoder: LearnedEncoder, route: str, folder: Path) -> None:
+    encoder.subwords(route).save(folder / TOKENIZER)
+
+
+def write_tensor(path: Path, weights: NDArray[np.float32]) -> None:
+    """Write a safetensors file with one tensor, `weight`."""
+    data = np.ascontiguousarray(weights, dtype="<f4").tobytes()
+    entry = {"dtype": "F32", "shape": [len(weights)], "data_offsets": [0, len(data)]}
+    header = json.dumps({"__metadata__": {"format": "pt"}, "weight": entry}).encode()
+    header += b" " * (-len(header) % 8)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+
+
+def _write(path: Path, values: Any) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

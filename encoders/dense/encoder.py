@@ -1,0 +1,325 @@
+"""Dense encoders: a text becomes one vector of fixed width, compared by inner product.
+
+A transformer's hidden states are pooled, and brought to unit length where the model says so. Poolings: the mean over
+the tokens (Reimers & Gurevych, "Sentence-BERT", EMNLP 2019, section 3), the [CLS] token (Karpukhin et al., "Dense
+Passage Retrieval", EMNLP 2020, section 3), the last token of a decoder (Wang et al., "Improving Text Embeddings with
+Large Language Models", ACL 2024, section 3).
+
+A vector does not depend on the batch, its neighbours or the number of threads, up to rounding: in float32 its values
+differ by less than 1e-5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.encoders.base import EncoderIdentity, fingerprint_of
+from lexhound.encoders.checkpoints.hub import Located, locate
+from lexhound.encoders.checkpoints.loading import require_neural
+from lexhound.encoders.checkpoints.modules import ST_CONFIG
+from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
+from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
+from lexhound.encoders.runtime.backbone import Body, attention, padded
+from lexhound.encoders.runtime.batching import by_length, halving
+from lexhound.encoders.sparse.settings import DEVICES, PRECISIONS
+
+from .layout import POOLINGS, DenseLayout, read_dense_layout
+
+KIND = "dense"
+SIDES = ("query", "document")
+_VERSION = 1  # of how settings and files become vectors: part of every fingerprint
+# These only say how fast vectors come; the others say what they are.
+_RUNNING = frozenset({"batch_tokens", "device", "precision"})
+
+
+@dataclass(frozen=True, slots=True)
+class DenseSettings:
+    """Options of a dense encoder; None believes what the model's folder says.
+
+    Attributes:
+        max_length: longest input in tokens, special ones included; never more than the model's own limit. What is
+            beyond it is left out.
+        pooling: "mean", "cls" or "lasttoken".
+        normalise: bring vectors to unit length, so that inner products are cosines.
+        query_prompt, document_prompt: put before every text of that side ("query: " and "passage: " for some models).
+        batch_tokens: tokens a batch, padding included.
+        device, precision: as of `lexhound.encoders.sparse.settings.LearnedSettings`; vectors are float32 in any case.
+    """
+
+    max_length: int | None = None
+    pooling: str | None = None
+    normalise: bool | None = None
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    batch_tokens: int = 8192
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_length", 3), ("batch_tokens", 1)):
+            value = getattr(self, name)
+            if value is None and name == "max_length":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise SettingsError(f"{name} is {value!r}", f"It must be a whole number of at least {least}")
+        if self.pooling is not None and self.pooling not in POOLINGS:
+            raise SettingsError(f"pooling is {self.pooling!r}", f"It must be one of {', '.join(POOLINGS)}")
+        if self.normalise is not None and not isinstance(self.normalise, bool):
+            raise SettingsError(f"normalise is {self.normalise!r}", "It must be true or false")
+        for name in ("query_prompt", "document_prompt"):
+            if not isinstance(getattr(self, name), str | None):
+                raise SettingsError(f"{name} is {getattr(self, name)!r}", "It must be a text")
+        for name, allowed in (("device", DEVICES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name} is {getattr(self, name)!r}", f"It must be one of {', '.join(allowed)}")
+
+    def identifying(self) -> dict[str, Any]:
+        """Return the settings that change vectors, those at their defaults left out."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in _RUNNING and getattr(self, field.name) != field.default
+        }
+
+    def running(self, identifying: dict[str, Any]) -> DenseSettings:
+        """Return settings that make the vectors `identifying` says, the way these run.
+
+        Raises:
+            TypeError: `identifying` names a setting that there is not.
+        """
+        own = {name: value for name, value in asdict(self).items() if name in _RUNNING}
+        return DenseSettings(**{**identifying, **own})
+
+
+class DenseEncoder:
+    """Encodes texts with a sentence-embedding model, a folder or a Hugging Face hub name. Safe to call from several
+    threads. The model is loaded when it is first used, or by `prepare`.
+
+    Args:
+        checkpoint: the folder or hub name: of sentence-transformers, or a plain transformer.
+        settings: options that override what the folder says.
+        identity: what a collection stored; the model's files are compared with it before they are first used.
+
+    Raises:
+        CheckpointError, MissingExtraError: see `locate` and `read_dense_layout`; from the methods: the model cannot be
+            loaded.
+        IdentityError: from the methods: the files are not those that made the stored vectors.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        settings: DenseSettings | None = None,
+        *,
+        identity: EncoderIdentity | None = None,
+    ) -> None:
+        self.settings = settings or DenseSettings()
+        self.tokens_encoded = 0
+        self._located: Located = locate(checkpoint)
+        self._layout: DenseLayout = read_dense_layout(self._located.folder)
+        self._stored = identity
+        self._lock = RLock()
+        self._opened: Body | None = None
+        if identity is None:
+            self._check_similarity()
+
+    @cached_property
+    def identity(self) -> EncoderIdentity:
+        """Files, and all that says how they make vectors."""
+        if self._stored is not None:
+            return self._stored
+        body = self.body
+        subwords = body.subwords
+        parts = {"model": self._layout.hash(), "vocabulary": subwords.vocabulary_hash, "tokens": subwords.tokens_digest}
+        name, revision = self._located.name, self._located.revision
+        fingerprint = self._fingerprint(self._layout, body, parts)
+        settings, libraries = self.settings.identifying(), {TOKENIZERS: version_of(TOKENIZERS)}
+        return EncoderIdentity(KIND, name, fingerprint, None, settings, revision, parts, libraries)
+
+    def _fingerprint(self, layout: DenseLayout, body: Body, parts: Mapping[str, str]) -> str:
+        query, document = (body.limit_of(length) for length in (layout.query_length, layout.document_length))
+        values = {
+            "version": _VERSION, **parts, "pooling": self.settings.pooling or layout.pooling,
+            "normalise": self._normalised(layout), "prompts": [self._prompt(layout, side) for side in SIDES],
+            "pool_prompt": layout.pool_prompt, "length": document, "lower_case": layout.lower_case,
+        }  # fmt: skip
+        if query != document:
+            values["query_length"] = query
+        if layout.dimensions is not None:
+            values |= {"dimensions": layout.dimensions, "unit_before": layout.unit_before}
+        return fingerprint_of(values)
+
+    @property
+    def layout(self) -> DenseLayout:
+        """What the folder says; of a stored identity, as it was read when that was made."""
+        if self._stored is not None:
+            _ = self.body
+        return self._layout
+
+    @property
+    def pooling(self) -> str:
+        """How tokens become a vector."""
+        return self.settings.pooling or self.layout.pooling
+
+    @property
+    def normalise(self) -> bool:
+        """Whether vectors are of unit length."""
+        return self._normalised(self.layout)
+
+    def _normalised(self, layout: DenseLayout) -> bool:
+        return layout.normalise if self.settings.normalise is None else self.settings.normalise
+
+    @property
+    def width(self) -> int:
+        """Length of the vectors. Loads the model."""
+        whole = int(self._model()[0].config.hidden_size)
+        return min(whole, self.layout.dimensions or whole)
+
+    @property
+    def body(self) -> Body:
+        """Tokenizer and model, opened when first asked for.
+
+        Raises:
+            IdentityError: the files, or the tokens that the library makes with them, are no longer those that made the
+                stored vectors.
+        """
+        with self._lock:
+            if self._opened is None:
+                require_neural()
+                stored, layout, settings = self._stored, self._layout, self.settings
+                if stored is not None and stored.parts.get("model") != layout.hash():
+                    raise _changed(stored, "files have")
+                body = Body(
+                    layout.transformer, layout.root,
+                    max_length=settings.max_length, device=settings.device, precision=settings.precision,
+                    stated=layout.document_length, lower_case=layout.lower_case,
+                )  # fmt: skip
+                if stored is not None:
+                    now = {"tokens": body.subwords.tokens_digest}
+                    require_same(stored, now, {"tokens": (TOKENIZERS, "tokens")}, AGAIN)
+                    self._layout = self._as_stored(stored, body)
+                self._opened = body
+            return self._opened
+
+    def _as_stored(self, stored: EncoderIdentity, body: Body) -> DenseLayout:
+        """How the folder was read for the stored vectors: as it is now, or as earlier versions did."""
+        for layout in (self._layout, self._layout.before):
+            if layout is not None and self._fingerprint(layout, body, stored.parts) == stored.fingerprint:
+                return layout
+        raise _changed(stored, "description has")
+
+    def limit(self, side: str) -> int:
+        """The longest input of the side "query" or "document" in tokens, special ones included."""
+        layout = self.layout
+        return self.body.limit_of(layout.query_length if side == "query" else layout.document_length)
+
+    def prompt(self, side: str) -> str:
+        """What is put before every text of the side "query" or "document"."""
+        return self._prompt(self.layout, side)
+
+    def _prompt(self, layout: DenseLayout, side: str) -> str:
+        given = self.settings.query_prompt if side == "query" else self.settings.document_prompt
+        told = layout.query_prompt if side == "query" else layout.document_prompt
+        return told if given is None else given
+
+    def prepare(self) -> None:
+        """Load the model, so that whatever is wrong with it is told now."""
+        self._model()
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32[len(texts), width], C-contiguous; zeros, which are no vector, for a text without a token."""
+        return self._encode(texts, "document")
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32[len(texts), width], C-contiguous; zeros, which are no vector, for a text without a token."""
+        return self._encode(texts, "query")
+
+    def encode_query(self, text: str) -> NDArray[np.float32]:
+        """Return one query's vector, float32[width]."""
+        vector: NDArray[np.float32] = self.encode_queries([text])[0]
+        return vector
+
+    def _model(self) -> tuple[Any, Any]:
+        return self.body.load("AutoModel", "model", ignored="pooler.")
+
+    def _encode(self, texts: Sequence[str], side: str) -> NDArray[np.float32]:
+        import torch
+
+        body = self.body
+        model, device = self._model()
+        prompt, layout = self.prompt(side), self.layout
+        prefix, suffix = body.subwords.prefix, body.subwords.suffix
+        room = self.limit(side) - len(prefix) - len(suffix)
+        own = body.subwords.ids_of(texts, room)
+        whole = body.subwords.ids_of([prompt + text for text in texts], room) if prompt else own
+        told = [place for place, ids in enumerate(own) if not body.subwords.says_nothing(ids)]
+        rows = [[*prefix, *whole[place][:room], *suffix] for place in told]
+        hidden_from = self._passed_over(prompt)
+        normalise = self.normalise
+
+        def vectors(batch: list[list[int]]) -> list[NDArray[np.float32]]:
+            ids, mask = padded(batch, body.padding, device)
+            hidden = model(input_ids=ids, attention_mask=attention(mask)).last_hidden_state.float()
+            pooled = self._pool(hidden, mask, hidden_from)
+            if layout.dimensions is not None:
+                if layout.unit_before:
+                    pooled = torch.nn.functional.normalize(pooled, dim=-1)
+                pooled = pooled[:, : layout.dimensions]
+            if normalise:
+                pooled = torch.nn.functional.normalize(pooled, dim=-1)
+            return list(pooled.cpu().numpy())
+
+        found = np.zeros((len(texts), self.width), dtype=np.float32)
+        lengths = [len(row) for row in rows]
+        with torch.inference_mode():
+            for places in by_length(lengths, self.settings.batch_tokens):
+                found[[told[place] for place in places]] = halving(vectors, [rows[place] for place in places])
+        with self._lock:
+            self.tokens_encoded += sum(lengths)
+        return found
+
+    def _check_similarity(self) -> None:
+        """Refuse a model whose vectors are compared otherwise than is done here, unless the settings say how."""
+        similarity = self._layout.similarity
+        if similarity is not None and self.settings.normalise is None:
+            raise CheckpointError(
+                f"{self._layout.root / ST_CONFIG}: similarity_fn_name is {similarity!r}, and dense vectors are "
+                "compared by inner product here",
+                "Where that will do, write cosine or dot there",
+            )
+
+    def _passed_over(self, prompt: str) -> int:
+        """How many tokens at the start of every text the pooling leaves out."""
+        if self.layout.pool_prompt or not prompt:
+            return 0
+        subwords = self.body.subwords
+        return len(subwords.prefix) + len(subwords.ids(prompt))
+
+    def _pool(self, hidden: Any, mask: Any, start: int) -> Any:
+        """float[n, longest, width] and bool[n, longest] -> float[n, width]."""
+        import torch
+
+        if self.pooling == "lasttoken":
+            last = mask.sum(1) - 1
+            return hidden[torch.arange(len(hidden), device=hidden.device), last]
+        if self.pooling == "cls":
+            return hidden[:, min(start, hidden.shape[1] - 1)]
+        if start:
+            mask = mask.clone()
+            mask[:, :start] = False
+        return (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def _changed(identity: EncoderIdentity, what: str) -> IdentityError:
+    return IdentityError(
+        f"{identity.name} is no longer the model whose vectors are stored: its {what} changed",
+        "Bring back the files it had, or index the documents again",
+    )

@@ -1,0 +1,1 @@
+"""Running transformers: backbone, device, batches, integer and GPU kernels."""

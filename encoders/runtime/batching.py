@@ -1,0 +1,51 @@
+"""Which token sequences are encoded together, and what happens when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from lexhound.encoders.errors import EncoderError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Yield batches of positions in `lengths`: like lengths together, longest first.
+
+    A batch holds at most `batch_tokens` tokens, padding included, and at least one sequence. Longest first, memory runs
+    out at once or never.
+    """
+    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    start = 0
+    while start < len(order):
+        size = max(1, batch_tokens // max(1, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def halving(work: Callable[[list[Item]], list[Result]], items: list[Item]) -> list[Result]:
+    """Return `work(items)`; where memory does not suffice, the two halves' results.
+
+    Raises:
+        EncoderError: memory does not suffice for a single item.
+    """
+    try:
+        return work(items)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        if len(items) == 1:
+            raise EncoderError(
+                "there is not enough memory to encode a single text", "Lower max_length, or free memory"
+            ) from error
+    # Outside of the handler, so that the failed attempt's tensors are gone.
+    middle = len(items) // 2
+    return halving(work, items[:middle]) + halving(work, items[middle:])
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(
+        sign in str(error).lower() for sign in ("out of memory", "can't allocate memory", "not enough memory")
+    )

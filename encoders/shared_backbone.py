@@ -1,0 +1,45 @@
+"""Sparse and dense vectors of one pass through a model, where both sides of a collection are the same transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.encoders.runtime.device import choose_device, choose_precision
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from lexhound.encoders.dense.encoder import DenseEncoder
+    from lexhound.encoders.sparse.encoder import LearnedEncoder
+
+
+def shares_a_pass(sparse: LearnedEncoder, dense: DenseEncoder) -> bool:
+    """Whether one pass makes the vectors of both: the same files, read the same way. May load the models."""
+    document, layout = sparse.layout.document, dense.layout
+    if document.kind != "mlm" or document.echo or document.adapter is not None or document.prompt:
+        return False
+    if sparse.settings.long_texts != "truncate" or dense.pooling != "mean" or dense.prompt("document"):
+        return False
+    if layout.lower_case != document.lower_case or layout.dimensions is not None:
+        return False
+    if (sparse.layout.root / document.folder).resolve() != layout.transformer.resolve():
+        return False
+    device = choose_device(sparse.settings.device)
+    if device != choose_device(dense.settings.device):
+        return False
+    precisions = {choose_precision(each, device) for each in (sparse.settings.precision, dense.settings.precision)}
+    return len(precisions) == 1 and sparse.longest_document() == dense.limit("document")
+
+
+def encode_both(
+    sparse: LearnedEncoder, dense: DenseEncoder, texts: Sequence[str]
+) -> tuple[csr_array, NDArray[np.float32]]:
+    """Return both encoders' document vectors; only where `shares_a_pass`."""
+    vectors, means = sparse.encode_documents_with_means(texts)
+    if dense.normalise:
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    return vectors, means

@@ -1,0 +1,285 @@
+"""A learned sparse encoder: a document side and a query side over one vocabulary, each loaded when it is first used.
+
+So a search with an inference-free encoder reads a tokenizer and a table, and never loads the document side's model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.encoders.base import EncoderIdentity, QueryVector, Span, fingerprint_of
+from lexhound.encoders.checkpoints.hub import SHARES, Located, locate
+from lexhound.encoders.checkpoints.layout import Layout, SideLayout, read_layout
+from lexhound.encoders.errors import CheckpointError, IdentityError
+from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
+from lexhound.encoders.text.subwords import TOKENIZER_FILES, Subwords
+from lexhound.encoders.vector_files import stacked
+
+from .live_idf import PRIOR, LiveStatistics, live_idf
+from .pruning import prune
+from .settings import LearnedSettings
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from .static import TokenTable
+
+_VERSION = 2  # of how settings and files become vectors: part of every fingerprint
+
+
+class Side(Protocol):
+    """What a side does, whatever it is made of."""
+
+    @property
+    def vocabulary_size(self) -> int: ...
+
+    @property
+    def tokens_encoded(self) -> int: ...
+
+    def encode(self, texts: Sequence[str]) -> list[QueryVector]: ...
+
+    def encode_one(self, text: str) -> QueryVector: ...
+
+
+class LearnedEncoder:
+    """Encodes texts with a checkpoint, a folder or a Hugging Face hub name. Safe to call from several threads.
+
+    Args:
+        checkpoint: the folder or hub name.
+        settings: options of both sides.
+        identity: what a collection stored; each side's files are compared with it when that side is first used, and
+            nothing else is read before.
+
+    Raises:
+        CheckpointError, MissingExtraError: see `locate`, `read_layout` and `Subwords.open`; and from the methods, when
+            a side is first used, see `load_language_model`, `load_regression_model` and `read_weights`.
+        IdentityError: from the methods: the files are not those that made the stored vectors.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        settings: LearnedSettings | None = None,
+        *,
+        identity: EncoderIdentity | None = None,
+    ) -> None:
+        self.settings = settings or LearnedSettings()
+        self._located: Located = locate(checkpoint)
+        self.layout: Layout = read_layout(self._located.folder)
+        self._stored = identity
+        self._lock = RLock()
+        self._sides: dict[str, Side] = {}
+        if identity is not None:
+            self.layout = self._as_stored(identity)
+        if self.layout.query.kind == "table":  # cheap, and then errors come when the encoder is opened
+            self._side("query")
+
+    @cached_property
+    def identity(self) -> EncoderIdentity:
+        """Files, vocabulary, and the settings that change vectors."""
+        if self._stored is not None:
+            return self._stored
+        document, query = (side.hash(self.layout.root) for side in (self.layout.document, self.layout.query))
+        parts = {"vocabulary": self._query_subwords.vocabulary_hash, "document": document, "query": query}
+        parts |= {f"{side}_tokens": self.subwords(side).tokens_digest for side in ("document", "query")}
+        settings = self.settings.identifying()
+        size = self._side("query").vocabulary_size
+        kind, name, revision = self.layout.family, self._located.name, self._located.revision
+        fingerprint = _fingerprint(self.layout, settings, parts)
+        libraries = {TOKENIZERS: version_of(TOKENIZERS)}
+        return EncoderIdentity(kind, name, fingerprint, size, settings, revision, parts, libraries)
+
+    def _as_stored(self, identity: EncoderIdentity) -> Layout:
+        """How the folder was read for the stored vectors: as it is now, or as earlier versions did."""
+        if identity.kind != self.layout.family:
+            raise _changed(identity, "kind")
+        settings = self.settings.identifying()
+        for layout in (self.layout, self.layout.before):
+            if layout is not None and _fingerprint(layout, settings, identity.parts) == identity.fingerprint:
+                return layout
+        raise _changed(identity, "description")
+
+    def prepare(self) -> None:
+        """Load both sides, so that whatever is wrong with either is told now.
+
+        Raises:
+            CheckpointError: also where the two sides are of different vocabularies.
+        """
+        document, query = self._side("document"), self._side("query")
+        _ = self._prior
+        if self._document_subwords.vocabulary_hash != self._query_subwords.vocabulary_hash or (
+            document.vocabulary_size != query.vocabulary_size
+        ):
+            raise CheckpointError(
+                f"{self.layout.root}: documents are encoded over {document.vocabulary_size} terms and queries over "
+                f"{query.vocabulary_size} others",
+                "Both sides must have the same tokenizer, and a weight or output for each of its tokens",
+            )
+
+    @property
+    def tokens_encoded(self) -> int:
+        """How many tokens the models have read so far, special tokens included; for telling speed."""
+        return sum(side.tokens_encoded for side in {id(side): side for side in self._sides.values()}.values())
+
+    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+        """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
+        side = self._side("document")
+        return stacked([self._document(vector) for vector in side.encode(texts)], side.vocabulary_size)
+
+    def encode_documents_with_means(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
+        """Return what `encode_documents` does, and the mean state of each text's tokens, float32[texts, width].
+
+        For encoders that `lexhound.encoders.shared_backbone` finds fit for it.
+        """
+        side = self._side("document")
+        found: tuple[list[QueryVector], NDArray[np.float32]] = side.encode_with_means(texts)  # type: ignore[attr-defined]
+        vectors, means = found
+        return stacked([self._document(vector) for vector in vectors], side.vocabulary_size), means
+
+    def _document(self, vector: QueryVector) -> QueryVector:
+        return prune(*vector, self.settings.top_k or self.layout.document.top_k, self.settings.ratio)
+
+    def longest_document(self) -> int:
+        """Return how many tokens of a document its model reads, special ones included. Loads the model."""
+        longest: int = self._side("document").max_length  # type: ignore[attr-defined]
+        return longest
+
+    def encode_query(self, text: str, statistics: LiveStatistics | None = None) -> QueryVector:
+        """Return one query's int32 term ids, ascending, and float32 weights > 0.
+
+        Args:
+            statistics: of the collection that is searched, for encoders whose query weights follow it; without them
+                they weigh what their table says.
+        """
+        return self._query(self._side("query").encode_one(text), statistics)
+
+    def encode_queries(self, texts: Sequence[str], statistics: LiveStatistics | None = None) -> list[QueryVector]:
+        """Return each query's int32 term ids, ascending, and float32 weights > 0, in the order given."""
+        return [self._query(vector, statistics) for vector in self._side("query").encode(texts)]
+
+    def _query(self, vector: QueryVector, statistics: LiveStatistics | None) -> QueryVector:
+        terms, weights = vector
+        if statistics is not None and self._prior and len(terms):
+            side: TokenTable = self._side("query")  # type: ignore[assignment]
+            table, frequencies = side.weights[terms], statistics.document_frequencies(terms)
+            written = frequencies if side.shares is None else frequencies * side.shares[terms].astype(np.float64)
+            live = live_idf(table, written, statistics.n_documents, self._prior)
+            weights = weights * (live / table)
+            kept = weights > 0
+            if self.layout.query.common:
+                rare = live > -math.log(self.layout.query.common)
+                kept &= rare | ~rare.any()
+            terms, weights = terms[kept], weights[kept]
+        top_k = self.settings.query_top_k or self.layout.query.query_top_k
+        return prune(terms, weights, top_k, self.settings.query_ratio)
+
+    @cached_property
+    def _prior(self) -> int:
+        """How many documents the query table counts for beside a collection's; 0 where it stands as it is."""
+        asked, layout = self.settings.query_idf, self.layout.query
+        if asked == "collection" and (layout.kind != "table" or layout.weights is None):
+            raise CheckpointError(
+                f"{self._located.name} has no table of idf weights on its query side, which query_idf asks for",
+                "Leave query_idf out",
+            )
+        if asked == "model":
+            return 0
+        return layout.prior or (PRIOR if asked == "collection" else 0)
+
+    def term_text(self, term_id: int) -> str:
+        """Return a term as the tokenizer writes it (`flow`, `##ing`); raises IndexError for an unknown id."""
+        return self._query_subwords.text(term_id)
+
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """Return the ids of terms written as `term_text` writes them; -1 for others and for special tokens."""
+        return self._query_subwords.lookup(terms)
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """The tokens that are never terms ([CLS], [UNK], ...), as the tokenizer writes them, with their ids."""
+        return self._query_subwords.special_tokens
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the stretches of the whole text that are tokens, each with its token's id."""
+        return self._query_subwords.spans(text)
+
+    def subwords(self, side: str) -> Subwords:
+        """Return the tokens of the side "document" or "query"."""
+        return self._document_subwords if side == "document" else self._query_subwords
+
+    @cached_property
+    def _query_subwords(self) -> Subwords:
+        return _open_subwords(self.layout, self.layout.query)
+
+    @cached_property
+    def _document_subwords(self) -> Subwords:
+        document, query = self.layout.document, self.layout.query
+        if (document.folder, document.lower_case) == (query.folder, query.lower_case):
+            return self._query_subwords
+        return _open_subwords(self.layout, self.layout.document)
+
+    def _side(self, name: str) -> Side:
+        side = self._sides.get(name)
+        if side is not None:
+            return side
+        with self._lock:
+            if name not in self._sides:
+                self._sides[name] = self._open(name)
+            return self._sides[name]
+
+    def _open(self, name: str) -> Side:
+        layout: SideLayout = getattr(self.layout, name)
+        if self.layout.document == self.layout.query and self._sides:
+            return next(iter(self._sides.values()))
+        settings = self.settings
+        subwords = self.subwords(name)
+        if self._stored is not None and self._stored.parts.get(name) != layout.hash(self.layout.root):
+            raise _changed(self._stored, name)
+        if self._stored is not None:
+            part = f"{name}_tokens"
+            require_same(self._stored, {part: subwords.tokens_digest}, {part: (TOKENIZERS, "tokens")}, AGAIN)
+        if layout.kind == "table":
+            from .static import TokenTable, read_shares, read_weights
+
+            folder = self.layout.root / layout.folder
+            weights = read_weights(folder, layout.weights, subwords)
+            shares = read_shares(folder / SHARES, len(weights)) if layout.shares else None
+            return TokenTable(subwords, weights, layout, settings, shares)
+        from lexhound.encoders.checkpoints.loading import require_neural
+
+        require_neural()
+        from lexhound.encoders.runtime.device import choose_device, choose_precision
+
+        from .transformer import LanguageModelSide, RegressionSide
+
+        device = choose_device(settings.device)
+        dtype = choose_precision(settings.precision, device)
+        family = LanguageModelSide if layout.kind == "mlm" else RegressionSide
+        return family(self.layout.root, subwords, layout, settings, device, dtype)
+
+
+def _changed(identity: EncoderIdentity, part: str) -> IdentityError:
+    return IdentityError(
+        f"{identity.name} is no longer the encoder whose vectors are stored: its {part} has changed",
+        "Bring back the files it had, or index the documents again",
+    )
+
+
+def _open_subwords(layout: Layout, side: SideLayout) -> Subwords:
+    """Open a side's tokenizer: of its own folder, or of the encoder's where that has none."""
+    own = layout.root / side.folder
+    folder = own if any((own / name).is_file() for name in TOKENIZER_FILES) else layout.root
+    return Subwords.open(folder, lower_case=side.lower_case)
+
+
+def _fingerprint(layout: Layout, settings: dict[str, Any], parts: Mapping[str, str]) -> str:
+    sides = [side.as_dict() for side in (layout.document, layout.query)]
+    return fingerprint_of({"version": _VERSION, **settings, **parts, "sides": sides})

@@ -1,0 +1,38 @@
+"""Which terms of a vector stay."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.encoders.base import QueryVector
+
+
+def prune(
+    terms: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    top_k: int | None,
+    ratio: float,
+) -> QueryVector:
+    """Return the terms that weigh at least `ratio` of the heaviest, and of those the `top_k` heaviest.
+
+    Of equal weights the lower ids stay. Terms come ascending and leave ascending.
+    """
+    if ratio and len(terms):
+        kept = weights >= ratio * weights.max()
+        terms, weights = terms[kept], weights[kept]
+    if top_k is not None and len(terms) > top_k:
+        heaviest = np.sort(np.lexsort((terms, -weights))[:top_k])
+        terms, weights = terms[heaviest], weights[heaviest]
+    return terms, weights
+
+
+def largest(vectors: list[QueryVector]) -> QueryVector:
+    """Return, of several vectors, each term's largest weight: how the windows of a long text become one."""
+    terms = np.concatenate([terms for terms, _ in vectors])
+    weights = np.concatenate([weights for _, weights in vectors])
+    order = np.lexsort((-weights, terms))
+    terms, weights = terms[order], weights[order]
+    first = np.ones(len(terms), dtype=bool)
+    first[1:] = terms[1:] != terms[:-1]
+    return terms[first], weights[first]

@@ -1,0 +1,188 @@
+"""Vectors without a model: each token that occurs weighs what a table says.
+
+    w_t = [t in text] · weight_t      (or (count of t in text)**power · weight_t, where the table is `counted`)
+
+With idf weights these are the queries of OpenSearch's inference-free encoders (Geng et al., "Towards Competitive
+Search Relevance For Inference-Free Learned Sparse Retrievers", 2024, section 3.1); with learned ones those of Li-LSR
+(Nardini et al., "Effective Inference-Free Retrieval for Learned Sparse Representations", SIGIR 2025, section 3); with 1
+everywhere BINARY of the unified framework (ECIR 2023, section 3.2).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.encoders.base import QueryVector
+from lexhound.encoders.checkpoints.layout import SideLayout
+from lexhound.encoders.errors import CheckpointError, MissingExtraError
+from lexhound.encoders.text.subwords import Subwords
+
+from .settings import LearnedSettings
+
+
+class TokenTable:
+    """One side that needs neither torch nor transformers. Safe to call from several threads.
+
+    Attributes:
+        weights: float32[vocabulary], >= 0, 0 for special tokens.
+        vocabulary_size: how many.
+        shares: float32[vocabulary], the share of the documents of each token that are written with it; None where
+            there is no such table.
+    """
+
+    def __init__(
+        self,
+        subwords: Subwords,
+        weights: NDArray[np.float32],
+        layout: SideLayout,
+        settings: LearnedSettings,
+        shares: NDArray[np.float32] | None = None,
+    ) -> None:
+        self.weights = weights
+        self.tokens_encoded = 0  # there is no model to read them
+        self.vocabulary_size = len(weights)
+        self.shares = shares
+        self._subwords = subwords
+        self._layout = layout
+        self._whole = settings.long_texts == "windows"
+        limits = (settings.max_length, layout.max_length or subwords.max_length)
+        self._limit = min(limit for limit in limits if limit is not None)
+
+    def encode(self, texts: Sequence[str]) -> list[QueryVector]:
+        """Return each text's term ids, int32 ascending, and float32 weights > 0."""
+        return [self.encode_one(text) for text in texts]
+
+    def encode_one(self, text: str) -> QueryVector:
+        """Return one text's vector; some 30 µs for a question."""
+        prompt = self._layout.prompt
+        ids = self._subwords.ids(text)
+        if self._subwords.says_nothing(ids):
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        if prompt:
+            ids = self._subwords.ids(prompt + text)
+        if len(ids) > self._limit and not self._whole:
+            ids = ids[: self._limit]
+        if self._layout.counted:
+            counts = Counter(ids)
+            terms = np.array(sorted(counts), dtype=np.int32)
+            occurring = np.array([counts[term] for term in terms.tolist()], dtype=np.float32)
+            weights = self.weights[terms] * occurring**self._layout.power
+        else:
+            terms = np.array(sorted(set(ids)), dtype=np.int32)
+            weights = self.weights[terms]
+        if not weights.all():
+            kept = weights > 0
+            terms, weights = terms[kept], weights[kept]
+        return terms, weights
+
+
+def read_weights(folder: Path, name: str | None, subwords: Subwords) -> NDArray[np.float32]:
+    """Return a table's weights, float32[vocabulary]; tokens that the file does not name weigh nothing.
+
+    Args:
+        name: `idf.json` (token -> weight), `query_token_weights.txt` (token and weight a line), a safetensors file with
+            `weight`, a PyTorch file with it, or None for 1 everywhere.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable or of another vocabulary, or a weight is negative or no number.
+        MissingExtraError: reading it needs a package that is not installed.
+    """
+    if name is None:
+        weights = np.ones(subwords.size, dtype=np.float32)
+    else:
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{folder} has no {name}, the weights of its query side", "Download the whole folder")
+        try:
+            weights = _read(path, subwords)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}", "Download it again") from error
+    if not np.isfinite(weights).all():
+        raise CheckpointError(f"{folder / (name or '')}: a weight is no number", "Download it again")
+    if len(weights) < subwords.size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {subwords.size} tokens and {name} {len(weights)} weights",
+            "The two come from different models: bring them together again",
+        )
+    weights = weights.astype(np.float32)
+    weights[: subwords.size][subwords.special] = 0.0
+    weights[subwords.size :] = 0.0
+    if (weights < 0).any():
+        least = int(weights.argmin())
+        raise CheckpointError(
+            f"{folder / (name or '')}: {int((weights < 0).sum())} tokens weigh less than 0, {subwords.text(least)!r} "
+            f"{weights[least]:g}, and an inverted index holds no such weights",
+            "Write 0 for them where they are to count for nothing",
+        )
+    return weights
+
+
+def read_shares(path: Path, size: int) -> NDArray[np.float32]:
+    """Return the shares of `lexhound.encoders.sparse.exact_terms`, float32[size], from a safetensors file.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable, of another vocabulary, or holds what is no share.
+    """
+    try:
+        shares = _from_safetensors(path)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}", "Download the whole folder again") from error
+    if len(shares) != size or not ((shares > 0) & (shares <= 1)).all():
+        raise CheckpointError(f"{path} does not hold a share above 0 for each of {size} tokens", "Download it again")
+    return shares
+
+
+def _read(path: Path, subwords: Subwords) -> NDArray[np.float32]:
+    if path.suffix == ".json":
+        return _by_token(json.loads(path.read_bytes()).items(), subwords)
+    if path.suffix == ".txt":
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return _by_token([line.rsplit(None, 1) for line in lines if line.strip()], subwords)
+    if path.suffix == ".safetensors":
+        return _from_safetensors(path)
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"reading {path} needs torch", "pip install 'lexhound[neural]'") from error
+    loaded: NDArray[np.float32] = torch.load(path, map_location="cpu", weights_only=True)["weight"].float().numpy()
+    return loaded
+
+
+def _by_token(pairs: Any, subwords: Subwords) -> NDArray[np.float32]:
+    weights = np.zeros(subwords.size, dtype=np.float32)
+    known = subwords.ids_by_token
+    unknown = 0
+    for token, weight in pairs:
+        number = known.get(token)
+        if number is not None:
+            weights[number] = float(weight)
+        else:
+            unknown += 1
+    if not weights.any():
+        raise ValueError(f"none of its {unknown} tokens is in the tokenizer's vocabulary")
+    return weights
+
+
+def _from_safetensors(path: Path) -> NDArray[np.float32]:
+    """Read the tensor `weight`, by the format itself, which is simple: so that no package is needed for it."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > path.stat().st_size:
+            raise ValueError("it is cut short")
+        header = json.loads(file.read(size))
+        entry = header["weight"]
+        start, end = entry["data_offsets"]
+        file.seek(8 + size + start)
+        data = file.read(end - start)
+    if len(data) != end - start:
+        raise ValueError("it is cut short")
+    if entry["dtype"] == "BF16":
+        return (np.frombuffer(data, dtype="<u2").astype("<u4") << 16).view("<f4")
+    return np.frombuffer(data, dtype={"F32": "<f4", "F16": "<f2", "F64": "<f8"}[entry["dtype"]]).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Text processing: tokens, terms, highlights."""

@@ -1,0 +1,75 @@
+"""The scores of dense vectors that are shown: in float64, and in one order of summation, wherever a row is scored.
+
+Eight running sums, each of every eighth place, are added up in pairs at the end, and then the places that are left
+over: a processor can work on several at once, and the result is the same on all of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.jit import kernel
+
+
+@kernel
+def exact_products(
+    words: NDArray[np.float32],
+    stride: int,
+    rows: NDArray[np.int64],
+    query: NDArray[np.float64],
+    scores: NDArray[np.float64],
+) -> None:
+    """Inner products of a query, float64[d], with rows of a matrix: that of `rows[i]` goes to `scores[i]`.
+
+    words: float32, flat; row r is the d values from `r * stride` on, and all of `rows` must lie inside.
+    """
+    d = len(query)
+    whole = d // 8 * 8
+    for i in range(len(rows)):
+        begin = rows[i] * stride
+        row = words[begin : begin + d]
+        a = b = c = e = f = g = h = o = 0.0
+        for j in range(0, whole, 8):
+            a += np.float64(row[j]) * query[j]
+            b += np.float64(row[j + 1]) * query[j + 1]
+            c += np.float64(row[j + 2]) * query[j + 2]
+            e += np.float64(row[j + 3]) * query[j + 3]
+            f += np.float64(row[j + 4]) * query[j + 4]
+            g += np.float64(row[j + 5]) * query[j + 5]
+            h += np.float64(row[j + 6]) * query[j + 6]
+            o += np.float64(row[j + 7]) * query[j + 7]
+        total = ((a + b) + (c + e)) + ((f + g) + (h + o))
+        for j in range(whole, d):
+            total += np.float64(row[j]) * query[j]
+        scores[i] = total
+
+
+@kernel
+def exact_distances(
+    words: NDArray[np.float32],
+    stride: int,
+    rows: NDArray[np.int64],
+    query: NDArray[np.float64],
+    scores: NDArray[np.float64],
+) -> None:
+    """`exact_products` for negative squared distances."""
+    d = len(query)
+    whole = d // 8 * 8
+    for i in range(len(rows)):
+        begin = rows[i] * stride
+        row = words[begin : begin + d]
+        a = b = c = e = f = g = h = o = 0.0
+        for j in range(0, whole, 8):
+            a += (np.float64(row[j]) - query[j]) ** 2
+            b += (np.float64(row[j + 1]) - query[j + 1]) ** 2
+            c += (np.float64(row[j + 2]) - query[j + 2]) ** 2
+            e += (np.float64(row[j + 3]) - query[j + 3]) ** 2
+            f += (np.float64(row[j + 4]) - query[j + 4]) ** 2
+            g += (np.float64(row[j + 5]) - query[j + 5]) ** 2
+            h += (np.float64(row[j + 6]) - query[j + 6]) ** 2
+            o += (np.float64(row[j + 7]) - query[j + 7]) ** 2
+        total = ((a + b) + (c + e)) + ((f + g) + (h + o))
+        for j in range(whole, d):
+            total += (np.float64(row[j]) - query[j]) ** 2
+        scores[i] = -total

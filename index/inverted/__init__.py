@@ -1,0 +1,1 @@
+"""The inverted index over sparse vectors."""

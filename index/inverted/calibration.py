@@ -1,0 +1,219 @@
+"""The dial of approximate search: which slack gives which recall, measured on a sample of the index itself.
+
+`slack` is a share of an upper bound and means something to few; recall is the share of the exact top ten that is found.
+When an index of some size is built or merged, queries made of its own rows are searched exactly and with falling slack,
+and the index keeps the least slack that reached each recall, with what was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.jit import frozen, kernel
+
+from .quantization import Query
+
+if TYPE_CHECKING:
+    from .format import Postings
+    from .index import InvertedIndex
+
+RECALLS = (0.9, 0.95, 0.97, 0.99)
+DEPTH = 10
+DEEP = 100
+
+# Below so many rows everything is fast, and a sample says little.
+SMALLEST = 20_000
+# Rows that queries are made of; twice as many sizes of queries as below, so 240 queries: some tenths of a second.
+_SAMPLE = 40
+# Terms of the queries: of a question, of a question with its expansions.
+_SIZES = (6, 12, 30)
+_STEPS = tuple(round(0.05 * step, 2) for step in range(18, 0, -1))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A recall@10 that can be asked for, the slack that gives it, and the recall that was measured with that slack."""
+
+    recall: float
+    slack: float
+    measured: float
+    measured_deep: float | None = None
+    """recall@100 of 100 hits with that slack; None in indexes that were built before it was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """The settings of an index, by rising recall; none where it was too small to calibrate."""
+
+    settings: tuple[Setting, ...] = ()
+
+    def slack_for(self, recall: float | None) -> float:
+        """The slack for a recall of at least this; 1, which is exact, for None and for more than was calibrated.
+
+        Raises ValueError unless 0 < recall <= 1.
+        """
+        if recall is None:
+            return 1.0
+        if not 0 < recall <= 1:
+            raise ValueError(f"recall must be above 0 and at most 1, not {recall}")
+        return next((setting.slack for setting in self.settings if setting.recall >= recall), 1.0)
+
+    def to_json(self) -> list[list[float]]:
+        """As an attribute of the index's directory."""
+        return [
+            [setting.recall, setting.slack, setting.measured]
+            + ([] if setting.measured_deep is None else [setting.measured_deep])
+            for setting in self.settings
+        ]
+
+    @classmethod
+    def from_json(cls, values: Any) -> Dial:
+        """What `to_json` gave. Raises TypeError or ValueError for anything else."""
+        settings = tuple(Setting(*(float(number) for number in value)) for value in values)
+        if not all(0 < setting.recall <= 1 and 0 <= setting.slack <= 1 for setting in settings):
+            raise ValueError("its dial has a recall or a slack that is out of range")
+        return cls(settings)
+
+
+def calibrate(index: InvertedIndex, *, smallest: int = SMALLEST) -> Dial:
+    """Measure the dial of an index; empty for one of fewer than `smallest` rows. Deterministic.
+
+    Half of the queries are like those of inference-free encoders: some terms of a row, drawn at random and weighted by
+    idf. The others are like a document encoder's: the heaviest terms of a row with its own weights. A slack counts as
+    reaching a recall when it does so, in the mean, for the queries of each kind and length. A row finds itself among
+    the ten of its own query, which flatters the figures a little.
+    """
+    if index.n_rows < smallest or index.n_postings == 0:
+        return Dial()
+    kinds = _queries(index)
+    exact = _exact(index, kinds, DEPTH)
+    found: list[tuple[float, float, float]] = []
+    pending = sorted(RECALLS, reverse=True)
+    slack, measured = 1.0, 1.0
+    for step in _STEPS:
+        recall = _least_recall(index, kinds, exact, DEPTH, step)
+        while pending and recall < pending[0]:
+            found.append((pending.pop(0), slack, measured))
+        if not pending:
+            break
+        slack, measured = step, recall
+    found += [(recall, slack, measured) for recall in pending]
+    exact = _exact(index, kinds, DEEP)
+    deep = {slack: _least_recall(index, kinds, exact, DEEP, slack) for slack in {slack for _, slack, _ in found}}
+    return Dial(tuple(Setting(recall, slack, measured, deep[slack]) for recall, slack, measured in sorted(found)))
+
+
+def _exact(index: InvertedIndex, kinds: list[list[Query]], depth: int) -> list[list[NDArray[np.float64]]]:
+    """The scores of the exact ranking of each query."""
+    return [[top.scores for top in index.search_many(queries, depth)] for queries in kinds]
+
+
+def _least_recall(
+    index: InvertedIndex, kinds: list[list[Query]], exact: list[list[NDArray[np.float64]]], depth: int, slack: float
+) -> float:
+    """The mean recall of the kind of queries for which it is the least, rounded down to four places."""
+    least = min(
+        float(
+            np.mean(
+                [
+                    _recall(top.scores, best)
+                    for top, best in zip(index.search_many(queries, depth, slack=slack), scores, strict=True)
+                ]
+            )
+        )
+        for queries, scores in zip(kinds, exact, strict=True)
+        if queries
+    )
+    return math.floor(least * 1e4) / 1e4
+
+
+def _recall(found: NDArray[np.float64], exact: NDArray[np.float64]) -> float:
+    """The share of the exact ranking's scores that were reached: of equal ones any row will do."""
+    if len(exact) == 0:
+        return 1.0
+    return float((found >= exact[-1]).sum()) / len(exact)
+
+
+def _queries(index: InvertedIndex) -> list[list[Query]]:
+    """Queries made of rows that lie evenly over the index: a list for each kind and length."""
+    rng = np.random.default_rng(1)
+    picked = np.unique(np.linspace(0, index.n_rows - 1, _SAMPLE).astype(np.int64))
+    vectors = [vector for vector in rows_of(index.postings, picked) if len(vector[0])]
+    kinds: list[list[Query]] = []
+    for size in _SIZES:
+        idf_weighted, own_weights = [], []
+        for terms, impacts in vectors:
+            some = np.sort(rng.choice(len(terms), min(size, len(terms)), replace=False))
+            frequencies = index.document_frequencies(terms[some])
+            idf = np.log1p((index.n_rows - frequencies + 0.5) / (frequencies + 0.5))
+            idf_weighted.append(Query.from_weights(terms[some], np.maximum(idf, 1e-3).astype(np.float32)))
+            heaviest = np.sort(np.argsort(-impacts.astype(np.int64), kind="stable")[:size])
+            own_weights.append(Query.from_weights(terms[heaviest], impacts[heaviest].astype(np.float32)))
+        kinds += [idf_weighted, own_weights]
+    return kinds
+
+
+def rows_of(postings: Postings, picked: NDArray[np.int64]) -> Sequence[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
+    """The terms (ascending, int32) and impacts (uint8) of some rows; reads all postings.
+
+    picked: int64[n], ascending.
+    """
+    slots = np.full(postings.n_rows, -1, np.int32)
+    slots[picked] = np.arange(len(picked), dtype=np.int32)
+    arguments = (
+        postings.entry_starts,
+        postings.entry_windows,
+        postings.entry_ends,
+        postings.rows,
+        postings.impacts,
+        postings.window_bits,
+        frozen(slots),
+    )
+    nothing = np.empty(0, np.int64)
+    size = collect_rows(*arguments, nothing, nothing, np.empty(0, np.uint8))
+    found, places, impacts = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8)
+    collect_rows(*arguments, found, places, impacts)
+    order = np.lexsort((places, found))
+    bounds = np.searchsorted(found[order], np.arange(len(picked) + 1))
+    terms = postings.terms[places[order]].astype(np.int32)
+    values = impacts[order]
+    return [(terms[a:b], values[a:b]) for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]
+
+
+@kernel
+def collect_rows(
+    entry_starts: NDArray[Any],
+    entry_windows: NDArray[np.uint16],
+    entry_ends: NDArray[Any],
+    rows: NDArray[np.uint16],
+    impacts: NDArray[np.uint8],
+    window_bits: int,
+    slots: NDArray[np.int32],
+    found: NDArray[np.int64],
+    places: NDArray[np.int64],
+    out_impacts: NDArray[np.uint8],
+) -> int:
+    """Gather the postings of rows with a slot; returns how many there are. O(postings).
+
+    slots int32[n_rows], -1 for other rows. found (slot), places (of the term), out_impacts: written, or of length 0.
+    """
+    count = 0
+    for place in range(len(entry_starts) - 1):
+        for entry in range(np.int64(entry_starts[place]), np.int64(entry_starts[place + 1])):
+            base = np.int64(entry_windows[entry]) << window_bits
+            start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
+            for at in range(start, np.int64(entry_ends[entry])):
+                row = base + np.int64(rows[at])
+                if row < len(slots) and slots[row] >= 0:
+                    if count < len(found):
+                        found[count] = slots[row]
+                        places[count] = place
+                        out_impacts[count] = impacts[at]
+                    count += 1
+    return count

@@ -1,0 +1,526 @@
+"""The inverted index: top-k over 8-bit impacts, exact or nearly so, in memory or mapped from a directory. Immutable.
+
+Useful for sparse vectors of any origin (BM25, SPLADE) over up to some ten million rows on one machine. Not useful for
+dense vectors, and it does not know documents: rows are numbers, terms are numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.array_files import HEADER, ArrayDirectory, FileProblem, Pace, memory_size, no_pace, verify_arrays
+from lexhound.index.errors import CorruptFileError
+from lexhound.index.jit import frozen
+from lexhound.index.topk import TopK
+
+from . import format as layout
+from .calibration import Dial
+from .format import Postings
+from .postings import count_live, impacts_of_row
+from .quantization import MAX_IMPACT, QuantisationLoss, Query
+from .traversal import ACCUMULATOR_SIZE, EXACT_SLACK, WORKSPACE_ROWS, search_batch, search_windows
+
+if TYPE_CHECKING:
+    from .builder import SparseRows
+
+# Queries that a thread takes at a time, at most: enough that it seldom waits for Python's lock.
+_BATCH = 32
+# Hits that it makes room for at a time, at most (16 bytes each), unless a single query asks for more.
+_BATCH_HITS = 1 << 20
+
+# Above every integer score.
+_GREATEST_SCORE = float(1 << 31)
+
+_NO_MASK: NDArray[np.bool_] = frozen(np.empty(0, np.bool_))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStats:
+    """How much work a search was."""
+
+    postings_read: int
+    rows_scored: int
+    """Rows whose score was good enough to be offered to the heap of the best k."""
+
+
+class _Workspace:
+    """What the search kernel writes into besides its results.
+
+    accumulator: int32[65536] and flags: uint8[65536], zero between searches, of which a search touches one window;
+    candidates: int32[2, 65536].
+    """
+
+    def __init__(self) -> None:
+        self.accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
+        self.flags = np.zeros(ACCUMULATOR_SIZE, np.uint8)
+        self.candidates = np.empty((2, ACCUMULATOR_SIZE), np.int32)
+
+    @staticmethod
+    def of_query(terms: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The kernel's `lists` and `priorities` for so many query terms."""
+        return np.empty((WORKSPACE_ROWS, terms), np.int64), np.empty(terms, np.float64)
+
+
+class _Scratch(threading.local):
+    """The workspaces of a thread.
+
+    One for each size of windows: damaged rows beyond the end of a window leave something in the accumulator that
+    indexes with windows of the same size never look at, but ones with wider windows would.
+    """
+
+    def __init__(self) -> None:
+        self._workspaces: dict[int, _Workspace] = {}
+
+    def workspace(self, window_bits: int) -> _Workspace:
+        if window_bits not in self._workspaces:
+            self._workspaces[window_bits] = _Workspace()
+        return self._workspaces[window_bits]
+
+
+_scratch = _Scratch()
+
+
+class InvertedIndex:
+    """Rows of sparse vectors, searchable by sparse queries. Safe to use from many threads at once."""
+
+    def __init__(
+        self,
+        postings: Postings,
+        *,
+        scale: float,
+        loss: QuantisationLoss,
+        directory: ArrayDirectory | None = None,
+        dial: Dial | None = None,
+        mean_length: float | None = None,
+    ) -> None:
+        """Use `from_csr` or `open`. `scale` is the weight of an impact of 1; `dial` tells a recall's slack.
+
+        `mean_length` is the mean length of rows that the weights were made with, where it was told.
+        """
+        self.postings = postings
+        self.scale = scale
+        self.mean_length = mean_length
+        self.loss = loss
+        self.dial = dial or Dial()
+        self.directory = directory
+
+    # Making one
+
+    @classmethod
+    def from_csr(
+        cls,
+        weights: SparseRows,
+        scale: float,
+        *,
+        frequencies: NDArray[np.uint8] | None = None,
+        lengths: NDArray[np.uint32] | None = None,
+        mean_length: float | None = None,
+        window_bits: int | None = None,
+    ) -> InvertedIndex:
+        """An index in memory; the arguments are those of `builder.build_inverted`."""
+        from .builder import invert
+
+        postings, loss, exact = invert(
+            weights,
+            scale=scale,
+            frequencies=frequencies,
+            lengths=lengths,
+            window_bits=window_bits,
+        )
+        return cls(postings, scale=exact, loss=loss, mean_length=mean_length)
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str]) -> InvertedIndex:
+        """An index from the directory that `build_inverted` or `merge_inverted` wrote, mapped into memory.
+
+        Checks sizes and the checksums of the directory of postings; the postings themselves are not read.
+        Raises FileNotFoundError, CorruptFileError (naming the file), UnsupportedFormatError, IndexStorageError.
+        """
+        stored = ArrayDirectory(directory, kind=layout.KIND, format=layout.FORMAT)
+        attributes = stored.attributes
+        try:
+            postings = Postings(
+                terms=frozen(stored.array("terms").astype(np.uint32)),
+                entry_starts=stored.array("entry_starts"),
+                entry_windows=stored.array("entry_windows"),
+                entry_ends=stored.array("entry_ends"),
+                entry_maxima=(
+                    stored.array("entry_maxima")
+                    if stored.format > 1
+                    else frozen(np.full(len(stored.array("entry_ends")), MAX_IMPACT, np.uint8))
+                ),
+                rows=stored.array("rows"),
+                impacts=stored.array("impacts"),
+                frequencies=stored.array("frequencies") if "frequencies" in stored else None,
+                lengths=stored.array("lengths") if "lengths" in stored else None,
+                n_rows=int(attributes["n_rows"]),
+                window_bits=int(attributes["window_bits"]),
+            )
+            scale = float(attributes["scale"])
+            loss = QuantisationLoss(**attributes["loss"])
+            dial = Dial.from_json(attributes.get("dial", []))
+            mean_length = None if attributes.get("mean_length") is None else float(attributes["mean_length"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptFileError(stored.path / HEADER, f"lacks what an inverted index needs: {error}") from error
+        if problem := postings.problem():
+            raise CorruptFileError(stored.path / HEADER, problem)
+        return cls(postings, scale=scale, loss=loss, directory=stored, dial=dial, mean_length=mean_length)
+
+    @staticmethod
+    def verify(directory: str | os.PathLike[str], pace: Pace = no_pace) -> Iterator[FileProblem]:
+        """Read every byte of an index directory; yields what is wrong with which file, or nothing."""
+        return verify_arrays(directory, kind=layout.KIND, format=layout.FORMAT, pace=pace)
+
+    def cut_short(self) -> Path | None:
+        """The first of its files that has become shorter since it was mapped, if any: it must not be read any more."""
+        return self.directory.cut_short() if self.directory else None
+
+    # What it is
+
+    @property
+    def path(self) -> Path | None:
+        """The directory it was opened from, if any."""
+        return self.directory.path if self.directory else None
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, those without any term included."""
+        return self.postings.n_rows
+
+    @property
+    def n_postings(self) -> int:
+        """Non-zero weights."""
+        return len(self.postings.rows)
+
+    @property
+    def n_terms(self) -> int:
+        """Terms that occur in at least one row."""
+        return len(self.postings.terms)
+
+    @property
+    def lengths(self) -> NDArray[np.uint32] | None:
+        """The length of each row, when the index was built with them (uint32[n_rows])."""
+        return self.postings.lengths
+
+    @property
+    def greatest_weight(self) -> float:
+        """The largest weight of a posting, as its impact stands for it; 0 without postings. Reads the directory."""
+        maxima = self.postings.entry_maxima
+        return int(maxima.max()) * self.scale if len(maxima) else 0.0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk, or in memory for an index that has no directory."""
+        return self.directory.nbytes if self.directory else self.postings.nbytes
+
+    # Searching
+
+    def search(
+        self,
+        query: Query,
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        slack: float = 1.0,
+        at_least: float = 0.0,
+    ) -> TopK:
+        """The best `k` rows that hold at least one term of the query: score descending, then row ascending.
+
+        `allowed` (bool[n_rows]) restricts the rows; it is consulted before a row is ranked, so there are `k` hits
+        whenever `k` allowed rows match. The scores are those of the definition in `quantise`, always. With a `slack` of
+        1 the rows are, too; below it, down to 0, upper bounds are scaled by it, so that less is read and a row may be
+        missed. Rows that score less than `at_least` may be left out: when several indexes are searched, the k-th score
+        of those before.
+
+        Raises ValueError when `k` is below one, the mask does not fit or `slack` is not in 0 to 1.
+        """
+        return self.search_with_stats(query, k, allowed=allowed, slack=slack, at_least=at_least)[0]
+
+    def search_with_stats(
+        self,
+        query: Query,
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        slack: float = 1.0,
+        at_least: float = 0.0,
+    ) -> tuple[TopK, SearchStats]:
+        """`search`, and how much work it was."""
+        depth, mask = self._checked(k, allowed)
+        return self._search(query, depth, mask, _slack(slack), self._above(query, at_least))
+
+    def _above(self, query: Query, at_least: float) -> int:
+        """The integer score that a row must exceed to score at least so much."""
+        # A row of just that score may still win by its place in the collection, so only lower ones are cut off.
+        return max(0, math.ceil(min(at_least / (query.scale * self.scale), _GREATEST_SCORE)) - 1)
+
+    def search_many(
+        self,
+        queries: Sequence[Query],
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        slack: float = 1.0,
+        at_least: Sequence[float] | None = None,
+        threads: int | None = None,
+    ) -> list[TopK]:
+        """`search` for each of the queries, on `threads` threads (by default one per processor).
+
+        `at_least` is one score a query, as for `search`. The results do not depend on the number of threads.
+        """
+        depth, mask = self._checked(k, allowed)
+        parts = _slack(slack)
+        floors = [0.0] * len(queries) if at_least is None else at_least
+        above = frozen(np.array([self._above(*pair) for pair in zip(queries, floors, strict=True)], np.int64))
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        workers = min(threads or os.cpu_count() or 1, len(queries))
+        share = len(queries) // (4 * max(1, workers))  # four turns each even out short and long queries
+        size = max(1, min(_BATCH, share, _BATCH_HITS // max(1, depth)))
+        batches = [slice(start, start + size) for start in range(0, len(queries), size)]
+        results: list[list[TopK]] = [[]] * len(batches)
+        turns = itertools.count()
+
+        def work() -> None:
+            workspace = _Workspace()
+            while (turn := next(turns)) < len(batches):
+                batch = batches[turn]
+                results[turn] = self._search_batch(queries[batch], depth, mask, parts, above[batch], workspace)
+
+        if workers <= 1:
+            work()
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                for done in [pool.submit(work) for _ in range(workers)]:
+                    done.result()
+        return [top for batch in results for top in batch]
+
+    def _checked(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[int, NDArray[np.bool_] | None]:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        return min(k, self.n_rows), None if allowed is None else self._mask(allowed)
+
+    def _mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        if mask.dtype != np.bool_ or mask.shape != (self.n_rows,):
+            raise ValueError(
+                f"a mask of rows must be bool[{self.n_rows}], one per row, not {mask.dtype}{list(mask.shape)}"
+            )
+        mask = np.ascontiguousarray(mask)
+        if mask.__array_interface__["data"][0] % 8:  # the kernel looks at eight rows at a time
+            mask = mask.copy()
+        return frozen(mask)
+
+    def _search(
+        self, query: Query, k: int, mask: NDArray[np.bool_] | None, slack: int, above: int
+    ) -> tuple[TopK, SearchStats]:
+        if len(query) == 0 or k == 0:
+            return TopK.empty(), SearchStats(0, 0)
+        postings = self.postings
+        workspace = _scratch.workspace(postings.window_bits)
+        rows, scores = np.empty(k, np.int64), np.empty(k, np.float64)
+        stats = np.zeros(2, np.int64)
+        hits = search_windows(
+            query.terms,
+            query.weights,
+            postings.terms,
+            postings.entry_starts,
+            postings.entry_windows,
+            postings.entry_ends,
+            postings.entry_maxima,
+            postings.rows,
+            postings.impacts,
+            postings.n_rows,
+            postings.window_bits,
+            _NO_MASK if mask is None else mask,
+            mask is not None,
+            slack,
+            above,
+            query.scale * self.scale,
+            workspace.accumulator,
+            workspace.flags,
+            workspace.candidates,
+            *workspace.of_query(len(query)),
+            np.empty(k, np.int64),
+            np.empty(k, np.int64),
+            rows,
+            scores,
+            stats,
+        )
+        return TopK(rows[:hits], scores[:hits]), SearchStats(int(stats[0]), int(stats[1]))
+
+    def _search_batch(
+        self,
+        queries: Sequence[Query],
+        k: int,
+        mask: NDArray[np.bool_] | None,
+        slack: int,
+        above: NDArray[np.int64],
+        workspace: _Workspace,
+    ) -> list[TopK]:
+        if k == 0:
+            return [TopK.empty()] * len(queries)
+        postings = self.postings
+        sizes = [len(query) for query in queries]
+        rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float64)
+        hits = np.empty(len(queries), np.int64)
+        search_batch(
+            frozen(np.cumsum([0, *sizes])),
+            frozen(np.concatenate([query.terms for query in queries])),
+            frozen(np.concatenate([query.weights for query in queries])),
+            postings.terms,
+            postings.entry_starts,
+            postings.entry_windows,
+            postings.entry_ends,
+            postings.entry_maxima,
+            postings.rows,
+            postings.impacts,
+            postings.n_rows,
+            postings.window_bits,
+            _NO_MASK if mask is None else mask,
+            mask is not None,
+            slack,
+            above,
+            frozen(np.array([query.scale * self.scale for query in queries], np.float64)),
+            workspace.accumulator,
+            workspace.flags,
+            workspace.candidates,
+            *workspace.of_query(max(sizes)),
+            np.empty(k, np.int64),
+            np.empty(k, np.int64),
+            rows,
+            scores,
+            np.zeros(2, np.int64),
+            hits,
+        )
+        # Copies: a view of a short ranking would keep the whole batch in memory.
+        return [TopK(rows[i, :n].copy(), scores[i, :n].copy()) for i, n in enumerate(hits.tolist())]
+
+    # Looking closer
+
+    def _entries(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        """First entry of each term and the end of its entries: int64[m, 2], equal where the index lacks the term."""
+        known = self.postings.terms
+        wanted = np.asarray(terms, np.int64)
+        entries = np.zeros((len(wanted), 2), np.int64)
+        # Negative or huge ids are in no index; they would wrap around as uint32.
+        possible = np.flatnonzero((wanted >= 0) & (wanted < 1 << 32))
+        ids = wanted[possible].astype(np.uint32)
+        at = np.searchsorted(known, ids)
+        inside = at < len(known)
+        at, possible, ids = at[inside], possible[inside], ids[inside]
+        equal = known[at] == ids
+        at, possible = at[equal], possible[equal]
+        entries[possible, 0] = self.postings.entry_starts[at]
+        entries[possible, 1] = self.postings.entry_starts[at + 1]
+        return entries
+
+    def document_frequencies(
+        self, terms: NDArray[np.int32], live: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int64]:
+        """How many rows hold each term: all rows, or those that are true in `live` (bool[n_rows]).
+
+        terms: int32[m] in any order; returns int64[m]. Without `live` the lists are not read.
+        """
+        entries = self._entries(terms)
+        if live is None:
+            return _differences(entries, self.postings.entry_ends)
+        counts = np.empty(len(entries), np.int64)
+        postings = self.postings
+        count_live(
+            frozen(entries),
+            postings.entry_windows,
+            postings.entry_ends,
+            postings.rows,
+            postings.window_bits,
+            self._mask(live),
+            counts,
+        )
+        return counts
+
+    def contributions(self, row: int, query: Query) -> NDArray[np.float64]:
+        """What each term of the query adds to the score of `row`: float64[m], 0 for terms that the row lacks.
+
+        Their sum, in any order, is the score exactly. Raises ValueError when there is no such row.
+        """
+        if not 0 <= row < self.n_rows:
+            raise ValueError(f"there is no row {row}: the index has {self.n_rows}")
+        found = np.empty(len(query), np.int64)
+        postings = self.postings
+        impacts_of_row(
+            row,
+            frozen(self._entries(query.terms)),
+            postings.entry_windows,
+            postings.entry_ends,
+            postings.rows,
+            postings.impacts,
+            postings.window_bits,
+            found,
+        )
+        return (found * query.weights).astype(np.float64) * (query.scale * self.scale)
+
+
+def _slack(slack: float) -> int:
+    """A slack as the kernel counts it; never rounded down to less than was asked for."""
+    if not 0 <= slack <= 1:
+        raise ValueError(f"slack must be from 0 to 1, not {slack}")
+    return math.ceil(slack * EXACT_SLACK)
+
+
+def _differences(entries: NDArray[np.int64], entry_ends: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Number of postings between the first entry and the end of the entries, for each pair of `entries`."""
+    bounds = np.zeros(entries.shape, np.int64)
+    after_first = entries > 0
+    bounds[after_first] = entry_ends[entries[after_first] - 1]
+    counts: NDArray[np.int64] = bounds[:, 1] - bounds[:, 0]
+    return counts
+
+
+def read_ahead(indexes: Sequence[InvertedIndex]) -> None:
+    """Read the files of indexes into the system's cache, one after the other, so that searches need not wait for them.
+
+    Takes as long as reading does: for a thread in the background. Ends where they are more than half of the memory.
+    """
+    room = memory_size() // 2
+    for index in indexes:
+        room -= index.nbytes
+        if index.directory is None or room < 0:
+            break
+        index.directory.read_ahead()
+
+
+def warm() -> None:
+    """Compile the kernels of a search, or load them from Numba's cache, by searching a tiny index.
+
+    For processes that would rather wait when they start than at their first query.
+    """
+    postings = Postings(
+        terms=frozen(np.array([0], np.uint32)),
+        entry_starts=frozen(np.array([0, 1], np.uint32)),
+        entry_windows=frozen(np.array([0], np.uint16)),
+        entry_ends=frozen(np.array([1], np.uint32)),
+        entry_maxima=frozen(np.array([1], np.uint8)),
+        rows=frozen(np.array([0], np.uint16)),
+        impacts=frozen(np.array([1], np.uint8)),
+        frequencies=None,
+        lengths=None,
+        n_rows=1,
+        window_bits=0,
+    )
+    index = InvertedIndex(postings, scale=1.0, loss=QuantisationLoss())
+    query = Query.from_weights(np.array([0], np.int32), np.array([1], np.float32))
+    everything = np.ones(1, np.bool_)
+    index.search(query, 1)
+    index.search_many([query], 1)
+    index.document_frequencies(query.terms, everything)
+    index.contributions(0, query)

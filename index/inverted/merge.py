@@ -1,0 +1,377 @@
+"""Several indexes into one: rows renumbered or dropped, postings copied or weighed again, in bounded memory.
+
+Terms are taken in ascending order, in chunks of a bounded number of postings (a term's list is never cut), so that
+memory depends on the size of a chunk and on the number of rows and terms, not on the number of postings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.array_files import ArrayDirectoryWriter
+from lexhound.index.jit import frozen, kernel
+
+from . import format as layout
+from .builder import attributes_of, check_size, entry_maxima, offset_dtype, term_dtype
+from .format import Postings
+from .index import InvertedIndex
+from .quantization import (
+    MAX_IMPACT,
+    QuantisationLoss,
+    exact_scale,
+    quantise_with_loss,
+    requantisation_loss,
+    requantised,
+)
+
+Reweigh = Callable[[NDArray[np.uint8], NDArray[np.uint32]], NDArray[np.float32]]
+"""New weights of postings, from their term frequencies and the lengths of their rows."""
+
+CHUNK_POSTINGS = 1 << 22  # some 100 MB of temporary memory at 25 bytes a posting
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergePart:
+    """An index and what becomes of its rows: `new_rows` int64[n_rows], -1 for those that are dropped."""
+
+    index: InvertedIndex
+    new_rows: NDArray[np.int64]
+
+
+def merge_inverted(
+    directory: str | os.PathLike[str],
+    parts: Sequence[MergePart],
+    n_rows: int,
+    *,
+    scale: float,
+    reweigh: Reweigh | None = None,
+    mean_length: float | None = None,
+    window_bits: int | None = None,
+    chunk_postings: int = CHUNK_POSTINGS,
+) -> InvertedIndex:
+    """Write the union of `parts` into a new directory as an index of `n_rows` rows, and open it.
+
+    The result is the index that `build_inverted` would have made of the surviving rows under their new numbers, in any
+    interleaving; rows that no part maps to are empty. With `reweigh` (which needs parts built with frequencies and
+    lengths) the weights are made anew, quantised with `scale`, and the loss is measured; `mean_length` is kept as what
+    they were made with. Without it impacts are copied where a part has this `scale`, and otherwise rounded from its own
+    scale to this one (`quantise.requantised`), which may clip; the losses are added up, and where rows are dropped that
+    is an estimate (`QuantisationLoss.of_survivors`). Frequencies and lengths are kept when every part has them.
+
+    Raises ValueError when the maps do not fit (a row out of range or mapped to twice) or frequencies are lacking;
+    IndexStorageError and OSError as `build_inverted`, and like it leaves nothing behind when it fails.
+    """
+    window_bits = layout.usual_window_bits(n_rows) if window_bits is None else window_bits
+    check_size(n_rows, window_bits)
+    exact = exact_scale(scale)
+    new_rows = _check_maps(parts, n_rows)
+    weighable = all(part.index.postings.weighable for part in parts)
+    if reweigh is not None and not weighable:
+        raise ValueError("an index without term frequencies and row lengths cannot be weighed again")
+    keep = weighable and (len(parts) > 0 or reweigh is not None)
+    lengths = _merged_lengths(parts, new_rows, n_rows) if keep else None
+
+    merger = _Merger(parts, new_rows, keep, exact)
+    survivors = np.zeros(len(parts), np.int64)
+    loss = QuantisationLoss()
+    terms: list[NDArray[np.uint32]] = []
+    entry_counts: list[NDArray[np.int64]] = []
+    placed = 0
+    offset_type = offset_dtype(sum(part.index.n_postings for part in parts))
+    with ArrayDirectoryWriter(directory, kind=layout.KIND, format=layout.FORMAT) as writer:
+        writer.declare("entry_windows", np.uint16, structure=True)
+        writer.declare("entry_ends", offset_type, structure=True)
+        writer.declare("entry_maxima", np.uint8, structure=True)
+        writer.declare("rows", np.uint16)
+        writer.declare("impacts", np.uint8)
+        if keep:
+            writer.declare("frequencies", np.uint8)
+        for first, last in merger.chunks(chunk_postings):
+            chunk = merger.gather(first, last, survivors)
+            impacts = chunk.impacts
+            if reweigh is not None and lengths is not None:
+                weights = reweigh(chunk.frequencies, lengths[chunk.rows])
+                if weights.shape != chunk.frequencies.shape:
+                    raise ValueError(f"reweigh made {weights.shape} weights of {chunk.frequencies.shape} frequencies")
+                impacts, lost = quantise_with_loss(weights, exact)
+                loss = loss.merge(lost)
+            windows, ends, counts = _entries(chunk, window_bits)
+            present = np.flatnonzero(np.diff(chunk.starts))
+            terms.append(merger.terms[first:last][present])
+            entry_counts.append(counts[present])
+            writer.append("entry_windows", windows)
+            writer.append("entry_ends", (ends + placed).astype(offset_type))
+            writer.append("entry_maxima", entry_maxima(ends, impacts))
+            writer.append("rows", (chunk.rows & np.uint32((1 << window_bits) - 1)).astype(np.uint16))
+            writer.append("impacts", impacts)
+            if keep:
+                writer.append("frequencies", chunk.frequencies)
+            placed += len(chunk.rows)
+        all_terms = np.concatenate([np.empty(0, np.uint32), *terms])
+        all_counts = np.concatenate([np.zeros(1, np.int64), *entry_counts])
+        writer.write("terms", all_terms.astype(term_dtype(all_terms)), structure=True)
+        writer.write("entry_starts", np.cumsum(all_counts).astype(offset_type), structure=True)
+        if lengths is not None:
+            writer.write("lengths", lengths)
+        if reweigh is None:
+            for part, count, seen in zip(parts, survivors.tolist(), merger.seen, strict=True):
+                loss = loss.merge(part.index.loss.of_survivors(count))
+                loss = loss.merge(requantisation_loss(seen, part.index.scale, exact))
+        written = Postings(
+            terms=frozen(all_terms),
+            entry_starts=writer.written("entry_starts"),
+            entry_windows=writer.written("entry_windows"),
+            entry_ends=writer.written("entry_ends"),
+            entry_maxima=writer.written("entry_maxima"),
+            rows=writer.written("rows"),
+            impacts=writer.written("impacts"),
+            frequencies=None,
+            lengths=None,
+            n_rows=n_rows,
+            window_bits=window_bits,
+        )
+        attributes = dict(attributes_of(written, exact, loss, mean_length))
+        del written
+        writer.finish(attributes)
+    return InvertedIndex.open(directory)
+
+
+def _check_maps(parts: Sequence[MergePart], n_rows: int) -> list[NDArray[np.int64]]:
+    taken = np.zeros(n_rows, np.bool_)
+    maps = []
+    for i, part in enumerate(parts):
+        new_rows = np.asarray(part.new_rows)
+        if new_rows.shape != (part.index.n_rows,) or new_rows.dtype.kind != "i":
+            raise ValueError(
+                f"part {i} needs int64[{part.index.n_rows}] new rows, not {new_rows.dtype}{list(new_rows.shape)}"
+            )
+        kept = new_rows[new_rows != -1]
+        if len(kept) and (kept.min() < 0 or kept.max() >= n_rows):
+            raise ValueError(f"part {i} has new rows outside of -1..{n_rows - 1}")
+        before = int(np.count_nonzero(taken))
+        taken[kept] = True
+        if int(np.count_nonzero(taken)) != before + len(kept):
+            raise ValueError(f"part {i} maps a row to a new row that is taken already")
+        maps.append(frozen(new_rows.astype(np.int64, copy=False)))
+    return maps
+
+
+def _merged_lengths(
+    parts: Sequence[MergePart], new_rows: Sequence[NDArray[np.int64]], n_rows: int
+) -> NDArray[np.uint32]:
+    lengths = np.zeros(n_rows, np.uint32)
+    for part, renumbered in zip(parts, new_rows, strict=True):
+        kept = renumbered >= 0
+        if part.index.lengths is not None:
+            lengths[renumbered[kept]] = part.index.lengths[kept]
+    return lengths
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chunk:
+    """The merged postings of some consecutive terms: by term, then by new row."""
+
+    starts: NDArray[np.int64]  # [t + 1], of each term's postings in the arrays below
+    rows: NDArray[np.uint32]
+    impacts: NDArray[np.uint8]
+    frequencies: NDArray[np.uint8]  # of length 0 when they are not kept
+
+
+class _Merger:
+    """Takes the postings of consecutive terms from all parts, with impacts in steps of `scale`.
+
+    `seen` counts which impacts were taken of each part, before they were rounded to that scale: int64[256] a part.
+    """
+
+    def __init__(
+        self, parts: Sequence[MergePart], new_rows: Sequence[NDArray[np.int64]], keep: bool, scale: float
+    ) -> None:
+        self._levels = [frozen(requantised(part.index.scale, scale)) for part in parts]
+        self.seen = [np.zeros(MAX_IMPACT + 1, np.int64) for _ in parts]
+        self.postings = [part.index.postings for part in parts]
+        self.new_rows = new_rows
+        self.keep = keep
+        dictionaries = [postings.terms for postings in self.postings]
+        self.terms: NDArray[np.uint32] = np.unique(np.concatenate([np.empty(0, np.uint32), *dictionaries]))
+        self._sizes = np.zeros(len(self.terms), np.int64)
+        for postings in self.postings:
+            bounds = np.concatenate([np.zeros(1, np.int64), postings.entry_ends.astype(np.int64)])
+            self._sizes[np.searchsorted(self.terms, postings.terms)] += np.diff(bounds[postings.entry_starts])
+
+    def chunks(self, most: int) -> Iterator[tuple[int, int]]:
+        """Ranges of `terms` with at most `most` postings each, or of a single term with more."""
+        after = np.cumsum(self._sizes)
+        first = 0
+        while first < len(after):
+            done = int(after[first - 1]) if first else 0
+            last = max(first + 1, int(np.searchsorted(after, done + most, side="right")))
+            yield first, last
+            first = last
+
+    def gather(self, first: int, last: int, survivors: NDArray[np.int64]) -> _Chunk:
+        """The merged postings of `terms[first:last]`; counts what each part contributed."""
+        chunk_terms = self.terms[first:last]
+        counts = np.zeros(last - first, np.int64)
+        ranges: list[tuple[int, int, NDArray[np.int64]]] = []
+        for i, postings in enumerate(self.postings):
+            left, right = (int(at) for at in np.searchsorted(postings.terms, [chunk_terms[0], chunk_terms[-1] + 1]))
+            slots = frozen(np.searchsorted(chunk_terms, postings.terms[left:right]).astype(np.int64))
+            ranges.append((left, right, slots))
+            survivors[i] += count_kept(
+                left,
+                slots,
+                postings.entry_starts,
+                postings.entry_windows,
+                postings.entry_ends,
+                postings.rows,
+                postings.window_bits,
+                self.new_rows[i],
+                counts,
+            )
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        size = int(starts[-1])
+        rows = np.empty(size, np.uint32)
+        impacts = np.empty(size, np.uint8)
+        frequencies = np.empty(size if self.keep else 0, np.uint8)
+        places = starts[:-1].copy()
+        for i, (left, _, slots) in enumerate(ranges):
+            postings = self.postings[i]
+            source = postings.frequencies if self.keep else None
+            place_kept(
+                left,
+                slots,
+                postings.entry_starts,
+                postings.entry_windows,
+                postings.entry_ends,
+                postings.rows,
+                postings.impacts,
+                frozen(np.empty(0, np.uint8)) if source is None else source,
+                postings.window_bits,
+                self.new_rows[i],
+                self._levels[i],
+                self.seen[i],
+                places,
+                rows,
+                impacts,
+                frequencies,
+            )
+        sort_lists(starts, rows, impacts, frequencies)
+        return _Chunk(starts, rows, impacts, frequencies)
+
+
+def _entries(chunk: _Chunk, window_bits: int) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
+    """Window and end of each entry of a chunk, and the number of entries of each of its terms."""
+    windows = chunk.rows >> np.uint32(window_bits)
+    begins = np.ones(len(windows), np.bool_)
+    begins[1:] = windows[1:] != windows[:-1]
+    begins[chunk.starts[:-1][np.diff(chunk.starts) > 0]] = True
+    firsts = np.flatnonzero(begins)
+    ends = np.append(firsts[1:], len(windows)) if len(firsts) else firsts
+    counts = np.diff(np.searchsorted(firsts, chunk.starts))
+    return windows[firsts].astype(np.uint16), ends.astype(np.int64), counts.astype(np.int64)
+
+
+@kernel
+def count_kept(
+    first_term: int,
+    slots: NDArray[np.int64],
+    entry_starts: NDArray[Any],
+    entry_windows: NDArray[np.uint16],
+    entry_ends: NDArray[Any],
+    rows: NDArray[np.uint16],
+    window_bits: int,
+    new_rows: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> int:
+    """Add to `counts[slots[i]]` the kept postings of the term `first_term + i`; returns how many there are in all.
+
+    slots int64[t], new_rows int64[n_rows] with -1 for dropped rows, counts int64[chunk]: added to. Rows past the last,
+    which only a damaged file has, count as dropped. O(postings of these terms).
+    """
+    total = 0
+    for i in range(len(slots)):
+        kept = 0
+        for entry in range(np.int64(entry_starts[first_term + i]), np.int64(entry_starts[first_term + i + 1])):
+            base = np.int64(entry_windows[entry]) << window_bits
+            start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
+            for at in range(start, np.int64(entry_ends[entry])):
+                row = base + np.int64(rows[at])
+                if row < len(new_rows) and new_rows[row] >= 0:
+                    kept += 1
+        counts[slots[i]] += kept
+        total += kept
+    return total
+
+
+@kernel
+def place_kept(
+    first_term: int,
+    slots: NDArray[np.int64],
+    entry_starts: NDArray[Any],
+    entry_windows: NDArray[np.uint16],
+    entry_ends: NDArray[Any],
+    rows: NDArray[np.uint16],
+    impacts: NDArray[np.uint8],
+    frequencies: NDArray[np.uint8],
+    window_bits: int,
+    new_rows: NDArray[np.int64],
+    levels: NDArray[np.uint8],
+    seen: NDArray[np.int64],
+    places: NDArray[np.int64],
+    out_rows: NDArray[np.uint32],
+    out_impacts: NDArray[np.uint8],
+    out_frequencies: NDArray[np.uint8],
+) -> None:
+    """Copy what `count_kept` counted to `places[slots[i]]` onwards, under the new row numbers; moves `places` on.
+
+    levels uint8[256]: what impacts become; seen int64[256]: how often each occurred is added to it.
+    """
+    for i in range(len(slots)):
+        place = places[slots[i]]
+        for entry in range(np.int64(entry_starts[first_term + i]), np.int64(entry_starts[first_term + i + 1])):
+            base = np.int64(entry_windows[entry]) << window_bits
+            start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
+            for at in range(start, np.int64(entry_ends[entry])):
+                row = base + np.int64(rows[at])
+                if row < len(new_rows) and new_rows[row] >= 0:
+                    out_rows[place] = new_rows[row]
+                    impact = impacts[at]
+                    out_impacts[place] = levels[impact]
+                    seen[impact] += 1
+                    if len(frequencies) > 0:
+                        out_frequencies[place] = frequencies[at]
+                    place += 1
+        places[slots[i]] = place
+
+
+@kernel
+def sort_lists(
+    starts: NDArray[np.int64],
+    rows: NDArray[np.uint32],
+    impacts: NDArray[np.uint8],
+    frequencies: NDArray[np.uint8],
+) -> None:
+    """Sort each list `starts[i]:starts[i + 1]` by row, in place.
+
+    Lists that ascend already, as all do when the parts follow each other, are only looked at.
+    """
+    for i in range(len(starts) - 1):
+        start, stop = starts[i], starts[i + 1]
+        ascending = True
+        for at in range(start + 1, stop):
+            if rows[at] <= rows[at - 1]:
+                ascending = False
+                break
+        if ascending:
+            continue
+        order = np.argsort(rows[start:stop])
+        rows[start:stop] = rows[start:stop][order]
+        impacts[start:stop] = impacts[start:stop][order]
+        if len(frequencies) > 0:
+            frequencies[start:stop] = frequencies[start:stop][order]

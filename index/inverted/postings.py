@@ -1,0 +1,76 @@
+"""Kernels over single posting lists: what a row holds of a query, and how many live rows hold a term."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.jit import kernel
+
+
+@kernel
+def count_live(
+    entries: NDArray[np.int64],
+    entry_windows: NDArray[np.uint16],
+    entry_ends: NDArray[np.uint32],
+    rows: NDArray[np.uint16],
+    window_bits: int,
+    live: NDArray[np.bool_],
+    counts: NDArray[np.int64],
+) -> None:
+    """Count the postings of each term whose row is live.
+
+    entries int64[m, 2]: first entry of each term and the end of its entries (equal when there are none); live:
+    bool[n_rows]; counts int64[m]: written. O(postings of the terms). Rows past the last, which only a damaged file
+    has, are not counted.
+    """
+    for i in range(len(entries)):
+        count = 0
+        for entry in range(entries[i, 0], entries[i, 1]):
+            base = np.int64(entry_windows[entry]) << window_bits
+            start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
+            for at in range(start, np.int64(entry_ends[entry])):
+                row = base + np.int64(rows[at])
+                if row < len(live) and live[row]:
+                    count += 1
+        counts[i] = count
+
+
+@kernel
+def impacts_of_row(
+    row: int,
+    entries: NDArray[np.int64],
+    entry_windows: NDArray[np.uint16],
+    entry_ends: NDArray[np.uint32],
+    rows: NDArray[np.uint16],
+    impacts: NDArray[np.uint8],
+    window_bits: int,
+    found: NDArray[np.int64],
+) -> None:
+    """The impact of each term in a row, 0 where the row lacks it.
+
+    entries int64[m, 2]: as for `count_live`; found int64[m]: written. Two binary searches a term.
+    """
+    window = row >> window_bits
+    within = row & ((1 << window_bits) - 1)
+    for i in range(len(entries)):
+        found[i] = 0
+        low, high = entries[i, 0], entries[i, 1]
+        while low < high:
+            middle = (low + high) >> 1
+            if entry_windows[middle] < window:
+                low = middle + 1
+            else:
+                high = middle
+        if low >= entries[i, 1] or entry_windows[low] != window:
+            continue
+        left = np.int64(entry_ends[low - 1]) if low > 0 else 0
+        right = stop = np.int64(entry_ends[low])
+        while left < right:
+            middle = (left + right) >> 1
+            if rows[middle] < within:
+                left = middle + 1
+            else:
+                right = middle
+        if left < stop and rows[left] == within:
+            found[i] = impacts[left]

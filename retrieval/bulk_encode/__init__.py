@@ -1,0 +1,1 @@
+"""Encoding a corpus into a file of vectors."""

@@ -1,0 +1,352 @@
+"""A corpus into a file of vectors, in chunks; an interrupted run goes on where it stopped.
+
+The vectors go to `OUT.partial`, JSON Lines whatever the form of OUT, and after every chunk `OUT.partial.json` says how
+much of it counts, by which encoder, and of which texts (a digest). What a crash left behind that is cut off. At the end
+the file gets its form and its name at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import orjson
+
+from lexhound.core.atomic_files import move_file, replace_file
+from lexhound.encoders.errors import VectorFileError
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.vector_files import (
+    JSON_LINES,
+    NPZ,
+    Maker,
+    compress,
+    json_line,
+    read_json_lines,
+    stacked,
+    write_npz,
+)
+from lexhound.retrieval.collection.write.ingest import Progress
+from lexhound.retrieval.corpus import BadRow, Corpus
+from lexhound.retrieval.documents.document import Document
+
+CHUNK = 256  # texts encoded and kept together
+
+_TWICE = "its id occurs a second time"
+_TWICE_HINT = "Give every text an id of its own, or remove one of the two."
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingReport:
+    """What a finished run wrote.
+
+    Attributes:
+        vectors: all of them, of which `resumed` came from an earlier attempt.
+        tokens: read by the model in this attempt.
+        digest: of the ids and texts that the vectors are of, in hexadecimal (`TextDigest`).
+    """
+
+    vectors: int
+    resumed: int
+    rejected: int
+    tokens: int
+    digest: str = ""
+
+
+class TextDigest:
+    """A digest of ids and texts in their order, to tell whether texts have changed since they were encoded."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, row: Document) -> None:
+        """One more."""
+        for text in (row.id, row.encoded_text):
+            data = text.encode()
+            self._hash.update(len(data).to_bytes(8, "big"))
+            self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        """Of all so far."""
+        return self._hash.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """How far a partial file counts: lines, bytes, and a digest of the ids and texts read for them."""
+
+    lines: int
+    size: int
+    digest: str
+
+
+def in_shard(identifier: str, number: int, count: int) -> bool:
+    """Whether an id belongs to shard `number` of `count`, from 1: the first 8 bytes of its SHA-256 modulo `count`."""
+    return shard_of(identifier, count) == number
+
+
+def shard_of(identifier: str, count: int) -> int:
+    """The shard of `count`, from 1, that an id belongs to."""
+    return int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8], "big") % count + 1
+
+
+def partial_files(out: Path) -> tuple[Path, Path]:
+    """The unfinished vectors, and what is known of them."""
+    return out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.partial.json")
+
+
+def kept_vectors(out: Path) -> int:
+    """How many vectors an interrupted run holds for the next attempt."""
+    try:
+        return int(orjson.loads(partial_files(out)[1].read_bytes())["kept"]["lines"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def encode_corpus(
+    corpus: Corpus,
+    encoder: LearnedEncoder,
+    out: Path,
+    *,
+    source: str,
+    queries: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    overwrite: bool = False,
+    on_bad_row: Callable[[BadRow], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> EncodingReport:
+    """Write the vectors of a corpus's texts to `out`, in their order, or go on where an earlier attempt stopped.
+
+    Args:
+        out: `.jsonl`, `.jsonl.zst` or `.npz`.
+        source: what identifies the corpus and how it is read.
+        queries: encode with the query side.
+        shard: `(number, count)`: only the texts for whose ids `in_shard` holds.
+        overwrite: replace `out`, when the new one is complete, and drop an earlier attempt that cannot go on.
+
+    Raises:
+        VectorFileError: `out` is there, of no known form, or an earlier attempt was of other texts, encoder or options.
+        BadRowError: a row is bad, or an id occurs twice, and `on_bad_row` is not given; what came before is kept.
+        CorpusError: the corpus cannot be read. EncoderError: texts cannot be encoded.
+    """
+    check_out(out, overwrite=overwrite)
+    partial, notes = partial_files(out)
+    made = made_of(encoder, source, queries=queries) | {"shard": list(shard)}
+    kept = _resume(out, made, start_over=overwrite)
+    with partial.open("r+b" if kept.lines else "wb") as file:
+        file.truncate(kept.size)
+        file.seek(kept.size)
+        run = _Run(corpus, encoder, file, notes, made, kept, queries, shard, on_bad_row, progress)
+        run.read()
+    report = run.report()
+    run.tell("publishing")
+    publish(partial, out, encoder)
+    notes.unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)
+    return report
+
+
+def check_out(out: Path, *, overwrite: bool) -> None:
+    """Refuse a file that cannot be written. Raises VectorFileError: it is there, or of no known form."""
+    if not out.name.endswith((*JSON_LINES, NPZ)):
+        raise VectorFileError(
+            "the name does not tell the form of the vectors",
+            f"End it with one of {', '.join((*JSON_LINES, NPZ))}",
+            where=str(out),
+        )
+    if out.exists() and not overwrite:
+        raise VectorFileError("something is here already", "Give another path, or --overwrite", where=str(out))
+
+
+def made_of(encoder: LearnedEncoder, source: str, *, queries: bool) -> dict[str, object]:
+    """What makes two runs the same, their shards apart."""
+    identity = encoder.identity
+    return {
+        "encoder": identity.fingerprint,
+        "name": identity.name,
+        "side": "query" if queries else "document",
+        "source": source,
+    }
+
+
+class _Run:
+    """One attempt."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        encoder: LearnedEncoder,
+        file: IO[bytes],
+        notes: Path,
+        made: dict[str, object],
+        kept: _Kept,
+        queries: bool,
+        shard: tuple[int, int],
+        on_bad_row: Callable[[BadRow], None] | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._corpus = corpus
+        self._encoder = encoder
+        self._file = file
+        self._notes = notes
+        self._made = made
+        self._kept = kept
+        self._queries = queries
+        self._shard = shard
+        self._on_bad_row = on_bad_row
+        self._progress = progress
+        self._done = 0  # texts passed over or encoded
+        self._rejected = 0
+        self._digest = TextDigest()
+        self._tokens_before = encoder.tokens_encoded
+
+    def read(self) -> None:
+        """Encode all that is not kept, chunk by chunk."""
+        number, count = self._shard
+        seen: set[bytes] = set()
+        chunk: list[Document] = []
+        found = False
+        for row in self._corpus:
+            if isinstance(row, BadRow):
+                self._store(chunk)
+                self._reject(row)
+                continue
+            found = True
+            if not in_shard(row.id, number, count):
+                continue
+            key = hashlib.blake2b(row.id.encode(), digest_size=16).digest()
+            if key in seen:
+                self._store(chunk)
+                self._reject(self._corpus.bad_row(_TWICE, _TWICE_HINT))
+                continue
+            seen.add(key)
+            if self._done < self._kept.lines:
+                self._pass_over(row)
+                continue
+            chunk.append(row)
+            if len(chunk) == CHUNK:
+                self._store(chunk)
+                self.tell("reading")
+        if not found:
+            raise self._corpus.empty_error()
+        if self._done < self._kept.lines:
+            raise self._changed()
+        self._store(chunk)
+
+    def report(self) -> EncodingReport:
+        tokens = self._encoder.tokens_encoded - self._tokens_before
+        return EncodingReport(self._done, self._kept.lines, self._rejected, tokens, self._digest.hexdigest())
+
+    def tell(self, phase: str) -> None:
+        if self._progress is not None:
+            self._progress(
+                Progress(
+                    "publishing" if phase == "publishing" else "reading",
+                    self._done,
+                    self._kept.lines,
+                    self._rejected,
+                    self._corpus.bytes_read,
+                    self._corpus.total_bytes,
+                    self._encoder.tokens_encoded - self._tokens_before,
+                )
+            )
+
+    def _pass_over(self, row: Document) -> None:
+        self._digest.add(row)
+        self._done += 1
+        if self._done == self._kept.lines:
+            if self._digest.hexdigest() != self._kept.digest:
+                raise self._changed()
+            self.tell("reading")
+
+    def _store(self, chunk: list[Document]) -> None:
+        if not chunk:
+            return
+        texts = [row.encoded_text for row in chunk]
+        if self._queries:
+            vectors = self._encoder.encode_queries(texts)
+        else:
+            rows = self._encoder.encode_documents(texts)
+            bounds = list(zip(rows.indptr[:-1].tolist(), rows.indptr[1:].tolist(), strict=True))
+            vectors = [(rows.indices[start:end].astype(np.int32), rows.data[start:end]) for start, end in bounds]
+        for row, vector in zip(chunk, vectors, strict=True):
+            self._file.write(json_line(row.id, vector, self._encoder))
+            self._digest.add(row)
+        self._done += len(chunk)
+        chunk.clear()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        _write_notes(self._notes, self._made, _Kept(self._done, self._file.tell(), self._digest.hexdigest()))
+
+    def _reject(self, row: BadRow) -> None:
+        self._rejected += 1
+        if self._on_bad_row is None:
+            raise row.error()
+        self._on_bad_row(row)
+
+    def _changed(self) -> VectorFileError:
+        return VectorFileError(
+            f"the texts are no longer those of which an interrupted run holds {self._kept.lines:,} vectors",
+            "Bring back the texts, or start over with --overwrite",
+            where=str(self._notes.with_suffix("")),
+        )
+
+
+def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Kept:
+    """How much of an earlier attempt counts."""
+    partial, notes = partial_files(out)
+    nothing = _Kept(0, 0, "")
+    if not partial.exists():
+        return nothing
+    try:
+        values = orjson.loads(notes.read_bytes())
+        kept = _Kept(**values["kept"])
+        before = values["made"]
+    except FileNotFoundError:
+        if partial.stat().st_size == 0 or start_over:  # stopped before its first chunk was whole
+            return nothing
+        before = kept = None
+    except (ValueError, KeyError, TypeError):
+        before = kept = None
+    if before == made and kept is not None and partial.stat().st_size >= kept.size:
+        return kept
+    if start_over:
+        notes.unlink(missing_ok=True)
+        return nothing
+    names = {"encoder": "encoder or settings", "side": "side", "shard": "shard", "source": "input"}
+    others = [told for name, told in names.items() if before is not None and before.get(name) != made[name]]
+    what = f"of another {', '.join(others)}" if others else "that cannot be read"
+    raise VectorFileError(
+        f"an unfinished run {what} is here",
+        "Finish it with the command it was begun with, or start over with --overwrite",
+        where=str(partial),
+    )
+
+
+def _write_notes(path: Path, made: dict[str, object], kept: _Kept) -> None:
+    values = {"made": made, "kept": {"lines": kept.lines, "size": kept.size, "digest": kept.digest}}
+    with replace_file(path) as file:
+        file.write(orjson.dumps(values))
+
+
+def publish(partial: Path, out: Path, encoder: LearnedEncoder) -> None:
+    """Give finished vectors, JSON Lines beside `out`, their form and their name; JSON Lines are renamed."""
+    if out.name.endswith(JSON_LINES[0]):
+        move_file(partial, out)
+        return
+    aside = out.with_name(f"{out.name}.new")
+    try:
+        if out.name.endswith(NPZ):
+            identity = encoder.identity
+            named = list(read_json_lines(partial, encoder))
+            vectors = stacked([vector for _, vector in named], identity.vocabulary_size or 1)
+            write_npz(aside, [identifier for identifier, _ in named], vectors, Maker.of(identity))
+        else:
+            compress(partial, aside)
+        move_file(aside, out)
+    finally:
+        aside.unlink(missing_ok=True)

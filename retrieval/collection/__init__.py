@@ -1,0 +1,1 @@
+"""A collection: documents, encoder and index in one directory."""

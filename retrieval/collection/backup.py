@@ -1,0 +1,237 @@
+"""Copies of collections: `backup` while others read and write, `restore` from what it made.
+
+A backup is a collection like any other: it can be searched, verified, and copied elsewhere. The database is copied by
+SQLite, as of one moment; segments never change, so their files are copied, or linked where both are on one file system.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from lexhound.core.atomic_files import neighbour, replace_directory, sync_directory
+from lexhound.retrieval.collection.fields.static_queries import FOLDER as TABLE
+from lexhound.retrieval.collection.fields.static_queries import has_table
+from lexhound.retrieval.collection.lock import Claim, WriterLock
+from lexhound.retrieval.collection.store.connections import Connections
+from lexhound.retrieval.collection.store.disk_errors import storage_errors
+from lexhound.retrieval.collection.store.schema import DATABASE, keep_log, translate
+from lexhound.retrieval.collection.store.segment import SEGMENTS
+from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, QueryError
+
+from .building import require_collection
+from .collection import Collection
+from .manifest import MANIFEST, read_manifest
+from .recovery import recover, recover_claimed
+
+# How often the copy is begun anew where segments were merged away while they were copied.
+_TRIES = 20
+# Pages of the database copied between two looks at whether to stop.
+_PAGES = 4096
+_CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """What was copied, and where to: documents, segments, bytes of all files; `linked` of those bytes are shared."""
+
+    path: str
+    documents: int
+    segments: int
+    bytes: int
+    linked: int
+
+
+def backup_collection(
+    source: str | Path,
+    target: str | Path,
+    *,
+    overwrite: bool = False,
+    link: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> BackupReport:
+    """Copy a collection as it is at this moment, whoever reads or writes it meanwhile.
+
+    The copy appears at `target` when it is whole, on the disk and verified; until then nothing is there, or what was
+    there before.
+
+    Args:
+        overwrite: replace a collection that is at `target`.
+        link: share segments' files with the source where both are on one file system. Such a copy takes hardly any
+            room, and a damaged disk block damages both.
+        progress: told what is being done: `copying`, `verifying`.
+
+    Raises:
+        NotACollectionError, NewerFormatError: `source` is none that can be copied.
+        CorruptCollectionError: the copy is damaged, as the source is; nothing is kept of it.
+        CollectionExistsError: something is at `target`, and `overwrite` is not set.
+        CollectionLockedError: another run is building at `target`, or a process writes to it.
+        QueryError: one of the two paths leads into the other.
+        StorageFullError, ReadOnlyError: the copy cannot be written.
+    """
+    source, target = Path(source), Path(target)
+    recover(source)
+    read_manifest(source)
+    _check_apart(source, target)
+    with Claim(target) as claim:
+        recover_claimed(claim)
+        if os.path.lexists(target):
+            if not overwrite:
+                raise CollectionExistsError(
+                    "something is here already",
+                    where=str(target),
+                    hint="give another path, or replace a collection with --overwrite",
+                )
+            require_collection(target)
+        with WriterLock(target) if target.exists() else nullcontext(), storage_errors(target):
+            aside = neighbour(target, "restoring")
+            aside.mkdir()
+            try:
+                if progress is not None:
+                    progress("copying")
+                linked = _copy(source, aside, link=link)
+                if progress is not None:
+                    progress("verifying")
+                documents, segments = _verified(aside, source)
+                size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
+                replace_directory(aside, target)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+    return BackupReport(str(target), documents, segments, size, linked)
+
+
+def restore_collection(
+    backup: str | Path, target: str | Path, *, overwrite: bool = False, progress: Callable[[str], None] | None = None
+) -> BackupReport:
+    """Copy a backup to where it is to be used; `backup_collection` the other way round, and nothing is shared.
+
+    Raises:
+        As `backup_collection`.
+    """
+    return backup_collection(backup, target, overwrite=overwrite, progress=progress)
+
+
+def _check_apart(source: Path, target: Path) -> None:
+    one, other = source.resolve(), target.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        raise QueryError(
+            "a collection and its backup cannot lie in one another", where=str(target), hint="give another directory"
+        )
+
+
+def _copy(source: Path, target: Path, *, link: bool) -> int:
+    """Copy the files of a collection, consistent with each other; returns the bytes that are shared."""
+    segments = target / SEGMENTS
+    segments.mkdir()
+    linked: dict[str, int] = {}
+    connections = Connections(source)
+    with closing(connections):
+        for _ in range(_TRIES):
+            # Those that are there now, so that few are left to copy when the database has been; they never change.
+            with connections.reading() as connection:
+                names = _names(connection)
+            _copy_segments(source, target, names, linked, link=link)
+            _copy_database(connections, target)
+            with closing(sqlite3.connect(target / DATABASE)) as copied:
+                names = _names(copied)
+            lost = _copy_segments(source, target, names, linked, link=link)
+            if not lost:
+                break
+        else:
+            raise CorruptCollectionError(
+                f"segment {lost[0]} is missing",
+                where=str(source / SEGMENTS),
+                hint="see `lexhound verify`; restore it from an older backup or index the corpus again",
+            )
+    for name in linked.keys() - set(names):
+        shutil.rmtree(segments / name)
+    if has_table(source):
+        _copy_tree(source / TABLE, target / TABLE, link=False)
+    _copy_file(source / MANIFEST, target / MANIFEST)
+    keep_log(target)
+    for folder in (segments, target):
+        sync_directory(folder)
+    return sum(linked[name] for name in names)
+
+
+def _names(connection: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM segments ORDER BY first_seq")]
+
+
+def _copy_database(connections: Connections, target: Path) -> None:
+    """Copy the database as it is in one transaction; writers go on meanwhile."""
+    (target / DATABASE).unlink(missing_ok=True)
+    with connections.reading() as connection:
+        connection.execute("SELECT count(*) FROM properties").fetchone()  # begins the transaction
+        try:
+            with closing(sqlite3.connect(target / DATABASE, isolation_level=None)) as copied:
+                copied.execute("PRAGMA synchronous = FULL")
+                connection.backup(copied, pages=_PAGES, sleep=0)
+        except sqlite3.Error as error:
+            raise translate(error, target / DATABASE) from error
+    with (target / DATABASE).open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _copy_segments(source: Path, target: Path, names: list[str], linked: dict[str, int], *, link: bool) -> list[str]:
+    """Copy those that `linked` does not know yet; returns those that were merged away meanwhile."""
+    lost = []
+    for name in names:
+        if name in linked:
+            continue
+        try:
+            linked[name] = _copy_tree(source / SEGMENTS / name, target / SEGMENTS / name, link=link)
+        except FileNotFoundError:
+            shutil.rmtree(target / SEGMENTS / name, ignore_errors=True)
+            lost.append(name)
+    return lost
+
+
+def _copy_tree(source: Path, target: Path, *, link: bool) -> int:
+    target.mkdir()
+    linked = 0
+    for path in sorted(source.iterdir()):
+        if path.is_dir():
+            linked += _copy_tree(path, target / path.name, link=link)
+        elif link and _link(path, target / path.name):
+            linked += path.stat().st_size
+        else:
+            _copy_file(path, target / path.name)
+    sync_directory(target)
+    return linked
+
+
+def _link(path: Path, place: Path) -> bool:
+    try:
+        place.hardlink_to(path)
+    except OSError as error:
+        if error.errno in _CANNOT_LINK:
+            return False
+        raise
+    return True
+
+
+def _copy_file(path: Path, place: Path) -> None:
+    shutil.copyfile(path, place)
+    with place.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _verified(copy: Path, source: Path) -> tuple[int, int]:
+    """Documents and segments of a copy, read to the last byte."""
+    with Collection.open(copy) as collection:
+        problems = collection.verify()
+        if problems:
+            more = f", and {len(problems) - 1:,} more problems" if len(problems) > 1 else ""
+            raise CorruptCollectionError(
+                f"the collection is damaged, so it is not copied: {problems[0].message}{more}",
+                where=problems[0].where.replace(str(copy.absolute()), str(source)).replace(str(copy), str(source)),
+                hint="see `lexhound verify`; restore it from an older backup or index the corpus again",
+            )
+        return collection.count(), len(collection.info().segments)

@@ -1,0 +1,257 @@
+"""Building a collection from a corpus: a new one, one whose building was interrupted, or one that replaces another.
+
+A replacement is built beside the collection that it replaces, which answers queries until the new one is complete.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lexhound.core.atomic_files import neighbour, replace_directory
+from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.encoders.dense.encoder import DenseSettings
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.fields.opening import open_named
+from lexhound.retrieval.collection.lock import Claim, WriterLock
+from lexhound.retrieval.collection.store.disk_errors import storage_errors
+from lexhound.retrieval.collection.store.schema import connect
+from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
+from lexhound.retrieval.collection.write.ingest_jobs import describe_source, held_documents, unfinished_run
+from lexhound.retrieval.corpus import BadRow, Corpus
+from lexhound.retrieval.errors import (
+    CollectionExistsError,
+    CollectionLockedError,
+    NewerFormatError,
+    NotACollectionError,
+    RetrievalError,
+    UnfinishedRunError,
+)
+
+from .collection import Collection
+from .manifest import MANIFEST, read_manifest
+from .recovery import recover_claimed
+
+# What is built to replace a collection; a run that is cut short goes on in it.
+BUILDING = "building"
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoders:
+    """Which encoders a collection is to have; the arguments of `Collection.create`."""
+
+    encoder: str
+    lexical: LexicalSettings | None
+    learned: LearnedSettings | None
+    dense: str | None
+    dense_settings: DenseSettings | None
+    dense_index: str
+    whole: bool
+
+    def create(self, place: Path) -> Collection:
+        return Collection.create(
+            place,
+            encoder=self.encoder,
+            lexical=self.lexical,
+            learned=self.learned,
+            dense=self.dense,
+            dense_settings=self.dense_settings,
+            dense_index=self.dense_index,
+            whole=self.whole,
+            claimed=True,
+        )
+
+
+def build_collection(
+    path: str | Path,
+    corpus: Corpus,
+    *,
+    source: str,
+    encoder: str = "bm25",
+    lexical: LexicalSettings | None = None,
+    learned: LearnedSettings | None = None,
+    dense: str | None = None,
+    dense_settings: DenseSettings | None = None,
+    dense_index: str = "auto",
+    overwrite: bool = False,
+    on_bad_row: Callable[[BadRow], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> IngestReport:
+    """Make a collection of a corpus, or finish making it where an earlier attempt with the same arguments stopped.
+
+    Where nothing of the corpus could be stored, no collection is left behind that was not there before.
+
+    Args:
+        source: what identifies the corpus when the run is started again, as for `Collection.ingest`.
+        encoder, lexical, learned, dense, dense_settings, dense_index: as for `Collection.create`.
+        overwrite: replace a collection that is at `path`. The old one stays as it is until the new one is complete.
+        on_bad_row, progress: as for `Collection.ingest`.
+
+    Raises:
+        CollectionExistsError: something is at `path` already, and `overwrite` is not set.
+        NotACollectionError: with `overwrite`, what is at `path` is no collection (and is left alone).
+        UnfinishedRunError: an unfinished collection of another corpus is at `path`.
+        CollectionLockedError: another run is building at `path`, or with `overwrite` another process writes to it.
+        BadRowError, CorpusError, EncoderError, StorageFullError, ReadOnlyError: as for `Collection.ingest`.
+    """
+    directory = Path(path)
+    encoders = _Encoders(encoder, lexical, learned, dense, dense_settings, dense_index, not corpus.brings_vectors)
+    if directory.exists() and not directory.is_dir():
+        require_collection(directory)
+    with Claim(directory) as claim:
+        recover_claimed(claim)
+        if not (overwrite and directory.exists()):
+            return _build(directory, corpus, source, encoders, on_bad_row, progress, start_over=False)
+        require_collection(directory)
+        with WriterLock(directory) as lock:  # what others write now would be lost with the old collection
+            aside = neighbour(directory, BUILDING)
+            report = _build(aside, corpus, source, encoders, on_bad_row, progress, start_over=True)
+            lock.check()
+            with storage_errors(directory):
+                replace_directory(aside, directory)
+        return report
+
+
+def kept_documents(path: str | Path, *, overwrite: bool = False) -> int:
+    """How many documents an unfinished run at `path`, or its replacement, holds for the next attempt."""
+    directory = Path(path)
+    place = neighbour(directory, BUILDING) if overwrite and directory.exists() else directory
+    try:
+        connection = connect(place, writable=False)
+    except RetrievalError:
+        return 0
+    try:
+        run = unfinished_run(connection)
+        return 0 if run is None else held_documents(connection, run)
+    finally:
+        connection.close()
+
+
+def _build(
+    place: Path,
+    corpus: Corpus,
+    source: str,
+    encoders: _Encoders,
+    on_bad_row: Callable[[BadRow], None] | None,
+    progress: Callable[[Progress], None] | None,
+    *,
+    start_over: bool,
+) -> IngestReport:
+    found = None
+    if place.exists():
+        found = _unfinished(place, source, encoders, start_over=start_over)
+    collection = found or encoders.create(place)
+    try:
+        with collection:
+            return collection.ingest(corpus, source=source, on_bad_row=on_bad_row, progress=progress)
+    except BaseException:
+        if found is None and not _holds_anything(place):
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def _unfinished(
+    place: Path,
+    source: str,
+    encoders: _Encoders,
+    *,
+    start_over: bool,
+) -> Collection | None:
+    """The collection at `place`, open, if this very build can go on in it.
+
+    With `start_over`, anything else there is removed and None returned; without it, anything else is an error.
+    """
+    try:
+        collection = Collection.open(place, writable=True)
+    except CollectionLockedError:
+        raise
+    except RetrievalError as error:
+        if start_over:  # nothing that could be gone on with
+            shutil.rmtree(place)
+            return None
+        if not isinstance(error, NotACollectionError):
+            raise
+        raise CollectionExistsError(
+            "something that is no collection is here already", where=str(place), hint="give another path"
+        ) from error
+    try:
+        _check_unfinished(collection, source, encoders)
+    except (CollectionExistsError, UnfinishedRunError):
+        collection.close()
+        if not start_over:
+            raise
+        shutil.rmtree(place)
+        return None
+    except BaseException:
+        collection.close()
+        raise
+    return collection
+
+
+def _check_unfinished(
+    collection: Collection,
+    source: str,
+    encoders: _Encoders,
+) -> None:
+    where = str(collection.path)
+    if collection.count():
+        raise CollectionExistsError(
+            "a collection is here already",
+            where=where,
+            hint="put more documents into it with `lexhound add`, replace it with --overwrite, or give another path",
+        )
+    identity, loaded = open_named(encoders.encoder, encoders.lexical, encoders.learned, whole=encoders.whole)
+    side = None if encoders.dense is None else DenseSide.named(encoders.dense, encoders.dense_settings)
+    if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(
+        collection, side, encoders.dense_index
+    ):
+        raise CollectionExistsError(
+            "an unfinished collection with another encoder or other settings is here already",
+            where=where,
+            hint="finish it with the settings it was begun with, or start over with --overwrite",
+        )
+    with collection.snapshot().reading() as connection:
+        run = unfinished_run(connection)
+        held = 0 if run is None else held_documents(connection, run)
+    if run is not None and run.source != source and held:
+        raise UnfinishedRunError(
+            f"an unfinished collection of {describe_source(run.source)} is here already",
+            where=where,
+            hint="finish it with the command it was begun with, or start over with --overwrite",
+        )
+    collection.adopt(loaded, side)
+
+
+def _same_dense(collection: Collection, side: DenseSide | None, index: str) -> bool:
+    stored = collection.manifest.dense
+    if stored is None or side is None:
+        return stored is None and side is None
+    return stored.index == index and stored.encoder.same_vectors(side.identity)
+
+
+def require_collection(directory: Path) -> None:
+    """Raise NotACollectionError unless a collection is there, be it damaged or of a later format."""
+    try:
+        read_manifest(directory)
+    except NotACollectionError as error:
+        raise NotACollectionError(
+            f"not a collection (it has no {MANIFEST}), so it is not overwritten",
+            where=str(directory),
+            hint="give another path, or remove what is there yourself",
+        ) from error
+    except NewerFormatError:
+        pass  # a collection all the same
+    except RetrievalError:
+        pass  # damaged, which is a reason to replace it
+
+
+def _holds_anything(place: Path) -> bool:
+    """Whether an unfinished run at `place` has documents; true where that cannot be told."""
+    try:
+        return kept_documents(place) > 0
+    except (RetrievalError, sqlite3.Error, OSError):
+        return True

@@ -1,0 +1,1 @@
+"""The vector fields of a collection: how text becomes vectors, and which index keeps them."""

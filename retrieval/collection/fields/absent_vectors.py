@@ -1,0 +1,101 @@
+"""Documents without a dense vector: those whose text has no token.
+
+They are kept as zeros, as every row of an index has a vector, and no search finds them: zeros would have the score 0,
+which is more than that of what is unlike a query. Their score is 0 exactly, so they are looked for only where a search
+has found such a score; then the rows of that part are told apart once.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.dense.flat import VectorIndex
+from lexhound.index.inverted.index import SearchStats
+from lexhound.index.topk import TopK
+
+_ROWS_AT_ONCE = 1 << 14
+
+
+class PresentRows:
+    """Which rows of each index have a vector, found when first asked for. Safe to call from several threads."""
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[VectorIndex, NDArray[np.bool_]] = WeakKeyDictionary()
+        self._lock = Lock()
+
+    def of(self, index: VectorIndex) -> NDArray[np.bool_]:
+        """bool[n_rows]; reads all vectors the first time."""
+        with self._lock:
+            found = self._known.get(index)
+        if found is None:
+            found = np.empty(index.n_rows, np.bool_)
+            for start in range(0, index.n_rows, _ROWS_AT_ONCE):
+                rows = np.arange(start, min(start + _ROWS_AT_ONCE, index.n_rows))
+                found[rows] = index.vectors_of(rows).any(axis=1)
+            with self._lock:
+                self._known[index] = found
+        return found
+
+
+present = PresentRows()
+
+
+def has_vector(index: VectorIndex, rows: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of some scored rows have a vector: bool[len(rows)]."""
+    found = np.ones(len(rows), np.bool_)
+    doubtful = np.flatnonzero(scores == 0)
+    if len(doubtful):
+        found[doubtful] = index.vectors_of(rows[doubtful]).any(axis=1)
+    return found
+
+
+def search_present(
+    index: VectorIndex,
+    query: NDArray[np.float32],
+    depth: int,
+    allowed: NDArray[np.bool_] | None,
+    recall: float | None,
+) -> tuple[TopK, SearchStats]:
+    """`VectorIndex.search_with_stats` among the rows that have a vector; nothing for a query that has none."""
+    if not query.any():
+        return TopK.empty(), SearchStats(0, 0)
+    top, stats = index.search_with_stats(query, depth, allowed=allowed, recall=recall)
+    if has_vector(index, top.rows, top.scores).all():
+        return top, stats
+    return index.search_with_stats(query, depth, allowed=_present(index, allowed), recall=recall)
+
+
+def search_many_present(
+    index: VectorIndex,
+    queries: NDArray[np.float32],
+    depth: int,
+    allowed: NDArray[np.bool_] | None,
+    recall: float | None,
+    threads: int | None,
+) -> list[TopK]:
+    """The same of many queries, float32[m, width]."""
+    found = [TopK.empty()] * len(queries)
+    places = np.flatnonzero(queries.any(axis=1))
+    mask = allowed
+    for _ in range(2):
+        if not len(places):
+            break
+        tops = index.search_many(queries[places], depth, allowed=mask, recall=recall, threads=threads)
+        again = []
+        for place, top in zip(places.tolist(), tops, strict=True):
+            found[place] = top
+            if mask is allowed and not has_vector(index, top.rows, top.scores).all():
+                again.append(place)
+        places = np.array(again, np.int64)
+        if len(places):
+            mask = _present(index, allowed)
+    return found
+
+
+def _present(index: VectorIndex, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    rows = present.of(index)
+    return rows if allowed is None else rows & allowed

@@ -1,0 +1,130 @@
+"""The dense side of a collection: a sentence-embedding model as a collection uses it.
+
+Nothing of the model is looked for before it is needed: a collection opens, and is searched in mode `sparse`, wherever
+its folder has gone and whatever is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from lexhound.encoders.base import EncoderIdentity, SparseEncoder
+    from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+
+BATCH_DOCUMENTS = 256
+"""Documents encoded and acknowledged together, at most."""
+
+WARMING = "a"
+"""A query that every model has a token for, for loading what searches need before the first comes."""
+
+
+class DenseQueries(Protocol):
+    """What a search asks of the dense side: a model (`DenseSide`), or a table in its place (`query_table`)."""
+
+    def query(self, text: str) -> NDArray[np.float32]:
+        """float32[width]; zeros stand for none, of a text without a token."""
+        ...
+
+    def queries(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+class DenseSide:
+    """A dense encoder, opened when it is first used. Safe to call from several threads.
+
+    Attributes:
+        identity: what the collection stores of it; width: length of its vectors.
+    """
+
+    def __init__(self, identity: EncoderIdentity, width: int, encoder: DenseEncoder | None = None) -> None:
+        self.identity = identity
+        self.width = width
+        self._encoder = encoder
+        self._lock = RLock()
+        self._shared: bool | None = None  # whether the sparse side's model is this one; asked once
+
+    @classmethod
+    def named(cls, model: str, settings: DenseSettings | None = None) -> DenseSide:
+        """The side of a model given by its path or hub name; loads it to be sure that it can be.
+
+        Raises:
+            EncoderError: it cannot be loaded.
+        """
+        from lexhound.encoders.dense.encoder import DenseEncoder
+
+        encoder = DenseEncoder(model, settings)
+        encoder.prepare()
+        return cls(encoder.identity, encoder.width, encoder)
+
+    @property
+    def encoder(self) -> DenseEncoder:
+        """The encoder.
+
+        Raises:
+            EncoderError: the model cannot be found, or its files make other vectors than they did.
+        """
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = _reopened(self.identity)
+            return self._encoder
+
+    @property
+    def tokens_encoded(self) -> int:
+        """How many tokens the model has read since this was made."""
+        return 0 if self._encoder is None else self._encoder.tokens_encoded
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Documents' vectors: float32[len(texts), width]; zeros stand for none, of a text without a token."""
+        return self._checked(self.encoder.encode_documents(texts))
+
+    def encode_with(self, sparse: SparseEncoder, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
+        """Documents' sparse vectors by another encoder and dense ones by this, of one pass where both are one model."""
+        from lexhound.encoders.shared_backbone import encode_both, shares_a_pass
+        from lexhound.encoders.sparse.encoder import LearnedEncoder
+
+        if isinstance(sparse, LearnedEncoder):
+            if self._shared is None:
+                self._shared = shares_a_pass(sparse, self.encoder)
+            if self._shared:
+                vectors, dense = encode_both(sparse, self.encoder, texts)
+                return vectors, self._checked(dense)
+        return sparse.encode_documents(texts), self.encode(texts)
+
+    def query(self, text: str) -> NDArray[np.float32]:
+        """A query's vector: float32[width]."""
+        vector: NDArray[np.float32] = self.queries([text])[0]
+        return vector
+
+    def queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Queries' vectors: float32[len(texts), width]."""
+        return self._checked(self.encoder.encode_queries(texts))
+
+    def _checked(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Refuse what a model with damaged weights makes: a value that is no number would be in every ranking."""
+        if not np.isfinite(vectors).all():
+            from lexhound.encoders.errors import EncoderError
+
+            raise EncoderError(
+                f"{self.identity.name} made a vector with a value that is no finite number",
+                "Its weights are damaged, or the precision does not suffice: try another device or float32",
+            )
+        return vectors
+
+
+def _reopened(identity: EncoderIdentity) -> DenseEncoder:
+    from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+    from lexhound.encoders.errors import IdentityError
+
+    options: dict[str, Any] = dict(identity.settings)
+    try:
+        settings = DenseSettings().running(options)
+    except TypeError as error:
+        raise IdentityError(f"the settings of {identity.name} cannot be read: {error}", "Upgrade lexhound") from error
+    return DenseEncoder(identity.name, settings, identity=identity)

@@ -1,0 +1,64 @@
+"""From an encoder's name or stored identity to the representation that a collection works with."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from lexhound.encoders.base import EncoderIdentity
+from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.vocabulary import MemoryVocabulary, Vocabulary
+from lexhound.encoders.load import load_encoder
+from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.settings import LearnedSettings
+
+from .field import LearnedRepresentation, LexicalRepresentation, Representation
+
+try:
+    VERSION = version("lexhound")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    VERSION = "0"
+
+
+def identify(encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None = None) -> EncoderIdentity:
+    """The identity of an encoder given by name (`bm25`, a path, a hub name); loads a model to be sure it can be.
+
+    Raises:
+        EncoderError: the encoder cannot be loaded.
+    """
+    return open_named(encoder, lexical, learned)[0]
+
+
+def open_named(
+    encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None, *, whole: bool = True
+) -> tuple[EncoderIdentity, LearnedRepresentation | None]:
+    """The same, and the representation with the loaded model; None for `bm25`, which needs a collection's terms.
+
+    Unless `whole`, a model of the document side alone is not loaded.
+    """
+    loaded = load_encoder(encoder, vocabulary=MemoryVocabulary(), lexical_settings=lexical, learned_settings=learned)
+    if not isinstance(loaded, LearnedEncoder):
+        return loaded.identity, None
+    if whole:
+        loaded.prepare()
+    return loaded.identity, LearnedRepresentation(loaded)
+
+
+def load_representation(
+    identity: EncoderIdentity,
+    vocabulary: Vocabulary,
+    *,
+    like: Representation | None = None,
+    learned: LearnedSettings | None = None,
+) -> Representation:
+    """The representation of a stored identity; `like` is one of the same identity whose model may be shared.
+
+    Of `learned` counts only what changes no vectors: device, precision, batches, trust.
+
+    Raises:
+        EncoderError: the encoder cannot be loaded, or its files make other vectors than they did. What concerns a
+            model comes when that model is first used: a search of inference-free queries never loads one.
+    """
+    if isinstance(like, LearnedRepresentation):
+        return like
+    encoder = load_encoder(identity, vocabulary=vocabulary, learned_settings=learned)
+    return LexicalRepresentation(encoder) if isinstance(encoder, LexicalEncoder) else LearnedRepresentation(encoder)

@@ -1,0 +1,204 @@
+"""Locks: one process writes to a collection at a time, any number read; one makes or replaces what is at a path."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lexhound.core.atomic_files import make_directories, neighbour
+from lexhound.retrieval.collection.store.disk_errors import FULL, full, storage_errors
+from lexhound.retrieval.errors import CollectionGoneError, CollectionLockedError, ReadOnlyError
+
+LOCK = "write.lock"
+CLAIM = "lock"
+
+
+# `holder_of` has the lock for some microseconds, in which a writer may come.
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that writes: its id, and since when (seconds since 1970)."""
+
+    pid: int
+    since: float
+
+    @property
+    def clock(self) -> str:
+        """Since when, as a person reads it."""
+        return datetime.fromtimestamp(self.since, UTC).isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"
+
+
+def holder_of(directory: Path) -> Holder | None:
+    """The process that has a collection open for writing now; None where none has, or that cannot be told."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _holder(descriptor: int) -> Holder | None:
+    written = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+    return Holder(int(written), os.fstat(descriptor).st_mtime) if written.isdecimal() else None
+
+
+class WriterLock:
+    """An advisory lock on `write.lock`; the system releases it when the process ends, however it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        """Take the lock at once or fail.
+
+        Raises:
+            CollectionLockedError: another process holds it.
+            ReadOnlyError: the directory cannot be written. StorageFullError: the disk is full.
+        """
+        path = self._path = directory.absolute() / LOCK
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            if error.errno in FULL:
+                raise full(path) from error
+            raise ReadOnlyError(
+                f"the collection cannot be written to ({error.strerror})",
+                where=str(directory),
+                hint="check the permissions of the collection's directory",
+            ) from error
+        if not self._taken():
+            holder = _holder(self._descriptor)
+            os.close(self._descriptor)
+            known = "" if holder is None else f" (pid {holder.pid}, since {holder.clock})"
+            raise CollectionLockedError(
+                "another process is writing to this collection" + known,
+                where=str(directory),
+                hint="wait until it has finished, or stop it; readers are not affected",
+            )
+        os.ftruncate(self._descriptor, 0)
+        with suppress(OSError):  # only a message says it: a full disk is told by what needs the room
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def _taken(self) -> bool:
+        for attempt in range(_ATTEMPTS):
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if attempt + 1 < _ATTEMPTS:
+                    time.sleep(_PAUSE_SECONDS)
+            else:
+                return True
+        return False
+
+    def check(self) -> None:
+        """Be sure that the file at the path is the one that is locked: another one, another process could lock.
+
+        Raises:
+            CollectionGoneError: it is not.
+        """
+        if not _is_at(self._path, self._descriptor):
+            raise CollectionGoneError(
+                f"the collection, or its {LOCK}, was removed or replaced while it was open for writing",
+                where=str(self._path.parent),
+                hint="open it again",
+            )
+
+    def release(self) -> None:
+        """Give the lock back; calling it twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Claim:
+    """The right to make or to replace what is at a path: an advisory lock on a file beside it, for as long as it takes.
+
+    Attributes:
+        place: the path, links resolved.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Take the claim at once or fail; directories above that are missing are made.
+
+        Raises:
+            CollectionLockedError: another run has it; says which and since when.
+            ReadOnlyError, StorageFullError: the directory above cannot be written.
+        """
+        self.place = directory.resolve()
+        self._path = neighbour(directory, CLAIM)
+        with storage_errors(self._path.parent):
+            make_directories(self._path.parent)
+            while True:
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                if not self._lock(directory):
+                    continue
+                now = datetime.now(UTC).isoformat(" ", "seconds").removesuffix("+00:00")
+                with suppress(OSError):  # only a message says it
+                    os.ftruncate(self._descriptor, 0)
+                    os.pwrite(self._descriptor, f"{os.getpid()}, since {now} UTC\n".encode(), 0)
+                return
+
+    def _lock(self, directory: Path) -> bool:
+        """Lock the file; false where the run that had it has just removed it."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = b""
+            for _ in range(50):  # it says who it is just after it has locked the file
+                if holder := os.pread(self._descriptor, 64, 0).strip():
+                    break
+                time.sleep(0.002)
+            os.close(self._descriptor)
+            raise CollectionLockedError(
+                "another run is building here" + (f" (pid {holder.decode('ascii', 'replace')})" if holder else ""),
+                where=str(directory),
+                hint="wait until it has finished, or stop it",
+            ) from None
+        if _is_at(self._path, self._descriptor):
+            return True
+        os.close(self._descriptor)
+        return False
+
+    def release(self) -> None:
+        """Give the claim back; calling it twice is harmless."""
+        if self._descriptor >= 0:
+            self._path.unlink(missing_ok=True)  # while it is locked: who waits for it looks whether it is still there
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the file that is open is the one at the path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False

@@ -1,0 +1,141 @@
+"""`lexhound.json`: what a collection is, written at creation; only its format is raised once, with its first segment.
+
+Everything that changes lives in the database; the manifest only says which format the directory has and which
+encoder made its vectors.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lexhound.core.atomic_files import replace_file
+from lexhound.encoders.base import EncoderIdentity
+from lexhound.encoders.errors import IdentityError
+from lexhound.retrieval.collection.fields.dense_index import POLICIES
+from lexhound.retrieval.errors import CorruptCollectionError, NewerFormatError, NotACollectionError
+
+MANIFEST = "lexhound.json"
+_CHECKSUM = "checksum"
+FORMAT = 4
+"""The newest. A collection is written in the oldest that can hold it, so that older versions read what they can: 1
+without dense vectors, 2 where those are never clustered, 3 with others; 4 from the first segment on that this version
+writes, as each has its own scale and average length."""
+
+
+@dataclass(frozen=True, slots=True)
+class DenseManifest:
+    """Which model made a collection's dense vectors, how long they are, and how segments index them.
+
+    Attributes:
+        index: one of `dense_index.POLICIES`; collections of format 2 are `flat`.
+    """
+
+    encoder: EncoderIdentity
+    width: int
+    index: str = "flat"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The unchanging facts of a collection; `dense` is None where it has no dense vectors."""
+
+    format: int
+    created_by: str
+    encoder: EncoderIdentity
+    dense: DenseManifest | None = None
+
+    @classmethod
+    def new(cls, created_by: str, encoder: EncoderIdentity, dense: DenseManifest | None = None) -> Manifest:
+        """The manifest of a collection that is being made, in the oldest format that can hold it."""
+        return cls(1 if dense is None else 2 if dense.index == "flat" else 3, created_by, encoder, dense)
+
+    def to_json(self) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "format": self.format,
+            "created_by": self.created_by,
+            "encoder": self.encoder.as_dict(),
+        }
+        if self.dense is not None:
+            values["dense"] = {"encoder": self.dense.encoder.as_dict(), "width": self.dense.width}
+            if self.format > 2:
+                values["dense"]["index"] = self.dense.index
+        return values
+
+
+def write_manifest(directory: Path, manifest: Manifest, name: str = MANIFEST) -> None:
+    """Write the manifest durably; a reader sees all of it or none."""
+    values = manifest.to_json()
+    values[_CHECKSUM] = _checksum(values)
+    with replace_file(directory / name) as file:
+        file.write(orjson.dumps(values, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def raise_format(directory: Path) -> None:
+    """Make a collection one of the newest format, which earlier versions refuse, where it is not yet."""
+    manifest = read_manifest(directory)
+    if manifest.format < FORMAT:
+        write_manifest(directory, replace(manifest, format=FORMAT))
+
+
+def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
+    """Read the manifest of a collection.
+
+    Raises:
+        NotACollectionError: the path does not exist, is no directory, or holds no manifest.
+        CorruptCollectionError: the manifest is not what this program writes.
+        NewerFormatError: a later version of Lexhound made the collection.
+    """
+    path = directory / name
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotACollectionError(
+            f"not a collection: it has no {name}" if directory.exists() else "no such collection",
+            where=str(directory),
+            hint="make one with: lexhound index CORPUS --into DIRECTORY",
+        ) from None
+    try:
+        data = orjson.loads(content)
+        number = data["format"]
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"format number {number!r}")
+        if number > FORMAT:
+            raise NewerFormatError(
+                f"the collection has format {number}; this version of Lexhound reads formats up to {FORMAT}",
+                where=str(path),
+                hint="upgrade Lexhound: pip install -U lexhound",
+            )
+        stored = data.pop(_CHECKSUM, None)  # earlier versions wrote none
+        if stored is not None and stored != _checksum(data):
+            raise ValueError("its checksum does not match")
+        encoder = EncoderIdentity.from_dict(data["encoder"])
+        return Manifest(number, str(data["created_by"]), encoder, _dense(data.get("dense")))
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, IdentityError) as error:
+        raise CorruptCollectionError(
+            f"damaged: {error}",
+            where=str(path),
+            hint="restore the file from a backup or index the corpus again",
+        ) from error
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    """The checksum of all other values, in whatever order and form they stand."""
+    return f"crc32:{zlib.crc32(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)):08x}"
+
+
+def _dense(values: Any) -> DenseManifest | None:
+    """What the manifest says of dense vectors; raises as reading any JSON of another shape does."""
+    if values is None:
+        return None
+    width = values["width"]
+    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+        raise ValueError(f"the width of dense vectors is {width!r}")
+    index = values.get("index", "flat")
+    if index not in POLICIES:
+        raise ValueError(f"the index of dense vectors is {index!r}")
+    return DenseManifest(EncoderIdentity.from_dict(values["encoder"]), width, index)

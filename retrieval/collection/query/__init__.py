@@ -1,0 +1,1 @@
+"""Searching a collection: snapshots, modes, fusion, facets."""

@@ -1,0 +1,277 @@
+"""Dense and hybrid searches over a snapshot.
+
+A hybrid search takes the best candidates of the inverted index and those of the dense vectors, lets each side score the
+candidates that only the other one found, and fuses (`fusion`). Scores are exact on both sides, so a document's fused
+score is the same on every page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.dense.flat import VectorIndex
+from lexhound.index.inverted.index import SearchStats
+from lexhound.index.inverted.quantization import Query
+from lexhound.index.topk import TopK
+from lexhound.retrieval.collection.fields.absent_vectors import has_vector, search_many_present, search_present
+from lexhound.retrieval.collection.fields.dense_field import DenseQueries
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.errors import CorruptCollectionError
+
+from .fusion import Fusion, SideScores, SideShares, best, fuse
+from .row_filter import rows_passing
+from .search import RankedRows, SearchResult, Share, hits_of, merge_ranked, named, rank, rank_rows
+from .snapshot import Part, Snapshot
+
+Masks = Sequence[NDArray[np.bool_] | None]
+
+
+def answer_dense(
+    snapshot: Snapshot,
+    representation: Representation,
+    dense: DenseQueries,
+    query: str,
+    k: int,
+    *,
+    offset: int,
+    filter: str | None,
+    explain: bool,
+    recall: float | None = None,
+) -> SearchResult:
+    """Everything from a query to hits by dense vectors alone; see `Collection.search`."""
+    started = perf_counter()
+    vector = dense.query(query)
+    encoding = perf_counter() - started
+    ranked, stats = rank_dense(snapshot, vector, offset + k, rows_passing(snapshot, filter), recall)
+    shares = None
+    if explain:
+        shares = [
+            (Share("dense", float(score), place, float(score), 1.0, float(score)),)
+            for place, score in enumerate(ranked.scores.tolist(), 1)
+        ]
+    hits = hits_of(snapshot, representation, None, ranked, offset, explain=explain, shares=shares)
+    # The query's own words are marked, although it is not for them that a document is found.
+    terms = representation.typed_terms(query)
+    return SearchResult(hits, terms, perf_counter() - started, stats, encoding, mode="dense")
+
+
+def answer_hybrid(
+    snapshot: Snapshot,
+    representation: Representation,
+    dense: DenseQueries,
+    query: str,
+    k: int,
+    fusion: Fusion,
+    *,
+    offset: int,
+    filter: str | None,
+    explain: bool,
+    recall: float | None = None,
+) -> SearchResult:
+    """Everything from a query to fused hits; see `Collection.search`."""
+    started = perf_counter()
+    terms, weights = representation.query(query, snapshot)
+    encoded = Query.from_weights(terms, weights)
+    vector = dense.query(query)
+    encoding = perf_counter() - started
+    allowed = rows_passing(snapshot, filter)
+    lexical, read = rank(snapshot, encoded, fusion.depth, allowed, recall)
+    near, scored = rank_dense(snapshot, vector, fusion.depth, allowed, recall)
+    fused = _fused(snapshot, encoded, vector, lexical, near, fusion)
+    ranked, chosen = fused.cut(offset + k)
+    shares = None if not explain else [fused.shares_of(place) for place in chosen.tolist()]
+    typed = representation.typed_terms(query) if explain else None
+    hits = hits_of(snapshot, representation, encoded, ranked, offset, explain=explain, typed=typed, shares=shares)
+    stats = SearchStats(read.postings_read, read.rows_scored + scored.rows_scored)
+    return SearchResult(hits, frozenset(terms.tolist()), perf_counter() - started, stats, encoding, mode="hybrid")
+
+
+def rank_dense(
+    snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: Masks, recall: float | None = None
+) -> tuple[RankedRows, SearchStats]:
+    """The best `depth` rows by inner product, over all parts; nearly so where one is clustered and `recall` not 1.
+
+    Rows without a vector are not found, and nothing for a query without one: zeros.
+    """
+    found = [
+        search_present(vectors_of(part), vector, depth, mask, recall)
+        for part, mask in zip(snapshot.parts, allowed, strict=True)
+    ]
+    scored = sum(stats.rows_scored for _, stats in found)
+    return merge_ranked(snapshot, [top for top, _ in found], depth), SearchStats(0, scored)
+
+
+def rank_dense_many(
+    snapshot: Snapshot,
+    vectors: NDArray[np.float32],
+    depth: int,
+    allowed: Masks,
+    threads: int | None = None,
+    recall: float | None = None,
+) -> list[RankedRows]:
+    """The same of many queries, float32[m, width]."""
+    found = [
+        search_many_present(vectors_of(part), vectors, depth, mask, recall, threads)
+        for part, mask in zip(snapshot.parts, allowed, strict=True)
+    ]
+    return [merge_ranked(snapshot, [tops[i] for tops in found], depth) for i in range(len(vectors))]
+
+
+def pairs_dense(
+    snapshot: Snapshot,
+    vectors: NDArray[np.float32],
+    depth: int,
+    allowed: Masks,
+    threads: int | None = None,
+    recall: float | None = None,
+) -> list[list[tuple[str, float]]]:
+    """(id, score) pairs of many queries by dense vectors; no document is read."""
+    ranked = rank_dense_many(snapshot, vectors, depth, allowed, threads, recall)
+    return [named(snapshot, each) for each in ranked]
+
+
+def pairs_hybrid(
+    snapshot: Snapshot,
+    queries: Sequence[Query],
+    vectors: NDArray[np.float32],
+    k: int,
+    fusion: Fusion,
+    allowed: Masks,
+    threads: int | None,
+    recall: float | None = None,
+) -> list[list[tuple[str, float]]]:
+    """(id, score) pairs of many queries, fused; no document is read."""
+    lexical = rank_rows(snapshot, queries, fusion.depth, allowed, threads, recall)
+    near = rank_dense_many(snapshot, vectors, fusion.depth, allowed, threads, recall)
+    return [
+        named(snapshot, _fused(snapshot, query, vector, mine, other, fusion).cut(k)[0])
+        for query, vector, mine, other in zip(queries, vectors, lexical, near, strict=True)
+    ]
+
+
+def candidate_scores(
+    snapshot: Snapshot, query: Query, vector: NDArray[np.float32], depth: int, allowed: Masks
+) -> tuple[list[str], list[SideScores]]:
+    """Ids and both sides' scores of a query's candidates, for learning how to fuse them."""
+    lexical, _ = rank(snapshot, query, depth, allowed)
+    near, _ = rank_dense(snapshot, vector, depth, allowed)
+    pool = _pooled(lexical, near)
+    sides = _scored(snapshot, query, vector, pool, lexical, near)
+    return [identifier for identifier, _ in named(snapshot, pool)], sides
+
+
+def vectors_of(part: Part) -> VectorIndex:
+    """The dense vectors of a part of a collection that has them."""
+    if part.segment.dense is None:
+        raise CorruptCollectionError(
+            f"segment {part.segment.name} has no dense vectors, and its collection should have them",
+            hint="restore it from a backup or index the corpus again",
+        )
+    return part.segment.dense
+
+
+def shares_at(sides: Sequence[SideScores], given: Sequence[SideShares], place: int) -> tuple[Share, ...]:
+    """What each side says of one candidate and gives to its fused score."""
+    return tuple(
+        Share(
+            side.name,
+            float(side.scores[place]),
+            int(own.ranks[place]) or None,
+            float(own.values[place]),
+            own.weight,
+            float(own.shares[place]),
+        )
+        for side, own in zip(sides, given, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fused:
+    """The candidates of a query, by seq, and what becomes of them."""
+
+    pool: RankedRows
+    scores: NDArray[np.float64]
+    sides: list[SideScores]
+    shares: list[SideShares]
+
+    def cut(self, k: int) -> tuple[RankedRows, NDArray[np.int64]]:
+        """The best `k`, best first, and their places in the pool."""
+        chosen = best(self.scores, k)
+        pool = self.pool
+        return RankedRows(pool.parts[chosen], pool.rows[chosen], pool.seqs[chosen], self.scores[chosen]), chosen
+
+    def shares_of(self, place: int) -> tuple[Share, ...]:
+        """What each side gave to one candidate."""
+        return shares_at(self.sides, self.shares, place)
+
+
+def _fused(
+    snapshot: Snapshot,
+    query: Query,
+    vector: NDArray[np.float32],
+    lexical: RankedRows,
+    near: RankedRows,
+    fusion: Fusion,
+) -> _Fused:
+    pool = _pooled(lexical, near)
+    sides = _scored(snapshot, query, vector, pool, lexical, near)
+    scores, shares = fuse(fusion, sides)
+    return _Fused(pool, scores, sides, shares)
+
+
+def _pooled(lexical: RankedRows, near: RankedRows) -> RankedRows:
+    """The union of two rankings, by seq; without scores."""
+    seqs, first = np.unique(np.concatenate([lexical.seqs, near.seqs]), return_index=True)
+    parts = np.concatenate([lexical.parts, near.parts])[first]
+    rows = np.concatenate([lexical.rows, near.rows])[first]
+    return RankedRows(parts, rows, seqs, np.zeros(len(seqs), np.float64))
+
+
+def _scored(
+    snapshot: Snapshot,
+    query: Query,
+    vector: NDArray[np.float32],
+    pool: RankedRows,
+    lexical: RankedRows,
+    near: RankedRows,
+) -> list[SideScores]:
+    """What each side says of every candidate, whichever side found it."""
+    own, known = _known(pool, lexical)
+    matched = known.copy()
+    others, near_known = _known(pool, near)
+    close = near_known.copy()
+    ceiling = float(query.weights.sum()) * query.scale * snapshot.greatest_weight
+    for number, part in enumerate(snapshot.parts):
+        here = pool.parts == number
+        missing = np.flatnonzero(here & ~known)
+        if len(missing) and len(query):
+            top = _score_rows(part, query, pool.rows[missing])
+            at = missing[np.searchsorted(pool.rows[missing], top.rows)]
+            own[at], matched[at] = top.scores, True
+        missing = np.flatnonzero(here & ~near_known)
+        if len(missing) and vector.any():
+            vectors, rows = vectors_of(part), pool.rows[missing]
+            others[missing] = vectors.scores_of(rows, vector)
+            close[missing] = has_vector(vectors, rows, others[missing])
+    return [SideScores("sparse", own, matched, ceiling), SideScores("dense", others, close, 1.0)]
+
+
+def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """A ranking's scores at the places of the pool, and where it has any."""
+    scores = np.zeros(len(pool.seqs), np.float64)
+    known = np.zeros(len(pool.seqs), np.bool_)
+    places = np.searchsorted(pool.seqs, ranked.seqs)
+    scores[places], known[places] = ranked.scores, True
+    return scores, known
+
+
+def _score_rows(part: Part, query: Query, rows: NDArray[np.int64]) -> TopK:
+    """Those of some rows (ascending, as seqs in a segment are) that match, with their scores."""
+    mask = np.zeros(part.segment.n_rows, np.bool_)
+    mask[rows] = True
+    return part.segment.index.search(query, len(rows), allowed=mask)

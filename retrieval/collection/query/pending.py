@@ -1,0 +1,177 @@
+"""Documents that are in no segment yet, indexed in memory when a snapshot is taken."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.inverted.index import InvertedIndex
+from lexhound.index.inverted.scales import RowRanges, choose_groups
+from lexhound.retrieval.collection.fields.dense_index import dense_in_memory
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, unpack_dense
+from lexhound.retrieval.collection.store.schema import DATABASE
+from lexhound.retrieval.collection.store.segment import ListedIds, Segment
+from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, unpack
+from lexhound.retrieval.collection.write.scale_groups import FIXED, grouped, part_of, ranges_of
+from lexhound.retrieval.errors import CorruptCollectionError
+
+# The name of parts that are indexed in memory; segment names are digits.
+PENDING = "pending"
+# When a refresh would make more of them than this, they become one: each costs every search a little.
+MEMORY_SEGMENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """What the weights of documents that wait are made with; it depends on what waits, and not on who reads when.
+
+    Attributes:
+        average_length: see `averages`; groups: the scales of all that waits (`index.choose_groups`), or FIXED.
+    """
+
+    average_length: float
+    groups: tuple[int, ...]
+
+
+# Which batches segments in memory hold, and what their weights were made with.
+PendingKey: TypeAlias = tuple[frozenset[int], Weighing]
+
+
+def tombstones_of(connection: sqlite3.Connection) -> NDArray[np.int64]:
+    """Rows that segments or batches hold and that are no more: int64, ascending."""
+    rows = connection.execute("SELECT seq FROM tombstones ORDER BY seq").fetchall()
+    return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+
+def live_of(seqs: NDArray[np.int64], tombstones: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Which of `seqs` (ascending) are no tombstones; None where none is."""
+    if not len(seqs) or not len(tombstones):
+        return None
+    own = tombstones[np.searchsorted(tombstones, seqs[0]) : np.searchsorted(tombstones, seqs[-1], side="right")]
+    if not len(own):
+        return None
+    live = ~np.isin(seqs, own, assume_unique=True)
+    return None if live.all() else live
+
+
+def index_pending(
+    connection: sqlite3.Connection,
+    representation: Representation,
+    average_length: float | None,
+    known: tuple[dict[PendingKey, tuple[Segment, ...]], dict[int, RowRanges]],
+    width: int | None,
+) -> tuple[dict[PendingKey, tuple[Segment, ...]], dict[int, RowRanges]]:
+    """Index the batches that are in no segment; what is `known` of them stays: a refresh costs what is new.
+
+    Returns the segments, and the ranges of each batch, which are what the next call is to know.
+
+    All is indexed anew where the average length or the scales of what waits have changed. Before the first segment no
+    average is kept, and it is that of all that waits.
+    """
+    rows = connection.execute("SELECT batch FROM batches WHERE run NOT IN (SELECT run FROM runs)").fetchall()
+    waiting = {batch for (batch,) in rows}
+    batches: dict[int, Batch] = {}
+
+    def read(number: int) -> Batch:
+        if number not in batches:
+            row = connection.execute("SELECT vectors FROM batches WHERE batch = ?", (number,)).fetchone()
+            batches[number] = unpack(row[0])
+        return batches[number]
+
+    groups, ranges = _groups(representation, sorted(waiting), known[1], read)
+    if average_length is None:
+        average_length = _average_of(connection, representation, [read(number) for number in sorted(waiting)])
+    weighing = Weighing(average_length, groups)
+    kept = {key: own for key, own in known[0].items() if key[0] <= waiting and key[1] == weighing}
+    if len(kept) >= MEMORY_SEGMENTS:
+        kept = {}
+    new = sorted(waiting - {batch for key in kept for batch in key[0]})
+    if new:
+        vectors = [read(number) for number in new]
+        segments = _index_batches(connection, representation, weighing, new, vectors, width)
+        if segments:
+            kept[frozenset(new), weighing] = segments
+    return kept, ranges
+
+
+def _groups(
+    representation: Representation,
+    waiting: Sequence[int],
+    known: dict[int, RowRanges],
+    read: Callable[[int], Batch],
+) -> tuple[tuple[int, ...], dict[int, RowRanges]]:
+    """The scales of all that waits, and the ranges of each batch."""
+    if representation.scale is not None:
+        return FIXED, {}
+    found = {}
+    for number in waiting:
+        ranges = known.get(number) or ranges_of(representation, read(number))
+        if ranges is not None:
+            found[number] = ranges
+    return choose_groups(RowRanges.joined(list(found.values()))), found
+
+
+def _average_of(connection: sqlite3.Connection, representation: Representation, batches: Sequence[Batch]) -> float:
+    if not representation.frequencies or not batches:
+        return 1.0
+    whole = concatenate(list(batches))
+    live = live_of(whole.seqs, tombstones_of(connection))
+    whole = whole if live is None else keep_rows(whole, live)
+    words = int(whole.values.sum(dtype=np.int64))
+    return words / len(whole.seqs) if words else 1.0
+
+
+def _index_batches(
+    connection: sqlite3.Connection,
+    representation: Representation,
+    weighing: Weighing,
+    numbers: Sequence[int],
+    batches: Sequence[Batch],
+    width: int | None,
+) -> tuple[Segment, ...]:
+    batch = concatenate(list(batches))
+    vectors = None
+    if width is not None:
+        found = [
+            connection.execute("SELECT dense FROM batches WHERE batch = ?", (number,)).fetchone()[0]
+            for number in numbers
+        ]
+        vectors = concatenate_dense([unpack_dense(blob, width) for blob in found]).vectors
+    live = live_of(batch.seqs, tombstones_of(connection))
+    if live is not None:
+        batch = keep_rows(batch, live)
+        vectors = None if vectors is None else vectors[live]
+    if not len(batch.seqs):
+        return ()
+    by_seq = dict(
+        connection.execute(
+            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(batch.seqs[0]), int(batch.seqs[-1]))
+        ).fetchall()
+    )
+    lost = [seq for seq in batch.seqs.tolist() if seq not in by_seq]
+    if lost:
+        raise CorruptCollectionError(
+            f"a batch has a document in row {lost[0]}, and the database has none",
+            where=DATABASE,
+            hint="restore the file from a backup or index the corpus again",
+        )
+    segments = []
+    for group in grouped(representation, batch, weighing.groups):
+        part = part_of(batch, group)
+        weights = representation.weigh(part, weighing.average_length)
+        index = InvertedIndex.from_csr(
+            weights,
+            group.scale,
+            frequencies=weights.frequencies,
+            lengths=weights.lengths,
+            mean_length=weighing.average_length if representation.frequencies else None,
+        )
+        dense = None if vectors is None else dense_in_memory(vectors[group.rows])
+        segments.append(Segment(PENDING, part.seqs, ListedIds(by_seq[seq] for seq in part.seqs.tolist()), index, dense))
+    return tuple(segments)

@@ -1,0 +1,141 @@
+"""Which rows of a snapshot a search may return: those that are live and pass a filter."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.retrieval.filters import Column, parse_filter, read_column, read_within, select
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from .snapshot import Part, Snapshot
+
+Masks: TypeAlias = list[NDArray[np.bool_]]
+
+# What a snapshot keeps of the filters that were asked last, in bytes: a page and the next have the same filter.
+_KEPT_BYTES = 32 * 2**20
+
+
+class Passed:
+    """The rows that passed the latest filters of a snapshot, by the filter's text; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._masks: OrderedDict[str, Masks] = OrderedDict()
+        self._size = 0
+
+    def get(self, filter: str) -> Masks | None:
+        """The rows of each part, if they are known."""
+        with self._lock:
+            masks = self._masks.get(filter)
+            if masks is not None:
+                self._masks.move_to_end(filter)
+            return masks
+
+    def put(self, filter: str, masks: Masks) -> None:
+        """Keep the rows of a filter."""
+        with self._lock:
+            if filter in self._masks:
+                return
+            self._masks[filter] = masks
+            self._size += _bytes(filter, masks)
+            while self._size > _KEPT_BYTES:
+                self._size -= _bytes(*self._masks.popitem(last=False))
+
+
+def _bytes(filter: str, masks: Masks) -> int:
+    return len(filter) + sum(mask.nbytes for mask in masks)
+
+
+def rows_passing(snapshot: Snapshot, filter: str | None) -> list[NDArray[np.bool_] | None]:
+    """For each part, the rows that a search may return: live, and accepted by the filter expression if given.
+
+    Raises:
+        FilterSyntaxError: the expression does not parse. DeadlineError: the time for it is over.
+    """
+    if filter is None:
+        return [part.live for part in snapshot.parts]
+    return list(_passing(snapshot, filter))
+
+
+def seqs_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
+    """The row numbers of live documents that a filter expression accepts; ascending.
+
+    Raises:
+        FilterSyntaxError, DeadlineError: as for `rows_passing`.
+    """
+    masks = _passing(snapshot, filter)
+    pieces = [part.segment.seqs[mask] for part, mask in zip(snapshot.parts, masks, strict=True)]
+    return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
+
+
+def count_passing(snapshot: Snapshot, filter: str) -> int:
+    """How many live documents a filter expression accepts.
+
+    Raises:
+        FilterSyntaxError, DeadlineError: as for `rows_passing`.
+    """
+    return sum(int(np.count_nonzero(mask)) for mask in _passing(snapshot, filter))
+
+
+def is_known(snapshot: Snapshot, filter: str) -> bool:
+    """Whether it is known which rows pass a filter."""
+    return snapshot.passed.get(filter) is not None
+
+
+def _passing(snapshot: Snapshot, filter: str) -> Masks:
+    masks = snapshot.passed.get(filter)
+    if masks is None:
+        expression = parse_filter(filter)
+        masks = []
+        for part in snapshot.parts:
+            mask = select(expression, _PartColumns(snapshot, part), part.segment.n_rows)
+            masks.append(mask if part.live is None else mask & part.live)
+        snapshot.passed.put(filter, masks)
+    return masks
+
+
+class _PartColumns:
+    """The columns of a part of a snapshot; those that have not been read yet are read."""
+
+    def __init__(self, snapshot: Snapshot, part: Part) -> None:
+        self._snapshot = snapshot
+        self._segment = part.segment
+
+    def field(self, name: str) -> Column:
+        """The values of a field."""
+        return self._get(name, read_column, within=False)
+
+    def within(self, name: str) -> Column:
+        """The rows that have a field within this one."""
+        return self._get(name, read_within, within=True)
+
+    def _get(
+        self,
+        name: str,
+        reader: Callable[[sqlite3.Connection, str, NDArray[np.int64], NDArray[np.int32]], Column],
+        *,
+        within: bool,
+    ) -> Column:
+        def read() -> Column:
+            with self._snapshot.reading() as connection:
+                return reader(connection, name, self._segment.seqs, self._gone(connection))
+
+        return self._snapshot.columns.get((self._segment, name, within), read)
+
+    def _gone(self, connection: sqlite3.Connection) -> NDArray[np.int32]:
+        """Rows whose documents have been deleted since the snapshot was taken: their metadata may be gone too."""
+        seqs = self._segment.seqs
+        (generation,) = connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()
+        if not len(seqs) or int(generation) == self._snapshot.generation:
+            return np.empty(0, np.int32)
+        rows = connection.execute("SELECT seq FROM rows WHERE seq BETWEEN ? AND ?", (int(seqs[0]), int(seqs[-1])))
+        there = np.fromiter((seq for (seq,) in rows), np.int64)
+        return np.flatnonzero(~np.isin(seqs, there, assume_unique=True)).astype(np.int32)

@@ -1,0 +1,282 @@
+"""A snapshot: the documents of a collection as they were at one moment, ready to search.
+
+Which documents there are and what is indexed of them, a snapshot holds itself. Their contents it reads when they are
+asked for, each time in a transaction of its own: a transaction that stays open makes SQLite's log grow with every
+write. What has been deleted or replaced since then is gone (`search.read_documents` says so), and the reader moves on
+to a newer snapshot. For long reads of everything, a snapshot can hold its transaction.
+Segments are shared between snapshots; encoded documents that are in no segment yet are indexed in memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.errors import CorruptFileError
+from lexhound.index.inverted.quantization import MAX_IMPACT
+from lexhound.index.inverted.scales import RowRanges
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.store.connections import Connections
+from lexhound.retrieval.collection.store.schema import DATABASE, check_identity, translate
+from lexhound.retrieval.collection.store.segment import Segment, open_segment, read_through
+from lexhound.retrieval.collection.store.table_checksum import check_tables
+from lexhound.retrieval.collection.write.average_length import Averages, read_averages
+from lexhound.retrieval.errors import CorruptCollectionError
+from lexhound.retrieval.filters import ColumnCache
+
+from .fusion import Fusion
+from .pending import PendingKey, index_pending, live_of, tombstones_of
+from .row_filter import Passed
+from .stored_fusion import read_fusion
+
+# What is meant by all but few documents.
+_USUAL = 0.9
+# Bytes of new segments that are compared with their checksums at once when a snapshot is taken: some milliseconds.
+READ_AT_OPEN = 8 << 20
+
+
+@dataclass(slots=True)
+class SegmentCache:
+    """What the latest snapshot holds open, for the next one to share.
+
+    Attributes:
+        on_disk, in_memory: segments; ranges: of the batches that wait; columns: what was read of the segments.
+    """
+
+    on_disk: dict[str, Segment] = field(default_factory=dict)
+    in_memory: dict[PendingKey, tuple[Segment, ...]] = field(default_factory=dict)
+    ranges: dict[int, RowRanges] = field(default_factory=dict)
+    columns: ColumnCache = field(default_factory=ColumnCache)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A segment as a snapshot sees it.
+
+    Attributes:
+        live: bool[n_rows], false for deleted rows; None where none is.
+    """
+
+    segment: Segment
+    live: NDArray[np.bool_] | None
+
+    @property
+    def n_documents(self) -> int:
+        return self.segment.n_rows if self.live is None else int(self.live.sum())
+
+
+class Snapshot:
+    """The state of one moment.
+
+    Attributes:
+        held: the connection whose read transaction began at that moment, where the snapshot holds one. It ends with the
+            last reference to the snapshot.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        held: sqlite3.Connection | None,
+        generation: int,
+        averages: Averages,
+        parts: Sequence[Part],
+        columns: ColumnCache,
+        fusion: Fusion | None = None,
+        *,
+        exact: bool = True,
+    ) -> None:
+        self._connections = connections
+        self.held = held
+        self._lock = RLock()  # a SQLite connection serves one thread at a time
+        self.generation = generation
+        self.average_length = averages.new
+        self.legacy_average = averages.legacy
+        self.parts = tuple(parts)
+        self.columns = columns  # of metadata, which filters are answered from
+        self.passed = Passed()
+        self.fusion = fusion  # of hybrid searches that name none; None for the usual one
+        self.exact = exact  # what hashes of earlier versions are of; see `content.document_of`
+        self.n_documents = sum(part.n_documents for part in parts)
+        self._frequencies: dict[int, int] = {}
+        if held is not None:
+            weakref.finalize(self, connections.give, held)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a read transaction: that of the snapshot if it holds one, otherwise of the newest state.
+
+        Raises:
+            CorruptCollectionError and others that `translate` names, where SQLite fails.
+        """
+        if self.held is None:
+            with self._connections.reading() as connection:
+                yield connection
+            return
+        with self._lock:
+            try:
+                yield self.held
+            except sqlite3.Error as error:
+                raise translate(error, self._connections.directory / DATABASE) from error
+
+    @cached_property
+    def live_seqs(self) -> NDArray[np.int64]:
+        """The row numbers of all documents, ascending; int64."""
+        pieces = [p.segment.seqs if p.live is None else p.segment.seqs[p.live] for p in self.parts]
+        return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
+
+    @cached_property
+    def greatest_weight(self) -> float:
+        """The largest weight of a term in a document, but for few documents that weigh far more than the others.
+
+        Of bm25, 1, which no weight reaches. It does not depend on how documents are divided into segments, as long as
+        these have the same scales.
+        """
+        indexes = [part.segment.index for part in self.parts]
+        if any(index.postings.weighable for index in indexes):
+            return max(MAX_IMPACT * index.scale for index in indexes)
+        usual = 0.0
+        held = 0
+        for part in sorted(self.parts, key=lambda part: part.segment.index.scale):
+            if held >= _USUAL * self.n_documents and part.segment.index.scale > usual:
+                break
+            usual = part.segment.index.scale
+            held += part.n_documents
+        return max((index.greatest_weight for index in indexes if index.scale <= usual), default=0.0)
+
+    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        """How many live documents hold each term; int64, one a term. Counted once a term and snapshot."""
+        wanted = terms.tolist()
+        missing = np.array([term for term in wanted if term not in self._frequencies], np.int32)
+        if len(missing):
+            counts = np.zeros(len(missing), np.int64)
+            for part in self.parts:
+                counts += part.segment.index.document_frequencies(missing, part.live)
+            self._frequencies.update(zip(missing.tolist(), counts.tolist(), strict=True))
+        return np.array([self._frequencies[term] for term in wanted], np.int64)
+
+    def holds(self, identifier: str) -> bool:
+        """Whether a document of this id was there; a scan of all ids."""
+        return any(
+            part.live is None or bool(part.live[row])
+            for part in self.parts
+            for row in part.segment.ids.rows_of(identifier)
+        )
+
+
+def generation_of(connection: sqlite3.Connection) -> int:
+    """The number that every committed write raises by one."""
+    row = connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()
+    if row is None or not isinstance(row[0], int):
+        raise _damaged("the database does not tell its generation", DATABASE)
+    return int(row[0])
+
+
+def take_snapshot(
+    connections: Connections,
+    representation: Representation,
+    cache: SegmentCache,
+    width: int | None = None,
+    *,
+    hold: bool = False,
+) -> Snapshot:
+    """Read the newest state and open what it names; segments that `cache` holds are not opened again.
+
+    Args:
+        width: of the collection's dense vectors, None where it has none.
+        hold: keep the transaction open, so that everything stays readable.
+
+    Raises:
+        CorruptCollectionError: a file is missing or damaged; the message names it.
+        CollectionGoneError: the collection is no longer at its path.
+    """
+    connection = connections.take()
+    kept = False
+    try:
+        for _ in range(10):
+            connection.execute("BEGIN")
+            try:
+                snapshot = _read(connections, connection, representation, cache, width, hold=hold)
+            except FileNotFoundError as error:
+                # Between our read of the list and our opening of the files, a writer compacted the segment away.
+                # A newer list then has its successor; one that stays missing is really lost.
+                missing = error
+                connection.execute("ROLLBACK")
+                continue
+            kept = hold
+            return snapshot
+        check_identity(connections.directory, connections.identity)
+        raise _damaged("a file of a segment is missing", str(missing.filename)) from missing
+    except CorruptFileError as error:
+        check_identity(connections.directory, connections.identity)
+        raise _damaged(str(error), str(connections.directory)) from error
+    except sqlite3.Error as error:
+        raise translate(error, connections.directory / DATABASE) from error
+    finally:
+        if not kept:
+            connections.give(connection)
+
+
+def _damaged(message: str, where: str) -> CorruptCollectionError:
+    return CorruptCollectionError(message, where=where, hint="restore the file from a backup or index the corpus again")
+
+
+def _read(
+    connections: Connections,
+    connection: sqlite3.Connection,
+    representation: Representation,
+    cache: SegmentCache,
+    width: int | None,
+    *,
+    hold: bool,
+) -> Snapshot:
+    directory = connections.directory
+    check_tables(connection)
+    generation = generation_of(connection)
+    averages = read_averages(connection)
+    names = connection.execute(
+        "SELECT name FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
+    ).fetchall()
+    on_disk = {
+        name: cache.on_disk.get(name) or open_segment(directory, name, representation.name, width) for (name,) in names
+    }
+    for segment in on_disk.values():
+        segment.check_sizes()
+    _read_small(directory, on_disk.values(), representation.name)
+    in_memory, ranges = index_pending(connection, representation, averages.new, (cache.in_memory, cache.ranges), width)
+    tombstones = tombstones_of(connection)
+    waiting = [segment for segments in in_memory.values() for segment in segments]
+    parts = [Part(segment, live_of(segment.seqs, tombstones)) for segment in (*on_disk.values(), *waiting)]
+    held = connection if hold else None
+    snapshot = Snapshot(
+        connections,
+        held,
+        generation,
+        averages,
+        parts,
+        cache.columns,
+        read_fusion(connection),
+        exact=representation.frequencies,
+    )
+    cache.on_disk, cache.in_memory, cache.ranges = on_disk, in_memory, ranges
+    cache.columns.retain({*on_disk.values(), *waiting})
+    return snapshot
+
+
+def _read_small(directory: Path, segments: Iterable[Segment], index_name: str) -> None:
+    """Compare with their checksums those segments that take next to no time; see `checking` for the others."""
+    left = READ_AT_OPEN
+    sizes = [(segment.nbytes, place, segment) for place, segment in enumerate(segments) if not segment.condition.read]
+    for size, _, segment in sorted(sizes, key=lambda each: each[:2]):
+        left -= size
+        if left < 0:
+            return
+        read_through(directory, segment, index_name)

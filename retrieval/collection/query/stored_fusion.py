@@ -1,0 +1,47 @@
+"""The fusion that a collection keeps for its own hybrid searches: those that name none.
+
+It is one of the small mutable values of the database, so a change of it is a transaction like any other, and readers
+see it with the next snapshot. Collections without it are fused by `Fusion()`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import asdict, fields
+
+import orjson
+
+from lexhound.retrieval.errors import CorruptCollectionError, QueryError
+
+from .fusion import Fusion
+
+_NAME = "fusion"
+
+
+def read_fusion(connection: sqlite3.Connection) -> Fusion | None:
+    """Return the fusion that is kept, or None.
+
+    Raises:
+        CorruptCollectionError: what is kept is not a fusion.
+    """
+    row = connection.execute("SELECT value FROM properties WHERE name = ?", (_NAME,)).fetchone()
+    if row is None:
+        return None
+    try:
+        values = orjson.loads(row[0])
+        return Fusion(**{field.name: values[field.name] for field in fields(Fusion)})
+    except (orjson.JSONDecodeError, KeyError, TypeError, QueryError) as error:
+        raise CorruptCollectionError(
+            f"damaged: the fusion that it keeps cannot be read ({error})",
+            hint="replace it: lexhound tune-fusion COLLECTION DATASET --save",
+        ) from error
+
+
+def write_fusion(connection: sqlite3.Connection, fusion: Fusion | None) -> None:
+    """Keep a fusion, or none; inside the caller's transaction."""
+    if fusion is None:
+        connection.execute("DELETE FROM properties WHERE name = ?", (_NAME,))
+    else:
+        connection.execute(
+            "INSERT OR REPLACE INTO properties VALUES (?, ?)", (_NAME, orjson.dumps(asdict(fusion)).decode())
+        )

@@ -1,0 +1,55 @@
+"""Bringing back a collection that a crash left between two renames, for everything that opens or makes collections."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from lexhound.core.atomic_files import REPLACED, neighbour, sync_directory
+from lexhound.retrieval.collection.lock import Claim
+from lexhound.retrieval.collection.store.disk_errors import storage_errors
+from lexhound.retrieval.errors import CollectionLockedError, RetrievalError
+
+# What runs that were cut short leave beside a collection and nobody goes on with.
+_LEFT = (REPLACED, "creating", "importing", "restoring", "exporting")
+# Another process that is between two renames is through with them long before.
+_WAIT_SECONDS = 5.0
+
+
+def recover(directory: Path) -> None:
+    """Bring back what a crash has left aside, where nothing is at its place. Costs a look at the file system.
+
+    Raises:
+        ReadOnlyError: it cannot be renamed.
+    """
+    if directory.exists():
+        return
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while neighbour(directory, REPLACED).exists() and not directory.exists():
+        try:
+            with Claim(directory) as claim:
+                recover_claimed(claim)
+        except CollectionLockedError:  # by who is about to put the new one there
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def recover_claimed(claim: Claim) -> None:
+    """The same for who has the claim; what was left beside is removed, but not an index that can be gone on with."""
+    whole, old = claim.place, neighbour(claim.place, REPLACED)
+    with storage_errors(whole):
+        if not whole.exists() and old.exists():
+            old.rename(whole)
+            sync_directory(whole.parent)
+    for suffix in _LEFT:
+        shutil.rmtree(neighbour(whole, suffix), ignore_errors=True)
+
+
+def recover_all(folder: Path) -> None:
+    """The same for every collection of a folder; what cannot be brought back is left to whoever opens it."""
+    for path in folder.glob(f".*.{REPLACED}"):
+        with suppress(RetrievalError, OSError):
+            recover(folder / path.name[1 : -len(f".{REPLACED}")])

@@ -1,0 +1,270 @@
+"""`verify`: every file against its checksum, every document against its own, and the files against the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from lexhound.index.array_files import Pace, no_pace
+from lexhound.retrieval.collection.fields.static_queries import FOLDER, has_table
+from lexhound.retrieval.collection.query.pending import PENDING
+from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
+from lexhound.retrieval.collection.store.dense_batches import unpack_dense
+from lexhound.retrieval.collection.store.schema import DATABASE
+from lexhound.retrieval.collection.store.segment import ROWS_AT_ONCE, SEGMENTS, verify_segment
+from lexhound.retrieval.collection.store.sparse_batches import unpack
+from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE as DOCUMENTS_AT_ONCE
+from lexhound.retrieval.collection.store.stored_documents import damaged_rows
+from lexhound.retrieval.collection.store.table_checksum import check_tables
+from lexhound.retrieval.documents.metadata import Value, flatten
+from lexhound.retrieval.errors import CorruptCollectionError
+
+# Tables whose pages and indexes SQLite can check; texts are left out where they are read one by one anyway.
+_TABLES = ("properties", "rows", "metadata", "terms", "batches", "segments", "tombstones", "runs")
+_MOST_DOCUMENTS = 20
+NO_ROW = -1
+_PAIRS = 4096  # values of metadata read together
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong: the file (or table) it is in, and what it is."""
+
+    where: str
+    message: str
+
+
+def verify(directory: Path, snapshot: Snapshot, index_name: str, width: int | None = None) -> list[Problem]:
+    """Read everything a snapshot stands on and list what is wrong with it.
+
+    Args:
+        snapshot: one that holds its transaction, so that files and database are of one moment.
+        width: of dense vectors, if any.
+    """
+    problems: list[Problem] = []
+    with snapshot.reading() as connection:
+        problems += verify_database(directory, connection, whole=True)
+        damaged = verify_documents(directory, connection, snapshot.exact)
+        problems += damaged.values() if damaged else verify_values(directory, connection)
+        for part in snapshot.parts:
+            problems += verify_part(directory, part, index_name, width)
+        problems += verify_table(directory)
+        if not problems:  # what the tables and files say can be trusted
+            problems += verify_agreement(directory, snapshot, connection, width)
+    return problems
+
+
+def refuse_damaged(problems: Sequence[Problem], verb: str) -> None:
+    """Refuse to copy what is damaged; `verb`: what is not done, such as "exported".
+
+    Raises:
+        CorruptCollectionError: there is a problem; names the first.
+    """
+    if problems:
+        more = f", and {len(problems) - 1:,} more problems" if len(problems) > 1 else ""
+        raise CorruptCollectionError(
+            f"the collection is damaged, so it is not {verb}: {problems[0].message}{more}",
+            where=problems[0].where,
+            hint="see `lexhound verify`; restore it from a backup or index the corpus again",
+        )
+
+
+def verify_part(directory: Path, part: Part, index_name: str, width: int | None) -> list[Problem]:
+    """Read every byte of a part's files, if it has any."""
+    if part.segment.name == PENDING:
+        return []
+    found = verify_segment(directory, part.segment.name, index_name, dense=width is not None)
+    return [Problem(str(each.path), each.problem) for each in found]
+
+
+def verify_table(directory: Path) -> list[Problem]:
+    """Read every byte of the table of dense queries, if there is one."""
+    if not has_table(directory):
+        return []
+    from lexhound.encoders.dense.static_queries import QueryTable
+
+    return [Problem(str(path), problem) for path, problem in QueryTable.verify(directory / FOLDER)]
+
+
+def verify_database(directory: Path, connection: sqlite3.Connection, *, whole: bool) -> list[Problem]:
+    """What searches and filters stand on in the database: its pages, its indexes, its small tables.
+
+    Unless `whole`, the pages of texts are left to `verify_documents`.
+    """
+    where = str(directory / DATABASE)
+    problems: list[Problem] = []
+    try:
+        connection.execute("PRAGMA cell_size_check = ON")
+        for table in (20,) if whole else _TABLES:
+            rows = connection.execute(f"PRAGMA integrity_check({table})").fetchall()
+            problems += [Problem(where, str(message)) for (message,) in rows if message != "ok"]
+        check_tables(connection)
+    except (sqlite3.DatabaseError, CorruptCollectionError) as error:
+        problems.append(Problem(where, getattr(error, "message", str(error))))
+    return problems
+
+
+def verify_documents(
+    directory: Path, connection: sqlite3.Connection, exact: bool, pace: Pace = no_pace
+) -> dict[int, Problem]:
+    """Compare every document with its hash; `exact`: see `content.document_of`. Needs no transaction.
+
+    Returns what is wrong by row, of the first of them; what is wrong with no single one, or with more, by NO_ROW.
+    """
+    where = str(directory / DATABASE)
+    try:
+        damaged = _damaged_documents(connection, exact, pace)
+    except CorruptCollectionError as error:
+        return {NO_ROW: Problem(where, error.message)}
+    shown = sorted(damaged)[:_MOST_DOCUMENTS]
+    problems = {seq: Problem(where, damaged[seq].message) for seq in shown}
+    if len(damaged) > len(shown):
+        problems[NO_ROW] = Problem(where, f"{len(damaged) - len(shown):,} more documents are damaged")
+    return problems
+
+
+def verify_values(directory: Path, connection: sqlite3.Connection, pace: Pace = no_pace) -> list[Problem]:
+    """Compare the values that filters scan with those of the documents, which are whole; in a transaction."""
+    where = str(directory / DATABASE)
+    try:
+        if _values_of_table(connection, pace) == _values_of_documents(connection, pace):
+            return []
+    except CorruptCollectionError as error:
+        return [Problem(where, error.message)]
+    return [Problem(where, "table metadata: the values that filters see are not those of the documents")]
+
+
+def _damaged_documents(connection: sqlite3.Connection, exact: bool, pace: Pace) -> dict[int, CorruptCollectionError]:
+    """What is wrong with which document of those that are stored, those of unfinished runs included.
+
+    Where documents may have brought their vectors to an earlier version, the hash of its rows tells nothing of a single
+    one; but where most of them match, they are of texts alone.
+    """
+    found: dict[int, CorruptCollectionError] = {}
+    doubtful: dict[int, CorruptCollectionError] = {}
+    alike = 0
+    for seqs in _chunks(connection):
+        found |= damaged_rows(connection, seqs, exact=exact)
+        if not exact:
+            query = "SELECT seq FROM rows WHERE seq BETWEEN ? AND ? AND typeof(hash) = 'integer'"
+            old = [seq for (seq,) in connection.execute(query, (seqs[0], seqs[-1]))]
+            other = damaged_rows(connection, old, exact=True)
+            doubtful |= other
+            alike += len(old) - len(other)
+        pace()
+    return doubtful | found if alike > len(doubtful) else found
+
+
+def _chunks(connection: sqlite3.Connection) -> Iterator[list[int]]:
+    """The numbers of all rows, ascending, some at a time."""
+    query, last = "SELECT seq FROM rows WHERE seq > ? ORDER BY seq LIMIT ?", -1
+    while seqs := [seq for (seq,) in connection.execute(query, (last, DOCUMENTS_AT_ONCE))]:
+        last = seqs[-1]
+        yield seqs
+
+
+def _values_of_table(connection: sqlite3.Connection, pace: Pace) -> int:
+    """A sum over the values that filters scan, of documents that are stored: the same in any order."""
+    total = 0
+    cursor = connection.execute("SELECT field, value, seq FROM metadata WHERE seq IN (SELECT seq FROM rows)")
+    for count, (field, value, seq) in enumerate(cursor, 1):
+        total += _pair(field, value, seq)
+        if count % _PAIRS == 0:
+            pace()
+    return total
+
+
+def _values_of_documents(connection: sqlite3.Connection, pace: Pace) -> int:
+    """The same sum over the documents' own metadata."""
+    query = (
+        "SELECT seq, metadata FROM rows JOIN contents USING (seq) WHERE seq BETWEEN ? AND ? AND metadata IS NOT NULL"
+    )
+    total = 0
+    for seqs in _chunks(connection):
+        for seq, metadata in connection.execute(query, (seqs[0], seqs[-1])):
+            total += sum(_pair(field, value, seq) for field, value in flatten(orjson.loads(metadata)))
+        pace()
+    return total
+
+
+def _pair(field: str, value: Value, seq: int) -> int:
+    # As text, because some numbers have the same hash; and SQLite knows of one zero only.
+    return hash((field, repr(value or abs(value) if isinstance(value, float) else value), seq))
+
+
+def verify_agreement(
+    directory: Path, snapshot: Snapshot, connection: sqlite3.Connection, width: int | None
+) -> list[Problem]:
+    """What stands in two places is the same in both: batches, segments, the rows that they hold, and ids."""
+    try:
+        problems = [*_batches(connection, width), *_segments(snapshot, connection)]
+        return problems or _rows(directory, snapshot, connection)
+    except CorruptCollectionError as error:
+        return [Problem(error.where or str(directory / DATABASE), error.message)]
+
+
+def _batches(connection: sqlite3.Connection, width: int | None) -> Iterator[Problem]:
+    dense = "NULL" if width is None else "dense"
+    for number, documents, blob, vectors in connection.execute(
+        f"SELECT batch, documents, vectors, {dense} FROM batches"
+    ):
+        where = f"{DATABASE}, batch {number}"
+        try:
+            sparse = unpack(blob)
+            if len(sparse.seqs) != documents:
+                yield Problem(where, f"it holds {len(sparse.seqs):,} documents and not {documents:,}")
+            if width is not None and not np.array_equal(unpack_dense(vectors, width).seqs, sparse.seqs):
+                yield Problem(where, "its dense vectors are of other documents")
+        except CorruptCollectionError as error:
+            yield Problem(where, error.message)
+
+
+def _segments(snapshot: Snapshot, connection: sqlite3.Connection) -> Iterator[Problem]:
+    told = {
+        name: facts for name, *facts in connection.execute("SELECT name, first_seq, last_seq, documents FROM segments")
+    }
+    for part in snapshot.parts:
+        name, seqs = part.segment.name, part.segment.seqs
+        if name != PENDING and told.get(name) != [int(seqs[0]), int(seqs[-1]), len(seqs)]:
+            yield Problem(f"{DATABASE}, table segments", f"what it tells of segment {name} is not what the files hold")
+
+
+def _rows(directory: Path, snapshot: Snapshot, connection: sqlite3.Connection) -> list[Problem]:
+    """The rows that the index would return are exactly the documents that the database holds, under the same ids."""
+    visible = "run NOT IN (SELECT run FROM runs)"
+    cursor = connection.execute(f"SELECT seq FROM rows WHERE {visible} ORDER BY seq")
+    stored = np.fromiter((seq for (seq,) in cursor), np.int64)
+    if not np.array_equal(stored, snapshot.live_seqs):
+        lost = len(np.setdiff1d(stored, snapshot.live_seqs))
+        extra = len(np.setdiff1d(snapshot.live_seqs, stored))
+        return [
+            Problem(
+                str(directory),
+                f"index and documents disagree: {lost:,} documents are not indexed, {extra:,} indexed rows have none",
+            )
+        ]
+    twice = connection.execute(f"SELECT count(*) - count(DISTINCT id) FROM rows WHERE {visible}").fetchone()[0]
+    problems = [Problem(str(directory / DATABASE), f"{twice:,} documents have the id of another")] if twice else []
+    return problems + [
+        Problem(str(directory / SEGMENTS / part.segment.name), f"{wrong:,} rows have another id than stored")
+        for part in snapshot.parts
+        if (wrong := _wrong_ids(connection, part))
+    ]
+
+
+def _wrong_ids(connection: sqlite3.Connection, part: Part) -> int:
+    wrong = 0
+    rows = np.arange(part.segment.n_rows) if part.live is None else np.flatnonzero(part.live)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        seqs = part.segment.seqs[some].tolist()
+        by_seq = dict(
+            connection.execute("SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (seqs[0], seqs[-1])).fetchall()
+        )
+        wrong += sum(part.segment.ids[row] != by_seq[seq] for row, seq in zip(some.tolist(), seqs, strict=True))
+    return wrong

@@ -1,0 +1,292 @@
+"""Merging segments: `compact` makes one of all, a bulk run one of its own, and small ones are merged as they pile up.
+
+Rows go where their weights suit each other (`groups`): as a rule one segment comes of a merge. Weights of bm25 are made
+anew with today's average length, so those of a compacted collection are those of an index built at once over the same
+documents; a learned encoder's are, too, but for what rounding to a finer scale first has moved.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.inverted.merge import MergePart, merge_inverted
+from lexhound.retrieval.collection.fields.dense_index import NAME as DENSE
+from lexhound.retrieval.collection.fields.dense_index import kind_of, merge_dense, wanted_kind
+from lexhound.retrieval.collection.store.schema import DATABASE, translate
+from lexhound.retrieval.collection.store.segment import SEGMENTS, Segment, open_segment, read_through, write_segment
+from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE, damaged_rows
+from lexhound.retrieval.collection.store.wal import WAIT_SECONDS
+
+from .average_length import credit, far_segments, grown, legacy_average, live_average, renew, spend
+from .scale_groups import Group, regrouped
+from .writer import PUBLISHED, Writer, register_segment
+
+# This many segments of one size class (sizes within a factor of SIZE_CLASS) are merged into one of the next class:
+# each document is rewritten about log(n) times, and a search visits at most a few dozen segments.
+MERGE_AT = 8
+SIZE_CLASS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What `compact` did: documents kept, rows of deleted documents dropped, segments before and after."""
+
+    documents: int
+    dropped: int
+    segments_before: int
+    segments_after: int
+
+
+def compact(writer: Writer) -> CompactReport:
+    """Merge all published segments into one, without deleted rows, with fresh statistics.
+
+    Searches go on meanwhile; readers move to the new segment when they refresh.
+
+    Every document is compared with its hash first, and every file with its checksum.
+
+    Raises:
+        CorruptCollectionError: one is damaged; the collection is as it was.
+        StorageFullError: the disk is full; the collection is as it was.
+    """
+    with writer.merging:
+        check_documents(writer)
+        writer.flush()
+        names = _segments(writer, "run NOT IN (SELECT run FROM runs)")
+        documents, dropped = merge(writer, names, PUBLISHED) if names else (0, 0)
+        with writer.transaction() as connection:
+            # Values of deleted documents; kept until now because no index leads from a row to them.
+            connection.execute("DELETE FROM metadata WHERE seq NOT IN (SELECT seq FROM rows)")
+            if documents:
+                renew(writer, connection, live_average(writer))
+        with writer.lock:
+            try:
+                writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
+            except sqlite3.Error as error:
+                raise translate(error, writer.directory / DATABASE) from error
+            writer.log.cut(WAIT_SECONDS)
+        after = _segments(writer, "run NOT IN (SELECT run FROM runs)")
+        return CompactReport(documents, dropped, len(names), len(after))
+
+
+def check_documents(writer: Writer) -> None:
+    """Compare every document with its hash.
+
+    Raises:
+        CorruptCollectionError: a document is damaged; names it.
+    """
+    last, exact = -1, writer.representation.frequencies
+    while True:
+        with writer.lock:
+            seqs = [
+                seq
+                for (seq,) in writer.connection.execute(
+                    "SELECT seq FROM rows WHERE seq > ? ORDER BY seq LIMIT ?", (last, ROWS_AT_ONCE)
+                )
+            ]
+            if not seqs:
+                return
+            for error in damaged_rows(writer.connection, seqs, exact=exact).values():
+                raise error
+        last = seqs[-1]
+
+
+def maintain(writer: Writer, documents: int) -> bool:
+    """Make a segment of waiting documents if there are `documents` of them, then merge segments that have piled up.
+
+    Segments of bm25 whose weights are far from those of today are weighed anew (`averages`).
+    Returns whether there was anything to do.
+    """
+    with writer.merging:
+        with writer.lock:
+            due = writer.waiting_documents(PUBLISHED) >= documents
+            if due:
+                writer.flush()
+            moved = grown(writer)
+            if moved:
+                with writer.transaction() as connection:
+                    renew(writer, connection)
+        merged = merge_small(writer)
+        return (bool(weigh_anew(writer)) if moved or due else False) or merged or due
+
+
+def weigh_anew(writer: Writer) -> int:
+    """Weigh segments of bm25 anew whose average length is far from today's, as far as that is paid for.
+
+    Returns how many segments that were.
+    """
+    if not writer.representation.frequencies:
+        return 0
+    done = 0
+    with writer.merging:
+        today = live_average(writer)
+        for name, rows in far_segments(writer, today):
+            if rows > credit(writer):
+                break
+            merge(writer, [name], PUBLISHED, average=today)
+            spend(writer, rows)
+            done += 1
+    return done
+
+
+def merge_run(writer: Writer, run: int, average: float) -> None:
+    """Merge the segments of an unpublished bulk run into one, weighed with the average that holds once it is public."""
+    names = _segments(writer, "run = ?", run)
+    if names:
+        merge(writer, names, run, average=average)
+
+
+def merge_small(writer: Writer) -> bool:
+    """Merge published segments of a size class where too many have gathered; returns whether any have."""
+    merged = False
+    while True:
+        with writer.lock:
+            rows = writer.connection.execute(
+                "SELECT name, documents FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
+            ).fetchall()
+        classes: dict[int, list[str]] = {}
+        for name, documents in rows:
+            classes.setdefault(int(np.log(max(documents, 1)) / np.log(SIZE_CLASS)), []).append(name)
+        crowded = [names for names in classes.values() if len(names) >= MERGE_AT]
+        if not crowded:
+            return merged
+        merge(writer, crowded[0], PUBLISHED)
+        merged = True
+
+
+def merge(writer: Writer, names: Sequence[str], run: int, *, average: float | None = None) -> tuple[int, int]:
+    """Replace segments by few of their live rows, in order of insertion; returns (documents kept, rows dropped).
+
+    `average` is the average length to weigh with, of all live documents unless given. As a rule one segment is left;
+    more, and fewer than `MERGE_AT`, where weights differ widely (`groups`).
+
+    One merge at a time; writes go on while the new segments are built. Documents that are deleted meanwhile have
+    tombstones that outlive the merge, as tombstones name rows and not places in a segment.
+    """
+    directory, representation = writer.directory, writer.representation
+    with writer.merging:
+        with writer.lock:
+            width = None if writer.dense is None else writer.dense.width
+            segments = [open_segment(directory, name, representation.name, width) for name in names]
+        for segment in segments:  # or damage would get a checksum of its own
+            read_through(directory, segment, representation.name)
+            segment.check_condition()
+        with writer.lock:
+            kept = [_kept(writer, segment) for segment in segments]
+            average = live_average(writer) if average is None else average
+            weighed = [_weighed_with(writer, segment) for segment in segments]
+        dropped = sum(int((~keep).sum()) for keep in kept)
+        documents = sum(int(keep.sum()) for keep in kept)
+        fresh = not representation.frequencies or all(own == average for own in weighed)
+        groups = regrouped(representation, [segment.index for segment in segments], kept)
+        wanted = all(_is_indexed_as_wanted(writer, segment) for segment in segments)
+        if not dropped and fresh and wanted and _are_grouped(groups, segments):
+            return documents, 0
+        built: list[tuple[str, NDArray[np.int64]]] = []
+        with writer.writing_segments(built):
+            for group in groups:
+                _write(writer, segments, group, average, built, refresh=not fresh)
+        with writer.transaction() as connection:
+            connection.executemany("DELETE FROM segments WHERE name = ?", ((old,) for old in names))
+            gone = [segment.seqs[~keep] for segment, keep in zip(segments, kept, strict=True)]
+            connection.executemany(
+                "DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in np.concatenate(gone).tolist())
+            )
+            for name, seqs in built:
+                register_segment(connection, name, run, seqs)
+        for old in names:  # readers that have them mapped keep them until they refresh
+            shutil.rmtree(directory / SEGMENTS / old, ignore_errors=True)
+        return documents, dropped
+
+
+def _are_grouped(groups: Sequence[Sequence[Group]], segments: Sequence[Segment]) -> bool:
+    """Whether the groups are what the segments are already."""
+    if len(groups) != len(segments):
+        return False
+    for group in groups:
+        own = [number for number, each in enumerate(group) if each.rows.any()]
+        if len(own) != 1 or not group[own[0]].rows.all() or group[own[0]].scale != segments[own[0]].index.scale:
+            return False
+    return True
+
+
+def _weighed_with(writer: Writer, segment: Segment) -> float | None:
+    """The average length that a segment's weights were made with."""
+    return segment.index.mean_length or legacy_average(writer.connection)
+
+
+def _write(
+    writer: Writer,
+    segments: Sequence[Segment],
+    group: Sequence[Group],
+    average: float,
+    built: list[tuple[str, NDArray[np.int64]]],
+    *,
+    refresh: bool,
+) -> None:
+    representation = writer.representation
+    chosen = [(segment, own.rows) for segment, own in zip(segments, group, strict=True) if own.rows.any()]
+    seqs = np.sort(np.concatenate([segment.seqs[rows] for segment, rows in chosen]))
+    parts = []
+    for segment, rows in chosen:
+        new_rows = np.full(segment.n_rows, -1, np.int64)
+        new_rows[rows] = np.searchsorted(seqs, segment.seqs[rows])
+        parts.append(MergePart(segment.index, new_rows))
+    indexes: dict[str, Callable[[Path], object]] = {
+        representation.name: lambda folder: merge_inverted(
+            folder,
+            parts,
+            len(seqs),
+            scale=group[0].scale,
+            reweigh=representation.reweigh(average) if refresh else None,
+            mean_length=average if representation.frequencies else None,
+        )
+    }
+    if writer.dense is not None:
+        width, policy = writer.dense.width, writer.dense_index
+        dense = [
+            (segment.dense, part.new_rows)
+            for (segment, _), part in zip(chosen, parts, strict=True)
+            if segment.dense is not None
+        ]
+        indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(seqs), width, policy)
+    name = writer.reserve_segment()
+    built.append((name, seqs))
+    write_segment(writer.directory, name, seqs, partial(_ids_of, segments), indexes)
+
+
+def _is_indexed_as_wanted(writer: Writer, segment: Segment) -> bool:
+    """Whether a segment's dense vectors, if it has any, are in the kind of index that a merge would put them in."""
+    return segment.dense is None or kind_of(segment.dense) == wanted_kind(writer.dense_index, segment.n_rows)
+
+
+def _ids_of(segments: Sequence[Segment], seqs: NDArray[np.int64]) -> list[str]:
+    """The ids of row numbers; from segments and not from the database, where rows may go while they are merged."""
+    ids = [""] * len(seqs)
+    for segment in segments:
+        rows = np.minimum(np.searchsorted(segment.seqs, seqs), segment.n_rows - 1)
+        for place in np.flatnonzero(segment.seqs[rows] == seqs).tolist():
+            ids[place] = segment.ids[rows[place]]
+    return ids
+
+
+def _kept(writer: Writer, segment: Segment) -> NDArray[np.bool_]:
+    rows = writer.connection.execute(
+        "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?", (int(segment.seqs[0]), int(segment.seqs[-1]))
+    )
+    return ~np.isin(segment.seqs, np.array([seq for (seq,) in rows], np.int64))
+
+
+def _segments(writer: Writer, condition: str, *values: int) -> list[str]:
+    with writer.lock:
+        rows = writer.connection.execute(
+            f"SELECT name FROM segments WHERE {condition} ORDER BY first_seq", values
+        ).fetchall()
+    return [name for (name,) in rows]

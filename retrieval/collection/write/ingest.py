@@ -1,0 +1,358 @@
+"""Bulk runs: a corpus into a collection, all of it or none, resumable.
+
+A run's documents are stored and indexed as they come, durable but invisible, and published in one transaction at the
+end. A run that stops early (a bad row, Ctrl-C, a crash, a full disk) keeps what it has; the same run started again
+reads the corpus from the start, passes over the documents it already holds, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from lexhound.retrieval.collection.store.schema import DATABASE, translate
+from lexhound.retrieval.collection.store.stored_documents import content_hash, hash_of
+from lexhound.retrieval.corpus import BadRow, Corpus
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import BadRowError, CorpusError, RetrievalError, UnfinishedRunError
+
+from .average_length import live_average, renew
+from .compaction import merge_run, merge_small, weigh_anew
+from .ingest_jobs import Run, describe_source, discard_run, held_documents, running_mark, staged_seqs, unfinished_run
+from .writer import PUBLISHED, SMALLEST_SEGMENT, AddReport, Writer, bury
+
+# Of a document whose id an earlier row of the same run had.
+_TWICE = "its id occurs a second time in this run"
+_TWICE_HINT = "Give every document an id of its own, or remove one of the two."
+
+Phase = Literal["reading", "merging", "publishing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is; given to the caller after every acknowledged chunk.
+
+    Attributes:
+        documents: read so far, of which `resumed` were already held by an earlier attempt.
+        rejected: bad rows skipped.
+        bytes_read: of the corpus as it is on disk; total_bytes: all of it, None where that is unknown.
+        tokens: read by the encoder's model in this attempt, None for an encoder without one.
+    """
+
+    phase: Phase
+    documents: int
+    resumed: int
+    rejected: int
+    bytes_read: int
+    total_bytes: int | None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What a finished run did; `resumed` of its documents came from an earlier attempt."""
+
+    added: int
+    replaced: int
+    unchanged: int
+    rejected: int
+    resumed: int
+
+
+def ingest(
+    writer: Writer,
+    corpus: Corpus,
+    *,
+    source: str,
+    on_bad_row: Callable[[BadRow], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> IngestReport:
+    """Read a corpus into a collection as one run, or go on with the run of the same `source`.
+
+    Args:
+        source: what identifies the run when it is started again (the corpus's path and the reading options).
+        on_bad_row: called for every bad row, which is then skipped; without it the first one stops the run.
+        progress: called after every acknowledged chunk and at the start of every later phase.
+
+    Raises:
+        BadRowError: a bad row, and `on_bad_row` is not given. The documents before it are kept for the next attempt.
+        CorpusError: the corpus holds no document, or cannot be read.
+        UnfinishedRunError: a run of another source has not been finished.
+        StorageFullError: the disk is full. What was acknowledged is kept for the next attempt.
+    """
+    corpus.bind(writer.representation)
+    run = unfinished_run(writer.connection)
+    if run is not None and run.source != source:
+        held = held_documents(writer.connection, run)
+        if held:
+            place = writer.directory
+            raise UnfinishedRunError(
+                f"an earlier run over {describe_source(run.source)} was not finished; it holds {held:,} documents",
+                where=str(place),
+                hint="run it again to finish it, or drop it: lexhound add"
+                f" {shlex.quote(str(place))} --discard-unfinished",
+            )
+        discard_run(writer)
+        run = None
+    with writer.transaction() as connection:
+        if run is None:
+            cursor = connection.execute(
+                "INSERT INTO runs(source, first_seq)"
+                " SELECT ?, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rows'), 0) + 1",
+                (source,),
+            )
+            run = Run(int(cursor.lastrowid or 0), source, _first_seq(connection))
+        connection.execute(
+            "INSERT OR REPLACE INTO properties VALUES ('running', ?)", (running_mark(run.number, os.getpid()),)
+        )
+    try:
+        state = _Reading(writer, corpus, run, on_bad_row, progress)
+        state.read()
+        return state.finish()
+    except BaseException:
+        with suppress(RetrievalError):  # told already, or the next run does it
+            _stop(writer, run)
+        raise
+
+
+def _stop(writer: Writer, run: Run) -> None:
+    """Put an attempt that failed in order: where it holds nothing, no trace of it is left."""
+    if unfinished_run(writer.connection) is None:
+        return
+    if held_documents(writer.connection, run):
+        with writer.transaction() as connection:
+            connection.execute("DELETE FROM properties WHERE name = 'running'")
+    else:
+        discard_run(writer)
+
+
+class _Reading:
+    """One attempt at a run."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        corpus: Corpus,
+        run: Run,
+        on_bad_row: Callable[[BadRow], None] | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._writer = writer
+        self._corpus = corpus
+        self._run = run
+        self._on_bad_row = on_bad_row
+        self._progress = progress
+        self._report = AddReport()
+        self._rejected = 0
+        self._resumed = 0
+        try:
+            writer.connection.execute("CREATE TEMP TABLE IF NOT EXISTS passed_over(id TEXT PRIMARY KEY) WITHOUT ROWID")
+            writer.connection.execute("DELETE FROM passed_over")
+        except sqlite3.Error as error:
+            raise translate(error, writer.directory / DATABASE) from error
+
+    def read(self) -> None:
+        """Store the whole corpus, chunk by chunk, behind what an earlier attempt holds."""
+        staged = _Staged(self._writer, self._run)
+        chunk: dict[str, Document] = {}
+        places: dict[str, BadRow] = {}
+        for row in self._corpus:
+            if isinstance(row, BadRow):
+                self._store(chunk, places)
+                self._reject(row)
+            elif staged.matches(row):
+                self._resumed += 1
+            elif row.id in chunk:
+                self._store(chunk, places)
+                self._reject(self._corpus.bad_row(_TWICE, _TWICE_HINT))
+            else:
+                chunk[row.id] = row
+                places[row.id] = self._corpus.bad_row(_TWICE, _TWICE_HINT)
+                if len(chunk) == self._writer.batch_documents:
+                    self._store(chunk, places)
+                    self._tell("reading")
+        staged.drop_rest()
+        self._store(chunk, places)
+
+    def finish(self) -> IngestReport:
+        """Index what still waits, merge, publish."""
+        writer, run = self._writer, self._run.number
+        if not self._resumed + self._report.total:
+            discard_run(writer)
+            if not self._rejected:
+                raise self._corpus.empty_error()
+            raise CorpusError(
+                f"the corpus holds no documents: all {self._rejected:,} rows were bad and have been skipped",
+                where=self._corpus.name,
+                hint="check that this is the right file and format",
+            )
+        self._tell("merging")
+        fresh = not writer.connection.execute(
+            "SELECT EXISTS(SELECT 1 FROM segments WHERE run != ?) OR EXISTS(SELECT 1 FROM batches WHERE run != ?)",
+            (run, run),
+        ).fetchone()[0]
+        if fresh or writer.waiting_documents(run) >= SMALLEST_SEGMENT:
+            writer.flush(run)
+        average = live_average(writer, run, self._stale()) if writer.representation.frequencies else 1.0
+        merge_run(writer, run, average)
+        self._tell("publishing")
+        replaced = self._publish(average)
+        if writer.waiting_documents(PUBLISHED) >= SMALLEST_SEGMENT:
+            writer.flush()
+        merge_small(writer)
+        weigh_anew(writer)
+        staged = self._resumed + self._report.added + self._report.replaced
+        return IngestReport(staged - replaced, replaced, self._report.unchanged, self._rejected, self._resumed)
+
+    def _stale(self) -> list[int]:
+        """The rows of documents that the run replaces."""
+        found = self._writer.connection.execute(
+            "SELECT old.seq FROM rows AS new CROSS JOIN rows AS old ON old.id = new.id AND old.run != new.run"
+            " WHERE new.seq >= ? AND new.run = ?",
+            (self._run.first_seq, self._run.number),
+        )
+        return [seq for (seq,) in found]
+
+    def _publish(self, average: float) -> int:
+        """Make the run visible and its predecessors invisible, at once; returns how many were replaced."""
+        run = self._run.number
+        with self._writer.transaction() as connection:
+            stale = self._stale()
+            bury(connection, stale)
+            connection.execute("DELETE FROM runs WHERE run = ?", (run,))
+            connection.execute("DELETE FROM properties WHERE name = 'running'")
+            connection.execute("UPDATE batches SET run = ? WHERE run = ?", (PUBLISHED, run))
+            if connection.execute("SELECT EXISTS(SELECT 1 FROM segments)").fetchone()[0]:
+                renew(self._writer, connection, average)
+        return len(stale)
+
+    def _store(self, chunk: dict[str, Document], places: dict[str, BadRow]) -> None:
+        """Acknowledge a chunk, without the documents whose id the run already holds; empties it."""
+        held = self._held(list(chunk))
+        kept = [document for document in chunk.values() if document.id not in held]
+        self._remember_unchanged(kept)
+        self._report += self._writer.store(kept, self._run.number)
+        duplicates = [places[identifier] for identifier in chunk if identifier in held]
+        chunk.clear()
+        places.clear()
+        for row in duplicates:
+            self._reject(row)
+
+    def _held(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that an earlier row of this run had."""
+        held: set[str] = set()
+        for start in range(0, len(ids), 900):
+            part = ids[start : start + 900]
+            marks = ",".join("?" * len(part))
+            rows = self._writer.connection.execute(
+                f"SELECT id FROM rows WHERE id IN ({marks}) AND run = ?"
+                f" UNION ALL SELECT id FROM passed_over WHERE id IN ({marks})",
+                (*part, self._run.number, *part),
+            )
+            held.update(identifier for (identifier,) in rows)
+        return held
+
+    def _remember_unchanged(self, documents: Sequence[Document]) -> None:
+        """Unchanged documents are not stored again, so their ids would be missing when a duplicate comes."""
+        hashes = [content_hash(document) for document in documents]
+        existing = self._writer.known(documents, hashes)
+        if existing:
+            self._writer.connection.executemany(
+                "INSERT OR IGNORE INTO passed_over VALUES (?)",
+                (
+                    (document.id,)
+                    for document, digest in zip(documents, hashes, strict=True)
+                    if document.id in existing and existing[document.id][1] == digest
+                ),
+            )
+
+    def _reject(self, row: BadRow) -> None:
+        self._rejected += 1
+        if self._on_bad_row is not None:
+            self._on_bad_row(row)
+            return
+        held = held_documents(self._writer.connection, self._run)
+        kept = (
+            f"Nothing of this run is visible yet; the {held:,} documents before this row are kept, and the same command"
+            f" goes on from there; lexhound add {shlex.quote(str(self._writer.directory))} --discard-unfinished drops"
+            " them"
+        )
+        raise BadRowError(
+            row.reason,
+            where=row.where,
+            hint=f"{row.hint} {kept if held else 'Nothing of this run has been kept'}. With --on-error skip, bad rows"
+            " are passed over".strip(),
+        )
+
+    def _tell(self, phase: Phase) -> None:
+        if self._progress is not None:
+            self._progress(
+                Progress(
+                    phase,
+                    self._resumed + self._report.total,
+                    self._resumed,
+                    self._rejected,
+                    self._corpus.bytes_read,
+                    self._corpus.total_bytes,
+                    self._writer.tokens_encoded,
+                )
+            )
+
+
+class _Staged:
+    """The documents that an earlier attempt holds, in the order in which it read them."""
+
+    def __init__(self, writer: Writer, run: Run) -> None:
+        self._writer = writer
+        self._run = run
+        self._rows = self._pages()
+        self._next = next(self._rows, None)
+
+    def _pages(self) -> Iterator[tuple[int, str, bytes | int]]:
+        seq = self._run.first_seq - 1
+        while True:
+            page = self._writer.connection.execute(
+                "SELECT seq, id, hash FROM rows WHERE seq > ? AND run = ? ORDER BY seq LIMIT 4096",
+                (seq, self._run.number),
+            ).fetchall()
+            if not page:
+                return
+            yield from page
+            seq = page[-1][0]
+
+    def matches(self, document: Document) -> bool:
+        """Whether the earlier attempt's next document is this one; where it differs, the rest of them is dropped."""
+        if self._next is None:
+            return False
+        seq, identifier, stored = self._next
+        digest = content_hash(document)
+        if identifier == document.id and hash_of(stored) == digest:
+            self._next = next(self._rows, None)
+            return True
+        duplicate = self._writer.connection.execute(
+            "SELECT 1 FROM rows WHERE id = ? AND run = ? AND seq < ?", (document.id, self._run.number, seq)
+        ).fetchone()
+        if duplicate:
+            return False  # a bad row that the earlier attempt skipped too
+        existing = self._writer.known([document], [digest])
+        if document.id in existing and existing[document.id][1] == digest:
+            return False  # unchanged since before the run: never staged, so it says nothing about the order
+        self.drop_rest()
+        return False
+
+    def drop_rest(self) -> None:
+        """Drop what the earlier attempt holds from here on: the corpus has changed."""
+        if self._next is None:
+            return
+        with self._writer.transaction() as connection:
+            bury(connection, staged_seqs(connection, self._run, self._next[0]))
+        self._next = None
+
+
+def _first_seq(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT max(first_seq) FROM runs").fetchone()[0])

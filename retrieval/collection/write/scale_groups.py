@@ -1,0 +1,88 @@
+"""Rows of a collection by the scale of their weights, each group for an index and a segment of its own.
+
+As a rule there is one group. Rows that weigh far more than the others get their own, so that 8 bits serve both
+(`index.scales`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.inverted.index import InvertedIndex
+from lexhound.index.inverted.scales import RowRanges, choose_groups, group_of, row_ranges, stored_ranges
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.store.sparse_batches import Batch, keep_rows
+
+# Of a representation that has one scale for all documents.
+FIXED: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Rows that are indexed together: bool[n], true where a row is of them; and the weight of an impact of 1."""
+
+    rows: NDArray[np.bool_]
+    scale: float
+
+
+def ranges_of(representation: Representation, batch: Batch) -> RowRanges | None:
+    """Which scales suit the rows of a batch; None where all have the representation's."""
+    if representation.scale is not None:
+        return None
+    return row_ranges(batch.indptr, np.asarray(batch.values, np.float32))
+
+
+def grouped(
+    representation: Representation,
+    batch: Batch,
+    groups: tuple[int, ...] | None = None,
+    *,
+    scale: float | None = None,
+) -> list[Group]:
+    """The rows of a batch, in the groups given or else in those that suit them; groups without rows are left out.
+
+    With a `scale` they are one group with that.
+    """
+    scale = representation.scale if scale is None else scale
+    if scale is not None:
+        return [Group(np.ones(len(batch.seqs), np.bool_), scale)]
+    ranges = row_ranges(batch.indptr, np.asarray(batch.values, np.float32))
+    chosen = choose_groups(ranges) if groups is None else groups
+    numbers = group_of(ranges, chosen)
+    found = [Group(numbers == number, math.ldexp(1.0, exponent)) for number, exponent in enumerate(chosen)]
+    return [group for group in found if group.rows.any()]
+
+
+def regrouped(
+    representation: Representation, indexes: Sequence[InvertedIndex], kept: Sequence[NDArray[np.bool_]]
+) -> list[list[Group]]:
+    """The kept rows of several indexes in groups that suit them all: for each group, its rows in each index.
+
+    Where all that is in a group has one scale already it stays, so that impacts are copied.
+    """
+    if representation.scale is not None:
+        return [[Group(keep, representation.scale) for keep in kept]] if any(keep.any() for keep in kept) else []
+    ranges = [stored_ranges(index) for index in indexes]
+    chosen = choose_groups(RowRanges.joined([each.of(keep) for each, keep in zip(ranges, kept, strict=True)]))
+    numbers = [group_of(each, chosen) for each in ranges]
+    found = []
+    for number, exponent in enumerate(chosen):
+        rows = [keep & (own == number) for keep, own in zip(kept, numbers, strict=True)]
+        if not any(own.any() for own in rows):
+            continue
+        scales = {
+            index.scale for index, own, each in zip(indexes, rows, ranges, strict=True) if (own & ~each.empty).any()
+        }
+        scale = scales.pop() if len(scales) == 1 else math.ldexp(1.0, exponent)
+        found.append([Group(own, scale) for own in rows])
+    return found
+
+
+def part_of(batch: Batch, group: Group) -> Batch:
+    """The rows of a batch that are of a group."""
+    return keep_rows(batch, group.rows)

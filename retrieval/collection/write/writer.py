@@ -1,0 +1,484 @@
+"""Writing to a collection: transactions, documents in and out, and batches turned into segments.
+
+A write is acknowledged when its SQLite transaction has committed. Everything here runs under the writer's lock, in one
+process; readers see each transaction whole or not at all.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from lexhound.index.inverted.builder import build_inverted
+from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseSide
+from lexhound.retrieval.collection.fields.dense_index import NAME as DENSE
+from lexhound.retrieval.collection.fields.dense_index import build_dense
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.manifest import raise_format
+from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, pack_dense, unpack_dense
+from lexhound.retrieval.collection.store.disk_errors import storage_errors
+from lexhound.retrieval.collection.store.schema import DATABASE, check_identity, identity_of, log_identity, translate
+from lexhound.retrieval.collection.store.segment import SEGMENTS, write_segment
+from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, pack, unpack
+from lexhound.retrieval.collection.store.stored_documents import content_hash, damaged_rows, hash_of, stored_hash
+from lexhound.retrieval.collection.store.table_checksum import write_table_checksum
+from lexhound.retrieval.collection.store.wal import BoundedLog
+from lexhound.retrieval.documents.document import Document, is_encodable
+from lexhound.retrieval.documents.encoded_document import EncodedDocument, vectors_of
+from lexhound.retrieval.documents.metadata import flatten
+
+from .average_length import Lengths, grown, live_average, read_average, renew
+from .scale_groups import grouped, part_of
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+# Rows that no run owns: they are visible as soon as they are committed.
+PUBLISHED = 0
+
+# A segment is built when this much waits in batches: bounds both the memory of building it and the time that opening a
+# collection spends on indexing the rest in memory.
+FLUSH_BYTES = 32 * 2**20
+# The first segment of bm25 comes earlier: until an average length is kept, every refresh indexes all that waits anew.
+FIRST_SEGMENT = 8192
+# At the end of a writing session, fewer documents than this stay in the database rather than become a tiny segment.
+SMALLEST_SEGMENT = 1024
+
+_CHUNK = 900  # SQL parameters in one statement
+
+
+Status: TypeAlias = Literal["added", "replaced", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What became of added documents: new ids, ids whose document was replaced, documents that were there already."""
+
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.added + self.replaced + self.unchanged
+
+    def __add__(self, other: AddReport) -> AddReport:
+        return AddReport(self.added + other.added, self.replaced + other.replaced, self.unchanged + other.unchanged)
+
+
+class Writer:
+    """The write side of an open collection; one at a time, whose connection is used under `lock`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        connection: sqlite3.Connection,
+        lock: RLock,
+        representation: Representation,
+        dense: DenseSide | None = None,
+        dense_index: str = "auto",
+        check_lock: Callable[[], None] | None = None,
+    ) -> None:
+        """`check_lock` raises CollectionGoneError where the writer no longer holds the collection's lock."""
+        self.directory = directory.absolute()
+        self.files = identity_of(directory), log_identity(directory)
+        self.check_lock = check_lock
+        self.log = BoundedLog(directory, connection)
+        self.connection = connection
+        self.lock = lock
+        self.merging = RLock()  # held while segments are merged; taken before `lock` where both are needed
+        self.representation = representation
+        self.dense = dense
+        self.dense_index = dense_index  # one of `dense_index.POLICIES`
+        self.lengths: dict[str, Lengths] = {}  # of segments, for `averages`
+        # What weights are made with in the place of today's average and of what suits them: an import's.
+        self.average_length: float | None = None
+        self.scale: float | None = None
+
+    @property
+    def batch_documents(self) -> int:
+        """Documents encoded and acknowledged together."""
+        own = self.representation.batch_documents
+        return own if self.dense is None else min(own, BATCH_DOCUMENTS)
+
+    @property
+    def tokens_encoded(self) -> int | None:
+        """How many tokens models have read; None without a model."""
+        own = self.representation.tokens_encoded
+        return own if self.dense is None else (own or 0) + self.dense.tokens_encoded
+
+    @contextmanager
+    def transaction(self, *, visible: bool = True) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Rolls back on any exception; raises StorageFullError where the disk is full.
+
+        One that is not `visible` changes nothing that a reader would have to move on for.
+        """
+        with self.lock:
+            try:
+                self.check_place()
+                self.connection.execute("BEGIN IMMEDIATE")
+                yield self.connection
+                if visible:
+                    self.connection.execute("UPDATE properties SET value = value + 1 WHERE name = 'generation'")
+                write_table_checksum(self.connection)
+                self.connection.execute("COMMIT")
+                # What nobody will find at the path must not be acknowledged.
+                self.check_place()
+            except BaseException as error:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                self.representation.forget()
+                if isinstance(error, sqlite3.Error):
+                    raise translate(error, self.directory / DATABASE) from error
+                raise
+            self.log.bound()
+
+    def check_place(self) -> None:
+        """Be sure that the collection is still at its path.
+
+        Raises:
+            CollectionGoneError: it was removed, or another one is there.
+        """
+        check_identity(self.directory, *self.files)
+        if self.check_lock is not None:
+            self.check_lock()
+
+    def add(self, documents: Iterable[Document]) -> AddReport:
+        """Insert or replace documents by id, in chunks that are acknowledged one by one.
+
+        Where one id occurs twice, the later document stays.
+        """
+        report = AddReport()
+        chunk: dict[str, Document] = {}
+        for document in documents:
+            chunk.pop(document.id, None)
+            chunk[document.id] = document
+            if len(chunk) == self.batch_documents:
+                report += self.store(list(chunk.values()), PUBLISHED)
+                chunk = {}
+        return report + self.store(list(chunk.values()), PUBLISHED)
+
+    def put(self, documents: Sequence[Document]) -> list[Status]:
+        """Add documents in one transaction; returns what became of each, as if they had come one after the other."""
+        last: dict[str, int] = {}
+        digests: dict[str, int | None] = {}
+        with self.lock:
+            hashes = [content_hash(document) for document in documents]
+            existing = self.known(documents, hashes)
+            statuses: list[Status] = []
+            for place, (document, digest) in enumerate(zip(documents, hashes, strict=True)):
+                there = document.id in digests or document.id in existing
+                before = digests[document.id] if document.id in digests else existing.get(document.id, (0, None))[1]
+                statuses.append("added" if not there else "unchanged" if before == digest else "replaced")
+                digests[document.id] = digest
+                last[document.id] = place
+            self.store([documents[place] for place in sorted(last.values())], PUBLISHED)
+        return statuses
+
+    def encode_ahead(self, document: Document) -> Iterator[None]:
+        """Do what a long document asks for in steps, so that other writes can come between them; then `put` it.
+
+        Each step is a transaction of its own that adds terms to the vocabulary and nothing else.
+        """
+        with self.lock:
+            existing = visible_rows(self.connection, [document.id])
+        if isinstance(document, EncodedDocument) or existing.get(document.id, (0, None))[1] == content_hash(document):
+            return
+        steps = self.representation.encode_ahead(document.encoded_text)
+        while True:
+            with self.transaction(visible=False):
+                if next(steps, steps) is steps:
+                    return
+            yield
+
+    def store(self, documents: Sequence[Document], run: int) -> AddReport:
+        """Encode and store documents with distinct ids in one transaction; those already stored are left alone."""
+        if not documents:
+            return AddReport()
+        hashes = [stored_hash(document) for document in documents]
+        with self.transaction() as connection:
+            existing = self.known(documents, [hash_of(stored) for stored in hashes])
+            changed = [
+                (document, stored)
+                for document, stored in zip(documents, hashes, strict=True)
+                if document.id not in existing or existing[document.id][1] != hash_of(stored)
+            ]
+            stale = [existing[document.id][0] for document, _ in changed if document.id in existing]
+            if run == PUBLISHED:
+                bury(connection, stale)
+            if changed:
+                self._insert(connection, changed, run)
+                if run == PUBLISHED and grown(self):
+                    renew(self, connection)
+        # Not while segments are merged, which may take long: a later chunk will do it.
+        if self._is_due(run) and self.merging.acquire(blocking=False):
+            try:
+                self.flush(run)
+            finally:
+                self.merging.release()
+        return AddReport(len(changed) - len(stale), len(stale), len(documents) - len(changed))
+
+    def known(self, documents: Sequence[Document], hashes: Sequence[int]) -> dict[str, tuple[int, int | None]]:
+        """(seq, `content_hash`) of the published documents with the ids of these, whose hashes are given.
+
+        The hash is None where what is stored is damaged, so that putting the same document in again mends it.
+        """
+        found = visible_rows(self.connection, [document.id for document in documents])
+        same = [
+            found[document.id][0]
+            for document, digest in zip(documents, hashes, strict=True)
+            if document.id in found and found[document.id][1] == digest
+        ]
+        damaged = damaged_rows(self.connection, same, exact=self.representation.frequencies)
+        return {identifier: (seq, None if seq in damaged else digest) for identifier, (seq, digest) in found.items()}
+
+    def store_encoded(
+        self, documents: Sequence[Document], vectors: csr_array | None, dense: NDArray[np.float32] | None
+    ) -> str | None:
+        """Store documents with vectors that were made before, in one transaction; `dense` as the collection has it.
+
+        Without `vectors` those of the inverted index are made here, as bm25's are by counting.
+        Returns an id that is there already, or twice among these; then nothing is stored.
+        """
+        ids = [document.id for document in documents]
+        with self.lock:
+            existing = visible_rows(self.connection, ids)
+            seen: set[str] = set()
+            for identifier in ids:
+                if identifier in existing or identifier in seen:
+                    return identifier
+                seen.add(identifier)
+            with self.transaction() as connection:
+                hashed = [(document, stored_hash(document)) for document in documents]
+                self._insert(connection, hashed, PUBLISHED, (vectors, dense))
+            if self._is_due(PUBLISHED):
+                self.flush()
+        return None
+
+    def _insert(
+        self,
+        connection: sqlite3.Connection,
+        documents: Sequence[tuple[Document, bytes]],
+        run: int,
+        encoded: tuple[csr_array | None, NDArray[np.float32] | None] | None = None,
+    ) -> None:
+        first = _next_seq(connection)
+        seqs = np.arange(first, first + len(documents), dtype=np.int64)
+        numbered = list(zip(seqs.tolist(), documents, strict=True))
+        connection.executemany(
+            "INSERT INTO rows(seq, id, run, hash) VALUES (?, ?, ?, ?)",
+            ((seq, document.id, run, stored) for seq, (document, stored) in numbered),
+        )
+        connection.executemany(
+            "INSERT INTO contents(seq, title, text, metadata) VALUES (?, ?, ?, ?)",
+            ((seq, document.title, document.text, _metadata_json(document)) for seq, (document, _) in numbered),
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO metadata(field, value, seq) VALUES (?, ?, ?)",
+            (
+                (field, value, seq)
+                for seq, (document, _) in numbered
+                if document.metadata
+                for field, value in flatten(document.metadata)
+            ),
+        )
+        own = [document for document, _ in documents]
+        vectors, dense = encoded or vectors_of(self.representation, self.dense, own)
+        if vectors is None:
+            vectors = self.representation.encode([document.encoded_text for document in own])
+        batch = (run, len(documents), pack(seqs, vectors, frequencies=self.representation.frequencies))
+        if dense is None:
+            connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)
+        else:
+            connection.execute(
+                "INSERT INTO batches(run, documents, vectors, dense) VALUES (?, ?, ?, ?)",
+                (*batch, pack_dense(seqs, dense)),
+            )
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Delete documents by id in one transaction; returns the ids that were there."""
+        with self.transaction() as connection:
+            existing = visible_rows(connection, ids)
+            bury(connection, [seq for seq, _ in existing.values()])
+        return [identifier for identifier in dict.fromkeys(ids) if identifier in existing]
+
+    def flush(self, run: int = PUBLISHED) -> None:
+        """Turn the waiting batches of a run into a segment.
+
+        Raises:
+            StorageFullError: the disk is full; the documents stay where they were.
+        """
+        with self.lock:
+            waiting = self.connection.execute(
+                "SELECT batch, vectors FROM batches WHERE run = ? ORDER BY batch", (run,)
+            ).fetchall()
+            if not waiting:
+                return
+            whole = concatenate([unpack(blob) for _, blob in waiting])
+            batch, dead = self._without_dead(whole)
+            vectors = None if self.dense is None else self._waiting_vectors(run, self.dense.width)
+            if vectors is not None and dead:
+                vectors = vectors[np.isin(whole.seqs, batch.seqs)]
+            last_batch = int(waiting[-1][0])
+            del waiting, whole  # the blobs are as large as the batch
+            built: list[tuple[str, NDArray[np.int64]]] = []
+            average = self.average_length or live_average(self, run)
+            if len(batch.seqs):
+                # What a run puts aside is searched by nobody before it is merged, so it need not be clustered.
+                policy = self.dense_index if run == PUBLISHED else "flat"
+                built = self._build(batch, vectors, average, policy)
+            with self.transaction() as connection:
+                connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (run, last_batch))
+                connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in dead))
+                for name, seqs in built:
+                    register_segment(connection, name, run, seqs)
+                if built and run == PUBLISHED:
+                    renew(self, connection, average)
+
+    def _without_dead(self, batch: Batch) -> tuple[Batch, list[int]]:
+        rows = self.connection.execute(
+            "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?", (int(batch.seqs[0]), int(batch.seqs[-1]))
+        )
+        dead = np.array([seq for (seq,) in rows], np.int64)
+        return keep_rows(batch, ~np.isin(batch.seqs, dead)), np.intersect1d(batch.seqs, dead).tolist()
+
+    def _waiting_vectors(self, run: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """The dense vectors of a run's waiting batches, in the order of their rows."""
+        waiting = self.connection.execute("SELECT dense FROM batches WHERE run = ? ORDER BY batch", (run,))
+        return concatenate_dense([unpack_dense(blob, width) for (blob,) in waiting]).vectors
+
+    def _build(
+        self,
+        batch: Batch,
+        vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None,
+        average: float,
+        policy: str,
+    ) -> list[tuple[str, NDArray[np.int64]]]:
+        """Write segments of a batch, one a group of its rows; their names and rows."""
+        representation = self.representation
+        built: list[tuple[str, NDArray[np.int64]]] = []
+        with self.writing_segments(built):
+            for group in grouped(representation, batch, scale=self.scale):
+                part = part_of(batch, group)
+                weights = representation.weigh(part, average)
+                indexes: dict[str, Callable[[Path], object]] = {
+                    representation.name: partial(
+                        build_inverted,
+                        weights=weights,
+                        scale=group.scale,
+                        frequencies=weights.frequencies,
+                        lengths=weights.lengths,
+                        mean_length=average if representation.frequencies else None,
+                    )
+                }
+                if vectors is not None:
+                    indexes[DENSE] = partial(build_dense, vectors=vectors[group.rows], policy=policy)
+                name = self.reserve_segment()
+                built.append((name, part.seqs))
+                write_segment(self.directory, name, part.seqs, self.ids_of, indexes)
+        return built
+
+    @contextmanager
+    def writing_segments(self, built: list[tuple[str, NDArray[np.int64]]]) -> Iterator[None]:
+        """Where several segments are written for one transaction: all of them, or none is left behind."""
+        self.check_place()  # the manifest of another collection is none of ours
+        # Segments of their own scales: earlier versions could not merge them.
+        with storage_errors(self.directory):
+            raise_format(self.directory)
+            try:
+                yield
+            except BaseException:
+                for name, _ in built:
+                    shutil.rmtree(self.directory / SEGMENTS / name, ignore_errors=True)
+                raise
+
+    def reserve_segment(self) -> str:
+        """A name that no other segment has or will get, whichever of two that are being written is finished first."""
+        with self.lock:
+            name = next_segment_name(self.connection)
+            with self.transaction() as connection:
+                connection.execute("INSERT OR REPLACE INTO properties VALUES ('last_segment', ?)", (int(name),))
+        return name
+
+    def ids_of(self, seqs: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
+        """The ids of row numbers (ascending)."""
+        rows = self.connection.execute(
+            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(seqs[0]), int(seqs[-1]))
+        )
+        by_seq = dict(rows.fetchall())
+        return [by_seq[seq] for seq in seqs.tolist()]
+
+    def _is_due(self, run: int) -> bool:
+        length = "length(vectors)" if self.dense is None else "length(vectors) + length(dense)"
+        documents, size = self.connection.execute(
+            f"SELECT coalesce(sum(documents), 0), coalesce(sum({length}), 0) FROM batches WHERE run = ?", (run,)
+        ).fetchone()
+        if size >= FLUSH_BYTES:
+            return True
+        lexical = self.representation.frequencies
+        return lexical and documents >= FIRST_SEGMENT and read_average(self.connection) is None
+
+    def waiting_documents(self, run: int) -> int:
+        """How many documents of a run are in no segment yet."""
+        row = self.connection.execute(
+            "SELECT coalesce(sum(documents), 0) FROM batches WHERE run = ?", (run,)
+        ).fetchone()
+        return int(row[0])
+
+
+def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """(seq, `content_hash`) of the published documents with these ids."""
+    found: dict[str, tuple[int, int]] = {}
+    ids = [identifier for identifier in ids if is_encodable(identifier)]  # no document has another
+    for start in range(0, len(ids), _CHUNK):
+        chunk = ids[start : start + _CHUNK]
+        marks = ",".join("?" * len(chunk))
+        for identifier, seq, digest in connection.execute(
+            f"SELECT id, seq, hash FROM rows WHERE id IN ({marks}) AND run NOT IN (SELECT run FROM runs)", chunk
+        ):
+            found[identifier] = (seq, hash_of(digest))
+    return found
+
+
+def bury(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    """Remove documents; their rows stay in segments as tombstones until `compact`."""
+    keys = [(seq,) for seq in seqs]
+    connection.executemany("INSERT INTO tombstones(seq) VALUES (?)", keys)
+    connection.executemany("DELETE FROM contents WHERE seq = ?", keys)
+    connection.executemany("DELETE FROM rows WHERE seq = ?", keys)
+
+
+def register_segment(
+    connection: sqlite3.Connection, name: str, run: int, seqs: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> None:
+    """Make a written segment live (inside a transaction)."""
+    connection.execute(
+        "INSERT INTO segments(name, run, first_seq, last_seq, documents) VALUES (?, ?, ?, ?, ?)",
+        (name, run, int(seqs[0]), int(seqs[-1]), len(seqs)),
+    )
+
+
+def next_segment_name(connection: sqlite3.Connection) -> str:
+    """A name that no segment has had."""
+    row = connection.execute("SELECT value FROM properties WHERE name = 'last_segment'").fetchone()
+    return f"{(int(row[0]) if row else 0) + 1:08d}"
+
+
+def _next_seq(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rows'").fetchone()
+    return (int(row[0]) if row else 0) + 1
+
+
+def _metadata_json(document: Document) -> str | None:
+    return orjson.dumps(document.metadata).decode() if document.metadata else None

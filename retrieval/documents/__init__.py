@@ -1,0 +1,1 @@
+"""Documents: text, metadata, vectors they bring, snippets."""

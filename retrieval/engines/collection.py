@@ -1,0 +1,456 @@
+"""A collection whose documents and vectors another engine keeps.
+
+Encoding, modes, fusion, explanations and the order of hits are those of our own `Collection`; the engine stores and
+ranks. Where it could only do something that is like what was asked, it is refused (`UnsupportedError`).
+
+What differs from our own collections, for every engine: documents of an interrupted run are visible (started again,
+the run passes over those that are there), and others' writes are seen as the engine lets them be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.encoders.errors import EncoderError
+from lexhound.index.inverted.index import SearchStats
+from lexhound.index.inverted.quantization import Query
+from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseSide
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.opening import load_representation
+from lexhound.retrieval.collection.health import Health
+from lexhound.retrieval.collection.query.fusion import Fusion
+from lexhound.retrieval.collection.query.modes import resolve_mode
+from lexhound.retrieval.collection.query.search import (
+    Contribution,
+    Hit,
+    SearchResult,
+    Share,
+    check_recall,
+    check_request,
+    shared_contributions,
+    weighted_terms,
+)
+from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
+from lexhound.retrieval.collection.write.writer import AddReport, Status
+from lexhound.retrieval.corpus import BadRow, Corpus
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import ReadOnlyError, UnsupportedError
+from lexhound.retrieval.filters import Expression, parse_filter
+
+from .engine import Ability, Engine, EngineRow, LexicalEngine, Ranked, SparseVector, require
+from .hybrid import rank_hybrid
+from .protocol import EngineInfo
+from .ranking import complete_ranking
+from .writing import EngineWriter
+
+if TYPE_CHECKING:
+    from lexhound.encoders.base import Span
+    from lexhound.encoders.bm25.vocabulary import Vocabulary
+
+QUERIES_AT_ONCE = 64
+
+
+class _Statistics:
+    """How many documents there are and hold each term, as the engine counts them (`LiveStatistics`)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def n_documents(self) -> int:
+        return self._engine.count()
+
+    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        return self._engine.document_frequencies(terms)
+
+
+class EngineCollection:
+    """An open collection in another engine; make or open one with `backends.opening`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        representation: Representation | None = None,
+        dense: DenseSide | None = None,
+        *,
+        writable: bool = False,
+    ) -> None:
+        """Args: representation, dense: encoders of the manifest's identities that are loaded already."""
+        self.engine = engine
+        self.manifest = engine.manifest
+        if representation is None:
+            from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
+
+            vocabulary: Vocabulary = MemoryVocabulary()
+            if Ability.LEXICAL in engine.abilities:
+                vocabulary = cast(LexicalEngine, engine).vocabulary
+            representation = load_representation(self.manifest.encoder, vocabulary)
+        self._representation = representation
+        self._dense = dense
+        if self.manifest.dense is not None and dense is None:
+            self._dense = DenseSide(self.manifest.dense.encoder, self.manifest.dense.width)
+        self._statistics = _Statistics(engine)
+        self._writer = EngineWriter(engine, representation, self._dense) if writable else None
+        self._closed = False
+
+    @property
+    def address(self) -> str:
+        """Where it is, as a person writes it."""
+        return self.engine.address
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes that a search may ask for, beside `auto`."""
+        return ("sparse",) if self._dense is None else ("sparse", "dense", "hybrid")
+
+    def close(self) -> None:
+        """Give back connections; closing again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Writing
+
+    def add(self, documents: Iterable[Document]) -> AddReport:
+        """Insert documents, or replace those with the same id; of two with one id, the later stays.
+
+        Raises:
+            UnsupportedError: the engine cannot hold a document, or changes nothing once it is built.
+            EngineError: it failed; chunks before that are stored.
+        """
+        return self._writing().add(documents)
+
+    def put(self, documents: Sequence[Document]) -> list[Status]:
+        """Insert or replace documents; returns what became of each, as if added one by one.
+
+        Raises:
+            UnsupportedError, EngineError: as `add`.
+        """
+        return self._writing().put(documents)
+
+    def check(self, documents: Sequence[Document]) -> None:
+        """Refuse documents that the engine cannot hold. Raises UnsupportedError, which names the first of them."""
+        self.engine.check(documents)
+
+    def add_rows(self, rows: Sequence[EngineRow]) -> None:
+        """Insert documents with vectors that are there already, in order; their seqs are given anew.
+
+        Raises: as `add`.
+        """
+        self._writing().add_rows(rows)
+
+    def finish(self) -> None:
+        """A run of `add_rows` is over."""
+        self._writing()
+        self.engine.finish()
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Delete documents; returns the ids that were there.
+
+        Raises:
+            UnsupportedError: the engine deletes nothing.
+        """
+        return self._writing().delete(ids)
+
+    def ingest(
+        self,
+        corpus: Corpus,
+        *,
+        source: str,
+        on_bad_row: Callable[[BadRow], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> IngestReport:
+        """Add a whole corpus, chunk by chunk; each chunk is visible when it is stored.
+
+        A run that is started again reads the corpus from the start and encodes only what is not there, so `source`,
+        which tells runs apart elsewhere, is not looked at.
+
+        Raises:
+            BadRowError: a bad row, and `on_bad_row` is not given; documents before it are stored.
+            CorpusError: the corpus holds no document, or cannot be read. UnsupportedError, EngineError: as for `add`.
+        """
+        return self._writing().ingest(corpus, on_bad_row, progress)
+
+    def maintain(self, documents: int = 0) -> bool:
+        """Merge what many small writes leave behind; returns whether there was anything to do."""
+        self._writing()
+        return self.engine.maintain()
+
+    def _writing(self) -> EngineWriter:
+        if self._writer is None:
+            raise ReadOnlyError(
+                "the collection is open for reading", where=self.address, hint="open it with writable=True"
+            )
+        return self._writer
+
+    # Reading
+
+    def warm(self) -> None:
+        """Load the models that queries need; one that cannot be loaded is left to the searches that need it."""
+        with suppress(EncoderError):
+            self._representation.query("", self._statistics)
+            if self._dense is not None:
+                self._dense.query(WARMING)
+
+    def refresh(self) -> bool:
+        """See what others have written; returns whether anything may have changed.
+
+        Raises:
+            NotACollectionError: the collection is gone, or another has taken its place. EngineError: the engine failed.
+        """
+        return self.engine.refresh()
+
+    def count(self, filter: str | None = None) -> int:
+        """How many documents there are, or pass a filter expression.
+
+        Raises:
+            FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters, or not this one.
+        """
+        return self.engine.count(self._where(filter))
+
+    def ids(self, filter: str) -> list[str]:
+        """The ids of the documents that pass a filter expression, in any order.
+
+        Raises:
+            FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters, or not this one.
+        """
+        expression = parse_filter(filter)
+        self._require(Ability.FILTER)
+        return self.engine.ids(expression)
+
+    def get(self, identifier: str, *, latest: bool = False) -> Document | None:
+        """The document with this id, or None."""
+        return self.engine.documents([identifier]).get(identifier)
+
+    def search(
+        self,
+        query: str | Mapping[str, float],
+        k: int = 10,
+        *,
+        offset: int = 0,
+        filter: str | None = None,
+        explain: bool = False,
+        mode: str = "auto",
+        fusion: Fusion | None = None,
+        recall: float | None = None,
+    ) -> SearchResult:
+        """The best `k` documents for a query; the arguments are those of `Collection.search`.
+
+        Statistics of the work are zero: engines do not tell.
+
+        Raises:
+            QueryError, FilterSyntaxError, EncoderError: as for `Collection.search`.
+            UnsupportedError: the engine cannot do what is asked. EngineError: it failed.
+        """
+        started = perf_counter()
+        self._check(k, offset, [query] if isinstance(query, str) else [], recall, explain=explain)
+        wanted = resolve_mode(mode, fusion, dense=self._dense is not None, by_text=isinstance(query, str))
+        where = self._where(filter)
+        unknown: tuple[str, ...] = ()
+        if not isinstance(query, str):
+            terms, weights, unknown = weighted_terms(self._representation, query)
+            text = ""
+        else:
+            text = query
+            terms, weights = self._representation.query(text, self._statistics)
+            if wanted == "dense":
+                weights = weights[:0]
+        encoded = Query.from_weights(terms[: len(weights)], weights)
+        vector = None if wanted == "sparse" or self._dense is None else self._dense.query(text)
+        encoding = perf_counter() - started
+        shares: list[tuple[Share, ...]] | None = None
+        if vector is not None and wanted == "hybrid":
+            fused = rank_hybrid(self.engine, encoded, vector, fusion or Fusion(), where)
+            ranked, shares = fused.cut(offset + k, explain=explain)
+        elif vector is not None:
+            ranked = self._rank_dense(vector[None], offset + k, where)[0]
+            if explain:
+                shares = [
+                    (Share("dense", score, place, score, 1.0, score),)
+                    for place, score in enumerate(ranked.scores.tolist(), 1)
+                ]
+        else:
+            ranked = self._rank_sparse([encoded], offset + k, where)[0]
+        typed = self._representation.typed_terms(text) if isinstance(query, str) else None
+        if wanted == "dense":
+            terms = np.array(sorted(typed or ()), np.int32)
+        hits = self._hits(ranked, offset, encoded, shares, typed, explain=explain)
+        took = perf_counter() - started
+        return SearchResult(hits, frozenset(terms.tolist()), took, SearchStats(0, 0), encoding, unknown, wanted)
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        filter: str | None = None,
+        recall: float | None = None,
+        threads: int | None = None,
+        mode: str = "auto",
+        fusion: Fusion | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """(id, score) of the best `k` documents for each query, best first; `threads` are the engine's own affair.
+
+        Raises: as `search`.
+        """
+        self._check(k, 0, queries, recall, explain=False)
+        wanted = resolve_mode(mode, fusion, dense=self._dense is not None, by_text=True)
+        where = self._where(filter)
+        found: list[list[tuple[str, float]]] = []
+        for start in range(0, len(queries), QUERIES_AT_ONCE):
+            texts = queries[start : start + QUERIES_AT_ONCE]
+            if wanted == "sparse" or self._dense is None:
+                rankings = self._rank_sparse(self.encode_queries(texts), k, where)
+            elif wanted == "dense":
+                rankings = self._rank_dense(self._dense.queries(texts), k, where)
+            else:
+                rankings = [
+                    rank_hybrid(self.engine, query, vector, fusion or Fusion(), where).cut(k, explain=False)[0]
+                    for query, vector in zip(self.encode_queries(texts), self._dense.queries(texts), strict=True)
+                ]
+            found += [list(zip(each.ids, each.scores.tolist(), strict=True)) for each in rankings]
+        return found
+
+    def _rank_sparse(self, queries: Sequence[Query], depth: int, where: Expression | None) -> list[Ranked]:
+        vectors = [as_vector(query) for query in queries]
+        return complete_ranking(
+            lambda places, limit: self.engine.search_sparse([vectors[place] for place in places], limit, where),
+            [place for place, query in enumerate(queries) if len(query)],
+            len(queries),
+            depth,
+            self.engine.max_hits,
+        )
+
+    def _rank_dense(self, vectors: NDArray[np.float32], depth: int, where: Expression | None) -> list[Ranked]:
+        return complete_ranking(
+            lambda places, limit: self.engine.search_dense(vectors[places], limit, where),
+            np.flatnonzero(vectors.any(axis=1)).tolist(),
+            len(vectors),
+            depth,
+            self.engine.max_hits,
+        )
+
+    def _hits(
+        self,
+        ranked: Ranked,
+        offset: int,
+        query: Query,
+        shares: list[tuple[Share, ...]] | None,
+        typed: frozenset[int] | None,
+        *,
+        explain: bool,
+    ) -> tuple[Hit, ...]:
+        ids = ranked.ids[offset:]
+        documents = self.engine.documents(ids)
+        vectors = self.engine.vectors(ids) if explain and len(query) else {}
+        hits = []
+        for place, (identifier, score) in enumerate(zip(ids, ranked.scores[offset:].tolist(), strict=True), offset):
+            if identifier not in documents:  # deleted by somebody since it was ranked
+                continue
+            own = None if shares is None else shares[place]
+            contributions: tuple[Contribution, ...] | None = None
+            if explain:
+                contributions = ()
+                if identifier in vectors:
+                    contributions = self._explain(query, vectors[identifier], typed)
+                if own is not None:
+                    contributions = shared_contributions(contributions, own)
+            hits.append(Hit(place + 1, identifier, score, documents[identifier], contributions, own))
+        return tuple(hits)
+
+    def _explain(self, query: Query, vector: SparseVector, typed: frozenset[int] | None) -> tuple[Contribution, ...]:
+        terms, weights = vector
+        common, mine, theirs = np.intersect1d(query.terms, terms, assume_unique=True, return_indices=True)
+        found = []
+        for term, at, other in zip(common.tolist(), mine.tolist(), theirs.tolist(), strict=True):
+            own, stored = float(query.weights[at]) * query.scale, float(weights[other])
+            name = self._representation.term_text(term)
+            found.append(Contribution(name, own, stored, own * stored, typed is None or term in typed))
+        return tuple(sorted(found, key=lambda each: (-each.score, each.term)))
+
+    def encode_queries(self, queries: Sequence[str]) -> list[Query]:
+        """Query vectors, one a text."""
+        vectors = self._representation.queries(queries, self._statistics)
+        return [Query.from_weights(terms, weights) for terms, weights in vectors]
+
+    def statistics(self) -> _Statistics:
+        """How many documents there are, and how many hold each term."""
+        return self._statistics
+
+    def spans(self, text: str) -> list[Span]:
+        """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
+        return self._representation.spans(text)
+
+    def marks(self, text: str, terms: frozenset[int]) -> list[Span]:
+        """Those of `spans(text)` that count for one of `terms`."""
+        return self._representation.marks(text, terms)
+
+    def info(self) -> EngineInfo:
+        """What the engine tells of itself and of the collection."""
+        size, documents, health = self.engine.size(), self.engine.count(), self.health()
+        return EngineInfo(
+            address=self.address,
+            engine=health.engine,
+            ready=health.ready,
+            created_by=self.manifest.created_by,
+            encoder=self.manifest.encoder,
+            dense=self.manifest.dense,
+            documents=documents,
+            terms=self.manifest.encoder.vocabulary_size,
+            postings=size.postings,
+            index_bytes=size.bytes,
+            settings=size.settings,
+            refused=self.engine.refused,
+        )
+
+    def health(self) -> Health:
+        """Whether the engine answers."""
+        return self.engine.health()
+
+    def _where(self, filter: str | None) -> Expression | None:
+        if filter is None:
+            return None
+        expression = parse_filter(filter)
+        self._require(Ability.FILTER)
+        return expression
+
+    def _check(self, k: int, offset: int, queries: Sequence[str], recall: float | None, *, explain: bool) -> None:
+        check_request(k, offset, queries)
+        check_recall(recall)
+        if recall is not None and recall < 1:
+            raise UnsupportedError(
+                "the engine's searches are exact, and have no dial for a recall below 1",
+                where=self.address,
+                hint="leave the recall out",
+            )
+        if offset + k > self.engine.max_hits:
+            raise UnsupportedError(
+                f"the engine's searches end at hit {self.engine.max_hits:,}, and hit {offset + k:,} is asked for",
+                where=self.address,
+                hint="ask for fewer",
+            )
+        if explain:
+            self._require(Ability.EXPLAIN)
+
+    def _require(self, ability: Ability) -> None:
+        require(self.engine, ability)
+
+
+def as_vector(query: Query) -> SparseVector:
+    """A query as engines take it: the weights that our own index would use, as float32."""
+    return query.terms, np.asarray(query.weights * query.scale, np.float32)

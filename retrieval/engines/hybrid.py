@@ -1,0 +1,101 @@
+"""Hybrid searches in another engine, by the rule of our own (`retrieval.fusion`).
+
+The best candidates of each side are searched, each side is asked for its scores of the candidates that only the other
+found, and our fusion makes one score of two. Engines have fusions of their own, but those rank each side's list by
+itself: a document that one list just misses gets nothing from that side, so the ranking depends on where lists end.
+They are another rule, and so are not used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.inverted.quantization import Query
+from lexhound.retrieval.collection.query.fusion import Fusion, SideScores, SideShares, best, fuse
+from lexhound.retrieval.collection.query.hybrid import shares_at
+from lexhound.retrieval.collection.query.search import Share
+from lexhound.retrieval.errors import UnsupportedError
+from lexhound.retrieval.filters import Expression
+
+from .engine import Engine, Ranked
+from .ranking import complete_ranking
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HybridRanking:
+    """The candidates of a query, by seq, and what becomes of them."""
+
+    ids: list[str]
+    seqs: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    sides: list[SideScores]
+    shares: list[SideShares]
+
+    def cut(self, k: int, *, explain: bool) -> tuple[Ranked, list[tuple[Share, ...]] | None]:
+        """The best `k`, best first, and where asked for what each side gave to each."""
+        chosen = best(self.scores, k)
+        ranked = Ranked([self.ids[place] for place in chosen.tolist()], self.seqs[chosen], self.scores[chosen])
+        return ranked, [shares_at(self.sides, self.shares, place) for place in chosen.tolist()] if explain else None
+
+
+def rank_hybrid(
+    engine: Engine, query: Query, vector: NDArray[np.float32], fusion: Fusion, where: Expression | None
+) -> HybridRanking:
+    """The candidates of a query with their fused scores.
+
+    Raises:
+        UnsupportedError: the fusion's method is `fixed` without `sparse_high`, or it asks for more candidates than the
+            engine's searches reach.
+    """
+    if fusion.method == "fixed" and fusion.sparse_high is None:
+        raise UnsupportedError(
+            "fusion `fixed` without sparse_high rests on the largest weight that a document may have, which is fixed in"
+            " Lexhound's own index only",
+            where=engine.address,
+            hint="give sparse_high, or use another method",
+        )
+    if fusion.depth > engine.max_hits:
+        raise UnsupportedError(
+            f"the engine's searches end at hit {engine.max_hits:,}, and the fusion's depth is {fusion.depth:,}",
+            where=engine.address,
+            hint="lower the depth",
+        )
+    sparse = (query.terms, np.asarray(query.weights * query.scale, np.float32))
+    some = [0] if len(query) else []
+    lexical = complete_ranking(
+        lambda _, limit: engine.search_sparse([sparse], limit, where), some, 1, fusion.depth, engine.max_hits
+    )[0]
+    near = complete_ranking(
+        lambda _, limit: engine.search_dense(vector[None], limit, where),
+        [0] if vector.any() else [],
+        1,
+        fusion.depth,
+        engine.max_hits,
+    )[0]
+    names = dict(zip([*lexical.seqs.tolist(), *near.seqs.tolist()], [*lexical.ids, *near.ids], strict=True))
+    seqs = np.array(sorted(names), np.int64)
+    own, matched = _at(seqs, lexical)
+    others, known = _at(seqs, near)
+    missing = seqs[~matched].tolist()
+    if missing and len(query):
+        more, found = _at(seqs, engine.search_sparse([sparse], len(missing), None, among=missing)[0])
+        own, matched = own + more, matched | found
+    missing = seqs[~known].tolist()
+    if missing and vector.any():
+        more, found = _at(seqs, engine.search_dense(vector[None], len(missing), None, among=missing)[0])
+        others, known = others + more, known | found
+    sides = [SideScores("sparse", own, matched, 0.0), SideScores("dense", others, known, 1.0)]
+    scores, shares = fuse(fusion, sides)
+    return HybridRanking([names[seq] for seq in seqs.tolist()], seqs, scores, sides, shares)
+
+
+def _at(seqs: NDArray[np.int64], ranked: Ranked) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """A ranking's scores at the places of `seqs`, ascending, and where it has any."""
+    scores = np.zeros(len(seqs), np.float64)
+    known = np.zeros(len(seqs), np.bool_)
+    places = np.searchsorted(seqs, ranked.seqs)
+    scores[places], known[places] = ranked.scores, True
+    return scores, known

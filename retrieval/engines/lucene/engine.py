@@ -1,0 +1,308 @@
+"""Lucene as an engine: documents in SQLite, an impact index that Anserini builds once, exact searches.
+
+Lucene adds scores up as float32, which holds whole numbers below 2**24. So a query's weights become whole numbers whose
+sum times 255 stays below that, Lucene ranks by exact sums of those, and what it finds is scored again with the weights
+as they were given. A document that Lucene did not return can score at most what the rounding allows, so hits are asked
+for until none of them could be among the best: the result is that of brute force over the same impacts.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.encoders.bm25.encoder import KIND, LexicalEncoder
+from lexhound.encoders.bm25.vocabulary import Vocabulary
+from lexhound.encoders.load import load_encoder
+from lexhound.index.inverted.quantization import MAX_IMPACT
+from lexhound.retrieval.collection.health import Health
+from lexhound.retrieval.collection.lock import WriterLock
+from lexhound.retrieval.collection.manifest import Manifest, read_manifest, write_manifest
+from lexhound.retrieval.collection.store.disk_errors import storage_errors
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.engines.address import Address
+from lexhound.retrieval.engines.engine import Ability, EngineRow, Ranked, Size, SparseVector
+from lexhound.retrieval.engines.refusals import REFUSED
+from lexhound.retrieval.errors import CollectionExistsError, EngineError, NotACollectionError, UnsupportedError
+from lexhound.retrieval.filters import Expression
+
+from .building import INDEX, build
+from .java import Java, find_java
+from .machine import Searcher
+from .store import DATABASE, Store
+from .weighing import Weighing
+
+MANIFEST = "lucene.json"
+MAX_HITS = 100_000
+_EXACT = 2**24  # float32 holds every whole number up to it
+_SPARE, _MORE = 8, 4
+_MAKE = "make one with: lexhound index CORPUS --into lucene:PATH --encoder default"
+
+
+def open_lucene(address: Address, create: Manifest | None = None) -> LuceneEngine:
+    """Open the collection at an address, or with a manifest make it.
+
+    Raises:
+        MissingEngineError: pyserini or Java is missing, or they do not fit together.
+        NotACollectionError, CorruptCollectionError, CollectionExistsError, ReadOnlyError: see `Collection`.
+        CollectionLockedError: it is to be made, and another process is at it.
+    """
+    folder = address.path or Path()
+    java = find_java()
+    if create is not None:
+        if folder.exists() and not _unfinished(folder, create):
+            raise CollectionExistsError(
+                "something is here already", where=str(address), hint="give another path, or remove what is there"
+            )
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / DATABASE).exists():
+                Store(folder, create=True).close()
+                write_manifest(folder, create, MANIFEST)
+    if not (folder / DATABASE).is_file():
+        raise NotACollectionError("no such Lucene collection", where=str(address), hint=_MAKE)
+    return LuceneEngine(address, folder, read_manifest(folder, MANIFEST), java)
+
+
+def _unfinished(folder: Path, manifest: Manifest) -> bool:
+    """Whether a collection is here whose building was begun with the same encoder and not finished."""
+    if not (folder / DATABASE).is_file() or (folder / INDEX).exists():
+        return False
+    return read_manifest(folder, MANIFEST).encoder.same_vectors(manifest.encoder)
+
+
+class LuceneEngine:
+    """An open collection in Lucene; see `engine.Engine`."""
+
+    abilities = frozenset({Ability.EXPLAIN, Ability.FREQUENCIES, Ability.LEXICAL})
+    max_hits = MAX_HITS
+
+    def __init__(self, address: Address, folder: Path, manifest: Manifest, java: Java) -> None:
+        """Internal: use `open_lucene`."""
+        self.address = str(address)
+        self.manifest = manifest
+        self.refused = REFUSED[address.engine]
+        self._folder = folder
+        self._java = java
+        self._lock = RLock()
+        self._store = Store(folder)
+        self._lexical = _lexical(manifest, self._store)
+        statistics = self._store.statistics
+        self._weighing = None if statistics is None else Weighing(*statistics, self._lexical)
+        self._known = _identity(folder)
+        self._searcher: Searcher | None = None
+        self._writing: WriterLock | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The terms of bm25."""
+        return self._store.vocabulary
+
+    def check(self, documents: Sequence[Document]) -> None:
+        """Every document fits."""
+
+    def upsert(self, rows: Sequence[EngineRow]) -> None:
+        """Keep rows for the index, which is built by `finish`, or by the first search."""
+        with self._lock:
+            if self._weighing is not None:
+                raise UnsupportedError(
+                    "a Lucene index is not added to once it is built",
+                    where=self.address,
+                    hint="index the whole corpus again at another path",
+                )
+            if self._writing is None:
+                self._writing = WriterLock(self._folder)
+            with storage_errors(self._folder):
+                self._store.put(rows)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Not offered; refused before it is called."""
+        raise UnsupportedError("a Lucene index is not deleted from", where=self.address)
+
+    def finish(self) -> None:
+        """Build the index of what was inserted, once."""
+        with self._lock:
+            if self._weighing is None:
+                if self._writing is None:
+                    self._writing = WriterLock(self._folder)
+                self._weighing = build(self._folder, self._store, self._java, self._lexical)
+
+    def maintain(self) -> bool:
+        """Nothing piles up."""
+        return False
+
+    def digests(self, ids: Sequence[str]) -> dict[str, int]:
+        """The digests of those documents that are there."""
+        return self._store.digests(ids)
+
+    def documents(self, ids: Sequence[str]) -> dict[str, Document]:
+        """Those documents that are there."""
+        return self._store.documents(ids)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
+        """The weights of documents as the index has them: impacts times their scale."""
+        weighing = self._ready()
+        return {
+            identifier: (vector[0], (weighing.impacts([vector]) * weighing.scale).astype(np.float32))
+            for identifier, vector in self._store.vectors(ids).items()
+        }
+
+    def search_sparse(
+        self, queries: Sequence[SparseVector], limit: int, where: Expression | None, among: Sequence[int] | None = None
+    ) -> list[Ranked]:
+        """The best documents by the impact index; exact."""
+        if where is not None or among is not None:
+            raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
+        weighing = self._ready()
+        return [self._search(terms, weights, limit, weighing) for terms, weights in queries]
+
+    def search_dense(
+        self, queries: NDArray[np.float32], limit: int, where: Expression | None, among: Sequence[int] | None = None
+    ) -> list[Ranked]:
+        """Not offered; refused before it is called."""
+        raise UnsupportedError(f"the engine does not offer {Ability.DENSE.value}", where=self.address)
+
+    def count(self, where: Expression | None = None) -> int:
+        """How many documents there are."""
+        if where is not None:
+            raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
+        return self._store.count()
+
+    def ids(self, where: Expression) -> list[str]:
+        """Not offered; refused before it is called."""
+        raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
+
+    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        """How many documents hold each term."""
+        self._ready()
+        return self._store.frequencies(terms)
+
+    def rows(self, batch: int) -> Iterator[list[EngineRow]]:
+        """All rows, in order of insertion."""
+        found = self._store.rows()
+        while rows := list(islice(found, batch)):
+            yield rows
+
+    def refresh(self) -> bool:
+        """Nothing changes once the index is built, but another may take its place."""
+        if _identity(self._folder) != self._known:
+            raise NotACollectionError(
+                "the collection is gone, or another has taken its place", where=self.address, hint=_MAKE
+            )
+        with self._lock:
+            statistics = self._store.statistics
+            if self._weighing is not None or statistics is None:
+                return False
+            self._weighing = Weighing(*statistics, self._lexical)
+            return True
+
+    def size(self) -> Size:
+        """Bytes of the index and of the documents, and what it is made of."""
+        size = sum((Path(place) / name).stat().st_size for place, _, names in os.walk(self._folder) for name in names)
+        settings = {"scale": self._weighing and self._weighing.scale, "bits": 8, "java": self._java.version}
+        return Size(size, self._store.postings, settings)
+
+    def health(self) -> Health:
+        """Whether there is an index that opens."""
+        engine = f"Anserini {self._java.anserini}, Java {self._java.version}"
+        if self._weighing is None and self._store.count():
+            return Health(False, engine, "the index is not built yet")
+        return Health(True, engine)
+
+    def close(self) -> None:
+        """Give back files and locks. What was inserted and not finished is kept for the next attempt."""
+        with self._lock:
+            if self._searcher is not None:
+                self._searcher.close()
+                self._searcher = None
+            self._store.close()
+            if self._writing is not None:
+                self._writing.release()
+                self._writing = None
+
+    def _ready(self) -> Weighing:
+        """How the vectors of the index were weighed; it is built and opened if need be."""
+        with self._lock:
+            if self._weighing is None:
+                if self._writing is None and self._store.count():
+                    raise EngineError(
+                        "the index is not built: the run that was to make it was not finished",
+                        where=self.address,
+                        hint="finish it with the command it was begun with",
+                    )
+                if self._writing is None:  # empty, and not ours to write to
+                    return Weighing(1.0, 1.0, self._lexical)
+                self.finish()
+            if self._searcher is None and any((self._folder / INDEX).iterdir()):
+                self._searcher = Searcher(self._java, self._folder / INDEX)
+            return self._weighing or Weighing(1.0, 1.0, self._lexical)
+
+    def _search(self, terms: NDArray[np.int32], weights: NDArray[np.float32], limit: int, weighing: Weighing) -> Ranked:
+        searcher = self._searcher
+        if searcher is None or not len(terms):
+            return Ranked.of(())
+        exact = weights.astype(np.float64)
+        # A power of two, so that rounding is all that is lost: |weight × factor - integer| is at most a half,
+        # unless the integer is 1 where 0 would be nearer.
+        budget = _EXACT // MAX_IMPACT - len(terms)
+        if budget < len(terms):
+            raise UnsupportedError(f"a query of {len(terms):,} terms is too long for Lucene", where=self.address)
+        factor = 2.0 ** (math.frexp(budget / math.fsum(exact.tolist()))[1] - 1)
+        integers = np.maximum(1, np.rint(exact * factor))
+        # What a document may score above what Lucene says of it.
+        above = float(np.maximum(0, exact * factor - integers).sum()) * MAX_IMPACT
+        names, numbers = [str(term) for term in terms.tolist()], integers.astype(np.int64).tolist()
+        lookup = np.zeros(int(terms[-1]) + 1, np.float64)
+        lookup[terms] = exact
+        documents = self._store.count()
+        wanted = limit + _SPARE + limit // 8
+        while True:
+            wanted = min(wanted, documents)
+            seqs, sums = searcher.search(names, numbers, wanted)
+            ranked = self._rescored(seqs, lookup, weighing)
+            if len(seqs) < wanted or wanted == documents or (integers == exact * factor).all():
+                break
+            bound = (float(sums[-1]) + above) / factor * weighing.scale
+            if int((ranked.scores > bound).sum()) >= limit:
+                break
+            wanted *= _MORE
+        return ranked.ordered(limit)
+
+    def _rescored(self, seqs: NDArray[np.int64], lookup: NDArray[np.float64], weighing: Weighing) -> Ranked:
+        """Documents with sums of impact × the weight as it was given (`lookup`, by term id), times the scale."""
+        found = self._store.numbered(seqs.tolist())
+        ids = [found[seq][0] for seq in seqs.tolist()]
+        vectors = [found[seq][1] for seq in seqs.tolist()]
+        if not vectors:
+            return Ranked.of(())
+        terms = np.concatenate([terms for terms, _ in vectors])
+        places = np.repeat(np.arange(len(vectors)), [len(terms) for terms, _ in vectors])
+        shared = terms < len(lookup)
+        products = lookup[terms[shared]] * weighing.impacts(vectors)[shared]
+        # Multiples of one unit below 2**53 of it: the sums are exact in any order.
+        sums = np.bincount(places[shared], products, len(vectors)).astype(np.float64)
+        return Ranked(ids, seqs, sums * weighing.scale)
+
+
+def _lexical(manifest: Manifest, store: Store) -> LexicalEncoder | None:
+    """bm25, where it is the collection's encoder."""
+    if manifest.encoder.kind != KIND:
+        return None
+    encoder = load_encoder(manifest.encoder, vocabulary=store.vocabulary)
+    return encoder if isinstance(encoder, LexicalEncoder) else None
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which collection lies in a folder: its database's device and inode; None where there is none."""
+    try:
+        status = (folder / DATABASE).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,92 @@
+"""From one of our own collections into another engine, without encoding again.
+
+What our index stores moves: weights as its 8-bit impacts times their scale. They are not the encoder's float32 weights
+any more, and never become them again; scores in the other engine are those of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.store.stored_documents import content_hash
+from lexhound.retrieval.collection.verification import refuse_damaged
+from lexhound.retrieval.errors import EngineError
+from lexhound.retrieval.exports.rows import RowChunk, live_rows
+
+from .address import Address, read_address
+from .engine import EngineRow
+from .opening import create_like
+
+if TYPE_CHECKING:
+    from .settings import MilvusSettings
+
+
+@dataclass(frozen=True, slots=True)
+class MoveReport:
+    """What was moved. `relative_error` is the share of the weight that 8-bit impacts have lost (`QuantisationLoss`);
+    `fusion` says that the collection has a fusion of its own, which does not move."""
+
+    documents: int
+    postings: int
+    dense: bool
+    relative_error: float
+    fusion: bool
+
+
+def move_collection(
+    source: Path | str,
+    address: Address | str,
+    *,
+    milvus: MilvusSettings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> MoveReport:
+    """Copy a collection of ours into another engine; the source stays as it is.
+
+    Args:
+        progress: called with (documents moved, all of them) after every chunk.
+
+    Raises:
+        UnsupportedError: the engine cannot keep it. CollectionExistsError: something is at the address.
+        CorruptCollectionError: the collection is damaged; says where. Nothing is made then.
+        EngineError: the engine failed; what was moved is there, and is dropped with the engine's own tools.
+    """
+    with Collection.open(source) as own:
+        place = read_address(address)
+        refuse_damaged(own.verify(), "moved")
+        snapshot = own.snapshot(hold=True)
+        total = snapshot.n_documents
+        loss = own.info().loss
+        manifest = own.manifest
+        moved = postings = 0
+        with create_like(place, manifest, milvus=milvus) as other:
+            for chunk in live_rows(snapshot, own.representation):
+                rows = _rows(chunk)
+                other.add_rows(rows)
+                moved += len(rows)
+                postings += len(chunk.terms)
+                if progress is not None:
+                    progress(moved, total)
+            other.finish()
+            if other.count() != moved:
+                raise EngineError(
+                    f"{moved:,} documents were moved and {other.count():,} arrived",
+                    where=str(place),
+                    hint="drop the collection with the engine's own tools, and move again",
+                )
+        return MoveReport(moved, postings, manifest.dense is not None, loss.relative_error, snapshot.fusion is not None)
+
+
+def _rows(chunk: RowChunk) -> list[EngineRow]:
+    rows = []
+    for place, document in enumerate(chunk.documents):
+        terms, impacts = chunk.vector(place)
+        vector = (terms.astype(np.int32), impacts.astype(np.float32) * np.float32(chunk.scale))
+        dense = None if chunk.dense is None else chunk.dense[place]
+        rows.append(EngineRow(0, content_hash(document), document, vector, dense))
+    return rows

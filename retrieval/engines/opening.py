@@ -1,0 +1,144 @@
+"""From an address to an open collection, whichever engine keeps it.
+
+>>> with open_collection("milvus-lite:data.db/my") as collection:
+...     collection.search("hypersonic heating").hits
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.fields.opening import VERSION, load_representation, open_named
+from lexhound.retrieval.collection.manifest import DenseManifest, Manifest
+from lexhound.retrieval.errors import UnsupportedError
+
+from .address import LUCENE, Address, read_address
+from .protocol import Backend
+from .settings import MilvusSettings
+
+if TYPE_CHECKING:
+    from lexhound.encoders.bm25.encoder import LexicalSettings
+    from lexhound.encoders.dense.encoder import DenseSettings
+    from lexhound.encoders.sparse.settings import LearnedSettings
+
+    from .collection import EngineCollection
+    from .engine import Engine
+
+
+def open_collection(
+    address: str | Path | Address,
+    *,
+    writable: bool = False,
+    milvus: MilvusSettings | None = None,
+    learned: LearnedSettings | None = None,
+) -> Backend:
+    """Open the collection at an address, for reading unless `writable` is set; `milvus` says how Milvus is reached.
+
+    `learned` says how a learned encoder runs, as for `Collection.open`.
+
+    Raises:
+        UnknownAddressError: the address names no engine.
+        MissingEngineError, EngineUnreachableError, EngineError: the engine cannot be used.
+        NotACollectionError: nothing is there, or nothing of Lexhound's.
+        CollectionError, EncoderError: as for `Collection.open`.
+    """
+    place = read_address(address)
+    if place.path is not None and place.own:
+        return Collection.open(place.path, writable=writable, learned=learned)
+    from .collection import EngineCollection
+
+    engine = _engine(place, milvus)
+    try:
+        encoder = engine.manifest.encoder
+        loaded = None if learned is None else load_representation(encoder, MemoryVocabulary(), learned=learned)
+        return EngineCollection(engine, loaded, writable=writable)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def create_collection(
+    address: str | Path | Address,
+    *,
+    encoder: str = "bm25",
+    lexical: LexicalSettings | None = None,
+    learned: LearnedSettings | None = None,
+    dense: str | None = None,
+    dense_settings: DenseSettings | None = None,
+    milvus: MilvusSettings | None = None,
+) -> Backend:
+    """Make an empty collection at an address and open it for writing; the other arguments are `Collection.create`'s.
+
+    Raises:
+        CollectionExistsError: something is there already.
+        UnsupportedError: the engine cannot keep what these encoders make.
+        and what `open_collection` raises.
+    """
+    place = read_address(address)
+    if place.path is not None and place.own:
+        return Collection.create(
+            place.path,
+            encoder=encoder,
+            lexical=lexical,
+            learned=learned,
+            dense=dense,
+            dense_settings=dense_settings,
+        )
+    from .collection import EngineCollection
+
+    _require_encoders(place, encoder, dense)
+    identity, representation = open_named(encoder, lexical, learned)
+    side = None if dense is None else DenseSide.named(dense, dense_settings)
+    vectors = None if side is None else DenseManifest(side.identity, side.width)
+    engine = _engine(place, milvus, Manifest.new(f"lexhound {VERSION}", identity, vectors))
+    return EngineCollection(engine, representation, side, writable=True)
+
+
+def create_like(
+    address: str | Path | Address, manifest: Manifest, *, milvus: MilvusSettings | None = None
+) -> EngineCollection:
+    """Make an empty collection in another engine for vectors that are there already, and open it for writing.
+
+    Raises:
+        UnsupportedError: the address is a path, or the engine cannot keep such vectors; and as `create_collection`.
+    """
+    from .collection import EngineCollection
+
+    place = read_address(address)
+    if place.own:
+        raise UnsupportedError(
+            "vectors are moved to other engines, and this is a path", where=str(place), hint="copy the directory"
+        )
+    if manifest.encoder.kind == "bm25" and place.engine == LUCENE:
+        raise UnsupportedError(
+            "the vectors of bm25 are not moved: their terms are numbered by the collection that counted them",
+            where=str(place),
+            hint="index the texts again: lexhound index CORPUS --into lucene:PATH",
+        )
+    _require_encoders(place, manifest.encoder.kind, None if manifest.dense is None else manifest.dense.encoder.name)
+    # How segments of our own index dense vectors is no affair of the engine.
+    dense = None if manifest.dense is None else DenseManifest(manifest.dense.encoder, manifest.dense.width)
+    made = Manifest.new(manifest.created_by, manifest.encoder, dense)
+    return EngineCollection(_engine(place, milvus, made), writable=True)
+
+
+def _require_encoders(place: Address, encoder: str, dense: str | None) -> None:
+    """Refuse encoders that the engine has no place for, before any is loaded."""
+    from .refusals import refuse_encoders
+
+    refuse_encoders(place, bm25=encoder == "bm25", dense=dense is not None)
+
+
+def _engine(place: Address, milvus: MilvusSettings | None, create: Manifest | None = None) -> Engine:
+    """The engine of an address, open; with `create`, a new collection in it."""
+    if place.engine == LUCENE:
+        from .lucene import open_lucene
+
+        return open_lucene(place, create)
+    from .milvus import open_milvus
+
+    return open_milvus(place, create, milvus or MilvusSettings())

@@ -1,0 +1,190 @@
+"""What a collection offers to whoever uses one, whichever engine keeps it.
+
+Our own `Collection` is one, and so is every `EngineCollection` (Milvus, Lucene). The command line, the evaluation and
+the service work with what stands here. Order is part of the contract: score descending, then insertion order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+if TYPE_CHECKING:
+    from lexhound.encoders.base import EncoderIdentity, Span
+    from lexhound.encoders.sparse.live_idf import LiveStatistics
+    from lexhound.index.inverted.quantization import Query
+    from lexhound.retrieval.collection.health import Health
+    from lexhound.retrieval.collection.info import CollectionInfo
+    from lexhound.retrieval.collection.manifest import DenseManifest, Manifest
+    from lexhound.retrieval.collection.query.fusion import Fusion
+    from lexhound.retrieval.collection.query.search import SearchResult
+    from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
+    from lexhound.retrieval.collection.write.writer import AddReport, Status
+    from lexhound.retrieval.corpus import BadRow, Corpus
+    from lexhound.retrieval.documents.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """The figures of a collection in another engine.
+
+    Attributes:
+        address, engine: where it is, and the engine's name and version.
+        ready: whether it can be searched now.
+        created_by, encoder, dense: what its manifest says.
+        documents: visible ones.
+        terms: the size of the encoder's vocabulary.
+        postings: stored weights, as far as known.
+        index_bytes: of all the engine keeps, None where it does not tell.
+        settings: those of the engine that matter, by name.
+        refused: what the engine cannot do, one sentence each.
+    """
+
+    address: str
+    engine: str
+    ready: bool
+    created_by: str
+    encoder: EncoderIdentity
+    dense: DenseManifest | None
+    documents: int
+    terms: int | None
+    postings: int | None
+    index_bytes: int | None
+    settings: Mapping[str, Any]
+    refused: tuple[str, ...]
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """An open collection. What its engine cannot do raises `UnsupportedError`, and nothing is done in its place."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, as a person writes it."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """Which encoders made its vectors; `search` needs no other word of them."""
+        ...
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes that a search may ask for, beside `auto`."""
+        ...
+
+    def add(self, documents: Iterable[Document]) -> AddReport:
+        """Insert documents, or replace those with the same ids; searchable when it returns."""
+        ...
+
+    def put(self, documents: Sequence[Document]) -> list[Status]:
+        """Insert or replace documents; returns what became of each, as if added one by one."""
+        ...
+
+    def check(self, documents: Sequence[Document]) -> None:
+        """Refuse documents that cannot be kept, by an `UnsupportedError` that names the first of them."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Delete documents; returns the ids that were there."""
+        ...
+
+    def ingest(
+        self,
+        corpus: Corpus,
+        *,
+        source: str,
+        on_bad_row: Callable[[BadRow], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> IngestReport:
+        """Add a whole corpus."""
+        ...
+
+    def maintain(self, documents: int = ...) -> bool:
+        """Merge what many small writes leave behind; returns whether there was anything to do."""
+        ...
+
+    def get(self, identifier: str, *, latest: bool = False) -> Document | None:
+        """The document with this id, or None."""
+        ...
+
+    def count(self, filter: str | None = None) -> int:
+        """How many documents there are, or pass a filter expression."""
+        ...
+
+    def ids(self, filter: str) -> list[str]:
+        """The ids of the documents that pass a filter expression."""
+        ...
+
+    def search(
+        self,
+        query: str | Mapping[str, float],
+        k: int = 10,
+        *,
+        offset: int = 0,
+        filter: str | None = None,
+        explain: bool = False,
+        mode: str = "auto",
+        fusion: Fusion | None = None,
+        recall: float | None = None,
+    ) -> SearchResult:
+        """The best `k` documents for a query; the arguments are those of `Collection.search`."""
+        ...
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        filter: str | None = None,
+        recall: float | None = None,
+        threads: int | None = None,
+        mode: str = "auto",
+        fusion: Fusion | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """(id, score) of the best `k` documents for each query, best first."""
+        ...
+
+    def encode_queries(self, queries: Sequence[str]) -> list[Query]:
+        """Query vectors, one a text."""
+        ...
+
+    def statistics(self) -> LiveStatistics:
+        """How many documents there are, and how many hold each term."""
+        ...
+
+    def spans(self, text: str) -> list[Span]:
+        """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
+        ...
+
+    def marks(self, text: str, terms: frozenset[int]) -> list[Span]:
+        """Those of `spans(text)` that count for one of `terms`."""
+        ...
+
+    def info(self) -> CollectionInfo | EngineInfo:
+        """Counts, sizes, encoder."""
+        ...
+
+    def health(self) -> Health:
+        """Whether it can be searched now."""
+        ...
+
+    def warm(self) -> None:
+        """Load what the first search would have to wait for."""
+        ...
+
+    def refresh(self) -> bool:
+        """See what others have written since; returns whether anything may have changed."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,42 @@
+"""What each engine refuses, one sentence each: for `info`, for docs/backends.md, and for asking before work is done."""
+
+from __future__ import annotations
+
+from lexhound.retrieval.errors import UnsupportedError
+
+from .address import LUCENE, MILVUS, MILVUS_LITE, Address
+
+NO_BM25 = "the encoder bm25: its vocabulary and average length change with the documents, and nothing there keeps them"
+NO_RECALL = "approximate searches with a recall: sparse and dense searches are exact"
+NO_FIXED = "fusion `fixed` without sparse_high: only Lexhound's own index bounds what a document may weigh"
+NO_RUNS = "runs that become visible as a whole: documents are visible chunk by chunk"
+
+NO_FACETS = "facets: the values of metadata fields are counted in Lexhound's own index only"
+NO_WORK = "how much a search read: engines do not tell"
+
+NO_DENSE = "dense vectors, and with them modes dense and hybrid: an impact index has no place for them"
+NO_FILTER = "filters on metadata: the index is of terms alone"
+NO_CHANGE = "adding, replacing and deleting once the index is built: it is built once, of a whole corpus"
+
+NO_DEPTH = "hits beyond the 16,384th"
+NO_GREAT_NUMBERS = "filters that compare by size with numbers of 2**53 and more"
+NO_LONG_TEXTS = "texts, titles and metadata of more than 65,535 bytes"
+
+_MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_RUNS, NO_DEPTH, NO_GREAT_NUMBERS, NO_LONG_TEXTS, NO_FACETS, NO_WORK)
+_LUCENE = (NO_DENSE, NO_FILTER, NO_CHANGE, NO_RECALL, NO_FACETS, NO_WORK)
+
+REFUSED: dict[str, tuple[str, ...]] = {MILVUS: _MILVUS, MILVUS_LITE: _MILVUS, LUCENE: _LUCENE}
+
+
+def refuse_encoders(place: Address, *, bm25: bool, dense: bool) -> None:
+    """Raises UnsupportedError where the engine of an address cannot keep the vectors of such encoders."""
+    if bm25 and NO_BM25 in REFUSED[place.engine]:
+        raise UnsupportedError(
+            "Milvus cannot keep bm25: its vocabulary and average length change with the documents",
+            where=str(place),
+            hint="use a learned encoder, such as `default`, or an index of our own",
+        )
+    if dense and NO_DENSE in REFUSED[place.engine]:
+        raise UnsupportedError(
+            "Lucene keeps no dense vectors here, only an impact index", where=str(place), hint="leave --dense out"
+        )

@@ -1,0 +1,202 @@
+"""Writing to a collection that another engine keeps: documents are encoded here and stored there, chunk by chunk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseSide
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.store.stored_documents import content_hash
+from lexhound.retrieval.collection.write.ingest import IngestReport, Phase, Progress
+from lexhound.retrieval.collection.write.writer import AddReport, Status
+from lexhound.retrieval.corpus import BadRow, Corpus
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.encoded_document import vectors_of
+from lexhound.retrieval.errors import BadRowError, CorpusError
+
+from .engine import Ability, Engine, EngineRow, SparseVector, require
+
+_TWICE = "its id occurs a second time in this run"
+_TWICE_HINT = "Give every document an id of its own, or remove one of the two."
+
+
+class EngineWriter:
+    """The write side of an `EngineCollection`."""
+
+    def __init__(self, engine: Engine, representation: Representation, dense: DenseSide | None) -> None:
+        self._engine = engine
+        self._representation = representation
+        self._dense = dense
+        self._lock = RLock()
+        self._last_seq = 0
+
+    def add(self, documents: Iterable[Document]) -> AddReport:
+        """See `EngineCollection.add`."""
+        report = AddReport()
+        chunk: dict[str, Document] = {}
+        for document in documents:
+            chunk.pop(document.id, None)
+            chunk[document.id] = document
+            if len(chunk) == self._batch:
+                report += self._store(list(chunk.values()))
+                chunk = {}
+        return report + self._store(list(chunk.values()))
+
+    def put(self, documents: Sequence[Document]) -> list[Status]:
+        """See `EngineCollection.put`."""
+        require(self._engine, Ability.REPLACE)
+        self._engine.check(documents)
+        digests = self._engine.digests(list({document.id: None for document in documents}))
+        statuses: list[Status] = []
+        latest: dict[str, Document] = {}
+        for document in documents:
+            before, digest = digests.get(document.id), content_hash(document)
+            statuses.append("added" if before is None else "unchanged" if before == digest else "replaced")
+            digests[document.id] = digest
+            if statuses[-1] != "unchanged":
+                latest.pop(document.id, None)
+                latest[document.id] = document
+        self.add(latest.values())
+        return statuses
+
+    def add_rows(self, rows: Sequence[EngineRow]) -> None:
+        """Insert documents with vectors that are there already, in order; their seqs are given anew."""
+        self._engine.check([row.document for row in rows])
+        self._engine.upsert(
+            [
+                EngineRow(seq, row.digest, row.document, row.sparse, row.dense)
+                for seq, row in zip(self._seqs(len(rows)), rows, strict=True)
+            ]
+        )
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Delete documents; returns the ids that were there.
+
+        Raises:
+            UnsupportedError: the engine deletes nothing.
+        """
+        require(self._engine, Ability.REPLACE)
+        wanted = list(dict.fromkeys(ids))
+        there = self._engine.digests(wanted)
+        found = [identifier for identifier in wanted if identifier in there]
+        if found:
+            self._engine.delete(found)
+        return found
+
+    def ingest(
+        self,
+        corpus: Corpus,
+        on_bad_row: Callable[[BadRow], None] | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> IngestReport:
+        """See `EngineCollection.ingest`."""
+        corpus.bind(self._representation)
+        report = AddReport()
+        rejected = 0
+        seen: set[str] = set()
+        chunk: list[Document] = []
+        before = self._tokens
+
+        def tell(phase: Phase) -> None:
+            if progress is not None:
+                read = self._tokens
+                tokens = None if read is None else read - (before or 0)
+                progress(Progress(phase, report.total, 0, rejected, corpus.bytes_read, corpus.total_bytes, tokens))
+
+        for row in corpus:
+            bad = row if isinstance(row, BadRow) else None
+            if not isinstance(row, BadRow):
+                if row.id in seen:
+                    bad = corpus.bad_row(_TWICE, _TWICE_HINT)
+                else:
+                    seen.add(row.id)
+                    chunk.append(row)
+            if bad is not None:
+                report += self._store(chunk)
+                chunk = []
+                rejected += 1
+                if on_bad_row is None:
+                    raise _stopped(bad, report.total)
+                on_bad_row(bad)
+            elif len(chunk) == self._batch:
+                report += self._store(chunk)
+                chunk = []
+                tell("reading")
+        report += self._store(chunk)
+        if not report.total:
+            if not rejected:
+                raise corpus.empty_error()
+            raise CorpusError(
+                f"the corpus holds no documents: all {rejected:,} rows were bad and have been skipped",
+                where=corpus.name,
+                hint="check that this is the right file and format",
+            )
+        tell("publishing")
+        self._engine.finish()
+        return IngestReport(report.added, report.replaced, report.unchanged, rejected, 0)
+
+    def _store(self, documents: Sequence[Document]) -> AddReport:
+        if not documents:
+            return AddReport()
+        digests = [content_hash(document) for document in documents]
+        self._engine.check(documents)
+        existing = self._engine.digests([document.id for document in documents])
+        changed = [
+            (document, digest)
+            for document, digest in zip(documents, digests, strict=True)
+            if existing.get(document.id) != digest
+        ]
+        replaced = sum(document.id in existing for document, _ in changed)
+        if replaced:
+            require(self._engine, Ability.REPLACE)
+        if changed:
+            vectors, dense = self._encode([document for document, _ in changed])
+            self._engine.upsert(
+                [
+                    EngineRow(seq, digest, document, vector, None if dense is None else dense[place])
+                    for place, (seq, (document, digest), vector) in enumerate(
+                        zip(self._seqs(len(changed)), changed, vectors, strict=True)
+                    )
+                ]
+            )
+        return AddReport(len(changed) - replaced, replaced, len(documents) - len(changed))
+
+    def _encode(self, documents: Sequence[Document]) -> tuple[list[SparseVector], NDArray[np.float32] | None]:
+        matrix, dense = vectors_of(self._representation, self._dense, documents)
+        ends = matrix.indptr.tolist()
+        rows = [
+            (matrix.indices[start:end].astype(np.int32), matrix.data[start:end].astype(np.float32))
+            for start, end in pairwise(ends)
+        ]
+        return rows, dense
+
+    def _seqs(self, number: int) -> list[int]:
+        """Places in insertion order: nanoseconds since 1970, and later than all of this object's before."""
+        with self._lock:
+            first = max(self._last_seq + 1, time.time_ns())
+            self._last_seq = first + number - 1
+        return list(range(first, first + number))
+
+    @property
+    def _batch(self) -> int:
+        return min(self._representation.batch_documents, BATCH_DOCUMENTS)
+
+    @property
+    def _tokens(self) -> int | None:
+        own = self._representation.tokens_encoded
+        return own if self._dense is None else (own or 0) + self._dense.tokens_encoded
+
+
+def _stopped(row: BadRow, held: int) -> BadRowError:
+    return BadRowError(
+        row.reason,
+        where=row.where,
+        hint=f"{row.hint} The {held:,} documents before this row are stored and visible; the same command passes over"
+        " them. With --on-error skip, bad rows are passed over".strip(),
+    )

@@ -1,0 +1,1 @@
+"""Between the socket and the routes: protocol, middleware, admission control, security, errors."""

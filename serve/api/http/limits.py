@@ -1,0 +1,50 @@
+"""Limits that the settings draw, checked when a request has been read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lexhound.serve.api.schemas.answers import unknown_field
+from lexhound.serve.settings import Settings
+
+from .exceptions import RequestError
+
+
+def check_text(text: str | None, where: str, settings: Settings) -> None:
+    """A query or a filter may have so many characters."""
+    if text is not None and len(text) > settings.max_query_characters:
+        raise beyond(
+            f"{len(text):,} characters; at most {settings.max_query_characters:,} are allowed", where, "shorten it"
+        )
+
+
+def check_page(k: int, offset: int, where: str, settings: Settings) -> None:
+    """A page may have so many hits, and lie so deep."""
+    if k > settings.max_k:
+        raise beyond(f"k is {k:,}; at most {settings.max_k:,} hits are given at a time", f"{where}.k", "use offset")
+    if offset > settings.max_depth - settings.max_k:
+        raise beyond(
+            f"offset is {offset:,}; at most {settings.max_depth - settings.max_k:,} is possible",
+            f"{where}.offset",
+            "make the query or the filter narrower",
+        )
+
+
+def check_fields(fields: Sequence[str], where: str) -> None:
+    """Fields are title, text, metadata, or metadata.NAME."""
+    wrong = unknown_field(fields)
+    if wrong is not None:
+        raise RequestError(
+            f"{wrong[:60]!r} is no field", where=where, hint="fields are title, text, metadata and metadata.NAME"
+        )
+
+
+def check_number(count: int, most: int, noun: str, where: str) -> None:
+    """A request may hold so many of something."""
+    if count > most:
+        raise beyond(f"{count:,} {noun}; at most {most:,} are allowed", where, "send them in several requests")
+
+
+def beyond(message: str, where: str, hint: str) -> RequestError:
+    """A value beyond a limit; the limits are in the OpenAPI document, so it does not fit the schema."""
+    return RequestError(message, where=where, hint=hint, code="limit", status=422)

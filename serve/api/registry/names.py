@@ -1,0 +1,92 @@
+"""Names of collections, and the directories they stand for.
+
+A name is made of letters, digits, `.`, `_` and `-` and begins with a letter or digit, so no name can lead out of the
+data folder. `my.index` is the directory of the collection `my`, and so is `my`; where both are there, neither is
+served.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from lexhound.retrieval.collection.manifest import MANIFEST
+from lexhound.retrieval.collection.recovery import recover, recover_all
+from lexhound.serve.api.http.exceptions import ConflictError
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+SUFFIX = ".index"
+
+_NAME = re.compile(NAME_PATTERN.removesuffix("$") + r"\Z")
+
+
+def is_name(text: str) -> bool:
+    """Whether a collection may have this name."""
+    return _NAME.match(text) is not None
+
+
+def name_of(directory: Path) -> str:
+    """The name of the collection in a directory; characters that names cannot have become `-`."""
+    name = Path(os.path.abspath(directory)).name.removesuffix(SUFFIX)  # noqa: PTH100  links keep their own name
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-")[:128] or "collection"
+
+
+class DataFolder:
+    """Where collections are: a folder of them, or a single one.
+
+    Attributes:
+        single: whether `path` is itself a collection, the only one there is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        recover(path)
+        self.single = (path / MANIFEST).is_file()
+
+    def find(self, name: str) -> Path | None:
+        """The directory of a collection, if there is one of this name.
+
+        Raises:
+            ConflictError: there are two, `NAME` and `NAME.index`.
+        """
+        if not is_name(name):
+            return None
+        if self.single:
+            return self.path if name == name_of(self.path) else None
+        places = (self.place(name), self.path / name)
+        for directory in places:
+            recover(directory)
+        found = [directory for directory in places if (directory / MANIFEST).is_file() and name_of(directory) == name]
+        if len(found) > 1:
+            raise ConflictError(
+                "two directories have the name of this collection, so nobody can tell which is meant",
+                where="path.name",
+                hint="whoever runs the service has to rename one of them",
+                code="ambiguous_name",
+            )
+        return found[0] if found else None
+
+    def place(self, name: str) -> Path:
+        """Where a new collection of this name goes."""
+        return self.path / f"{name}{SUFFIX}"
+
+    def names(self) -> list[str]:
+        """The names of all collections, in ascending order."""
+        if self.single:
+            return [name_of(self.path)]
+        recover_all(self.path)
+        return sorted(set(self._names()))
+
+    def twice(self) -> str | None:
+        """The first name, if any, that two directories have."""
+        counts = Counter(() if self.single else self._names())
+        return min((name for name, count in counts.items() if count > 1), default=None)
+
+    def _names(self) -> Iterator[str]:
+        for directory in self.path.iterdir():
+            name = directory.name.removesuffix(SUFFIX)
+            if is_name(name) and (directory / MANIFEST).is_file():
+                yield name

@@ -1,0 +1,416 @@
+"""The collections that the service has open: found by name, refreshed as they change, created and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from lexhound.core.atomic_files import move_directory
+from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.encoders.sparse.settings import LearnedSettings
+from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.engines.protocol import Backend
+from lexhound.retrieval.errors import CollectionGoneError, CorruptCollectionError, EngineError, RetrievalError
+from lexhound.serve.api.http.exceptions import ConflictError, UnknownNameError
+from lexhound.serve.api.http.metrics import Metrics
+from lexhound.serve.api.signals import RefreshSignal
+from lexhound.serve.settings import Settings
+
+from .names import DataFolder
+from .sources import ENGINE_SECONDS, DirectorySource, Follower, open_source
+from .write_queue import WriteQueue
+
+T = TypeVar("T")
+
+_log = logging.getLogger("lexhound.serve")
+
+
+@dataclass(slots=True, eq=False)
+class Served:
+    """One open collection: a reader that requests share, and the queue of its writer.
+
+    Attributes:
+        follower: keeps the reader up to date, and notices when the collection is gone.
+        users: requests that are using it; it is closed when the last has finished.
+        loads: those of them that write to it.
+        deleting: it is about to be deleted, and takes no further writes.
+        seen: the refresh signal that the reader has caught up with.
+    """
+
+    name: str
+    reader: Backend
+    writes: WriteQueue
+    follower: Follower
+    users: int = 0
+    loads: int = 0
+    deleting: bool = False
+    retired: bool = False
+    compacting: bool = False
+    seen: int = 0
+    quiet: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def close(self) -> None:
+        """Finish the writes that wait and give everything back."""
+        try:
+            self.writes.close()
+        finally:
+            self.reader.close()
+
+
+class Catalogue:
+    """Open collections by name. Its methods run on the event loop, what takes time in background threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        background: ThreadPoolExecutor,
+        opening: ThreadPoolExecutor,
+        signal: RefreshSignal,
+    ) -> None:
+        self._source = open_source(settings, metrics)
+        self._settings = settings
+        self._metrics = metrics
+        self._background = background
+        self._opening = opening
+        self._signal = signal
+        self._open: dict[str, Served] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        # Why another engine's collections could not be opened, and when that is to be tried again.
+        self._failures: dict[str, tuple[float, RetrievalError]] = {}
+        self._damaged: set[str] = set()  # collections that cannot be opened, because they are damaged
+
+    # Using
+
+    @asynccontextmanager
+    async def write(self, name: str) -> AsyncIterator[Served]:
+        """As `use`, for a request that writes: a deletion of the collection waits for it, and it for none.
+
+        Raises:
+            ConflictError: the collection is being deleted.
+        """
+        async with self.use(name) as served:
+            if served.deleting:
+                raise ConflictError("the collection is being deleted", code="deleting", where="path.name")
+            served.loads += 1
+            try:
+                yield served
+            finally:
+                self.finish(served)
+
+    def finish(self, served: Served) -> None:
+        """Say that what wrote to a collection has finished."""
+        served.loads -= 1
+        if not served.loads:
+            served.quiet.set()
+
+    @asynccontextmanager
+    async def use(self, name: str) -> AsyncIterator[Served]:
+        """The collection of this name, open for as long as the block runs, and as fresh as `?refresh=true` asked for.
+
+        Raises:
+            UnknownNameError: there is none.
+            UnavailableError and what `Collection.open` raises: it cannot be opened.
+        """
+        served = await self._current(name)
+        served.users += 1
+        try:
+            yield served
+        except CollectionGoneError:
+            if not served.retired:
+                self._retire(served)
+            raise
+        finally:
+            self.release(served)
+
+    def release(self, served: Served) -> None:
+        """Say that a user of a collection has finished."""
+        served.users -= 1
+        if served.retired and not served.users:
+            self._close_later(served)
+
+    async def _current(self, name: str) -> Served:
+        served = self._open.get(name)
+        if served is None or served.retired:
+            served = await self._opened(name)
+        wanted = self._signal.value()
+        if served.seen != wanted:
+            if not await self._look_at(served, told=True):
+                return await self._opened(name)
+            served.seen = wanted
+        return served
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run what takes some time, but never waits for others, in a background thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._background, function)
+
+    async def _run_long(self, function: Callable[[], T]) -> T:
+        """Run what may load a model or wait for a writer in a thread that nothing short waits for."""
+        return await asyncio.get_running_loop().run_in_executor(self._opening, function)
+
+    async def announce(self, served: Served) -> None:
+        """Make what has been written searchable at once, here and in the processes beside this one."""
+        await self.run(served.follower.refresh)
+        served.seen = self._signal.raise_it()
+
+    async def _opened(self, name: str) -> Served:
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            served = self._open.get(name)
+            if served is not None and not served.retired:
+                return served
+            until, failure = self._failures.get(name, (0.0, None))
+            if failure is not None and time.monotonic() < until:
+                raise failure.with_traceback(None)
+            try:
+                served = await self._run_long(lambda: self._load(name))
+            except RetrievalError as error:
+                if self._source.remote:  # nobody is to wait for an engine that has just failed to answer another
+                    self._failures[name] = time.monotonic() + ENGINE_SECONDS, error
+                if isinstance(error, CorruptCollectionError):
+                    self._damaged.add(name)
+                raise
+            self._failures.pop(name, None)
+            self._damaged.discard(name)
+            if served is None:
+                self._locks.pop(name, None)
+                raise unknown_collection()
+            self._open[name] = served
+            return served
+
+    def _load(self, name: str) -> Served | None:
+        opened = self._source.open(name, self._running)
+        if opened is None:
+            return None
+        limit = self._settings.search_threads + self._settings.max_waiting
+        writes = WriteQueue(opened.writer, self._metrics, limit)
+        return Served(name, opened.reader, writes, opened.follower, seen=self._signal.value())
+
+    @property
+    def _running(self) -> LearnedSettings | None:
+        """How the encoders of collections run: as always, unless the settings let their code run."""
+        return LearnedSettings(trust_remote_code=True) if self._settings.trust_remote_code else None
+
+    # Changing
+
+    async def create(self, name: str, encoder: str, lexical: LexicalSettings | None) -> None:
+        """Make an empty collection.
+
+        Raises:
+            ConflictError: there is one of this name, or the service serves a single collection.
+            UnsupportedError: the engine behind the service cannot keep such a collection.
+        """
+        if self._source.single and not self._source.remote:
+            raise _single("create")
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            await self._run_long(lambda: self._source.create(name, encoder, lexical, self._running))
+            self._failures.pop(name, None)
+
+    async def delete(self, name: str) -> None:
+        """Remove a collection and its files.
+
+        What is being written to it is waited for, and while that is so the collection stays as it was; no further
+        writes are taken. Searches that are under way go on with the files that they have open.
+
+        Raises:
+            UnknownNameError: there is none.
+            ConflictError: the service serves a single collection, this one is a link to a directory elsewhere, or what
+                writes to it has not ended in time.
+            CollectionLockedError: another process is writing to it.
+        """
+        folder = self._folder_of_many()
+        path = await self.run(lambda: folder.find(name))
+        if path is None:
+            raise unknown_collection()
+        if path.is_symlink():
+            raise ConflictError(
+                "the collection is a link to a directory elsewhere, and the service deletes none of those",
+                where="path.name",
+                hint="whoever runs the service has to remove the link, and what it leads to",
+                code="linked",
+            )
+        served = self._open.get(name)
+        if served is None or served.retired:
+            async with self._locks.setdefault(name, asyncio.Lock()):
+                # Take the writer's lock at least, so that nothing is deleted under a process that writes.
+                await self._run_long(lambda: Collection.open(path, writable=True).close())
+                await self._remove(path)
+                self._damaged.discard(name)
+            return
+        if served.deleting:
+            raise ConflictError("the collection is being deleted", code="deleting", where="path.name")
+        served.deleting = True
+        try:
+            await self._quieten(served)
+            await served.writes.call(lambda collection: None)
+        except BaseException:
+            served.deleting = False
+            raise
+        try:
+            await self._run_long(served.writes.close)  # nothing of it may be written to the directory any more
+        except BaseException:
+            self._retire(served)
+            raise
+        async with self._locks.setdefault(name, asyncio.Lock()):  # so that nobody opens it again before it is gone
+            self._retire(served)
+            await self._remove(path)
+
+    async def _quieten(self, served: Served) -> None:
+        """Wait until nothing writes to a collection."""
+        served.quiet.clear()
+        if not served.loads:
+            return
+        try:
+            await asyncio.wait_for(served.quiet.wait(), self._settings.delete_seconds)
+        except TimeoutError:
+            raise ConflictError(
+                "documents are still being written to the collection",
+                where="path.name",
+                hint="try again when the load or the compaction has ended; nothing was deleted",
+                code="in_use",
+            ) from None
+
+    async def _remove(self, path: Path) -> None:
+        gone = path.with_name(f".{path.name}.deleting-{time.time_ns()}")
+        try:
+            await self.run(lambda: move_directory(path, gone))
+        except FileNotFoundError:  # another process was quicker
+            raise unknown_collection() from None
+        self._signal.raise_it()
+        self._opening.submit(shutil.rmtree, gone, ignore_errors=True)
+
+    def _folder_of_many(self) -> DataFolder:
+        if self._source.single or not isinstance(self._source, DirectorySource):
+            raise _single("delete")
+        return self._source.folder
+
+    # Looking after
+
+    async def names(self) -> list[str]:
+        """The names of all collections, in ascending order."""
+        return await self.run(self._source.names)
+
+    def is_at_hand(self, name: str) -> bool:
+        """Whether a collection is open, so that using it waits for nobody."""
+        served = self._open.get(name)
+        return served is not None and not served.retired
+
+    def trouble(self) -> EngineError | None:
+        """Why the engine behind the service does not answer, if that is so."""
+        failed = [error for _, error in self._failures.values()]
+        for error in (*failed, *(served.follower.trouble for served in self._open.values())):
+            if isinstance(error, EngineError):
+                return error
+        return None
+
+    def damaged(self) -> int:
+        """How many collections are known to be damaged so that searches of them are refused.
+
+        Raises:
+            CorruptCollectionError: all of them are.
+        """
+        found = len(self._damaged) + sum(served.follower.damaged for served in self._open.values())
+        if found and found == len(self._damaged) + len(self._open):
+            raise CorruptCollectionError("every collection is damaged")
+        return found
+
+    async def open_all(self) -> None:
+        """Open every collection; one that cannot be opened is logged and keeps the others from nothing."""
+        for name in await self.names():
+            try:
+                await self._opened(name)
+            except Exception as error:  # noqa: BLE001  told again to whoever asks for the collection
+                # What is in another engine may not have been made yet, or may answer later.
+                level = logging.WARNING if self._source.remote else logging.ERROR
+                _log.log(level, "collection %s cannot be opened: %s", name, error)
+
+    async def look_after(self) -> None:
+        """For as long as the service runs: refresh readers that are behind, let go of collections that are gone."""
+        while True:
+            await asyncio.sleep(self._settings.refresh_seconds)
+            for served in list(self._open.values()):
+                try:
+                    await self._look_at(served)
+                except Exception as error:  # noqa: BLE001  one collection's trouble is not the others'
+                    _log.error("collection %s cannot be refreshed: %s", served.name, error)
+            if self._source.remote:
+                await self._try_again()
+
+    async def _try_again(self) -> None:
+        """Open what could not be opened before, when its time has come."""
+        for name in self._source.names():
+            until, failure = self._failures.get(name, (0.0, None))
+            if failure is None or time.monotonic() < until:
+                continue
+            try:
+                await self._opened(name)
+            except Exception as error:  # noqa: BLE001  told to whoever asks for the collection
+                _log.warning("collection %s cannot be opened yet: %s", name, error)
+
+    async def _look_at(self, served: Served, *, told: bool = False) -> bool:
+        """Bring a reader up to date; where its collection is gone or another one, let go of it and return false."""
+        if served.retired:
+            return False
+        served.users += 1
+        try:
+            if await self.run(lambda: served.follower.catch_up(told=told)):
+                return True
+            self._retire(served)
+            return False
+        finally:
+            self.release(served)
+
+    def _retire(self, served: Served) -> None:
+        served.retired = True
+        if self._open.get(served.name) is served:
+            del self._open[served.name]
+        if not served.users:
+            self._close_later(served)
+
+    def _close_later(self, served: Served) -> None:
+        async def close() -> None:
+            try:
+                await self._run_long(served.close)
+            except (RetrievalError, OSError) as error:  # its files may be gone
+                _log.warning("collection %s was not closed in order: %s", served.name, error)
+
+        task = asyncio.get_running_loop().create_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def open_now(self) -> Sequence[Served]:
+        """The collections that are open."""
+        return list(self._open.values())
+
+    async def close(self) -> None:
+        """Finish all writes and close all collections."""
+        for served in list(self._open.values()):
+            self._retire(served)
+        while self._closing:
+            await asyncio.gather(*self._closing, return_exceptions=True)
+
+
+def unknown_collection() -> UnknownNameError:
+    """What a request for a collection that is not there meets."""
+    return UnknownNameError(
+        "there is no such collection",
+        where="path.name",
+        hint="GET /v1/collections lists those that are there",
+        code="unknown_collection",
+    )
+
+
+def _single(verb: str) -> ConflictError:
+    return ConflictError(
+        f"the service serves a single collection, so it cannot {verb} any",
+        hint="start it with a folder instead: lexhound serve data/",
+        code="single_collection",
+    )

@@ -1,0 +1,269 @@
+"""From results of the library to what is sent: plain dicts, written as JSON by orjson in the thread that searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from starlette.responses import Response
+
+from lexhound.encoders.base import EncoderIdentity
+from lexhound.encoders.bm25.encoder import KIND as BM25
+from lexhound.retrieval.collection.info import CollectionInfo
+from lexhound.retrieval.collection.manifest import Manifest
+from lexhound.retrieval.collection.query.deadline import check_deadline
+from lexhound.retrieval.collection.query.facets import Facet
+from lexhound.retrieval.collection.query.search import Hit, SearchResult
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.snippet import make_snippet
+from lexhound.retrieval.engines.protocol import Backend, EngineInfo
+
+# What is looked through for the best snippet: more would make a search wait for a very long document.
+SNIPPET_CHARACTERS = 20_000
+METADATA_FIELD = "metadata."
+
+
+def json_response(content: bytes | Any, status: int = 200) -> Response:
+    """An answer in JSON; bytes are JSON already."""
+    body = content if isinstance(content, bytes) else orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, status, media_type="application/json")
+
+
+def search_answer(
+    collection: Backend, result: SearchResult, fields: Sequence[str], *, highlight: bool, stats: bool, vector: bool
+) -> dict[str, Any]:
+    """What a search is answered."""
+    answer: dict[str, Any] = {
+        "hits": [_hit(collection, hit, result.terms, fields, highlight=highlight) for hit in result.hits],
+        "took_ms": round(result.took * 1000, 3),
+    }
+    if stats:
+        answer["stats"] = {
+            "postings_read": result.stats.postings_read,
+            "documents_scored": result.stats.rows_scored,
+        }
+    if vector:
+        answer["unknown_terms"] = list(result.unknown)
+    return answer
+
+
+def _hit(
+    collection: Backend, hit: Hit, terms: frozenset[int], fields: Sequence[str], *, highlight: bool
+) -> dict[str, Any]:
+    check_deadline()
+    told: dict[str, Any] = {"rank": hit.rank, "id": hit.id, "score": hit.score}
+    told |= _fields(hit.document, fields)
+    if highlight:
+        text = hit.document.text[:SNIPPET_CHARACTERS]
+        snippet = make_snippet(text, collection.marks(text, terms), terms)
+        told["snippet"] = {"text": snippet.text, "marks": snippet.marks}
+    if hit.contributions is not None:
+        told["explanation"] = [
+            {
+                "term": each.term,
+                "query_weight": each.query_weight,
+                "document_weight": each.document_weight,
+                "score": each.score,
+                "typed": each.typed,
+            }
+            for each in hit.contributions
+        ]
+    if hit.shares is not None:
+        told["shares"] = [asdict(each) for each in hit.shares]
+    return told
+
+
+def _fields(document: Document, fields: Sequence[str]) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+    for field in fields:
+        if field == "title":
+            told["title"] = document.title
+        elif field == "text":
+            told["text"] = document.text
+        elif field == "metadata":
+            told["metadata"] = dict(document.metadata)
+        else:
+            name = field.removeprefix(METADATA_FIELD)
+            if name in document.metadata:
+                chosen[name] = document.metadata[name]
+            told.setdefault("metadata", chosen)
+    return told
+
+
+def unknown_field(fields: Sequence[str]) -> str | None:
+    """The first of `fields` that is none."""
+    for field in fields:
+        if field not in {"title", "text", "metadata"} and not field.startswith(METADATA_FIELD):
+            return field
+    return None
+
+
+def document_answer(document: Document) -> dict[str, Any]:
+    """A document as it is stored."""
+    return {
+        "id": document.id,
+        "title": document.title,
+        "text": document.text,
+        "metadata": dict(document.metadata),
+    }
+
+
+def modes_of(manifest: Manifest | CollectionInfo | EngineInfo) -> list[Literal["lexical", "sparse", "dense", "hybrid"]]:
+    """The modes in which a collection can be searched; first the one that `auto` means."""
+    own: Literal["lexical", "sparse"] = "lexical" if manifest.encoder.kind == BM25 else "sparse"
+    return [own] if manifest.dense is None else ["hybrid", own, "dense"]
+
+
+def summary_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, Any]:
+    """A collection in the list."""
+    segments, size = None, info.index_bytes
+    if isinstance(info, CollectionInfo):
+        segments, size = len(info.segments), info.index_bytes + info.database_bytes
+    return {
+        "name": name,
+        "documents": info.documents,
+        "segments": segments,
+        "bytes": size,
+        "encoder": {"kind": info.encoder.kind, "name": _shown_name(info.encoder.name)},
+        "modes": modes_of(info),
+        "health": _health(info),
+    }
+
+
+def _health(info: CollectionInfo | EngineInfo) -> Literal["ok", "unfinished", "damaged"]:
+    if isinstance(info, CollectionInfo) and info.damage:
+        return "damaged"
+    finished = info.unfinished is None if isinstance(info, CollectionInfo) else info.ready
+    return "ok" if finished else "unfinished"
+
+
+def _damage(info: CollectionInfo) -> list[dict[str, str]]:
+    """What is damaged; files are named from the collection on, as callers have no business with where that is."""
+    homes = (f"{Path(info.path).absolute()}/", f"{info.path}/")
+
+    def shown(text: str) -> str:
+        for home in homes:
+            text = text.replace(home, "")
+        return text
+
+    return [{"where": shown(problem.where), "message": shown(problem.message)} for problem in info.damage]
+
+
+def unavailable_answer(name: str) -> dict[str, Any]:
+    """A collection in the list that cannot be opened."""
+    nothing = dict.fromkeys(("documents", "segments", "bytes", "encoder"))
+    return {"name": name, **nothing, "modes": [], "health": "unavailable"}
+
+
+def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, Any]:
+    """The figures of a collection."""
+    if isinstance(info, EngineInfo):
+        return _engine_description(name, info)
+    return {
+        "name": name,
+        "documents": info.documents,
+        "deleted": info.deleted,
+        "pending": info.pending,
+        "segments": [
+            {
+                "name": segment.name,
+                "rows": segment.rows,
+                "deleted": segment.deleted,
+                "postings": segment.postings,
+                "bytes": sum(segment.bytes.values()),
+            }
+            for segment in info.segments
+        ],
+        "bytes": info.index_bytes + info.database_bytes,
+        "index_bytes": info.index_bytes,
+        "document_bytes": info.database_bytes,
+        "log_bytes": info.log_bytes,
+        "terms": info.terms,
+        "postings": info.postings,
+        "unfinished": None if info.unfinished is None else asdict(info.unfinished),
+        "average_length": info.average_length,
+        "far_average": None if info.far_average is None else asdict(info.far_average),
+        "clipped": info.loss.clipped,
+        "encoder": _encoder(info.encoder),
+        "dense": None
+        if info.dense is None
+        else {
+            "encoder": _encoder(info.dense.encoder),
+            "width": info.dense.width,
+            "vectors": info.dense.vectors,
+            "bytes": info.dense.bytes,
+            "index": info.dense.index,
+            "clustered": info.dense.clustered,
+        },
+        "engine": None,
+        "modes": modes_of(info),
+        "health": _health(info),
+        "damage": _damage(info),
+    }
+
+
+# What other engines do not tell of a collection.
+_UNTOLD = (
+    "deleted",
+    "pending",
+    "segments",
+    "document_bytes",
+    "log_bytes",
+    "unfinished",
+    "average_length",
+    "far_average",
+    "clipped",
+)
+
+
+def _engine_description(name: str, info: EngineInfo) -> dict[str, Any]:
+    unknown = dict.fromkeys(_UNTOLD)
+    dense = None
+    if info.dense is not None:
+        own = dict.fromkeys(("vectors", "bytes", "index", "clustered"))
+        dense = {"encoder": _encoder(info.dense.encoder), "width": info.dense.width, **own}
+    return {
+        "name": name,
+        "documents": info.documents,
+        **unknown,
+        "bytes": info.index_bytes,
+        "index_bytes": info.index_bytes,
+        "terms": info.terms,
+        "postings": info.postings,
+        "encoder": _encoder(info.encoder),
+        "dense": dense,
+        "engine": {"name": info.engine, "settings": dict(info.settings), "refused": list(info.refused)},
+        "modes": modes_of(info),
+        "health": _health(info),
+        "damage": [],
+    }
+
+
+def _encoder(identity: EncoderIdentity) -> dict[str, Any]:
+    return {"kind": identity.kind, "name": _shown_name(identity.name), "settings": dict(identity.settings)}
+
+
+def facet_answer(facets: Sequence[Facet]) -> dict[str, Any]:
+    """The facets of metadata fields."""
+    return {
+        "fields": [
+            {
+                "field": facet.field,
+                "kind": facet.kind,
+                "documents": facet.documents,
+                "values": [{"value": each.value, "count": each.count} for each in facet.values],
+                "min": facet.minimum,
+                "max": facet.maximum,
+            }
+            for facet in facets
+        ]
+    }
+
+
+def _shown_name(name: str) -> str:
+    """An encoder's name without the folders it lies in: a caller has no business with paths of the server."""
+    return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if name.startswith(("/", ".", "~")) else name

@@ -1,0 +1,91 @@
+"""`lexhound export`: a collection in the form of another engine."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexhound.serve.cli.interruption import stoppable
+from lexhound.serve.cli.options import Directory, Json
+from lexhound.serve.cli.output import Output
+from lexhound.serve.cli.progress import State, counted, duration, rate, reporter
+
+if TYPE_CHECKING:
+    from lexhound.retrieval.exports import ExportProgress
+
+
+class ExportFormat(StrEnum):
+    """`lexhound.retrieval.exports.FORMATS`, known without loading that room."""
+
+    ANSERINI = "anserini"
+    OPENSEARCH = "opensearch"
+    QDRANT = "qdrant"
+    CIFF = "ciff"
+    PARQUET = "parquet"
+
+
+def export(
+    directory: Directory,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.", show_default=False)],
+    format: Annotated[ExportFormat, typer.Option(help="Whose form the files are to have.", show_default=False)],
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace an export that is there; it stays until the new one is complete.",
+            show_default=False,
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write a collection's documents and vectors for another engine.
+
+    Nothing is at DIR until all of it is written. What the numbers mean stands in its README.md.
+
+    Example:
+        lexhound export my.index --format anserini --out my.anserini
+        lexhound export my.index --format parquet --out my.parquet --overwrite
+    """
+    from lexhound.retrieval.collection.collection import Collection
+    from lexhound.retrieval.exports import export_collection
+
+    output = Output(json=json)
+    started = perf_counter()
+    with (
+        stoppable(lambda: (f"{out} is as it was", "the same command starts again")),
+        Collection.open(directory) as collection,
+        reporter("exporting") as progress,
+    ):
+
+        def tell(step: ExportProgress) -> None:
+            progress.update(State(step.stage, step.documents, fraction=step.fraction))
+
+        report = export_collection(collection, out, format.value, overwrite=overwrite, progress=tell)
+    seconds = perf_counter() - started
+    header = report.header
+    if json:
+        output.document(
+            {
+                "path": report.path,
+                "format": header.format,
+                "documents": header.documents,
+                "postings": header.postings,
+                "values": header.values,
+                "scale": header.scale,
+                "bytes": report.bytes,
+                "files": list(header.files),
+                "seconds": seconds,
+            }
+        )
+        return
+    output.line(
+        (counted(header.documents), "bold"),
+        f" in {duration(seconds)} ({rate(header.documents, seconds)}) → ",
+        (str(out), "bold"),
+        f" ({counted(len(header.files), 'file')}, {report.bytes / 2**20:,.1f} MiB)",
+    )
+    output.line(f"next: see {out}/README.md")

@@ -1,0 +1,204 @@
+"""`lexhound inspect`: what an encoder makes of a text, term by term."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lexhound.serve.cli.learned_options import (
+    ActivationOption,
+    BatchTokens,
+    DeviceOption,
+    Long,
+    MaxLength,
+    PoolingOption,
+    PrecisionOption,
+    PruneRatio,
+    QueryPruneRatio,
+    QueryTopK,
+    TopK,
+    TrustRemoteCode,
+    learned_settings,
+)
+from lexhound.serve.cli.options import Json, as_text
+from lexhound.serve.cli.output import Output, tell
+
+if TYPE_CHECKING:
+    from lexhound.encoders.base import QueryVector
+    from lexhound.encoders.sparse.encoder import LearnedEncoder
+
+_BAR_WIDTH = 24
+
+
+def inspect(
+    encoder: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The path or hub name of a checkpoint, or bm25.", show_default=False)
+    ],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to encode.", show_default=False)],
+    query: Annotated[
+        bool, typer.Option("--query", help="TEXT is a query: use the query side.", show_default=False)
+    ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="QUERY", help="Show what this query has in common with TEXT, a document.", show_default=False
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="How many terms to show, the heaviest.")] = 30,
+    max_length: MaxLength = None,
+    long_texts: Long = None,
+    top_k: TopK = None,
+    prune_ratio: PruneRatio = None,
+    query_top_k: QueryTopK = None,
+    query_prune_ratio: QueryPruneRatio = None,
+    pooling: PoolingOption = None,
+    activation: ActivationOption = None,
+    precision: PrecisionOption = None,
+    device: DeviceOption = None,
+    batch_tokens: BatchTokens = None,
+    trust_remote_code: TrustRemoteCode = False,
+    json: Json = False,
+) -> None:
+    """Show what an encoder makes of a text, term by term.
+
+    Terms that the text does not have (expansions) are marked with +.
+
+    Example:
+        lexhound inspect MODEL "boundary layer"
+        lexhound inspect MODEL "heat transfer in hypersonic flow" --against "hot wings"
+    """
+    from lexhound.serve.errors import UsageError
+
+    if query and against is not None:
+        raise UsageError("--query and --against were both given", hint="with --against, TEXT is the document")
+    settings = learned_settings(
+        encoder,
+        max_length=max_length,
+        long_texts=long_texts,
+        top_k=top_k,
+        ratio=prune_ratio,
+        query_top_k=query_top_k,
+        query_ratio=query_prune_ratio,
+        pooling=pooling,
+        activation=activation,
+        precision=precision,
+        device=device,
+        batch_tokens=batch_tokens,
+        trust_remote_code=trust_remote_code,
+    )
+    output = Output(json=json)
+    if encoder == "bm25":
+        if against is not None:
+            raise UsageError(
+                "bm25's weights depend on a collection, and here is none",
+                hint='ask a collection: lexhound search DIR "QUERY" --explain',
+            )
+        _show_lexical(output, as_text(text), query, top)
+        return
+    from lexhound.encoders.sparse.encoder import LearnedEncoder
+
+    loaded = LearnedEncoder(as_text(encoder), settings)
+    side = "query" if query else "document"
+    vector = _encode(loaded, as_text(text), side)
+    terms = _terms(loaded, as_text(text), side, vector)
+    identity = loaded.identity
+    overlap = None if against is None else _overlap(loaded, vector, _encode(loaded, as_text(against), "query"))
+    if json:
+        values: dict[str, Any] = {
+            "encoder": identity.as_dict(),
+            "side": side,
+            "text": as_text(text),
+            "active": len(terms),
+            "terms": terms[:top],
+        }
+        if overlap is not None:
+            score = sum(part["score"] for part in overlap)
+            values["against"] = {"query": as_text(against or ""), "score": score, "overlap": overlap}
+        output.document(values)
+        return
+    output.table(
+        [
+            ("encoder", f"{identity.name} ({identity.kind})"),
+            *([("revision", identity.revision)] if identity.revision else []),
+            ("fingerprint", identity.fingerprint),
+            ("side", side),
+            ("active", f"{len(terms):,} of {identity.vocabulary_size or 0:,} terms"),
+        ]
+    )
+    if overlap is not None:
+        _print_overlap(output, overlap)
+    else:
+        _print_terms(output, terms[:top])
+    shown = len(overlap) if overlap is not None else len(terms)
+    if not shown:
+        tell("nothing in common" if overlap is not None else "the vector is empty")
+
+
+def _encode(encoder: LearnedEncoder, text: str, side: str) -> QueryVector:
+    if side == "query":
+        return encoder.encode_query(text)
+    row = encoder.encode_documents([text])
+    return row.indices.astype("int32"), row.data
+
+
+def _terms(encoder: LearnedEncoder, text: str, side: str, vector: QueryVector) -> list[dict[str, Any]]:
+    """Terms and weights, the heaviest first, of equal weights the lower id."""
+    own = set(encoder.subwords(side).ids(text))
+    pairs = sorted(zip(vector[0].tolist(), vector[1].tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
+    return [{"term": encoder.term_text(term), "weight": weight, "in_text": term in own} for term, weight in pairs]
+
+
+def _overlap(encoder: LearnedEncoder, document: QueryVector, query: QueryVector) -> list[dict[str, Any]]:
+    """What each term gives to the score, the largest first."""
+    weights = dict(zip(document[0].tolist(), document[1].tolist(), strict=True))
+    parts = [
+        {
+            "term": encoder.term_text(term),
+            "query_weight": weight,
+            "document_weight": weights[term],
+            "score": weight * weights[term],
+        }
+        for term, weight in zip(query[0].tolist(), query[1].tolist(), strict=True)
+        if term in weights
+    ]
+    return sorted(parts, key=lambda part: -part["score"])
+
+
+def _print_terms(output: Output, terms: list[dict[str, Any]]) -> None:
+    width = max((len(part["term"]) for part in terms), default=0)
+    for part in terms:
+        bar = "█" * max(1, round(_BAR_WIDTH * part["weight"] / terms[0]["weight"]))
+        mark = " " if part["in_text"] else "+"
+        output.line(f"{mark} {part['term']:<{width}}  {part['weight']:>9.4f}  ", (bar, "cyan"))
+
+
+def _print_overlap(output: Output, parts: list[dict[str, Any]]) -> None:
+    """All of the overlap, whatever --top says, so that it sums to the score."""
+    width = max((len(part["term"]) for part in parts), default=3)
+    for part in parts:
+        output.line(
+            f"{part['term']:<{width}}  {part['score']:>9.4f}",
+            (f"  query {part['query_weight']:.4f} × document {part['document_weight']:.4f}", "dim"),
+            indent=2,
+        )
+    output.line(f"{'sum':<{width}}  {sum(part['score'] for part in parts):>9.4f}", indent=2)
+
+
+def _show_lexical(output: Output, text: str, query: bool, top: int) -> None:
+    """The terms of bm25 and how often each occurs: weights come from a collection."""
+    from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+    from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
+
+    encoder = LexicalEncoder(LexicalSettings(), MemoryVocabulary())
+    row = encoder.count_documents([text])
+    pairs = sorted(zip(row.indices.tolist(), row.data.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
+    terms = [{"term": encoder.term_text(term), "weight": float(count), "in_text": True} for term, count in pairs]
+    if output.json:
+        identity = encoder.identity.as_dict()
+        side = "query" if query else "document"
+        output.document({"encoder": identity, "side": side, "text": text, "active": len(terms), "terms": terms[:top]})
+        return
+    output.table([("encoder", "bm25"), ("active", f"{len(terms):,} terms")])
+    _print_terms(output, terms[:top])
+    tell("these are counts: bm25's weights depend on a collection, `lexhound search DIR QUERY --explain` shows them")

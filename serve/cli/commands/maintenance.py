@@ -1,0 +1,240 @@
+"""`lexhound info`, `verify` and `compact`: looking after a collection."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lexhound.serve.cli.interruption import stoppable
+from lexhound.serve.cli.options import Directory, Json, Place
+from lexhound.serve.cli.output import Output, tell
+from lexhound.serve.cli.progress import counted, reporter
+
+if TYPE_CHECKING:
+    from lexhound.retrieval.collection.info import CollectionInfo
+    from lexhound.retrieval.engines.protocol import EngineInfo
+
+
+def info(directory: Place, json: Json = False) -> None:
+    """Print what a collection holds: counts, sizes, encoder, quantisation loss.
+
+    Example:
+        lexhound info my.index
+        lexhound info milvus://host:19530/my
+    """
+    from lexhound.retrieval.engines.opening import open_collection
+    from lexhound.retrieval.engines.protocol import EngineInfo
+    from lexhound.serve.engines import milvus_settings
+
+    output = Output(json=json)
+    with open_collection(directory, milvus=milvus_settings()) as collection:
+        found = collection.info()
+    if isinstance(found, EngineInfo):
+        _show_engine(output, found)
+        return
+    if json:
+        output.document(_as_json(found))
+        return
+    output.line((found.path, "bold"))
+    output.table(_rows(found), indent=2)
+
+
+def verify(directory: Directory, json: Json = False) -> None:
+    """Check every file of a collection against its checksum and the database.
+
+    Exit code 0 if all is well, 1 if anything is wrong.
+
+    Example:
+        lexhound verify my.index
+    """
+    from lexhound.retrieval.collection.collection import Collection
+
+    output = Output(json=json)
+    with Collection.open(directory) as collection, reporter("verifying"):
+        problems = collection.verify()
+        documents = collection.count()
+    if json:
+        output.document({"ok": not problems, "documents": documents, "problems": [asdict(p) for p in problems]})
+    elif problems:
+        for problem in problems:
+            output.line(("problem: ", "bold red"), f"{problem.where}: {problem.message}")
+    else:
+        output.line(f"all is well: {documents:,} documents, every file matches its checksum")
+    if problems:
+        raise typer.Exit(1)
+
+
+def compact(directory: Directory, json: Json = False) -> None:
+    """Merge a collection's segments, drop deleted documents, refresh statistics.
+
+    Searches go on meanwhile.
+
+    Example:
+        lexhound compact my.index
+    """
+    from lexhound.retrieval.collection.collection import Collection
+
+    output = Output(json=json)
+    with (
+        stoppable(lambda: ("the collection is as it was", "the same command starts again")),
+        Collection.open(directory, writable=True) as collection,
+        reporter("compacting"),
+    ):
+        report = collection.compact()
+        notes = weight_notes(collection.info())
+    if json:
+        output.document(asdict(report) | {"notes": notes})
+        return
+    output.line(
+        f"{report.documents:,} documents in {counted(report.segments_after, 'segment')} (there were "
+        f"{report.segments_before:,}), {counted(report.dropped, 'deleted row')} dropped"
+    )
+    for note in notes:
+        tell(note)
+
+
+def weight_notes(found: CollectionInfo) -> list[str]:
+    """What is amiss with a collection's weights, a sentence each."""
+    notes = []
+    if found.loss.clipped:
+        notes.append(
+            f"{counted(found.loss.clipped, 'weight')} were too large for their 8 bits and are clipped; index the corpus"
+            " again to have them whole"
+        )
+    far = found.far_average
+    if far is not None:
+        notes.append(
+            f"the weights of {counted(far.documents)} were made for an average length of {far.stored:,.1f} words, and"
+            f" today's is {far.today:,.1f}: `lexhound compact` is due"
+        )
+    return notes
+
+
+def _show_engine(output: Output, found: EngineInfo) -> None:
+    """A collection in another engine: what it holds, and what the engine refuses."""
+    if output.json:
+        values = {name: getattr(found, name) for name in found.__dataclass_fields__}
+        dense = None
+        if found.dense is not None:
+            dense = {"encoder": found.dense.encoder.as_dict(), "width": found.dense.width}
+        output.document(values | {"encoder": found.encoder.as_dict(), "dense": dense, "settings": dict(found.settings)})
+        return
+    rows = [("engine", found.engine), ("documents", f"{found.documents:,}"), ("encoder", found.encoder.name)]
+    if found.dense is not None:
+        rows.append(("dense", f"{found.dense.encoder.name}, vectors of {found.dense.width:,} values"))
+    if found.terms is not None:
+        rows.append(("terms", f"{found.terms:,}"))
+    if found.postings is not None:
+        rows.append(("postings", f"{found.postings:,}"))
+    if found.index_bytes is not None:
+        rows.append(("bytes", _size(found.index_bytes)))
+    rows += [(name, str(value)) for name, value in found.settings.items()]
+    rows.append(("made by", found.created_by))
+    rows += [("" if place else "refused", sentence) for place, sentence in enumerate(found.refused)]
+    output.line((found.address, "bold"))
+    output.table(rows, indent=2)
+
+
+def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
+    from lexhound.encoders.bm25.encoder import KIND as BM25
+    from lexhound.encoders.libraries import told
+
+    encoder = found.encoder
+    settings = ", ".join(
+        f"{name} {_plain(value)}" for name, value in sorted(encoder.settings.items()) if value is not None
+    )
+    rows = [
+        ("documents", f"{found.documents:,}"),
+        ("deleted", f"{found.deleted:,} rows that `lexhound compact` would drop"),
+        ("waiting", f"{found.pending:,} documents that are in no segment yet"),
+    ]
+    rows = [row for row in rows if not row[1].startswith("0 ")]
+    if found.unfinished is not None:
+        run = found.unfinished
+        if run.running is not None:
+            at_it = f"process {run.running.pid} since {run.running.clock}"
+            rows.append(("running", f"a run over {run.source}, by {at_it}; {counted(run.documents)} so far"))
+        else:
+            what = f"a run over {run.source} was cut short; it holds {counted(run.documents)}, not yet visible"
+            rows.append(("unfinished", what))
+            again = f"lexhound add {shlex.quote(found.path)} --discard-unfinished"
+            rows.append(("", f"the same command finishes it, {again} drops it"))
+    rows += [("damaged", f"{problem.where}: {problem.message}") for problem in found.damage]
+    rows.append(("encoder", f"{encoder.name} ({settings})" if settings else encoder.name))
+    if encoder.libraries:
+        rows.append(("", f"made with {told(encoder)}"))
+    elif encoder.kind == BM25:
+        rows.append(("", "made by a version that did not note its libraries, which read Hangul by whole words"))
+    if found.dense is not None:
+        dense = found.dense
+        rows.append(("dense", f"{dense.encoder.name}, {dense.vectors:,} vectors of {dense.width:,} values"))
+        rows.append(("", f"{_size(dense.bytes)} in segments"))
+        if dense.clustered:
+            kept = f"{_size(dense.resident_bytes)} of tables in memory"
+            rows.append(("", f"{dense.clustered:,} of them in clustered segments; {kept}"))
+        elif dense.index != "auto":
+            rows.append(("", f"index {dense.index}"))
+        if dense.queries == "table":
+            rows.append(("", "queries by a table of tokens, without the model"))
+    if found.fusion is not None:
+        rows.append(("fusion", f"{found.fusion.method}, dense weight {found.fusion.dense_weight:g} (kept here)"))
+    rows += [("terms", f"{found.terms:,}"), ("postings", f"{found.postings:,}")]
+    if found.documents + found.deleted:
+        rows.append(("", f"{found.postings / (found.documents + found.deleted):,.1f} a document"))
+    if found.average_length is not None:
+        rows.append(("average length", f"{found.average_length:,.1f} words"))
+    loss = found.loss
+    if loss.count:
+        rows.append(
+            (
+                "quantisation",
+                f"8 bits; {loss.relative_error:.2%} of the weight lost, at most {loss.max_absolute_error:.2g} at once",
+            )
+        )
+    if len(found.impact_scales) > 1:
+        rows.append(("", f"{len(found.impact_scales)} scales, as weights differ widely or came at different times"))
+    rows += [("note", note) for note in weight_notes(found)]
+    rows += [
+        ("segments", f"{len(found.segments):,}"),
+        ("index", _size(found.index_bytes)),
+        ("documents and metadata", _size(found.database_bytes)),
+        ("", f"{_size(found.log_bytes)} of it in the log"),
+        ("format", f"{found.format}, made by {found.created_by}"),
+    ]
+    return rows
+
+
+def _as_json(found: CollectionInfo) -> dict[str, Any]:
+    values = {name: getattr(found, name) for name in found.__dataclass_fields__}
+    values["encoder"] = found.encoder.as_dict()
+    values["dense"] = None
+    if found.dense is not None:
+        values["dense"] = asdict(found.dense) | {"encoder": found.dense.encoder.as_dict()}
+    values["fusion"] = None if found.fusion is None else asdict(found.fusion)
+    values["segments"] = [asdict(segment) for segment in found.segments]
+    values["unfinished"] = None
+    if found.unfinished is not None:
+        values["unfinished"] = asdict(found.unfinished)
+    values["damage"] = [asdict(problem) for problem in found.damage]
+    values["far_average"] = None if found.far_average is None else asdict(found.far_average)
+    values["loss"] = asdict(found.loss) | {
+        "mean_absolute_error": found.loss.mean_absolute_error,
+        "relative_error": found.loss.relative_error,
+    }
+    return values
+
+
+def _plain(value: object) -> str:
+    return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _size(number: int) -> str:
+    size = float(number)
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= 1024
+    return f"{size:,.2f} GiB"

@@ -1,0 +1,276 @@
+"""`lexhound search`: one query for a person, or many for a program."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lexhound.serve.cli.dense_options import (
+    DenseQueriesOption,
+    DenseWeight,
+    FusionDepth,
+    FusionOption,
+    Mode,
+    ModeOption,
+    fusion_of,
+)
+from lexhound.serve.cli.learned_options import StoredTrust, trusting
+from lexhound.serve.cli.options import Filter, Json, Place, Recall, as_text
+from lexhound.serve.cli.output import Output, Segment, tell
+from lexhound.serve.cli.startup import load_numba_without_scipy
+
+if TYPE_CHECKING:
+    from lexhound.retrieval.collection.query.fusion import Fusion
+    from lexhound.retrieval.collection.query.search import Hit, SearchResult
+    from lexhound.retrieval.documents.snippet import Snippet
+    from lexhound.retrieval.engines.protocol import Backend
+
+# What is looked through for the best snippet: more would make a search wait for a very long document.
+_TEXT_CHARACTERS = 100_000
+_TITLE_WIDTH = 200
+_BAR_WIDTH = 24
+_MARK = "bold yellow"
+_BATCH = 1024  # queries answered and printed together
+
+
+def search(
+    directory: Place,
+    query: Annotated[str | None, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)] = None,
+    k: Annotated[int, typer.Option("-k", help="How many documents.")] = 10,
+    offset: Annotated[int, typer.Option(help="How many to pass over first: -k 10 --offset 10 is the second page.")] = 0,
+    filter: Filter = None,
+    mode: ModeOption = Mode.AUTO,
+    fusion: FusionOption = None,
+    dense_weight: DenseWeight = None,
+    fusion_depth: FusionDepth = None,
+    dense_queries: DenseQueriesOption = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what each term gave to each score.", show_default=False)
+    ] = False,
+    recall: Recall = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Answer every line of a file, or of - (standard input): JSON with id and text, or just a text.",
+            show_default=False,
+        ),
+    ] = None,
+    trust_remote_code: StoredTrust = False,
+    json: Json = False,
+) -> None:
+    """Find the documents that answer a query best.
+
+    With --queries, the answers are one line a hit (query id, rank, score, document id, separated by tabs), or with
+    --json one line of JSON a query.
+
+    Example:
+        lexhound search my.index "heat transfer in hypersonic flow" -k 3
+        lexhound search my.index "boundary layer" --filter 'year >= 1960' --explain
+        lexhound search my.index "why do planes stall" --mode hybrid --dense-weight 0.7
+        lexhound search my.index --queries questions.jsonl -k 100 --json > answers.jsonl
+        lexhound search milvus://host:19530/my "heat transfer" --mode hybrid
+    """
+    load_numba_without_scipy()
+    from lexhound.serve.errors import UsageError
+
+    if (query is None) == (queries is None):
+        raise UsageError(
+            "there is no query" if query is None else "a query and --queries were both given",
+            hint='write the query in quotes after the directory: lexhound search DIR "what you are looking for"'
+            if query is None
+            else "give one of the two",
+        )
+    if queries is not None and (explain or offset):
+        raise UsageError("--explain and --offset are for a single query", hint="leave them out, or give one query")
+    from lexhound.retrieval.engines.opening import open_collection
+    from lexhound.serve.engines import milvus_settings
+
+    output = Output(json=json)
+    expression = None if filter is None else as_text(filter)
+    fusing = fusion_of(fusion, dense_weight, fusion_depth)
+    learned = trusting(trust_remote_code)
+    with open_collection(directory, milvus=milvus_settings(), learned=learned) as collection:
+        if dense_queries is not None:
+            _ask_dense_by(collection, dense_queries.value)
+        if queries is not None:
+            _answer_many(collection, output, queries, k, expression, mode.value, fusing, recall)
+            return
+        text = as_text(query or "")
+        result = collection.search(
+            text,
+            k,
+            offset=offset,
+            filter=expression,
+            explain=explain,
+            recall=recall,
+            mode=mode.value,
+            fusion=fusing,
+        )
+        if json:
+            request = {"query": text, "k": k, "offset": offset, "filter": expression, "mode": result.mode}
+            output.document(request | _as_json(collection, result))
+        else:
+            for hit in result.hits:
+                _print_hit(collection, output, hit, result.terms)
+            if not result.hits:
+                tell(_nothing_found(collection, result, offset, expression))
+
+
+def _nothing_found(collection: Backend, result: SearchResult, offset: int, expression: str | None) -> str:
+    if not collection.count():
+        unfinished = getattr(collection.info(), "unfinished", None)  # only our own collections have runs
+        if unfinished is not None:
+            if unfinished.running is not None:
+                who = f"process {unfinished.running.pid}, since {unfinished.running.clock}"
+                return (
+                    f"nothing found yet: a run over {unfinished.source} is going on ({who}); its documents become"
+                    " visible when it is done"
+                )
+            return (
+                f"nothing found: the run over {unfinished.source} was interrupted and its {unfinished.documents:,}"
+                " documents are not visible yet; start the same command again to finish it, or drop them with:"
+                f" lexhound add {shlex.quote(str(collection.address))} --discard-unfinished"
+            )
+        return "nothing found: the collection is empty"
+    if not result.terms and result.mode == "sparse":
+        return "nothing found: the collection has none of the query's words"
+    if offset:
+        return "nothing found from that offset on"
+    return "nothing found among the documents that the filter lets through" if expression else "nothing found"
+
+
+def _print_hit(collection: Backend, output: Output, hit: Hit, terms: frozenset[int]) -> None:
+    title, snippet = _shown(collection, hit, terms)
+    head: list[str | Segment] = [f"{hit.rank:>3}. ", (f"{hit.score:.4f}", "cyan"), "  ", (_one_line(hit.id), "green")]
+    if title.text:
+        head += ["  ", *_marked(title, "bold")]
+    output.line(*head)
+    if snippet.text:
+        output.line(*_marked(snippet, ""), indent=5)
+    if hit.contributions is not None:
+        _print_contributions(output, hit)
+    output.line()
+
+
+def _print_contributions(output: Output, hit: Hit) -> None:
+    """A bar for each term, and the sum."""
+    contributions = hit.contributions or ()
+    names = [_one_line(contribution.term) for contribution in contributions]
+    width = max((len(name) for name in [*names, "sum"]), default=0)
+    largest = max((abs(contribution.score) for contribution in contributions), default=0.0) or 1.0
+    for name, contribution in zip(names, contributions, strict=True):
+        length = max(1, round(_BAR_WIDTH * abs(contribution.score) / largest))
+        output.line(
+            f"{name:<{width}}  {contribution.score:>9.4f}  ",
+            ("█" * length + " " * (_BAR_WIDTH - length), "cyan"),
+            (f"  query {contribution.query_weight:.4f} × document {contribution.document_weight:.4f}", "dim"),
+            indent=5,
+        )
+    total = sum(contribution.score for contribution in contributions)
+    output.line(f"{'sum':<{width}}  {total:>9.4f}", indent=5)
+    for share in hit.shares or ():
+        place = "no term in common" if share.rank is None else f"rank {share.rank:,}, score {share.score:.4f}"
+        output.line(
+            f"{share.side}: {share.share:.4f} = {share.weight:.2f} × {share.value:.4f}",
+            (f"  {place}", "dim"),
+            indent=5,
+        )
+
+
+def _marked(snippet: Snippet, style: str) -> list[Segment]:
+    """The snippet's text with its marks in another style."""
+    segments: list[Segment] = []
+    position = 0
+    for start, end in snippet.marks:
+        segments += [(snippet.text[position:start], style), (snippet.text[start:end], _MARK)]
+        position = end
+    return [*segments, (snippet.text[position:], style)]
+
+
+def _shown(collection: Backend, hit: Hit, terms: frozenset[int]) -> tuple[Snippet, Snippet]:
+    from lexhound.retrieval.documents.snippet import make_snippet
+
+    title, text = hit.document.title[:_TEXT_CHARACTERS], hit.document.text[:_TEXT_CHARACTERS]
+    return (
+        make_snippet(title, collection.spans(title), terms, _TITLE_WIDTH),
+        make_snippet(text, collection.spans(text), terms),
+    )
+
+
+def _as_json(collection: Backend, result: SearchResult) -> dict[str, Any]:
+    hits = []
+    for hit in result.hits:
+        _, snippet = _shown(collection, hit, result.terms)
+        values: dict[str, Any] = {
+            "rank": hit.rank,
+            "score": hit.score,
+            "id": hit.id,
+            "title": hit.document.title,
+            "text": hit.document.text,
+            "metadata": dict(hit.document.metadata),
+            "snippet": {"text": snippet.text, "marks": snippet.marks},
+        }
+        if hit.contributions is not None:
+            values["contributions"] = [
+                {
+                    "term": contribution.term,
+                    "query_weight": contribution.query_weight,
+                    "document_weight": contribution.document_weight,
+                    "score": contribution.score,
+                }
+                for contribution in hit.contributions
+            ]
+        if hit.shares is not None:
+            values["shares"] = [asdict(share) for share in hit.shares]
+        hits.append(values)
+    stats = {"postings_read": result.stats.postings_read, "rows_scored": result.stats.rows_scored}
+    return {"seconds": result.took, "stats": stats, "hits": hits}
+
+
+def _ask_dense_by(collection: Backend, which: str) -> None:
+    from lexhound.retrieval.collection.collection import Collection
+    from lexhound.serve.errors import UsageError
+
+    if not isinstance(collection, Collection):
+        raise UsageError(
+            "--dense-queries is for collections in directories", hint="leave it out: other engines ask the model"
+        )
+    collection.ask_dense_by(which)
+
+
+def _answer_many(
+    collection: Backend,
+    output: Output,
+    path: Path,
+    k: int,
+    expression: str | None,
+    mode: str,
+    fusion: Fusion | None,
+    recall: float | None,
+) -> None:
+    """Answer a file of queries, a batch at a time, so that answers flow while queries still come."""
+    from lexhound.serve.cli.queries import batches_of, read_queries
+
+    for batch in batches_of(read_queries(path), _BATCH):
+        texts = [text for _, text in batch]
+        answers = collection.search_many(texts, k, filter=expression, recall=recall, mode=mode, fusion=fusion)
+        for (identifier, text), ranking in zip(batch, answers, strict=True):
+            if output.json:
+                hits = [
+                    {"rank": rank, "id": document, "score": score} for rank, (document, score) in enumerate(ranking, 1)
+                ]
+                output.json_line({"id": identifier, "query": text, "hits": hits})
+            else:
+                for rank, (document, score) in enumerate(ranking, 1):
+                    output.row(identifier, str(rank), f"{score:.6f}", document)
+
+
+def _one_line(text: str) -> str:
+    from lexhound.retrieval.documents.snippet import printable
+
+    return printable(text)

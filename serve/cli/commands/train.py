@@ -1,0 +1,255 @@
+"""`lexhound train`: train or fine-tune an encoder by a recipe."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lexhound.serve.cli.interruption import stoppable
+from lexhound.serve.cli.learned_options import Device
+from lexhound.serve.cli.options import Json
+from lexhound.serve.cli.output import Output, tell
+from lexhound.serve.cli.progress import State, counted, reporter
+
+if TYPE_CHECKING:
+    from lexhound.training.distributed import Ranks
+    from lexhound.training.loop import Outcome
+    from lexhound.training.recipe import Recipe
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.", show_default=False)],
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the run is kept; the encoder is written into its folder `encoder`.",
+            show_default="the recipe's name, here",
+        ),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as optimiser.steps=2000."),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of a CPU; 0 for all cores.", show_default="all cores")
+    ] = 0,
+    device: Annotated[
+        Device | None,
+        typer.Option(help="Where to compute; auto: cuda or mps where they are there, or the cpu.", show_default="auto"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train or fine-tune an encoder; what was interrupted goes on where it stopped.
+
+    Example:
+        lexhound train recipe.toml
+        lexhound train recipe.toml --into runs/a --set optimiser.steps=2000 --set sparsity.weight=0.05
+        torchrun --nproc-per-node 2 -m lexhound train recipe.toml
+    """
+    from lexhound.training.recipe import read_recipe
+
+    read = read_recipe(recipe, change or ())
+    folder = into or Path(read.name)
+
+    def say_stopped() -> tuple[str, str]:
+        return f"what was done is kept in {folder}", "the same command goes on from there"
+
+    ranks = _several()
+    if ranks is not None and not ranks.first:
+        with stoppable(say_stopped):
+            _train(read, folder, threads, device or "auto", lambda state: None, ranks)
+        return
+    with stoppable(say_stopped), reporter("reading the recipe's data") as progress:
+        outcome = _train(read, folder, threads, device or "auto", progress.update, ranks)
+    if json:
+        best = outcome.best if outcome.best == outcome.best else None
+        Output(json=True).document(
+            {
+                "steps": outcome.steps,
+                "best_step": outcome.best_step,
+                "best": best,
+                "run": str(folder),
+                "encoder": str(folder / "encoder"),
+            }
+        )
+        return
+    told = f", the best at step {outcome.best_step} ({outcome.best:.4f})" if outcome.best == outcome.best else ""
+    tell(f"{counted(outcome.steps, 'step')}{told} → {folder / 'encoder'}")
+    tell(f"next: lexhound index corpus.jsonl --into my.index --encoder {folder / 'encoder'}")
+
+
+def _several() -> Ranks | None:
+    """This process among those that torchrun started; None where it is alone."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
+    from lexhound.training.distributed import told_ranks
+
+    ranks = told_ranks()
+    return ranks if ranks.size > 1 else None
+
+
+def _train(
+    recipe: Recipe, folder: Path, threads: int, device: str, show: Callable[[State], None], ranks: Ranks | None
+) -> Outcome:
+    """Train; of several processes, the first does what need be done once, and the others wait for it."""
+    if ranks is not None and not ranks.first:
+        from lexhound.training.distributed import device_of, join
+
+        join(ranks, device_of(device, ranks))
+    from lexhound.eval.validation import open_validation_set, validator
+    from lexhound.training.data.pool import read_pool
+
+    say = tell if ranks is None or ranks.first else _silent
+    # Whatever is wrong with the data is told before anything heavy is imported or computed.
+    validation = recipe.validation
+    sets = [
+        open_validation_set(_set_path(recipe, name), validation.documents, validation.queries, recipe.seed)
+        for name in validation.sets
+    ]
+    pool = read_pool(recipe)
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in pool.counts().items())
+    left = f"; {pool.left_out:,} left out" if pool.left_out else ""
+    say(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){left}")
+
+    import torch
+
+    from lexhound.training.data.training_set import prepare
+    from lexhound.training.distributed import Ranks, device_of, join, leave
+    from lexhound.training.export import export_encoder
+    from lexhound.training.initialization import solve_head
+    from lexhound.training.loop import Trainer
+    from lexhound.training.model import ModelSettings, TrainableEncoder
+    from lexhound.training.surface_match import shares_of
+
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(recipe.seed)
+    settings = ModelSettings(
+        recipe.model_path(recipe.model.start),
+        recipe.model.max_length,
+        recipe.model.activation,
+        recipe.model.frozen_layers,
+    )
+    ranks = ranks or Ranks()
+    place = device_of(device, ranks)
+    model = TrainableEncoder(settings).to(place)
+
+    def told(stage: str, done: int, total: int) -> None:
+        show(State(stage, done, fraction=done / max(1, total), unit="texts"))
+
+    prepared = prepare(recipe, pool, model, folder / "teachers", told, device=device)
+    if not model.has_head and ranks.first:  # whose weights all begin with
+        start = solve_head(
+            model,
+            _spread(prepared.training.documents, 1500),
+            own=recipe.model.own,
+            absent_quantile=recipe.model.absent_quantile,
+        )
+        say(f"head solved in closed form: cosine {start.cosine:.3f}, own token first in {start.own_first:.0%}")
+    if ranks.first:
+        join(ranks, place)
+    trainer = Trainer(
+        model,
+        prepared.training,
+        recipe,
+        folder,
+        validate=validator(sets, model, recipe) if sets else None,
+        watcher=_Watcher(show),
+        dense=prepared.dense,
+        terms=prepared.terms,
+        ranks=ranks,
+    )
+    with _interruptible(say) as asked:
+        outcome = trainer.run(stop=asked.is_set)
+    leave(ranks)
+    if not ranks.first:
+        return outcome
+    from lexhound.serve.cli.train_report import write_curves
+
+    write_curves(folder / "log.jsonl", folder / "curves.html", recipe.name)
+    encoder = folder / "encoder"
+    if encoder.exists():
+        import shutil
+
+        shutil.rmtree(encoder)
+    top_k, rule = recipe.model.top_k or None, recipe.written.rule
+    shares = None
+    if recipe.query.shares:
+        pieces = _spread(prepared.training.documents, recipe.query.shares)
+        shares = shares_of(model, pieces, rule, top_k, lambda done: told("counting written words", done, len(pieces)))
+    export_encoder(
+        model,
+        None if recipe.query.kind == "model" else trainer.table(),
+        encoder,
+        query=recipe.query,
+        written=rule,
+        shares=shares,
+        top_k=top_k,
+        dense="mean" if recipe.model.dense else None,
+    )
+    return outcome
+
+
+def _set_path(recipe: Recipe, name: str) -> str:
+    folder, colon, split = name.rpartition(":")
+    return f"{recipe.path(folder)}{colon}{split}" if recipe.path(folder).is_dir() else name
+
+
+def _spread(documents: Any, count: int) -> list[Any]:
+    step = max(1, len(documents) // count)
+    return list(documents[::step][:count])
+
+
+def _silent(text: str) -> None:
+    """What all but the first of several processes say."""
+
+
+@contextmanager
+def _interruptible(say: Callable[[str], None]) -> Iterator[Event]:
+    """Turn the first Ctrl-C, or the first order to end, into a wish to stop: the step is finished and its state saved.
+    The second one stops."""
+    asked = Event()
+
+    def ask(number: int, _: object) -> None:
+        asked.set()
+        signal.signal(number, before[number])
+        say("stopping after this step")
+
+    # torchrun passes Ctrl-C on as an order to end.
+    before = {int(number): signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Watcher:
+    """Shows a run's course."""
+
+    def __init__(self, show: Callable[[State], None]) -> None:
+        self._show = show
+        self._best = ""
+
+    def step(self, record: dict[str, float], total: int) -> None:
+        step = int(record["step"])
+        figures = f"loss {record['loss']:.3f}, {record['active']:.0f} terms, FLOPS {record['flops']:.2f}{self._best}"
+        self._show(State(f"training ({figures})", step, fraction=step / total, unit="steps"))
+
+    def validated(self, step: int, measures: dict[str, float], best: bool) -> None:
+        mean = sum(measures.values()) / len(measures)
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in measures.items())
+        tell(f"step {step}: {figures}; mean {mean:.4f}{' (best)' if best else ''}")
+        if best:
+            self._best = f", best {mean:.4f}"
+
+    def notice(self, message: str) -> None:
+        tell(f"note: {message}")

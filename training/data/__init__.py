@@ -1,0 +1,1 @@
+"""Training data: files, pools, candidates, examples."""

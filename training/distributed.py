@@ -1,0 +1,173 @@
+"""Several processes that train one model together, one a device, as torchrun starts them.
+
+Data parallelism in which the loss is that of the whole batch: each process encodes every n-th text of a step, all get
+all representations, and each sends the gradient of the loss through its own, as gradient caching does with parts.
+The sum of the processes' gradients is the gradient of one process that encodes everything, whatever their number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+
+from lexhound.encoders.errors import TrainingError
+from lexhound.encoders.runtime.device import choose_device
+
+from .gradient_cache import Gather
+
+_PATIENCE = timedelta(days=7)  # others wait while the first reads the data, asks the teachers, and validates
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """The processes of a run; by default this one alone, for which everything here does nothing.
+
+    Attributes:
+        rank: number of this process, from 0; size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and tells."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[Item]) -> list[Item]:
+        """Return what this process encodes of a batch: every n-th, perhaps nothing."""
+        return list(items[self.rank :: self.size])
+
+    def gathering(self, rows: int, width: int, device: torch.device) -> Gather | None:
+        """Return how to make float32[rows, width] of all shares, in the order of the batch; None for one process."""
+        if self.size == 1:
+            return None
+        most = -(-rows // self.size)
+
+        def gather(parts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, slice]:
+            own = torch.zeros((most, width), device=device)
+            done = 0
+            for part in parts:
+                own[done : done + len(part)] = part
+                done += len(part)
+            every = [torch.empty_like(own) for _ in range(self.size)]
+            torch.distributed.all_gather(every, own)
+            whole = torch.stack(every, dim=1).reshape(-1, width)[:rows].contiguous()
+            return whole, slice(self.rank, None, self.size)
+
+        return gather
+
+    def sum_gradients(self, shared: Sequence[torch.nn.Parameter], whole: Sequence[torch.nn.Parameter]) -> None:
+        """Make gradients those of the whole batch, to the last bit alike in every process.
+
+        Args:
+            shared: weights of which each process knows its own texts' part; whole: those whose gradients every process
+                has already.
+        """
+        if self.size == 1:
+            return
+        for weight in whole:
+            if weight.grad is not None:
+                weight.grad /= self.size
+        weights = [*shared, *whole]
+        # A weight without any gradient stays so: an optimiser would let a gradient of 0 decay.
+        used = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32)
+        used = used.to(weights[0].device)
+        torch.distributed.all_reduce(used, torch.distributed.ReduceOp.MAX)
+        learning = [weight for weight, there in zip(weights, used.tolist(), strict=True) if there]
+        for weight in learning:
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        flat = torch.cat([weight.grad.reshape(-1) for weight in learning if weight.grad is not None])
+        torch.distributed.all_reduce(flat)
+        done = 0
+        for weight in learning:
+            weight.grad = flat[done : done + weight.numel()].reshape(weight.shape).clone()
+            done += weight.numel()
+
+    def align(self, weights: Sequence[torch.Tensor]) -> None:
+        """Give every process the first one's weights, in place."""
+        if self.size > 1:
+            for weight in weights:
+                torch.distributed.broadcast(weight, 0)
+
+    def from_first(self, value: Item) -> Item:
+        """Return what the first process has."""
+        if self.size == 1:
+            return value
+        held: list[Any] = [value]
+        torch.distributed.broadcast_object_list(held, 0)
+        found: Item = held[0]
+        return found
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so."""
+        if self.size == 1:
+            return flag
+        held: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(held, flag)
+        return any(held)
+
+
+def told_ranks(environment: Mapping[str, str] = os.environ) -> Ranks:
+    """Return what the environment says of the processes, as torchrun sets it.
+
+    Raises:
+        TrainingError: its variables are not numbers that fit.
+    """
+    names = ("RANK", "WORLD_SIZE")
+    try:
+        rank, size = (int(environment.get(name, default)) for name, default in zip(names, ("0", "1"), strict=True))
+    except ValueError as error:
+        raise TrainingError(
+            f"RANK and WORLD_SIZE of the environment are no numbers: {error}", "Start the run with torchrun"
+        ) from error
+    if not 0 <= rank < size or (size > 1 and "MASTER_ADDR" not in environment):
+        raise TrainingError(
+            f"the environment has RANK {rank} and WORLD_SIZE {size}, but not what torchrun sets beside them",
+            "Start the run with torchrun, or unset WORLD_SIZE",
+        )
+    return Ranks(rank, size)
+
+
+def device_of(name: str, ranks: Ranks) -> torch.device:
+    """Return this process's device: with several on GPUs, one for each.
+
+    Raises:
+        SettingsError: there is no such device.
+        TrainingError: there are more processes than GPUs.
+    """
+    device = choose_device(name)
+    if ranks.size == 1 or device.type == "cpu":
+        return device
+    place = int(os.environ.get("LOCAL_RANK", ranks.rank))
+    there = torch.cuda.device_count() if device.type == "cuda" else 1
+    if place >= there:
+        raise TrainingError(
+            f"there are more processes than {device.type} devices: {there}",
+            "Lower --nproc-per-node, or use --device cpu",
+        )
+    return torch.device(device.type, place)
+
+
+def join(ranks: Ranks, device: torch.device) -> None:
+    """Meet the other processes, and wait for those that are not there yet."""
+    if ranks.size == 1:
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    torch.distributed.barrier()
+
+
+def leave(ranks: Ranks) -> None:
+    """Part from the other processes, in good order."""
+    if ranks.size > 1 and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,259 @@
+"""The document side of an encoder while it is trained: a masked language model whose head gives one weight a term.
+
+Only the columns of the vocabulary that a step asks for are computed: the terms of the step's queries, on which every
+score depends, and a sample of the others, from which the sparsity is estimated. On a CPU the head over a whole
+vocabulary costs as much as the body; over a tenth of it, next to nothing, and the scores are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from lexhound.encoders.checkpoints.hub import locate
+from lexhound.encoders.checkpoints.layout import MODULES, OWN_FILE, read_json, read_layout
+from lexhound.encoders.checkpoints.loading import open_masked_lm
+from lexhound.encoders.errors import CheckpointError
+from lexhound.encoders.runtime.batching import by_length
+from lexhound.encoders.sparse.pooling import activate, largest_logits
+from lexhound.encoders.text.subwords import Subwords
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """How a document side reads texts and makes weights.
+
+    Attributes:
+        start: folder or name of the checkpoint to start from: a masked language model, a body without a head, or a
+            sparse encoder, whose document side is meant.
+        max_length: longest document in tokens while training, special tokens included.
+        activation: see `lexhound.encoders.sparse.settings`.
+        frozen_layers: how many of the lowest transformer layers, and the embeddings below them, are left as they are.
+            Training costs that much less; the embeddings still learn as the head's decoder where the two are tied.
+    """
+
+    start: str
+    max_length: int = 128
+    activation: str = "log1p_relu"
+    frozen_layers: int = 0
+
+
+class TrainableEncoder(torch.nn.Module):
+    """A document side under training.
+
+    Attributes:
+        subwords: its tokenizer.
+        has_head: False where the checkpoint brought a body alone, whose head is then random until it is solved for
+            (see `initialise`).
+        vocabulary_size: width of the head.
+        terms: bool[vocabulary], False for special tokens and outputs without a token, which never become terms.
+
+    Raises:
+        CheckpointError: see `open_masked_lm` and `Subwords.open`; or the tokenizer does not fit the head.
+    """
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        folder = self.folder = _document_folder(locate(settings.start).folder)
+        self.settings = settings
+        self.subwords = Subwords.open(folder)
+        opened = open_masked_lm(folder)
+        self.network: Any = opened.network
+        self.has_head = opened.has_head
+        self._body, self._transform, self._decoder = opened.body, opened.transform, opened.decoder
+        self._padding = opened.padding
+        self._limit = opened.max_length
+        self.vocabulary_size = len(self._decoder.weight)
+        if self.subwords.size > self.vocabulary_size:
+            raise CheckpointError(
+                f"{folder}: the tokenizer has {self.subwords.size} tokens and the head {self.vocabulary_size} outputs",
+                "The two come from different models: bring the model's own tokenizer",
+            )
+        terms = np.zeros(self.vocabulary_size, dtype=bool)
+        terms[: self.subwords.size] = ~self.subwords.special
+        self.terms = terms
+        self._detached = settings.frozen_layers > 0
+        self._freeze(settings.frozen_layers)
+        self.eval()  # no dropout: at this size and so few steps it costs more than it brings
+
+    def _freeze(self, layers: int) -> None:
+        if layers == 0:
+            return
+        stack = max(
+            (module for module in self._body.modules() if isinstance(module, torch.nn.ModuleList)),
+            key=len,
+            default=torch.nn.ModuleList(),
+        )
+        if layers > len(stack):
+            raise CheckpointError(f"the model has {len(stack)} layers, fewer than the {layers} to freeze", "Lower it")
+        for layer in stack[:layers]:
+            layer.requires_grad_(False)
+        embeddings = self._body.get_input_embeddings().weight
+        for name, parameter in self._body.named_parameters():
+            if name.startswith("embeddings.") and parameter is not embeddings:
+                parameter.requires_grad_(False)
+        if self._decoder.weight is not embeddings:
+            embeddings.requires_grad_(False)
+
+    def head_parameters(self) -> list[torch.nn.Parameter]:
+        """Return the weights between body and decoder."""
+        others = {id(parameter) for parameter in (*self._body.parameters(), *self._decoder.parameters())}
+        return [parameter for parameter in self.network.parameters() if id(parameter) not in others]
+
+    def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[NDArray[np.int32]]:
+        """Return each text's token ids, int32, cut to the limit or the model's own, without special tokens around."""
+        extra = len(self.subwords.prefix) + len(self.subwords.suffix)
+        wanted = max_length or self.settings.max_length
+        room = max(1, (wanted if self._limit is None else min(wanted, self._limit)) - extra)
+        return [np.array(ids[:room], dtype=np.int32) for ids in self.subwords.ids_of(texts, room)]
+
+    def hidden(self, pieces: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the body's float[batch, length, width] and the bool[batch, length] of what is no padding."""
+        rows = [[*self.subwords.prefix, *piece.tolist(), *self.subwords.suffix] for piece in pieces]
+        longest = max(map(len, rows))
+        ids = torch.full((len(rows), longest), self._padding, dtype=torch.int64)
+        mask = torch.zeros((len(rows), longest), dtype=torch.bool)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = torch.tensor(row)
+            mask[number, : len(row)] = True
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        # Without padding there is nothing to mask, and attention takes its fastest path.
+        attention = None if bool(mask.all()) else mask.long()
+        if self._detached:
+            embedded = self._body.get_input_embeddings()(ids).detach()
+            return self._body(inputs_embeds=embedded, attention_mask=attention).last_hidden_state, mask
+        return self._body(input_ids=ids, attention_mask=attention).last_hidden_state, mask
+
+    def logits_and_means(
+        self,
+        pieces: Sequence[NDArray[np.int32]],
+        columns: torch.Tensor | None = None,
+        *,
+        batch_tokens: int = 4096,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return each document's largest logit of each term, and its mean hidden state; both with their gradients.
+
+        Args:
+            pieces: as `token_ids` makes them.
+            columns: int64[columns], the terms asked for; all of the vocabulary by default.
+            batch_tokens: tokens a pass through the body, padding included.
+
+        Returns:
+            float32[len(pieces), columns] and float32[len(pieces), width], special tokens counted in the mean as
+            sentence encoders do.
+        """
+        weight, bias = self._decoder.weight, self._decoder.bias
+        if columns is not None:
+            weight = weight.index_select(0, columns)
+            bias = None if bias is None else bias.index_select(0, columns)
+        extra = len(self.subwords.prefix) + len(self.subwords.suffix)
+        order: list[int] = []
+        logits: list[torch.Tensor] = []
+        means: list[torch.Tensor] = []
+        for places in by_length([len(piece) + extra for piece in pieces], batch_tokens):
+            hidden, mask = self.hidden([pieces[place] for place in places])
+            logits.append(largest_logits(self._transform(hidden), mask, weight, bias))
+            counted = mask.unsqueeze(-1).to(hidden.dtype)
+            means.append(((hidden * counted).sum(dim=1) / counted.sum(dim=1)).float())
+            order += places
+        back = torch.empty(len(order), dtype=torch.int64)
+        back[torch.tensor(order)] = torch.arange(len(order))
+        back = back.to(logits[0].device)
+        return torch.cat(logits).index_select(0, back), torch.cat(means).index_select(0, back)
+
+    def logits(self, pieces: Sequence[NDArray[np.int32]], *, batch_tokens: int = 4096) -> torch.Tensor:
+        """Return float32[len(pieces), vocabulary]: each document's largest logit of each term."""
+        return self.logits_and_means(pieces, batch_tokens=batch_tokens)[0]
+
+    def weights_of(self, logits: torch.Tensor) -> torch.Tensor:
+        """Apply the activation."""
+        return activate(logits, self.settings.activation)
+
+    @property
+    def width(self) -> int:
+        """Length of a hidden state."""
+        return int(self.network.config.hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        weight: torch.Tensor = self._decoder.weight
+        return weight.device
+
+    @property
+    def decoder_bias(self) -> torch.nn.Parameter:
+        """float[vocabulary], the head's bias.
+
+        Raises:
+            CheckpointError: the head has none.
+        """
+        bias = self._decoder.bias
+        if bias is None:
+            raise CheckpointError("the head's decoder has no bias", "Start from a model whose head has one")
+        found: torch.nn.Parameter = bias
+        return found
+
+    @property
+    def decoder_weight(self) -> torch.nn.Parameter:
+        """float[vocabulary, width], tied to the input embeddings in most models."""
+        found: torch.nn.Parameter = self._decoder.weight
+        return found
+
+    def transformed(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return what the decoder takes: the head's transform of hidden states."""
+        return self._transform(hidden)
+
+    def encode(
+        self,
+        pieces: Sequence[NDArray[np.int32]],
+        *,
+        batch_tokens: int = 4096,
+        progress: Callable[[int], None] | None = None,
+    ) -> csr_array:
+        """Return float32 csr_array[len(pieces), vocabulary], without gradients; texts without a token have no terms.
+
+        Args:
+            progress: called with the number of documents done after every batch.
+        """
+        extra = len(self.subwords.prefix) + len(self.subwords.suffix)
+        found: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = [
+            (np.empty(0, np.int32), np.empty(0, np.float32))
+        ] * len(pieces)
+        allowed = torch.from_numpy(self.terms)
+        done = 0
+        with torch.inference_mode():
+            for places in by_length([len(piece) + extra for piece in pieces], batch_tokens):
+                weights = self.weights_of(self.logits([pieces[place] for place in places], batch_tokens=batch_tokens))
+                rows = (weights.cpu() * allowed).numpy()
+                for place, row in zip(places, rows, strict=True):
+                    if len(pieces[place]):
+                        terms = np.flatnonzero(row > 0).astype(np.int32)
+                        found[place] = terms, row[terms]
+                done += len(places)
+                if progress is not None:
+                    progress(done)
+        starts = np.zeros(len(pieces) + 1, dtype=np.int64)
+        np.cumsum([len(terms) for terms, _ in found], out=starts[1:])
+        terms = np.concatenate([terms for terms, _ in found]) if found else np.empty(0, np.int32)
+        values = np.concatenate([values for _, values in found]) if found else np.empty(0, np.float32)
+        return csr_array((values, terms, starts), shape=(len(pieces), self.vocabulary_size))
+
+
+def _document_folder(root: Path) -> Path:
+    """Return where the document side's model lies: in a folder of its own if `root` holds a whole sparse encoder."""
+    if not any((root / name).is_file() for name in (OWN_FILE, MODULES)):
+        return root
+    if (root / MODULES).is_file() and not (root / OWN_FILE).is_file():
+        kinds = {str(module.get("type", "")).rpartition(".")[2] for module in read_json(root / MODULES)}
+        if "Pooling" in kinds:  # a sentence-embedding model: its body is what one starts from
+            return root
+    document = read_layout(root).document
+    if document.kind != "mlm":
+        raise CheckpointError(f"{root} has no language model on its document side", "Start from one that has")
+    return root / document.folder

@@ -1,0 +1,217 @@
+"""What a training step minimises, and what it sees on the way.
+
+A query's score of a document is sum over its terms t of idf_t · w_t(d) (Geng et al., SIGIR 2025: idf enters the match),
+divided by the query's total idf and multiplied by one learned number: raw scores of long queries are far sharper than
+any teacher's, and distillation would shrink every weight to make up for it. The ranking of a query is unchanged.
+
+Where a document's written words weigh something of their own (`written`), they are part of its vector: constants to
+which the model learns to add.
+
+Where queries are read by the model too (`query.kind = "model"`, SPLADE), a step's queries pass through it beside the
+documents, the score is sum over the vocabulary of w_t(q) · w_t(d), divided and multiplied likewise, and queries have a
+FLOPS penalty of their own (Formal et al., "SPLADE: Sparse Lexical and Expansion Model", SIGIR 2021, section 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lexhound.training.data.examples import Step, TrainingSet
+from lexhound.training.teachers.terms import TermTeacher, term_shortfall
+
+from .losses import info_nce, kl_divergence, margin_mse
+from .model import TrainableEncoder
+from .recipe import Recipe
+from .regularization import build_regulariser, flops
+from .sampled_vocabulary import Columns, ColumnSampler
+from .schedule import quadratic
+
+_SCALE = 20.0  # of normalised scores, at the start
+
+
+class Objective:
+    """The loss of one run, with the query table and the scale of scores, which may learn.
+
+    Args:
+        model: on the device on which everything is computed.
+        training, recipe: what is trained on, and how.
+        dense: float32[documents, width], the first dense teacher's vectors; None where there is no dense teacher.
+        taught_terms: what that teacher thinks of words, where the recipe asks for it.
+
+    Attributes:
+        sampler: draws each step's columns.
+        reads_queries: whether queries go through the model.
+    """
+
+    def __init__(
+        self,
+        model: TrainableEncoder,
+        training: TrainingSet,
+        recipe: Recipe,
+        *,
+        dense: NDArray[np.float32] | None = None,
+        taught_terms: TermTeacher | None = None,
+    ) -> None:
+        self._model, self._training, self._recipe = model, training, recipe
+        self._dense, self._taught_terms = dense, taught_terms
+        self._device = model.device
+        self._idf = self._tensor(training.idf)
+        # Through softplus a learned weight stays positive; its inverse starts it at idf.
+        self._raw_table = torch.nn.Parameter(torch.log(torch.expm1(self._idf.clamp_min(1e-3))))
+        self._learned = recipe.query.kind == "learned"
+        self._log_scale = torch.nn.Parameter(torch.tensor(math.log(_SCALE), device=self._device))
+        self.reads_queries = recipe.query.kind == "model"
+        # A query of the model's may have any term, so there are no columns to leave out.
+        frequent = model.vocabulary_size if self.reads_queries else recipe.sparsity.frequent
+        self.sampler = ColumnSampler(model.terms, frequent, recipe.sparsity.sampled)
+        self._regulariser = build_regulariser(recipe.sparsity.kind, idf=self._idf, in_match=not self.reads_queries)
+        self._terms = self._tensor(model.terms)
+
+    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """Return what learns beside the model: "scale", and "table" where the query table does."""
+        return {"scale": self._log_scale, **({"table": self._raw_table} if self._learned else {})}
+
+    def table(self) -> torch.Tensor:
+        """Return the query side's weights, float32[vocabulary]."""
+        return torch.nn.functional.softplus(self._raw_table) if self._learned else self._idf
+
+    def loss(
+        self,
+        encoded: torch.Tensor,
+        step: Step,
+        number: int,
+        pieces: list[NDArray[np.int32]],
+        terms: NDArray[np.int64],
+        columns: Columns,
+        record: dict[str, float],
+    ) -> torch.Tensor:
+        """Return the loss of a step, a scalar.
+
+        Args:
+            encoded: float[documents (and queries), columns + width]: logits and mean states, as the model makes them.
+            number: of the step, from 0.
+            pieces: the documents' tokens; terms: int64, ascending, of the step's queries; columns: what was computed.
+            record: takes the parts of the loss, and what is seen on the way.
+        """
+        recipe = self._recipe
+        logits, means = encoded[:, : len(columns.terms)], encoded[:, len(columns.terms) :]
+        chosen = self._tensor(columns.terms)
+        weights = self._model.weights_of(logits) * self._terms[chosen]
+        loss = torch.zeros((), device=self._device)
+        written = self._written(pieces, columns.terms)
+        if self.reads_queries:
+            asked = weights[len(pieces) :]
+            logits, means, weights = logits[: len(pieces)], means[: len(pieces)], weights[: len(pieces)]
+            total = asked.detach().sum(dim=1, keepdim=True).clamp_min(1e-3)
+            scores = asked @ (weights + written).T / total * self._log_scale.exp()
+            loss = loss + self._query_sparsity(asked, number, record)
+        else:
+            scores = self._scores(weights + written, step, terms, columns)
+        taught = self._tensor(self._training.teach(step.queries, step.documents))
+        known = ~taught.isnan()
+        target = torch.nan_to_num(taught) * recipe.loss.scale
+        if recipe.loss.kl:
+            part = kl_divergence(scores, target, mask=known)
+            loss = loss + recipe.loss.kl * part
+            record["kl"] = float(part.detach())
+        if recipe.loss.margin_mse:
+            part = margin_mse(scores, target, mask=known) / recipe.loss.scale
+            loss = loss + recipe.loss.margin_mse * part
+            record["margin_mse"] = float(part.detach())
+        rows = np.flatnonzero(step.positive >= 0)
+        if recipe.loss.info_nce and len(rows):
+            answered, positive = self._tensor(rows), self._tensor(step.positive[rows])
+            judged = taught[answered]
+            own = judged.gather(1, positive[:, None])
+            allowed = ~(judged > own - recipe.loss.false_negative)
+            allowed.scatter_(1, positive[:, None], True)
+            part = info_nce(scores[answered], positive, mask=allowed)
+            loss = loss + recipe.loss.info_nce * part
+            record["info_nce"] = float(part.detach())
+        loss = loss + self._sparsity(weights, columns, number, record)
+        if recipe.loss.keep:
+            part = self.kept(logits, pieces, columns)
+            loss = loss + recipe.loss.keep * part
+            record["keep"] = float(part.detach())
+        if recipe.model.dense and self._dense is not None:
+            wanted = self._tensor(self._dense[step.documents])
+            part = 1 - torch.nn.functional.cosine_similarity(means, wanted).mean()
+            loss = loss + recipe.model.dense * part
+            record["dense"] = float(part.detach())
+        if recipe.loss.terms and self._taught_terms is not None and self._dense is not None:
+            wanted = self._tensor(self._taught_terms.targets(self._dense[step.documents], columns.terms))
+            part = term_shortfall(logits, wanted, self._tensor(columns.multiplier))
+            loss = loss + recipe.loss.terms * part
+            record["terms"] = float(part.detach())
+        record["loss"] = float(loss.detach())
+        record["agreement"] = float((scores.detach().argmax(dim=1) == target.argmax(dim=1)).float().mean())
+        return loss
+
+    def _written(self, pieces: list[NDArray[np.int32]], columns: NDArray[np.int64]) -> torch.Tensor:
+        """Return float32[documents, columns], or a scalar 0 where written words have no weight of their own."""
+        rule = self._recipe.written.rule
+        if rule is None:
+            return torch.zeros((), device=self._device)
+        found = np.zeros((len(pieces), len(columns)), dtype=np.float32)
+        for row, piece in enumerate(pieces):
+            own, weights = rule.weights(piece)
+            places = np.searchsorted(columns, own)
+            known = (places < len(columns)) & (columns[np.minimum(places, len(columns) - 1)] == own)
+            found[row, places[known]] = weights[known]
+        return self._tensor(found)
+
+    def _scores(self, weights: torch.Tensor, step: Step, terms: NDArray[np.int64], columns: Columns) -> torch.Tensor:
+        """Return float32[queries, documents]."""
+        presence = torch.zeros((len(step.queries), len(terms)))
+        for row, query in enumerate(step.queries):
+            presence[row, torch.from_numpy(np.searchsorted(terms, self._training.queries[query]))] = 1.0
+        table = self.table()[self._tensor(terms)]
+        weighted = presence.to(self._device) * table
+        total = weighted.detach().sum(dim=1, keepdim=True).clamp_min(1e-3)
+        raw = weighted @ weights[:, self._tensor(columns.places(terms))].T
+        return raw / total * self._log_scale.exp()
+
+    def _sparsity(self, weights: torch.Tensor, columns: Columns, number: int, record: dict[str, float]) -> torch.Tensor:
+        settings = self._recipe.sparsity
+        multiplier = self._tensor(columns.multiplier)
+        active = (weights.detach() > 0).float()
+        means = weights.detach().mean(dim=0)
+        self.sampler.observe(columns, means.cpu().numpy())
+        record["active"] = float((active * multiplier).sum(dim=1).mean())
+        record["flops"] = float((means**2 * multiplier).sum())
+        penalised = weights
+        if settings.free_terms:
+            over = (active * multiplier).sum(dim=1, keepdim=True) > settings.free_terms
+            penalised = weights * over
+        value = self._regulariser(penalised, columns=self._tensor(columns.terms), multiplier=multiplier)
+        record["sparsity"] = float(value.detach())
+        return value * settings.weight * self._ramped(number)
+
+    def _query_sparsity(self, weights: torch.Tensor, number: int, record: dict[str, float]) -> torch.Tensor:
+        """The penalty on queries, float32[queries, columns], which have all terms of the vocabulary for columns."""
+        value = flops(weights)
+        record["query_active"] = float((weights.detach() > 0).float().sum(dim=1).mean())
+        record["query_flops"] = float(value.detach())
+        return value * self._recipe.query.sparsity * self._ramped(number)
+
+    def _ramped(self, number: int) -> float:
+        """The share of a penalty's weight that this step has."""
+        ramp = max(1, round(self._recipe.sparsity.ramp * self._recipe.optimiser.steps))
+        return quadratic(number, ramp)
+
+    def kept(self, logits: torch.Tensor, pieces: list[NDArray[np.int32]], columns: Columns) -> torch.Tensor:
+        """How far documents' own terms fall below the margin, weighted by idf: those that say most are kept first."""
+        present = np.zeros((len(pieces), len(columns.terms)), dtype=np.float32)
+        for row, piece in enumerate(pieces):
+            present[row, np.isin(columns.terms, piece)] = 1.0
+        weight = self._tensor(present) * (self._idf * self._terms)[self._tensor(columns.terms)]
+        below = (self._recipe.loss.margin - logits).relu()
+        return (weight * below).sum() / weight.sum().clamp_min(1e-6)

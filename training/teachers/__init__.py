@@ -1,0 +1,1 @@
+"""Teachers: the models whose scores a student learns."""

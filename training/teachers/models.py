@@ -1,0 +1,220 @@
+"""What teachers say of texts and of pairs of texts: dense models, cross-encoders, sparse encoders.
+
+A dense teacher scores a pair by the dot product of two unit vectors (Reimers & Gurevych, "Sentence-BERT", EMNLP 2019,
+section 3); a cross-encoder reads the two together (Nogueira & Cho, "Passage Re-ranking with BERT", 2019, section 3).
+Any sparse encoder of ours is a teacher too, by the dot product of its vectors (`scoring.sparse_scores`), and so is
+BM25, which knows its collection: `lexhound.training.data.mining`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.encoders.base import fingerprint_of
+from lexhound.encoders.checkpoints.hub import files_hash, locate
+from lexhound.encoders.checkpoints.loading import require_neural
+from lexhound.encoders.checkpoints.modules import stated_length
+from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.dense.layout import POOLINGS
+from lexhound.encoders.errors import CheckpointError, SettingsError
+from lexhound.encoders.runtime.backbone import Body, attention, padded
+from lexhound.encoders.runtime.batching import by_length, halving
+from lexhound.encoders.text.subwords import encodable
+from lexhound.training.data.shards import Progress, in_shards
+
+if TYPE_CHECKING:
+    import torch
+
+_VERSION = 1  # of how texts become scores: part of the name of every cached shard
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherSettings:
+    """Options of a teacher that runs a model.
+
+    Attributes:
+        max_length: longest input in tokens, special ones included; None for what the model's folder says.
+        pooling: how a dense teacher's tokens become one vector, one of `POOLINGS`; None for what its folder says, and
+            the mean where that says nothing.
+        prompt: put before every text of a dense teacher ("query: " for some).
+        batch_tokens: tokens a batch, padding included.
+        device, precision: as of `lexhound.encoders.sparse.settings.LearnedSettings`.
+    """
+
+    max_length: int | None = None
+    pooling: str | None = None
+    prompt: str = ""
+    batch_tokens: int = 8192
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_length", 3), ("batch_tokens", 1)):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise SettingsError(f"a teacher's {name} is {value!r}", f"It must be a whole number from {least} up")
+        if self.pooling is not None and self.pooling not in POOLINGS:
+            raise SettingsError(f"a teacher's pooling is {self.pooling!r}", f"It must be one of {', '.join(POOLINGS)}")
+
+
+class DenseTeacher:
+    """A dense encoder (`lexhound.encoders.dense.encoder`) that keeps what it has read.
+
+    Vectors are brought to unit length whether or not the folder says so. The model is loaded when something has to be
+    computed, so texts whose vectors are all in the cache cost no model.
+
+    Raises:
+        CheckpointError, MissingExtraError: the folder is no such model, or cannot be read.
+    """
+
+    def __init__(self, folder: str | Path, settings: TeacherSettings | None = None) -> None:
+        require_neural()
+        self.settings = settings or TeacherSettings()
+        own = self.settings
+        prompt = own.prompt
+        self.encoder = DenseEncoder(
+            folder,
+            DenseSettings(
+                own.max_length, own.pooling, True, prompt, prompt, own.batch_tokens, own.device, own.precision
+            ),
+        )  # fmt: skip
+
+    @property
+    def width(self) -> int:
+        """Length of the vectors, told by the model's settings alone."""
+        return self.encoder.body.width
+
+    def encode(
+        self, texts: Sequence[str], *, cache: Path | None = None, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Return float32[len(texts), width], rows of unit length.
+
+        Args:
+            cache: folder in which the vectors are kept, in shards by content (see `in_shards`).
+        """
+        return in_shards(texts, self._encode, depends_on=self._key, cache=cache, progress=progress)
+
+    @cached_property
+    def _key(self) -> str:
+        encoder = self.encoder
+        _, dtype = encoder.body.where()
+        values = {
+            "version": _VERSION, "kind": "dense", "files": files_hash(encoder.layout.transformer),
+            "length": encoder.body.limit, "pooling": encoder.pooling, "prompt": self.settings.prompt,
+            "precision": str(dtype),
+        }  # fmt: skip
+        return fingerprint_of(values)
+
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.encoder.encode_documents(texts)
+
+
+class CrossTeacher:
+    """A cross-encoder: a sequence classifier with one output, which reads query and document together.
+
+    Raises:
+        CheckpointError, MissingExtraError: the folder is no such model, or cannot be read.
+    """
+
+    def __init__(self, folder: str | Path, settings: TeacherSettings | None = None) -> None:
+        require_neural()
+        self.settings = settings or TeacherSettings()
+        self._root = locate(folder).folder
+
+    def prepare(self) -> None:
+        """Load the model, so that whatever is wrong with it is told now."""
+        self._classifier()
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], *, cache: Path | None = None, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Return float32[len(pairs)]: the logit of each (query, document), cut to the limit at the longer of the two.
+
+        Args:
+            cache: folder in which the scores are kept, in shards by content (see `in_shards`).
+        """
+        return in_shards(pairs, self._score, depends_on=self._key, cache=cache, progress=progress)
+
+    @cached_property
+    def _key(self) -> str:
+        _, dtype = self._model.where()
+        values = {
+            "version": _VERSION, "kind": "cross-encoder", "files": files_hash(self._root),
+            "length": self._model.limit, "precision": str(dtype),
+        }  # fmt: skip
+        return fingerprint_of(values)
+
+    @cached_property
+    def _model(self) -> Body:
+        own = self.settings
+        return Body(
+            self._root, self._root, max_length=own.max_length, device=own.device, precision=own.precision,
+            stated=stated_length(self._root),
+        )  # fmt: skip
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        """The tokenizer, cutting pairs at the model's limit."""
+        return self._model.subwords.for_pairs(self._model.limit)
+
+    def _classifier(self) -> tuple[Any, torch.device]:
+        model, device = self._model.load("AutoModelForSequenceClassification", "cross-encoder")
+        outputs = int(model.config.num_labels)
+        if outputs != 1:
+            raise CheckpointError(
+                f"{self._root} gives {outputs} values a pair", "A teacher must give one: the relevance of the document"
+            )
+        return model, device
+
+    def _score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        import torch
+
+        inputs = self._model
+        model, device = self._classifier()
+        typed = int(getattr(model.config, "type_vocab_size", 0)) > 1
+        encoded = self._tokenizer.encode_batch([(encodable(query), encodable(text)) for query, text in pairs])
+        rows = [(encoding.ids, encoding.type_ids) for encoding in encoded]
+
+        def scores(batch: list[tuple[list[int], list[int]]]) -> list[float]:
+            ids, mask = padded([own for own, _ in batch], inputs.padding, device)
+            types, _ = padded([own for _, own in batch], 0, device)
+            more = {"token_type_ids": types} if typed else {}
+            logits = model(input_ids=ids, attention_mask=attention(mask), **more).logits
+            return [float(value) for value in logits.float().reshape(-1).tolist()]
+
+        found = np.empty(len(rows), dtype=np.float32)
+        with torch.inference_mode():
+            for places in by_length([len(ids) for ids, _ in rows], self.settings.batch_tokens):
+                found[places] = halving(scores, [rows[place] for place in places])
+        return found
+
+
+def encode_dense(
+    folder: str | Path,
+    texts: Sequence[str],
+    *,
+    settings: TeacherSettings | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Return `DenseTeacher(folder, settings).encode(texts)`: float32[len(texts), width], rows of unit length."""
+    return DenseTeacher(folder, settings).encode(texts, cache=cache, progress=progress)
+
+
+def score_pairs(
+    folder: str | Path,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    settings: TeacherSettings | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Return `CrossTeacher(folder, settings).score(pairs)`: float32[len(pairs)], a logit each."""
+    return CrossTeacher(folder, settings).score(pairs, cache=cache, progress=progress)

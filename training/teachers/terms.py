@@ -1,0 +1,104 @@
+"""Which terms a dense model would bring into a document: it reads every word of the vocabulary as a query.
+
+A document's target for a term is how far its similarity to that word lies above the usual one of the pool, in standard
+deviations, beyond a threshold. So a step teaches about all the columns it computes, and not the terms of its queries
+alone; a term that fits every text alike (its mean is high) is no target anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lexhound.encoders.text.subwords import Subwords
+
+_LEAST_LETTERS = 2
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TermTeacher:
+    """What a dense model thinks of words.
+
+    Attributes:
+        terms: int64[terms], ascending: the tokens that are words.
+        vectors: float32[terms, width], of unit length.
+        mean, deviation: float32[terms], of the similarity to the documents of a pool.
+        above, strength: a target is `strength` · (z - `above`) where z, the standardised similarity, exceeds `above`.
+    """
+
+    terms: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    above: float
+    strength: float
+
+    def targets(self, documents: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return float32[documents, columns], >= 0 logits, 0 for columns that are no words.
+
+        Args:
+            documents: float32[documents, width], the same model's vectors of unit length.
+            columns: int64[columns], ascending.
+        """
+        found = np.zeros((len(documents), len(columns)), dtype=np.float32)
+        shared, there, here = np.intersect1d(columns, self.terms, assume_unique=True, return_indices=True)
+        if len(shared):
+            standard = (documents @ self.vectors[here].T - self.mean[here]) / self.deviation[here]
+            found[:, there] = self.strength * np.maximum(standard - self.above, 0.0)
+        return found
+
+
+def word_terms(subwords: Subwords) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the tokens that are words by themselves, int64 ascending, and how they are written."""
+    found = sorted((term, text) for text, term in subwords.ids_by_token.items() if is_word(text))
+    return np.array([term for term, _ in found], dtype=np.int64), [text for _, text in found]
+
+
+def is_word(token: str) -> bool:
+    """Whether a token is a word and not a piece of one, a sign, a number or a special token."""
+    return len(token) >= _LEAST_LETTERS and token.isalpha()
+
+
+def make_term_teacher(
+    subwords: Subwords,
+    encode: Callable[[list[str]], NDArray[np.float32]],
+    documents: NDArray[np.float32],
+    *,
+    above: float,
+    strength: float,
+) -> TermTeacher:
+    """Let a dense model read the words of a vocabulary.
+
+    Args:
+        encode: texts -> float32[texts, width] of unit length.
+        documents: float32[documents, width], its vectors of the pool.
+    """
+    terms, words = word_terms(subwords)
+    vectors = encode(words)
+    total = np.zeros(len(terms), dtype=np.float64)
+    squares = np.zeros(len(terms), dtype=np.float64)
+    for start in range(0, len(documents), _BLOCK):
+        similar = documents[start : start + _BLOCK] @ vectors.T
+        total += similar.sum(axis=0, dtype=np.float64)
+        squares += np.square(similar, dtype=np.float64).sum(axis=0)
+    mean = total / max(1, len(documents))
+    deviation = np.sqrt(np.maximum(squares / max(1, len(documents)) - mean**2, 1e-12))
+    return TermTeacher(terms, vectors, mean.astype(np.float32), deviation.astype(np.float32), above, strength)
+
+
+def term_shortfall(logits: torch.Tensor, targets: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
+    """Return how far logits lie below their targets, weighted by the targets: nothing is asked of a term without one.
+
+        sum over d, t of m_t · y_dt · max(0, y_dt - logit_dt)  /  sum over d, t of m_t · y_dt
+
+    Args:
+        logits, targets: float32[documents, columns].
+        multiplier: float32[columns], how many terms each column stands for.
+    """
+    weights = targets * multiplier
+    return (weights * (targets - logits).relu()).sum() / weights.sum().clamp_min(1e-6)

@@ -5,25 +5,29 @@ Nothing in here knows text, models, string ids of documents, or HTTP.
 
 from __future__ import annotations
 
-from lexhound.index.dense.flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
-from lexhound.index.inverted.builder import build_inverted
-from lexhound.index.inverted.calibration import Dial
-from lexhound.index.inverted.index import InvertedIndex, SearchStats, read_ahead, warm
-from lexhound.index.inverted.merge import MergePart, merge_inverted
-from lexhound.index.inverted.quantization import QuantisationLoss, Query, quantise_weights
-from lexhound.index.inverted.scales import (
-    RowRanges,
-    choose_groups,
-    choose_scale,
-    group_of,
-    ranges_from,
-    row_ranges,
-    stored_ranges,
-)
+from typing import TYPE_CHECKING
 
-from .array_files import FileProblem
-from .errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
-from .topk import TopK, merge_topk
+from lexhound.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lexhound.index.array_files import FileProblem
+    from lexhound.index.dense.flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
+    from lexhound.index.errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
+    from lexhound.index.inverted.builder import build_inverted
+    from lexhound.index.inverted.calibration import Dial
+    from lexhound.index.inverted.index import InvertedIndex, SearchStats, read_ahead, warm
+    from lexhound.index.inverted.merge import MergePart, merge_inverted
+    from lexhound.index.inverted.quantization import QuantisationLoss, Query, quantise_weights
+    from lexhound.index.inverted.scales import (
+        RowRanges,
+        choose_groups,
+        choose_scale,
+        group_of,
+        ranges_from,
+        row_ranges,
+        stored_ranges,
+    )
+    from lexhound.index.topk import TopK, merge_topk
 
 __all__ = [
     "CorruptFileError",
@@ -56,3 +60,39 @@ __all__ = [
     "stored_ranges",
     "warm",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "CorruptFileError": "lexhound.index.errors",
+            "Dial": "lexhound.index.inverted.calibration",
+            "FileProblem": "lexhound.index.array_files",
+            "FlatIndex": "lexhound.index.dense.flat",
+            "FlatPart": "lexhound.index.dense.flat",
+            "IndexStorageError": "lexhound.index.errors",
+            "InvertedIndex": "lexhound.index.inverted.index",
+            "MergePart": "lexhound.index.inverted.merge",
+            "QuantisationLoss": "lexhound.index.inverted.quantization",
+            "Query": "lexhound.index.inverted.quantization",
+            "RowRanges": "lexhound.index.inverted.scales",
+            "SearchStats": "lexhound.index.inverted.index",
+            "TopK": "lexhound.index.topk",
+            "UnsupportedFormatError": "lexhound.index.errors",
+            "VectorIndex": "lexhound.index.dense.flat",
+            "build_flat": "lexhound.index.dense.flat",
+            "build_inverted": "lexhound.index.inverted.builder",
+            "choose_groups": "lexhound.index.inverted.scales",
+            "choose_scale": "lexhound.index.inverted.scales",
+            "group_of": "lexhound.index.inverted.scales",
+            "merge_flat": "lexhound.index.dense.flat",
+            "merge_inverted": "lexhound.index.inverted.merge",
+            "merge_topk": "lexhound.index.topk",
+            "quantise_weights": "lexhound.index.inverted.quantization",
+            "ranges_from": "lexhound.index.inverted.scales",
+            "read_ahead": "lexhound.index.inverted.index",
+            "row_ranges": "lexhound.index.inverted.scales",
+            "stored_ranges": "lexhound.index.inverted.scales",
+            "warm": "lexhound.index.inverted.index",
+        },
+    )

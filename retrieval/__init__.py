@@ -8,14 +8,20 @@ with Collection.create("my.index") as collection:
         ...
 """
 
-from lexhound.encoders.bm25.encoder import LexicalSettings
-from lexhound.retrieval.collection.collection import Collection
-from lexhound.retrieval.collection.query.fusion import Fusion
-from lexhound.retrieval.collection.query.search import Contribution, Hit, SearchResult, Share
-from lexhound.retrieval.collection.write.writer import AddReport
-from lexhound.retrieval.documents.document import Document
+from __future__ import annotations
 
-from .errors import RetrievalError
+from typing import TYPE_CHECKING
+
+from lexhound.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lexhound.encoders.bm25.encoder import LexicalSettings
+    from lexhound.retrieval.collection.collection import Collection
+    from lexhound.retrieval.collection.query.fusion import Fusion
+    from lexhound.retrieval.collection.query.search import Contribution, Hit, SearchResult, Share
+    from lexhound.retrieval.collection.write.writer import AddReport
+    from lexhound.retrieval.documents.document import Document
+    from lexhound.retrieval.errors import RetrievalError
 
 __all__ = [
     "AddReport",
@@ -29,3 +35,20 @@ __all__ = [
     "SearchResult",
     "Share",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "AddReport": "lexhound.retrieval.collection.write.writer",
+            "Collection": "lexhound.retrieval.collection.collection",
+            "Contribution": "lexhound.retrieval.collection.query.search",
+            "Document": "lexhound.retrieval.documents.document",
+            "Fusion": "lexhound.retrieval.collection.query.fusion",
+            "Hit": "lexhound.retrieval.collection.query.search",
+            "LexicalSettings": "lexhound.encoders.bm25.encoder",
+            "RetrievalError": "lexhound.retrieval.errors",
+            "SearchResult": "lexhound.retrieval.collection.query.search",
+            "Share": "lexhound.retrieval.collection.query.search",
+        },
+    )

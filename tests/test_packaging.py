@@ -27,8 +27,43 @@ def test_rooms_are_installed_under_one_name(room: str, tmp_path: Path) -> None:
     assert run(f"import lexhound.{room}; print(lexhound.{room}.__name__)", tmp_path) == f"lexhound.{room}"
 
 
-def test_lexhound_is_a_package(tmp_path: Path) -> None:
-    assert run("import lexhound; print(lexhound.__name__)", tmp_path) == "lexhound"
+def test_the_package_has_a_front_door(root: Path, tmp_path: Path) -> None:
+    code = """
+import lexhound
+from lexhound import Collection, Document, open
+with Collection.create("c") as collection:
+    collection.add([Document("a", "wing")])
+with open("c") as collection:
+    print([hit.id for hit in collection.search("wing").hits], lexhound.__version__)
+"""
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    assert run(code, tmp_path) == f"['a'] {version}"
+    assert {"Collection", "Document", "open", "__version__"} <= set(
+        run("import lexhound; print(*dir(lexhound))", tmp_path).split()
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "lexhound", "--version"], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert version in done.stdout
+
+
+def test_a_folder_named_like_the_package_does_not_hide_it(tmp_path: Path) -> None:
+    """As in the folder above a clone: `lexhound/` there holds the rooms, but is not the package."""
+    (tmp_path / "lexhound" / "index").mkdir(parents=True)
+    assert run("import lexhound.index; print(lexhound.index.__all__[:1])", tmp_path) == "['CorruptFileError']"
+
+
+@pytest.mark.parametrize(
+    ("module", "limit"),
+    [("lexhound", 3), ("lexhound.retrieval", 4), ("lexhound.index", 4), ("lexhound.retrieval.engines.address", 12)],
+)
+def test_importing_a_module_loads_no_room(module: str, limit: int, tmp_path: Path) -> None:
+    code = f"import sys, {module}; print(*(name for name in sys.modules if name.startswith('lexhound')))"
+    ours = run(code, tmp_path).split()
+    assert len(ours) <= limit, ours
+    assert (
+        run(f"import sys, {module}; print(sorted({{'numpy', 'numba', 'torch'}} & set(sys.modules)))", tmp_path) == "[]"
+    )
 
 
 def test_a_lexical_search_imports_neither_torch_nor_transformers(tmp_path: Path) -> None:
@@ -52,8 +87,9 @@ print(sorted({"torch", "transformers", "pyarrow", "fastapi", "lark", "scipy.spar
 
 
 def test_every_subpackage_is_in_the_wheel(root: Path) -> None:
-    """`setup.py` finds packages by their `__init__.py`; a folder of modules without one would be left out silently."""
+    """Packages are found by their `__init__.py`; a folder of modules without one would be left out silently."""
     for room in ROOMS:
+        assert (root / "src" / "lexhound" / room).resolve() == root / room
         for module in (root / room).rglob("*.py"):
             if "__pycache__" not in module.parts:
                 assert (module.parent / "__init__.py").exists(), module

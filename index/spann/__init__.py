@@ -5,11 +5,16 @@ See docs/spann.md for the algorithm, the knobs and the files.
 
 from __future__ import annotations
 
-from .calibration import Calibration, Setting
-from .immutable import ClusteredIndex, build_clustered
-from .index import SpannIndex
-from .options import Effort, SpannOptions
-from .search import SpannStats
+from typing import TYPE_CHECKING
+
+from lexhound.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lexhound.index.spann.calibration import Calibration, Setting
+    from lexhound.index.spann.immutable import ClusteredIndex, build_clustered
+    from lexhound.index.spann.index import SpannIndex
+    from lexhound.index.spann.options import Effort, SpannOptions
+    from lexhound.index.spann.search import SpannStats
 
 __all__ = [
     "Calibration",
@@ -21,3 +26,18 @@ __all__ = [
     "SpannStats",
     "build_clustered",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "Calibration": "lexhound.index.spann.calibration",
+            "ClusteredIndex": "lexhound.index.spann.immutable",
+            "Effort": "lexhound.index.spann.options",
+            "Setting": "lexhound.index.spann.calibration",
+            "SpannIndex": "lexhound.index.spann.index",
+            "SpannOptions": "lexhound.index.spann.options",
+            "SpannStats": "lexhound.index.spann.search",
+            "build_clustered": "lexhound.index.spann.immutable",
+        },
+    )

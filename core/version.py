@@ -1,0 +1,7 @@
+"""Which version of Lexhound is installed."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+__version__ = version("lexhound")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from repository import ROOT, SAMPLES
 
 # Vectors are compared with those of other code and of other runs: what is asked of 16-bit numbers, their tests name.
 os.environ.setdefault("LEXHOUND_PRECISION", "float32")
@@ -19,7 +20,6 @@ os.environ.setdefault("LEXHOUND_ENCODER", "bm25")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).resolve().parent.parent
 
 # Derandomised: the same examples on every run, so that a red suite is red for everyone.
 settings.register_profile(
@@ -37,7 +37,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def samples() -> Path:
     """The sample collections that come with the repository."""
-    return ROOT / "samples"
+    return SAMPLES
 
 
 @pytest.fixture(scope="session")

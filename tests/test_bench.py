@@ -18,13 +18,13 @@ from typing import Any
 import load_tool
 import numpy as np
 import pytest
+from repository import ROOT
 from scipy.sparse import csr_array
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
 from lexhound.encoders.vector_files import Maker, write_npz
 from lexhound.retrieval import Collection, Document
 
-ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / "bench"
 SCRIPTS = sorted(path.stem for path in BENCH.glob("run_*.py"))
 WORDS = ["wing", "heat", "flow", "shock", "plate", "layer", "drag", "lift", "fuel", "boundary", "transfer", "pressure"]

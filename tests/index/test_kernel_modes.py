@@ -12,7 +12,13 @@ import sys
 
 import pytest
 
-FILES = ("test_search.py", "test_builder.py", "test_merge.py", "test_scales.py", "spann/test_spann_kernels.py")
+FILES = (
+    "inverted/test_search.py",
+    "inverted/test_builder.py",
+    "inverted/test_merge.py",
+    "inverted/test_scales.py",
+    "spann/test_spann_kernels.py",
+)
 
 
 @pytest.mark.slow

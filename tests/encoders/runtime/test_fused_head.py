@@ -25,7 +25,7 @@ needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is
 def test_in_the_interpreter(root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'pytest'}"]
     done = subprocess.run(
-        [*command, str(root / "tests" / "encoders" / "interpreted_head.py")],
+        [*command, str(Path(__file__).with_name("interpreted_head.py"))],
         cwd=root,
         env=os.environ | {"TRITON_INTERPRET": "1", pooling.PATH_VARIABLE: ""},
         capture_output=True,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from repository import TINY_DENSE
 
 from lexhound.encoders.dense.encoder import DenseSettings
 from lexhound.retrieval import Collection, Document
@@ -27,7 +28,6 @@ from lexhound.retrieval.exports import export_collection
 FLIPS = int(os.environ.get("LEXHOUND_FLIPS", "200"))
 SEED = int(os.environ.get("LEXHOUND_FLIP_SEED", "5"))
 DOCUMENTS = 80
-MODEL = Path(__file__).parent.parent / "golden_models" / "tiny-dense"
 WORDS = ["wing", "heat", "flow", "shock", "plate", "naïve", "翼", "supersonic", "boundary", "layer", "jet", "cone"]
 QUERIES = ["heat flow", "naïve wing", "supersonic boundary layer", "翼", "cone"]
 FILTERS = ["year > 1960", 'lang = "en"', 'tags = "b"', "deep.score < 0.5"]
@@ -51,7 +51,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = random.Random(1)
     made = [document(number, rng) for number in range(DOCUMENTS)]
     with Collection.create(
-        folder / "c", dense=str(MODEL), dense_settings=DenseSettings(device="cpu", precision="float32")
+        folder / "c", dense=str(TINY_DENSE), dense_settings=DenseSettings(device="cpu", precision="float32")
     ) as collection:
         collection.add(made[:40])
         collection.maintain(1)

@@ -7,13 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from repository import GOLDEN, TINY_DENSE
 
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.manifest import FORMAT
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 # Of the collections with dense vectors; they name it without a path.
-MODEL = Path(__file__).parent.parent / "golden_models" / "tiny-dense"
 
 
 def test_every_format_has_its_golden_collection() -> None:
@@ -26,7 +25,7 @@ def test_a_golden_collection_answers_as_it_did_and_can_be_changed(
 ) -> None:
     path = tmp_path / name
     shutil.copytree(GOLDEN / name, path)
-    shutil.copytree(MODEL, tmp_path / MODEL.name)
+    shutil.copytree(TINY_DENSE, tmp_path / TINY_DENSE.name)
     monkeypatch.chdir(tmp_path)
     expected = json.loads((GOLDEN / f"{name}.json").read_text())
     with Collection.open(path) as collection:

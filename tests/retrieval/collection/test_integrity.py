@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import TINY_DENSE
 
 from lexhound.encoders.dense.encoder import DenseSettings
 from lexhound.retrieval import Collection, Document
@@ -28,8 +29,6 @@ from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import BadRowError, CorruptCollectionError
 from lexhound.retrieval.exports import export_collection
-
-MODEL = Path(__file__).parent.parent / "golden_models" / "tiny-dense"
 
 
 def document(number: int) -> Document:
@@ -279,7 +278,7 @@ def test_damaged_rows_of_none(path: Path) -> None:
 def made_dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("integrity") / "c"
     settings = DenseSettings(device="cpu", precision="float32")
-    with Collection.create(path, dense=str(MODEL), dense_settings=settings, dense_index="spann") as collection:
+    with Collection.create(path, dense=str(TINY_DENSE), dense_settings=settings, dense_index="spann") as collection:
         collection.add(document(number) for number in range(40))
         collection.maintain(1)
         collection.distil_queries()

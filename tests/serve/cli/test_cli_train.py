@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import COMMAND, environment, run
+from repository import CRANFIELD
 from safetensors.numpy import load_file
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
-
-SAMPLE = Path(__file__).parents[2] / "samples" / "cranfield"
 
 RECIPE = """
 name = "small"
@@ -84,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("training")
     build_tiny_masked_lm(place / "base", seed=1)
     build_tiny_embedding_model(place / "dense", seed=2)
-    rows = [json.loads(line) for line in (SAMPLE / "corpus.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (CRANFIELD / "corpus.jsonl").read_text().splitlines()]
     texts = [row for row in rows[:60] if row["text"]]
     (place / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
     pairs = [{"query": row["title"], "text": row["text"]} for row in rows[100:110]]
@@ -94,7 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     apart = place / "apart"
     (apart / "qrels").mkdir(parents=True)
     (apart / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:40]))
-    queries = [json.loads(line) for line in (SAMPLE / "queries.jsonl").read_text().splitlines()][:5]
+    queries = [json.loads(line) for line in (CRANFIELD / "queries.jsonl").read_text().splitlines()][:5]
     (apart / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
     judged = "".join(f"{row['_id']}\t{number + 1}\t1\n" for number, row in enumerate(queries))
     (apart / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
@@ -119,7 +118,9 @@ def finished(folder: Path) -> Path:
 
 
 def test_what_was_trained_indexes_and_answers(finished: Path, tmp_path: Path) -> None:
-    indexed = run("index", SAMPLE / "corpus.jsonl", "--into", tmp_path / "a.index", "--encoder", finished / "encoder")
+    indexed = run(
+        "index", CRANFIELD / "corpus.jsonl", "--into", tmp_path / "a.index", "--encoder", finished / "encoder"
+    )
     assert indexed.code == 0, indexed.err
     found = run("search", tmp_path / "a.index", "boundary layer", "--json")
     assert found.code == 0, found.err

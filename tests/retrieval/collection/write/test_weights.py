@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import GOLDEN
 
 from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.index.inverted.scales import MOST_GROUPS
@@ -18,7 +19,6 @@ from lexhound.retrieval.collection.write.average_length import FAR
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 TERMS = np.arange(2000, 2012, dtype=np.int32)
 Weights = dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]
 

@@ -10,13 +10,14 @@ BENCH := build/bench
 PEERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench clean
+.PHONY: help demo test lint types client bench clean
 
 help:
 	@echo "make demo    install Lexhound, index 1,400 abstracts, answer three questions"
 	@echo "make test    lint, types, import direction, and the whole test suite"
 	@echo "make lint    ruff"
 	@echo "make types   mypy and the import contract"
+	@echo "make client  write the synchronous client from the asynchronous one"
 	@echo "make bench   small versions of the benchmarks of bench/, over the sample"
 	@echo "make clean   remove what the other targets made"
 
@@ -40,6 +41,9 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy -p lexhound
 	$(BIN)/lint-imports
+
+client: $(VENV)/installed-dev
+	$(BIN)/python tools/sync_client.py
 
 # The page's tests in a process of their own: the browser's driver keeps an event loop running, and others need theirs.
 test: lint types

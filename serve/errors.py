@@ -16,6 +16,7 @@ from lexhound.index import errors as index
 from lexhound.retrieval import errors as retrieval
 from lexhound.retrieval.collection.store.disk_errors import FULL
 from lexhound.serve.api.http import exceptions as problems
+from lexhound.serve.client import errors as client
 
 DONE = 0
 FAILED = 1
@@ -108,9 +109,9 @@ EXIT_CODES: dict[type[Exception], int] = {
     problems.MediaTypeError: FAILED,
     problems.BusyError: FAILED,
     problems.UnavailableError: FAILED,
-    problems.ClientError: FAILED,
-    problems.ApiError: FAILED,
-    problems.UnreachableError: FAILED,
+    client.ClientError: FAILED,
+    client.ApiError: FAILED,
+    client.UnreachableError: FAILED,
 }
 
 

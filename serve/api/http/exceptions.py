@@ -9,15 +9,12 @@ ServiceError
 ├── MediaTypeError         a body of a type that the service does not read
 ├── BusyError              more requests than can wait: try again
 ├── UnavailableError       the service or the collection is not ready, or no longer
-└── ClientError            what our own client raises
-    ├── ApiError           the service answered with an error
-    └── UnreachableError   the service cannot be reached
+└── ClientError            what our own client raises (`serve/client/errors.py`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 
 class ServiceError(Exception):
@@ -109,33 +106,3 @@ class UnavailableError(ServiceError):
 
     def __init__(self, message: str, *, hint: str | None = None, code: str | None = None, retry_after: int = 1) -> None:
         super().__init__(message, hint=hint, code=code, headers={"retry-after": str(retry_after)})
-
-
-class ClientError(ServiceError):
-    """Root of what a client raises."""
-
-
-class ApiError(ClientError):
-    """The service answered with an error.
-
-    Attributes:
-        status: the HTTP status; code, message, where, hint, request_id: as the service told them.
-    """
-
-    def __init__(self, status: int, error: Mapping[str, Any], retry_after: float | None) -> None:
-        message = str(error.get("message") or f"the service answered {status}")
-        super().__init__(message, where=error.get("where"), hint=error.get("hint"), status=status)
-        self.code = str(error.get("code") or "unknown")
-        self.request_id = error.get("request_id")
-        self.retry_after = retry_after
-
-    def __str__(self) -> str:
-        place = f" ({self.where})" if self.where else ""
-        hint = f". {self.hint}" if self.hint else ""
-        return f"{self.status} {self.code}: {self.message}{place}{hint}"
-
-
-class UnreachableError(ClientError):
-    """The service cannot be reached, or the connection broke before the answer."""
-
-    code = "unreachable"

@@ -12,7 +12,7 @@ from command import run
 from service import PATIENCE, running
 
 from lexhound.retrieval import Collection
-from lexhound.serve.api.http.exceptions import ApiError
+from lexhound.serve.client.errors import ApiError
 
 
 def test_backups_over_rest_and_writes_to_what_has_gone(tmp_path: Path) -> None:

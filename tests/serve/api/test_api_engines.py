@@ -26,7 +26,8 @@ from lexhound.retrieval.engines.lucene import java
 from lexhound.retrieval.errors import MissingEngineError
 from lexhound.serve.api.registry.sources import check_source
 from lexhound.serve.api.schemas import models
-from lexhound.serve.client.client import ApiError, Client
+from lexhound.serve.client.client import Client
+from lexhound.serve.client.errors import ApiError
 from lexhound.serve.errors import UsageError
 from lexhound.serve.settings import Settings, load_settings
 

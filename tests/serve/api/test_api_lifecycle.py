@@ -18,7 +18,7 @@ from command import run
 from service import PATIENCE, Service, running, start
 
 from lexhound.retrieval import Collection
-from lexhound.serve.api.http.exceptions import ClientError
+from lexhound.serve.client.errors import ClientError
 
 KILLS = 20
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,10 +15,13 @@ import pytest
 from api_documents import document
 from service import Service, running
 
-from lexhound.serve.api.http.exceptions import ApiError, ClientError, UnreachableError
+import lexhound.serve.client
 from lexhound.serve.client import client as module
 from lexhound.serve.client.answers import BulkResult, Document
-from lexhound.serve.client.client import AsyncClient, Client
+from lexhound.serve.client.async_client import AsyncClient
+from lexhound.serve.client.client import Client
+from lexhound.serve.client.errors import ApiError, ClientError, UnreachableError
+from lexhound.serve.client.transport import CHUNK
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +85,7 @@ def test_everything_asynchronous(service: Service) -> None:
 
     async def use() -> None:
         async with AsyncClient(service.url) as client:
+            await client.wait_until_ready()
             assert await client.is_ready()
             await client.create_collection("async")
             told: list[BulkResult] = []
@@ -115,17 +120,19 @@ def test_what_json_has_no_form_for_is_not_sent(service: Service) -> None:
         assert client.count("unsent") == 0
 
 
-def test_both_clients_have_the_same_methods() -> None:
-    def methods(kind: type) -> dict[str, list[str]]:
-        return {
-            name: list(inspect.signature(value).parameters)
-            for name, value in vars(kind).items()
-            if callable(value) and not name.startswith("_")
-        }
+def test_the_synchronous_client_is_what_the_asynchronous_one_gives(root: Path, tmp_path: Path) -> None:
+    """`make client` writes it."""
+    subprocess.run([sys.executable, "tools/sync_client.py", str(tmp_path / "client.py")], cwd=root, check=True)
+    assert (tmp_path / "client.py").read_text() == (root / "serve" / "client" / "client.py").read_text()
 
-    ours, theirs = methods(Client), methods(AsyncClient)
-    assert set(ours) - set(theirs) == {"wait_until_ready"}
-    assert all(ours[name] == parameters for name, parameters in theirs.items())
+
+def test_the_package_has_the_names_of_the_documentation() -> None:
+    assert lexhound.serve.client.Client is Client
+    assert lexhound.serve.client.AsyncClient is AsyncClient
+    assert {name for name in lexhound.serve.client.__all__ if getattr(lexhound.serve.client, name) is not None} >= {
+        "ApiError",
+        "UnreachableError",
+    }
 
 
 class Flaky(BaseHTTPRequestHandler):
@@ -230,7 +237,7 @@ def test_a_long_load_is_sent_in_chunks_and_never_held_as_a_whole(service: Servic
     with service.client() as client:
         client.create_collection("long")
         assert client.put("long", rows(), progress=done).added == 5000
-    assert held["most"] == module.CHUNK
+    assert held["most"] == CHUNK
 
 
 def test_names_and_ids_are_written_so_that_they_stay_in_their_place(service: Service, tmp_path: Path) -> None:

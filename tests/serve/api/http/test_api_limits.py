@@ -13,7 +13,7 @@ import pytest
 from api_documents import WORDS, document
 from service import Service, running
 
-from lexhound.serve.client.client import AsyncClient
+from lexhound.serve.client.async_client import AsyncClient
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,275 @@
+"""The asynchronous client. `make client` writes the other one, `client.py`, from this file."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from .answers import (
+    BulkResult,
+    CollectionInfo,
+    CollectionSummary,
+    Deletion,
+    Document,
+    Facet,
+    SearchResult,
+    bulk_result,
+    collection_info,
+    collection_summary,
+    document_of,
+    facet_of,
+    search_result,
+)
+from .errors import ApiError, ClientError, UnreachableError
+from .transport import (
+    DEFAULT_URL,
+    RETRIES,
+    AsyncDocuments,
+    Mode,
+    Progress,
+    Query,
+    async_bodies,
+    collection_path,
+    encode_json,
+    quoted,
+    read_answer,
+    request_headers,
+    retry_delay,
+    search_body,
+)
+
+
+class AsyncClient:
+    """A client for asyncio.
+
+    Args:
+        url: where the service is; key: an API key, where it asks for one.
+        retries: how often a request is sent again when the service is overloaded, starting or out of reach.
+        timeout: seconds without a byte of the answer after which a request has failed.
+    """
+
+    def __init__(
+        self, url: str = DEFAULT_URL, *, key: str | None = None, retries: int = RETRIES, timeout: float = 60.0
+    ) -> None:
+        self._retries = retries
+        self._http = httpx.AsyncClient(base_url=url, headers=request_headers(key), timeout=timeout)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _ask(self, method: str, path: str, *, body: Any = None, params: Mapping[str, Any] | None = None) -> Any:
+        content = None if body is None else encode_json(body)
+        return await self._send(method, path, content, "application/json", params)
+
+    async def _send(
+        self, method: str, path: str, content: bytes | None, media_type: str, params: Mapping[str, Any] | None
+    ) -> Any:
+        headers = {} if content is None else {"content-type": media_type}
+        attempt = 0
+        while True:
+            try:
+                return read_answer(
+                    await self._http.request(method, path, content=content, headers=headers, params=params)
+                )
+            except httpx.TransportError as cause:
+                error: ClientError = UnreachableError(f"the service cannot be reached: {cause or type(cause).__name__}")
+                error.__cause__ = cause
+            except ApiError as answered:
+                error = answered
+            delay = retry_delay(attempt, self._retries, error)
+            if delay is None:
+                raise error
+            attempt += 1
+            await asyncio.sleep(delay)
+
+    # Collections
+
+    async def collections(self) -> list[CollectionSummary]:
+        """Return all collections that the key opens."""
+        answer = await self._ask("GET", "/v1/collections")
+        return [collection_summary(each) for each in answer["collections"]]
+
+    async def create_collection(
+        self, name: str, *, encoder: str = "bm25", settings: Mapping[str, Any] | None = None
+    ) -> CollectionInfo:
+        """Make an empty collection."""
+        body = {"name": name, "encoder": encoder} | ({} if settings is None else {"settings": dict(settings)})
+        return collection_info(await self._ask("POST", "/v1/collections", body=body))
+
+    async def collection(self, name: str) -> CollectionInfo:
+        """Return the figures of a collection."""
+        return collection_info(await self._ask("GET", collection_path(name)))
+
+    async def delete_collection(self, name: str) -> None:
+        """Remove a collection with all its documents."""
+        await self._ask("DELETE", collection_path(name))
+
+    async def backup(self, name: str, backup: str | None = None) -> dict[str, Any]:
+        """Make a verified copy in the service's folder of backups, named `backup` or by the time; return its figures.
+
+        Where the connection breaks, it may have been made all the same: give a name, and a second one is refused (409).
+        """
+        body = {} if backup is None else {"name": backup}
+        figures: dict[str, Any] = await self._ask("POST", collection_path(name, "/backup"), body=body)
+        return figures
+
+    async def compact(self, name: str) -> None:
+        """Begin a compaction in the background."""
+        await self._ask("POST", collection_path(name, "/compact"))
+
+    async def discard_unfinished(self, name: str) -> int:
+        """Drop the documents of an interrupted ingest job; return how many they were."""
+        answer = await self._ask("POST", collection_path(name, "/discard-unfinished"))
+        return int(answer["discarded"])
+
+    # Documents
+
+    async def put(
+        self,
+        collection: str,
+        documents: AsyncDocuments,
+        *,
+        refresh: bool = False,
+        progress: Progress | None = None,
+    ) -> BulkResult:
+        """Insert or replace documents, in any number: sent in chunks, each durable before the next.
+
+        A document is a mapping with `id`, `text` and perhaps `title` and `metadata`; other fields are metadata.
+        Documents that cannot be stored are in `BulkResult.rejected`, counted from the first of all.
+
+        Args:
+            refresh: make all of them searchable before this returns.
+            progress: called after every chunk with the result so far.
+        """
+        result = BulkResult()
+        async for body, last in async_bodies(documents):
+            if body or refresh:
+                result = await self._put(collection, body, result, refresh=refresh and last)
+                if progress is not None:
+                    progress(result)
+        return result
+
+    async def _put(self, collection: str, body: bytes, before: BulkResult, *, refresh: bool) -> BulkResult:
+        params = {"items": "errors", "refresh": str(refresh).lower()}
+        path = collection_path(collection, "/documents")
+        return bulk_result(await self._send("POST", path, body, "application/x-ndjson", params), before)
+
+    async def get(self, collection: str, identifier: str) -> Document | None:
+        """Return a document, or None where there is none of this id."""
+        try:
+            return document_of(await self._ask("GET", collection_path(collection, f"/documents/{quoted(identifier)}")))
+        except ApiError as error:
+            if error.code == "unknown_document":
+                return None
+            raise
+
+    async def delete(self, collection: str, ids: Sequence[str], *, refresh: bool = False) -> Deletion:
+        """Delete documents by id."""
+        return await self._delete(collection, {"ids": list(ids)}, refresh=refresh)
+
+    async def delete_where(self, collection: str, filter: str, *, refresh: bool = False) -> Deletion:
+        """Delete the documents that pass a filter expression."""
+        return await self._delete(collection, {"filter": filter}, refresh=refresh)
+
+    async def _delete(self, collection: str, body: dict[str, Any], *, refresh: bool) -> Deletion:
+        params = {"refresh": str(refresh).lower()}
+        answer = await self._ask("POST", collection_path(collection, "/documents/delete"), body=body, params=params)
+        return Deletion(answer["deleted"], tuple(answer["missing"]))
+
+    # Searching
+
+    async def search(
+        self,
+        collection: str,
+        query: Query,
+        *,
+        k: int | None = None,
+        offset: int | None = None,
+        mode: Mode | None = None,
+        fusion: Mapping[str, Any] | None = None,
+        filter: str | None = None,
+        explain: bool | None = None,
+        highlight: bool | None = None,
+        fields: Sequence[str] | None = None,
+        stats: bool | None = None,
+        recall: float | None = None,
+    ) -> SearchResult:
+        """Return the best documents for a text, or for term weights; `fusion` is for mode hybrid (docs/hybrid.md)."""
+        body = search_body(
+            query,
+            k=k,
+            offset=offset,
+            mode=mode,
+            fusion=fusion,
+            filter=filter,
+            explain=explain,
+            highlight=highlight,
+            fields=fields,
+            stats=stats,
+            recall=recall,
+        )
+        answer = await self._ask("POST", collection_path(collection, "/search"), body=body)
+        return search_result(answer)
+
+    async def search_many(
+        self,
+        collection: str,
+        queries: Sequence[str],
+        *,
+        k: int = 10,
+        filter: str | None = None,
+        mode: Mode = "auto",
+        fusion: Mapping[str, Any] | None = None,
+        recall: float | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """Return (id, score) of the best documents for each query."""
+        body = {"queries": list(queries), "k": k, "filter": filter, "mode": mode, "fusion": fusion, "recall": recall}
+        answer = await self._ask("POST", collection_path(collection, "/search/batch"), body=body)
+        return [[(hit["id"], hit["score"]) for hit in each["hits"]] for each in answer["results"]]
+
+    async def count(self, collection: str, filter: str | None = None) -> int:
+        """Return how many documents there are, or pass a filter."""
+        answer = await self._ask("POST", collection_path(collection, "/count"), body={"filter": filter})
+        return int(answer["count"])
+
+    async def facets(self, collection: str, fields: Sequence[str] = (), *, limit: int = 20) -> list[Facet]:
+        """Return the values of metadata fields; of all fields unless named."""
+        params = {"field": list(fields), "limit": limit}
+        answer = await self._ask("GET", collection_path(collection, "/facets"), params=params)
+        return [facet_of(each) for each in answer["fields"]]
+
+    # The service
+
+    async def is_ready(self) -> bool:
+        """Return whether searches are answered now; false where the service cannot be reached."""
+        try:
+            response = await self._http.get("/readyz")
+            return response.is_success
+        except httpx.TransportError:
+            return False
+
+    async def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Wait for the service.
+
+        Raises:
+            UnreachableError: it is not ready after `timeout` seconds.
+        """
+        end = time.monotonic() + timeout
+        while not await self.is_ready():
+            if time.monotonic() > end:
+                raise UnreachableError(f"the service is not ready after {timeout:g} seconds")
+            await asyncio.sleep(0.05)

@@ -1,0 +1,144 @@
+"""What both clients send, how they read answers, and when they send a request again; no input or output of its own."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from .answers import BulkResult, Document
+from .errors import ApiError, ClientError
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+RETRIES = 6
+# Documents that a bulk load sends in one request: small enough to be sent again.
+CHUNK = 1000
+CHUNK_BYTES = 4 * 2**20
+LONGEST_WAIT = 30.0
+
+DocumentLike = Mapping[str, Any] | Document
+Documents = Iterable[DocumentLike]
+AsyncDocuments = Documents | AsyncIterable[DocumentLike]
+Query = str | Mapping[str, float]
+Mode = Literal["auto", "lexical", "sparse", "dense", "hybrid"]
+Progress = Callable[[BulkResult], None]
+
+_AGAIN = frozenset({429, 503})
+
+
+def request_headers(key: str | None) -> dict[str, str]:
+    """Headers of every request."""
+    return {"accept": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+
+
+def retry_delay(attempt: int, retries: int, error: ClientError) -> float | None:
+    """Return the seconds until a request is sent again, or None where it is not."""
+    if attempt >= retries:
+        return None
+    if isinstance(error, ApiError):
+        if error.status not in _AGAIN:
+            return None
+        if error.retry_after is not None:
+            return min(error.retry_after, LONGEST_WAIT) + random.uniform(0, 0.25)  # noqa: S311  not for secrets
+    return min(0.1 * 2.0**attempt, LONGEST_WAIT) * random.uniform(0.5, 1)  # noqa: S311  not for secrets
+
+
+def search_body(query: Query, **options: Any) -> dict[str, Any]:
+    """Return the body of a search; options that are None are left to the service."""
+    body: dict[str, Any] = {"query": query} if isinstance(query, str) else {"vector": dict(query)}
+    return body | {name: value for name, value in options.items() if value is not None}
+
+
+def collection_path(collection: str, rest: str = "") -> str:
+    """Return the path of a collection, or of what lies below it."""
+    return f"/v1/collections/{quoted(collection)}{rest}"
+
+
+def quoted(text: str) -> str:
+    """Return a name or id as one segment of a path."""
+    # A path of dots alone would be taken for a place in a tree.
+    return quote(text, safe="").replace(".", "%2E") if set(text) <= {"."} else quote(text, safe="")
+
+
+def encode_json(value: Any) -> bytes:
+    """Return a value as JSON.
+
+    Raises:
+        ClientError: JSON has no form for it.
+    """
+    try:
+        data = orjson.dumps(value)
+        if b"null" in data:  # which may stand for a number that is not finite
+            json.dumps(value, allow_nan=False, default=str)
+    except (TypeError, ValueError) as error:
+        raise ClientError(
+            f"this cannot be sent as JSON: {error}",
+            hint="use text, finite numbers, integers of 64 bits, booleans, None, lists and dicts",
+            code="not_json",
+        ) from error
+    return data
+
+
+class _Chunk:
+    """Lines of a bulk load, gathered into a body of moderate size."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._size = 0
+
+    def add(self, document: DocumentLike) -> bool:
+        """Add a document; return whether the body is long enough to be sent."""
+        line = encode_json(document.as_dict() if isinstance(document, Document) else document) + b"\n"
+        self._lines.append(line)
+        self._size += len(line)
+        return len(self._lines) >= CHUNK or self._size >= CHUNK_BYTES
+
+    def take(self) -> bytes:
+        """Return the body and begin a new one."""
+        body = b"".join(self._lines)
+        self._lines, self._size = [], 0
+        return body
+
+
+def bodies(documents: Documents) -> Iterator[tuple[bytes, bool]]:
+    """Yield the bodies of a bulk load, and with each whether it is the last; only the last may be empty."""
+    chunk = _Chunk()
+    for document in documents:
+        if chunk.add(document):
+            yield chunk.take(), False
+    yield chunk.take(), True
+
+
+async def async_bodies(documents: AsyncDocuments) -> AsyncIterator[tuple[bytes, bool]]:
+    """Yield what `bodies` does, from an iterable or an asynchronous one."""
+    if not isinstance(documents, AsyncIterable):
+        for body in bodies(documents):
+            yield body
+        return
+    chunk = _Chunk()
+    async for document in documents:
+        if chunk.add(document):
+            yield chunk.take(), False
+    yield chunk.take(), True
+
+
+def read_answer(response: httpx.Response) -> Any:
+    """Return the answer's JSON.
+
+    Raises:
+        ApiError: the service answered with an error.
+    """
+    if response.is_success:
+        return orjson.loads(response.content) if response.content else None
+    try:
+        content = orjson.loads(response.content)
+        error = content["error"] if isinstance(content, dict) and isinstance(content.get("error"), dict) else {}
+    except orjson.JSONDecodeError:  # a proxy's own page
+        error = {}
+    after = response.headers.get("retry-after", "")
+    raise ApiError(response.status_code, error, float(after) if after.isdecimal() else None)

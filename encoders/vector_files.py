@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import orjson
@@ -103,16 +102,6 @@ def json_line(identifier: str, vector: QueryVector, terms: Terms) -> bytes:
         values = dict(zip(names, weights[order].tolist(), strict=True))
         line = orjson.dumps({"id": identifier, "vector": values}, option=option)
     return line
-
-
-def write_json_lines(path: Path, vectors: Iterable[Named], terms: Terms) -> int:
-    """Write vectors to `path`, compressed where it ends in `.zst`; returns how many. Raises OSError."""
-    count = 0
-    with _writing(path) as file:
-        for identifier, vector in vectors:
-            file.write(json_line(identifier, vector, terms))
-            count += 1
-    return count
 
 
 def compress(source: Path, target: Path) -> None:
@@ -260,18 +249,6 @@ def read_vector(vector: object, terms: Terms, whose: str) -> tuple[QueryVector, 
     order = np.argsort(ids, kind="stable")
     order = order[(weights[order] > 0) & (ids[order] >= 0)]
     return (ids[order].astype(np.int32), weights[order]), special
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[IO[bytes]]:
-    if path.suffix != ".zst":
-        with path.open("wb") as file:
-            yield file
-        return
-    from zstandard import ZstdCompressor
-
-    with path.open("wb") as file, ZstdCompressor().stream_writer(file) as packed:
-        yield packed
 
 
 def _encodable(text: str) -> bool:

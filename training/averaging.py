@@ -1,12 +1,12 @@
-"""Averages of weights, which are better than any of their members: over steps, and over runs."""
+"""The average of weights over steps, which is better than any of its members."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 
-from lexhound.encoders.errors import SettingsError, TrainingError
+from lexhound.encoders.errors import SettingsError
 
 _STEPS, _WEIGHT = "steps", "weight."
 
@@ -55,21 +55,3 @@ class ExponentialAverage:
         self._steps = int(state[_STEPS])
         for name in self._sums:
             self._sums[name] = state[f"{_WEIGHT}{name}"].to(self._sums[name].device, copy=True)
-
-
-def soup(members: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Return the uniform average of several models' weights (Wortsman et al., "Model soups", ICML 2022).
-
-    Raises:
-        TrainingError: there is no member, or the members are not of one architecture.
-    """
-    if not members:
-        raise TrainingError("there are no weights to average", "Give at least one")
-    first = members[0]
-    for other in members[1:]:
-        if other.keys() != first.keys() or any(other[name].shape != first[name].shape for name in first):
-            raise TrainingError("the weights are of different models", "Average checkpoints of one architecture")
-    return {
-        name: torch.stack([member[name].float() for member in members]).mean(dim=0).to(first[name].dtype)
-        for name in first
-    }

@@ -81,23 +81,6 @@ def l1(weights: torch.Tensor, multiplier: torch.Tensor | None = None) -> torch.T
     return _sum(weights.abs().mean(dim=0), multiplier)
 
 
-def l0_threshold(weights: torch.Tensor, active: torch.Tensor, threshold: int) -> torch.Tensor:
-    """Return the weights with the rows of documents that have at most `threshold` terms set to 0: those documents are
-    sparse enough, and are not penalised (Shen et al., "Exploring l0 Sparsification for Inference-free Sparse
-    Retrievers", SIGIR 2025, section 3.1).
-
-    Args:
-        active: float[documents], how many terms each document has.
-    """
-    return weights * (active > threshold).unsqueeze(1)
-
-
-def active_dimensions(weights: torch.Tensor, multiplier: torch.Tensor | None = None) -> torch.Tensor:
-    """Return how many terms each document has, float[documents]."""
-    active = (weights > 0).float()
-    return active.sum(dim=1) if multiplier is None else active @ multiplier
-
-
 def build_regulariser(kind: str, *, idf: torch.Tensor, in_match: bool = True) -> Regulariser:
     """Return the penalty called `kind` on document weights w.
 

@@ -1,4 +1,4 @@
-"""What vectors say of queries and documents: scores of chosen pairs, of blocks, and how a query's scores are spread.
+"""Scores of blocks of queries and documents by their vectors, and how a query's scores are spread over the pool.
 
 Vectors are rows of a float array (a dense teacher) or of a sparse matrix (BM25, a sparse encoder); a score is their dot
 product.
@@ -6,21 +6,18 @@ product.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.encoders.base import QueryVector
 from lexhound.encoders.errors import SettingsError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 NORMALISATIONS = ("min-max", "z-score", "none")
-_BLOCK_BYTES = 1 << 26
 
 Vectors: TypeAlias = "NDArray[np.float32] | csr_array"
 
@@ -95,62 +92,3 @@ class VectorTeacher:
         dense = product if isinstance(product, np.ndarray) else product.toarray()
         scores: NDArray[np.float32] = np.asarray(dense, dtype=np.float32)
         return scores if self._pool is None else self._pool.normalise(scores, self._normalise, queries)
-
-
-def dense_scores(
-    queries: NDArray[np.float32], documents: NDArray[np.float32], rows: NDArray[np.int32]
-) -> NDArray[np.float32]:
-    """Return each query's dot products with its candidates: float32[n, depth], 0 where there is no candidate.
-
-    Args:
-        queries: float32[n, width]; documents: float32[m, width].
-        rows: int32[n, depth], rows of `documents`, -1 where there is no candidate.
-    """
-    found = np.zeros(rows.shape, dtype=np.float32)
-    if not len(documents):
-        return found
-    step = max(1, _BLOCK_BYTES // max(1, 4 * documents.shape[1] * rows.shape[1]))
-    for start in range(0, len(rows), step):
-        own = rows[start : start + step]
-        gathered = documents[np.maximum(own, 0)]
-        found[start : start + step] = np.einsum("qw,qcw->qc", queries[start : start + step], gathered)
-    found[rows < 0] = 0.0
-    return found
-
-
-def sparse_scores(
-    queries: Sequence[QueryVector] | csr_array, documents: csr_array, rows: NDArray[np.int32]
-) -> NDArray[np.float32]:
-    """Return each query's dot products with its candidates: float32[n, depth], 0 where there is no candidate.
-
-    Args:
-        queries: n term ids and weights, as `SparseEncoder.encode_queries` returns them, or as rows of a matrix. Terms
-            beyond the documents' vocabulary count for nothing.
-        documents: sparse[m, vocabulary], as `SparseEncoder.encode_documents` returns them.
-        rows: int32[n, depth], rows of `documents`, -1 where there is no candidate.
-    """
-    found = np.zeros(rows.shape, dtype=np.float32)
-    wide = np.zeros(documents.shape[1], dtype=np.float64)
-    starts, terms, values = documents.indptr.astype(np.int64), documents.indices, documents.data
-    for number in range(len(rows)):
-        own, weights = _row(queries, number)
-        within = own < len(wide)
-        own, weights = own[within], weights[within]
-        wide[own] = weights
-        places = np.flatnonzero(rows[number] >= 0)
-        first, last = starts[rows[number, places]], starts[rows[number, places] + 1]
-        sizes = last - first
-        ends = np.cumsum(sizes)
-        # Where all entries of all candidates stand, one candidate after the other.
-        at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + sizes, sizes)
-        owners = np.repeat(np.arange(len(places)), sizes)
-        found[number, places] = np.bincount(owners, weights=wide[terms[at]] * values[at], minlength=len(places))
-        wide[own] = 0.0
-    return found
-
-
-def _row(queries: Sequence[QueryVector] | csr_array, number: int) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
-    if isinstance(queries, Sequence):
-        return queries[number]
-    start, end = queries.indptr[number], queries.indptr[number + 1]
-    return queries.indices[start:end], queries.data[start:end]

@@ -10,17 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lexhound.encoders.errors import SettingsError, TrainingError
-from lexhound.training.averaging import ExponentialAverage, soup
+from lexhound.encoders.errors import SettingsError
+from lexhound.training.averaging import ExponentialAverage
 from lexhound.training.regularization import (
     KINDS,
-    active_dimensions,
     build_regulariser,
     df_flops,
     effective_flops,
     flops,
     idf_flops,
-    l0_threshold,
     l1,
 )
 from lexhound.training.schedule import quadratic, warmup_linear
@@ -46,9 +44,6 @@ def test_penalties_are_the_formulas(shape: tuple[int, int, int]) -> None:
     assert float(flops(found)) == pytest.approx(flops_oracle(weights))
     assert float(effective_flops(found, torch.from_numpy(idf))) == pytest.approx(flops_oracle(weights * idf))
     assert float(l1(found)) == pytest.approx(sum(map(sum, weights)) / len(weights))
-    assert active_dimensions(found).tolist() == [np.count_nonzero(row) for row in weights]
-    kept = l0_threshold(found, active_dimensions(found), 2).numpy()
-    assert kept.tolist() == [row.tolist() if np.count_nonzero(row) > 2 else [0.0] * len(row) for row in weights]
 
 
 @settings(max_examples=60, deadline=None)
@@ -167,12 +162,3 @@ def test_a_stored_average_does_not_change_with_later_steps() -> None:
     kept = average.state_dict()
     average.update({"w": torch.full((2,), 9.0)})
     assert all(torch.equal(kept[name], value) for name, value in stored.items())
-
-
-def test_a_soup_is_the_mean_of_its_members() -> None:
-    members = [{"w": torch.tensor([1.0, 3.0])}, {"w": torch.tensor([3.0, 5.0])}]
-    assert soup(members)["w"].tolist() == [2.0, 4.0]
-    with pytest.raises(TrainingError, match="no weights"):
-        soup([])
-    with pytest.raises(TrainingError, match="different models"):
-        soup([{"w": torch.ones(2)}, {"v": torch.ones(2)}])

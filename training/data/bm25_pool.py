@@ -1,4 +1,4 @@
-"""BM25 over texts in memory, for training: search the pool, score any pair, and see how a query's scores are spread."""
+"""BM25 over texts in memory, for training: search the pool, and see how a query's scores are spread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.index.inverted.index import InvertedIndex
 from lexhound.index.inverted.quantization import Query, quantise_weights
-from lexhound.training.scoring import PoolScores, sparse_scores
+from lexhound.training.scoring import PoolScores
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -37,7 +37,7 @@ class LexicalPool:
     """BM25 over a pool of documents, held in memory: an index to search, and the vectors to score any pair.
 
     Scores are exactly those of the index (see `index.inverted.quantization`). `documents` are its impacts, float64[n,
-    vocabulary]; with the `vectors` of queries they give scores by plain products (`sparse_scores`, `VectorTeacher`).
+    vocabulary]; with the `vectors` of queries they give scores by plain products (`VectorTeacher`).
     """
 
     def __init__(
@@ -75,13 +75,6 @@ class LexicalPool:
         vectors = csr_array((values, terms, starts), shape=(len(texts), self.documents.shape[1]))
         return LexicalQueries(queries, vectors)
 
-    def encode_documents(self, texts: Sequence[str]) -> csr_array:
-        """Impacts of texts that are not of the pool, weighed as if they were: float64[len(texts), vocabulary].
-
-        For a document that is to be scored without its title, say. Words that the pool lacks count for its length.
-        """
-        return self._impacts(self._weigh(*self._count(texts)), self.documents.shape[1])
-
     def search(self, queries: LexicalQueries, depth: int) -> NDArray[np.int32]:
         """Return the best rows of each query, int32[n, depth], -1 where fewer documents hold a term of it."""
         rows = np.full((len(queries.queries), depth), -1, np.int32)
@@ -89,10 +82,6 @@ class LexicalPool:
             for number, top in enumerate(self.index.search_many(queries.queries, depth, threads=self._threads)):
                 rows[number, : len(top)] = top.rows
         return rows
-
-    def scores(self, queries: LexicalQueries, rows: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return float32[n, depth]: each query's scores of its own `rows` (int32[n, depth]), 0 where they are -1."""
-        return sparse_scores(queries.vectors, self.documents, rows)
 
     def scores_over_pool(self, queries: LexicalQueries) -> PoolScores:
         """Return how each query's scores are spread over all documents of the pool."""
@@ -143,12 +132,11 @@ class LexicalPool:
         weights = self._encoder.weigh(counts.data, of_entries, self._average)
         return csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
 
-    def _impacts(self, weights: csr_array, width: int | None = None) -> csr_array:
+    def _impacts(self, weights: csr_array) -> csr_array:
         from scipy.sparse import csr_array
 
         impacts = quantise_weights(weights.data, self._scale).astype(np.float64)
-        matrix = csr_array((impacts, weights.indices, weights.indptr), shape=weights.shape)
-        return matrix if width is None else matrix[:, :width]
+        return csr_array((impacts, weights.indices, weights.indptr), shape=weights.shape)
 
 
 def _slices(n: int, size: int) -> Iterator[slice]:

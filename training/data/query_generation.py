@@ -1,8 +1,7 @@
 """Queries made of documents, for corpora that have none: an encoder adapts to a corpus without a single label.
 
-Four kinds, each teaching something else:
+Three kinds, each teaching something else (titles, which ask for their texts, are the pool's affair):
 
-- "title": the title asks for its text (which is then used without it). Short, and worded by a person.
 - "sentence": a sentence of the document. Every word of it is in the text, so few of these suffice.
 - "span": a run of words, cut out of the document more often than not, so that what remains has to answer by other
   words (the inverse cloze task; Lee et al., "Latent Retrieval for Weakly Supervised Open Domain Question Answering",
@@ -30,7 +29,13 @@ from numpy.typing import NDArray
 from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.text.tokenizer import Token, token_spans, tokenise
 
-KINDS = ("title", "sentence", "span", "keywords")
+KINDS = ("sentence", "span", "keywords")
+
+# Fewest and most words of each kind; a span is never more than half of its document.
+_SENTENCE = 6, 45
+_SPAN = 8, 30
+_KEYWORDS = 2, 6
+_REMOVAL = 0.9  # how often a span is cut out of its document; of each document one span at most is
 
 _CLOSING = "\"'”’»)\\]）」』"
 # A full stop ends a sentence where white space follows it and no small letter; the stops of scripts that are written
@@ -60,59 +65,32 @@ class PseudoQuery:
     remaining_text: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PseudoSettings:
-    """How long queries are, in words, and how often a span is cut out.
-
-    Attributes:
-        sentence, span, keywords: (fewest, most) words of each kind. A span is never more than half of its document.
-        removal: the probability that a span is cut out of its document; of each document one span at most is.
-    """
-
-    sentence: tuple[int, int] = (6, 45)
-    span: tuple[int, int] = (8, 30)
-    keywords: tuple[int, int] = (2, 6)
-    removal: float = 0.9
-
-    def __post_init__(self) -> None:
-        for name in ("sentence", "span", "keywords"):
-            fewest, most = getattr(self, name)
-            if not 1 <= fewest <= most:
-                raise SettingsError(f"{name} is {fewest} to {most} words", "Give the fewest, at least 1, and the most")
-        if not 0 <= self.removal <= 1:
-            raise SettingsError(f"removal is {self.removal}", "It is a probability, from 0 to 1")
-
-
 def pseudo_queries(
     documents: Sequence[str],
     *,
     kinds: Sequence[str],
     per_document: int,
     seed: int,
-    titles: Sequence[str] | None = None,
-    settings: PseudoSettings | None = None,
 ) -> list[PseudoQuery]:
     """Return at most `per_document` queries of each document, in the order of the documents.
 
     Every document draws the order in which it goes through the kinds, again and again, and leaves out those that it
-    cannot make (too short a text, no title). A query that an earlier document has made too is left out: it says of
+    cannot make (too short a text). A query that an earlier document has made too is left out: it says of
     neither that it is the answer.
 
     Args:
         documents: the texts, with or without their titles in front.
         kinds: some of `KINDS`.
-        titles: what "title" is made of, one for each document; "" for none.
 
     Raises:
-        SettingsError: an unknown kind, fewer than one query a document, or not one title for each document.
+        SettingsError: an unknown kind, or fewer than one query a document.
     """
-    settings = settings or PseudoSettings()
-    _check(kinds, per_document, len(documents), titles)
+    _check(kinds, per_document)
     frequencies = _document_frequencies(documents) if "keywords" in kinds else Counter()
     found: list[PseudoQuery] = []
     asked: set[str] = set()
     for row, text in enumerate(documents):
-        maker = _Maker(text, titles[row] if titles is not None else "", seed, settings)
+        maker = _Maker(text, seed)
         wanted = per_document
         for kind in maker.order(kinds, per_document):
             made = maker.make(kind, frequencies, len(documents))
@@ -135,10 +113,8 @@ def sentences(text: str) -> list[str]:
 class _Maker:
     """What one document's queries are drawn from."""
 
-    def __init__(self, text: str, title: str, seed: int, settings: PseudoSettings) -> None:
+    def __init__(self, text: str, seed: int) -> None:
         self._text = text
-        self._title = " ".join(title.split())
-        self._settings = settings
         self._random = np.random.default_rng((seed, crc32(text.encode("utf-8", "surrogatepass"))))
         self._words: list[Token] | None = None
         self.cut = False  # whether a span was cut out of it
@@ -157,23 +133,12 @@ class _Maker:
 
     def make(self, kind: str, frequencies: Counter[str], n_documents: int) -> tuple[str, str | None] | None:
         """Return a query of this kind and what remains of the document where it changes, or None."""
-        if kind == "title":
-            return self._of_title()
         if kind == "sentence":
             return self._sentence()
         return self._span() if kind == "span" else self._keywords(frequencies, n_documents)
 
-    def _of_title(self) -> tuple[str, str | None] | None:
-        text = self._text.strip()
-        given = self._title
-        if not tokenise(given):
-            return None
-        if text.startswith(given):
-            text = text[len(given) :].lstrip(" \t\r\n.:;,-–—|")
-        return (given, text) if tokenise(text) else None
-
     def _sentence(self) -> tuple[str, str | None] | None:
-        fewest, most = self._settings.sentence
+        fewest, most = _SENTENCE
         spans = _sentence_spans(self._text)
         if len(spans) < 2:  # a query that is the whole document says nothing
             return None
@@ -185,7 +150,7 @@ class _Maker:
         return None
 
     def _span(self) -> tuple[str, str | None] | None:
-        fewest, most = self._settings.span
+        fewest, most = _SPAN
         most = min(most, len(self.words) // 2)
         if most < fewest:
             return None
@@ -193,13 +158,13 @@ class _Maker:
         first = int(self._random.integers(0, len(self.words) - length + 1))
         start, end = self.words[first][0], self.words[first + length - 1][1]
         chosen = " ".join(self._text[start:end].split())
-        if self._random.random() >= self._settings.removal or self.cut:
+        if self._random.random() >= _REMOVAL or self.cut:
             return chosen, None
         before, after = self._text[:start].rstrip(), self._text[end:].lstrip()
         return chosen, f"{before} {after}".strip()
 
     def _keywords(self, frequencies: Counter[str], n_documents: int) -> tuple[str, str | None] | None:
-        fewest, most = self._settings.keywords
+        fewest, most = _KEYWORDS
         surface: dict[str, str] = {}
         for start, end, token in self.words:
             if _telling(token):
@@ -213,7 +178,7 @@ class _Maker:
         return " ".join(" ".join(surface[tokens[place]].split()) for place in drawn.tolist()), None
 
 
-def _check(kinds: Sequence[str], per_document: int, n_documents: int, titles: Sequence[str] | None) -> None:
+def _check(kinds: Sequence[str], per_document: int) -> None:
     for kind in kinds:
         if kind not in KINDS:
             near = difflib.get_close_matches(kind, KINDS, 1, 0.0)[0]
@@ -224,8 +189,6 @@ def _check(kinds: Sequence[str], per_document: int, n_documents: int, titles: Se
         raise SettingsError("no kind of query was asked for", f"Give some of {', '.join(KINDS)}")
     if per_document < 1:
         raise SettingsError(f"per_document is {per_document}", "It must be at least 1")
-    if titles is not None and len(titles) != n_documents:
-        raise SettingsError(f"there are {len(titles)} titles for {n_documents} documents", "Give one for each")
 
 
 def _document_frequencies(documents: Sequence[str]) -> Counter[str]:

@@ -23,7 +23,7 @@ from lexhound.training.teachers.terms import TermTeacher, make_term_teacher
 from .bm25_pool import LexicalPool
 from .candidate_lists import ListTeacher, interleaved, led_by
 from .examples import Teacher, TrainingSet
-from .mining import DenseVectors, dense_top
+from .mining import dense_top
 from .pool import Pool
 
 Progress = Callable[[str, int, int], None]
@@ -189,7 +189,7 @@ def _listen(teacher: TeacherRecipe, model: _Model | None, pool: Pool, cache: Pat
             return model.encode(texts, cache=cache, progress=tell)
 
         asked, read = encode(pool.queries, "queries"), encode(pool.documents, "documents")
-        best, _, spread = dense_top(DenseVectors(asked, read), _DEPTH)
+        best, spread = dense_top(asked, read, _DEPTH)
         return _Heard(VectorTeacher(asked, read, spread, teacher.normalise), best, spread, read, encode)
     if isinstance(model, LearnedEncoder):
         documents = model.encode_documents(pool.documents)

@@ -2,8 +2,8 @@
 
 A dense teacher scores a pair by the dot product of two unit vectors (Reimers & Gurevych, "Sentence-BERT", EMNLP 2019,
 section 3); a cross-encoder reads the two together (Nogueira & Cho, "Passage Re-ranking with BERT", 2019, section 3).
-Any sparse encoder of ours is a teacher too, by the dot product of its vectors (`scoring.sparse_scores`), and so is
-BM25, which knows its collection: `lexhound.training.data.mining`.
+Any sparse encoder of ours is a teacher too, by the dot product of its vectors (`scoring.VectorTeacher`), and so is
+BM25, which knows its collection: `lexhound.training.data.bm25_pool`.
 """
 
 from __future__ import annotations
@@ -194,27 +194,3 @@ class CrossTeacher:
             for places in by_length([len(ids) for ids, _ in rows], self.settings.batch_tokens):
                 found[places] = halving(scores, [rows[place] for place in places])
         return found
-
-
-def encode_dense(
-    folder: str | Path,
-    texts: Sequence[str],
-    *,
-    settings: TeacherSettings | None = None,
-    cache: Path | None = None,
-    progress: Progress | None = None,
-) -> NDArray[np.float32]:
-    """Return `DenseTeacher(folder, settings).encode(texts)`: float32[len(texts), width], rows of unit length."""
-    return DenseTeacher(folder, settings).encode(texts, cache=cache, progress=progress)
-
-
-def score_pairs(
-    folder: str | Path,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    settings: TeacherSettings | None = None,
-    cache: Path | None = None,
-    progress: Progress | None = None,
-) -> NDArray[np.float32]:
-    """Return `CrossTeacher(folder, settings).score(pairs)`: float32[len(pairs)], a logit each."""
-    return CrossTeacher(folder, settings).score(pairs, cache=cache, progress=progress)

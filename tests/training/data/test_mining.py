@@ -1,4 +1,4 @@
-"""Mining against brute force over dense matrices, and against a collection of the same documents."""
+"""Candidates and scores of teachers against brute force, and against a collection of the same documents."""
 
 from __future__ import annotations
 
@@ -11,20 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from lexhound.encoders.errors import TrainingError
 from lexhound.retrieval import Collection, Document
 from lexhound.training.data.bm25_pool import LexicalPool
-from lexhound.training.data.mining import (
-    Candidates,
-    DenseVectors,
-    MiningSettings,
-    dense_top,
-    filter_false_negatives,
-    mine,
-)
-from lexhound.training.scoring import PoolScores, VectorTeacher, dense_scores, sparse_scores
+from lexhound.training.data.mining import dense_top
+from lexhound.training.scoring import PoolScores, VectorTeacher
 
 WORDS = ("wing", "flow", "heat", "plate", "the", "shock", "東京", "naïve")
-texts = st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), max_size=12)
 
 
 def vectors(rows: int, width: int, seed: int, levels: int = 2) -> NDArray[np.float32]:
@@ -35,14 +28,6 @@ def vectors(rows: int, width: int, seed: int, levels: int = 2) -> NDArray[np.flo
 def best(scores: NDArray[np.float64], depth: int, *, above: float = -np.inf) -> list[int]:
     rows = [row for row in range(len(scores)) if scores[row] > above]
     return sorted(rows, key=lambda row: (-scores[row], row))[:depth]
-
-
-def turns(first: int, *lists: list[int]) -> list[int]:
-    """The positive, then the best of each list by turns, none twice."""
-    found = [first] if first >= 0 else []
-    for place in range(max(map(len, lists), default=0)):
-        found += [own[place] for own in lists if place < len(own)]
-    return list(dict.fromkeys(found))
 
 
 def lexical_scores(folder: Path, documents: list[str], queries: list[str]) -> NDArray[np.float64]:
@@ -63,39 +48,6 @@ def check_pool(pool: PoolScores, scores: NDArray[np.float64]) -> None:
     np.testing.assert_allclose(pool.deviation, scores.std(1), rtol=1e-4, atol=1e-6)
 
 
-@given(st.data())
-def test_candidates_equal_brute_force(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    documents = data.draw(texts.filter(lambda drawn: any(drawn)))
-    queries = data.draw(texts)
-    n, m = len(queries), len(documents)
-    lexical_depth, dense_depth = data.draw(st.integers(0, 5)), data.draw(st.integers(0, 5))
-    positives = np.array(data.draw(st.lists(st.integers(-1, m - 1), min_size=n, max_size=n)), np.int32)
-    dense = DenseVectors(vectors(n, 3, data.draw(st.integers(0, 99))), vectors(m, 3, data.draw(st.integers(0, 99))))
-    settings = MiningSettings(lexical_depth, dense_depth, threads=data.draw(st.integers(1, 3)))
-
-    found = mine(queries, documents, dense=dense, positives=positives, settings=settings)
-
-    bm25 = lexical_scores(tmp_path_factory.mktemp("c"), documents, queries)
-    product = (dense.queries @ dense.documents.T).astype(np.float64)
-    expected = [
-        turns(int(positives[q]), best(bm25[q], lexical_depth, above=0), best(product[q], dense_depth)) for q in range(n)
-    ]
-    assert found.rows.dtype == np.int32
-    assert found.rows.shape == (n, max(map(len, expected), default=0))
-    assert [row[row >= 0].tolist() for row in found.rows] == expected
-    assert all((row[len(own) :] == -1).all() for row, own in zip(found.rows, expected, strict=True))
-    assert found.dense is not None
-    assert found.dense_pool is not None
-    for q, own in enumerate(expected):
-        np.testing.assert_array_equal(found.bm25[q, : len(own)], bm25[q, own].astype(np.float32))
-        np.testing.assert_array_equal(found.dense[q, : len(own)], product[q, own].astype(np.float32))
-        assert not found.bm25[q, len(own) :].any()
-        assert not found.dense[q, len(own) :].any()
-    if n:
-        check_pool(found.bm25_pool, bm25)
-        check_pool(found.dense_pool, product)
-
-
 def test_long_queries_stop_words_and_a_large_pool(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     words = [f"w{number}" for number in range(60)] + ["the", "of"] * 20
@@ -105,8 +57,8 @@ def test_long_queries_stop_words_and_a_large_pool(tmp_path: Path) -> None:
     pool = LexicalPool(documents)
     encoded = pool.encode_queries(queries)
     # Every pair, whether the index would find it or not: exactly the index's scores.
-    everything = np.tile(np.arange(300, dtype=np.int32), (len(queries), 1))
-    np.testing.assert_array_equal(pool.scores(encoded, everything), bm25.astype(np.float32))
+    teacher = VectorTeacher(encoded.vectors, pool.documents, normalise="none")
+    np.testing.assert_array_equal(teacher.block(np.arange(len(queries)), np.arange(300)), bm25.astype(np.float32))
     check_pool(pool.scores_over_pool(encoded), bm25)
     assert (pool.scores_over_pool(encoded).low[:4] >= 0).all()
     found = pool.search(encoded, 7)
@@ -118,127 +70,49 @@ def test_threads_change_nothing(threads: int) -> None:
     random = np.random.default_rng(1)
     documents = [" ".join(random.choice(WORDS, 9)) for _ in range(200)]
     queries = [" ".join(random.choice(WORDS, 3)) for _ in range(90)]
-    one, many = (mine(queries, documents, settings=MiningSettings(threads=n)) for n in (1, threads))
-    np.testing.assert_array_equal(one.rows, many.rows)
-    np.testing.assert_array_equal(one.bm25, many.bm25)
+    one, many = (LexicalPool(documents, threads=n) for n in (1, threads))
+    np.testing.assert_array_equal(
+        one.search(one.encode_queries(queries), 32), many.search(many.encode_queries(queries), 32)
+    )
+    spread = one.scores_over_pool(one.encode_queries(queries)), many.scores_over_pool(many.encode_queries(queries))
     for name in ("low", "high", "mean", "deviation"):
-        np.testing.assert_array_equal(getattr(one.bm25_pool, name), getattr(many.bm25_pool, name))
-
-
-def test_a_text_from_outside_is_scored_as_if_it_were_in_the_pool() -> None:
-    documents = ["wing flow heat", "shock plate", "the wing of the plane", "flow"]
-    pool = LexicalPool(documents)
-    queries = pool.encode_queries(["wing heat", "shock", "unseen wing"])
-    outside = pool.encode_documents([*documents, "unseen", "wing unseen words here"])
-    rows = np.tile(np.arange(4, dtype=np.int32), (3, 1))
-    np.testing.assert_array_equal(sparse_scores(queries.vectors, outside, rows), pool.scores(queries, rows))
-    last = sparse_scores(queries.vectors, outside, np.array([[4, 5]] * 3, np.int32))
-    assert (last[:, 0] == 0).all()
-    assert last[0, 1] > 0
-    assert last[1, 1] == 0
-    # Words that the pool lacks made the text longer: a shorter one with the same word scores higher.
-    shorter = pool.encode_documents(["wing"])
-    assert sparse_scores(queries.vectors, shorter, np.array([[0]] * 3, np.int32))[0, 0] > last[0, 1]
-    # And the vocabulary that grew by them changes no later query.
-    again = pool.encode_queries(["unseen wing"])
-    np.testing.assert_array_equal(pool.scores(again, rows[:1]), pool.scores(queries, rows)[2:])
+        np.testing.assert_array_equal(getattr(spread[0], name), getattr(spread[1], name))
 
 
 @given(st.integers(0, 40), st.integers(1, 700), st.integers(0, 30), st.integers(0, 99))
 def test_the_best_of_a_dense_teacher_with_ties(n: int, m: int, depth: int, seed: int) -> None:
-    dense = DenseVectors(vectors(n, 2, seed, 1), vectors(m, 2, seed + 1, 1))
-    rows, scores, pool = dense_top(dense, depth)
-    product = dense.queries @ dense.documents.T
-    assert rows.shape == scores.shape == (n, min(depth, m) if n else 0)
+    queries, documents = vectors(n, 2, seed, 1), vectors(m, 2, seed + 1, 1)
+    rows, pool = dense_top(queries, documents, depth)
+    product = queries @ documents.T
+    assert rows.dtype == np.int32
+    assert rows.shape == (n, min(depth, m))
     for q in range(n):
         assert rows[q].tolist() == best(product[q], depth)
-        np.testing.assert_array_equal(scores[q], product[q, rows[q]])
     if n:
         check_pool(pool, product.astype(np.float64))
 
 
 def test_blocks_of_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    dense = DenseVectors(vectors(300, 4, 0), vectors(50, 4, 1))
-    whole = dense_top(dense, 9)
+    queries, documents = vectors(300, 4, 0), vectors(50, 4, 1)
+    whole = dense_top(queries, documents, 9)
     monkeypatch.setattr("lexhound.training.data.mining._BLOCK", 1)  # 64 queries at a time
-    parts = dense_top(dense, 9)
+    parts = dense_top(queries, documents, 9)
     np.testing.assert_array_equal(whole[0], parts[0])
-    np.testing.assert_array_equal(whole[1], parts[1])
+    np.testing.assert_array_equal(whole[1].deviation, parts[1].deviation)
 
 
-def test_an_empty_pool_and_no_queries() -> None:
-    nothing = mine([], ["wing"])
-    assert nothing.rows.shape == (0, 0)
-    empty = mine(["wing"], [], dense=DenseVectors(np.ones((1, 2), np.float32), np.ones((0, 2), np.float32)))
-    assert isinstance(empty, Candidates)
-    assert empty.rows.shape == (1, 0)
-    assert empty.bm25_pool.high.tolist() == [0.0]
+def test_an_empty_pool_has_no_candidates() -> None:
+    empty = LexicalPool([])
+    assert empty.search(empty.encode_queries(["wing"]), 3).tolist() == [[-1, -1, -1]]
+    assert empty.scores_over_pool(empty.encode_queries(["wing"])).high.tolist() == [0.0]
 
 
-@pytest.mark.parametrize(
-    ("dense", "positives", "message"),
-    [
-        (DenseVectors(np.ones((1, 2), np.float32), np.ones((2, 2), np.float32)), None, r"float32\[2, width\]"),
-        (DenseVectors(np.ones((2, 2), np.float32), np.ones((3, 2), np.float32)), None, r"documents .* float32\[2"),
-        (DenseVectors(np.ones((2, 2)), np.ones((2, 2), np.float32)), None, r"queries must be float32"),  # type: ignore[arg-type]
-        (DenseVectors(np.ones((2, 2), np.float32), np.ones((2, 3), np.float32)), None, "different widths"),
-        (DenseVectors(np.full((2, 2), np.nan, np.float32), np.ones((2, 2), np.float32)), None, "no numbers"),
-        (None, np.array([0, 2], np.int32), "rows from 0 to 1"),
-        (None, np.array([-2, 0], np.int32), "rows from 0 to 1"),
-        (None, np.array([0], np.int32), "one for each query"),
-    ],
-)
-def test_what_does_not_fit_is_refused(
-    dense: DenseVectors | None, positives: NDArray[np.int32] | None, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        mine(["wing", "flow"], ["wing", "heat"], dense=dense, positives=positives)
-
-
-@given(st.data())
-def test_false_negatives_equal_the_definition(data: st.DataObject) -> None:
-    n, depth = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 5))
-    scores, positive = vectors(n, depth, data.draw(st.integers(0, 99)), 5), vectors(n, 1, 7, 5)[:, 0]
-    margin = data.draw(st.none() | st.sampled_from([0.0, 0.25, 1.0]))
-    relative = data.draw(st.none() | st.sampled_from([0.5, 0.95, 1.0]))
-    if margin is None and relative is None:
-        with pytest.raises(ValueError, match="margin, a relative limit"):
-            filter_false_negatives(scores, positive)
-        return
-    kept = filter_false_negatives(scores, positive, margin=margin, relative=relative)
-    for q in range(n):
-        for place in range(depth):
-            score, answer = float(scores[q, place]), float(positive[q])
-            expected = margin is None or score < answer - margin
-            expected &= relative is None or score < (relative * answer if answer > 0 else answer)
-            assert kept[q, place] == expected
-
-
-@pytest.mark.parametrize("options", [{"margin": -0.1}, {"relative": 0.0}, {"relative": 1.5}, {"margin": float("nan")}])
-def test_limits_out_of_range(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"limit|margin"):
-        filter_false_negatives(np.zeros((1, 1), np.float32), np.zeros(1, np.float32), **options)
-
-
-@pytest.mark.parametrize("options", [{"lexical_depth": -1}, {"dense_depth": -1}, {"threads": 0}])
-def test_settings_out_of_range(options: dict[str, int]) -> None:
-    with pytest.raises(ValueError):
-        MiningSettings(**options)
-
-
-def test_sparse_and_dense_scores_equal_products() -> None:
-    random = np.random.default_rng(3)
-    queries, documents = ((random.random((n, 30)) * (random.random((n, 30)) < 0.2)) for n in (17, 23))
-    queries[3] = documents[5] = 0
-    rows = random.integers(-1, 23, (17, 6)).astype(np.int32)
-    product = queries @ documents.T
-    expected = np.where(rows >= 0, np.take_along_axis(product, np.maximum(rows, 0), 1), 0)
-    sparse = csr_array(documents.astype(np.float32))
-    lists = [(np.flatnonzero(row).astype(np.int32), row[row > 0].astype(np.float32)) for row in queries]
-    np.testing.assert_allclose(sparse_scores(lists, sparse, rows), expected, rtol=1e-5)
-    np.testing.assert_allclose(sparse_scores(csr_array(queries), sparse, rows), expected, rtol=1e-5)
-    as_floats = queries.astype(np.float32), documents.astype(np.float32)
-    np.testing.assert_allclose(dense_scores(*as_floats, rows), expected, rtol=1e-5)
+@pytest.mark.parametrize("name", ["queries", "documents"])
+def test_vectors_that_are_not_finite_are_refused(name: str) -> None:
+    given = {"queries": np.ones((2, 2), np.float32), "documents": np.ones((3, 2), np.float32)}
+    given[name][1, 0] = np.nan
+    with pytest.raises(TrainingError, match=f"vectors of the {name} hold values that are not finite"):
+        dense_top(**given, depth=1)
 
 
 @pytest.mark.parametrize("kind", ["min-max", "z-score", "none"])
@@ -246,7 +120,7 @@ def test_blocks_of_a_teacher_are_normalised_over_the_pool(kind: str) -> None:
     queries, documents = vectors(6, 4, 1), vectors(40, 4, 2)
     queries[2] = 0  # scores every document alike
     product = (queries @ documents.T).astype(np.float64)
-    pool = dense_top(DenseVectors(queries, documents), 1)[2]
+    pool = dense_top(queries, documents, 1)[1]
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = {
             "min-max": (product - product.min(1, keepdims=True)) / np.ptp(product, axis=1)[:, None],

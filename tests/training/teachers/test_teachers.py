@@ -15,7 +15,7 @@ from tiny_checkpoints import build_tiny_cross_encoder, build_tiny_embedding_mode
 
 from lexhound.encoders.errors import CheckpointError, EncoderError, SettingsError
 from lexhound.training.data.shards import in_shards
-from lexhound.training.teachers.models import CrossTeacher, DenseTeacher, TeacherSettings, encode_dense, score_pairs
+from lexhound.training.teachers.models import CrossTeacher, DenseTeacher, TeacherSettings
 
 TEXTS = [
     "heat transfer in laminar flow", "", "wing", "the boundary layer of a flat plate at supersonic speed " * 12,
@@ -56,7 +56,7 @@ def plain_vectors(folder: Path, texts: list[str], pooling: str, max_length: int)
 @pytest.mark.parametrize("batch_tokens", [1, 40, 10_000])
 def test_dense_vectors_are_those_of_transformers(body: Path, pooling: str, max_length: int, batch_tokens: int) -> None:
     settings = TeacherSettings(max_length=max_length, pooling=pooling, batch_tokens=batch_tokens, device="cpu")
-    found = encode_dense(body, TEXTS, settings=settings)
+    found = DenseTeacher(body, settings).encode(TEXTS)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, plain_vectors(body, TEXTS, pooling, max_length), atol=2e-5)
 
@@ -64,8 +64,8 @@ def test_dense_vectors_are_those_of_transformers(body: Path, pooling: str, max_l
 def test_a_prompt_stands_before_every_text(body: Path) -> None:
     settings = TeacherSettings(prompt="new: ", device="cpu")
     np.testing.assert_allclose(
-        encode_dense(body, TEXTS, settings=settings),
-        encode_dense(body, [text and f"new: {text}" for text in TEXTS], settings=TeacherSettings(device="cpu")),
+        DenseTeacher(body, settings).encode(TEXTS),
+        DenseTeacher(body, TeacherSettings(device="cpu")).encode([text and f"new: {text}" for text in TEXTS]),
         atol=2e-6,
     )
 
@@ -82,14 +82,14 @@ def test_a_folder_of_sentence_transformers(body: Path, tmp_path: Path, pooling: 
     peer.save(str(tmp_path / "st"))
     texts = [text for text in TEXTS if text and "\ud800" not in text]
     expected = peer.encode(texts)
-    found = encode_dense(tmp_path / "st", texts, settings=TeacherSettings(device="cpu"))
+    found = DenseTeacher(tmp_path / "st", TeacherSettings(device="cpu")).encode(texts)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
     # As versions before 6 wrote it.
     modes = {"cls_token": pooling == "cls", "mean_tokens": pooling == "mean", "max_tokens": False}
     old = {"word_embedding_dimension": 32, **{f"pooling_mode_{name}": on for name, on in modes.items()}}
     (tmp_path / "st" / "1_Pooling" / "config.json").write_text(json.dumps(old))
-    found = encode_dense(tmp_path / "st", texts, settings=TeacherSettings(device="cpu"))
+    found = DenseTeacher(tmp_path / "st", TeacherSettings(device="cpu")).encode(texts)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
@@ -124,7 +124,7 @@ def test_other_modules_are_refused(tmp_path: Path, modules: list[Any], pooling: 
 def test_cross_encoder_scores_are_those_of_transformers(cross: Path, max_length: int, batch_tokens: int) -> None:
     pairs = [(query.replace("\ud800", ""), text.replace("\ud800", "")) for query in TEXTS[:4] for text in TEXTS]
     settings = TeacherSettings(max_length=max_length, batch_tokens=batch_tokens, device="cpu")
-    found = score_pairs(cross, pairs, settings=settings)
+    found = CrossTeacher(cross, settings).score(pairs)
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(cross)
     tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(cross).eval()
@@ -141,17 +141,17 @@ def test_cross_encoder_scores_are_those_of_transformers(cross: Path, max_length:
 def test_a_classifier_of_several_outputs_is_no_teacher(tmp_path: Path) -> None:
     folder = build_tiny_cross_encoder(tmp_path / "three", outputs=3)
     with pytest.raises(CheckpointError, match="3 values a pair"):
-        score_pairs(folder, [("a", "b")])
+        CrossTeacher(folder).score([("a", "b")])
 
 
 def test_a_body_is_no_cross_encoder(body: Path) -> None:
     with pytest.raises(CheckpointError, match=r"lack .* of the weights"):
-        score_pairs(body, [("a", "b")])
+        CrossTeacher(body).score([("a", "b")])
 
 
 def test_nothing_to_encode(body: Path, cross: Path) -> None:
-    assert encode_dense(body, []).shape == (0, 32)
-    assert score_pairs(cross, []).shape == (0,)
+    assert DenseTeacher(body).encode([]).shape == (0, 32)
+    assert CrossTeacher(cross).score([]).shape == (0,)
 
 
 @pytest.mark.parametrize("options", [{"max_length": 2}, {"batch_tokens": 0}, {"pooling": "max"}, {"max_length": True}])

@@ -109,11 +109,3 @@ def test_dependencies_have_a_floor_and_a_cap(root: Path) -> None:
 def test_the_changelog_speaks_of_this_version(root: Path) -> None:
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
     assert f"## {version}" in (root / "CHANGELOG.md").read_text()
-
-
-def test_links_in_the_documentation_lead_somewhere(root: Path) -> None:
-    pages = [*root.glob("*.md"), *(root / "docs").rglob("*.md"), *(root / "bench").glob("*.md")]
-    assert len(pages) >= 6
-    for page in pages:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page}: {target}"

@@ -13,10 +13,17 @@ from lexhound.retrieval.errors import CorpusError, InvalidDocumentError
 from . import markup
 from .base import BadRow, Corpus, corpus_fault
 
+
+def _markdown(text: str) -> markup.Extracted:
+    from .markdown import markdown
+
+    return markdown(text)
+
+
 _READERS: dict[str, Callable[[str], markup.Extracted]] = {
     ".txt": markup.plain,
-    ".md": markup.markdown,
-    ".markdown": markup.markdown,
+    ".md": _markdown,
+    ".markdown": _markdown,
     ".html": markup.html,
     ".htm": markup.html,
 }
@@ -25,10 +32,10 @@ _READERS: dict[str, Callable[[str], markup.Extracted]] = {
 class FolderCorpus(Corpus):
     """One document a file: every `.txt`, `.md` and `.html` in the folder and the folders in it.
 
-    The id is the path relative to the folder, with `/`. The title is the first heading (Markdown), the `<title>` or
-    first `<h1>` (HTML), or the file's name without its suffix. Hidden files and folders (`.name`), files of other
-    kinds and links to folders are passed over. Order: by name, folder by folder. The files may be compressed
-    (`.txt.gz`); their id keeps the whole name.
+    The id is the path relative to the folder, with `/`. The title is that of the front matter or the first heading
+    (Markdown), the `<title>` or first `<h1>` (HTML), or the file's name without its suffix. Hidden files and folders
+    (`.name`), files of other kinds and links to folders are passed over. Order: by name, folder by folder. The files
+    may be compressed (`.txt.gz`); their id keeps the whole name.
     """
 
     def __init__(self, folder: Path, name: str, *, max_row_bytes: int = MAX_ROW_BYTES) -> None:
@@ -60,7 +67,7 @@ class FolderCorpus(Corpus):
                 self._file = _shown(entry.filename)
                 yield self.bad_row(f"the folder cannot be listed: {entry.strerror}", "Check the folder's permissions.")
                 continue
-            self._file = _shown(entry)
+            self._file, self._line = _shown(entry), None
             yield self._read(entry)
             self._bytes_read += _size(entry)
 
@@ -79,7 +86,11 @@ class FolderCorpus(Corpus):
             return self.bad_row(
                 f"not UTF-8: byte {error.start + 1} is 0x{content[error.start]:02x}", "Convert the file to UTF-8."
             )
-        extracted = _READERS[suffix](text)
+        try:
+            extracted = _READERS[suffix](text)
+        except markup.FrontMatterError as error:
+            self._line = error.line
+            return self.bad_row(error.message, "Correct the YAML between the two --- lines.")
         try:
             return Document(
                 path.relative_to(self._folder).as_posix(),

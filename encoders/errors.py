@@ -8,34 +8,30 @@ EncoderError                the root: catch this one
 ├── CheckpointError         a model folder that is missing, incomplete, or not of the right kind
 ├── TrainingError           a training run cannot begin or go on
 ├── TrainingDataError       a training file is missing, empty or damaged, or one of its rows is wrong
-├── VectorFileError         a file of vectors is malformed, in use, or of another encoder
-└── MissingExtraError       a package that comes with an optional extra is not installed
+└── VectorFileError         a file of vectors is malformed, in use, or of another encoder
 """
 
 from __future__ import annotations
 
+from lexhound.core.errors import USAGE, LexhoundError
 
-class EncoderError(Exception):
-    """Root of the room's errors: `message` says what is wrong, `hint` (may be empty) what to do.
 
-    `str(error)` is the two in one line, so printing the error alone loses nothing.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.message = message
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+class EncoderError(LexhoundError):
+    """Root of the errors of encoders and their training."""
 
 
 class LanguageError(EncoderError):
     """A language is unknown to both the stemmer and the stop-word lists."""
 
+    exit_code = USAGE
+    http_status = 400
+
 
 class SettingsError(EncoderError):
     """An option of an encoder has the wrong type or lies outside its range."""
+
+    exit_code = USAGE
+    http_status = 400
 
 
 class IdentityError(EncoderError):
@@ -45,13 +41,11 @@ class IdentityError(EncoderError):
 class UnknownEncoderError(EncoderError):
     """A name does not lead to an encoder: no family of ours, no folder, no model that the hub serves."""
 
+    http_status = 400
+
 
 class CheckpointError(EncoderError):
     """A model folder is missing, incomplete, or holds something other than a masked language model."""
-
-
-class MissingExtraError(EncoderError):
-    """A package that an optional extra brings is not installed; the hint names the `pip install`."""
 
 
 class TrainingError(EncoderError):
@@ -64,10 +58,3 @@ class TrainingDataError(EncoderError):
 
 class VectorFileError(EncoderError):
     """A file of vectors cannot be read or written; `where` names the file, and the line where there is one."""
-
-    def __init__(self, message: str, hint: str = "", *, where: str | None = None) -> None:
-        super().__init__(message, hint)
-        self.where = where
-
-    def __str__(self) -> str:
-        return f"{self.where}: {super().__str__()}" if self.where else super().__str__()

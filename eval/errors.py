@@ -8,20 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from lexhound.core.errors import USAGE, LexhoundError
 
-class EvaluationError(Exception):
-    """Base of everything this room raises for its caller to show.
 
-    `message` names the file and the line where there is one; `hint` says what to do about it.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return f"{self.message}\n{self.hint}" if self.hint else self.message
+class EvaluationError(LexhoundError):
+    """Root of the errors of evaluations."""
 
 
 class DatasetError(EvaluationError):
@@ -30,6 +21,8 @@ class DatasetError(EvaluationError):
 
 class UnknownDatasetError(DatasetError):
     """A name is neither a folder, nor a file, nor one of the BEIR sets."""
+
+    exit_code = USAGE
 
 
 class DownloadError(DatasetError):
@@ -43,6 +36,8 @@ class RunFormatError(EvaluationError):
 class MeasureError(EvaluationError):
     """A measure is unknown, or nothing that is installed can compute it."""
 
+    exit_code = USAGE
+
 
 class ComparisonError(EvaluationError):
     """Runs cannot be compared: too few, over different queries, or with equal names."""
@@ -54,10 +49,6 @@ class TuningError(EvaluationError):
 
 class UnfitSystemError(EvaluationError):
     """A system cannot be evaluated on a data set, such as one without a corpus to index."""
-
-
-class MissingExtraError(EvaluationError):
-    """A package that only evaluation needs is not installed."""
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lexhound.core.errors import LexhoundError
 
-class IndexStorageError(Exception):
-    """An index directory cannot be read or written as asked. `hint` says what to do about it."""
 
-    def __init__(self, message: str, *, path: Path | None = None, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+class IndexStorageError(LexhoundError):
+    """An index directory cannot be read or written as asked; most messages name the `path` themselves."""
+
+    def __init__(self, message: str, *, path: Path | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint, where=None if path is None or str(path) in message else str(path))
         self.path = path
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 class CorruptFileError(IndexStorageError):

@@ -18,50 +18,38 @@
         ├── NotACollectionError   the path holds no collection
         ├── CollectionExistsError the path already holds something, where a new collection was to be made
         ├── NewerFormatError      a later version of Lexhound wrote the collection
-        ├── CollectionLockedError another process is writing to the collection
         ├── CorruptCollectionError a file of the collection is damaged or missing
         ├── DenseIndexError       its dense vectors cannot be indexed in the way that was asked for
-        ├── ReadOnlyError         a write was asked of a collection that cannot be written to
-        ├── CollectionGoneError   it was removed or replaced under an open object: nothing more is written to it
         ├── StaleSnapshotError    what a snapshot saw is no longer kept: move on to the newest state
-        ├── UnfinishedRunError    an indexing run was cut short and has to be resumed or dropped first
-        └── StorageFullError      the disk is full; what was acknowledged before is intact
+        └── UnfinishedRunError    an indexing run was cut short and has to be resumed or dropped first
 
-Every error says what is wrong (`message`), where (`where`: a file and line, a path) and what to do about it
-(`hint`).
+A disk that is full or read-only, and a collection that another process holds, are told by the errors of `core.errors`.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from typing import ClassVar
+
+from lexhound.core.errors import USAGE, LexhoundError, PublicText, as_sentence
 
 _EXCERPT_CHARACTERS = 72
 
 
-class RetrievalError(Exception):
-    """Base of every error that this room raises on purpose.
-
-    `message` is a sentence without its full stop, `where` names the place, `hint` is one or more sentences on
-    what to do. `str(error)` puts the three together.
-    """
-
-    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.where = where
-        self.hint = hint
-
-    def __str__(self) -> str:
-        placed = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{placed}. {_sentence(self.hint)}" if self.hint else placed
+class RetrievalError(LexhoundError):
+    """Root of the errors of documents, corpora, queries, engines and collections."""
 
 
 class InvalidDocumentError(RetrievalError):
     """Raised where a document is made from an id, text, title or metadata that Lexhound does not accept."""
 
+    http_status = 400
+
 
 class CorpusError(RetrievalError):
     """Raised when a corpus is missing, unreadable, damaged, empty or of no known format."""
+
+    http_status = 400
 
 
 class BadRowError(CorpusError):
@@ -70,6 +58,9 @@ class BadRowError(CorpusError):
 
 class QueryError(RetrievalError):
     """Raised when a search request is wrong in itself: a negative k, an over-long query."""
+
+    exit_code = USAGE
+    http_status = 400
 
 
 class FilterSyntaxError(QueryError):
@@ -82,37 +73,60 @@ class FilterSyntaxError(QueryError):
     def __init__(self, reason: str, text: str, position: int, *, hint: str | None = None) -> None:
         picture = _point_at(text, position)
         super().__init__(f"filter, character {position + 1}: {reason}\n{picture}", hint=hint)
-        self.args = (reason, text, position)  # what `pickle` and `copy` call the class with
         self.reason = reason
         self.text = text
         self.position = position
 
     def __str__(self) -> str:
-        return f"{self.message}\n{_sentence(self.hint)}" if self.hint else self.message
+        return f"{self.message}\n{as_sentence(self.hint)}" if self.hint else self.message
 
 
 class DeadlineError(RetrievalError):
     """Raised when work is given up because its time is over, or because nobody waits for it any more."""
 
+    http_status = 504
+    public = PublicText(
+        "the request took longer than the service lets it",
+        "ask for less at a time: fewer hits, a shorter filter, fewer queries",
+    )
+
 
 class EngineError(RetrievalError):
     """Raised when another search engine refuses a request that it should have understood."""
+
+    http_status = 503
+    public: ClassVar[PublicText | None] = PublicText(
+        "the search engine behind the collection failed", "try again; its log has the reason"
+    )
 
 
 class UnknownAddressError(EngineError):
     """Raised when an address names no engine that Lexhound knows, or is not written as that engine's are."""
 
+    exit_code = USAGE
+    http_status = 500
+    public = None
+
 
 class UnsupportedError(EngineError):
     """Raised when an engine cannot do what is asked; nothing that is only like it is done instead."""
+
+    exit_code = USAGE
+    http_status = 400
+    public = None
 
 
 class MissingEngineError(EngineError):
     """Raised when the package that talks to an engine is not installed, or not in a version that works."""
 
+    http_status = 500
+    public = None
+
 
 class EngineUnreachableError(EngineError):
     """Raised when an engine does not answer, or does not let us in."""
+
+    public = PublicText("the search engine behind the collection does not answer", "try again later")
 
 
 class ClusterError(RetrievalError):
@@ -130,17 +144,22 @@ class CollectionError(RetrievalError):
 class NotACollectionError(CollectionError):
     """Raised when the path to open holds no collection."""
 
+    http_status = 404
+    public = PublicText("there is no such collection", "GET /v1/collections lists those that are there")
+
 
 class CollectionExistsError(CollectionError):
     """Raised when a collection is to be created where something already is."""
+
+    http_status = 409
+    public = PublicText("a collection of this name is there already", "choose another name")
 
 
 class NewerFormatError(CollectionError):
     """Raised when a collection was written by a later version of Lexhound than this one can read."""
 
-
-class CollectionLockedError(CollectionError):
-    """Raised when another process holds the collection for writing."""
+    http_status = 503
+    public = PublicText("the collection was written by a later version of Lexhound", "the service has to be upgraded")
 
 
 class CorruptCollectionError(CollectionError):
@@ -149,35 +168,38 @@ class CorruptCollectionError(CollectionError):
     `document` is the id of the one document that is damaged, where it is one.
     """
 
+    http_status = 503
+    public = PublicText(
+        "the collection is damaged", "whoever runs the service finds the reason in its log and with `lexhound verify`"
+    )
     document: str | None = None
 
-
-class CollectionGoneError(CollectionError):
-    """Raised when the directory of an open collection was removed, or another one has taken its place."""
+    def public_text(self) -> PublicText | None:
+        """Return the text for the whole collection, or for the one document."""
+        if self.document is None:
+            return self.public
+        return PublicText(f"the document {self.document!a} is damaged", "put it in again, or delete it")
 
 
 class StaleSnapshotError(CollectionError):
     """Raised when a document is read that was deleted or replaced after the state that is searched."""
+
+    http_status = 503
+    public = PublicText("the collection changed while it was read", "try again")
 
 
 class DenseIndexError(CollectionError):
     """Raised when dense vectors are to be indexed in a way that is unknown, or that needs what is not installed."""
 
 
-class ReadOnlyError(CollectionError):
-    """Raised when a write meets a collection opened for reading, or a directory that cannot be written to."""
-
-
 class UnfinishedRunError(CollectionError):
     """Raised when an indexing run was cut short and must be resumed or dropped before other writes."""
 
-
-class StorageFullError(CollectionError):
-    """Raised when the disk is full; everything acknowledged before is intact."""
-
-
-def _sentence(hint: str) -> str:
-    return f"{hint[0].upper()}{hint[1:]}" if hint.endswith((".", "?")) else f"{hint[0].upper()}{hint[1:]}."
+    http_status = 409
+    public = PublicText(
+        "an indexing run over the collection was cut short",
+        "whoever runs the service has to finish it with `lexhound index`, or drop it",
+    )
 
 
 def _point_at(text: str, position: int) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lexhound.encoders.errors import CheckpointError, MissingExtraError
+from lexhound.core.errors import MissingExtraError
+from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import TOKENIZER_FILES
 
 from .bundled import DEFAULT, MINI, bundled_folder

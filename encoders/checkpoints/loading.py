@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lexhound.encoders.errors import CheckpointError, MissingExtraError
+from lexhound.core.errors import MissingExtraError
+from lexhound.encoders.errors import CheckpointError
 
 from .hub import CONFIG, weight_files
 

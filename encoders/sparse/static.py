@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.errors import MissingExtraError
 from lexhound.encoders.base import QueryVector
 from lexhound.encoders.checkpoints.layout import SideLayout
-from lexhound.encoders.errors import CheckpointError, MissingExtraError
+from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import Subwords
 
 from .settings import LearnedSettings

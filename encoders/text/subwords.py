@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.errors import MissingExtraError
 from lexhound.encoders.base import Span
-from lexhound.encoders.errors import CheckpointError, MissingExtraError
+from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.libraries import digest_of
 
 from .version_probes import TEXTS

@@ -23,11 +23,12 @@ from typing import IO, TYPE_CHECKING, Any
 import orjson
 
 from lexhound.core.atomic_files import move_file, replace_file
-from lexhound.encoders.errors import EncoderError, MissingExtraError, VectorFileError
+from lexhound.core.errors import LexhoundError, MissingExtraError
+from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.retrieval.collection.write.ingest import Phase, Progress
 from lexhound.retrieval.corpus import BadRow, open_corpus
-from lexhound.retrieval.errors import ClusterError, RetrievalError
+from lexhound.retrieval.errors import ClusterError
 
 from .encoding import (
     EncodingReport,
@@ -328,7 +329,7 @@ def _result(ray: Any, one: Any, task: _Task) -> int:
         return int(ray.get(one))
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, RetrievalError | EncoderError | OSError | MemoryError):
+        if isinstance(cause, LexhoundError | OSError | MemoryError):
             raise cause from None
         raise ClusterError(
             f"shard {task.number}/{task.count} failed: {_first_line(cause or error)}",

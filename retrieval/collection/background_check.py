@@ -13,11 +13,11 @@ from time import perf_counter
 
 import numpy as np
 
+from lexhound.core.errors import LexhoundError
 from lexhound.retrieval.collection.query.pending import PENDING
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.collection.store.schema import connect
 from lexhound.retrieval.collection.store.segment import read_through
-from lexhound.retrieval.errors import CollectionError
 
 from .verification import NO_ROW, Problem, verify_database, verify_documents, verify_table, verify_values
 
@@ -115,7 +115,7 @@ class Checker:
             return
         try:
             connection = connect(self._directory, writable=False)
-        except CollectionError:  # it has gone, or whoever opens it is told
+        except LexhoundError:  # it has gone, or whoever opens it is told
             return
         try:
             self._worked = perf_counter()

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lexhound.core.atomic_files import neighbour, replace_directory, sync_directory
+from lexhound.core.disk_errors import storage_errors
+from lexhound.core.lock import Claim, WriterLock
 from lexhound.retrieval.collection.fields.static_queries import FOLDER as TABLE
 from lexhound.retrieval.collection.fields.static_queries import has_table
-from lexhound.retrieval.collection.lock import Claim, WriterLock
 from lexhound.retrieval.collection.store.connections import Connections
-from lexhound.retrieval.collection.store.disk_errors import storage_errors
 from lexhound.retrieval.collection.store.schema import DATABASE, keep_log, translate
 from lexhound.retrieval.collection.store.segment import SEGMENTS
 from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, QueryError

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lexhound.core.atomic_files import neighbour, replace_directory
+from lexhound.core.disk_errors import storage_errors
+from lexhound.core.errors import CollectionLockedError, StorageError
+from lexhound.core.lock import Claim, WriterLock
 from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.encoders.dense.encoder import DenseSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.collection.fields.dense_field import DenseSide
 from lexhound.retrieval.collection.fields.opening import open_named
-from lexhound.retrieval.collection.lock import Claim, WriterLock
-from lexhound.retrieval.collection.store.disk_errors import storage_errors
 from lexhound.retrieval.collection.store.schema import connect
 from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
 from lexhound.retrieval.collection.write.ingest_jobs import describe_source, held_documents, unfinished_run
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.errors import (
     CollectionExistsError,
-    CollectionLockedError,
     NewerFormatError,
     NotACollectionError,
     RetrievalError,
@@ -122,7 +122,7 @@ def kept_documents(path: str | Path, *, overwrite: bool = False) -> int:
     place = neighbour(directory, BUILDING) if overwrite and directory.exists() else directory
     try:
         connection = connect(place, writable=False)
-    except RetrievalError:
+    except (RetrievalError, StorageError):
         return 0
     try:
         run = unfinished_run(connection)
@@ -169,7 +169,7 @@ def _unfinished(
         collection = Collection.open(place, writable=True)
     except CollectionLockedError:
         raise
-    except RetrievalError as error:
+    except (RetrievalError, StorageError) as error:
         if start_over:  # nothing that could be gone on with
             shutil.rmtree(place)
             return None
@@ -245,7 +245,7 @@ def require_collection(directory: Path) -> None:
         ) from error
     except NewerFormatError:
         pass  # a collection all the same
-    except RetrievalError:
+    except (RetrievalError, StorageError):
         pass  # damaged, which is a reason to replace it
 
 
@@ -253,5 +253,5 @@ def _holds_anything(place: Path) -> bool:
     """Whether an unfinished run at `place` has documents; true where that cannot be told."""
     try:
         return kept_documents(place) > 0
-    except (RetrievalError, sqlite3.Error, OSError):
+    except (RetrievalError, StorageError, sqlite3.Error, OSError):
         return True

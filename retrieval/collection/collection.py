@@ -22,6 +22,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from lexhound.core.atomic_files import make_directories, neighbour, publish_directory
+from lexhound.core.disk_errors import storage_errors
+from lexhound.core.errors import CollectionGoneError, MissingExtraError, ReadOnlyError, StorageError
+from lexhound.core.lock import Claim, WriterLock
 from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.encoders.errors import EncoderError
@@ -39,7 +42,6 @@ from lexhound.retrieval.collection.fields.static_queries import (
     has_table,
     keep_table,
 )
-from lexhound.retrieval.collection.lock import Claim, WriterLock
 from lexhound.retrieval.collection.query import hybrid, search
 from lexhound.retrieval.collection.query import row_filter as passing
 from lexhound.retrieval.collection.query.deadline import interrupting
@@ -49,7 +51,6 @@ from lexhound.retrieval.collection.query.modes import resolve_mode
 from lexhound.retrieval.collection.query.snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from lexhound.retrieval.collection.query.stored_fusion import write_fusion
 from lexhound.retrieval.collection.store.connections import Connections
-from lexhound.retrieval.collection.store.disk_errors import storage_errors
 from lexhound.retrieval.collection.store.schema import (
     DATABASE,
     Identity,
@@ -71,11 +72,9 @@ from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import (
     CollectionError,
     CollectionExistsError,
-    CollectionGoneError,
     CorruptCollectionError,
     NotACollectionError,
     QueryError,
-    ReadOnlyError,
     StaleSnapshotError,
 )
 
@@ -498,7 +497,7 @@ class Collection:
         indexes = [part.segment.index for part in snapshot.parts]
         Thread(target=read_ahead, args=(indexes,), name="read-ahead", daemon=True).start()
         if self._dense is not None:
-            with suppress(EncoderError):
+            with suppress(EncoderError, MissingExtraError):
                 asked = self._table or self._dense
                 hybrid.rank_dense(snapshot, asked.query(WARMING), 1, [part.live for part in snapshot.parts])
 
@@ -833,7 +832,7 @@ class Collection:
         """Whether it can be searched now; damage that is known by which no search is wrong is told, too."""
         try:
             self._searched()
-        except CollectionError as error:
+        except (CollectionError, StorageError) as error:
             return Health(False, ENGINE, str(error))
         damage = self.damage
         return Health(True, ENGINE, f"{damage[0].where}: {damage[0].message}" if damage else "")

@@ -8,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from lexhound.core.atomic_files import REPLACED, neighbour, sync_directory
-from lexhound.retrieval.collection.lock import Claim
-from lexhound.retrieval.collection.store.disk_errors import storage_errors
-from lexhound.retrieval.errors import CollectionLockedError, RetrievalError
+from lexhound.core.disk_errors import storage_errors
+from lexhound.core.errors import CollectionLockedError, StorageError
+from lexhound.core.lock import Claim
+from lexhound.retrieval.errors import RetrievalError
 
 # What runs that were cut short leave beside a collection and nobody goes on with.
 _LEFT = (REPLACED, "creating", "importing", "restoring", "exporting")
@@ -51,5 +52,5 @@ def recover_claimed(claim: Claim) -> None:
 def recover_all(folder: Path) -> None:
     """The same for every collection of a folder; what cannot be brought back is left to whoever opens it."""
     for path in folder.glob(f".*.{REPLACED}"):
-        with suppress(RetrievalError, OSError):
+        with suppress(RetrievalError, StorageError, OSError):
             recover(folder / path.name[1 : -len(f".{REPLACED}")])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.errors import MissingExtraError, ReadOnlyError
 from lexhound.encoders.errors import EncoderError
 from lexhound.index.inverted.index import SearchStats
 from lexhound.index.inverted.quantization import Query
@@ -41,7 +42,7 @@ from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.errors import ReadOnlyError, UnsupportedError
+from lexhound.retrieval.errors import UnsupportedError
 from lexhound.retrieval.filters import Expression, parse_filter
 
 from .engine import Ability, Engine, EngineRow, LexicalEngine, Ranked, SparseVector, require
@@ -202,7 +203,7 @@ class EngineCollection:
 
     def warm(self) -> None:
         """Load the models that queries need; one that cannot be loaded is left to the searches that need it."""
-        with suppress(EncoderError):
+        with suppress(EncoderError, MissingExtraError):
             self._representation.query("", self._statistics)
             if self._dense is not None:
                 self._dense.query(WARMING)

@@ -17,6 +17,8 @@ from threading import RLock
 import numpy as np
 
 from lexhound.core.atomic_files import neighbour, replace_directory
+from lexhound.core.disk_errors import storage_errors
+from lexhound.core.lock import Claim, WriterLock
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.bm25.encoder import KIND, LexicalEncoder, LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
@@ -24,10 +26,8 @@ from lexhound.retrieval.collection.building import require_collection
 from lexhound.retrieval.collection.fields.dense_field import DenseSide
 from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.fields.opening import VERSION, load_representation
-from lexhound.retrieval.collection.lock import Claim, WriterLock
 from lexhound.retrieval.collection.manifest import Manifest, write_manifest
 from lexhound.retrieval.collection.recovery import recover_claimed
-from lexhound.retrieval.collection.store.disk_errors import storage_errors
 from lexhound.retrieval.collection.store.schema import connect, create_database, keep_log
 from lexhound.retrieval.collection.store.segment import open_segment
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from lexhound.core.atomic_files import neighbour, replace_directory
+from lexhound.core.disk_errors import storage_errors
+from lexhound.core.lock import Claim
 from lexhound.index.inverted.quantization import MAX_IMPACT, QuantisationLoss, requantisation_loss
 from lexhound.index.inverted.scales import RowRanges, choose_scale, stored_ranges
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.fields.opening import VERSION
-from lexhound.retrieval.collection.lock import Claim
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.collection.recovery import recover_claimed
-from lexhound.retrieval.collection.store.disk_errors import storage_errors
 from lexhound.retrieval.collection.verification import refuse_damaged
 from lexhound.retrieval.errors import ExportError
 

@@ -18,11 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
-from lexhound.encoders.errors import EncoderError
-from lexhound.index.errors import IndexStorageError
-from lexhound.retrieval.errors import RetrievalError
+from lexhound.core.errors import LexhoundError
 from lexhound.serve.api.http.admission import Gate
-from lexhound.serve.api.http.exceptions import ServiceError
 from lexhound.serve.api.http.metrics import Metrics, Reading
 from lexhound.serve.api.http.middleware import REQUEST_ID, Envelope, tell_http_error, tell_invalid, tell_service_error
 from lexhound.serve.api.http.origins import Origins
@@ -32,7 +29,6 @@ from lexhound.serve.api.registry.registry import Catalogue
 from lexhound.serve.api.routes import collections, documents, search, service
 from lexhound.serve.api.schemas.openapi import describe_api
 from lexhound.serve.api.schemas.reference import mount_reference
-from lexhound.serve.errors import NotFoundError, UsageError
 from lexhound.serve.page import mount_page
 from lexhound.serve.settings import Settings
 
@@ -79,8 +75,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
     )
     metrics.watch(lambda: found.gate.waiting, lambda: found.ready, lambda: _sizes(found))
     app.state.service = found
-    for kind in (ServiceError, RetrievalError, EncoderError, IndexStorageError, UsageError, NotFoundError):
-        app.add_exception_handler(kind, tell_service_error)
+    app.add_exception_handler(LexhoundError, tell_service_error)
     app.add_exception_handler(HTTPException, tell_http_error)
     app.add_exception_handler(RequestValidationError, tell_invalid)
     for router in ROUTERS:

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
+from lexhound.core.errors import as_sentence
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 # (text, style); the style is one that rich knows, or empty.
 Segment = tuple[str, str]
-
-# Hints that begin with one of these are there to be typed.
-_COMMANDS = frozenset({"pip", "lexhound"})
 
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -128,10 +127,4 @@ def tell_failure(message: str, where: str | None, hint: str | None, *, label: st
         tell(f"  where: {where}")
     if hint:
         # Without the last full stop: hints often end with a command to copy.
-        tell(f"  hint: {_as_sentence(hint).removesuffix('.')}")
-
-
-def _as_sentence(hint: str) -> str:
-    """`hint` with a capital at its beginning, unless it begins with a command or a path."""
-    first = hint.split(maxsplit=1)[0]
-    return hint if first in _COMMANDS or not first.strip(",:").isalpha() else hint[0].upper() + hint[1:]
+        tell(f"  hint: {as_sentence(hint).removesuffix('.')}")

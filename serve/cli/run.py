@@ -69,7 +69,8 @@ def _tell_usage(error: typer.TyperException, *, json: bool) -> int:
 
 def _tell_exception(error: Exception, *, json: bool) -> int:
     """An exception of the library, or one that nobody expected."""
-    from lexhound.serve.errors import FAILED, Failure, describe_failure
+    from lexhound.core.errors import FAILED
+    from lexhound.serve.errors import Failure, describe_failure
 
     failure = describe_failure(error)
     if failure is None:

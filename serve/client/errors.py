@@ -16,6 +16,8 @@ from lexhound.serve.api.http.exceptions import ServiceError
 class ClientError(ServiceError):
     """Root of what a client raises."""
 
+    code = "internal"
+
 
 class ApiError(ClientError):
     """The service answered with an error.

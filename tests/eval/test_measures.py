@@ -14,9 +14,10 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lexhound.core.errors import MissingExtraError
 from lexhound.eval import measures as module
 from lexhound.eval.datasets.folder import load_folder
-from lexhound.eval.errors import MeasureError, MissingExtraError
+from lexhound.eval.errors import MeasureError
 from lexhound.eval.evaluation import EvaluationOptions, evaluate
 from lexhound.eval.measures import DEFAULT_MEASURES, measure_names, parse_measures, score_run
 from lexhound.eval.runs import Run, read_run, write_run

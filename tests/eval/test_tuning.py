@@ -15,6 +15,7 @@ pytest.importorskip("ir_measures", reason="needs the extra eval")
 from command import run_here as run
 from tiny_checkpoints import build_tiny_embedding_model
 
+from lexhound.core.errors import ReadOnlyError
 from lexhound.encoders.dense.encoder import DenseSettings
 from lexhound.eval.datasets import Dataset, open_dataset
 from lexhound.eval.errors import MeasureError, TuningError
@@ -22,7 +23,7 @@ from lexhound.eval.measures import cutoff_of, score_run
 from lexhound.eval.runs import Run
 from lexhound.eval.tuning import TuningOptions, tune_fusion
 from lexhound.retrieval import Collection, Document, Fusion
-from lexhound.retrieval.errors import CorruptCollectionError, QueryError, ReadOnlyError
+from lexhound.retrieval.errors import CorruptCollectionError, QueryError
 
 WORDS = ["heat", "transfer", "flow", "wing", "shock", "wave", "layer", "plate", "cold", "water"]
 SETTINGS = DenseSettings(device="cpu", precision="float32")

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.atomic_files import replace_directory
+from lexhound.core.disk_errors import storage_errors
 from lexhound.retrieval.collection.query.search import read_documents
-from lexhound.retrieval.collection.store.disk_errors import storage_errors
 from lexhound.retrieval.errors import CorruptCollectionError, QueryError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 
-from lexhound.retrieval.errors import ReadOnlyError
+from lexhound.core.errors import ReadOnlyError
 
 from .schema import DATABASE, Identity, connect, identity_of, translate
 

@@ -20,13 +20,8 @@ import sqlite3
 from pathlib import Path
 from typing import TypeAlias
 
-from lexhound.retrieval.errors import (
-    CollectionGoneError,
-    CorruptCollectionError,
-    NotACollectionError,
-    ReadOnlyError,
-    StorageFullError,
-)
+from lexhound.core.errors import CollectionGoneError, ReadOnlyError, StorageFullError
+from lexhound.retrieval.errors import CorruptCollectionError, NotACollectionError
 
 from .sqlite_damage import Connection
 

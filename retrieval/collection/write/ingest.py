@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from lexhound.core.errors import StorageError
 from lexhound.retrieval.collection.store.schema import DATABASE, translate
 from lexhound.retrieval.collection.store.stored_documents import content_hash, hash_of
 from lexhound.retrieval.corpus import BadRow, Corpus
@@ -115,7 +116,7 @@ def ingest(
         state.read()
         return state.finish()
     except BaseException:
-        with suppress(RetrievalError):  # told already, or the next run does it
+        with suppress(RetrievalError, StorageError):  # told already, or the next run does it
             _stop(writer, run)
         raise
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from lexhound.retrieval.collection.lock import Holder, holder_of
+from lexhound.core.lock import Holder, holder_of
 
 from .writer import Writer
 

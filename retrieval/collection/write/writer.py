@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from lexhound.core.disk_errors import storage_errors
 from lexhound.index.inverted.builder import build_inverted
 from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseSide
 from lexhound.retrieval.collection.fields.dense_index import NAME as DENSE
@@ -27,7 +28,6 @@ from lexhound.retrieval.collection.fields.dense_index import build_dense
 from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.manifest import raise_format
 from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, pack_dense, unpack_dense
-from lexhound.retrieval.collection.store.disk_errors import storage_errors
 from lexhound.retrieval.collection.store.schema import DATABASE, check_identity, identity_of, log_identity, translate
 from lexhound.retrieval.collection.store.segment import SEGMENTS, write_segment
 from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, pack, unpack

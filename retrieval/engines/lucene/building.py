@@ -12,7 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from lexhound.core.atomic_files import replace_directory
-from lexhound.retrieval.collection.store.disk_errors import storage_errors
+from lexhound.core.disk_errors import storage_errors
 from lexhound.retrieval.errors import EngineError
 
 from .java import INDEXER, Java

@@ -18,14 +18,14 @@ from threading import RLock
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.disk_errors import storage_errors
+from lexhound.core.lock import WriterLock
 from lexhound.encoders.bm25.encoder import KIND, LexicalEncoder
 from lexhound.encoders.bm25.vocabulary import Vocabulary
 from lexhound.encoders.load import load_encoder
 from lexhound.index.inverted.quantization import MAX_IMPACT
 from lexhound.retrieval.collection.health import Health
-from lexhound.retrieval.collection.lock import WriterLock
 from lexhound.retrieval.collection.manifest import Manifest, read_manifest, write_manifest
-from lexhound.retrieval.collection.store.disk_errors import storage_errors
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.engines.address import Address
 from lexhound.retrieval.engines.engine import Ability, EngineRow, Ranked, Size, SparseVector

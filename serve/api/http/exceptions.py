@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lexhound.core.errors import LexhoundError
 
-class ServiceError(Exception):
-    """Root: `message` is a sentence without its full stop, `where` names the part of the request, `hint` says more."""
 
-    status = 500
+class ServiceError(LexhoundError):
+    """Root of the service's own answers; `where` names the part of the request."""
+
+    http_status = 500
     code = "internal"
 
     def __init__(
@@ -33,63 +35,65 @@ class ServiceError(Exception):
         status: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.where = where
-        self.hint = hint
+        super().__init__(message, hint, where=where)
         self.headers = dict(headers or {})
         if code is not None:
             self.code = code
         if status is not None:
-            self.status = status
+            self.http_status = status
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.http_status
 
 
 class RequestError(ServiceError):
     """The request cannot mean anything: not JSON, a contradiction, a value beyond a limit."""
 
-    status = 400
+    http_status = 400
     code = "bad_request"
 
 
 class UnknownNameError(ServiceError):
     """The collection, document or address that the request names is not there."""
 
-    status = 404
+    http_status = 404
     code = "not_found"
 
 
 class ConflictError(ServiceError):
     """What is there does not allow the request."""
 
-    status = 409
+    http_status = 409
     code = "conflict"
 
 
 class AccessError(ServiceError):
     """There is no key, it is wrong (401), or it lacks the right (403)."""
 
-    status = 403
+    http_status = 403
     code = "forbidden"
 
 
 class TooLargeError(ServiceError):
     """The body is larger than the service reads."""
 
-    status = 413
+    http_status = 413
     code = "too_large"
 
 
 class MediaTypeError(ServiceError):
     """The body's type is none that the service reads."""
 
-    status = 415
+    http_status = 415
     code = "unsupported_media_type"
 
 
 class BusyError(ServiceError):
     """More requests than can wait."""
 
-    status = 429
+    http_status = 429
     code = "too_many_requests"
 
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
@@ -101,7 +105,7 @@ class BusyError(ServiceError):
 class UnavailableError(ServiceError):
     """The service, or the collection, cannot answer now."""
 
-    status = 503
+    http_status = 503
     code = "unavailable"
 
     def __init__(self, message: str, *, hint: str | None = None, code: str | None = None, retry_after: int = 1) -> None:

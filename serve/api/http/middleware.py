@@ -16,7 +16,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lexhound.retrieval.errors import CollectionGoneError, CollectionLockedError, DeadlineError, StaleSnapshotError
+from lexhound.core.errors import CollectionGoneError, CollectionLockedError
+from lexhound.retrieval.errors import DeadlineError, StaleSnapshotError
 
 from .exceptions import ServiceError
 from .metrics import Metrics

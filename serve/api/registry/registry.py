@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from lexhound.core.atomic_files import move_directory
+from lexhound.core.errors import CollectionGoneError, LexhoundError
 from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.engines.protocol import Backend
-from lexhound.retrieval.errors import CollectionGoneError, CorruptCollectionError, EngineError, RetrievalError
+from lexhound.retrieval.errors import CorruptCollectionError, EngineError
 from lexhound.serve.api.http.exceptions import ConflictError, UnknownNameError
 from lexhound.serve.api.http.metrics import Metrics
 from lexhound.serve.api.signals import RefreshSignal
@@ -86,7 +87,7 @@ class Catalogue:
         self._locks: dict[str, asyncio.Lock] = {}
         self._closing: set[asyncio.Task[None]] = set()
         # Why another engine's collections could not be opened, and when that is to be tried again.
-        self._failures: dict[str, tuple[float, RetrievalError]] = {}
+        self._failures: dict[str, tuple[float, LexhoundError]] = {}
         self._damaged: set[str] = set()  # collections that cannot be opened, because they are damaged
 
     # Using
@@ -172,7 +173,7 @@ class Catalogue:
                 raise failure.with_traceback(None)
             try:
                 served = await self._run_long(lambda: self._load(name))
-            except RetrievalError as error:
+            except LexhoundError as error:
                 if self._source.remote:  # nobody is to wait for an engine that has just failed to answer another
                     self._failures[name] = time.monotonic() + ENGINE_SECONDS, error
                 if isinstance(error, CorruptCollectionError):
@@ -379,7 +380,7 @@ class Catalogue:
         async def close() -> None:
             try:
                 await self._run_long(served.close)
-            except (RetrievalError, OSError) as error:  # its files may be gone
+            except (LexhoundError, OSError) as error:  # its files may be gone
                 _log.warning("collection %s was not closed in order: %s", served.name, error)
 
         task = asyncio.get_running_loop().create_task(close())

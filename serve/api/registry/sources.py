@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from lexhound.core.errors import CollectionGoneError
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.recovery import recover
 from lexhound.retrieval.collection.store.schema import log_bytes
 from lexhound.retrieval.engines.address import LUCENE, MILVUS_LITE, Address, read_address
 from lexhound.retrieval.engines.opening import create_collection, open_collection
-from lexhound.retrieval.errors import CollectionGoneError, EngineError, NotACollectionError, UnsupportedError
+from lexhound.retrieval.errors import EngineError, NotACollectionError, UnsupportedError
 from lexhound.serve.api.http.exceptions import ConflictError
 from lexhound.serve.engines import milvus_settings
 from lexhound.serve.errors import UsageError

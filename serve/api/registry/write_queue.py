@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lexhound.core.errors import StorageError
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.errors import RetrievalError
 from lexhound.serve.api.http.exceptions import BusyError, UnavailableError
@@ -142,7 +143,7 @@ class WriteQueue:
                     _resolve(write, statuses[start : start + len(write.documents)])
                     start += len(write.documents)
         except Exception as error:  # noqa: BLE001  told to whoever asked for the write
-            if len(group) > 1 and not isinstance(error, RetrievalError):
+            if len(group) > 1 and not isinstance(error, RetrievalError | StorageError):
                 for write in group:  # one write's documents must not sink the others'
                     self._write([write])
                 return

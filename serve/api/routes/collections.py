@@ -12,10 +12,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
+from lexhound.core.errors import LexhoundError
 from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.retrieval.collection.backup import backup_collection
-from lexhound.retrieval.errors import EngineError, NotACollectionError, RetrievalError
+from lexhound.retrieval.errors import EngineError, NotACollectionError
 from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of
 from lexhound.serve.api.http.exceptions import ConflictError, RequestError, ServiceError, UnknownNameError
 from lexhound.serve.api.registry.names import NAME_PATTERN
@@ -195,7 +196,7 @@ async def compact(name: Name, request: Request) -> Response:
         service.catalogue.finish(served)
         service.catalogue.release(served)
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, RetrievalError | OSError):
+        if isinstance(error, LexhoundError | OSError):
             _log.error("compaction of %s failed: %s", name, error)
         elif error is not None:
             _log.error("compaction of %s failed", name, exc_info=error)

@@ -12,10 +12,11 @@ import torch
 import transformers
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
 
+from lexhound.core.errors import MissingExtraError
 from lexhound.encoders.base import EncoderIdentity, SparseEncoder
 from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
-from lexhound.encoders.errors import IdentityError, MissingExtraError, SettingsError, UnknownEncoderError
+from lexhound.encoders.errors import IdentityError, SettingsError, UnknownEncoderError
 from lexhound.encoders.load import load_encoder
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings

@@ -9,16 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from lexhound.core.errors import CollectionLockedError
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection import backup
 from lexhound.retrieval.collection.backup import backup_collection, restore_collection
-from lexhound.retrieval.errors import (
-    CollectionExistsError,
-    CollectionLockedError,
-    CorruptCollectionError,
-    NotACollectionError,
-    QueryError,
-)
+from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, NotACollectionError, QueryError
 
 # How many backups are made while another process writes.
 BACKUPS = int(os.environ.get("LEXHOUND_BACKUPS_MADE", "4"))

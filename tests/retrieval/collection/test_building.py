@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lexhound.core.errors import CollectionLockedError
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.building import build_collection, kept_documents
 from lexhound.retrieval.collection.write.ingest import IngestReport
@@ -14,7 +15,6 @@ from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.errors import (
     BadRowError,
     CollectionExistsError,
-    CollectionLockedError,
     CorpusError,
     NotACollectionError,
     UnfinishedRunError,

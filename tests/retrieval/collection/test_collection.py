@@ -14,17 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from plain_collection import PlainCollection, same_ranking
 
+from lexhound.core.errors import CollectionLockedError, ReadOnlyError
 from lexhound.retrieval import Collection, Document, LexicalSettings
 from lexhound.retrieval.collection.query.search import read_documents
 from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.errors import (
     CollectionExistsError,
-    CollectionLockedError,
     CorruptCollectionError,
     NewerFormatError,
     NotACollectionError,
     QueryError,
-    ReadOnlyError,
     StaleSnapshotError,
 )
 

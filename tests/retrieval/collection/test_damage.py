@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from lexhound.core.errors import StorageFullError
 from lexhound.index import array_files as files
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.write import ingest, writer
 from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.errors import CorruptCollectionError, StorageFullError
+from lexhound.retrieval.errors import CorruptCollectionError
 
 NURSERY = Path(__file__).with_name("crash_nursery.py")
 

@@ -14,12 +14,13 @@ import pytest
 
 from lexhound.core import atomic_files as durable
 from lexhound.core.atomic_files import exchange, replace_directory, replace_file
+from lexhound.core.errors import CollectionGoneError, CollectionLockedError
+from lexhound.core.lock import Claim
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.building import build_collection
-from lexhound.retrieval.collection.lock import Claim
 from lexhound.retrieval.collection.store.schema import LOG
 from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.errors import CollectionExistsError, CollectionGoneError, CollectionLockedError
+from lexhound.retrieval.errors import CollectionExistsError
 
 HERE = Path(__file__).parent
 # Of removals, each so manieth; renames are all tried. LEXHOUND_KILL_STRIDE=1 tries every removal too.

@@ -14,10 +14,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from lexhound.core.errors import CollectionLockedError
 from lexhound.retrieval import Collection
 from lexhound.retrieval.collection.building import build_collection
 from lexhound.retrieval.corpus import open_corpus
-from lexhound.retrieval.errors import CollectionExistsError, CollectionLockedError
+from lexhound.retrieval.errors import CollectionExistsError
 
 DOCUMENTS = 40
 

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_engine import PlainEngine
 
+from lexhound.core.errors import ReadOnlyError
 from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.engines.collection import EngineCollection
@@ -28,7 +29,6 @@ from lexhound.retrieval.errors import (
     FilterSyntaxError,
     NotACollectionError,
     QueryError,
-    ReadOnlyError,
 )
 
 KINDS = ["own", "plain", "milvus-lite"]

@@ -20,6 +20,7 @@ from backend_corpus import DOCUMENTS, FILTERS, QUERIES, encoders, move_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lexhound.core.errors import ReadOnlyError
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.index import Query, quantise_weights
 from lexhound.retrieval import Collection, Document
@@ -39,7 +40,6 @@ from lexhound.retrieval.errors import (
     EngineError,
     MissingEngineError,
     NotACollectionError,
-    ReadOnlyError,
     UnsupportedError,
 )
 

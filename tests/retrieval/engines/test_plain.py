@@ -7,11 +7,12 @@ import pytest
 from backend_corpus import DOCUMENTS, encoders
 from plain_engine import PlainEngine
 
+from lexhound.core.errors import ReadOnlyError
 from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.engines.collection import EngineCollection
 from lexhound.retrieval.engines.engine import Ability, Ranked
 from lexhound.retrieval.engines.ranking import SPARE, complete_ranking
-from lexhound.retrieval.errors import ReadOnlyError, UnsupportedError
+from lexhound.retrieval.errors import UnsupportedError
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
+from lexhound.core.errors import StorageFullError
 from lexhound.encoders import base as encoders_base
 from lexhound.encoders.errors import IdentityError
 from lexhound.index.inverted.forward import forward_windows, postings_of
@@ -27,13 +28,7 @@ from lexhound.retrieval import Collection, Document, LexicalSettings
 from lexhound.retrieval.collection.manifest import Manifest, write_manifest
 from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
-from lexhound.retrieval.errors import (
-    CollectionExistsError,
-    CorruptCollectionError,
-    ExportError,
-    NotACollectionError,
-    StorageFullError,
-)
+from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, ExportError, NotACollectionError
 from lexhound.retrieval.exports import FORMATS, export_collection, import_export, read_header
 from lexhound.retrieval.exports import files as export_files
 

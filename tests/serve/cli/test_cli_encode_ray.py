@@ -19,7 +19,8 @@ pytest.importorskip("tokenizers", reason="needs the extra tokens")
 from command import COMMAND, Outcome, environment, lines, run_here
 from page_server import free_port
 
-from lexhound.encoders.errors import MissingExtraError, VectorFileError
+from lexhound.core.errors import MissingExtraError
+from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.vector_files import read_npz
 from lexhound.retrieval.bulk_encode import ray as ray_encoding

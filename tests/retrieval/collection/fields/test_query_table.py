@@ -11,11 +11,12 @@ import pytest
 from command import run
 from tiny_checkpoints import build_tiny_embedding_model
 
+from lexhound.core.errors import ReadOnlyError
 from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
 from lexhound.encoders.dense.static_queries import fit
 from lexhound.encoders.errors import CheckpointError
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.errors import QueryError, ReadOnlyError
+from lexhound.retrieval.errors import QueryError
 
 SETTINGS = DenseSettings(device="cpu", precision="float32")
 WORDS = ["wing", "heat", "transfer", "the", "flow", "shock", "plate", "boundary", "layer"]

@@ -14,10 +14,10 @@ from threading import Event, Thread
 
 import pytest
 
+from lexhound.core.errors import ReadOnlyError
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.store.schema import DATABASE, LOG, LOG_INDEX, LOG_KEPT_BYTES, log_bytes
 from lexhound.retrieval.collection.store.wal import CUT_AT_BYTES
-from lexhound.retrieval.errors import ReadOnlyError
 
 # A user who may read everything and write nothing; where the tests do not run as root, the owner who may not either.
 READER = """
@@ -46,7 +46,7 @@ for line in sys.stdin:
         hits = collection.search("wing", 1000).hits
         texts = {hit.id: collection.get(hit.id).text for hit in hits}
         print(json.dumps(texts), flush=True)
-    except RetrievalError as error:
+    except (RetrievalError, StorageError) as error:
         print(json.dumps([type(error).__name__, error.message, error.hint]), flush=True)
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lexhound.retrieval.errors import ReadOnlyError, StorageFullError
+from lexhound.core.errors import ReadOnlyError, StorageFullError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says where there is no room for what is written."""

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from lexhound.core.atomic_files import make_directories, neighbour
-from lexhound.retrieval.collection.store.disk_errors import FULL, full, storage_errors
-from lexhound.retrieval.errors import CollectionGoneError, CollectionLockedError, ReadOnlyError
+from lexhound.core.disk_errors import FULL, full, storage_errors
+from lexhound.core.errors import CollectionGoneError, CollectionLockedError, ReadOnlyError
 
 LOCK = "write.lock"
 CLAIM = "lock"

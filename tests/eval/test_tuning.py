@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra neural")
 pytest.importorskip("ir_measures", reason="needs the extra eval")
 
-from command import run_here as run
+from command import run
 from tiny_checkpoints import build_tiny_embedding_model
 
 from lexhound.core.errors import ReadOnlyError

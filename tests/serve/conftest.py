@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command import lines, run
+from command import Outcome, lines, run
 
 ESCAPES = "\x1b[31mred\x1b[0m \x1b]0;owned\x07 \u202eturned\u202c \x9b2J"
 DOCUMENTS = (
@@ -46,8 +47,8 @@ def copy(collection: Path, tmp_path: Path) -> Path:
 def fails() -> Callable[..., None]:
     """Run a command that has to fail in the way every failure is told."""
 
-    def check(*arguments: str | Path, code: int, says: str, **options: object) -> None:
-        outcome = run(*arguments, **options)  # type: ignore[arg-type]
+    def check(*arguments: str | Path, code: int, says: str, by: Callable[..., Outcome] = run, **options: Any) -> None:
+        outcome = by(*arguments, **options)
         assert outcome.code == code, outcome
         assert says in outcome.err
         assert outcome.err.startswith("error: ")

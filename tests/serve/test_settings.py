@@ -154,7 +154,7 @@ def test_routes_are_documented(root: Path) -> None:
 def test_a_search_does_not_load_the_service() -> None:
     program = (
         "import sys; from lexhound.serve.cli import main; main(['search', '--help']);"
-        "import lexhound.serve.cli.search, lexhound.retrieval.collection;"
+        "import lexhound.serve.cli.commands.search, lexhound.retrieval.collection;"
         "print(sorted({'fastapi', 'pydantic_settings', 'uvicorn', 'httpx', 'prometheus_client'} & set(sys.modules)),"
         " file=sys.stderr)"
     )

@@ -1,4 +1,4 @@
-"""Running the real command in a process of its own, as a user would."""
+"""Running the real command, as a user would: in this process, in one of its own, or in one with a terminal."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -39,13 +40,49 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run(
+    *arguments: str | Path | bytes, stdin: bytes = b"", cwd: Path | None = None, env: dict[str, str] | None = None
+) -> Outcome:
+    """Run `lexhound` with arguments in this process, without a terminal: imports and models are loaded once.
+
+    Args:
+        stdin: what standard input holds.
+        cwd: the folder to run it in.
+        env: the whole environment; that of `environment` unless given.
+    """
+    import numba  # noqa: F401  first: `lexhound search` loads it in a way that is for a process of its own
+
+    from lexhound.serve.cli.run import run as run_command
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    streams = sys.stdin, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = dict(os.environ)
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), "utf-8")
+    _set_environment(env or environment())
+    try:
+        with contextlib.chdir(cwd or "."), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run_command([os.fsdecode(argument) for argument in arguments])
+    finally:
+        _set_environment(before)
+        sys.stdin = streams[0]
+    assert streams[1:] == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)), "handlers are put back"
+    return Outcome(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))  # type: ignore[attr-defined]
+
+
+def _set_environment(wanted: dict[str, str]) -> None:
+    """Make the environment of this process exactly `wanted`; what does not change is not touched."""
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    os.environ.update({name: value for name, value in wanted.items() if os.environ.get(name) != value})
+
+
+def run_process(
     *arguments: str | Path | bytes,
     stdin: bytes = b"",
     cwd: Path | None = None,
     env: dict[str, str] | None = None,
     **options: Any,
 ) -> Outcome:
-    """Run `lexhound` with arguments, without a terminal."""
+    """Run `lexhound` with arguments in a process of its own, without a terminal."""
     done = subprocess.run(
         [*COMMAND, *map(os.fsencode, arguments)],
         input=stdin,
@@ -91,20 +128,3 @@ def lines(*documents: dict[str, Any]) -> bytes:
 def ids_of(hits: Sequence[dict[str, Any]]) -> list[str]:
     """The ids of hits as `--json` prints them."""
     return [hit["id"] for hit in hits]
-
-
-def run_here(*arguments: str | Path, cwd: Path | None = None) -> Outcome:
-    """Run `lexhound` in this process: for commands that load torch, which takes seconds in a process of its own."""
-    from lexhound.serve.cli.run import run as run_command
-
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    before = os.environ.get("LEXHOUND_ENCODER")
-    os.environ["LEXHOUND_ENCODER"] = "bm25"
-    try:
-        with contextlib.chdir(cwd or "."), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run_command([os.fspath(argument) for argument in arguments])
-    finally:
-        del os.environ["LEXHOUND_ENCODER"]
-        if before is not None:
-            os.environ["LEXHOUND_ENCODER"] = before
-    return Outcome(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))  # type: ignore[attr-defined]

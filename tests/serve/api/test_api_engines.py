@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra neural")
 pytest.importorskip("transformers", reason="needs the extra neural")
 
-from command import ids_of, run, run_here
+from command import ids_of, run
 from page_server import free_port
 from service import PATIENCE, Service, running, start
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
@@ -70,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(folder: Path) -> Iterator[Service]:
     """The service over a file of milvus-lite that `index` has filled."""
     address = f"milvus-lite:{folder}/data.db/my"
-    made = run_here(
+    made = run(
         "index", folder / "corpus.jsonl", "--into", address, "--encoder", folder / "sparse", "--dense",
         folder / "dense", *MODELS,
     )  # fmt: skip
@@ -100,13 +100,13 @@ def refusal(service: Service, method: str, path: str, **options: Any) -> dict[st
 @milvus
 def test_searches_in_every_mode_are_those_of_the_command_line(folder: Path, served: Service, client: Client) -> None:
     own = folder / "own"
-    made = run_here(
+    made = run(
         "index", folder / "corpus.jsonl", "--into", own, "--encoder", folder / "sparse", "--dense", folder / "dense",
         *MODELS,
     )  # fmt: skip
     assert made.code == 0, made.err
     for mode in ("sparse", "dense", "hybrid"):
-        expected = run_here("search", own, "heat wing", "--mode", mode, "--json").json["hits"]
+        expected = run("search", own, "heat wing", "--mode", mode, "--json").json["hits"]
         found = client.search("my", "heat wing", mode=mode, explain=True)  # type: ignore[arg-type]
         assert [hit.id for hit in found.hits] == ids_of(expected), mode
         for hit, other in zip(found.hits, expected, strict=True):

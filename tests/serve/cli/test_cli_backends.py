@@ -11,8 +11,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra neural")
 pytest.importorskip("transformers", reason="needs the extra neural")
 
-from command import ids_of
-from command import run_here as run
+from command import ids_of, run
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
 from lexhound.retrieval.engines.address import ENGINES

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import environment, lines, run
+from command import environment, lines, run, run_process
+
+from lexhound.retrieval import Collection
 
 Fails = Callable[..., None]
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # from linux/prctl.h and linux/capability.h
@@ -109,22 +111,16 @@ def test_checkpoint_that_is_no_masked_language_model(corpus: Path, fails: Fails,
     assert not (tmp_path / "x").exists()
 
 
-def test_an_unexpected_exception_is_one_line_and_a_traceback_on_request(collection: Path) -> None:
-    program = (
-        "import sys; from lexhound.retrieval import collection;"
-        "collection.Collection.count = property(lambda self: 1 / 0);"
-        "from lexhound.serve.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-c", program, "verify", str(collection)]
+def test_an_unexpected_exception_is_one_line_and_a_traceback_on_request(
+    collection: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Collection, "count", property(lambda self: 1 / 0))
     for env, traceback in ((environment(), False), (environment(LEXHOUND_DEBUG="1"), True)):
-        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
-        assert done.returncode == 1
-        assert "error: ZeroDivisionError: division by zero\n" in done.stderr
-        assert "LEXHOUND_DEBUG=1" in done.stderr
-        assert ("Traceback" in done.stderr) is traceback
+        outcome = run("verify", collection, env=env)
+        assert outcome.code == 1
+        assert "error: ZeroDivisionError: division by zero\n" in outcome.err
+        assert "LEXHOUND_DEBUG=1" in outcome.err
+        assert ("Traceback" in outcome.err) is traceback
 
 
 @pytest.fixture
@@ -149,17 +145,28 @@ def obey_permissions() -> None:
 
 def test_read_only_directory(read_only: Path, fails: Fails) -> None:
     who: dict[str, Any] = {"preexec_fn": obey_permissions, "env": environment(HOME="/nonexistent")}
+    refused = who | {"by": run_process}
     index = read_only / "my.index"
-    outcome = run("search", index, "heat", "--json", **who)
+    outcome = run_process("search", index, "heat", "--json", **who)
     assert outcome.code == 0, outcome.err
     assert len(outcome.json["hits"]) == 2
-    assert run("info", index, **who).code == 0
-    assert "all is well" in run("verify", index, **who).out
-    fails("add", index, read_only / "corpus.jsonl", code=1, says="cannot be written to", **who)
-    fails("delete", index, "wing", code=1, says="cannot be written to", **who)
-    fails("compact", index, code=1, says="cannot be written to", **who)
+    assert run_process("info", index, **who).code == 0
+    assert "all is well" in run_process("verify", index, **who).out
+    fails("add", index, read_only / "corpus.jsonl", code=1, says="cannot be written to", **refused)
+    fails("delete", index, "wing", code=1, says="cannot be written to", **refused)
+    fails("compact", index, code=1, says="cannot be written to", **refused)
     into = read_only / "new.index"
-    fails("index", read_only / "corpus.jsonl", "--into", into, code=1, says="cannot be written", **who)
-    fails("index", read_only / "corpus.jsonl", "--into", index, "--overwrite", code=1, says="written", **who)
+    fails("index", read_only / "corpus.jsonl", "--into", into, code=1, says="cannot be written", **refused)
+    fails(
+        "index",
+        read_only / "corpus.jsonl",
+        "--into",
+        index,
+        "--overwrite",
+        code=1,
+        says="written",
+        by=run_process,
+        **who,
+    )
     assert not into.exists()
     assert run("info", index, "--json").json["documents"] == 6

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command import COMMAND, environment, ids_of, lines, run, run_on_terminal
+from command import COMMAND, environment, ids_of, lines, run, run_on_terminal, run_process
 
 from lexhound.retrieval import Collection
 
@@ -20,7 +20,7 @@ def many(count: int, word: str = "alpha", start: int = 0) -> bytes:
 
 
 def test_index_says_what_it_did_and_what_comes_next(corpus: Path, tmp_path: Path) -> None:
-    outcome = run("index", corpus, "--into", "my.index", cwd=tmp_path)
+    outcome = run_process("index", corpus, "--into", "my.index", cwd=tmp_path)
     assert outcome.code == 0
     first, second = outcome.out.splitlines()
     assert first.startswith("6 documents in ")
@@ -58,8 +58,8 @@ def test_fields_and_format(tmp_path: Path) -> None:
 
 
 def test_standard_input(tmp_path: Path) -> None:
-    assert run("index", "-", "--into", tmp_path / "x", stdin=many(3)).code == 0
-    assert run("info", tmp_path / "x", "--json").json["documents"] == 3
+    assert run_process("index", "-", "--into", tmp_path / "x", stdin=many(3)).code == 0
+    assert run_process("info", tmp_path / "x", "--json").json["documents"] == 3
 
 
 def test_a_finished_collection_is_not_touched(copy: Path, corpus: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra neural")
 pytest.importorskip("transformers", reason="needs the extra neural")
 
-from command import run_here as run
+from command import run
 from tiny_checkpoints import build_tiny_embedding_model
 
 from lexhound.retrieval.collection.fields.dense_index import POLICIES

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import COMMAND, environment, ids_of, lines, run_here
+from command import COMMAND, environment, ids_of, lines, run
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
 
 from lexhound.encoders.sparse import settings
@@ -55,22 +55,6 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def fails_here() -> Fails:
-    """As `fails`, in this process: one that loads torch anew takes seconds."""
-
-    def check(*arguments: str | Path, code: int, says: str) -> None:
-        outcome = run_here(*arguments)
-        assert outcome.code == code, outcome
-        assert says in outcome.err
-        assert outcome.err.startswith("error: ")
-        assert outcome.err.count("error:") == 1
-        assert "Traceback" not in outcome.err
-        assert outcome.out == ""
-
-    return check
-
-
 def many(path: Path, count: int) -> Path:
     path.write_bytes(lines(*({"id": f"d{number}", "text": f"heat flow {number}"} for number in range(count))))
     return path
@@ -80,9 +64,7 @@ def test_all_forms_hold_the_vectors_of_the_library(model: Path, texts: Path, tmp
     encoder = LearnedEncoder(model, LearnedSettings(top_k=50, device="cpu", precision="float32"))
     expected = encoder.encode_documents(list(TEXTS.values())).toarray()
     for name in ("v.jsonl", "v.jsonl.zst", "v.npz"):
-        outcome = run_here(
-            "encode", texts, "--encoder", model, "--out", tmp_path / name, "--top-k", "50", *EXACT, "--json"
-        )
+        outcome = run("encode", texts, "--encoder", model, "--out", tmp_path / name, "--top-k", "50", *EXACT, "--json")
         assert outcome.code == 0, outcome.err
         assert (outcome.json["vectors"], outcome.json["resumed"]) == (5, 0)
         assert outcome.json["encoder"]["settings"] == {"top_k": 50}
@@ -101,17 +83,13 @@ def test_all_forms_hold_the_vectors_of_the_library(model: Path, texts: Path, tmp
     assert len(list(tmp_path.iterdir())) == 3, "nothing is left beside the results"
 
 
-def test_queries_standard_input_and_shards(
-    free: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_queries_standard_input_and_shards(free: Path, texts: Path, tmp_path: Path) -> None:
     encoder = LearnedEncoder(free)
     ids = []
     for part in ("1/2", "2/2"):
         out = tmp_path / f"{part[0]}.jsonl"
         arguments = ("--encoder", free, "--out", out, "--queries", "--shard", part)
-        with texts.open() as stream:
-            monkeypatch.setattr(sys, "stdin", stream)
-            outcome = run_here("encode", "-", *arguments)
+        outcome = run("encode", "-", *arguments, stdin=texts.read_bytes())
         assert outcome.code == 0, outcome.err
         for identifier, (terms, weights) in read_json_lines(out, encoder):
             assert in_shard(identifier, int(part[0]), 2)
@@ -123,34 +101,34 @@ def test_queries_standard_input_and_shards(
     assert [in_shard(name, 1, 3) for name in "abcdef"] == [False, False, False, False, False, True], "for ever the same"
 
 
-def test_an_interrupted_run_goes_on(model: Path, tmp_path: Path, fails_here: Fails) -> None:
+def test_an_interrupted_run_goes_on(model: Path, tmp_path: Path, fails: Fails) -> None:
     source, out = many(tmp_path / "c.jsonl", 600), tmp_path / "v.jsonl"
     whole = source.read_bytes()
     source.write_bytes(whole + b"broken\n")
     encode = ("encode", source, "--encoder", model, "--out", out, *EXACT)
-    fails_here(*encode, code=1, says="c.jsonl, line 601")
+    fails(*encode, code=1, says="c.jsonl, line 601")
     assert not out.exists()
     partial = tmp_path / "v.jsonl.partial"
     with partial.open("ab") as file:
         file.write(b'{"id":"torn","vec')
     kept = partial.read_bytes().splitlines()[0]
-    fails_here(*encode, "--top-k", "3", code=1, says="encoder or settings")
-    fails_here(*encode, "--queries", code=1, says="another side")
-    fails_here(*encode, "--shard", "1/2", code=1, says="another shard")
+    fails(*encode, "--top-k", "3", code=1, says="encoder or settings")
+    fails(*encode, "--queries", code=1, says="another side")
+    fails(*encode, "--shard", "1/2", code=1, says="another shard")
     other = many(tmp_path / "other.jsonl", 9)
-    fails_here("encode", other, *encode[2:], code=1, says="another input")
+    fails("encode", other, *encode[2:], code=1, says="another input")
     source.write_bytes(whole.replace(b'heat flow 7"', b'cold flow 7"'))
-    fails_here(*encode, code=1, says="no longer those")
+    fails(*encode, code=1, says="no longer those")
     source.write_bytes(whole)
-    outcome = run_here(*encode, "--json")
+    outcome = run(*encode, "--json")
     assert outcome.code == 0, outcome.err
     assert (outcome.json["vectors"], outcome.json["resumed"]) == (600, 600)
     found = [json.loads(line)["id"] for line in out.read_bytes().splitlines()]
     assert found == [f"d{number}" for number in range(600)]
     assert out.read_bytes().startswith(kept)
     assert not partial.exists()
-    fails_here(*encode, code=1, says="something is here already")
-    assert run_here(*encode, "--overwrite", "--json").json["resumed"] == 0
+    fails(*encode, code=1, says="something is here already")
+    assert run(*encode, "--overwrite", "--json").json["resumed"] == 0
 
 
 def test_ctrl_c_keeps_what_is_done(model: Path, tmp_path: Path) -> None:
@@ -171,17 +149,17 @@ def test_ctrl_c_keeps_what_is_done(model: Path, tmp_path: Path) -> None:
     assert "goes on from there" in err
 
 
-def test_usage(model: Path, texts: Path, tmp_path: Path, fails_here: Fails) -> None:
+def test_usage(model: Path, texts: Path, tmp_path: Path, fails: Fails) -> None:
     out = ("--out", tmp_path / "v.jsonl")
-    fails_here("encode", texts, "--encoder", "bm25", *out, code=2, says="depend on the collection")
-    fails_here("encode", texts, "--encoder", model, "--out", tmp_path / "v.txt", code=1, says="form of the vectors")
-    fails_here("encode", texts, "--encoder", model, *out, "--shard", "3/2", code=2, says="--shard is 3/2")
-    fails_here("encode", texts, "--encoder", model, *out, "--prune-ratio", "1", code=2, says="--prune-ratio is 1.0")
-    fails_here("encode", texts, "--encoder", tmp_path, *out, code=1, says="config.json")
+    fails("encode", texts, "--encoder", "bm25", *out, code=2, says="depend on the collection")
+    fails("encode", texts, "--encoder", model, "--out", tmp_path / "v.txt", code=1, says="form of the vectors")
+    fails("encode", texts, "--encoder", model, *out, "--shard", "3/2", code=2, says="--shard is 3/2")
+    fails("encode", texts, "--encoder", model, *out, "--prune-ratio", "1", code=2, says="--prune-ratio is 1.0")
+    fails("encode", texts, "--encoder", tmp_path, *out, code=1, says="config.json")
     into = ("--into", tmp_path / "x")
-    fails_here("index", texts, *into, "--top-k", "3", code=2, says="--top-k belongs to learned encoders")
-    fails_here("index", texts, *into, "--encoder", model, "--top-k", "0", code=2, says="--top-k is 0")
-    fails_here("inspect", "bm25", "heat", "--against", "flow", code=2, says="depend on a collection")
+    fails("index", texts, *into, "--top-k", "3", code=2, says="--top-k belongs to learned encoders")
+    fails("index", texts, *into, "--encoder", model, "--top-k", "0", code=2, says="--top-k is 0")
+    fails("inspect", "bm25", "heat", "--against", "flow", code=2, says="depend on a collection")
     assert list(tmp_path.iterdir()) == []
     for kind, known in (
         (learned_options.LongTexts, settings.LONG_TEXTS),
@@ -195,7 +173,7 @@ def test_usage(model: Path, texts: Path, tmp_path: Path, fails_here: Fails) -> N
 
 def test_inspect_tells_terms_expansions_and_overlap(free: Path) -> None:
     encoder = LearnedEncoder(free, LearnedSettings(device="cpu", precision="float32"))
-    found = run_here("inspect", free, "heat flow", "--against", "hot flow", "--top", "7", "--json", *EXACT).json
+    found = run("inspect", free, "heat flow", "--against", "hot flow", "--top", "7", "--json", *EXACT).json
     row = encoder.encode_documents(["heat flow"])
     assert found["active"] == row.nnz
     assert [part["weight"] for part in found["terms"]] == pytest.approx(sorted(row.data, reverse=True)[:7], abs=CLOSE)
@@ -205,23 +183,23 @@ def test_inspect_tells_terms_expansions_and_overlap(free: Path) -> None:
     terms, weights = encoder.encode_query("hot flow")
     assert found["against"]["score"] == pytest.approx(float(dense[terms] @ weights), abs=CLOSE)
     assert sum(part["score"] for part in found["against"]["overlap"]) == pytest.approx(found["against"]["score"])
-    shown = run_here("inspect", free, "heat flow", "--query")
+    shown = run("inspect", free, "heat flow", "--query")
     assert shown.code == 0
     assert "  heat " in shown.out
     assert "+ " not in shown.out, "queries of a table are not expanded"
     assert f"active       2 of {len(vocabulary())} terms" in shown.out
-    assert "empty" in run_here("inspect", free, "", "--query").err
-    assert "counts" in run_here("inspect", "bm25", "heat heat flow").err
+    assert "empty" in run("inspect", free, "", "--query").err
+    assert "counts" in run("inspect", "bm25", "heat heat flow").err
 
 
 def test_settings_are_stored_and_searching_loads_no_model(free: Path, texts: Path, tmp_path: Path) -> None:
     into = tmp_path / "x"
     options = ("--top-k", "20", "--long-texts", "windows", "--query-prune-ratio", "0.1", "--batch-tokens", "900")
-    outcome = run_here("index", texts, "--into", into, "--encoder", free, *options, *EXACT)
+    outcome = run("index", texts, "--into", into, "--encoder", free, *options, *EXACT)
     assert outcome.code == 0, outcome.err
-    stored = run_here("info", into, "--json").json["encoder"]["settings"]
+    stored = run("info", into, "--json").json["encoder"]["settings"]
     assert stored == {"top_k": 20, "long_texts": "windows", "query_ratio": 0.1}
-    assert run_here("search", into, "flow", "--json").code == 0
+    assert run("search", into, "flow", "--json").code == 0
     program = (
         "import sys; from lexhound.serve.cli import main; code = main(sys.argv[1:]);"
         "print(sorted({'torch', 'transformers'} & set(sys.modules)), code, file=sys.stderr)"
@@ -232,12 +210,12 @@ def test_settings_are_stored_and_searching_loads_no_model(free: Path, texts: Pat
     assert set(ids_of(json.loads(done.stdout)["hits"])) <= set(TEXTS)
 
 
-def test_a_collection_refuses_vectors_of_another_encoder(texts: Path, tmp_path: Path, fails_here: Fails) -> None:
+def test_a_collection_refuses_vectors_of_another_encoder(texts: Path, tmp_path: Path, fails: Fails) -> None:
     folder = build_tiny_masked_lm(tmp_path / "model")
-    assert run_here("index", texts, "--into", tmp_path / "x", "--encoder", folder, *EXACT).code == 0
+    assert run("index", texts, "--into", tmp_path / "x", "--encoder", folder, *EXACT).code == 0
     build_tiny_masked_lm(folder, seed=5)
     more = many(tmp_path / "more.jsonl", 2)
-    fails_here("add", tmp_path / "x", more, code=1, says="no longer the encoder whose vectors are stored")
+    fails("add", tmp_path / "x", more, code=1, says="no longer the encoder whose vectors are stored")
 
 
 def test_threads_change_no_vector(model: Path) -> None:

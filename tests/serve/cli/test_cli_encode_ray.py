@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("tokenizers", reason="needs the extra tokens")
 
-from command import COMMAND, Outcome, environment, lines, run_here
+from command import COMMAND, Outcome, environment, lines, run
 from page_server import free_port
 
 from lexhound.core.errors import MissingExtraError
@@ -107,7 +107,7 @@ def test_two_workers_of_which_one_is_killed(texts: Path) -> None:
     Queries of lexhound-mini are looked up in a table: nothing depends on which texts are encoded together.
     """
     plain, out = texts.with_name("plain.jsonl"), texts.with_name("shared.jsonl")
-    alone = run_here("encode", texts, "--encoder", "lexhound-mini", "--queries", "--out", plain)
+    alone = run("encode", texts, "--encoder", "lexhound-mini", "--queries", "--out", plain)
     assert alone.code == 0, alone.err
     given = (texts, "lexhound-mini", out, "--queries")
     stopped = start(*given, "--ray-shards", str(SHARDS))
@@ -159,7 +159,7 @@ def test_documents_bad_rows_and_other_forms(tmp_path: Path) -> None:
     assert (report["vectors"], report["rejected"], report["shards"]) == (40, 2, 2), "each bad row is listed once"
     assert len(Path(report["rejects"]).read_text().splitlines()) == 2
     assert sorted(path.name for path in out.parent.iterdir()) == ["v.npz", "v.npz.rejects.jsonl"]
-    alone = run_here("encode", texts, "--encoder", model, "--out", plain, *exact, "--on-error", "skip")
+    alone = run("encode", texts, "--encoder", model, "--out", plain, *exact, "--on-error", "skip")
     assert alone.code == 0, alone.err
     found, expected = read_npz(out), read_npz(plain)
     assert found.ids == expected.ids == [row["id"] for row in rows]
@@ -266,7 +266,7 @@ def test_options_that_contradict_each_other(texts: Path, tmp_path: Path) -> None
         (("--ray-address", "auto"), "--ray"),
         (("--ray", "--shard", "1/2"), "--shard"),
     ):
-        outcome = run_here("encode", *base, *more)
+        outcome = run("encode", *base, *more)
         assert (outcome.code, says in outcome.err) == (2, True), outcome.err
-    piped = run_here("encode", "-", *base[1:], "--ray")
+    piped = run("encode", "-", *base[1:], "--ray")
     assert (piped.code, "standard input" in piped.err) == (2, True)

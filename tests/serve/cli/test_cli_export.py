@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command import COMMAND, environment, lines, run, run_here
+from command import COMMAND, environment, lines, run
 
 from lexhound.retrieval.exports import FORMATS
 from lexhound.serve.cli.commands.export import ExportFormat
@@ -20,7 +20,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
     rows = [{"id": f"d{n}", "text": f"heat transfer {n}", "year": n} for n in range(30)]
     (folder / "corpus.jsonl").write_bytes(lines(*rows))
-    assert run_here("index", folder / "corpus.jsonl", "--into", folder / "x").code == 0
+    assert run("index", folder / "corpus.jsonl", "--into", folder / "x").code == 0
     return folder / "x"
 
 
@@ -30,12 +30,12 @@ def test_the_formats_are_those_of_the_library() -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_export_says_what_it_did(name: str, index: Path, tmp_path: Path) -> None:
-    outcome = run_here("export", index, "--format", name, "--out", tmp_path / "out")
+    outcome = run("export", index, "--format", name, "--out", tmp_path / "out")
     assert outcome.code == 0
     first, second = outcome.out.splitlines()
     assert first.startswith("30 documents in ")
     assert second == f"next: see {tmp_path / 'out'}/README.md"
-    again = run_here("export", index, "--format", name, "--out", tmp_path / "out", "--overwrite", "--json").json
+    again = run("export", index, "--format", name, "--out", tmp_path / "out", "--overwrite", "--json").json
     header = json.loads((tmp_path / "out" / "export.json").read_text())
     assert again["documents"] == header["documents"] == 30
     assert again["files"] == header["files"]
@@ -47,20 +47,20 @@ def test_export_says_what_it_did(name: str, index: Path, tmp_path: Path) -> None
 
 
 def test_import_brings_back_what_was_exported(index: Path, tmp_path: Path) -> None:
-    assert run_here("export", index, "--format", "qdrant", "--out", tmp_path / "out").code == 0
-    outcome = run_here("import", tmp_path / "out", "--into", tmp_path / "back")
+    assert run("export", index, "--format", "qdrant", "--out", tmp_path / "out").code == 0
+    outcome = run("import", tmp_path / "out", "--into", tmp_path / "back")
     assert outcome.code == 0
     first, second = outcome.out.splitlines()
     assert first.startswith("30 documents in ")
     assert second == f'next: lexhound search {tmp_path / "back"} "what you are looking for"'
     for question in ("heat 7", "transfer"):
-        hits = [run_here("search", path, question, "--json").json["hits"] for path in (index, tmp_path / "back")]
+        hits = [run("search", path, question, "--json").json["hits"] for path in (index, tmp_path / "back")]
         assert hits[0] == hits[1]
-    assert run_here("import", tmp_path / "out", "--into", tmp_path / "back").code == 1
-    again = run_here("import", tmp_path / "out", "--into", tmp_path / "back", "--overwrite", "--json").json
+    assert run("import", tmp_path / "out", "--into", tmp_path / "back").code == 1
+    again = run("import", tmp_path / "out", "--into", tmp_path / "back", "--overwrite", "--json").json
     assert again["documents"] == 30
     assert again["lost"] == []
-    refused = run_here("import", index, "--into", tmp_path / "other", "--json")
+    refused = run("import", index, "--into", tmp_path / "other", "--json")
     assert refused.code == 1
     assert refused.json["error"]["code"] == "export"
 
@@ -72,13 +72,13 @@ def test_what_is_refused(index: Path, tmp_path: Path) -> None:
         (tmp_path / "mine", ("--overwrite",), "not an export"),
         (index, ("--overwrite",), "not an export"),
     ):
-        outcome = run_here("export", index, "--format", "ciff", "--out", out, *flags)
+        outcome = run("export", index, "--format", "ciff", "--out", out, *flags)
         assert outcome.code == 1
         assert message in outcome.err
         assert "Traceback" not in outcome.err
-    assert run_here("import", tmp_path / "mine", "--into", f"lucene:{tmp_path}/l").code == 2
-    assert run_here("export", index, "--format", "xml", "--out", tmp_path / "out").code == 2
-    assert run_here("export", tmp_path / "none", "--format", "ciff", "--out", tmp_path / "out").code == 1
+    assert run("import", tmp_path / "mine", "--into", f"lucene:{tmp_path}/l").code == 2
+    assert run("export", index, "--format", "xml", "--out", tmp_path / "out").code == 2
+    assert run("export", tmp_path / "none", "--format", "ciff", "--out", tmp_path / "out").code == 1
 
 
 def test_a_damaged_collection_gets_one_message(index: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_damaged_collection_gets_one_message(index: Path, tmp_path: Path) -> N
     data = bytearray(path.read_bytes())
     data[3] ^= 1
     path.write_bytes(data)
-    outcome = run_here("export", tmp_path / "x", "--format", "anserini", "--out", tmp_path / "out", "--json")
+    outcome = run("export", tmp_path / "x", "--format", "anserini", "--out", tmp_path / "out", "--json")
     assert outcome.code == 1
     assert outcome.json["error"]["code"] == "corrupt_collection"
     assert outcome.json["error"]["where"] == str(path)

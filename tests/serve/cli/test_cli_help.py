@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import environment, run
+from command import environment, run, run_process
 from typer.main import get_command
 
 from lexhound.retrieval.corpus import FORMATS
@@ -102,7 +102,7 @@ def test_overview() -> None:
 
 
 def test_version() -> None:
-    outcome = run("--version")
+    outcome = run_process("--version")
     assert outcome.code == 0
     assert re.fullmatch(r"lexhound \d+\.\d+\.\d+\S*\n", outcome.out)
 

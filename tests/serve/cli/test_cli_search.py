@@ -10,13 +10,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command import COMMAND, environment, ids_of, lines, run, run_on_terminal
+from command import COMMAND, environment, ids_of, lines, run, run_on_terminal, run_process
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def test_plain_answers(collection: Path) -> None:
-    outcome = run("search", collection, "heat transfer", "-k", "2")
+    outcome = run_process("search", collection, "heat transfer", "-k", "2")
     assert outcome.code == 0
     assert outcome.err == ""
     rows = outcome.out.splitlines()
@@ -112,6 +112,7 @@ def test_queries_that_find_nothing(collection: Path) -> None:
         assert (outcome.code, outcome.out) == (0, "")
         assert "nothing found" in outcome.err
         assert run("search", collection, query, "--json").json["hits"] == []
+    assert run_process("search", collection, b"\xff\xfe", "--json").json["hits"] == []
 
 
 def test_many_queries(collection: Path, tmp_path: Path) -> None:

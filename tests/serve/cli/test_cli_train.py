@@ -1,4 +1,4 @@
-"""`lexhound train` as a process: a whole run, an interrupted one, and recipes that cannot be followed."""
+"""`lexhound train`: a whole run, an interrupted one, several processes, and recipes that cannot be followed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import COMMAND, environment, run
+import torch
+from command import COMMAND, Outcome, environment, run
 from repository import CRANFIELD
 from safetensors.numpy import load_file
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
@@ -101,8 +102,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def train(folder: Path, into: Path, *more: str, recipe: str = "recipe.toml") -> object:
-    return run("train", folder / recipe, "--into", into, "--threads", "1", *more)
+def train(folder: Path, into: Path, *more: str, recipe: str = "recipe.toml") -> Outcome:
+    """Train in this process, whose threads and random numbers are afterwards as they were."""
+    threads = torch.get_num_threads()
+    try:
+        with torch.random.fork_rng():
+            return run("train", folder / recipe, "--into", into, "--threads", "1", *more)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

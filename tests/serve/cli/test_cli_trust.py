@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import ids_of, lines, run_here
+from command import ids_of, lines, run
 from tiny_checkpoints import build_tiny_masked_lm
 
 from lexhound.encoders.errors import CheckpointError, IdentityError
@@ -57,7 +57,7 @@ def test_every_command_asks_by_name(model: Path, tmp_path: Path) -> None:
     into = tmp_path / "my.index"
 
     def refused(*arguments: str | Path) -> None:
-        outcome = run_here(*arguments)
+        outcome = run(*arguments)
         assert outcome.code == 1, outcome
         assert "--trust-remote-code" in outcome.err
         assert "needs Python code that comes with it" in outcome.err
@@ -66,15 +66,15 @@ def test_every_command_asks_by_name(model: Path, tmp_path: Path) -> None:
 
     index = ("index", texts, "--into", into, "--encoder", model, *EXACT)
     refused(*index)
-    assert run_here(*index, TRUST).code == 0
+    assert run(*index, TRUST).code == 0
     assert trace.exists()
     trace.unlink()
     refused("search", into, "heat")
     refused("add", into, more)
-    found = run_here("search", into, "heat", TRUST, "--json")
+    found = run("search", into, "heat", TRUST, "--json")
     assert found.code == 0, found.err
     assert set(ids_of(found.json["hits"])) <= {"a", "b"}
-    assert run_here("add", into, more, TRUST).code == 0
+    assert run("add", into, more, TRUST).code == 0
     with Collection.open(into, learned=LearnedSettings(trust_remote_code=True)) as collection:
         assert collection.count() == 3
         assert collection.search("hot").hits

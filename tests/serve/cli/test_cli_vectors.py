@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command import Outcome, environment, lines, run_here
+from command import Outcome, environment, lines, run
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
 
 from lexhound.encoders.sparse.encoder import LearnedEncoder
@@ -54,9 +54,9 @@ def made(model: Path, rows: list[dict[str, Any]], tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("made")
     texts = folder / "texts.jsonl"
     texts.write_bytes(lines(*rows))
-    assert run_here("index", texts, "--into", folder / "texts.index", "--encoder", model, *EXACT).code == 0
+    assert run("index", texts, "--into", folder / "texts.index", "--encoder", model, *EXACT).code == 0
     for name in ("v.jsonl", "v.npz"):
-        outcome = run_here("encode", texts, "--encoder", model, "--out", folder / name, *EXACT)
+        outcome = run("encode", texts, "--encoder", model, "--out", folder / name, *EXACT)
         assert outcome.code == 0, outcome.err
     compress(folder / "v.jsonl", folder / "v.jsonl.zst")
     vectors = [json.loads(line)["vector"] for line in (folder / "v.jsonl").read_bytes().splitlines()]
@@ -70,7 +70,7 @@ def refused() -> Refused:
     """Run a command that has to fail in the way every failure is told."""
 
     def check(*arguments: str | Path, says: str, where: str = "", code: int = 1) -> Outcome:
-        outcome = run_here(*arguments)
+        outcome = run(*arguments)
         assert outcome.code == code, outcome
         assert says in outcome.err
         assert where in outcome.err
@@ -99,7 +99,7 @@ def test_answers_are_those_of_the_texts(model: Path, made: Path, tmp_path: Path)
     assert all(expected[:3])
     for name in ("v.jsonl", "v.jsonl.zst", "v.npz", "whole.jsonl"):
         into = tmp_path / f"{name}.index"
-        outcome = run_here("index", made / name, "--into", into, "--encoder", model, "--vectors", "--json")
+        outcome = run("index", made / name, "--into", into, "--encoder", model, "--vectors", "--json")
         assert outcome.code == 0, outcome.err
         assert outcome.json["documents"] == 290
         assert answers(into, whole=False) == expected
@@ -136,7 +136,7 @@ def test_special_tokens_of_other_tools_are_left_out_and_counted(
     assert special > 200
     (tmp_path / "theirs.jsonl").write_bytes(lines(*theirs))
     index = ("index", tmp_path / "theirs.jsonl", "--into", tmp_path / "x", "--encoder", model, "--vectors")
-    outcome = run_here(*index)
+    outcome = run(*index)
     assert outcome.code == 0, outcome.err
     assert f"{special:,} weights of special tokens, which are no terms, left out" in outcome.out
     with Collection.open(tmp_path / "x") as found, Collection.open(made / "texts.index") as own:
@@ -148,7 +148,7 @@ def test_special_tokens_of_other_tools_are_left_out_and_counted(
         result = found.search({"heat": 1.0, "[CLS]": 9.0, "[UNK]": 9.0})
         assert result.unknown == ("[CLS]", "[UNK]")
         assert [hit.id for hit in result.hits] == [hit.id for hit in found.search({"heat": 1.0}).hits]
-    again = run_here("add", tmp_path / "x", tmp_path / "theirs.jsonl", "--vectors", "--json")
+    again = run("add", tmp_path / "x", tmp_path / "theirs.jsonl", "--vectors", "--json")
     assert again.json["runs"][0]["special_weights"] == special
     (tmp_path / "theirs.jsonl").write_bytes(lines(theirs[0] | {"vector": {"[CLS]": 1, "no token": 1}}))
     refused("add", tmp_path / "x", tmp_path / "theirs.jsonl", "--vectors", says="the encoder has no term 'no token'")
@@ -163,7 +163,7 @@ def test_special_tokens_of_matrices_and_arrays_are_left_out(model: Path, tmp_pat
     vector = np.array([2, vocabulary().index("heat")], np.int32), np.array([9, 1], np.float32)
     write_npz(tmp_path / "v.npz", ["a"], stacked([vector], len(vocabulary())), Maker.of(encoder.identity))
     index = ("index", tmp_path / "v.npz", "--into", tmp_path / "x", "--encoder", model, "--vectors", *EXACT, "--json")
-    outcome = run_here(*index)
+    outcome = run(*index)
     assert outcome.code == 0, outcome.err
     assert outcome.json["special_weights"] == 1
     with Collection.open(tmp_path / "x", writable=True) as collection:
@@ -185,13 +185,13 @@ def test_an_interrupted_run_goes_on(model: Path, made: Path, tmp_path: Path, ref
     changed = json.loads(whole[9])
     changed["vector"] = {"cat": 5.0}
     source.write_bytes(b"".join([*whole[:9], *lines(changed).splitlines(keepends=True), *whole[10:]]))
-    outcome = run_here(*index, "--json")
+    outcome = run(*index, "--json")
     assert outcome.code == 0, outcome.err
     assert (outcome.json["documents"], outcome.json["resumed"]) == (290, 9)
     with Collection.open(into) as collection:
         assert collection.search("cat", 1).hits[0].id == "d9"
     source.write_bytes(b"".join(whole))
-    again = run_here("add", into, source, "--vectors", "--json")
+    again = run("add", into, source, "--vectors", "--json")
     assert again.code == 0, again.err
     assert {name: again.json["runs"][0][name] for name in ("added", "replaced", "unchanged")} == {
         "added": 0,
@@ -208,9 +208,9 @@ def test_vectors_and_texts_may_be_mixed(model: Path, made: Path, rows: list[dict
         paths[name].write_bytes(lines(*part))
     paths["two"].write_bytes(b"".join(vectors[100:200]))
     into = tmp_path / "x"
-    assert run_here("index", paths["one"], "--into", into, "--encoder", model, *EXACT).code == 0
-    assert run_here("add", into, paths["two"], "--vectors").code == 0
-    assert run_here("add", into, paths["three"]).code == 0
+    assert run("index", paths["one"], "--into", into, "--encoder", model, *EXACT).code == 0
+    assert run("add", into, paths["two"], "--vectors").code == 0
+    assert run("add", into, paths["three"]).code == 0
     with Collection.open(into) as mixed, Collection.open(made / "texts.index") as plain:
         for query in QUERIES:
             ours, theirs = ({hit.id: hit.score for hit in each.search(query, 400).hits} for each in (mixed, plain))
@@ -241,7 +241,7 @@ def test_bad_rows_are_told_with_file_and_line(model: Path, tmp_path: Path, refus
         outcome = refused(*index, tmp_path / str(number), says=says, where="v.jsonl, line 2")
         assert "--on-error skip" in outcome.err
     source.write_bytes(good + b'{"id": "b", "vector": {"zzz": 1}}\n{"id": "c", "vector": {}}\n')
-    outcome = run_here(*index, tmp_path / "x", "--on-error", "skip", "--json")
+    outcome = run(*index, tmp_path / "x", "--on-error", "skip", "--json")
     assert (outcome.json["documents"], outcome.json["rejected"]) == (2, 1)
     assert json.loads((tmp_path / "x.rejects.jsonl").read_bytes())["line"] == 2
 
@@ -267,7 +267,7 @@ def test_files_of_another_encoder_or_form(
     assert not (tmp_path / "x").exists()
     texts = tmp_path / "t.jsonl"
     texts.write_bytes(lines({"id": "a", "text": "heat"}))
-    assert run_here("index", texts, *into).code == 0
+    assert run("index", texts, *into).code == 0
     refused("add", tmp_path / "x", made / "v.jsonl", "--vectors", says="bm25, which counts the words of texts")
     # Rows that only a matrix can get wrong.
     encoder = LearnedEncoder(model, LearnedSettings())

@@ -255,7 +255,7 @@ def _write(outcome: EvaluationOutcome, request: EvaluationRequest) -> list[Path]
             write_bytes(request.json, to_json_bytes(outcome))
             written.append(request.json)
         if request.report is not None:
-            from .report import render_evaluation
+            from .report.page import render_evaluation
 
             page = render_evaluation(evaluation, outcome.comparisons, outcome.hardest)
             write_bytes(request.report, page.encode())
@@ -345,7 +345,7 @@ def run_comparison(request: ComparisonRequest) -> Comparison:
         if request.json is not None:
             write_bytes(request.json, to_json_bytes(comparison))
         if request.report is not None:
-            from .report import render_comparison
+            from .report.page import render_comparison
 
             write_bytes(request.report, render_comparison(comparison).encode())
     except OSError as error:

@@ -95,6 +95,17 @@ def test_every_subpackage_is_in_the_wheel(root: Path) -> None:
                 assert (module.parent / "__init__.py").exists(), module
 
 
+def test_templates_and_static_files_are_in_the_wheel(root: Path) -> None:
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    beside = [
+        path for room in ROOMS for kind in ("html", "css", "js", "svg") for path in (root / room).rglob(f"*.{kind}")
+    ]
+    assert len(beside) > 25
+    for path in beside:
+        package = ".".join(("lexhound", *path.parent.parent.relative_to(root).parts))
+        assert f"{path.parent.name}/*" in declared.get(package, ()), path
+
+
 def test_dependencies_have_a_floor_and_a_cap(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     requirements = [

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .markup import Markup, join, tag
+from markupsafe import Markup
+
+from .markup import join, tag
 from .numbers import shorten, signed
 
 # Systems beyond this many share colours again; their marks still differ in shape.

@@ -1,17 +1,14 @@
-"""HTML put together from values: every text is escaped unless it is markup already."""
+"""SVG elements put together from values: every text is escaped unless it is markup already."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from typing import TypeAlias, Union
 
+import markupsafe
+from markupsafe import Markup
 
-class Markup(str):
-    """Text that is HTML already. Only this module and constants of ours make it."""
-
-    __slots__ = ()
-
+from lexhound.core.templates import printable
 
 Child: TypeAlias = Union[str, int, float, "Iterable[Child]", None]
 
@@ -20,16 +17,12 @@ _VOID = frozenset({"meta", "br", "hr", "input", "col"})
 
 
 def escape(text: str) -> Markup:
-    """Text as HTML: also safe inside a quoted attribute.
-
-    Control characters that HTML forbids become replacement characters.
-    """
-    clean = "".join(character if character >= " " or character in "\n\t" else "\ufffd" for character in text)
-    return Markup(html.escape(clean.encode("utf-8", "replace").decode("utf-8"), quote=True))
+    """Return a text as HTML that is also safe inside a quoted attribute; see `printable` for what HTML forbids."""
+    return markupsafe.escape(printable(text))
 
 
 def join(*children: Child) -> Markup:
-    """Children one after another; None is nothing, an iterable is its members."""
+    """Return children one after another; None is nothing, an iterable is its members."""
     parts: list[str] = []
     for child in children:
         if child is None:
@@ -42,11 +35,11 @@ def join(*children: Child) -> Markup:
             parts.append(str(child))
         else:
             parts.append(join(*child))
-    return Markup("".join(parts))
+    return Markup("".join(parts))  # noqa: S704  each part is markup
 
 
 def tag(name: str, /, *children: Child, **attributes: str | int | float | bool | None) -> Markup:
-    """An element. Attribute names: `_` becomes `-`, a `_` at the end is dropped (`class_`).
+    """Return an element. Attribute names: `_` becomes `-`, a `_` at the end is dropped (`class_`).
 
     An attribute of None or False is left out, one of True stands without a value.
     """
@@ -60,6 +53,5 @@ def tag(name: str, /, *children: Child, **attributes: str | int | float | bool |
         elif value is not None and value is not False:
             written.append(f' {attribute}="{escape(str(value))}"')
     opening = f"<{name}{''.join(written)}>"
-    if name in _VOID:
-        return Markup(opening)
-    return Markup(f"{opening}{join(*children)}</{name}>")
+    closing = "" if name in _VOID else f"{join(*children)}</{name}>"
+    return Markup(opening + closing)  # noqa: S704  values are escaped above

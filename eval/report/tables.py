@@ -1,86 +1,105 @@
-"""The tables of a report: quality beside cost, means of runs, differences with their tests."""
+"""The rows of a report's tables: quality beside cost, and the means of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
-from lexhound.eval.comparison import Comparison, Difference
+from lexhound.eval.comparison import Comparison, RunFigures
 from lexhound.eval.cost import Cost
 from lexhound.eval.results import Evaluation
 
-from . import charts
-from .markup import Markup, join, tag
-from .numbers import DASH, figure, megabytes, milliseconds, p_value, quality, signed
-
-COSTS = (
-    ("dims. doc.", "mean number of non-zero weights of a document"),
-    ("dims. query", "mean number of weighted terms of a query"),
-    ("FLOPS", "expected overlapping products of a query and a document"),
-    ("queries/s", "throughput of all queries as one batch at full depth"),
-    ("p50 ms", "median latency of single queries"),
-    ("p99 ms", "99th percentile of the latency of single queries"),
-    ("index MB", "bytes of the index on disk"),
-    ("encode s", "seconds from the corpus to a finished index"),
-)
+from .numbers import figure, megabytes, milliseconds
 
 # A difference is marked where the corrected p-value is at most this.
 ALPHA = 0.05
 
 
-def summary_table(evaluation: Evaluation, comparisons: Mapping[str, Comparison]) -> Markup:
-    """Every system on every data set: measures, then costs. The best figure of a set is set apart."""
-    measures = evaluation.measures
-    head = tag(
-        "tr",
-        _head("system", sortable=True),
-        [_head(measure, sortable=True) for measure in measures],
-        [
-            _head(name, title=title, class_="split cost" if place == 0 else "cost", sortable=True)
-            for place, (name, title) in enumerate(COSTS)
-        ],
-    )
-    columns = 1 + len(measures) + len(COSTS)
-    bodies = []
+@dataclass(frozen=True, slots=True)
+class CostColumn:
+    """A column of costs: its heading, its explanation, the value and the text of a cell."""
+
+    name: str
+    title: str
+    value: Callable[[Cost], float | None]
+    write: Callable[[Any], str] = figure
+
+
+def _column(name: str, attribute: str, title: str, write: Callable[[Any], str] = figure) -> CostColumn:
+    return CostColumn(name, title, attrgetter(attribute), write)
+
+
+COSTS = (
+    _column("dims. doc.", "document_dimensions", "mean number of non-zero weights of a document"),
+    _column("dims. query", "query_dimensions", "mean number of weighted terms of a query"),
+    _column(
+        "FLOPS", "flops", "expected overlapping products of a query and a document", lambda value: figure(value, 2)
+    ),
+    _column(
+        "queries/s",
+        "queries_per_second",
+        "throughput of all queries as one batch at full depth",
+        lambda value: figure(value, 0),
+    ),
+    _column("p50 ms", "p50_ms", "median latency of single queries", milliseconds),
+    _column("p99 ms", "p99_ms", "99th percentile of the latency of single queries", milliseconds),
+    _column("index MB", "index_bytes", "bytes of the index on disk", megabytes),
+    _column("encode s", "encoding_seconds", "seconds from the corpus to a finished index"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityCell:
+    """A mean: whether it is the best of its column, and whether it differs from the first system for sure."""
+
+    value: float
+    best: bool
+    sure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """A system: its means in the order of the measures, and its cost."""
+
+    system: str
+    cells: tuple[QualityCell, ...]
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryGroup:
+    """The systems on one data set, or their means over several."""
+
+    title: str
+    rows: tuple[SummaryRow, ...]
+    is_mean: bool = False
+
+
+def summary_groups(evaluation: Evaluation, comparisons: Mapping[str, Comparison]) -> list[SummaryGroup]:
+    """Return every system on every data set, then the means over parts of sets and over sets."""
+    groups = []
     for dataset in evaluation.datasets:
         parts = [evaluation.part(dataset.name, system) for system in evaluation.systems]
-        best = {measure: max(part.mean(measure) for part in parts) for measure in measures}
-        marked = sure_differences(comparisons.get(dataset.name))
-        rows = [
-            tag(
-                "tr",
-                tag("th", part.system, scope="row"),
-                [
-                    _quality_cell(
-                        part.mean(measure),
-                        best=len(parts) > 1 and part.mean(measure) == best[measure],
-                        sure=(part.system, measure) in marked,
-                    )
-                    for measure in measures
-                ],
-                cost_cells(part.cost),
-            )
-            for part in parts
-        ]
-        words = f"{dataset.label}: {dataset.report.queries:,} queries, {parts[0].cost.documents:,} documents"
-        bodies.append(tag("tbody", _set_row(words, columns), rows))
+        means = {part.system: {measure: part.mean(measure) for measure in evaluation.measures} for part in parts}
+        cells = _cells(means, sure_differences(comparisons.get(dataset.name)))
+        title = f"{dataset.label}: {dataset.report.queries:,} queries, {parts[0].cost.documents:,} documents"
+        groups.append(
+            SummaryGroup(title, tuple(SummaryRow(part.system, cells[part.system], part.cost) for part in parts))
+        )
     sets = evaluation.sets()
     if len(evaluation.datasets) > 1:
         for name, members in sets.items():
             if len(members) > 1:
-                bodies.append(_mean_rows(evaluation, f"{name}: mean of its {len(members)} parts", columns, name))
+                groups.append(_mean_group(evaluation, f"{name}: mean of its {len(members)} parts", name))
     if len(sets) > 1:
-        bodies.append(_mean_rows(evaluation, f"mean over {len(sets)} data sets", columns, None))
-    return tag(
-        "div",
-        tag("table", tag("thead", head), bodies, class_="sortable"),
-        class_="scroll",
-        tabindex=0,
-        role="region",
-        aria_label="Table",
-    )
+        groups.append(_mean_group(evaluation, f"mean over {len(sets)} data sets", None))
+    return groups
 
 
-def _mean_rows(evaluation: Evaluation, words: str, columns: int, name: str | None) -> Markup:
+def _mean_group(evaluation: Evaluation, title: str, name: str | None) -> SummaryGroup:
+    """Means of quality and of cost over the same data sets, so that no quality figure stands without its cost."""
     means = {
         system: {
             measure: evaluation.mean(system, measure) if name is None else evaluation.set_mean(name, system, measure)
@@ -88,140 +107,31 @@ def _mean_rows(evaluation: Evaluation, words: str, columns: int, name: str | Non
         }
         for system in evaluation.systems
     }
-    best = {measure: max(row[measure] for row in means.values()) for measure in evaluation.measures}
-    rows = [
-        tag(
-            "tr",
-            tag("th", system, scope="row"),
-            [
-                _quality_cell(value, best=len(means) > 1 and value == best[measure], sure=False)
-                for measure, value in row.items()
-            ],
-            _mean_costs(evaluation, system, name),
-            class_="mean",
+    cells = _cells(means, set())
+    rows = (SummaryRow(system, cells[system], evaluation.mean_cost(system, name)) for system in means)
+    return SummaryGroup(title, tuple(rows), is_mean=True)
+
+
+def _cells(means: Mapping[str, Mapping[str, float]], sure: set[tuple[str, str]]) -> dict[str, tuple[QualityCell, ...]]:
+    """The cells of each system; the best of several systems is set apart."""
+    best = {measure: max(row[measure] for row in means.values()) for row in means.values() for measure in row}
+    return {
+        system: tuple(
+            QualityCell(value, len(means) > 1 and value == best[measure], (system, measure) in sure)
+            for measure, value in row.items()
         )
         for system, row in means.items()
-    ]
-    return tag("tbody", _set_row(words, columns), rows)
+    }
 
 
-def _mean_costs(evaluation: Evaluation, system: str, name: str | None) -> list[Markup]:
-    """Means of the costs over the same data sets, so that no quality figure stands without one."""
-    return cost_cells(evaluation.mean_cost(system, name))
-
-
-def cost_cells(cost: Cost) -> list[Markup]:
-    """The cells of a cost."""
-    return [
-        _cell(figure(cost.document_dimensions), cost.document_dimensions, "split cost"),
-        _cell(figure(cost.query_dimensions), cost.query_dimensions, "cost"),
-        _cell(figure(cost.flops, 2), cost.flops, "cost"),
-        _cell(figure(cost.queries_per_second, 0), cost.queries_per_second, "cost"),
-        _cell(milliseconds(cost.p50_ms), cost.p50_ms, "cost"),
-        _cell(milliseconds(cost.p99_ms), cost.p99_ms, "cost"),
-        _cell(megabytes(cost.index_bytes), cost.index_bytes, "cost"),
-        _cell(figure(cost.encoding_seconds), cost.encoding_seconds, "cost"),
-    ]
-
-
-def means_table(comparison: Comparison) -> Markup:
-    """The means of runs that are compared."""
-    best = {measure: max(run.means[measure] for run in comparison.runs) for measure in comparison.measures}
-    marked = sure_differences(comparison)
-    head = tag(
-        "tr",
-        _head("run", sortable=True),
-        [_head(measure, sortable=True) for measure in comparison.measures],
-        _head("unanswered", title="compared queries without any result", sortable=True),
-    )
-    rows = [
-        tag(
-            "tr",
-            tag("th", run.name, scope="row"),
-            [
-                _quality_cell(value, best=value == best[measure], sure=(run.name, measure) in marked)
-                for measure, value in run.means.items()
-            ],
-            _cell(f"{run.unanswered:,}", run.unanswered, ""),
-        )
-        for run in comparison.runs
-    ]
-    return tag(
-        "div",
-        tag("table", tag("thead", head), tag("tbody", rows), class_="sortable"),
-        class_="scroll",
-        tabindex=0,
-        role="region",
-        aria_label="Table",
-    )
-
-
-def differences_table(comparison: Comparison) -> Markup:
-    """Every difference with its interval, its tests, and in how many queries who wins."""
-    reach = max((max(abs(row.interval.low), abs(row.interval.high)) for row in comparison.differences), default=0.0)
-    confidence = f"{comparison.options.confidence:.0%}"
-    head = tag(
-        "tr",
-        _head("measure", class_="text"),
-        _head("system", class_="text"),
-        _head("against", class_="text"),
-        _head("difference"),
-        _head(f"{confidence} interval", title="bootstrap over queries"),
-        _head(""),
-        _head("t", title="Student's t-test, paired, two-sided"),
-        _head("t, Holm", title="the t-test's p-value, corrected for the number of comparisons"),
-        _head("random.", title="Fisher's test, two-sided"),
-        _head("random., Holm", title="the randomisation test's p-value, corrected for the number of comparisons"),
-        _head("wins / ties / losses"),
-    )
-    rows = [tag("tr", _difference_cells(row, reach or 1.0)) for row in comparison.differences]
-    return tag(
-        "div",
-        tag("table", tag("thead", head), tag("tbody", rows)),
-        class_="scroll",
-        tabindex=0,
-        role="region",
-        aria_label="Table",
-    )
-
-
-def _difference_cells(row: Difference, reach: float) -> Markup:
-    sure = tag("sup", "†", class_="sure") if row.randomisation_holm <= ALPHA else None
-    return join(
-        tag("td", row.measure, class_="text"),
-        tag("td", row.system, class_="text"),
-        tag("td", row.baseline, class_="text"),
-        tag("td", signed(row.difference), sure),
-        tag("td", f"{signed(row.interval.low)} … {signed(row.interval.high)}"),
-        tag("td", charts.interval(row.interval.low, row.difference, row.interval.high, reach)),
-        tag("td", p_value(row.t_test)),
-        tag("td", p_value(row.t_test_holm)),
-        tag("td", p_value(row.randomisation)),
-        tag("td", p_value(row.randomisation_holm)),
-        tag("td", f"{row.wins:,} / {row.ties:,} / {row.losses:,}"),
-    )
-
-
-def recall_table(evaluation: Evaluation, dataset: str) -> Markup:
-    """The values behind the curves of recall by depth."""
-    parts = [evaluation.part(dataset, system) for system in evaluation.systems]
-    head = tag("tr", _head("system"), [_head(f"@{depth:,}") for depth, _ in parts[0].recall])
-    rows = [
-        tag("tr", tag("th", part.system, scope="row"), [tag("td", f"{value:.4f}") for _, value in part.recall])
-        for part in parts
-    ]
-    return tag(
-        "div",
-        tag("table", tag("thead", head), tag("tbody", rows)),
-        class_="scroll",
-        tabindex=0,
-        role="region",
-        aria_label="Table",
-    )
+def mean_rows(comparison: Comparison) -> list[tuple[RunFigures, tuple[QualityCell, ...]]]:
+    """Return the compared runs with the cells of their means."""
+    cells = _cells({run.name: run.means for run in comparison.runs}, sure_differences(comparison))
+    return [(run, cells[run.name]) for run in comparison.runs]
 
 
 def sure_differences(comparison: Comparison | None) -> set[tuple[str, str]]:
-    """(system, measure) where the difference from the first system survives Holm's correction."""
+    """Return (system, measure) where the difference from the first system survives Holm's correction."""
     if comparison is None:
         return set()
     baseline = comparison.runs[0].name
@@ -230,32 +140,3 @@ def sure_differences(comparison: Comparison | None) -> set[tuple[str, str]]:
         for row in comparison.differences
         if row.baseline == baseline and row.randomisation_holm <= ALPHA
     }
-
-
-def _set_row(words: str, columns: int) -> Markup:
-    return tag("tr", tag("th", words, colspan=columns, scope="rowgroup"), class_="set")
-
-
-def _head(name: str, *, title: str = "", class_: str = "", sortable: bool = False) -> Markup:
-    return tag(
-        "th",
-        tag("button", name, type="button") if sortable else name,
-        scope="col",
-        title=title or None,
-        class_=class_ or None,
-        aria_sort="none" if sortable else None,
-    )
-
-
-def _quality_cell(value: float, *, best: bool, sure: bool) -> Markup:
-    return tag(
-        "td",
-        quality(value),
-        tag("sup", "†", class_="sure") if sure else None,
-        class_="best" if best else None,
-        data_value=f"{value:.9g}",
-    )
-
-
-def _cell(text: str, value: float | None, name: str) -> Markup:
-    return tag("td", text, class_=name or None, data_value=None if text == DASH or value is None else f"{value:.9g}")

@@ -28,8 +28,8 @@ from lexhound.serve.api.http.write_proxy import Forwarder
 from lexhound.serve.api.registry.registry import Catalogue
 from lexhound.serve.api.routes import collections, documents, search, service
 from lexhound.serve.api.schemas.openapi import describe_api
-from lexhound.serve.api.schemas.reference import mount_reference
 from lexhound.serve.page import mount_page
+from lexhound.serve.page.reference import mount_reference
 from lexhound.serve.settings import Settings
 
 from .role import ALONE, Role

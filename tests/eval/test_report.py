@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from lexhound.eval.comparison import ComparisonOptions, compare
 from lexhound.eval.datasets.folder import load_folder
 from lexhound.eval.evaluation import EvaluationOptions, evaluate
 from lexhound.eval.hardest import hardest_queries
-from lexhound.eval.report import render_comparison, render_evaluation
 from lexhound.eval.report.charts import nice_ticks
-from lexhound.eval.report.markup import Markup, escape, join, tag
+from lexhound.eval.report.markup import escape, join, tag
 from lexhound.eval.report.numbers import p_value, quality, shorten, signed
+from lexhound.eval.report.page import render_comparison, render_evaluation
 
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>\'"&\x00'
 VOID = {"meta", "br", "hr", "input", "col"}

@@ -14,7 +14,7 @@ from lexhound.eval.comparison import ComparisonOptions, compare
 from lexhound.eval.datasets.folder import load_folder
 from lexhound.eval.evaluation import EvaluationOptions, evaluate
 from lexhound.eval.hardest import hardest_queries
-from lexhound.eval.report import render_evaluation
+from lexhound.eval.report.page import render_evaluation
 
 ARGUMENTS = [
     "--headless",

@@ -172,7 +172,7 @@ def _train(
     leave(ranks)
     if not ranks.first:
         return outcome
-    from lexhound.serve.cli.train_report import write_curves
+    from lexhound.eval.report.training import write_curves
 
     write_curves(folder / "log.jsonl", folder / "curves.html", recipe.name)
     encoder = folder / "encoder"

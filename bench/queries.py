@@ -12,8 +12,8 @@ from timing import Latency, alternate, fastest, throughput
 
 from lexhound.index import Query
 from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.query.ranking import rank, rank_many
 from lexhound.retrieval.collection.query.row_filter import rows_passing
-from lexhound.retrieval.collection.query.search import rank, rank_many
 
 
 @dataclass(frozen=True, slots=True)

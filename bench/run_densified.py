@@ -27,7 +27,7 @@ from lexhound.index.densified import DensifiedIndex, GatedQuery, SparseRows, bui
 from lexhound.index.inverted.forward import forward_windows
 from lexhound.retrieval import Collection, Fusion
 from lexhound.retrieval.collection.query.hybrid import pairs_dense, pairs_hybrid
-from lexhound.retrieval.collection.query.search import rank_many
+from lexhound.retrieval.collection.query.ranking import rank_many
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 
 K = 100

@@ -28,8 +28,8 @@ from referee import Referee
 from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.index import Query
 from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.query.ranking import rank
 from lexhound.retrieval.collection.query.row_filter import rows_passing
-from lexhound.retrieval.collection.query.search import rank
 from lexhound.retrieval.corpus import open_corpus
 
 K = 10

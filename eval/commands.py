@@ -17,7 +17,7 @@ from lexhound.eval.datasets.own import load_pair
 from lexhound.eval.datasets.public import FetchOptions, FetchProgress
 from lexhound.eval.datasets.qrels import read_qrels
 from lexhound.eval.datasets.topics import read_queries
-from lexhound.retrieval.collection.query.fusion import Fusion
+from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.engines.settings import MilvusSettings
 
 from .comparison import Comparison, ComparisonOptions, Lookup, compare

@@ -18,7 +18,7 @@ from lexhound.eval.datasets.dataset import Dataset
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.fields.dense_field import DenseSide
 from lexhound.retrieval.collection.fields.opening import identify
-from lexhound.retrieval.collection.query.fusion import Fusion
+from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.write.ingest import Progress as IngestProgress
 from lexhound.retrieval.corpus import BadRow, open_corpus

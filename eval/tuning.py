@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.retrieval.collection.collection import Collection
-from lexhound.retrieval.collection.query.fusion import METHODS, Fusion, SideScores, best, fuse
+from lexhound.retrieval.collection.query.fusion import SideScores, best, fuse
+from lexhound.retrieval.collection.request import METHODS, Fusion
 
 from .datasets import Dataset
 from .errors import TuningError

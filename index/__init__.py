@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lexhound.index.errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
     from lexhound.index.inverted.builder import build_inverted
     from lexhound.index.inverted.calibration import Dial
-    from lexhound.index.inverted.index import InvertedIndex, SearchStats, read_ahead, warm
+    from lexhound.index.inverted.index import InvertedIndex, read_ahead, warm
     from lexhound.index.inverted.merge import MergePart, merge_inverted
     from lexhound.index.inverted.quantization import QuantisationLoss, Query, quantise_weights
     from lexhound.index.inverted.scales import (
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         row_ranges,
         stored_ranges,
     )
-    from lexhound.index.topk import TopK, merge_topk
+    from lexhound.index.topk import SearchStats, TopK, merge_topk
 
 __all__ = [
     "CorruptFileError",
@@ -76,7 +76,7 @@ if not TYPE_CHECKING:
             "QuantisationLoss": "lexhound.index.inverted.quantization",
             "Query": "lexhound.index.inverted.quantization",
             "RowRanges": "lexhound.index.inverted.scales",
-            "SearchStats": "lexhound.index.inverted.index",
+            "SearchStats": "lexhound.index.topk",
             "TopK": "lexhound.index.topk",
             "UnsupportedFormatError": "lexhound.index.errors",
             "VectorIndex": "lexhound.index.dense.flat",

@@ -28,6 +28,24 @@ class TopK:
         return cls(np.empty(0, np.int64), np.empty(0, np.float64))
 
 
+@dataclass(frozen=True, slots=True)
+class SearchStats:
+    """How much work a search was.
+
+    Attributes:
+        postings_read: how many.
+        rows_scored: rows whose score was good enough to be offered to the heap of the best k.
+    """
+
+    postings_read: int
+    rows_scored: int
+
+    @property
+    def documents_scored(self) -> int:
+        """The rows, by the name that the service has for them."""
+        return self.rows_scored
+
+
 def merge_topk(parts: Sequence[TopK], bases: Sequence[int | NDArray[np.int64]], k: int) -> TopK:
     """The best `k` of several rankings whose rows are numbered apart.
 

@@ -17,8 +17,8 @@ from lexhound.core.lazy import lazy_names
 if TYPE_CHECKING:
     from lexhound.encoders.bm25.encoder import LexicalSettings
     from lexhound.retrieval.collection.collection import Collection
-    from lexhound.retrieval.collection.query.fusion import Fusion
-    from lexhound.retrieval.collection.query.search import Contribution, Hit, SearchResult, Share
+    from lexhound.retrieval.collection.request import Fusion
+    from lexhound.retrieval.collection.result import Contribution, Hit, SearchResult, Share
     from lexhound.retrieval.collection.write.writer import AddReport
     from lexhound.retrieval.documents.document import Document
     from lexhound.retrieval.errors import RetrievalError
@@ -42,13 +42,13 @@ if not TYPE_CHECKING:
         {
             "AddReport": "lexhound.retrieval.collection.write.writer",
             "Collection": "lexhound.retrieval.collection.collection",
-            "Contribution": "lexhound.retrieval.collection.query.search",
+            "Contribution": "lexhound.retrieval.collection.result",
             "Document": "lexhound.retrieval.documents.document",
-            "Fusion": "lexhound.retrieval.collection.query.fusion",
-            "Hit": "lexhound.retrieval.collection.query.search",
+            "Fusion": "lexhound.retrieval.collection.request",
+            "Hit": "lexhound.retrieval.collection.result",
             "LexicalSettings": "lexhound.encoders.bm25.encoder",
             "RetrievalError": "lexhound.retrieval.errors",
-            "SearchResult": "lexhound.retrieval.collection.query.search",
-            "Share": "lexhound.retrieval.collection.query.search",
+            "SearchResult": "lexhound.retrieval.collection.result",
+            "Share": "lexhound.retrieval.collection.result",
         },
     )

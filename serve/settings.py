@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from lexhound.retrieval.collection.query.search import MAX_K, MAX_QUERY_CHARACTERS
+from lexhound.retrieval.collection.request import MAX_K, MAX_QUERY_CHARACTERS
 from lexhound.retrieval.engines.address import looks_like_address, read_address
 from lexhound.retrieval.errors import UnknownAddressError
 

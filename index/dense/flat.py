@@ -33,9 +33,8 @@ from lexhound.index.array_files import (
     verify_arrays,
 )
 from lexhound.index.errors import CorruptFileError
-from lexhound.index.inverted.index import SearchStats
 from lexhound.index.jit import frozen
-from lexhound.index.topk import TopK
+from lexhound.index.topk import SearchStats, TopK
 
 from .exact import exact_products
 

@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from lexhound.index.array_files import HEADER, ArrayDirectory, FileProblem, Pace, memory_size, no_pace, verify_arrays
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.jit import frozen
-from lexhound.index.topk import TopK
+from lexhound.index.topk import SearchStats, TopK
 
 from . import format as layout
 from .calibration import Dial
@@ -43,15 +42,6 @@ _BATCH_HITS = 1 << 20
 _GREATEST_SCORE = float(1 << 31)
 
 _NO_MASK: NDArray[np.bool_] = frozen(np.empty(0, np.bool_))
-
-
-@dataclass(frozen=True, slots=True)
-class SearchStats:
-    """How much work a search was."""
-
-    postings_read: int
-    rows_scored: int
-    """Rows whose score was good enough to be offered to the heap of the best k."""
 
 
 class _Workspace:

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from lexhound.index.array_files import FileProblem, Pace, no_pace
 from lexhound.index.dense.flat import FlatIndex
 from lexhound.index.errors import CorruptFileError
-from lexhound.index.inverted.index import SearchStats
-from lexhound.index.topk import TopK
+from lexhound.index.topk import SearchStats, TopK
 
 from .builder import build_files
 from .calibration import Calibration

@@ -19,7 +19,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from threading import RLock, Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from lexhound.core.atomic_files import make_directories, neighbour, publish_directory
 from lexhound.core.disk_errors import storage_errors
@@ -30,7 +30,7 @@ from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.encoders.errors import EncoderError
 from lexhound.index.inverted.index import read_ahead, warm
 from lexhound.index.inverted.quantization import Query
-from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseQueries, DenseSide
+from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseSide
 from lexhound.retrieval.collection.fields.dense_index import check_policy
 from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.fields.opening import VERSION, load_representation, open_named
@@ -42,14 +42,18 @@ from lexhound.retrieval.collection.fields.static_queries import (
     has_table,
     keep_table,
 )
-from lexhound.retrieval.collection.query import hybrid, search
+from lexhound.retrieval.collection.query import hybrid
 from lexhound.retrieval.collection.query import row_filter as passing
 from lexhound.retrieval.collection.query.deadline import interrupting
-from lexhound.retrieval.collection.query.facets import Facet, find_facets
-from lexhound.retrieval.collection.query.fusion import Fusion, SideScores
-from lexhound.retrieval.collection.query.modes import resolve_mode
+from lexhound.retrieval.collection.query.documents import read_ids, read_latest
+from lexhound.retrieval.collection.query.encoding import QueryEncoders
+from lexhound.retrieval.collection.query.facets import find_facets
+from lexhound.retrieval.collection.query.fusion import SideScores
+from lexhound.retrieval.collection.query.search import answer, answer_many
 from lexhound.retrieval.collection.query.snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from lexhound.retrieval.collection.query.stored_fusion import write_fusion
+from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, Fusion, SearchKeywords, SearchRequest
+from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.schema import (
     DATABASE,
@@ -517,9 +521,7 @@ class Collection:
         Raises:
             FilterSyntaxError: the filter does not parse.
         """
-        return self._reading(
-            lambda snapshot: search.read_ids(snapshot, passing.seqs_passing(snapshot, filter).tolist())
-        )
+        return self._reading(lambda snapshot: read_ids(snapshot, passing.seqs_passing(snapshot, filter).tolist()))
 
     def facets(self, fields: Sequence[str] | None = None, limit: int = 20) -> list[Facet]:
         """The most frequent values of metadata fields (all fields unless named), and the range of numbers.
@@ -552,11 +554,11 @@ class Collection:
         exact = self._representation.frequencies
         if latest:
             with self._connections.reading() as connection:
-                document, seen = search.read_latest(connection, identifier, exact=exact), True
+                document, seen = read_latest(connection, identifier, exact=exact), True
         else:
             snapshot = self.snapshot()
             with snapshot.reading() as connection:
-                document = search.read_latest(connection, identifier, exact=exact)
+                document = read_latest(connection, identifier, exact=exact)
                 seen = generation_of(connection) == snapshot.generation
             seen = seen or snapshot.holds(identifier)
         if document is None:
@@ -583,71 +585,24 @@ class Collection:
 
     def search(
         self,
-        query: str | Mapping[str, float],
-        k: int = 10,
-        *,
-        offset: int = 0,
-        filter: str | None = None,
-        explain: bool = False,
-        mode: str = "auto",
-        fusion: Fusion | None = None,
-        recall: float | None = None,
-    ) -> search.SearchResult:
-        """The best `k` documents for a query, after skipping `offset`; fewer where fewer match.
-
-        Scores do not depend on `k` or `offset`, and equal scores are ordered by insertion, so pages neither repeat nor
-        skip.
+        query: str | Mapping[str, float] | SearchRequest,
+        k: int | None = None,
+        **options: Unpack[SearchKeywords],
+    ) -> SearchResult:
+        """Return the best documents for a query; fewer than asked for where fewer match.
 
         Args:
-            query: a text, or the weights of terms as the collection names them (`Contribution.term`), used as they are.
-            filter: an expression over metadata, such as `year >= 1990 and lang = "en"`.
-            explain: give each hit the contributions of its terms and, in modes dense and hybrid, its sides' shares.
-            recall: the share of the exact hits that is enough, such as 0.95, for a faster search; 1 for all of them.
-                None for all of the inverted index, and for .95 of dense vectors in clustered segments (see
-                docs/spann.md). Scores are exact whatever it is.
-            mode: one of `modes.MODES`. A hybrid search has at most as many hits as its fusion has candidates.
-            fusion: of a hybrid search; that of the collection (`fusion`) unless given.
+            query: a text, the weights of terms, or a whole request.
+            k: how many hits; 10 unless given.
+            options: the other attributes of `SearchRequest`.
 
         Raises:
-            QueryError: k, offset, recall or the query is out of bounds, or the collection does not have the mode;
-            FilterSyntaxError: the filter does not parse. EncoderError: a model cannot be loaded.
+            QueryError: an option is out of bounds, or the collection does not have the mode; FilterSyntaxError: the
+            filter does not parse. EncoderError: a model cannot be loaded.
         """
-        search.check_request(k, offset, [query] if isinstance(query, str) else [])
-        search.check_recall(recall)
-        dense = self._dense_for(mode, fusion, by_text=isinstance(query, str))
-        representation = self._representation
-
-        def answer(snapshot: Snapshot) -> search.SearchResult:
-            if dense is None or not isinstance(query, str):
-                return search.answer(
-                    snapshot, representation, query, k, offset=offset, filter=filter, explain=explain, recall=recall
-                )
-            if mode == "dense":
-                return hybrid.answer_dense(
-                    snapshot,
-                    representation,
-                    dense,
-                    query,
-                    k,
-                    offset=offset,
-                    filter=filter,
-                    explain=explain,
-                    recall=recall,
-                )
-            return hybrid.answer_hybrid(
-                snapshot,
-                representation,
-                dense,
-                query,
-                k,
-                fusion or snapshot.fusion or Fusion(),
-                offset=offset,
-                filter=filter,
-                explain=explain,
-                recall=recall,
-            )
-
-        return self._reading(answer)
+        request = SearchRequest.of(query, k, options)
+        encoders = QueryEncoders.of(request, self._representation, self._table or self._dense)
+        return self._reading(lambda snapshot: answer(snapshot, encoders, request))
 
     def _reading(self, read: Callable[[Snapshot], T]) -> T:
         """What `read` makes of the state that reads see; of the newest one where documents of that are gone by now."""
@@ -660,45 +615,24 @@ class Collection:
             return read(self._searched(hold=True))
 
     def search_many(
-        self,
-        queries: Sequence[str],
-        k: int = 10,
-        *,
-        filter: str | None = None,
-        recall: float | None = None,
-        threads: int | None = None,
-        mode: str = "auto",
-        fusion: Fusion | None = None,
-    ) -> list[list[tuple[str, float]]]:
-        """(id, score) of the best `k` documents for each query, best first, on all cores.
+        self, queries: Sequence[str] | BatchRequest, k: int | None = None, **options: Unpack[BatchKeywords]
+    ) -> list[RankedIds]:
+        """Return (id, score) of the best documents for each query, best first, on all cores.
 
         The answers are those of `search`; in modes dense and hybrid up to the rounding of query vectors, whose last
         bits may differ when many are encoded together.
 
+        Args:
+            queries: texts, or a whole request.
+            k: how many hits a query; 10 unless given.
+            options: the other attributes of `BatchRequest`.
+
         Raises:
             QueryError, FilterSyntaxError, EncoderError: as for `search`.
         """
-        search.check_request(k, 0, queries)
-        search.check_recall(recall)
-        dense = self._dense_for(mode, fusion, by_text=True)
-
-        def answer(snapshot: Snapshot) -> list[list[tuple[str, float]]]:
-            allowed = passing.rows_passing(snapshot, filter)
-            if dense is not None and mode == "dense":
-                return hybrid.pairs_dense(snapshot, dense.queries(queries), k, allowed, threads, recall)
-            vectors = self._representation.queries(queries, snapshot)
-            encoded = [Query.from_weights(terms, weights) for terms, weights in vectors]
-            if dense is None:
-                return search.rank_many(snapshot, encoded, k, allowed, threads, recall)
-            chosen = fusion or snapshot.fusion or Fusion()
-            return hybrid.pairs_hybrid(snapshot, encoded, dense.queries(queries), k, chosen, allowed, threads, recall)
-
-        return self._reading(answer)
-
-    def _dense_for(self, mode: str, fusion: Fusion | None, *, by_text: bool) -> DenseQueries | None:
-        """What makes the dense vectors of queries, if a search in this mode needs them."""
-        wanted = resolve_mode(mode, fusion, dense=self._dense is not None, by_text=by_text)
-        return None if wanted == "sparse" else self._table or self._dense
+        request = BatchRequest.of(queries, k, options)
+        encoders = QueryEncoders.of(request, self._representation, self._table or self._dense)
+        return self._reading(lambda snapshot: answer_many(snapshot, encoders, request))
 
     def _kept_table(self) -> TableQueries | None:
         if self.manifest.dense is None or not has_table(self.path):
@@ -784,8 +718,8 @@ class Collection:
         Raises:
             QueryError: a query is out of bounds, or the collection has no dense vectors. EncoderError: as for `search`.
         """
-        search.check_request(1, 0, queries)
-        dense = self._dense_for("hybrid", None, by_text=True)
+        request = BatchRequest(queries, mode="hybrid")
+        dense = QueryEncoders.of(request, self._representation, self._table or self._dense).dense
         snapshot = self._searched()
         allowed = passing.rows_passing(snapshot, None)
         vectors = self._representation.queries(queries, snapshot)

@@ -11,33 +11,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self, Unpack, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.errors import MissingExtraError, ReadOnlyError
 from lexhound.encoders.errors import EncoderError
-from lexhound.index.inverted.index import SearchStats
 from lexhound.index.inverted.quantization import Query
+from lexhound.index.topk import SearchStats
 from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseSide
 from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.fields.opening import load_representation
 from lexhound.retrieval.collection.health import Health
-from lexhound.retrieval.collection.query.fusion import Fusion
-from lexhound.retrieval.collection.query.modes import resolve_mode
-from lexhound.retrieval.collection.query.search import (
-    Contribution,
-    Hit,
-    SearchResult,
-    Share,
-    check_recall,
-    check_request,
-    shared_contributions,
-    weighted_terms,
+from lexhound.retrieval.collection.query.encoding import QueryEncoders, encode_query
+from lexhound.retrieval.collection.query.hits import HitMaker, sort_contributions
+from lexhound.retrieval.collection.request import (
+    BatchKeywords,
+    BatchRequest,
+    Fusion,
+    RankingOptions,
+    SearchKeywords,
+    SearchRequest,
 )
+from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share, dense_shares
 from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
 from lexhound.retrieval.corpus import BadRow, Corpus
@@ -240,17 +240,11 @@ class EngineCollection:
 
     def search(
         self,
-        query: str | Mapping[str, float],
-        k: int = 10,
-        *,
-        offset: int = 0,
-        filter: str | None = None,
-        explain: bool = False,
-        mode: str = "auto",
-        fusion: Fusion | None = None,
-        recall: float | None = None,
+        query: str | Mapping[str, float] | SearchRequest,
+        k: int | None = None,
+        **options: Unpack[SearchKeywords],
     ) -> SearchResult:
-        """The best `k` documents for a query; the arguments are those of `Collection.search`.
+        """Return the best documents for a query; the arguments are those of `Collection.search`.
 
         Statistics of the work are zero: engines do not tell.
 
@@ -259,73 +253,52 @@ class EngineCollection:
             UnsupportedError: the engine cannot do what is asked. EngineError: it failed.
         """
         started = perf_counter()
-        self._check(k, offset, [query] if isinstance(query, str) else [], recall, explain=explain)
-        wanted = resolve_mode(mode, fusion, dense=self._dense is not None, by_text=isinstance(query, str))
-        where = self._where(filter)
-        unknown: tuple[str, ...] = ()
-        if not isinstance(query, str):
-            terms, weights, unknown = weighted_terms(self._representation, query)
-            text = ""
-        else:
-            text = query
-            terms, weights = self._representation.query(text, self._statistics)
-            if wanted == "dense":
-                weights = weights[:0]
-        encoded = Query.from_weights(terms[: len(weights)], weights)
-        vector = None if wanted == "sparse" or self._dense is None else self._dense.query(text)
-        encoding = perf_counter() - started
+        request = SearchRequest.of(query, k, options)
+        self._check(request, request.depth, explain=request.explain)
+        encoders = QueryEncoders.of(request, self._representation, self._dense)
+        where = self._where(request.filter)
+        encoded = encode_query(encoders, request, self._statistics)
         shares: list[tuple[Share, ...]] | None = None
-        if vector is not None and wanted == "hybrid":
-            fused = rank_hybrid(self.engine, encoded, vector, fusion or Fusion(), where)
-            ranked, shares = fused.cut(offset + k, explain=explain)
-        elif vector is not None:
-            ranked = self._rank_dense(vector[None], offset + k, where)[0]
-            if explain:
-                shares = [
-                    (Share("dense", score, place, score, 1.0, score),)
-                    for place, score in enumerate(ranked.scores.tolist(), 1)
-                ]
+        if encoded.dense is None:
+            ranked = self._rank_sparse([encoded.sparse], request.depth, where)[0]
+        elif encoders.mode == "dense":
+            ranked = self._rank_dense(encoded.dense[None], request.depth, where)[0]
+            shares = dense_shares(ranked.scores.tolist()) if request.explain else None
         else:
-            ranked = self._rank_sparse([encoded], offset + k, where)[0]
-        typed = self._representation.typed_terms(text) if isinstance(query, str) else None
-        if wanted == "dense":
-            terms = np.array(sorted(typed or ()), np.int32)
-        hits = self._hits(ranked, offset, encoded, shares, typed, explain=explain)
+            fused = rank_hybrid(self.engine, encoded.sparse, encoded.dense, request.fusion or Fusion(), where)
+            ranked, shares = fused.cut(request.depth, explain=request.explain)
+        hits = self._hits(HitMaker(request, self._representation, encoded), ranked, shares)
         took = perf_counter() - started
-        return SearchResult(hits, frozenset(terms.tolist()), took, SearchStats(0, 0), encoding, unknown, wanted)
+        return SearchResult(
+            hits, took, SearchStats(0, 0), encoded.unknown, encoders.mode, encoded.terms, encoding=encoded.seconds
+        )
 
     def search_many(
-        self,
-        queries: Sequence[str],
-        k: int = 10,
-        *,
-        filter: str | None = None,
-        recall: float | None = None,
-        threads: int | None = None,
-        mode: str = "auto",
-        fusion: Fusion | None = None,
-    ) -> list[list[tuple[str, float]]]:
-        """(id, score) of the best `k` documents for each query, best first; `threads` are the engine's own affair.
+        self, queries: Sequence[str] | BatchRequest, k: int | None = None, **options: Unpack[BatchKeywords]
+    ) -> list[RankedIds]:
+        """Return (id, score) of the best documents for each query; `threads` are the engine's own affair.
 
         Raises: as `search`.
         """
-        self._check(k, 0, queries, recall, explain=False)
-        wanted = resolve_mode(mode, fusion, dense=self._dense is not None, by_text=True)
-        where = self._where(filter)
-        found: list[list[tuple[str, float]]] = []
-        for start in range(0, len(queries), QUERIES_AT_ONCE):
-            texts = queries[start : start + QUERIES_AT_ONCE]
-            if wanted == "sparse" or self._dense is None:
-                rankings = self._rank_sparse(self.encode_queries(texts), k, where)
-            elif wanted == "dense":
-                rankings = self._rank_dense(self._dense.queries(texts), k, where)
+        request = BatchRequest.of(queries, k, options)
+        self._check(request, request.k)
+        encoders = QueryEncoders.of(request, self._representation, self._dense)
+        where = self._where(request.filter)
+        answers: list[RankedIds] = []
+        for start in range(0, len(request.queries), QUERIES_AT_ONCE):
+            texts = request.queries[start : start + QUERIES_AT_ONCE]
+            if encoders.dense is None:
+                rankings = self._rank_sparse(self.encode_queries(texts), request.k, where)
+            elif encoders.mode == "dense":
+                rankings = self._rank_dense(encoders.dense.queries(texts), request.k, where)
             else:
+                fusion = request.fusion or Fusion()
                 rankings = [
-                    rank_hybrid(self.engine, query, vector, fusion or Fusion(), where).cut(k, explain=False)[0]
-                    for query, vector in zip(self.encode_queries(texts), self._dense.queries(texts), strict=True)
+                    rank_hybrid(self.engine, query, vector, fusion, where).cut(request.k, explain=False)[0]
+                    for query, vector in zip(self.encode_queries(texts), encoders.dense.queries(texts), strict=True)
                 ]
-            found += [list(zip(each.ids, each.scores.tolist(), strict=True)) for each in rankings]
-        return found
+            answers += [list(zip(each.ids, each.scores.tolist(), strict=True)) for each in rankings]
+        return answers
 
     def _rank_sparse(self, queries: Sequence[Query], depth: int, where: Expression | None) -> list[Ranked]:
         vectors = [as_vector(query) for query in queries]
@@ -346,43 +319,18 @@ class EngineCollection:
             self.engine.max_hits,
         )
 
-    def _hits(
-        self,
-        ranked: Ranked,
-        offset: int,
-        query: Query,
-        shares: list[tuple[Share, ...]] | None,
-        typed: frozenset[int] | None,
-        *,
-        explain: bool,
-    ) -> tuple[Hit, ...]:
+    def _hits(self, maker: HitMaker, ranked: Ranked, shares: list[tuple[Share, ...]] | None) -> tuple[Hit, ...]:
+        offset = maker.request.offset
         ids = ranked.ids[offset:]
         documents = self.engine.documents(ids)
-        vectors = self.engine.vectors(ids) if explain and len(query) else {}
+        vectors = self.engine.vectors(ids) if maker.request.explain and len(maker.query.sparse) else {}
         hits = []
         for place, (identifier, score) in enumerate(zip(ids, ranked.scores[offset:].tolist(), strict=True), offset):
-            if identifier not in documents:  # deleted by somebody since it was ranked
-                continue
-            own = None if shares is None else shares[place]
-            contributions: tuple[Contribution, ...] | None = None
-            if explain:
-                contributions = ()
-                if identifier in vectors:
-                    contributions = self._explain(query, vectors[identifier], typed)
-                if own is not None:
-                    contributions = shared_contributions(contributions, own)
-            hits.append(Hit(place + 1, identifier, score, documents[identifier], contributions, own))
+            if identifier in documents:  # and not deleted by somebody since it was ranked
+                own = None if shares is None else shares[place]
+                explain = partial(_explain, maker, vectors.get(identifier))
+                hits.append(maker.make(place + 1, score, documents[identifier], explain, own))
         return tuple(hits)
-
-    def _explain(self, query: Query, vector: SparseVector, typed: frozenset[int] | None) -> tuple[Contribution, ...]:
-        terms, weights = vector
-        common, mine, theirs = np.intersect1d(query.terms, terms, assume_unique=True, return_indices=True)
-        found = []
-        for term, at, other in zip(common.tolist(), mine.tolist(), theirs.tolist(), strict=True):
-            own, stored = float(query.weights[at]) * query.scale, float(weights[other])
-            name = self._representation.term_text(term)
-            found.append(Contribution(name, own, stored, own * stored, typed is None or term in typed))
-        return tuple(sorted(found, key=lambda each: (-each.score, each.term)))
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
         """Query vectors, one a text."""
@@ -430,18 +378,16 @@ class EngineCollection:
         self._require(Ability.FILTER)
         return expression
 
-    def _check(self, k: int, offset: int, queries: Sequence[str], recall: float | None, *, explain: bool) -> None:
-        check_request(k, offset, queries)
-        check_recall(recall)
-        if recall is not None and recall < 1:
+    def _check(self, request: RankingOptions, depth: int, *, explain: bool = False) -> None:
+        if request.recall is not None and request.recall < 1:
             raise UnsupportedError(
                 "the engine's searches are exact, and have no dial for a recall below 1",
                 where=self.address,
                 hint="leave the recall out",
             )
-        if offset + k > self.engine.max_hits:
+        if depth > self.engine.max_hits:
             raise UnsupportedError(
-                f"the engine's searches end at hit {self.engine.max_hits:,}, and hit {offset + k:,} is asked for",
+                f"the engine's searches end at hit {self.engine.max_hits:,}, and hit {depth:,} is asked for",
                 where=self.address,
                 hint="ask for fewer",
             )
@@ -455,3 +401,16 @@ class EngineCollection:
 def as_vector(query: Query) -> SparseVector:
     """A query as engines take it: the weights that our own index would use, as float32."""
     return query.terms, np.asarray(query.weights * query.scale, np.float32)
+
+
+def _explain(maker: HitMaker, vector: SparseVector | None) -> tuple[Contribution, ...]:
+    """What each term gave to a document's score, by its vector as the engine keeps it."""
+    if vector is None:
+        return ()
+    query, (terms, weights) = maker.query.sparse, vector
+    common, mine, theirs = np.intersect1d(query.terms, terms, assume_unique=True, return_indices=True)
+    contributions = []
+    for term, at, other in zip(common.tolist(), mine.tolist(), theirs.tolist(), strict=True):
+        query_weight, document_weight = float(query.weights[at]) * query.scale, float(weights[other])
+        contributions.append(maker.contribution(term, query_weight, document_weight, query_weight * document_weight))
+    return sort_contributions(contributions)

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.inverted.quantization import Query
-from lexhound.retrieval.collection.query.fusion import Fusion, SideScores, SideShares, best, fuse
+from lexhound.retrieval.collection.query.fusion import SideScores, SideShares, best, fuse
 from lexhound.retrieval.collection.query.hybrid import shares_at
-from lexhound.retrieval.collection.query.search import Share
+from lexhound.retrieval.collection.request import Fusion
+from lexhound.retrieval.collection.result import Share
 from lexhound.retrieval.errors import UnsupportedError
 from lexhound.retrieval.filters import Expression
 

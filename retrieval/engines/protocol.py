@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack, runtime_checkable
 
 if TYPE_CHECKING:
     from lexhound.encoders.base import EncoderIdentity, Span
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from lexhound.retrieval.collection.health import Health
     from lexhound.retrieval.collection.info import CollectionInfo
     from lexhound.retrieval.collection.manifest import DenseManifest, Manifest
-    from lexhound.retrieval.collection.query.fusion import Fusion
-    from lexhound.retrieval.collection.query.search import SearchResult
+    from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, SearchKeywords, SearchRequest
+    from lexhound.retrieval.collection.result import RankedIds, SearchResult
     from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
     from lexhound.retrieval.collection.write.writer import AddReport, Status
     from lexhound.retrieval.corpus import BadRow, Corpus
@@ -120,31 +120,17 @@ class Backend(Protocol):
 
     def search(
         self,
-        query: str | Mapping[str, float],
-        k: int = 10,
-        *,
-        offset: int = 0,
-        filter: str | None = None,
-        explain: bool = False,
-        mode: str = "auto",
-        fusion: Fusion | None = None,
-        recall: float | None = None,
+        query: str | Mapping[str, float] | SearchRequest,
+        k: int | None = None,
+        **options: Unpack[SearchKeywords],
     ) -> SearchResult:
-        """The best `k` documents for a query; the arguments are those of `Collection.search`."""
+        """The best documents for a query; the arguments are those of `Collection.search`."""
         ...
 
     def search_many(
-        self,
-        queries: Sequence[str],
-        k: int = 10,
-        *,
-        filter: str | None = None,
-        recall: float | None = None,
-        threads: int | None = None,
-        mode: str = "auto",
-        fusion: Fusion | None = None,
-    ) -> list[list[tuple[str, float]]]:
-        """(id, score) of the best `k` documents for each query, best first."""
+        self, queries: Sequence[str] | BatchRequest, k: int | None = None, **options: Unpack[BatchKeywords]
+    ) -> list[RankedIds]:
+        """(id, score) of the best documents for each query, best first."""
         ...
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lexhound.index.inverted.forward import ForwardRows, forward_windows
 from lexhound.index.inverted.quantization import quantise_weights, requantised
 from lexhound.retrieval.collection.fields.field import Representation
-from lexhound.retrieval.collection.query.search import read_documents
+from lexhound.retrieval.collection.query.documents import read_documents
 from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
 from lexhound.retrieval.documents.document import Document
 

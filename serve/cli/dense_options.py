@@ -11,7 +11,7 @@ from .options import as_text
 
 if TYPE_CHECKING:
     from lexhound.encoders.dense.encoder import DenseSettings
-    from lexhound.retrieval.collection.query.fusion import Fusion
+    from lexhound.retrieval.collection.request import Fusion
 
 DENSE_PANEL, FUSION_PANEL = "Dense vectors", "Dense and hybrid searches"
 
@@ -33,7 +33,7 @@ class DenseIndex(StrEnum):
 
 
 class Mode(StrEnum):
-    """`lexhound.retrieval.collection.query.modes.MODES`."""
+    """`lexhound.retrieval.collection.request.MODES`."""
 
     AUTO = "auto"
     SPARSE = "sparse"
@@ -49,7 +49,7 @@ class QueriesBy(StrEnum):
 
 
 class Method(StrEnum):
-    """`lexhound.retrieval.collection.query.fusion.METHODS`."""
+    """`lexhound.retrieval.collection.request.METHODS`."""
 
     MIN_MAX = "min-max"
     Z_SCORE = "z-score"
@@ -204,6 +204,6 @@ def fusion_of(method: Method | None, dense_weight: float | None, depth: int | No
         given["method"] = method.value
     if not given:
         return None
-    from lexhound.retrieval.collection.query.fusion import Fusion
+    from lexhound.retrieval.collection.request import Fusion
 
     return Fusion(**given)

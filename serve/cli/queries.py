@@ -12,7 +12,7 @@ from lexhound.core.streams import InputStream
 from lexhound.eval.datasets.dataset import ProblemLog
 from lexhound.eval.datasets.topics import each_query
 from lexhound.eval.files import TextFile
-from lexhound.retrieval.collection.query.search import MAX_QUERY_CHARACTERS
+from lexhound.retrieval.collection.request import MAX_QUERY_CHARACTERS
 from lexhound.retrieval.errors import QueryError
 
 Named = tuple[str, str]  # id, text

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.dense.flat import VectorIndex
-from lexhound.index.inverted.index import SearchStats
-from lexhound.index.topk import TopK
+from lexhound.index.topk import SearchStats, TopK
 
 _ROWS_AT_ONCE = 1 << 14
 

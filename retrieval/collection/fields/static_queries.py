@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lexhound.core.atomic_files import replace_directory
 from lexhound.core.disk_errors import storage_errors
-from lexhound.retrieval.collection.query.search import read_documents
+from lexhound.retrieval.collection.query.documents import read_documents
 from lexhound.retrieval.errors import CorruptCollectionError, QueryError
 
 if TYPE_CHECKING:

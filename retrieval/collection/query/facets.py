@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
+from lexhound.retrieval.collection.result import Facet, FacetValue
 from lexhound.retrieval.documents.document import is_encodable
-from lexhound.retrieval.documents.metadata import Value
 
 from .deadline import check_deadline
 
@@ -22,33 +20,6 @@ _RANGE = (
     " min(CASE WHEN typeof(value) != 'text' THEN value END), max(CASE WHEN typeof(value) != 'text' THEN value END)"
     f" {_LIVE}"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FacetValue:
-    """A value and how many documents have it."""
-
-    value: Value
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Facet:
-    """One metadata field.
-
-    Attributes:
-        kind: `number` where every value is a number, else `text`.
-        values: the most frequent values, most frequent first, then in ascending order.
-        minimum, maximum: of the numbers; None where there is none.
-        documents: how many documents have the field.
-    """
-
-    field: str
-    kind: Literal["text", "number"]
-    values: tuple[FacetValue, ...]
-    minimum: float | None
-    maximum: float | None
-    documents: int
 
 
 def find_facets(connection: sqlite3.Connection, fields: Sequence[str] | None, limit: int) -> list[Facet]:

@@ -13,70 +13,18 @@ collection and these options, and not on how many hits are asked for.
 - `fixed`: a side's scores are mapped by bounds that do not depend on the candidates.
 
 The three last are weighted sums of the mapped scores. The weights are 1 - `dense_weight` and `dense_weight`.
+The options are `request.Fusion`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.retrieval.errors import QueryError
-
-METHODS = ("min-max", "z-score", "rrf", "fixed")
-MAX_DEPTH = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Fusion:
-    """How a hybrid search fuses its two sides.
-
-    Attributes:
-        method: one of METHODS.
-        dense_weight: the dense side's share of the sum, 0 to 1.
-        depth: how many candidates each side brings. A hybrid search has at most twice as many hits, and takes longer
-            the more they are.
-        rank_constant: of `rrf`.
-        sparse_low, dense_low: of `min-max`, the score that becomes 0; None for that of the least candidate. Of
-            `fixed`, None stands for 0.
-        sparse_high, dense_high: of `fixed`, the score that becomes 1; None for the largest that the query could get
-            from any document (sparse), and for 1, the largest cosine (dense).
-    """
-
-    method: str = "z-score"
-    dense_weight: float = 0.6
-    depth: int = 1000
-    rank_constant: float = 60.0
-    sparse_low: float | None = None
-    sparse_high: float | None = None
-    dense_low: float | None = None
-    dense_high: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise QueryError(f"the fusion method is {self.method!r}", hint=f"it must be one of {', '.join(METHODS)}")
-        for name, low, high in (("dense_weight", 0.0, 1.0), ("rank_constant", 0.0, 1e6)):
-            value = getattr(self, name)
-            if not _is_number(value) or not low <= value <= high:
-                raise QueryError(f"{name} of the fusion is {value!r}", hint=f"it must be from {low:g} to {high:g}")
-        if not isinstance(self.depth, int) or isinstance(self.depth, bool) or not 1 <= self.depth <= MAX_DEPTH:
-            raise QueryError(f"depth of the fusion is {self.depth!r}", hint=f"it must be from 1 to {MAX_DEPTH:,}")
-        for side in ("sparse", "dense"):
-            low, high = getattr(self, f"{side}_low"), getattr(self, f"{side}_high")
-            for name, value in ((f"{side}_low", low), (f"{side}_high", high)):
-                if value is not None and not _is_number(value):
-                    raise QueryError(f"{name} of the fusion is {value!r}", hint="it must be a number")
-            if low is not None and high is not None and low >= high:
-                raise QueryError(
-                    f"{side}_low of the fusion is {low:g} and {side}_high {high:g}", hint="the low one must be lower"
-                )
-
-    def weight(self, side: str) -> float:
-        """The weight of the side "sparse" or "dense"."""
-        return self.dense_weight if side == "dense" else 1.0 - self.dense_weight
+from lexhound.retrieval.collection.request import Fusion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,7 +126,3 @@ def _mapping(fusion: Fusion, side: SideScores) -> tuple[float, float]:
         low = float(scores.min()) if low is None else low
         high = float(scores.max()) if high is None else high
     return low, high - low
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -7,88 +7,56 @@ score is the same on every page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.dense.flat import VectorIndex
-from lexhound.index.inverted.index import SearchStats
 from lexhound.index.inverted.quantization import Query
-from lexhound.index.topk import TopK
+from lexhound.index.topk import SearchStats, TopK
 from lexhound.retrieval.collection.fields.absent_vectors import has_vector, search_many_present, search_present
-from lexhound.retrieval.collection.fields.dense_field import DenseQueries
-from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.request import Fusion
+from lexhound.retrieval.collection.result import Share
 from lexhound.retrieval.errors import CorruptCollectionError
 
-from .fusion import Fusion, SideScores, SideShares, best, fuse
-from .row_filter import rows_passing
-from .search import RankedRows, SearchResult, Share, hits_of, merge_ranked, named, rank, rank_rows
+from .fusion import SideScores, SideShares, best, fuse
+from .ranking import RankedRows, merge_ranked, named, rank, rank_rows
 from .snapshot import Part, Snapshot
 
 Masks = Sequence[NDArray[np.bool_] | None]
 
 
-def answer_dense(
+def rank_hybrid(
     snapshot: Snapshot,
-    representation: Representation,
-    dense: DenseQueries,
-    query: str,
-    k: int,
-    *,
-    offset: int,
-    filter: str | None,
-    explain: bool,
-    recall: float | None = None,
-) -> SearchResult:
-    """Everything from a query to hits by dense vectors alone; see `Collection.search`."""
-    started = perf_counter()
-    vector = dense.query(query)
-    encoding = perf_counter() - started
-    ranked, stats = rank_dense(snapshot, vector, offset + k, rows_passing(snapshot, filter), recall)
-    shares = None
-    if explain:
-        shares = [
-            (Share("dense", float(score), place, float(score), 1.0, float(score)),)
-            for place, score in enumerate(ranked.scores.tolist(), 1)
-        ]
-    hits = hits_of(snapshot, representation, None, ranked, offset, explain=explain, shares=shares)
-    # The query's own words are marked, although it is not for them that a document is found.
-    terms = representation.typed_terms(query)
-    return SearchResult(hits, terms, perf_counter() - started, stats, encoding, mode="dense")
-
-
-def answer_hybrid(
-    snapshot: Snapshot,
-    representation: Representation,
-    dense: DenseQueries,
-    query: str,
-    k: int,
+    query: Query,
+    vector: NDArray[np.float32],
     fusion: Fusion,
-    *,
-    offset: int,
-    filter: str | None,
-    explain: bool,
+    allowed: Masks,
     recall: float | None = None,
-) -> SearchResult:
-    """Everything from a query to fused hits; see `Collection.search`."""
-    started = perf_counter()
-    terms, weights = representation.query(query, snapshot)
-    encoded = Query.from_weights(terms, weights)
-    vector = dense.query(query)
-    encoding = perf_counter() - started
-    allowed = rows_passing(snapshot, filter)
-    lexical, read = rank(snapshot, encoded, fusion.depth, allowed, recall)
+) -> tuple[FusedRows, SearchStats]:
+    """The candidates of a query with their fused scores."""
+    lexical, read = rank(snapshot, query, fusion.depth, allowed, recall)
     near, scored = rank_dense(snapshot, vector, fusion.depth, allowed, recall)
-    fused = _fused(snapshot, encoded, vector, lexical, near, fusion)
-    ranked, chosen = fused.cut(offset + k)
-    shares = None if not explain else [fused.shares_of(place) for place in chosen.tolist()]
-    typed = representation.typed_terms(query) if explain else None
-    hits = hits_of(snapshot, representation, encoded, ranked, offset, explain=explain, typed=typed, shares=shares)
     stats = SearchStats(read.postings_read, read.rows_scored + scored.rows_scored)
-    return SearchResult(hits, frozenset(terms.tolist()), perf_counter() - started, stats, encoding, mode="hybrid")
+    return _fused(snapshot, query, vector, lexical, near, fusion), stats
+
+
+def rank_hybrid_many(
+    snapshot: Snapshot,
+    queries: Sequence[Query],
+    vectors: NDArray[np.float32],
+    fusion: Fusion,
+    allowed: Masks,
+    threads: int | None,
+    recall: float | None = None,
+) -> Iterator[FusedRows]:
+    """The same of many queries, in their order."""
+    lexical = rank_rows(snapshot, queries, fusion.depth, allowed, threads, recall)
+    near = rank_dense_many(snapshot, vectors, fusion.depth, allowed, threads, recall)
+    for query, vector, mine, other in zip(queries, vectors, lexical, near, strict=True):
+        yield _fused(snapshot, query, vector, mine, other, fusion)
 
 
 def rank_dense(
@@ -120,38 +88,6 @@ def rank_dense_many(
         for part, mask in zip(snapshot.parts, allowed, strict=True)
     ]
     return [merge_ranked(snapshot, [tops[i] for tops in found], depth) for i in range(len(vectors))]
-
-
-def pairs_dense(
-    snapshot: Snapshot,
-    vectors: NDArray[np.float32],
-    depth: int,
-    allowed: Masks,
-    threads: int | None = None,
-    recall: float | None = None,
-) -> list[list[tuple[str, float]]]:
-    """(id, score) pairs of many queries by dense vectors; no document is read."""
-    ranked = rank_dense_many(snapshot, vectors, depth, allowed, threads, recall)
-    return [named(snapshot, each) for each in ranked]
-
-
-def pairs_hybrid(
-    snapshot: Snapshot,
-    queries: Sequence[Query],
-    vectors: NDArray[np.float32],
-    k: int,
-    fusion: Fusion,
-    allowed: Masks,
-    threads: int | None,
-    recall: float | None = None,
-) -> list[list[tuple[str, float]]]:
-    """(id, score) pairs of many queries, fused; no document is read."""
-    lexical = rank_rows(snapshot, queries, fusion.depth, allowed, threads, recall)
-    near = rank_dense_many(snapshot, vectors, fusion.depth, allowed, threads, recall)
-    return [
-        named(snapshot, _fused(snapshot, query, vector, mine, other, fusion).cut(k)[0])
-        for query, vector, mine, other in zip(queries, vectors, lexical, near, strict=True)
-    ]
 
 
 def candidate_scores(
@@ -191,8 +127,8 @@ def shares_at(sides: Sequence[SideScores], given: Sequence[SideShares], place: i
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Fused:
-    """The candidates of a query, by seq, and what becomes of them."""
+class FusedRows:
+    """The candidates of a query, by seq, with the scores of both sides and the fused ones."""
 
     pool: RankedRows
     scores: NDArray[np.float64]
@@ -217,11 +153,11 @@ def _fused(
     lexical: RankedRows,
     near: RankedRows,
     fusion: Fusion,
-) -> _Fused:
+) -> FusedRows:
     pool = _pooled(lexical, near)
     sides = _scored(snapshot, query, vector, pool, lexical, near)
     scores, shares = fuse(fusion, sides)
-    return _Fused(pool, scores, sides, shares)
+    return FusedRows(pool, scores, sides, shares)
 
 
 def _pooled(lexical: RankedRows, near: RankedRows) -> RankedRows:

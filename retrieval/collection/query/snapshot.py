@@ -25,6 +25,7 @@ from lexhound.index.errors import CorruptFileError
 from lexhound.index.inverted.quantization import MAX_IMPACT
 from lexhound.index.inverted.scales import RowRanges
 from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.schema import DATABASE, check_identity, translate
 from lexhound.retrieval.collection.store.segment import Segment, open_segment, read_through
@@ -33,7 +34,6 @@ from lexhound.retrieval.collection.write.average_length import Averages, read_av
 from lexhound.retrieval.errors import CorruptCollectionError
 from lexhound.retrieval.filters import ColumnCache
 
-from .fusion import Fusion
 from .pending import PendingKey, index_pending, live_of, tombstones_of
 from .row_filter import Passed
 from .stored_fusion import read_fusion

@@ -11,9 +11,8 @@ from dataclasses import asdict, fields
 
 import orjson
 
+from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.errors import CorruptCollectionError, QueryError
-
-from .fusion import Fusion
 
 _NAME = "fusion"
 

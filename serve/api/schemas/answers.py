@@ -15,8 +15,7 @@ from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.retrieval.collection.info import CollectionInfo
 from lexhound.retrieval.collection.manifest import Manifest
 from lexhound.retrieval.collection.query.deadline import check_deadline
-from lexhound.retrieval.collection.query.facets import Facet
-from lexhound.retrieval.collection.query.search import Hit, SearchResult
+from lexhound.retrieval.collection.result import Facet, Hit, SearchResult
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.snippet import make_snippet
 from lexhound.retrieval.engines.protocol import Backend, EngineInfo
@@ -40,7 +39,7 @@ def search_answer(
         "hits": [_hit(collection, hit, result.terms, fields, highlight=highlight) for hit in result.hits],
         "took_ms": round(result.took * 1000, 3),
     }
-    if stats:
+    if stats and result.stats is not None:
         answer["stats"] = {
             "postings_read": result.stats.postings_read,
             "documents_scored": result.stats.rows_scored,

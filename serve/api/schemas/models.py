@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from lexhound.retrieval.collection.query.fusion import MAX_DEPTH, Fusion
+from lexhound.retrieval.collection.request import MAX_DEPTH, Fusion
 from lexhound.retrieval.corpus.rows import FieldNames
 from lexhound.serve.api.registry.names import NAME_PATTERN
 

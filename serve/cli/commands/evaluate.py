@@ -164,7 +164,7 @@ def evaluate(
     from lexhound.eval.datasets.public import FetchOptions
     from lexhound.eval.evaluation import EvaluationOptions
     from lexhound.eval.measures import DEFAULT_MEASURES
-    from lexhound.retrieval.collection.query.search import check_recall
+    from lexhound.retrieval.collection.request import check_recall
     from lexhound.serve.engines import milvus_settings
 
     check_recall(recall)

@@ -24,8 +24,8 @@ from lexhound.serve.cli.output import Output, Segment, tell
 from lexhound.serve.cli.startup import load_numba_without_scipy
 
 if TYPE_CHECKING:
-    from lexhound.retrieval.collection.query.fusion import Fusion
-    from lexhound.retrieval.collection.query.search import Hit, SearchResult
+    from lexhound.retrieval.collection.request import Fusion
+    from lexhound.retrieval.collection.result import Hit, SearchResult
     from lexhound.retrieval.documents.snippet import Snippet
     from lexhound.retrieval.engines.protocol import Backend
 
@@ -228,8 +228,7 @@ def _as_json(collection: Backend, result: SearchResult) -> dict[str, Any]:
         if hit.shares is not None:
             values["shares"] = [asdict(share) for share in hit.shares]
         hits.append(values)
-    stats = {"postings_read": result.stats.postings_read, "rows_scored": result.stats.rows_scored}
-    return {"seconds": result.took, "stats": stats, "hits": hits}
+    return {"seconds": result.took, "stats": None if result.stats is None else asdict(result.stats), "hits": hits}
 
 
 def _ask_dense_by(collection: Backend, which: str) -> None:

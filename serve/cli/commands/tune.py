@@ -15,7 +15,7 @@ from lexhound.serve.cli.progress import State, reporter
 
 if TYPE_CHECKING:
     from lexhound.eval.tuning import Tuning
-    from lexhound.retrieval.collection.query.fusion import Fusion
+    from lexhound.retrieval.collection.request import Fusion
 
 _STAGES = {"scoring": "queries", "measuring": "settings"}
 

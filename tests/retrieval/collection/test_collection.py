@@ -16,7 +16,7 @@ from plain_collection import PlainCollection, same_ranking
 
 from lexhound.core.errors import CollectionLockedError, ReadOnlyError
 from lexhound.retrieval import Collection, Document, LexicalSettings
-from lexhound.retrieval.collection.query.search import read_documents
+from lexhound.retrieval.collection.query.documents import read_documents
 from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.errors import (
     CollectionExistsError,

@@ -17,7 +17,7 @@ from tiny_checkpoints import build_tiny_embedding_model
 
 from lexhound.encoders.dense.encoder import DenseSettings
 from lexhound.retrieval import Collection, Document, Fusion
-from lexhound.retrieval.collection.query.fusion import METHODS
+from lexhound.retrieval.collection.request import METHODS
 from lexhound.serve.api.schemas import models
 
 TEXTS = {"a": "heat transfer in flow", "b": "the wing of an aircraft", "c": "boundary layer heat", "d": "shock tube"}

@@ -16,7 +16,8 @@ from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.collection.fields import dense_index
 from lexhound.retrieval.collection.fields.absent_vectors import search_many_present, search_present
 from lexhound.retrieval.collection.fields.dense_field import DenseSide
-from lexhound.retrieval.collection.query.fusion import METHODS, SideScores, fuse
+from lexhound.retrieval.collection.query.fusion import SideScores, fuse
+from lexhound.retrieval.collection.request import METHODS
 from lexhound.retrieval.engines.collection import EngineCollection
 from lexhound.retrieval.engines.moving import _rows
 from lexhound.retrieval.exports import export_collection, import_export

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexhound.retrieval.collection.query.fusion import METHODS, Fusion, SideScores, best, fuse
+from lexhound.retrieval.collection.query.fusion import SideScores, best, fuse
+from lexhound.retrieval.collection.request import METHODS, Fusion
 from lexhound.retrieval.errors import QueryError
 
 Scores = list[tuple[float, float, bool]]

@@ -22,7 +22,7 @@ from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.collection.building import build_collection
 from lexhound.retrieval.collection.fields.dense_index import POLICIES
 from lexhound.retrieval.collection.manifest import read_manifest
-from lexhound.retrieval.collection.query.fusion import METHODS
+from lexhound.retrieval.collection.request import METHODS
 from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, QueryError

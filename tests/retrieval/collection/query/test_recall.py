@@ -11,8 +11,8 @@ import pytest
 from lexhound.index.inverted import builder
 from lexhound.index.inverted.calibration import calibrate
 from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.query.ranking import rank, rank_rows
 from lexhound.retrieval.collection.query.row_filter import rows_passing
-from lexhound.retrieval.collection.query.search import rank, rank_rows
 from lexhound.retrieval.errors import QueryError
 
 WORDS = [f"word{number}" for number in range(300)]

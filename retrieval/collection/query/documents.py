@@ -1,0 +1,101 @@
+"""Reading what a snapshot's rows stand for: documents and ids, each checked against what was written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+from lexhound.retrieval.collection.store.schema import DATABASE
+from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE, document_of, read_rows
+from lexhound.retrieval.documents.document import Document, is_encodable
+from lexhound.retrieval.errors import CorruptCollectionError, StaleSnapshotError
+
+from .deadline import check_deadline
+from .snapshot import Snapshot
+
+_CHUNK = 100
+
+
+def read_documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, Document]:
+    """Stored documents by row number, each compared with its hash.
+
+    Raises:
+        StaleSnapshotError: one has been deleted or replaced since, and the snapshot holds no transaction.
+        CorruptCollectionError: one is not what was written, and is named, or the index has a row that the database does
+            not know.
+    """
+    documents: dict[int, Document] = {}
+    with snapshot.reading() as connection:
+        for start in range(0, len(seqs), ROWS_AT_ONCE):
+            check_deadline()
+            rows = read_rows(connection, list(seqs[start : start + ROWS_AT_ONCE]))
+            documents.update((row[0], document_of(row, exact=snapshot.exact)) for row in rows)
+    _check_found(snapshot, seqs, documents)
+    return documents
+
+
+def read_latest(connection: sqlite3.Connection, identifier: str, *, exact: bool) -> Document | None:
+    """The document with this id as the database has it now; `exact`, and raises, as `content.document_of`."""
+    if not is_encodable(identifier):
+        return None
+    row = connection.execute(
+        "SELECT seq FROM rows WHERE id = ? AND run NOT IN (SELECT run FROM runs)", (identifier,)
+    ).fetchone()
+    if row is None:
+        _refuse_hidden(connection, identifier)
+        return None
+    return asked_document(document_of(read_rows(connection, row)[0], exact=exact), identifier)
+
+
+def _refuse_hidden(connection: sqlite3.Connection, identifier: str) -> None:
+    """Raise CorruptCollectionError where a row is said to be of an unfinished run that began only after it."""
+    hidden = connection.execute(
+        "SELECT 1 FROM rows JOIN runs USING (run) WHERE id = ? AND seq < first_seq", (identifier,)
+    ).fetchone()
+    if hidden is not None:
+        raise CorruptCollectionError(
+            f"the document {identifier!a} is damaged: it is said to be of a run that began after it",
+            where=DATABASE,
+            hint="restore the file from a backup or index the corpus again",
+        )
+
+
+def asked_document(document: Document, identifier: str) -> Document:
+    """A document that was looked up by its id.
+
+    Raises:
+        CorruptCollectionError: it has another one.
+    """
+    if document.id != identifier:
+        raise CorruptCollectionError(
+            f"the index of ids is damaged: it leads from {identifier!a} to {document.id!a}",
+            where=DATABASE,
+            hint="restore the file from a backup or index the corpus again",
+        )
+    return document
+
+
+def read_ids(snapshot: Snapshot, seqs: Sequence[int]) -> list[str]:
+    """The ids of rows, in the order given; raises as `read_documents` does."""
+    ids: dict[int, str] = {}
+    with snapshot.reading() as connection:
+        for start in range(0, len(seqs), _CHUNK):
+            check_deadline()
+            chunk = list(seqs[start : start + _CHUNK])
+            marks = ",".join("?" * len(chunk))
+            ids.update(connection.execute(f"SELECT seq, id FROM rows WHERE seq IN ({marks})", chunk))
+    _check_found(snapshot, seqs, ids)
+    return [ids[seq] for seq in seqs]
+
+
+def _check_found(snapshot: Snapshot, seqs: Sequence[int], found: Mapping[int, object]) -> None:
+    if len(found) == len(seqs):
+        return
+    lost = [seq for seq in seqs if seq not in found]
+    if snapshot.held is None and lost:
+        raise StaleSnapshotError("documents of this state have been deleted since", hint="refresh the collection")
+    if lost:
+        raise CorruptCollectionError(
+            f"damaged: the index has {len(lost):,} documents that the database does not know, row {lost[0]} first",
+            hint="restore the collection from a backup or index the corpus again",
+        )

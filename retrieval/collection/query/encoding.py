@@ -1,0 +1,107 @@
+"""From a request to the query vectors that its mode needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.inverted.quantization import Query
+from lexhound.retrieval.collection.fields.dense_field import DenseQueries
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.request import RankingOptions, SearchRequest
+
+from .modes import resolve_mode
+
+if TYPE_CHECKING:
+    from lexhound.encoders.sparse.live_idf import LiveStatistics
+
+TermWeights: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryEncoders:
+    """What makes the query vectors of a request.
+
+    Attributes:
+        mode: "sparse", "dense" or "hybrid": what the request's mode means for the collection.
+        sparse: makes vectors for the inverted index.
+        dense: makes dense vectors; None in mode sparse.
+    """
+
+    mode: str
+    sparse: Representation
+    dense: DenseQueries | None
+
+    @classmethod
+    def of(cls, request: RankingOptions, sparse: Representation, dense: DenseQueries | None) -> QueryEncoders:
+        """Return those of a collection that the request needs; `dense` is None where it has no dense vectors.
+
+        Raises:
+            QueryError: the collection does not have the mode, or query or fusion do not go with it.
+        """
+        mode = resolve_mode(request, dense=dense is not None)
+        return cls(mode, sparse, None if mode == "sparse" else dense)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedQuery:
+    """A query as indexes take it.
+
+    Attributes:
+        sparse: its vector for the inverted index, without terms in mode dense.
+        dense: float32[width]; None in mode sparse.
+        terms: the ids of its terms, for marking; in mode dense those of its own words, although it is not for them that
+            a document is found.
+        typed: the ids of the terms of its own words, where an explanation tells them; None for a query by weights.
+        unknown: terms given as weights that the collection does not know.
+        seconds: that encoding took.
+    """
+
+    sparse: Query
+    dense: NDArray[np.float32] | None
+    terms: frozenset[int]
+    typed: frozenset[int] | None
+    unknown: tuple[str, ...]
+    seconds: float
+
+
+def encode_query(encoders: QueryEncoders, request: SearchRequest, statistics: LiveStatistics) -> EncodedQuery:
+    """Return the vectors of a request's query; `statistics` are the collection's.
+
+    Raises:
+        EncoderError: a model cannot be loaded.
+    """
+    started = perf_counter()
+    field, query = encoders.sparse, request.query
+    terms, weights = np.empty(0, np.int32), np.empty(0, np.float32)
+    unknown: tuple[str, ...] = ()
+    if not isinstance(query, str):
+        terms, weights, unknown = weighted_terms(field, query)
+    elif encoders.mode != "dense":
+        terms, weights = field.query(query, statistics)
+    sparse = Query.from_weights(terms, weights)
+    dense = None
+    if encoders.dense is not None and isinstance(query, str):
+        dense = encoders.dense.query(query)
+    seconds = perf_counter() - started
+    typed = None
+    if isinstance(query, str) and (request.explain or encoders.mode == "dense"):
+        typed = field.typed_terms(query)
+    marked = typed or frozenset() if encoders.mode == "dense" else frozenset(terms.tolist())
+    return EncodedQuery(sparse, dense, marked, typed, unknown, seconds)
+
+
+def weighted_terms(field: Representation, weights: Mapping[str, float]) -> tuple[*TermWeights, tuple[str, ...]]:
+    """Return given weights as a query vector, terms ascending, and the terms that the collection does not know."""
+    names = list(weights)
+    ids = field.lookup(names)
+    values = np.fromiter(weights.values(), np.float32, len(names))
+    known = (ids >= 0) & (values > 0)  # float32 may round the smallest to 0
+    order = np.argsort(ids[known], kind="stable")
+    unknown = tuple(name for name, number in zip(names, ids.tolist(), strict=True) if number < 0)
+    return ids[known][order], values[known][order], unknown

@@ -1,0 +1,75 @@
+"""From ranked documents to hits as a request wants them: fields, snippet, explanation. The same for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.request import METADATA_FIELD, SearchRequest
+from lexhound.retrieval.collection.result import Contribution, Hit, Share, shared_contributions
+from lexhound.retrieval.documents.document import JSON, Document
+from lexhound.retrieval.documents.snippet import make_snippet
+
+from .encoding import EncodedQuery
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HitMaker:
+    """Makes the hits of one request."""
+
+    request: SearchRequest
+    field: Representation
+    query: EncodedQuery
+
+    def make(
+        self,
+        rank: int,
+        score: float,
+        document: Document,
+        explain: Callable[[], tuple[Contribution, ...]],
+        shares: tuple[Share, ...] | None,
+    ) -> Hit:
+        """Return one hit; `explain` gives what terms gave to the sparse side's score, and is called where asked for."""
+        request = self.request
+        contributions = None
+        if request.explain:
+            contributions = explain() if len(self.query.sparse) else ()
+            if shares is not None:
+                contributions = shared_contributions(contributions, shares)
+        snippet = None
+        if request.highlight:
+            text = document.text[: request.snippet_characters]
+            terms = self.query.terms
+            snippet = make_snippet(text, self.field.marks(text, terms), terms)
+        return Hit(
+            rank,
+            document.id,
+            score,
+            title=document.title if "title" in request.fields else None,
+            text=document.text if "text" in request.fields else None,
+            metadata=self._metadata(document),
+            snippet=snippet,
+            contributions=contributions,
+            shares=shares,
+        )
+
+    def contribution(self, term: int, query_weight: float, document_weight: float, score: float) -> Contribution:
+        """Return what one term gave, under its name."""
+        typed = self.query.typed
+        name = self.field.term_text(term)
+        return Contribution(name, query_weight, document_weight, score, typed is None or term in typed)
+
+    def _metadata(self, document: Document) -> Mapping[str, JSON] | None:
+        fields = self.request.fields
+        if "metadata" in fields:
+            return document.metadata
+        names = [name.removeprefix(METADATA_FIELD) for name in fields if name.startswith(METADATA_FIELD)]
+        if not names:
+            return None
+        return {name: document.metadata[name] for name in names if name in document.metadata}
+
+
+def sort_contributions(contributions: list[Contribution]) -> tuple[Contribution, ...]:
+    """Return them largest first, equal ones by their terms."""
+    return tuple(sorted(contributions, key=lambda each: (-each.score, each.term)))

@@ -1,0 +1,147 @@
+"""The best rows of a snapshot for encoded queries, by its inverted index.
+
+Order is part of the contract: score descending, then insertion order, at every cut and merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.inverted.quantization import Query
+from lexhound.index.topk import SearchStats, TopK
+from lexhound.retrieval.collection.result import RankedIds
+
+from .deadline import check_deadline, current_deadline
+from .snapshot import Snapshot
+
+# Queries of a batch that are answered together where there is a deadline to look at.
+_TOGETHER = 50
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankedRows:
+    """The best rows of a snapshot, best first: part number, row in the part, seq and score of each."""
+
+    parts: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    seqs: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+def rank(
+    snapshot: Snapshot,
+    query: Query,
+    depth: int,
+    allowed: Sequence[NDArray[np.bool_] | None],
+    recall: float | None = None,
+) -> tuple[RankedRows, SearchStats]:
+    """The best `depth` rows over all parts; approximate where `recall` is given (see `check_recall`)."""
+    found = [TopK.empty()] * len(snapshot.parts)
+    stats = SearchStats(0, 0)
+    floor = _Floor(depth)
+    for i in _largest_first(snapshot):
+        check_deadline()
+        index = snapshot.parts[i].segment.index
+        found[i], own = index.search_with_stats(
+            query, depth, allowed=allowed[i], slack=index.dial.slack_for(recall), at_least=floor.score
+        )
+        stats = SearchStats(stats.postings_read + own.postings_read, stats.rows_scored + own.rows_scored)
+        if len(found) > 1:
+            floor.raise_by(found[i])
+    return merge_ranked(snapshot, found, depth), stats
+
+
+def rank_many(
+    snapshot: Snapshot,
+    queries: Sequence[Query],
+    depth: int,
+    allowed: Sequence[NDArray[np.bool_] | None],
+    threads: int | None,
+    recall: float | None = None,
+) -> list[RankedIds]:
+    """(id, score) pairs of many queries, over `threads` threads (all cores by default); no document is read."""
+    return [named(snapshot, ranked) for ranked in rank_rows(snapshot, queries, depth, allowed, threads, recall)]
+
+
+def rank_rows(
+    snapshot: Snapshot,
+    queries: Sequence[Query],
+    depth: int,
+    allowed: Sequence[NDArray[np.bool_] | None],
+    threads: int | None,
+    recall: float | None = None,
+) -> list[RankedRows]:
+    """The best `depth` rows of many queries, over `threads` threads (all cores by default)."""
+    if len(queries) == 1:  # a batch has to be laid out, which takes longer than a short search
+        return [rank(snapshot, queries[0], depth, allowed, recall)[0]]
+    if len(queries) > _TOGETHER and current_deadline() is not None:
+        ranked: list[RankedRows] = []
+        for start in range(0, len(queries), _TOGETHER):
+            ranked += rank_rows(snapshot, queries[start : start + _TOGETHER], depth, allowed, threads, recall)
+        return ranked
+    check_deadline()
+    found: list[list[TopK]] = [[]] * len(snapshot.parts)
+    floors = [_Floor(depth) for _ in queries]
+    for i in _largest_first(snapshot):
+        index = snapshot.parts[i].segment.index
+        found[i] = index.search_many(
+            queries,
+            depth,
+            allowed=allowed[i],
+            slack=index.dial.slack_for(recall),
+            at_least=[floor.score for floor in floors],
+            threads=threads,
+        )
+        if len(found) > 1:
+            for floor, top in zip(floors, found[i], strict=True):
+                floor.raise_by(top)
+    return [merge_ranked(snapshot, [tops[i] for tops in found], depth) for i in range(len(queries))]
+
+
+class _Floor:
+    """The score that a row of the next part must reach: that of the last of the best `depth` hits so far."""
+
+    def __init__(self, depth: int) -> None:
+        self.score = 0.0
+        self._depth = depth
+        self._scores: NDArray[np.float64] = np.empty(0, np.float64)
+
+    def raise_by(self, top: TopK) -> None:
+        """Take in another part's hits."""
+        scores = np.concatenate([self._scores, top.scores])
+        self._scores = -np.sort(-scores)[: self._depth]
+        if len(self._scores) == self._depth:
+            self.score = float(self._scores[-1])
+
+
+def _largest_first(snapshot: Snapshot) -> list[int]:
+    """The parts in the order in which they are searched: the threshold of a large one serves all others."""
+    return sorted(range(len(snapshot.parts)), key=lambda i: -snapshot.parts[i].segment.n_rows)
+
+
+def merge_ranked(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> RankedRows:
+    """The best `depth` rows of a ranking of each part."""
+    if not found:
+        nothing = np.empty(0, np.int64)
+        return RankedRows(nothing, nothing, nothing, np.empty(0, np.float64))
+    parts = np.repeat(np.arange(len(found)), [len(top.rows) for top in found])
+    if len(found) == 1:
+        rows, scores = found[0].rows, found[0].scores
+        return RankedRows(parts, rows, snapshot.parts[0].segment.seqs[rows], scores)
+    rows = np.concatenate([top.rows for top in found])
+    scores = np.concatenate([top.scores for top in found])
+    seqs = np.concatenate([part.segment.seqs[top.rows] for part, top in zip(snapshot.parts, found, strict=True)])
+    order = np.lexsort((seqs, -scores))[:depth]
+    return RankedRows(parts[order], rows[order], seqs[order], scores[order])
+
+
+def named(snapshot: Snapshot, ranked: RankedRows) -> RankedIds:
+    """Ranked rows as (id, score) pairs."""
+    return [
+        (snapshot.parts[part].segment.ids[row], score)
+        for part, row, score in zip(ranked.parts.tolist(), ranked.rows.tolist(), ranked.scores.tolist(), strict=True)
+    ]

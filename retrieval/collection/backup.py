@@ -21,13 +21,13 @@ from lexhound.core.lock import Claim, WriterLock
 from lexhound.retrieval.collection.fields.static_queries import FOLDER as TABLE
 from lexhound.retrieval.collection.fields.static_queries import has_table
 from lexhound.retrieval.collection.store.connections import Connections
+from lexhound.retrieval.collection.store.manifest import MANIFEST, read_manifest
 from lexhound.retrieval.collection.store.schema import DATABASE, keep_log, translate
 from lexhound.retrieval.collection.store.segment import SEGMENTS
 from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, QueryError
 
 from .building import require_collection
 from .collection import Collection
-from .manifest import MANIFEST, read_manifest
 from .recovery import recover, recover_claimed
 
 # How often the copy is begun anew where segments were merged away while they were copied.

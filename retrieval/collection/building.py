@@ -20,6 +20,7 @@ from lexhound.encoders.dense.encoder import DenseSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.collection.fields.dense_field import DenseSide
 from lexhound.retrieval.collection.fields.opening import open_named
+from lexhound.retrieval.collection.store.manifest import MANIFEST, read_manifest
 from lexhound.retrieval.collection.store.schema import connect
 from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
 from lexhound.retrieval.collection.write.ingest_jobs import describe_source, held_documents, unfinished_run
@@ -33,7 +34,6 @@ from lexhound.retrieval.errors import (
 )
 
 from .collection import Collection
-from .manifest import MANIFEST, read_manifest
 from .recovery import recover_claimed
 
 # What is built to replace a collection; a run that is cut short goes on in it.

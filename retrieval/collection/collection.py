@@ -31,20 +31,11 @@ from lexhound.encoders.errors import EncoderError
 from lexhound.index.inverted.index import read_ahead, warm
 from lexhound.index.inverted.quantization import Query
 from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseSide
-from lexhound.retrieval.collection.fields.dense_index import check_policy
 from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.fields.opening import VERSION, load_representation, open_named
-from lexhound.retrieval.collection.fields.static_queries import (
-    DOCUMENTS,
-    TableQueries,
-    distil,
-    drop_table,
-    has_table,
-    keep_table,
-)
+from lexhound.retrieval.collection.fields.static_queries import TableQueries, drop_table, has_table, keep_table
 from lexhound.retrieval.collection.query import hybrid
 from lexhound.retrieval.collection.query import row_filter as passing
-from lexhound.retrieval.collection.query.deadline import interrupting
 from lexhound.retrieval.collection.query.documents import read_ids, read_latest
 from lexhound.retrieval.collection.query.encoding import QueryEncoders
 from lexhound.retrieval.collection.query.facets import find_facets
@@ -55,6 +46,14 @@ from lexhound.retrieval.collection.query.stored_fusion import write_fusion
 from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, Fusion, SearchKeywords, SearchRequest
 from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult
 from lexhound.retrieval.collection.store.connections import Connections
+from lexhound.retrieval.collection.store.dense_index import check_policy
+from lexhound.retrieval.collection.store.manifest import (
+    MANIFEST,
+    DenseManifest,
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
 from lexhound.retrieval.collection.store.schema import (
     DATABASE,
     Identity,
@@ -72,6 +71,7 @@ from lexhound.retrieval.collection.write import compaction, ingest
 from lexhound.retrieval.collection.write import ingest_jobs as runs
 from lexhound.retrieval.collection.write.writer import FIRST_SEGMENT, SMALLEST_SEGMENT, AddReport, Status, Writer
 from lexhound.retrieval.corpus import BadRow, Corpus
+from lexhound.retrieval.deadline import interrupting
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import (
     CollectionError,
@@ -86,8 +86,8 @@ from . import verification
 from .background_check import Checker, Damage
 from .health import ENGINE, Health
 from .info import CollectionInfo, describe
-from .manifest import MANIFEST, DenseManifest, Manifest, read_manifest, write_manifest
 from .recovery import recover
+from .static_query_fitting import DOCUMENTS, distil
 
 if TYPE_CHECKING:
     from lexhound.encoders.base import Span

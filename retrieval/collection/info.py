@@ -7,19 +7,19 @@ from pathlib import Path
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.index.inverted.quantization import QuantisationLoss
-from lexhound.retrieval.collection.fields.dense_index import NAME as DENSE
-from lexhound.retrieval.collection.fields.dense_index import kind_of
 from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.fields.static_queries import has_table
 from lexhound.retrieval.collection.query.pending import PENDING
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.collection.request import Fusion
+from lexhound.retrieval.collection.store.dense_index import NAME as DENSE
+from lexhound.retrieval.collection.store.dense_index import kind_of
+from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest
 from lexhound.retrieval.collection.store.schema import DATABASE, log_bytes
 from lexhound.retrieval.collection.store.segment import segment_bytes
-from lexhound.retrieval.collection.write.average_length import FarAverage, far_average
 from lexhound.retrieval.collection.write.ingest_jobs import Unfinished, describe_unfinished
 
-from .manifest import Manifest, read_manifest
+from .far_average import FarAverage, far_average
 from .verification import Problem
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lexhound.core.streams import MAX_RAW_BYTES, MAX_ROW_BYTES, InputStream
+from lexhound.encoders.base import SparseEncoder
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import BadRowError, CorpusError
 
 from .rows import FieldNames
-
-if TYPE_CHECKING:
-    from lexhound.retrieval.collection.fields.field import Representation
 
 
 def corpus_fault(message: str, where: str, hint: str) -> CorpusError:
@@ -88,8 +85,10 @@ class Corpus(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[Document | BadRow]: ...
 
-    def bind(self, representation: Representation) -> None:  # noqa: B027  most corpora have nothing to do
-        """Say what encodes the texts of the collection that this is read into; for corpora that bring vectors.
+    def bind(self, encoder: SparseEncoder | None) -> None:  # noqa: B027  most corpora have nothing to do
+        """Name the learned encoder of the collection that this corpus is read into, None where that is BM25.
+
+        Corpora that bring vectors take the ids of their terms from it.
 
         Raises:
             CorpusError: such vectors do not belong into that collection.

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from lexhound.encoders.base import SparseEncoder
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.vector_files import NPZ, read_npz, read_vector
 from lexhound.retrieval.documents.document import Document
@@ -21,9 +22,6 @@ from .base import BadRow, Corpus
 from .jsonl import JsonLinesCorpus
 from .rows import document_from_row
 from .source import open_corpus
-
-if TYPE_CHECKING:
-    from lexhound.retrieval.collection.fields.field import LearnedRepresentation, Representation
 
 
 def open_vectors(
@@ -60,26 +58,26 @@ class VectorLinesCorpus(JsonLinesCorpus):
     """JSON Lines as for texts, with a `vector` in each row; the text may be missing, and is then empty."""
 
     brings_vectors = True
-    _representation: LearnedRepresentation | None = None
+    _encoder: SparseEncoder | None = None
 
     @classmethod
     def like(cls, corpus: JsonLinesCorpus) -> VectorLinesCorpus:
         """The corpus of the same input."""
         return cls(corpus.name, corpus._open_stream, corpus.total_bytes, corpus._names)
 
-    def bind(self, representation: Representation) -> None:
+    def bind(self, encoder: SparseEncoder | None) -> None:
         """See `Corpus.bind`."""
-        self._representation = _learned(representation, self.name)
+        self._encoder = _learned(encoder, self.name)
 
     def _document(self, row: dict[str, Any]) -> Document:
         vector = row.pop("vector", None)
         if all(row.get(name) is None for name in self._names.text):
             row[self._names.text[0]] = ""
         document = document_from_row(row, self._names)
-        if self._representation is None:
+        if self._encoder is None:
             raise InvalidDocumentError("vectors are read into a collection, which knows their terms")
         try:
-            read, special = read_vector(vector, self._representation, f"{document.id!r}")
+            read, special = read_vector(vector, self._encoder, f"{document.id!r}")
         except VectorFileError as error:
             raise InvalidDocumentError(error.message, hint=f"{error.hint}.") from error
         self.special_weights += special
@@ -99,7 +97,7 @@ class NpzCorpus(Corpus):
         super().__init__(str(path), unit="row")
         self._path = path
         self._bytes_read = 0
-        self._representation: LearnedRepresentation | None = None
+        self._encoder: SparseEncoder | None = None
 
     @property
     def total_bytes(self) -> int | None:
@@ -110,15 +108,15 @@ class NpzCorpus(Corpus):
         """In proportion to the rows read."""
         return self._bytes_read
 
-    def bind(self, representation: Representation) -> None:
+    def bind(self, encoder: SparseEncoder | None) -> None:
         """See `Corpus.bind`."""
-        self._representation = _learned(representation, self.name)
+        self._encoder = _learned(encoder, self.name)
 
     def __iter__(self) -> Iterator[Document | BadRow]:
-        if self._representation is None:
+        if self._encoder is None:
             raise CorpusError("vectors are read into a collection, which knows their terms", where=self.name)
         table = read_npz(self._path)
-        identity = self._representation.identity
+        identity = self._encoder.identity
         table.require(identity, where=self.name)
         if table.vectors.shape[1] != identity.vocabulary_size:
             raise CorpusError(
@@ -126,10 +124,10 @@ class NpzCorpus(Corpus):
                 where=self.name,
                 hint="Encode the texts again.",
             )
-        special = np.array(sorted(self._representation.special_tokens.values()), np.int32)
+        special = np.array(sorted(self._encoder.special_tokens.values()), np.int32)
         used = np.setdiff1d(table.vectors.indices, special).tolist()
         self.special_weights = int(np.count_nonzero(table.vectors.data[np.isin(table.vectors.indices, special)]))
-        unknown = {term for term, found in zip(used, _lookup(self._representation, used), strict=True) if found != term}
+        unknown = {term for term, found in zip(used, _lookup(self._encoder, used), strict=True) if found != term}
         ends = table.vectors.indptr.tolist()
         size = self._path.stat().st_size
         for row, identifier in enumerate(table.ids):
@@ -149,24 +147,22 @@ class NpzCorpus(Corpus):
                 yield self.bad_row(error.message, error.hint or "")
 
 
-def _lookup(representation: LearnedRepresentation, terms: list[int]) -> list[int]:
+def _lookup(encoder: SparseEncoder, terms: list[int]) -> list[int]:
     """Each term's id again by way of its text; -1 where it is no term: a special token, an output without a token."""
     texts = []
     for term in terms:
         try:
-            texts.append(representation.term_text(term))
+            texts.append(encoder.term_text(term))
         except IndexError:
             texts.append("")
-    return [int(term) for term in representation.lookup(texts)]
+    return [int(term) for term in encoder.lookup(texts)]
 
 
-def _learned(representation: Representation, name: str) -> LearnedRepresentation:
-    from lexhound.retrieval.collection.fields.field import LearnedRepresentation
-
-    if not isinstance(representation, LearnedRepresentation):
+def _learned(encoder: SparseEncoder | None, name: str) -> SparseEncoder:
+    if encoder is None:
         raise CorpusError(
             "the collection's encoder is bm25, which counts the words of texts and takes no vectors",
             where=name,
             hint="Read it without --vectors, or make a collection of the encoder that made the vectors.",
         )
-    return representation
+    return encoder

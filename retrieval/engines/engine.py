@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lexhound.encoders.bm25.vocabulary import Vocabulary
 from lexhound.retrieval.collection.health import Health
-from lexhound.retrieval.collection.manifest import Manifest
+from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import UnsupportedError
 from lexhound.retrieval.filters import Expression

@@ -13,7 +13,7 @@ from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.fields.dense_field import DenseSide
 from lexhound.retrieval.collection.fields.opening import VERSION, load_representation, open_named
-from lexhound.retrieval.collection.manifest import DenseManifest, Manifest
+from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
 from lexhound.retrieval.errors import UnsupportedError
 
 from .address import LUCENE, Address, read_address

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from lexhound.index.inverted.quantization import Query
     from lexhound.retrieval.collection.health import Health
     from lexhound.retrieval.collection.info import CollectionInfo
-    from lexhound.retrieval.collection.manifest import DenseManifest, Manifest
     from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, SearchKeywords, SearchRequest
     from lexhound.retrieval.collection.result import RankedIds, SearchResult
+    from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
     from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
     from lexhound.retrieval.collection.write.writer import AddReport, Status
     from lexhound.retrieval.corpus import BadRow, Corpus

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseSide
-from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.document_vectors import vectors_of
+from lexhound.retrieval.collection.fields.field import Representation, learned_encoder
 from lexhound.retrieval.collection.store.stored_documents import content_hash
 from lexhound.retrieval.collection.write.ingest import IngestReport, Phase, Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.documents.encoded_document import vectors_of
 from lexhound.retrieval.errors import BadRowError, CorpusError
 
 from .engine import Ability, Engine, EngineRow, SparseVector, require
@@ -96,7 +96,7 @@ class EngineWriter:
         progress: Callable[[Progress], None] | None,
     ) -> IngestReport:
         """See `EngineCollection.ingest`."""
-        corpus.bind(self._representation)
+        corpus.bind(learned_encoder(self._representation))
         report = AddReport()
         rejected = 0
         seen: set[str] = set()

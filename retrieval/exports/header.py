@@ -10,8 +10,8 @@ import orjson
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.errors import IdentityError
-from lexhound.retrieval.collection.fields.dense_index import POLICIES
-from lexhound.retrieval.collection.manifest import DenseManifest
+from lexhound.retrieval.collection.store.dense_index import POLICIES
+from lexhound.retrieval.collection.store.manifest import DenseManifest
 from lexhound.retrieval.errors import ExportError
 
 HEADER = "export.json"

@@ -26,8 +26,8 @@ from lexhound.retrieval.collection.building import require_collection
 from lexhound.retrieval.collection.fields.dense_field import DenseSide
 from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.fields.opening import VERSION, load_representation
-from lexhound.retrieval.collection.manifest import Manifest, write_manifest
 from lexhound.retrieval.collection.recovery import recover_claimed
+from lexhound.retrieval.collection.store.manifest import Manifest, write_manifest
 from lexhound.retrieval.collection.store.schema import connect, create_database, keep_log
 from lexhound.retrieval.collection.store.segment import open_segment
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary

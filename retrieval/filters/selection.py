@@ -8,7 +8,7 @@ from typing import Protocol, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.retrieval.collection.query.deadline import check_deadline
+from lexhound.retrieval.deadline import check_deadline
 
 from .column import Column, Span
 from .expression import And, Comparison, Exists, Expression, Membership, Not, Or

@@ -25,7 +25,7 @@ class DensePooling(StrEnum):
 
 
 class DenseIndex(StrEnum):
-    """`lexhound.retrieval.collection.fields.dense_index.POLICIES`."""
+    """`lexhound.retrieval.collection.store.dense_index.POLICIES`."""
 
     AUTO = "auto"
     FLAT = "flat"

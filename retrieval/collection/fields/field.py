@@ -247,6 +247,11 @@ class LearnedRepresentation:
         """Nothing to drop: the vocabulary of a model never grows."""
 
 
+def learned_encoder(representation: Representation) -> SparseEncoder | None:
+    """Return the encoder of a field whose vectors a model makes; None for BM25."""
+    return representation.encoder if isinstance(representation, LearnedRepresentation) else None
+
+
 def _row_sums(values: NDArray[Any], indptr: NDArray[np.int64]) -> NDArray[Any]:
     """Sums of each row's entries; `np.add.reduceat` alone would be wrong for empty rows."""
     sums = np.concatenate([np.zeros(1, values.dtype), np.cumsum(values)])

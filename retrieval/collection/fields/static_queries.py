@@ -1,7 +1,7 @@
-"""Queries of a collection's dense side by a table of tokens, so that a search needs no transformer.
+"""Static query embeddings: queries of a collection's dense field by a table of tokens, without a transformer.
 
-The table is fitted to the collection's own documents, whose vectors it has: nothing is encoded. It lies in a folder of
-its own, is read when a search first needs it, and follows no later change of the documents.
+The table lies in a folder of its own and is read when a search first needs it. It follows no later change of the
+documents that it was fitted to (`static_query_fitting.py`).
 """
 
 from __future__ import annotations
@@ -18,18 +18,12 @@ from numpy.typing import NDArray
 
 from lexhound.core.atomic_files import replace_directory
 from lexhound.core.disk_errors import storage_errors
-from lexhound.retrieval.collection.query.documents import read_documents
-from lexhound.retrieval.errors import CorruptCollectionError, QueryError
+from lexhound.retrieval.errors import CorruptCollectionError
 
 if TYPE_CHECKING:
     from lexhound.encoders.dense.static_queries import QueryTable
-    from lexhound.retrieval.collection.query.snapshot import Snapshot
-
-    from .dense_field import DenseSide
 
 FOLDER = "query_table"
-DOCUMENTS = 20_000
-"""How many documents a table is fitted to, at most."""
 
 
 class TableQueries:
@@ -82,38 +76,6 @@ def has_table(directory: Path) -> bool:
     return (directory / FOLDER).is_dir()
 
 
-def distil(snapshot: Snapshot, dense: DenseSide, documents: int, seed: int = 0) -> QueryTable:
-    """Fit a table to documents of a snapshot, drawn at random where there are more than `documents`.
-
-    Raises:
-        QueryError: there are too few documents. EncoderError: the model cannot be opened, or makes no unit vectors.
-    """
-    from lexhound.encoders.dense.static_queries import fit
-    from lexhound.encoders.errors import SettingsError
-
-    places = [
-        np.stack([np.full(part.segment.n_rows, number), np.arange(part.segment.n_rows)], axis=1)[_live(part.live)]
-        for number, part in enumerate(snapshot.parts)
-    ]
-    pool = np.concatenate([np.empty((0, 2), np.int64), *places])
-    if len(pool) > documents:
-        pool = pool[np.sort(np.random.default_rng(seed).choice(len(pool), documents, replace=False))]
-    texts: list[str] = []
-    vectors = [np.empty((0, dense.width), np.float32)]
-    for number, part in enumerate(snapshot.parts):
-        rows = pool[pool[:, 0] == number, 1]
-        if not len(rows) or part.segment.dense is None:
-            continue
-        seqs = part.segment.seqs[rows].tolist()
-        found = read_documents(snapshot, seqs)
-        texts += [found[seq].encoded_text for seq in seqs]
-        vectors.append(part.segment.dense.vectors_of(rows))
-    try:
-        return fit(dense.encoder, texts, np.concatenate(vectors))
-    except SettingsError as error:
-        raise QueryError(f"no table of dense queries can be made: {error.message}", hint=error.hint) from error
-
-
 def keep_table(directory: Path, table: QueryTable) -> None:
     """Write a table into a collection, in the place of the one it has; a crash leaves the old one or the new one.
 
@@ -140,7 +102,3 @@ def drop_table(directory: Path) -> bool:
     with storage_errors(directory):
         shutil.rmtree(directory / FOLDER)
     return True
-
-
-def _live(live: NDArray[np.bool_] | None) -> NDArray[np.bool_] | slice:
-    return slice(None) if live is None else live

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE, document_of, read_rows
+from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.documents.document import Document, is_encodable
 from lexhound.retrieval.errors import CorruptCollectionError, StaleSnapshotError
 
-from .deadline import check_deadline
 from .snapshot import Snapshot
 
 _CHUNK = 100

@@ -6,9 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 
 from lexhound.retrieval.collection.result import Facet, FacetValue
+from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.documents.document import is_encodable
-
-from .deadline import check_deadline
 
 # Metadata made of free keys can have any number of fields; nobody looks at more.
 MAX_FIELDS = 200

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from lexhound.index.inverted.index import InvertedIndex
 from lexhound.index.inverted.scales import RowRanges, choose_groups
-from lexhound.retrieval.collection.fields.dense_index import dense_in_memory
 from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.scale_groups import FIXED, grouped, part_of, ranges_of
 from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, unpack_dense
+from lexhound.retrieval.collection.store.dense_index import dense_in_memory
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.store.segment import ListedIds, Segment
 from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, unpack
-from lexhound.retrieval.collection.write.scale_groups import FIXED, grouped, part_of, ranges_of
 from lexhound.retrieval.errors import CorruptCollectionError
 
 # The name of parts that are indexed in memory; segment names are digits.

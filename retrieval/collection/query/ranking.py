@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lexhound.index.inverted.quantization import Query
 from lexhound.index.topk import SearchStats, TopK
 from lexhound.retrieval.collection.result import RankedIds
+from lexhound.retrieval.deadline import check_deadline, current_deadline
 
-from .deadline import check_deadline, current_deadline
 from .snapshot import Snapshot
 
 # Queries of a batch that are answered together where there is a deadline to look at.

@@ -9,9 +9,9 @@ from time import perf_counter
 from lexhound.index.inverted.quantization import Query
 from lexhound.retrieval.collection.request import BatchRequest, Fusion, SearchRequest
 from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share, dense_shares
+from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.errors import CorruptCollectionError
 
-from .deadline import check_deadline
 from .documents import read_documents
 from .encoding import QueryEncoders, encode_query
 from .hits import HitMaker, sort_contributions

@@ -26,11 +26,11 @@ from lexhound.index.inverted.quantization import MAX_IMPACT
 from lexhound.index.inverted.scales import RowRanges
 from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.request import Fusion
+from lexhound.retrieval.collection.store.average_length import AverageLengths, read_average_lengths
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.schema import DATABASE, check_identity, translate
 from lexhound.retrieval.collection.store.segment import Segment, open_segment, read_through
 from lexhound.retrieval.collection.store.table_checksum import check_tables
-from lexhound.retrieval.collection.write.average_length import Averages, read_averages
 from lexhound.retrieval.errors import CorruptCollectionError
 from lexhound.retrieval.filters import ColumnCache
 
@@ -87,7 +87,7 @@ class Snapshot:
         connections: Connections,
         held: sqlite3.Connection | None,
         generation: int,
-        averages: Averages,
+        averages: AverageLengths,
         parts: Sequence[Part],
         columns: ColumnCache,
         fusion: Fusion | None = None,
@@ -98,7 +98,7 @@ class Snapshot:
         self.held = held
         self._lock = RLock()  # a SQLite connection serves one thread at a time
         self.generation = generation
-        self.average_length = averages.new
+        self.average_length = averages.current
         self.legacy_average = averages.legacy
         self.parts = tuple(parts)
         self.columns = columns  # of metadata, which filters are answered from
@@ -241,7 +241,7 @@ def _read(
     directory = connections.directory
     check_tables(connection)
     generation = generation_of(connection)
-    averages = read_averages(connection)
+    averages = read_average_lengths(connection)
     names = connection.execute(
         "SELECT name FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
     ).fetchall()
@@ -251,7 +251,9 @@ def _read(
     for segment in on_disk.values():
         segment.check_sizes()
     _read_small(directory, on_disk.values(), representation.name)
-    in_memory, ranges = index_pending(connection, representation, averages.new, (cache.in_memory, cache.ranges), width)
+    in_memory, ranges = index_pending(
+        connection, representation, averages.current, (cache.in_memory, cache.ranges), width
+    )
     tombstones = tombstones_of(connection)
     waiting = [segment for segments in in_memory.values() for segment in segments]
     parts = [Part(segment, live_of(segment.seqs, tombstones)) for segment in (*on_disk.values(), *waiting)]

@@ -32,9 +32,10 @@ from lexhound.index.array_files import (
 from lexhound.index.dense.flat import VectorIndex
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.inverted.index import InvertedIndex
-from lexhound.retrieval.collection.fields.dense_index import NAME as DENSE
-from lexhound.retrieval.collection.fields.dense_index import open_dense, verify_dense
 from lexhound.retrieval.errors import CorruptCollectionError
+
+from .dense_index import NAME as DENSE
+from .dense_index import open_dense, verify_dense
 
 SEGMENTS = "segments"
 ROWS = "rows"

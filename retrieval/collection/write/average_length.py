@@ -1,9 +1,8 @@
-"""The average length of documents that the weights of bm25 are made with: kept in the database, refreshed as it moves.
+"""Renewing the average document length, and computing weights again that were made with another.
 
-Every segment remembers the average that its weights were made with. New segments, and documents that wait for one, take
-the average of all live documents. Readers take it from the database, so all of them rank alike; writers renew it when
-they make or merge segments, and when the collection has grown by a twentieth. Older segments are weighed anew as the
-average moves away from theirs, as far as that is paid for: each document that comes pays for some others.
+Writers renew the average (`store/average_length.py`) when they make or merge segments, and when the collection has
+grown by a twentieth. As the average moves away from that of older segments, their weights are computed again, as far as
+that is paid for: each document that comes pays for some others.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.retrieval.collection.store.schema import DATABASE
+from lexhound.retrieval.collection.store.average_length import (
+    is_far,
+    read_average_length,
+    read_average_lengths,
+    read_properties,
+    write_average_length,
+)
 from lexhound.retrieval.collection.store.segment import open_segment
 from lexhound.retrieval.collection.store.sparse_batches import unpack
-from lexhound.retrieval.errors import CorruptCollectionError
 
 if TYPE_CHECKING:
-    from lexhound.retrieval.collection.query.snapshot import Snapshot
-
     from .writer import Writer
 
-# Weights made with an average that differs by more than this share are far from those of today: at 10 %, a weight of
-# bm25 as it is usually set moves by 2 % at most.
-FAR = 0.1
 # A lesser change is not worth indexing again what waits.
 _NEAR = 0.01
 # The average is looked at again when a collection has grown by one part in so many.
@@ -52,63 +51,6 @@ class Lengths:
     average: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class FarAverage:
-    """Weights that were made for another average than today's.
-
-    Attributes:
-        documents: live ones whose weights were; stored: the average of theirs that is farthest; today: that of all.
-    """
-
-    documents: int
-    stored: float
-    today: float
-
-
-@dataclass(frozen=True, slots=True)
-class Averages:
-    """What the database says of average lengths.
-
-    Attributes:
-        new: that which new weights are made with (`read_average`); legacy: that of segments which do not say theirs.
-    """
-
-    new: float | None
-    legacy: float | None
-
-
-def read_averages(connection: sqlite3.Connection) -> Averages:
-    """Both averages, by one reading.
-
-    Raises:
-        CorruptCollectionError: the database holds something else.
-    """
-    found = _properties(connection, "mean_length", "average_length")
-    if not all(isinstance(value, (int, float)) for value in found.values()):
-        raise CorruptCollectionError(
-            "the database does not tell the average length",
-            where=DATABASE,
-            hint="restore the file from a backup or index the corpus again",
-        )
-    legacy = found.get("average_length")
-    return Averages(found.get("mean_length", legacy), legacy)
-
-
-def read_average(connection: sqlite3.Connection) -> float | None:
-    """The average that new weights are made with; None before the first segment: then it is that of all that waits."""
-    return read_averages(connection).new
-
-
-def write_average(connection: sqlite3.Connection, average: float) -> None:
-    """Store what `read_average` reads (inside a transaction)."""
-    connection.execute("INSERT OR REPLACE INTO properties VALUES ('mean_length', ?)", (average,))
-
-
-def is_far(stored: float, today: float) -> bool:
-    """Whether weights made with the one average are far from those of the other."""
-    return abs(stored - today) > FAR * today
-
-
 def live_average(writer: Writer, run: int | None = None, without: Sequence[int] = ()) -> float:
     """Mean words a live document, 1 where there are none; with a `run` as if published, without some rows.
 
@@ -123,9 +65,9 @@ def live_average(writer: Writer, run: int | None = None, without: Sequence[int] 
 
 def grown(writer: Writer) -> bool:
     """Whether so much has come since the average was last renewed that it is to be looked at again."""
-    if not writer.representation.frequencies or read_average(writer.connection) is None:
+    if not writer.representation.frequencies or read_average_length(writer.connection) is None:
         return False
-    due = _properties(writer.connection, "mean_length_due").get("mean_length_due", 0)
+    due = read_properties(writer.connection, "mean_length_due").get("mean_length_due", 0)
     return _last_seq(writer.connection) >= due
 
 
@@ -133,10 +75,10 @@ def renew(writer: Writer, connection: sqlite3.Connection, average: float | None 
     """Make today's average (or that given) the one of new weights, where it has moved; inside a transaction."""
     if not writer.representation.frequencies:
         return
-    stored = read_average(connection)
+    stored = read_average_length(connection)
     today = live_average(writer) if average is None else average
     if stored is None or average is not None or abs(stored - today) > _NEAR * today:
-        write_average(connection, today)
+        write_average_length(connection, today)
     last = _last_seq(connection)
     live = int(connection.execute("SELECT coalesce(sum(documents), 0) FROM segments").fetchone()[0])
     live += int(connection.execute("SELECT coalesce(sum(documents), 0) FROM batches").fetchone()[0])
@@ -150,7 +92,7 @@ def far_segments(writer: Writer, today: float) -> list[tuple[str, int]]:
     if not writer.representation.frequencies:
         return []
     with writer.lock:
-        legacy = legacy_average(writer.connection)
+        legacy = read_average_lengths(writer.connection).legacy
         names = writer.connection.execute(
             "SELECT name, documents FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY documents, name"
         ).fetchall()
@@ -160,21 +102,16 @@ def far_segments(writer: Writer, today: float) -> list[tuple[str, int]]:
 
 def credit(writer: Writer) -> int:
     """How many rows may be weighed anew for what has come since the last time."""
-    spent = int(_properties(writer.connection, "weighed_seq").get("weighed_seq", 0))
+    spent = int(read_properties(writer.connection, "weighed_seq").get("weighed_seq", 0))
     return PAID * (_last_seq(writer.connection) - spent)
 
 
 def spend(writer: Writer, rows: int) -> None:
     """Take weighing so many rows anew off what has come."""
     with writer.transaction() as connection:
-        spent = int(_properties(connection, "weighed_seq").get("weighed_seq", 0))
+        spent = int(read_properties(connection, "weighed_seq").get("weighed_seq", 0))
         spent = min(spent + -(-rows // PAID), _last_seq(connection))
         connection.execute("INSERT OR REPLACE INTO properties VALUES ('weighed_seq', ?)", (spent,))
-
-
-def legacy_average(connection: sqlite3.Connection) -> float | None:
-    """The average of segments that do not say theirs: earlier versions had one for all."""
-    return _properties(connection, "average_length").get("average_length")
 
 
 def lengths_of(writer: Writer, name: str) -> Lengths:
@@ -187,31 +124,6 @@ def lengths_of(writer: Writer, name: str) -> Lengths:
         found = Lengths(segment.seqs, words, int(words.sum(dtype=np.int64)), segment.index.mean_length)
         writer.lengths[name] = found
     return found
-
-
-def far_average(snapshot: Snapshot) -> FarAverage | None:
-    """What a snapshot's weights have been made with, if it is far from its average of today; None where all is well."""
-    words = documents = 0
-    for part in snapshot.parts:
-        own = part.segment.index.lengths
-        if own is None:
-            return None
-        words += int(own.sum(dtype=np.int64) if part.live is None else own[part.live].sum(dtype=np.int64))
-        documents += part.n_documents
-    if not words:
-        return None
-    today = words / documents
-    far = [
-        (part.n_documents, stored)
-        for part in snapshot.parts
-        if (stored := part.segment.index.mean_length or snapshot.legacy_average) is not None
-        and part.n_documents
-        and is_far(stored, today)
-    ]
-    if not far:
-        return None
-    farthest = max((stored for _, stored in far), key=lambda stored: abs(np.log(stored / today)))
-    return FarAverage(sum(count for count, _ in far), farthest, today)
 
 
 def _counted(writer: Writer, run: int, without: NDArray[np.int64]) -> tuple[int, int]:
@@ -246,11 +158,6 @@ def _places(seqs: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray[np.int6
     places = np.searchsorted(seqs, inside)
     found: NDArray[np.int64] = places[seqs[places] == inside]
     return found
-
-
-def _properties(connection: sqlite3.Connection, *names: str) -> dict[str, float]:
-    marks = ",".join("?" * len(names))
-    return dict(connection.execute(f"SELECT name, value FROM properties WHERE name IN ({marks})", names))
 
 
 def _last_seq(connection: sqlite3.Connection) -> int:

@@ -18,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.inverted.merge import MergePart, merge_inverted
-from lexhound.retrieval.collection.fields.dense_index import NAME as DENSE
-from lexhound.retrieval.collection.fields.dense_index import kind_of, merge_dense, wanted_kind
+from lexhound.retrieval.collection.fields.scale_groups import Group, regrouped
+from lexhound.retrieval.collection.store.average_length import read_average_lengths
+from lexhound.retrieval.collection.store.dense_index import NAME as DENSE
+from lexhound.retrieval.collection.store.dense_index import kind_of, merge_dense, wanted_kind
 from lexhound.retrieval.collection.store.schema import DATABASE, translate
 from lexhound.retrieval.collection.store.segment import SEGMENTS, Segment, open_segment, read_through, write_segment
 from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE, damaged_rows
 from lexhound.retrieval.collection.store.wal import WAIT_SECONDS
 
-from .average_length import credit, far_segments, grown, legacy_average, live_average, renew, spend
-from .scale_groups import Group, regrouped
+from .average_length import credit, far_segments, grown, live_average, renew, spend
 from .writer import PUBLISHED, Writer, register_segment
 
 # This many segments of one size class (sizes within a factor of SIZE_CLASS) are merged into one of the next class:
@@ -219,7 +220,7 @@ def _are_grouped(groups: Sequence[Sequence[Group]], segments: Sequence[Segment])
 
 def _weighed_with(writer: Writer, segment: Segment) -> float | None:
     """The average length that a segment's weights were made with."""
-    return segment.index.mean_length or legacy_average(writer.connection)
+    return segment.index.mean_length or read_average_lengths(writer.connection).legacy
 
 
 def _write(

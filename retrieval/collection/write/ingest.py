@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lexhound.core.errors import StorageError
+from lexhound.retrieval.collection.fields.field import learned_encoder
 from lexhound.retrieval.collection.store.schema import DATABASE, translate
 from lexhound.retrieval.collection.store.stored_documents import content_hash, hash_of
 from lexhound.retrieval.corpus import BadRow, Corpus
@@ -86,7 +87,7 @@ def ingest(
         UnfinishedRunError: a run of another source has not been finished.
         StorageFullError: the disk is full. What was acknowledged is kept for the next attempt.
     """
-    corpus.bind(writer.representation)
+    corpus.bind(learned_encoder(writer.representation))
     run = unfinished_run(writer.connection)
     if run is not None and run.source != source:
         held = held_documents(writer.connection, run)

@@ -23,11 +23,14 @@ from numpy.typing import NDArray
 from lexhound.core.disk_errors import storage_errors
 from lexhound.index.inverted.builder import build_inverted
 from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseSide
-from lexhound.retrieval.collection.fields.dense_index import NAME as DENSE
-from lexhound.retrieval.collection.fields.dense_index import build_dense
+from lexhound.retrieval.collection.fields.document_vectors import vectors_of
 from lexhound.retrieval.collection.fields.field import Representation
-from lexhound.retrieval.collection.manifest import raise_format
+from lexhound.retrieval.collection.fields.scale_groups import grouped, part_of
+from lexhound.retrieval.collection.store.average_length import read_average_length
 from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, pack_dense, unpack_dense
+from lexhound.retrieval.collection.store.dense_index import NAME as DENSE
+from lexhound.retrieval.collection.store.dense_index import build_dense
+from lexhound.retrieval.collection.store.manifest import raise_format
 from lexhound.retrieval.collection.store.schema import DATABASE, check_identity, identity_of, log_identity, translate
 from lexhound.retrieval.collection.store.segment import SEGMENTS, write_segment
 from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, pack, unpack
@@ -35,11 +38,10 @@ from lexhound.retrieval.collection.store.stored_documents import content_hash, d
 from lexhound.retrieval.collection.store.table_checksum import write_table_checksum
 from lexhound.retrieval.collection.store.wal import BoundedLog
 from lexhound.retrieval.documents.document import Document, is_encodable
-from lexhound.retrieval.documents.encoded_document import EncodedDocument, vectors_of
+from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.documents.metadata import flatten
 
-from .average_length import Lengths, grown, live_average, read_average, renew
-from .scale_groups import grouped, part_of
+from .average_length import Lengths, grown, live_average, renew
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -427,7 +429,7 @@ class Writer:
         if size >= FLUSH_BYTES:
             return True
         lexical = self.representation.frequencies
-        return lexical and documents >= FIRST_SEGMENT and read_average(self.connection) is None
+        return lexical and documents >= FIRST_SEGMENT and read_average_length(self.connection) is None
 
     def waiting_documents(self, run: int) -> int:
         """How many documents of a run are in no segment yet."""

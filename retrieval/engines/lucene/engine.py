@@ -25,7 +25,7 @@ from lexhound.encoders.bm25.vocabulary import Vocabulary
 from lexhound.encoders.load import load_encoder
 from lexhound.index.inverted.quantization import MAX_IMPACT
 from lexhound.retrieval.collection.health import Health
-from lexhound.retrieval.collection.manifest import Manifest, read_manifest, write_manifest
+from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest, write_manifest
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.engines.address import Address
 from lexhound.retrieval.engines.engine import Ability, EngineRow, Ranked, Size, SparseVector

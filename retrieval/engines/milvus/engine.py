@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.retrieval.collection.health import Health
-from lexhound.retrieval.collection.manifest import Manifest
+from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.engines.address import Address
 from lexhound.retrieval.engines.engine import Ability, EngineRow, Ranked, Size, SparseVector

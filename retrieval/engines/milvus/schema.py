@@ -23,7 +23,7 @@ import orjson
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.errors import IdentityError
-from lexhound.retrieval.collection.manifest import DenseManifest, Manifest
+from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.engines.engine import EngineRow
 from lexhound.retrieval.engines.settings import MilvusSettings

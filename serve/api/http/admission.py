@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from lexhound.retrieval.collection.query.deadline import Deadline, within
+from lexhound.retrieval.deadline import Deadline, within
 
 from .exceptions import BusyError
 

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from lexhound.retrieval.collection.manifest import MANIFEST
 from lexhound.retrieval.collection.recovery import recover, recover_all
+from lexhound.retrieval.collection.store.manifest import MANIFEST
 from lexhound.serve.api.http.exceptions import ConflictError
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"

@@ -10,9 +10,9 @@ from pydantic import Field
 from starlette.responses import Response
 
 from lexhound.retrieval.collection.collection import Collection
-from lexhound.retrieval.collection.query.deadline import Deadline
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.result import SearchResult
+from lexhound.retrieval.deadline import Deadline
 from lexhound.retrieval.engines.protocol import Backend
 from lexhound.serve.api.http.dependencies import ReadRoute
 from lexhound.serve.api.http.exceptions import RequestError

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.retrieval.collection.info import CollectionInfo
-from lexhound.retrieval.collection.manifest import Manifest
-from lexhound.retrieval.collection.query.deadline import check_deadline
 from lexhound.retrieval.collection.result import Facet, Hit, SearchResult
+from lexhound.retrieval.collection.store.manifest import Manifest
+from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.snippet import make_snippet
 from lexhound.retrieval.engines.protocol import Backend, EngineInfo

@@ -24,8 +24,8 @@ import numpy as np
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.collection.fields import dense_index
 from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.store import dense_index
 from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.corpus import open_corpus
 

@@ -10,7 +10,7 @@ import pytest
 from repository import GOLDEN, TINY_DENSE
 
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.collection.manifest import FORMAT
+from lexhound.retrieval.collection.store.manifest import FORMAT
 
 # Of the collections with dense vectors; they name it without a path.
 

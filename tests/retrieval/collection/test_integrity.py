@@ -14,8 +14,8 @@ from repository import TINY_DENSE
 
 from lexhound.encoders.dense.encoder import DenseSettings
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.collection.manifest import MANIFEST
 from lexhound.retrieval.collection.query import snapshot
+from lexhound.retrieval.collection.store.manifest import MANIFEST
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.store.stored_documents import (
     content_hash,

@@ -24,7 +24,7 @@ from lexhound.core.errors import ReadOnlyError
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.index import Query, quantise_weights
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.collection.manifest import Manifest
+from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.collection.store.stored_documents import content_hash
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.engines.address import read_address

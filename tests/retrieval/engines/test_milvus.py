@@ -19,7 +19,7 @@ from plain_engine import holds
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.retrieval import Document
-from lexhound.retrieval.collection.manifest import Manifest
+from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.documents.metadata import flatten
 from lexhound.retrieval.engines.address import read_address
 from lexhound.retrieval.engines.engine import EngineRow

@@ -25,7 +25,7 @@ from lexhound.encoders.errors import IdentityError
 from lexhound.index.inverted.forward import forward_windows, postings_of
 from lexhound.index.inverted.index import InvertedIndex
 from lexhound.retrieval import Collection, Document, LexicalSettings
-from lexhound.retrieval.collection.manifest import Manifest, write_manifest
+from lexhound.retrieval.collection.store.manifest import Manifest, write_manifest
 from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, ExportError, NotACollectionError

@@ -14,8 +14,8 @@ pytest.importorskip("transformers", reason="needs the extra neural")
 from command import run
 from tiny_checkpoints import build_tiny_embedding_model
 
-from lexhound.retrieval.collection.fields.dense_index import POLICIES
 from lexhound.retrieval.collection.request import METHODS, MODES
+from lexhound.retrieval.collection.store.dense_index import POLICIES
 from lexhound.serve.cli.dense_options import DenseIndex, Method, Mode
 
 TEXTS = {"a": "heat transfer in flow", "b": "the wing of an aircraft", "c": "boundary layer heat", "d": "shock wave"}

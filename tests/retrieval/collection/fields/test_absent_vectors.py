@@ -13,11 +13,11 @@ from plain_engine import PlainEngine
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.index import FlatIndex
 from lexhound.retrieval import Collection, Document, Fusion
-from lexhound.retrieval.collection.fields import dense_index
 from lexhound.retrieval.collection.fields.absent_vectors import search_many_present, search_present
 from lexhound.retrieval.collection.fields.dense_field import DenseSide
 from lexhound.retrieval.collection.query.fusion import SideScores, fuse
 from lexhound.retrieval.collection.request import METHODS
+from lexhound.retrieval.collection.store import dense_index
 from lexhound.retrieval.engines.collection import EngineCollection
 from lexhound.retrieval.engines.moving import _rows
 from lexhound.retrieval.exports import export_collection, import_export

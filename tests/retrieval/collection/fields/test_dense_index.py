@@ -15,9 +15,9 @@ from lexhound.encoders.base import EncoderIdentity
 from lexhound.index.spann import ClusteredIndex
 from lexhound.retrieval import Collection, Document, Fusion, SearchResult
 from lexhound.retrieval.collection.building import build_collection
-from lexhound.retrieval.collection.fields import dense_index
 from lexhound.retrieval.collection.fields.dense_field import DenseSide
-from lexhound.retrieval.collection.manifest import read_manifest
+from lexhound.retrieval.collection.store import dense_index
+from lexhound.retrieval.collection.store.manifest import read_manifest
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.errors import BadRowError, CollectionExistsError, CorruptCollectionError, DenseIndexError
 

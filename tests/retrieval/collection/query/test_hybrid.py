@@ -20,9 +20,9 @@ from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
 from lexhound.encoders.errors import CheckpointError, EncoderError
 from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.collection.building import build_collection
-from lexhound.retrieval.collection.fields.dense_index import POLICIES
-from lexhound.retrieval.collection.manifest import read_manifest
 from lexhound.retrieval.collection.request import METHODS
+from lexhound.retrieval.collection.store.dense_index import POLICIES
+from lexhound.retrieval.collection.store.manifest import read_manifest
 from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, QueryError

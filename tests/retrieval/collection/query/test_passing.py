@@ -15,8 +15,8 @@ from plain_selection import matches
 
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.query import row_filter as passing
-from lexhound.retrieval.collection.query.deadline import Deadline, within
 from lexhound.retrieval.collection.query.row_filter import count_passing, is_known, rows_passing, seqs_passing
+from lexhound.retrieval.deadline import Deadline, within
 from lexhound.retrieval.errors import DeadlineError
 from lexhound.retrieval.filters import parse_filter
 

@@ -14,8 +14,8 @@ from repository import GOLDEN
 from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.index.inverted.scales import MOST_GROUPS
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.collection.manifest import FORMAT, read_manifest
-from lexhound.retrieval.collection.write.average_length import FAR
+from lexhound.retrieval.collection.store.average_length import FAR
+from lexhound.retrieval.collection.store.manifest import FORMAT, read_manifest
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 

@@ -12,7 +12,7 @@ import pytest
 from service import PATIENCE
 from starlette.requests import ClientDisconnect, Request
 
-from lexhound.retrieval.collection.query.deadline import Deadline, check_deadline, current_deadline, within
+from lexhound.retrieval.deadline import Deadline, check_deadline, current_deadline, within
 from lexhound.retrieval.errors import DeadlineError
 from lexhound.serve.api.http import admission as gates
 from lexhound.serve.api.http.admission import Gate

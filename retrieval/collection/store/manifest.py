@@ -16,8 +16,9 @@ import orjson
 from lexhound.core.atomic_files import replace_file
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.errors import IdentityError
-from lexhound.retrieval.collection.fields.dense_index import POLICIES
 from lexhound.retrieval.errors import CorruptCollectionError, NewerFormatError, NotACollectionError
+
+from .dense_index import POLICIES
 
 MANIFEST = "lexhound.json"
 _CHECKSUM = "checksum"

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from lexhound.index.inverted.index import InvertedIndex
 from lexhound.index.inverted.scales import RowRanges, choose_groups, group_of, row_ranges, stored_ranges
-from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.store.sparse_batches import Batch, keep_rows
+
+from .field import Representation
 
 # Of a representation that has one scale for all documents.
 FIXED: tuple[int, ...] = ()

@@ -1,0 +1,72 @@
+"""The vectors of documents: those that they bring, and those that the collection's encoders make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.encoded_document import EncodedDocument
+from lexhound.retrieval.errors import InvalidDocumentError
+
+from .field import LearnedRepresentation, Representation
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from lexhound.encoders.base import QueryVector
+
+    from .dense_field import DenseSide
+
+
+def vectors_of(
+    representation: Representation, dense: DenseSide | None, documents: Sequence[Document]
+) -> tuple[csr_array, NDArray[np.float32] | None]:
+    """The vectors of documents, sparse and, where the collection has them, dense; of one pass where that can be.
+
+    Raises:
+        InvalidDocumentError: a document brings a vector that is none of the collection's encoder. EncoderError.
+    """
+    texts = [document.encoded_text for document in documents]
+    if any(isinstance(document, EncodedDocument) for document in documents):
+        sparse = _given(representation, documents)
+        return sparse, None if dense is None else dense.encode(texts)
+    if dense is None:
+        return representation.encode(texts), None
+    if isinstance(representation, LearnedRepresentation):
+        return dense.encode_with(representation.encoder, texts)
+    return representation.encode(texts), dense.encode(texts)
+
+
+def _given(representation: Representation, documents: Sequence[Document]) -> csr_array:
+    """The sparse vectors of documents of which some bring theirs."""
+    from lexhound.encoders.vector_files import stacked
+
+    if not isinstance(representation, LearnedRepresentation):
+        raise InvalidDocumentError(
+            f"{documents[0].id!r} brings a vector, and the collection's encoder, bm25, counts words",
+            hint="Give it as a text, or use a collection of a learned encoder.",
+        )
+    size = representation.identity.vocabulary_size or 1
+    plain = [document.encoded_text for document in documents if not isinstance(document, EncodedDocument)]
+    made = representation.encode(plain) if plain else None
+    special = np.array(sorted(representation.special_tokens.values()), np.int32)
+    row = 0
+    vectors: list[QueryVector] = []
+    for document in documents:
+        if isinstance(document, EncodedDocument):
+            if len(document.terms) and int(document.terms[-1]) >= size:
+                raise InvalidDocumentError(
+                    f"the vector of {document.id!r} has the term {int(document.terms[-1])}, the encoder has {size}",
+                    hint="Give vectors of the collection's encoder.",
+                )
+            kept = ~np.isin(document.terms, special)
+            vectors.append((document.terms[kept], document.weights[kept]))
+        elif made is not None:
+            place = slice(int(made.indptr[row]), int(made.indptr[row + 1]))
+            vectors.append((made.indices[place].astype(np.int32), made.data[place].astype(np.float32)))
+            row += 1
+    return stacked(vectors, size)

@@ -1,0 +1,53 @@
+"""Fitting static query embeddings to a collection's own documents, whose vectors it has: nothing is encoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.retrieval.collection.query.documents import read_documents
+from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
+from lexhound.retrieval.errors import QueryError
+
+if TYPE_CHECKING:
+    from lexhound.encoders.dense.static_queries import QueryTable
+    from lexhound.retrieval.collection.fields.dense_field import DenseSide
+
+DOCUMENTS = 20_000
+"""How many documents a table is fitted to, at most."""
+
+
+def distil(snapshot: Snapshot, dense: DenseSide, documents: int, seed: int = 0) -> QueryTable:
+    """Fit a table of static query embeddings to `documents` of a snapshot at most, drawn at random by `seed`.
+
+    Raises:
+        QueryError: there are too few documents. EncoderError: the model cannot be opened, or makes no unit vectors.
+    """
+    from lexhound.encoders.dense.static_queries import fit
+    from lexhound.encoders.errors import SettingsError
+
+    pool = np.concatenate([np.empty((0, 2), np.int64), *(_live_rows(*each) for each in enumerate(snapshot.parts))])
+    if len(pool) > documents:
+        pool = pool[np.sort(np.random.default_rng(seed).choice(len(pool), documents, replace=False))]
+    texts: list[str] = []
+    vectors = [np.empty((0, dense.width), np.float32)]
+    for number, part in enumerate(snapshot.parts):
+        rows = pool[pool[:, 0] == number, 1]
+        if not len(rows) or part.segment.dense is None:
+            continue
+        seqs = part.segment.seqs[rows].tolist()
+        read = read_documents(snapshot, seqs)
+        texts += [read[seq].encoded_text for seq in seqs]
+        vectors.append(part.segment.dense.vectors_of(rows))
+    try:
+        return fit(dense.encoder, texts, np.concatenate(vectors))
+    except SettingsError as error:
+        raise QueryError(f"no table of dense queries can be made: {error.message}", hint=error.hint) from error
+
+
+def _live_rows(number: int, part: Part) -> NDArray[np.int64]:
+    """int64[n, 2]: the number of a part and its live rows."""
+    rows = np.arange(part.segment.n_rows) if part.live is None else np.flatnonzero(part.live)
+    return np.stack([np.full(len(rows), number), rows], axis=1)

@@ -34,7 +34,7 @@ EPILOGUE = (
 
 app = typer.Typer(
     name="lexhound",
-    help="Search your documents: index a corpus, ask it, look after it, measure it.",
+    help="Search your documents: index a corpus, search it, maintain it, evaluate it.",
     epilog=EPILOGUE,
     rich_markup_mode="rich",
     no_args_is_help=True,
@@ -59,7 +59,7 @@ def lexhound(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.", show_default=False),
     ] = False,
 ) -> None:
-    """Search your documents: index a corpus, ask it, look after it, measure it.
+    """Search your documents: index a corpus, search it, maintain it, evaluate it.
 
     Start with:  [bold]lexhound index corpus.jsonl --into my.index[/bold]
     and then:    [bold]lexhound search my.index "what you are looking for"[/bold]

@@ -82,14 +82,14 @@ DenseMaxLength = Annotated[
 ]
 DensePoolingOption = Annotated[
     DensePooling | None,
-    _option(DENSE_PANEL, "--dense-pooling", "How its tokens become one vector.", show_default="as the model says"),
+    _option(DENSE_PANEL, "--dense-pooling", "How tokens are pooled to one vector.", show_default="as the model says"),
 ]
 DenseQueryPrompt = Annotated[
     str | None,
     _option(
         DENSE_PANEL,
         "--dense-query-prompt",
-        "What is put before every query.",
+        "The text before every query.",
         metavar="TEXT",
         show_default="as the model says",
     ),
@@ -99,7 +99,7 @@ DenseDocumentPrompt = Annotated[
     _option(
         DENSE_PANEL,
         "--dense-document-prompt",
-        "What is put before every document.",
+        "The text before every document.",
         metavar="TEXT",
         show_default="as the model says",
     ),
@@ -127,17 +127,15 @@ ModeOption = Annotated[
 ]
 FusionOption = Annotated[
     Method | None,
-    _option(
-        FUSION_PANEL, "--fusion", "Of hybrid searches: how the two sides become one score.", show_default="z-score"
-    ),
+    _option(FUSION_PANEL, "--fusion", "Hybrid searches: how two scores become one.", show_default="z-score"),
 ]
 DenseWeight = Annotated[
     float | None,
-    _option(FUSION_PANEL, "--dense-weight", "Likewise: the dense side's share, 0 to 1.", metavar="SHARE"),
+    _option(FUSION_PANEL, "--dense-weight", "Hybrid searches: the weight of the dense score, 0 to 1.", metavar="SHARE"),
 ]
 FusionDepth = Annotated[
     int | None,
-    _option(FUSION_PANEL, "--fusion-depth", "Likewise: how many candidates each side brings.", metavar="N"),
+    _option(FUSION_PANEL, "--fusion-depth", "Hybrid searches: candidates from each field.", metavar="N"),
 ]
 
 DenseQueriesOption = Annotated[

@@ -69,7 +69,7 @@ def _option(name: str, default: str | bool, help: str, **more: Any) -> Any:
 MaxLength = Annotated[int | None, _option("--max-length", "512", "Longest input in tokens.", metavar="N")]
 Long = Annotated[
     LongTexts | None,
-    _option("--long-texts", "truncate", "Of longer texts: cut them, or encode all of them in windows."),
+    _option("--long-texts", "truncate", "Cut longer texts, or encode all of them in windows."),
 ]
 TopK = Annotated[
     int | None, _option("--top-k", "all", "Keep only this many terms of a document, the heaviest.", metavar="N")
@@ -78,27 +78,31 @@ PruneRatio = Annotated[
     float | None,
     _option("--prune-ratio", "0", "Drop terms of a document below this share of its heaviest.", metavar="SHARE"),
 ]
-QueryTopK = Annotated[int | None, _option("--query-top-k", "all", "As --top-k, of queries.", metavar="N")]
+QueryTopK = Annotated[int | None, _option("--query-top-k", "all", "As --top-k, for queries.", metavar="N")]
 QueryPruneRatio = Annotated[
-    float | None, _option("--query-prune-ratio", "0", "As --prune-ratio, of queries.", metavar="SHARE")
+    float | None, _option("--query-prune-ratio", "0", "As --prune-ratio, for queries.", metavar="SHARE")
 ]
 QueryIdfOption = Annotated[
     QueryIdf | None,
-    _option("--query-idf", "as the checkpoint says", "Weights of inference-free queries: the model's or live ones."),
+    _option(
+        "--query-idf",
+        "as the checkpoint says",
+        "Weights of inference-free queries: from the model or from the collection.",
+    ),
 ]
 PoolingOption = Annotated[Pooling | None, _option("--pooling", "as the checkpoint says", "How tokens are pooled.")]
 ActivationOption = Annotated[
-    Activation | None, _option("--activation", "as the checkpoint says", "From a logit to a weight.")
+    Activation | None, _option("--activation", "as the checkpoint says", "The function from a logit to a weight.")
 ]
 PrecisionOption = Annotated[
     Precision | None,
-    _option("--precision", "auto", "Numbers to compute with; auto: the fastest that keep the vectors."),
+    _option("--precision", "auto", "Number format; auto: the fastest that keeps the vectors."),
 ]
 DeviceOption = Annotated[
-    Device | None, _option("--device", "auto", "Where to compute; auto: cuda or mps where they are there, or the cpu.")
+    Device | None, _option("--device", "auto", "Where to compute; auto: cuda or mps if available, otherwise the cpu.")
 ]
 BatchTokens = Annotated[
-    int | None, _option("--batch-tokens", "4096", "Tokens encoded together, padding included.", metavar="N")
+    int | None, _option("--batch-tokens", "4096", "Tokens in a batch, padding included.", metavar="N")
 ]
 TrustRemoteCode = Annotated[
     bool, _option("--trust-remote-code", False, "Run the Python code that comes with a checkpoint.")

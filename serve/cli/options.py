@@ -76,13 +76,13 @@ Recall = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Which share of the exact hits is enough, such as 0.95, for a faster search.",
+        help="The share of the exact hits that is enough, such as 0.95, for a faster search.",
         show_default="exact",
     ),
 ]
 Format = Annotated[
     CorpusFormat | None,
-    typer.Option(help="The format, where the name does not tell it.", show_default=False),
+    typer.Option(help="The format, if the name does not tell it.", show_default=False),
 ]
 IdField = Annotated[
     str | None,
@@ -106,13 +106,13 @@ Vectors = Annotated[
 ]
 OnBadRow = Annotated[
     OnError,
-    typer.Option("--on-error", help="At a bad row: stop (what was read is kept for the next attempt) or skip it."),
+    typer.Option("--on-error", help="At a bad row: stop (the next attempt continues there) or skip it."),
 ]
 Rejects = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="With --on-error skip: where bad rows are listed, as JSON Lines.",
+        help="With --on-error skip: the list of bad rows, as JSON Lines.",
         show_default="DIR.rejects.jsonl",
     ),
 ]

@@ -24,7 +24,9 @@ Backup = Annotated[
 Overwrite = Annotated[
     bool,
     typer.Option(
-        "--overwrite", help="Replace what is there; it stays until the new one is verified.", show_default=False
+        "--overwrite",
+        help="Replace an existing collection; it stays until the new one is verified.",
+        show_default=False,
     ),
 ]
 
@@ -37,15 +39,15 @@ def backup(
         bool,
         typer.Option(
             "--link",
-            help="Share the files of segments instead of copying them: quick and small, but on the same disk.",
+            help="Share segment files instead of copying them: quick and small, but on the same disk.",
             show_default=False,
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Copy a collection as it is at this moment; searches and writes go on.
+    """Copy a collection as it is at this moment; searches and writes continue.
 
-    The copy is verified, and is a collection like any other.
+    The copy is verified. It is a collection like any other.
 
     Example:
         lexhound backup my.index /backups/my
@@ -65,10 +67,10 @@ def backup(
 
 
 def restore(source: Backup, directory: Directory, overwrite: Overwrite = False, json: Json = False) -> None:
-    """Make a collection of a backup.
+    """Make a collection from a backup.
 
-    The copy is verified before it gets its name. A collection that is there is replaced only with --overwrite, and not
-    while a process writes to it.
+    The copy is verified before it gets its name. Only --overwrite replaces an existing collection, and not while a
+    process writes to it.
 
     Example:
         lexhound restore /backups/my my.index --overwrite

@@ -82,7 +82,7 @@ def index(
         typer.Option(
             "--into",
             metavar="DIR",
-            help="Where to make the collection: a directory, or an address such as milvus://HOST/NAME.",
+            help="The collection to make: a directory, or an address such as milvus://HOST/NAME.",
             show_default=False,
         ),
     ],
@@ -96,21 +96,22 @@ def index(
     ] = None,
     k1: Annotated[
         float | None,
-        typer.Option(help="bm25: how slowly repeated words stop counting, 0 or more.", show_default="0.9"),
+        typer.Option(help="bm25: saturation of the term frequency, 0 or more.", show_default="0.9"),
     ] = None,
     b: Annotated[
         float | None,
-        typer.Option("--b", help="bm25: how much long documents are marked down, 0 to 1.", show_default="0.4"),
+        typer.Option("--b", help="bm25: length normalisation, 0 to 1.", show_default="0.4"),
     ] = None,
     language: Annotated[
         str | None,
         typer.Option(help="bm25: the language of stemmer and stop words, or none.", show_default="english"),
     ] = None,
-    no_stemming: Annotated[
-        bool, typer.Option("--no-stemming", help="bm25: keep inflections of a word apart.", show_default=False)
-    ] = False,
+    no_stemming: Annotated[bool, typer.Option("--no-stemming", help="bm25: no stemming.", show_default=False)] = False,
     no_stop_words: Annotated[
-        bool, typer.Option("--no-stop-words", help="bm25: index frequent words such as 'the' too.", show_default=False)
+        bool,
+        typer.Option(
+            "--no-stop-words", help="bm25: no stop words: frequent words such as 'the' count too.", show_default=False
+        ),
     ] = False,
     format: Format = None,
     id_field: IdField = None,
@@ -142,15 +143,15 @@ def index(
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace the collection that is there; it stays as it is until the new one is complete.",
+            help="Replace an existing collection; it stays as it is until the new one is complete.",
             show_default=False,
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make a collection of a corpus.
+    """Make a collection from a corpus.
 
-    If it is interrupted, the same command goes on where it stopped.
+    After an interruption, the same command continues where it stopped.
 
     Example:
         lexhound index corpus.jsonl --into my.index
@@ -261,12 +262,14 @@ def add(
     directory: Place,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SOURCE", help="Corpora, as for `index`; each is a run of its own.", show_default=False),
+        typer.Argument(
+            metavar="SOURCE", help="Corpora, as for `index`; each is an ingest job of its own.", show_default=False
+        ),
     ] = None,
     discard_unfinished: Annotated[
         bool,
         typer.Option(
-            "--discard-unfinished", help="First drop what an interrupted run had put aside.", show_default=False
+            "--discard-unfinished", help="First drop the documents of an interrupted ingest job.", show_default=False
         ),
     ] = False,
     format: Format = None,
@@ -281,7 +284,7 @@ def add(
 ) -> None:
     """Add documents to a collection, or replace those with the same ids.
 
-    A run becomes visible as a whole. If it is interrupted, the same command goes on where it stopped.
+    An ingest job becomes visible as a whole. After an interruption, the same command continues where it stopped.
 
     Example:
         lexhound add my.index more.jsonl

@@ -48,11 +48,11 @@ def compare(
     ] = False,
     missing: Annotated[
         Missing,
-        typer.Option(help="Queries that not every run answers: error, zero (they count 0), or common (left out)."),
+        typer.Option(help="Queries that not every run answers: error, zero (they count 0), or common (drop them)."),
     ] = Missing.ERROR,
     permutations: Annotated[int, typer.Option(help="Draws of the randomisation test, 10,000 or more.")] = 10_000,
     resamples: Annotated[int, typer.Option(min=1, help="Draws of the bootstrap interval.")] = 10_000,
-    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the bootstrap interval.")] = 0.95,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Confidence of the bootstrap interval.")] = 0.95,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 20,
     changed: Annotated[int, typer.Option(min=0, help="How many of the most changed queries are shown.")] = 5,
     shown: Annotated[int, typer.Option(min=1, help="How many documents of each ranking are shown for them.")] = 3,
@@ -73,7 +73,7 @@ def compare(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Tell whether runs differ by more than chance, and in which queries.
+    """Test whether runs differ by more than chance, and in which queries.
 
     Example:
         lexhound compare a.trec b.trec --qrels qrels/test.tsv

@@ -61,7 +61,7 @@ def delete(
 ) -> None:
     """Delete documents by id.
 
-    Ids that are not there are named. If none of them is there, the command fails (exit code 1).
+    The command names ids that do not exist. If none of them exists, it fails (exit code 1).
 
     Example:
         lexhound delete my.index doc17 doc18

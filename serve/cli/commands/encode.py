@@ -53,11 +53,11 @@ def encode(
         typer.Option(metavar="FILE", help="Where to write: .jsonl, .jsonl.zst or .npz.", show_default=False),
     ],
     queries: Annotated[
-        bool, typer.Option("--queries", help="The texts are queries: use the query side.", show_default=False)
+        bool, typer.Option("--queries", help="The texts are queries: use the query encoder.", show_default=False)
     ] = False,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Only part I of N, told by a hash of the id.", show_default=False),
+        typer.Option(metavar="I/N", help="Only part I of N, by a hash of the id.", show_default=False),
     ] = None,
     ray: Annotated[
         bool,
@@ -100,7 +100,7 @@ def encode(
 ) -> None:
     """Write a learned encoder's vectors of texts to a file.
 
-    If it is interrupted, the same command goes on where it stopped.
+    After an interruption, the same command continues where it stopped.
 
     Example:
         lexhound encode corpus.jsonl --encoder MODEL --out vectors.jsonl

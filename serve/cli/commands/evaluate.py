@@ -61,13 +61,15 @@ def evaluate(
     dense: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="A dense model, kept beside the index of every --encoder.", show_default=False
+            metavar="MODEL",
+            help="A dense model; its vectors stand beside the index of every --encoder.",
+            show_default=False,
         ),
     ] = None,
     mode: Annotated[
         list[Mode] | None,
         typer.Option(
-            help="How encoders and collections are searched, a system each. May be repeated.",
+            help="A mode of search, each a system of its own. May be repeated.",
             show_default="sparse, with --dense hybrid",
         ),
     ] = None,
@@ -107,7 +109,7 @@ def evaluate(
         ),
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="For searching all queries.", show_default="all cores")
+        int | None, typer.Option(min=1, help="Threads that search all queries.", show_default="all cores")
     ] = None,
     recall: Recall = None,
     run: Annotated[
@@ -127,23 +129,23 @@ def evaluate(
     ] = None,
     work: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where indexes and finished parts are kept.", show_default=f"{_CACHE}/eval"),
+        typer.Option(metavar="DIR", help="The folder of indexes and finished parts.", show_default=f"{_CACHE}/eval"),
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where BEIR sets are kept.", show_default=f"{_CACHE}/beir"),
+        typer.Option(metavar="DIR", help="The folder of BEIR sets.", show_default=f"{_CACHE}/beir"),
     ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Never download: say what is missing.", show_default=False)
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do every part anew, finished or not.", show_default=False)
+        bool, typer.Option("--fresh", help="Do every part again, finished or not.", show_default=False)
     ] = False,
     json: Json = False,
 ) -> None:
-    """Measure systems on judged queries: quality, and what it costs.
+    """Measure quality and cost of systems on judged queries.
 
-    If it is interrupted, the same command goes on with what is not finished.
+    After an interruption, the same command continues with the unfinished parts.
 
     Example:
         lexhound eval samples/cranfield

@@ -31,12 +31,12 @@ class ExportFormat(StrEnum):
 def export(
     directory: Directory,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.", show_default=False)],
-    format: Annotated[ExportFormat, typer.Option(help="Whose form the files are to have.", show_default=False)],
+    format: Annotated[ExportFormat, typer.Option(help="The engine whose format to write.", show_default=False)],
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace an export that is there; it stays until the new one is complete.",
+            help="Replace an existing export; it stays until the new one is complete.",
             show_default=False,
         ),
     ] = False,
@@ -44,7 +44,7 @@ def export(
 ) -> None:
     """Write a collection's documents and vectors for another engine.
 
-    Nothing is at DIR until all of it is written. What the numbers mean stands in its README.md.
+    DIR appears when it is complete. Its README.md says what the numbers mean.
 
     Example:
         lexhound export my.index --format anserini --out my.anserini

@@ -25,7 +25,7 @@ def bring(
         typer.Option(
             "--into",
             metavar="DIR",
-            help="Where to make the collection.",
+            help="The directory of the collection to make.",
             show_default=False,
             callback=only_directories,
         ),
@@ -34,7 +34,7 @@ def bring(
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace the collection that is there; it stays until the new one is complete.",
+            help="Replace an existing collection; it stays until the new one is complete.",
             show_default=False,
         ),
     ] = False,
@@ -42,15 +42,15 @@ def bring(
         bool,
         typer.Option(
             "--reanalyse",
-            help="bm25: make the vectors anew from the texts, with this version's rules and the installed libraries.",
+            help="bm25: make the vectors again from the texts, with this version's rules and the installed libraries.",
             show_default=False,
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make a collection of an export, with the vectors as they are.
+    """Make a collection from an export, with the same vectors.
 
-    Encoder and settings are those of the collection that was exported. Nothing is at DIR until all of it is there.
+    Encoder and settings are those of the exported collection. DIR appears when it is complete.
 
     Example:
         lexhound import my.anserini --into my.index

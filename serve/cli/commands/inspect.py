@@ -37,12 +37,12 @@ def inspect(
     ],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to encode.", show_default=False)],
     query: Annotated[
-        bool, typer.Option("--query", help="TEXT is a query: use the query side.", show_default=False)
+        bool, typer.Option("--query", help="TEXT is a query: use the query encoder.", show_default=False)
     ] = False,
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="QUERY", help="Show what this query has in common with TEXT, a document.", show_default=False
+            metavar="QUERY", help="Show what this query and TEXT, a document, have in common.", show_default=False
         ),
     ] = None,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="How many terms to show, the heaviest.")] = 30,
@@ -62,7 +62,7 @@ def inspect(
 ) -> None:
     """Show what an encoder makes of a text, term by term.
 
-    Terms that the text does not have (expansions) are marked with +.
+    A + marks expansions, terms that the text does not contain.
 
     Example:
         lexhound inspect MODEL "boundary layer"

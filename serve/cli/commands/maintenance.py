@@ -45,7 +45,7 @@ def info(directory: Place, json: Json = False) -> None:
 def verify(directory: Directory, json: Json = False) -> None:
     """Check every file of a collection against its checksum and the database.
 
-    Exit code 0 if all is well, 1 if anything is wrong.
+    The exit code is 0 if all is well, 1 if anything is wrong.
 
     Example:
         lexhound verify my.index
@@ -70,7 +70,7 @@ def verify(directory: Directory, json: Json = False) -> None:
 def compact(directory: Directory, json: Json = False) -> None:
     """Merge a collection's segments, drop deleted documents, refresh statistics.
 
-    Searches go on meanwhile.
+    Searches continue meanwhile.
 
     Example:
         lexhound compact my.index

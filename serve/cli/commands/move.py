@@ -28,7 +28,7 @@ def move(
 ) -> None:
     """Copy a collection into another engine, without encoding it again.
 
-    Documents and vectors go as they are stored, weights in 8 bits; the collection itself stays as it is.
+    It copies documents and vectors as they are stored, with 8-bit weights. The collection itself stays as it is.
 
     Example:
         lexhound move my.index milvus://host:19530/my

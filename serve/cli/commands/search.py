@@ -40,8 +40,8 @@ _BATCH = 1024  # queries answered and printed together
 def search(
     directory: Place,
     query: Annotated[str | None, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)] = None,
-    k: Annotated[int, typer.Option("-k", help="How many documents.")] = 10,
-    offset: Annotated[int, typer.Option(help="How many to pass over first: -k 10 --offset 10 is the second page.")] = 0,
+    k: Annotated[int, typer.Option("-k", help="The number of documents.")] = 10,
+    offset: Annotated[int, typer.Option(help="How many hits to skip: -k 10 --offset 10 is the second page.")] = 0,
     filter: Filter = None,
     mode: ModeOption = Mode.AUTO,
     fusion: FusionOption = None,

@@ -16,7 +16,7 @@ _DEFAULT_KEYS = Path("lexhound-keys.json")
 
 
 class LogLevel(StrEnum):
-    """Least level that is logged."""
+    """The lowest level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -63,17 +63,15 @@ def serve(
     max_k: Annotated[int | None, _option("Most hits of one answer.")] = None,
     max_depth: Annotated[int | None, _option("Deepest hit that offset and k may reach together.")] = None,
     max_batch: Annotated[int | None, _option("Most queries of a batch, or ids of a deletion.")] = None,
-    backups: Annotated[
-        Path | None, _option("The folder for backups that are asked for over REST.", metavar="DIR")
-    ] = None,
+    backups: Annotated[Path | None, _option("The folder for backups made over REST.", metavar="DIR")] = None,
     search_seconds: Annotated[float | None, _option("How long a search, count, batch or facets may take.")] = None,
     delete_seconds: Annotated[float | None, _option("How long deleting a collection waits for its loads.")] = None,
     header_seconds: Annotated[float | None, _option("How long the head of a request may take.")] = None,
-    body_seconds: Annotated[float | None, _option("How long a body, or an answer to be read, may stand still.")] = None,
+    body_seconds: Annotated[float | None, _option("How long a body, or the reading of an answer, may stall.")] = None,
     body_rate: Annotated[int | None, _option("Least bytes a second of a body; 0 for any.")] = None,
     idle_seconds: Annotated[float | None, _option("How long a connection is kept for the next request.")] = None,
     max_connections: Annotated[int | None, _option("Connections at a time, in each process.")] = None,
-    max_connections_per_address: Annotated[int | None, _option("Those of one address.")] = None,
+    max_connections_per_address: Annotated[int | None, _option("Connections of one address at a time.")] = None,
     refresh_seconds: Annotated[float | None, _option("How often to look for new documents.")] = None,
     keys_file: Annotated[
         Path | None, _option("The file of API keys that `lexhound keys` writes.", metavar="FILE")
@@ -87,7 +85,7 @@ def serve(
         str | None, _option("Origins whose pages may call the service, comma-separated.", metavar="ORIGINS")
     ] = None,
     allowed_hosts: Annotated[
-        str | None, _option("Names by which the service may be called, comma-separated.", metavar="NAMES")
+        str | None, _option("Host names that requests may use, comma-separated.", metavar="NAMES")
     ] = None,
     encoders: Annotated[
         str | None, _option("Encoders for collections made over REST, comma-separated.", metavar="NAMES")
@@ -95,8 +93,8 @@ def serve(
     trust_remote_code: Annotated[
         bool | None, _option("Run the Python code that comes with collections' encoders.")
     ] = None,
-    shutdown_seconds: Annotated[float | None, _option("How long requests may finish after SIGTERM.")] = None,
-    log_level: Annotated[LogLevel | None, _option("Least level that is logged.")] = None,
+    shutdown_seconds: Annotated[float | None, _option("How long running requests may take after SIGTERM.")] = None,
+    log_level: Annotated[LogLevel | None, _option("The lowest level that is logged.")] = None,
     log_format: Annotated[LogFormat | None, _option("One JSON object a line, or plain text.")] = None,
     config: Annotated[Path | None, _option("Settings from a TOML file.", metavar="FILE")] = None,
     print_config: Annotated[
@@ -154,7 +152,7 @@ def create(
     file: KEYS_FILE = _DEFAULT_KEYS,
     json: Json = False,
 ) -> None:
-    """Make a key and print it, this once: the file keeps its digest only.
+    """Make a key and print it once; the file keeps only its digest.
 
     Example:
         lexhound keys create indexer --scope write --collection my
@@ -172,7 +170,7 @@ def create(
 
 @keys.command("list")
 def show(file: KEYS_FILE = _DEFAULT_KEYS, json: Json = False) -> None:
-    """List keys: id, name, rights, collections, when they were made.
+    """List keys: id, name, rights, collections, creation time.
 
     Example:
         lexhound keys list
@@ -197,7 +195,7 @@ def revoke(
     file: KEYS_FILE = _DEFAULT_KEYS,
     json: Json = False,
 ) -> None:
-    """Take a key out of the file; a running service refuses it within a second.
+    """Remove a key from the file; a running service refuses it within two seconds.
 
     Example:
         lexhound keys revoke 0123456789ab

@@ -30,7 +30,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where the run is kept; the encoder is written into its folder `encoder`.",
+            help="The folder of the training run; the encoder is written into its folder `encoder`.",
             show_default="the recipe's name, here",
         ),
     ] = None,
@@ -43,11 +43,13 @@ def train(
     ] = 0,
     device: Annotated[
         Device | None,
-        typer.Option(help="Where to compute; auto: cuda or mps where they are there, or the cpu.", show_default="auto"),
+        typer.Option(help="Where to compute; auto: cuda or mps if available, otherwise the cpu.", show_default="auto"),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train or fine-tune an encoder; what was interrupted goes on where it stopped.
+    """Train or fine-tune an encoder by a recipe.
+
+    After an interruption, the same command continues where it stopped.
 
     Example:
         lexhound train recipe.toml

@@ -35,13 +35,13 @@ def tune_fusion(
         str, typer.Option(metavar="NAME", help="Which judgments: such as train or dev, never those you report.")
     ] = "train",
     measure: Annotated[
-        str, typer.Option(metavar="NAME", help="What is to be large: a measure as ir-measures writes it.")
+        str, typer.Option(metavar="NAME", help="The measure to maximise, as ir-measures writes it.")
     ] = "nDCG@10",
     method: Annotated[
         list[Method] | None,
-        typer.Option(help="A method that may be chosen. May be repeated.", show_default="all"),
+        typer.Option(help="A method to try. May be repeated.", show_default="all"),
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Of the cross-validation.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 20,
     fusion_depth: FusionDepth = None,
     keep_identical: Annotated[
@@ -54,16 +54,16 @@ def tune_fusion(
         bool,
         typer.Option(
             "--save",
-            help="Keep what is chosen in the collection, for hybrid searches that name no fusion.",
+            help="Store the choice in the collection, for hybrid searches that name no fusion.",
             show_default=False,
         ),
     ] = False,
     trust_remote_code: StoredTrust = False,
     json: Json = False,
 ) -> None:
-    """Choose how a collection's hybrid searches are fused, by judged queries.
+    """Choose the fusion of a collection's hybrid searches by judged queries.
 
-    Each setting is judged by cross-validation: on queries that had no part in choosing it.
+    Cross-validation measures each setting on queries that had no part in choosing it.
 
     Example:
         lexhound tune-fusion my.index my_folder --split train

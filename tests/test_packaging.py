@@ -72,7 +72,7 @@ import sys
 from lexhound.retrieval import Collection, Document
 with Collection.create("c") as collection:
     collection.add([Document("a", "wing")])
-heavy = {"torch", "transformers", "pyarrow", "fastapi", "ir_measures", "selectolax", "markdown_it", "yaml"}
+heavy = {"torch", "transformers", "pyarrow", "fastapi", "ir_measures", "selectolax", "markdown_it"}
 print(sorted(heavy & set(sys.modules)))
 """
     assert run(code, tmp_path) == "[]"

@@ -70,7 +70,7 @@ def inputs(case: Case, device: torch.device) -> tuple[torch.Tensor, ...]:
 
 def run(case: Case, way: str, parts: tuple[torch.Tensor, ...]) -> Callable[[], torch.Tensor]:
     """What encodes in this way; to be called again and again."""
-    from lexhound.encoders.sparse.pooling import pooled, pooled_reference
+    from lexhound.encoders.runtime.pooling import pooled, pooled_reference
 
     hidden, mask, weight, bias = parts
     if way == "all logits":

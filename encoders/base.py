@@ -16,8 +16,6 @@ from .errors import IdentityError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from lexhound.encoders.sparse.live_idf import LiveStatistics
-
 QueryVector: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
 """One sparse query: int32 term ids, ascending and unique, and their float32 weights > 0."""
 
@@ -32,7 +30,7 @@ class EncoderIdentity:
     """Which encoder made a collection's vectors; stored beside them and compared before any are added.
 
     Attributes:
-        kind: the family: `"bm25"`, or one of `lexhound.encoders.checkpoints.layout.FAMILIES`.
+        kind: the family: `"bm25"`, or one of `lexhound.encoders.sparse.layout.FAMILIES`.
         name: what a person would call it: `"bm25"`, a folder, a hub name.
         fingerprint: hex digest of everything that determines the vectors. Two identities with the same
             fingerprint make interchangeable vectors wherever their files lie.
@@ -115,6 +113,15 @@ def fingerprint_of(values: Mapping[str, Any]) -> str:
     """Return 32 hex digits of the SHA-256 of `values` as canonical JSON: the same on every machine."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+class LiveStatistics(Protocol):
+    """What a collection knows of itself."""
+
+    @property
+    def n_documents(self) -> int: ...
+
+    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]: ...
 
 
 @runtime_checkable

@@ -7,8 +7,8 @@ from pathlib import Path
 from lexhound.encoders.bm25 import encoder as lexical
 from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
 from lexhound.encoders.bm25.vocabulary import Vocabulary
-from lexhound.encoders.checkpoints.layout import FAMILIES
 from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.layout import FAMILIES
 from lexhound.encoders.sparse.settings import LearnedSettings
 
 from .base import EncoderIdentity

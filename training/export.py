@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.encoders.checkpoints.hub import SHARES
-from lexhound.encoders.checkpoints.layout import read_layout, write_own_layout
 from lexhound.encoders.checkpoints.loading import quiet
-from lexhound.encoders.checkpoints.saving import save_encoder, write_tensor
 from lexhound.encoders.errors import TrainingError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.exact_terms import WrittenWords
+from lexhound.encoders.sparse.folders import read_layout, write_own_layout
+from lexhound.encoders.sparse.saving import save_encoder, write_tensor
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.encoders.text.subwords import TOKENIZER
 
@@ -46,7 +46,7 @@ def export_encoder(
         table: float32[vocabulary], the query side's weights; None where the model reads queries too.
         query: how the table is used (`counted`, `power`, `common`, `prior`); as it stands by default.
         shares: float32[vocabulary], see `lexhound.encoders.sparse.exact_terms`.
-        written, top_k, dense: see `encoders.checkpoints.layout.SideLayout`. What sentence-transformers cannot read
+        written, top_k, dense: see `encoders.sparse.layout.SideLayout`. What sentence-transformers cannot read
             of these stands in files beside its own.
         half: store the model's weights in 16 bits, half the bytes; they are read as 32 bits again.
 

@@ -17,12 +17,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from lexhound.encoders.checkpoints.files import MODULES, OWN_FILE, read_json
 from lexhound.encoders.checkpoints.hub import locate
-from lexhound.encoders.checkpoints.layout import MODULES, OWN_FILE, read_json, read_layout
 from lexhound.encoders.checkpoints.loading import open_masked_lm
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.runtime.batching import by_length
-from lexhound.encoders.sparse.pooling import activate, largest_logits
+from lexhound.encoders.runtime.pooling import activate, largest_logits
+from lexhound.encoders.sparse.folders import read_layout
 from lexhound.encoders.text.subwords import Subwords
 
 
@@ -34,7 +35,7 @@ class ModelSettings:
         start: folder or name of the checkpoint to start from: a masked language model, a body without a head, or a
             sparse encoder, whose document side is meant.
         max_length: longest document in tokens while training, special tokens included.
-        activation: see `lexhound.encoders.sparse.settings`.
+        activation: one of `lexhound.encoders.runtime.pooling.ACTIVATIONS`.
         frozen_layers: how many of the lowest transformer layers, and the embeddings below them, are left as they are.
             Training costs that much less; the embeddings still learn as the head's decoder where the two are tied.
     """

@@ -19,6 +19,7 @@ from lexhound.core.errors import MissingExtraError
 from lexhound.encoders.errors import CheckpointError
 
 from .hub import CONFIG, weight_files
+from .weights import first_line, merge_adapter, read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -114,18 +115,18 @@ def load_language_model(
     require_neural()
     import transformers
 
-    _require_weights(folder)
+    require_weights(folder)
     family = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForMaskedLM
     kind = "causal language model" if causal else "masked language model"
     with quiet():
-        config = _read_config(folder, trust_remote_code)
-        model = _load(family, folder, config, kind, trust_remote_code)
+        config = read_config(folder, trust_remote_code)
+        model = load_complete(family, folder, config, kind, trust_remote_code)
     if adapter is not None:
-        _merge_adapter(model, adapter)
+        merge_adapter(model, adapter)
     model = model.float().eval()
     body, transform, decoder = _take_apart(model, folder)
     limit, padding = _limit(model), _padding(model)
-    _place(model, device, dtype)
+    place_model(model, device, dtype)
     bias = getattr(decoder, "bias", None)
     return LanguageModel(
         body, transform, decoder.weight.detach(), None if bias is None else bias.detach(), limit, padding
@@ -143,9 +144,9 @@ def open_masked_lm(folder: Path) -> OpenMaskedLM:
     require_neural()
     import transformers
 
-    _require_weights(folder)
+    require_weights(folder)
     with quiet():
-        config = _read_config(folder, trust_remote_code=False)
+        config = read_config(folder, trust_remote_code=False)
         model, absent = _load_whole(transformers.AutoModelForMaskedLM, folder, config, "masked language model", False)
     model = model.float().eval()
     body, transform, decoder = _take_apart(model, folder)
@@ -163,11 +164,11 @@ def load_regression_model(
     require_neural()
     import transformers
 
-    _require_weights(folder)
+    require_weights(folder)
     with quiet():
-        config = _read_config(folder, trust_remote_code)
-        body = _load(transformers.AutoModel, folder, config, "model", trust_remote_code, ignored="pooler.")
-    tensors = _read_tensors(folder, ("tok_proj.", "impact_score_encoder.", "classifier."))
+        config = read_config(folder, trust_remote_code)
+        body = load_complete(transformers.AutoModel, folder, config, "model", trust_remote_code, ignored="pooler.")
+    tensors = read_tensors(folder, ("tok_proj.", "impact_score_encoder.", "classifier."))
     names = next((names for names in _REGRESSION_LAYERS if all(f"{name}.weight" in tensors for name in names)), None)
     if names is None or any(f"{name}.bias" not in tensors for name in names):
         raise CheckpointError(
@@ -180,18 +181,20 @@ def load_regression_model(
         )
     body = body.float().eval()
     limit, padding = _limit(body), _padding(body)
-    _place(body, device, dtype)
+    place_model(body, device, dtype)
     return RegressionModel(body, tuple((w.to(device), b.to(device)) for w, b in layers), limit, padding)
 
 
-def _require_weights(folder: Path) -> None:
+def require_weights(folder: Path) -> None:
+    """Raise CheckpointError unless a folder holds a configuration and weights."""
     if not (folder / CONFIG).is_file():
         raise CheckpointError(f"{folder} has no {CONFIG}", "Give the folder of a Hugging Face masked language model")
     if not weight_files(folder):
         raise CheckpointError(f"{folder} has no weights", f"Put model.safetensors beside {CONFIG}")
 
 
-def _read_config(folder: Path, trust_remote_code: bool) -> Any:
+def read_config(folder: Path, trust_remote_code: bool) -> Any:
+    """Return transformers' configuration of a folder; raises CheckpointError."""
     import transformers
 
     path = folder / CONFIG
@@ -204,9 +207,7 @@ def _read_config(folder: Path, trust_remote_code: bool) -> Any:
     except (OSError, ValueError, KeyError, TypeError) as error:
         if not trust_remote_code and _brings_code(folder):
             raise _untrusted(folder) from error
-        raise CheckpointError(
-            f"{path} cannot be read: {_first_line(error)}", "Download the checkpoint again"
-        ) from error
+        raise CheckpointError(f"{path} cannot be read: {first_line(error)}", "Download the checkpoint again") from error
 
 
 def _brings_code(folder: Path) -> bool:
@@ -224,7 +225,17 @@ def _untrusted(folder: Path) -> CheckpointError:
     )
 
 
-def _load(family: Any, folder: Path, config: Any, kind: str, trust_remote_code: bool, ignored: str = "\0") -> Any:
+def load_complete(
+    family: Any, folder: Path, config: Any, kind: str, trust_remote_code: bool, ignored: str = "\0"
+) -> Any:
+    """Return a model all of whose weights are in the files, but for those whose names hold `ignored`.
+
+    Args:
+        family: an `AutoModel...` of transformers; kind: what to call it in messages.
+
+    Raises:
+        CheckpointError: the model cannot be loaded, or a weight is missing.
+    """
     model, absent = _load_whole(family, folder, config, kind, trust_remote_code)
     if lost := [key for key in absent if ignored not in key]:
         raise _without_weights(folder, kind, lost)
@@ -254,14 +265,14 @@ def _load_whole(family: Any, folder: Path, config: Any, kind: str, trust_remote_
         if not trust_remote_code and _brings_code(folder) and "trust_remote_code" in str(error):
             raise _untrusted(folder) from error
         raise CheckpointError(
-            f"{folder} cannot be loaded as a {kind}: {_first_line(error)}",
+            f"{folder} cannot be loaded as a {kind}: {first_line(error)}",
             "Check that the checkpoint is complete and of the right architecture",
         ) from error
     absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
     return model, absent
 
 
-def _place(model: Any, device: torch.device, dtype: torch.dtype) -> None:
+def place_model(model: Any, device: torch.device, dtype: torch.dtype) -> None:
     """Move the model to its device, and its parameters to `dtype`.
 
     Buffers keep their own: rotary frequencies in bfloat16 would put tokens at wrong places.
@@ -321,61 +332,6 @@ def _with_part(module: Any, path: str, part: Any) -> Any:
     return twin
 
 
-def _merge_adapter(model: Any, folder: Path) -> None:
-    """Add a LoRA adapter's products to the weights they belong to: W + scale · B A (Hu et al., 2021, section 4.1)."""
-    path = folder / "adapter_config.json"
-    try:
-        values = json.loads(path.read_bytes())
-        rank, alpha = int(values["r"]), float(values["lora_alpha"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}", "It must be PEFT's of a LoRA") from error
-    scale = alpha / (rank**0.5 if values.get("use_rslora") else rank)
-    tensors = _read_tensors(folder, ("",), stem="adapter_model")
-    parameters = dict(model.named_parameters())
-    merged = 0
-    for name, down in tensors.items():
-        if not name.endswith(".lora_A.weight"):
-            continue
-        up = tensors.get(name.replace(".lora_A.", ".lora_B."))
-        target = name.removesuffix(".lora_A.weight").removeprefix("base_model.model.") + ".weight"
-        weight = parameters.get(target, parameters.get(f"{model.base_model_prefix}.{target}"))
-        change = None if up is None else scale * (up.float() @ down.float())
-        change = change.T if change is not None and values.get("fan_in_fan_out") else change
-        if weight is None or change is None or weight.shape != change.shape:
-            raise CheckpointError(f"{folder}: the adapter's {name} fits no weight of the model", "Is it this model's?")
-        weight.data += change.to(weight.dtype)
-        merged += 1
-    if not merged:
-        raise CheckpointError(f"{folder} holds no LoRA weights", "It must hold adapter_model.safetensors")
-
-
-def _read_tensors(folder: Path, wanted: tuple[str, ...], stem: str = "") -> dict[str, torch.Tensor]:
-    """Return the tensors in a folder's weight files whose names contain one of `wanted`."""
-    import torch
-    from safetensors import SafetensorError, safe_open
-
-    if stem:
-        paths = [path for path in (folder / f"{stem}.safetensors", folder / f"{stem}.bin") if path.is_file()][:1]
-    else:
-        paths = [path for path in weight_files(folder) if path.suffix != ".json"]
-    found: dict[str, torch.Tensor] = {}
-    for path in paths:
-        try:
-            if path.suffix == ".safetensors":
-                with safe_open(path, framework="pt") as file:
-                    found |= {name: file.get_tensor(name) for name in file.keys() if _has(name, wanted)}  # noqa: SIM118
-            else:
-                loaded = torch.load(path, map_location="cpu", weights_only=True)
-                found |= {name: tensor for name, tensor in loaded.items() if _has(name, wanted)}
-        except (OSError, RuntimeError, ValueError, EOFError, AttributeError, SafetensorError) as error:
-            raise CheckpointError(f"{path} cannot be read: {_first_line(error)}", "Download it again") from error
-    return found
-
-
-def _has(name: str, wanted: tuple[str, ...]) -> bool:
-    return any(part in name for part in wanted)
-
-
 def _limit(model: Any) -> int | None:
     positions = getattr(model.config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
@@ -413,7 +369,3 @@ def quiet() -> Iterator[None]:
         reports.set_verbosity(level)
         if bars:
             reports.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -13,8 +13,8 @@ from typing import Any
 
 from lexhound.encoders.errors import CheckpointError
 
+from .files import inside, read_object
 from .hub import OLD_KINDS
-from .layout import inside, read_json
 
 ST_CONFIG = "config_sentence_transformers.json"
 INPUT_CONFIG = "sentence_bert_config.json"
@@ -150,14 +150,6 @@ def check_normalize(path: Path) -> None:
     for name in ("module_input_name", "module_output_name"):
         if values.get(name) not in (None, "sentence_embedding"):
             raise _refused(path, name, values[name], "Only the vector of a text is brought to unit length")
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; raises CheckpointError."""
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} cannot be read: it is not an object", "Download the checkpoint again")
-    return values
 
 
 def folders_of(root: Path, path: Path, modules: list[tuple[str, str]]) -> list[str]:

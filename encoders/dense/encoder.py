@@ -29,7 +29,7 @@ from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsErr
 from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
 from lexhound.encoders.runtime.backbone import Body, attention, padded
 from lexhound.encoders.runtime.batching import by_length, halving
-from lexhound.encoders.sparse.settings import DEVICES, PRECISIONS
+from lexhound.encoders.runtime.device import DEVICES, PRECISIONS
 
 from .layout import POOLINGS, DenseLayout, read_dense_layout
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lexhound.encoders.checkpoints.files import MODULES, OWN_FILE, read_json, read_object
 from lexhound.encoders.checkpoints.hub import CONFIG, files_hash
-from lexhound.encoders.checkpoints.layout import MODULES, OWN_FILE, read_json, read_layout
 from lexhound.encoders.checkpoints.modules import (
     DENSE_TASK,
     INPUT_CONFIG,
@@ -24,9 +24,9 @@ from lexhound.encoders.checkpoints.modules import (
     listed_modules,
     read_input_config,
     read_model_config,
-    read_object,
 )
 from lexhound.encoders.errors import CheckpointError
+from lexhound.encoders.sparse.folders import read_layout
 
 POOLINGS = ("mean", "cls", "lasttoken")
 # Under which names earlier versions looked for the prompt of a document, the first that is there.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lexhound.encoders.checkpoints.loading import _load, _place, _read_config, _require_weights, quiet
+from lexhound.encoders.checkpoints.loading import load_complete, place_model, quiet, read_config, require_weights
 from lexhound.encoders.errors import CheckpointError, SettingsError
 from lexhound.encoders.text.subwords import TOKENIZER_FILES, Subwords
 
@@ -52,7 +52,7 @@ class Body:
         stated: int | None = None,
         lower_case: bool = False,
     ) -> None:
-        _require_weights(folder)
+        require_weights(folder)
         own = any((folder / name).is_file() for name in TOKENIZER_FILES)
         self.subwords = Subwords.open(folder if own else root, lower_case=lower_case)
         self._folder = folder
@@ -61,7 +61,7 @@ class Body:
         self._loaded: Any = None
         self._lock = RLock()
         with quiet():
-            config = _read_config(folder, trust_remote_code=False)
+            config = read_config(folder, trust_remote_code=False)
         self._most = (max_length, _positions(config))
         self.limit = self.limit_of(stated)
         padding = getattr(config, "pad_token_id", None)
@@ -102,9 +102,10 @@ class Body:
                         f"{self._folder} is an encoder with a decoder", "Choose a model that is one or the other"
                     )
                 with quiet():
-                    model = _load(getattr(transformers, family), self._folder, self._config, kind, False, ignored)
+                    family_class = getattr(transformers, family)
+                    model = load_complete(family_class, self._folder, self._config, kind, False, ignored)
                 model = model.float().eval()
-                _place(model, device, dtype)
+                place_model(model, device, dtype)
                 self._loaded = model
             return self._loaded, device
 

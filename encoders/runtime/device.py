@@ -6,11 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 from lexhound.encoders.errors import SettingsError
-from lexhound.encoders.sparse.settings import PRECISIONS
 
 if TYPE_CHECKING:
     import torch
 
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "float32", "bfloat16", "int16")
 
 PRECISION_VARIABLE = "LEXHOUND_PRECISION"
 """Environment variable: what "auto" means for the precision of models."""

@@ -1,6 +1,6 @@
 """The head fused with the pooling on a GPU: what calls the Triton kernels of `head_kernels`, forward and backward.
 
-`encoders.sparse.pooling` comes here for tensors on a CUDA device where Triton can be imported; `LEXHOUND_HEAD=plain`
+`encoders.runtime.pooling` comes here for tensors on a CUDA device where Triton can be imported; `LEXHOUND_HEAD=plain`
 keeps it away. What is kept for the backward pass is the place of each largest logit, int32[texts, terms]; a sum keeps
 nothing, and its logits are made again, some texts and some terms at a time.
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import subprocess
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ import torch
 import triton
 
 from . import triton_head as head_kernels
+
+Pooled = Callable[..., torch.Tensor]
 
 # Of the gradient of a sum: how many logits exist at a time.
 _SLOPES = 2**25
@@ -50,7 +53,7 @@ def largest_logits(
     weight: torch.Tensor,
     bias: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Return float32[batch, vocabulary], as `lexhound.encoders.sparse.pooling.largest_logits` does."""
+    """Return float32[batch, vocabulary], as `lexhound.encoders.runtime.pooling.largest_logits` does."""
     wanted = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in (hidden, weight, bias))
     if not wanted:
         return _largest(hidden, mask, weight, bias, places=False)[0]
@@ -70,11 +73,15 @@ def summed(
     return result
 
 
-def works_on(device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether the kernels run on a device and agree with the plain path; tried once a process."""
+def works_on(device: torch.device, dtype: torch.dtype, pooled: Pooled) -> bool:
+    """Return whether the kernels run on a device and agree with the plain path; tried once a process.
+
+    Args:
+        pooled: `lexhound.encoders.runtime.pooling.pooled`, which takes either path.
+    """
     key = str(device), dtype
     if key not in _TRIED:
-        _TRIED[key] = trouble = _try(device, dtype)
+        _TRIED[key] = trouble = _try(device, dtype, pooled)
         if trouble is not None:
             warnings.warn(f"the fused head is not used on {device} ({dtype}): {trouble}", RuntimeWarning, stacklevel=2)
     return _TRIED[key] is None
@@ -83,10 +90,8 @@ def works_on(device: torch.device, dtype: torch.dtype) -> bool:
 _TRIED: dict[tuple[str, torch.dtype], str | None] = {}
 
 
-def _try(device: torch.device, dtype: torch.dtype) -> str | None:
+def _try(device: torch.device, dtype: torch.dtype, pooled: Pooled) -> str | None:
     """Compare all kernels with the plain path; returns what is wrong with them."""
-    from lexhound.encoders.sparse.pooling import pooled
-
     generator = torch.Generator().manual_seed(0)
     given = [torch.randn(*shape, generator=generator).to(device, dtype) for shape in ((3, 70, 80), (150, 80), (150,))]
     mask = (torch.arange(70) < torch.tensor([[70], [5], [1]])).to(device)

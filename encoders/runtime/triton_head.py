@@ -35,7 +35,7 @@ def _log1p(x):
 
 @triton.jit
 def _activated(logits, ACTIVATION: tl.constexpr):
-    """`lexhound.encoders.sparse.pooling.activate`."""
+    """`lexhound.encoders.runtime.pooling.activate`."""
     positive = tl.where(logits <= 0.0, 0.0, logits)  # not tl.maximum, which would lose what is no number
     if ACTIVATION == "log1p_relu":
         return _log1p(positive)

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.encoders.base import EncoderIdentity, QueryVector, Span, fingerprint_of
+from lexhound.encoders.base import EncoderIdentity, LiveStatistics, QueryVector, Span, fingerprint_of
 from lexhound.encoders.checkpoints.hub import SHARES, Located, locate
-from lexhound.encoders.checkpoints.layout import Layout, SideLayout, read_layout
 from lexhound.encoders.errors import CheckpointError, IdentityError
 from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
 from lexhound.encoders.text.subwords import TOKENIZER_FILES, Subwords
 from lexhound.encoders.vector_files import stacked
 
-from .live_idf import PRIOR, LiveStatistics, live_idf
+from .folders import read_layout
+from .layout import Layout, SideLayout
+from .live_idf import PRIOR, live_idf
 from .pruning import prune
 from .settings import LearnedSettings
 

@@ -13,22 +13,11 @@ counts these instead.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 # Chosen on the train queries of SciFact and the dev queries of NFCorpus; 100 to 1,000 are about as good.
 PRIOR = 500
-
-
-class LiveStatistics(Protocol):
-    """What a collection knows of itself."""
-
-    @property
-    def n_documents(self) -> int: ...
-
-    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]: ...
 
 
 def live_idf(

@@ -6,13 +6,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from lexhound.encoders.errors import SettingsError
+from lexhound.encoders.runtime.device import DEVICES, PRECISIONS
+from lexhound.encoders.runtime.pooling import ACTIVATIONS, POOLINGS
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "float32", "bfloat16", "int16")
 LONG_TEXTS = ("truncate", "windows")
 QUERY_IDFS = ("model", "collection")
-POOLINGS = ("max", "sum", "cls")
-ACTIVATIONS = ("relu", "log1p_relu", "log1p_log1p_relu", "sqrt_relu")
 
 # These only say how fast vectors come; the others say what they are.
 _RUNNING = frozenset({"batch_tokens", "device", "precision", "trust_remote_code"})
@@ -37,7 +35,7 @@ class LearnedSettings:
             collection that is searched (see `encoders.sparse.live_idf`), "model" takes those of the encoder's table;
             None believes the checkpoint. For encoders whose query side is a table of idf.
         pooling, activation: override what the checkpoint says of a masked-language-model or regression side (see
-            `encoders.sparse.pooling`); None believes it. Needed where a bare checkpoint's authors used another.
+            `encoders.runtime.pooling`); None believes it. Needed where a bare checkpoint's authors used another.
         batch_tokens: tokens a batch, padding included. More is faster on a GPU and takes more memory; on a CPU it
             hardly matters.
         precision: "float32", "bfloat16", "int16", or "auto": bfloat16 on a GPU, and on a CPU that multiplies it in

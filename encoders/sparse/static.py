@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from lexhound.core.errors import MissingExtraError
 from lexhound.encoders.base import QueryVector
-from lexhound.encoders.checkpoints.layout import SideLayout
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import Subwords
 
+from .layout import SideLayout
 from .settings import LearnedSettings
 
 

@@ -23,15 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.encoders.base import QueryVector
-from lexhound.encoders.checkpoints.layout import SideLayout
 from lexhound.encoders.checkpoints.loading import load_language_model, load_regression_model
 from lexhound.encoders.errors import CheckpointError, SettingsError
 from lexhound.encoders.runtime.backbone import padded
 from lexhound.encoders.runtime.batching import by_length, halving
 from lexhound.encoders.runtime.device import wants_integers
+from lexhound.encoders.runtime.pooling import activate, pooled
 from lexhound.encoders.text.subwords import Subwords
 
-from .pooling import activate, pooled
+from .layout import SideLayout
 from .pruning import largest
 from .settings import LearnedSettings
 

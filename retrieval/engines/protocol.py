@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack, runtime_checkable
 
 if TYPE_CHECKING:
-    from lexhound.encoders.base import EncoderIdentity, Span
-    from lexhound.encoders.sparse.live_idf import LiveStatistics
+    from lexhound.encoders.base import EncoderIdentity, LiveStatistics, Span
     from lexhound.index.inverted.quantization import Query
     from lexhound.retrieval.collection.health import Health
     from lexhound.retrieval.collection.info import CollectionInfo

@@ -19,9 +19,8 @@ from lexhound.retrieval.collection.store.sparse_batches import Batch
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from lexhound.encoders.base import EncoderIdentity, SparseEncoder
+    from lexhound.encoders.base import EncoderIdentity, LiveStatistics, SparseEncoder
     from lexhound.encoders.bm25.encoder import LexicalEncoder
-    from lexhound.encoders.sparse.live_idf import LiveStatistics
 
 Reweigh = Callable[[NDArray[np.uint8], NDArray[np.uint32]], NDArray[np.float32]]
 

@@ -15,9 +15,9 @@ import torch
 from tiny_checkpoints import build_tiny_masked_lm, build_tiny_term_weighting, vocabulary
 
 from lexhound.encoders.base import fingerprint_of
-from lexhound.encoders.checkpoints.saving import save_encoder
 from lexhound.encoders.errors import CheckpointError, IdentityError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.sparse.saving import save_encoder
 from lexhound.encoders.sparse.settings import LearnedSettings
 
 # Importing and saving with it warns about its own future and that of what it imports.

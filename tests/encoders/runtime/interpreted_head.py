@@ -10,10 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lexhound.encoders.runtime import fused_head
+from lexhound.encoders.runtime import fused_head, pooling
 from lexhound.encoders.runtime.fused_head import Blocks
-from lexhound.encoders.sparse import pooling
-from lexhound.encoders.sparse.settings import ACTIVATIONS
+from lexhound.encoders.runtime.pooling import ACTIVATIONS
 
 TEXTS, LENGTH, WIDTH, TERMS = 4, 21, 23, 37
 BLOCKS = fused_head.BLOCKS
@@ -268,8 +267,8 @@ def test_a_kernel_that_fails_is_told_and_not_used(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(fused_head, "BLOCKS", BLOCKS)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert fused_head.works_on(device, torch.bfloat16)
+        assert fused_head.works_on(device, torch.bfloat16, pooling.pooled)
     monkeypatch.setattr(fused_head.head_kernels, "_slope", fused_head.head_kernels._log1p)
     with pytest.warns(RuntimeWarning, match="fused head is not used on cpu"):
-        assert not fused_head.works_on(device, torch.float32)
-    assert not fused_head.works_on(device, torch.float32), "told once"
+        assert not fused_head.works_on(device, torch.float32, pooling.pooled)
+    assert not fused_head.works_on(device, torch.float32, pooling.pooled), "told once"

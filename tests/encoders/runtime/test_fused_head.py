@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lexhound.encoders.sparse import pooling
+from lexhound.encoders.runtime import pooling
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed: the extra gpu")
 
@@ -40,7 +40,7 @@ _COMPILE = """
 import torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from lexhound.encoders import fused_head, head_kernels
+from lexhound.encoders.runtime import fused_head, triton_head as head_kernels
 
 pointers = {"mask": "*i8", "ends": "*i32", "places": "*i32", "offsets": "*i64", "sources": "*i32"}
 numbers = {"texts", "length", "width", "terms", "tokens", "stride"}

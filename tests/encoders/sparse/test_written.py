@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
 
-from lexhound.encoders.checkpoints.saving import write_tensor
 from lexhound.encoders.dense.encoder import DenseEncoder
 from lexhound.encoders.errors import CheckpointError, SettingsError
 from lexhound.encoders.shared_backbone import encode_both, shares_a_pass
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.exact_terms import WrittenWords, written_shares
+from lexhound.encoders.sparse.saving import write_tensor
 from lexhound.encoders.sparse.settings import LearnedSettings
 
 IDF = {token: round(0.5 + number / 40, 3) for number, token in enumerate(vocabulary()) if number % 7}

@@ -15,6 +15,7 @@ import pytest
 from command import COMMAND, environment, ids_of, lines, run
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
 
+from lexhound.encoders.runtime import device, pooling
 from lexhound.encoders.sparse import settings
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
@@ -163,10 +164,10 @@ def test_usage(model: Path, texts: Path, tmp_path: Path, fails: Fails) -> None:
     assert list(tmp_path.iterdir()) == []
     for kind, known in (
         (learned_options.LongTexts, settings.LONG_TEXTS),
-        (learned_options.Pooling, settings.POOLINGS),
-        (learned_options.Activation, settings.ACTIVATIONS),
-        (learned_options.Precision, settings.PRECISIONS),
-        (learned_options.Device, settings.DEVICES),
+        (learned_options.Pooling, pooling.POOLINGS),
+        (learned_options.Activation, pooling.ACTIVATIONS),
+        (learned_options.Precision, device.PRECISIONS),
+        (learned_options.Device, device.DEVICES),
     ):
         assert tuple(member.value for member in kind) == known
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lexhound.encoders.sparse import pooling as module
-from lexhound.encoders.sparse.pooling import activate, pooled, pooled_reference
-from lexhound.encoders.sparse.settings import ACTIVATIONS, POOLINGS
+from lexhound.encoders.runtime import pooling as module
+from lexhound.encoders.runtime.pooling import ACTIVATIONS, POOLINGS, activate, pooled, pooled_reference
 
 WIDTH, TERMS = 6, 37
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _ROWS = 1024
 _COLUMNS = 4096
 
+POOLINGS = ("max", "sum", "cls")
+ACTIVATIONS = ("relu", "log1p_relu", "log1p_log1p_relu", "sqrt_relu")
+
 PATHS = ("auto", "plain", "kernel")
 """Ways to compute the same: `auto` is `kernel` on a CUDA device where Triton works, and `plain` elsewhere."""
 
@@ -39,7 +42,7 @@ PATH_VARIABLE = "LEXHOUND_HEAD"
 
 
 def activate(logits: torch.Tensor, activation: str) -> torch.Tensor:
-    """Apply an activation of `lexhound.encoders.sparse.settings.ACTIVATIONS`."""
+    """Apply one of `ACTIVATIONS`."""
     positive = logits.relu()
     if activation == "relu":
         return positive
@@ -133,12 +136,12 @@ def _kernels(hidden: torch.Tensor, path: str) -> Any:
     if path == "plain":
         return None
     try:
-        from lexhound.encoders.runtime import fused_head
+        from . import fused_head
     except ImportError:
         if path == "kernel":
             raise
         return None
-    return fused_head if path == "kernel" or fused_head.works_on(hidden.device, hidden.dtype) else None
+    return fused_head if path == "kernel" or fused_head.works_on(hidden.device, hidden.dtype, pooled) else None
 
 
 def _repeat_first(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

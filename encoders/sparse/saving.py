@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.encoders.checkpoints.files import MODULES, OWN_FILE
+from lexhound.encoders.checkpoints.hub import ADAPTER_WEIGHTS, CONFIG, SMALL_FILES, weight_files
+from lexhound.encoders.checkpoints.modules import INPUT_CONFIG, ST_CONFIG
 from lexhound.encoders.errors import CheckpointError
-from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.text.subwords import TOKENIZER, TOKENIZER_FILES
 
-from .hub import ADAPTER_WEIGHTS, CONFIG, SMALL_FILES, weight_files
-from .layout import MODULES, OWN_FILE, SideLayout
-from .modules import INPUT_CONFIG, ST_CONFIG
-from .routes import ACTIVATION_OF, ROUTER_FILES
+from .encoder import LearnedEncoder
+from .layout import SideLayout
+from .st_layout import ACTIVATION_OF, ROUTER_FILES
 
 _TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
 _ROUTER = "sentence_transformers.base.modules.router.Router"
@@ -84,8 +86,6 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
 
 
 def _overridden(encoder: LearnedEncoder, side: SideLayout) -> SideLayout:
-    from dataclasses import replace
-
     settings = encoder.settings
     if side.kind != "mlm":
         return side
@@ -154,7 +154,7 @@ def _save_model(encoder: LearnedEncoder, side: SideLayout, folder: Path, pooling
 
 
 def _save_table(encoder: LearnedEncoder, side: SideLayout, route: str, folder: Path) -> None:
-    from lexhound.encoders.sparse.static import read_weights
+    from .static import read_weights
 
     folder.mkdir()
     subwords = encoder.subwords(route)

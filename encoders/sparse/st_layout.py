@@ -12,11 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lexhound.encoders.errors import CheckpointError
-
-from .hub import CONFIG
-from .layout import MODULES, Layout, SideLayout, inside, read_json
-from .modules import (
+from lexhound.encoders.checkpoints.files import MODULES, inside, read_json, read_object
+from lexhound.encoders.checkpoints.hub import CONFIG
+from lexhound.encoders.checkpoints.modules import (
     SPARSE_TASK,
     ST_CONFIG,
     ModelConfig,
@@ -25,8 +23,10 @@ from .modules import (
     listed_modules,
     read_input_config,
     read_model_config,
-    read_object,
 )
+from lexhound.encoders.errors import CheckpointError
+
+from .layout import Layout, SideLayout
 
 ROUTER_FILES = ("router_config.json", CONFIG)
 # SpladePooling's name of what it applies before its own log1p -> ours of the whole.

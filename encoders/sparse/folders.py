@@ -1,0 +1,131 @@
+"""What a checkpoint's folder says its two sides are.
+
+An encoder is a document side and a query side (Nguyen et al., "A Unified Framework for Learned Sparse Retrieval",
+ECIR 2023, section 3). Four layouts are read, the first that fits:
+
+- `lexhound_encoder.json`: ours, which can say everything this package can do (docs/encoders.md);
+- `modules.json`: a SparseEncoder of sentence-transformers (`st_layout.py`);
+- `config.json` of a masked language model, alone (both sides: SPLADE) or with OpenSearch's `idf.json` or
+  `query_token_weights.txt` (a table for the queries);
+- `config.json` of a term-weighting model: uniCOIL (both sides), DeepImpact and DeepCT (queries: presence).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from lexhound.encoders.checkpoints.files import MODULES, OWN_FILE, inside, read_json, read_object
+from lexhound.encoders.checkpoints.hub import CONFIG
+from lexhound.encoders.errors import CheckpointError, SettingsError
+from lexhound.encoders.runtime.pooling import ACTIVATIONS, POOLINGS
+
+from .exact_terms import WrittenWords
+from .layout import KINDS, Layout, SideLayout
+from .st_layout import read_modules
+
+_FORMAT = 1
+_TABLE_FILES = ("idf.json", "query_token_weights.txt")
+# Published before sentence-transformers could say so: these models of OpenSearch were trained with two logarithms.
+_TWO_LOGARITHMS = re.compile(r"opensearch-neural-sparse-encoding-(multilingual-v1|doc-v3)")
+
+
+def read_layout(root: Path) -> Layout:
+    """Tell what the checkpoint in `root` is.
+
+    Raises:
+        CheckpointError: none of the layouts fits, or a file cannot be read.
+    """
+    if (root / OWN_FILE).is_file():
+        return _read_own(root)
+    if (root / MODULES).is_file():
+        return read_modules(root)
+    return _read_plain(root)
+
+
+def write_own_layout(layout: Layout) -> None:
+    """Write `lexhound_encoder.json` into the layout's folder, where it comes before every other description."""
+    sides = {"document": {"kind": layout.document.kind} | layout.document.as_dict()}
+    if layout.query != layout.document:
+        sides["query"] = {"kind": layout.query.kind} | layout.query.as_dict()
+    text = json.dumps({"format": _FORMAT, **sides}, indent=2, ensure_ascii=False)
+    (layout.root / OWN_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _read_own(root: Path) -> Layout:
+    path = root / OWN_FILE
+    values = read_json(path)
+    if not isinstance(values, dict) or values.get("format") != _FORMAT:
+        raise CheckpointError(f"{path} is not of format {_FORMAT}", "Upgrade lexhound, or correct the file")
+    document = _side(root, path, values.get("document"))
+    return Layout(root, document, document if "query" not in values else _side(root, path, values["query"]))
+
+
+def _side(root: Path, path: Path, values: object) -> SideLayout:
+    known = {field.name: field for field in fields(SideLayout)}
+    if not isinstance(values, Mapping) or values.get("kind") not in KINDS:
+        raise CheckpointError(f"{path}: a side has no kind", f"It must be one of {', '.join(KINDS)}")
+    for name, value in values.items():
+        kind = str(known[name].type).split(" |")[0] if name in known else ""
+        right: Any = {"str": str, "bool": bool, "int": int, "float": (int, float), "WrittenWords": dict}.get(kind)
+        if (
+            right is None
+            or not (isinstance(value, right) or (value is None and "None" in str(known[name].type)))
+            or (kind == "int" and isinstance(value, int) and value < 1)
+        ):
+            raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what a side may say")
+    if not 0 <= values.get("common", 0) < 1 or not 0 <= values.get("power", 0) <= 1:
+        raise CheckpointError(f"{path}: common or power is out of range", "common: 0 to below 1; power: 0 to 1")
+    written = {"written": _written(path, values["written"])} if values.get("written") else {}
+    side = SideLayout(**dict(values) | written)
+    poolings = {"mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",)}[side.kind]
+    if side.pooling not in poolings:
+        raise CheckpointError(f"{path}: pooling is {side.pooling!r}", f"It must be one of {', '.join(poolings)}")
+    if side.activation is not None and side.activation not in ACTIVATIONS:
+        raise CheckpointError(f"{path}: activation is {side.activation!r}", f"One of {', '.join(ACTIVATIONS)}")
+    if side.dense not in (None, "mean"):
+        raise CheckpointError(f"{path}: dense is {side.dense!r}", "It must be mean")
+    for folder in (side.folder, side.adapter, side.expansion):
+        if folder is not None:
+            inside(root, folder, path)
+    if side.weights is not None and Path(side.weights).name != side.weights:
+        raise CheckpointError(f"{path}: weights is {side.weights!r}", "Name a file of the side's own folder")
+    return side
+
+
+def _written(path: Path, values: Mapping[str, Any]) -> WrittenWords:
+    try:
+        return WrittenWords(**values)
+    except (TypeError, SettingsError) as error:
+        raise CheckpointError(f"{path}: written is {dict(values)}: {error}", "See docs/encoders.md") from error
+
+
+def _read_plain(root: Path) -> Layout:
+    path = root / CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"{root} has no {CONFIG}", "Give the folder of a Hugging Face masked language model")
+    values = read_object(path)
+    names = [str(name) for name in values.get("architectures") or ()]
+    presence = SideLayout("table")
+    if any(name.lower().startswith("unicoil") for name in names):
+        side = SideLayout("regression")
+        return Layout(root, side, side)
+    if any(name.lower().startswith("deepimpact") for name in names):
+        return Layout(root, SideLayout("regression", pooling="first"), presence)
+    if any(name.endswith("ForTokenClassification") for name in names):
+        return Layout(root, SideLayout("regression"), presence)
+    if names and not any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names):
+        raise CheckpointError(
+            f"{root} is not a masked language model: {CONFIG} says {', '.join(names)}",
+            f"Choose a checkpoint saved as ...ForMaskedLM, such as a SPLADE: its head makes the vectors. A decoder "
+            f"that was trained to be a sparse encoder needs a {OWN_FILE} that says so (docs/encoders.md)",
+        )
+    called = f"{root.resolve()} {values.get('_name_or_path', '')}"
+    two = _TWO_LOGARITHMS.search(called) is not None
+    document = SideLayout("mlm", activation="log1p_log1p_relu" if two else None)
+    table = next((name for name in _TABLE_FILES if (root / name).is_file()), None)
+    return Layout(root, document, document if table is None else SideLayout("table", weights=table))

@@ -31,7 +31,7 @@ from lexhound.training.data.training_set import Prepared, prepare
 from lexhound.training.initialization import solve_head
 from lexhound.training.loop import Trainer
 from lexhound.training.model import ModelSettings, TrainableEncoder
-from lexhound.training.recipe import QueryRecipe, Recipe, WrittenRecipe, read_recipe
+from lexhound.training.recipe import ExactTermRecipe, QueryRecipe, Recipe, read_recipe
 
 Change = Callable[[Recipe], Recipe]
 
@@ -55,7 +55,7 @@ def variants() -> dict[str, Change]:
         "without the dense teacher's terms": loss(terms=0.0),
         "without keeping a document's own terms": loss(keep=0.0),
         "learned idf": lambda recipe: replace(recipe, query=replace(recipe.query, kind="learned")),
-        "without written words": lambda recipe: replace(recipe, written=WrittenRecipe()),
+        "without written words": lambda recipe: replace(recipe, exact_terms=ExactTermRecipe()),
         "queries by the table alone": lambda recipe: replace(recipe, query=QueryRecipe(counted=recipe.query.counted)),
     }
 

@@ -33,7 +33,8 @@ from .log import TrainingLog
 from .model import TrainableEncoder
 from .objective import Objective
 from .optimizer import make_optimiser, set_rate
-from .recipe import Recipe, same_run
+from .recipe import Recipe
+from .recipe_file import same_run
 from .schedule import warmup_linear
 
 STATE, BEST = "state.safetensors", "best.safetensors"

@@ -187,11 +187,7 @@ class Objective:
         self.sampler.observe(columns, means.cpu().numpy())
         record["active"] = float((active * multiplier).sum(dim=1).mean())
         record["flops"] = float((means**2 * multiplier).sum())
-        penalised = weights
-        if settings.free_terms:
-            over = (active * multiplier).sum(dim=1, keepdim=True) > settings.free_terms
-            penalised = weights * over
-        value = self._regulariser(penalised, columns=self._tensor(columns.terms), multiplier=multiplier)
+        value = self._regulariser(weights, columns=self._tensor(columns.terms), multiplier=multiplier)
         record["sparsity"] = float(value.detach())
         return value * settings.weight * self._ramped(number)
 

@@ -19,11 +19,7 @@ def make_optimiser(
     table_rate: float,
     scale: torch.nn.Parameter,
 ) -> torch.optim.Optimizer:
-    """Return the optimiser over body, head, bias, query table (None for a fixed one) and the scale of scores.
-
-    Raises:
-        MissingExtraError: the optimiser comes with a package that is not installed.
-    """
+    """Return AdamW over body, head, bias, query table (None for a fixed one) and the scale of scores."""
     bias = model.decoder_bias
     head_parts = {id(parameter) for parameter in model.head_parameters()}
     groups: dict[str, list[torch.nn.Parameter]] = {"body": [], "head": []}
@@ -41,8 +37,6 @@ def make_optimiser(
     listed = [group for group in listed if group["params"]]
     for group in listed:
         group["full_lr"] = group["lr"]
-    if recipe.kind == "adafactor":
-        return torch.optim.Adafactor(listed)
     fused = model.device.type in ("cpu", "cuda")
     return torch.optim.AdamW(listed, betas=(0.9, 0.98), eps=1e-6, fused=fused)
 

@@ -18,7 +18,7 @@ from lexhound.eval.errors import DatasetError
 from lexhound.eval.validation import ValidationSet, open_validation_set, validate, validator
 from lexhound.training.export import export_encoder
 from lexhound.training.model import ModelSettings, TrainableEncoder
-from lexhound.training.recipe import DataRecipe, ModelRecipe, QueryRecipe, Recipe, ValidationRecipe, WrittenRecipe
+from lexhound.training.recipe import DataRecipe, ExactTermRecipe, ModelRecipe, QueryRecipe, Recipe, ValidationRecipe
 
 
 @pytest.fixture
@@ -108,9 +108,9 @@ def test_a_model_is_measured_as_its_encoder_will_search(tmp_path: Path) -> None:
     relevant = {query: {f"d{place}": 1 for place in random.choice(30, 3, replace=False)} for query in queries}
     ids = [f"d{place}" for place in range(30)]
     judged = ValidationSet("set", ids, texts, queries, relevant)
-    query = QueryRecipe(counted=True, power=0.5, common=0.6, prior=20, shares=30)
+    query = QueryRecipe(counted=True, power=0.5, common=0.6, prior=20, surface_match=30)
     recipe = Recipe(
-        ModelRecipe("base"), DataRecipe(), (), query, WrittenRecipe(0.8), validation=ValidationRecipe(max_length=32)
+        ModelRecipe("base"), DataRecipe(), (), query, ExactTermRecipe(0.8), validation=ValidationRecipe(max_length=32)
     )
     table = np.linspace(0.5, 4, model.vocabulary_size, dtype=np.float32) * model.terms
     measured = validator([judged], model, recipe)(lambda found, n: model.encode(model.token_ids(found, n)), table)
@@ -118,7 +118,7 @@ def test_a_model_is_measured_as_its_encoder_will_search(tmp_path: Path) -> None:
     pieces = model.token_ids(texts)
     written = np.bincount(np.concatenate([np.unique(piece) for piece in pieces]), minlength=model.vocabulary_size)
     folder = export_encoder(
-        model, table, tmp_path / "out", half=False, query=query, written=recipe.written.rule,
+        model, table, tmp_path / "out", half=False, query=query, written=recipe.exact_terms.rule,
         shares=written_shares(written, written),
     )  # fmt: skip
     encoder = LearnedEncoder(folder, LearnedSettings(max_length=32, precision="float32"))

@@ -19,6 +19,7 @@ from lexhound.training.model import ModelSettings, TrainableEncoder
 from lexhound.training.objective import Objective
 from lexhound.training.recipe import (
     DataRecipe,
+    ExactTermRecipe,
     LossRecipe,
     ModelRecipe,
     OptimiserRecipe,
@@ -27,7 +28,6 @@ from lexhound.training.recipe import (
     SparsityRecipe,
     TeacherRecipe,
     ValidationRecipe,
-    WrittenRecipe,
 )
 from lexhound.training.surface_match import shares_of
 from lexhound.training.teachers.terms import TermTeacher
@@ -90,8 +90,8 @@ def weights(model: TrainableEncoder) -> dict[str, torch.Tensor]:
     [
         {},
         {"query": {"kind": "learned"}, "optimiser": {"average": 0.0}},
-        {"query": {"kind": "model"}, "optimiser": {"kind": "adafactor"}},
-        {"written": {"weight": 0.5}},
+        {"query": {"kind": "model"}},
+        {"exact_terms": {"weight": 0.5}},
     ],
 )
 def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
@@ -285,11 +285,11 @@ def test_what_reads_its_queries_is_written_as_one_model(base: Path, tmp_path: Pa
 
 def test_written_words_are_part_of_the_vectors_that_scores_compare(base: Path) -> None:
     """Against a run without them whose weights have them added by hand."""
-    changes = {"written": {"weight": 0.6, "length": 7}}
+    changes = {"exact_terms": {"weight": 0.6, "length": 7}}
     model, training, recipe = make_run(base, changes)
     objective, bare = (
         Objective(model, training, recipe),
-        Objective(model, training, replace(recipe, written=WrittenRecipe())),
+        Objective(model, training, replace(recipe, exact_terms=ExactTermRecipe())),
     )
     step = draw_step(training, recipe.optimiser, recipe.seed, 0)
     terms = np.unique(np.concatenate([training.queries[query] for query in step.queries])).astype(np.int64)
@@ -300,7 +300,7 @@ def test_written_words_are_part_of_the_vectors_that_scores_compare(base: Path) -
     objective.loss(torch.cat([logits, means], dim=1), step, 0, pieces, terms, columns, found)
 
     more = np.zeros(logits.shape, np.float32)
-    rule = recipe.written.rule
+    rule = recipe.exact_terms.rule
     assert rule is not None
     for row, piece in enumerate(pieces):
         for term, weight in zip(*rule.weights(piece), strict=True):
@@ -324,10 +324,10 @@ def test_a_run_of_no_steps_changes_no_weight(base: Path, tmp_path: Path) -> None
 
 
 def test_shares_compare_the_words_of_texts_with_the_vectors_that_are_stored(base: Path, tmp_path: Path) -> None:
-    model, training, recipe = make_run(base, {"written": {"weight": 0.2}})
-    rule, top_k = recipe.written.rule, 12
+    model, training, recipe = make_run(base, {"exact_terms": {"weight": 0.2}})
+    rule, top_k = recipe.exact_terms.rule, 12
     shares = shares_of(model, training.documents, rule, top_k)
-    query = QueryRecipe(counted=True, power=0.5, common=0.4, prior=20, shares=24)
+    query = QueryRecipe(counted=True, power=0.5, common=0.4, prior=20, surface_match=24)
     table = np.linspace(1, 3, model.vocabulary_size, dtype=np.float32) * model.terms
     folder = export_encoder(
         model, table, tmp_path / "out", half=False, query=query, written=rule, shares=shares, top_k=top_k

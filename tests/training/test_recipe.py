@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lexhound.encoders.errors import SettingsError
-from lexhound.training.recipe import read_recipe, same_run
+from lexhound.training.recipe_file import read_recipe, same_run
 
 SMALL = """
 name = "small"
@@ -77,9 +77,17 @@ def test_overrides_take_numbers_words_lists_and_entries_of_lists(tmp_path: Path)
         ("teachers.3.kind=bm25", "there is no entry 3"),
         ("data.corpora=3", "it must be a list"),
         ("loss.kl=0", "every loss has the weight 0"),
-        ("written.b=2", "written.b is 2.0. it must be from 0 to 1"),
-        ("query.power=2", "query.power is 2.0. it must be from 0 to 1"),
-        ("query.shares=9", "query.shares is for idf that follows a collection. give query.prior too"),
+        ("exact_terms.b=2", "exact_terms.b is 2. it must be from 0 to 1"),
+        ("written.k1=-0.5", "exact_terms.k1 is -0.5. it must be at least 0"),
+        ("query.power=2", "query.power is 2. it must be from 0 to 1"),
+        ("query.power=nan", "query.power is nan. it must be a finite number"),
+        ("query.counted=1", "query.counted is 1. it must be true or false"),
+        ("name=3", "name is 3. it must be text"),
+        ("model=3", "model is 3. it must be a table"),
+        ("query.surface_match=9", "query.surface_match is for idf of a live collection. give query.prior too"),
+        ("query.shares=9", "query.surface_match is for idf of a live collection. give query.prior too"),
+        ("sparsity.free_terms=9", "[sparsity] has the unknown key 'free_terms'. did you mean 'frequent'"),
+        ("optimiser.kind=adafactor", "[optimiser] has the unknown key 'kind'"),
         ("max_length=9", "write model.max_length or query.max_length or validation.max_length"),
         ("stepz=9", "the recipe has the unknown key 'stepz'"),
         ("model", "has no value"),
@@ -98,6 +106,12 @@ def test_a_run_of_an_older_version_is_of_the_same_recipe(tmp_path: Path) -> None
     assert same_run(recipe, stored)
     del stored["data"]["triples"]
     assert same_run(recipe, stored)
+    former = {**stored, "written": stored["exact_terms"], "query": {**stored["query"], "shares": 0}}
+    del former["exact_terms"], former["query"]["surface_match"]
+    former["loss"] = {**stored["loss"], "terms_above": 3.0, "terms_strength": 0.3}
+    former["optimiser"] = {**stored["optimiser"], "kind": "adamw"}
+    assert same_run(recipe, former)
+    assert not same_run(recipe, {**former, "optimiser": {**stored["optimiser"], "kind": "adafactor"}})
     assert not same_run(recipe, {**stored, "seed": 2})
     assert not same_run(recipe, {**stored, "later": 2})
 
@@ -129,3 +143,11 @@ def test_overrides_may_leave_out_what_is_plain(tmp_path: Path) -> None:
     assert recipe.name == "other"
     assert [each.path for each in recipe.data.pairs] == ["mine.jsonl"]
     assert recipe.data.corpora[0].path == "texts.jsonl"
+
+
+def test_names_of_older_recipes_are_read(tmp_path: Path) -> None:
+    former = read_recipe(write(tmp_path, SMALL + "[written]\nweight = 0.5\n[query]\nprior = 9\nshares = 7\n"))
+    assert (former.exact_terms.weight, former.query.surface_match) == (0.5, 7)
+    both = SMALL + "[written]\nweight = 0.5\n[exact_terms]\nweight = 0.5\n"
+    with pytest.raises(SettingsError, match="written and exact_terms are two names of one key"):
+        read_recipe(write(tmp_path, both))

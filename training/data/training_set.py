@@ -121,8 +121,7 @@ def prepare(
         return Prepared(training, None)
     words = None
     if recipe.loss.terms:
-        above, strength = recipe.loss.terms_above, recipe.loss.terms_strength
-        words = make_term_teacher(model.subwords, first.encode, first.dense, above=above, strength=strength)
+        words = make_term_teacher(model.subwords, first.encode, first.dense)
     return Prepared(training, first.dense, words)
 
 

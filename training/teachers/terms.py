@@ -18,6 +18,8 @@ from lexhound.encoders.text.subwords import Subwords
 
 _LEAST_LETTERS = 2
 _BLOCK = 4096
+_ABOVE = 3.0  # standard deviations over a word's mean similarity from where on it belongs to a document
+_STRENGTH = 0.3  # the logit asked for, for each standard deviation more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,14 +71,15 @@ def make_term_teacher(
     encode: Callable[[list[str]], NDArray[np.float32]],
     documents: NDArray[np.float32],
     *,
-    above: float,
-    strength: float,
+    above: float = _ABOVE,
+    strength: float = _STRENGTH,
 ) -> TermTeacher:
     """Let a dense model read the words of a vocabulary.
 
     Args:
         encode: texts -> float32[texts, width] of unit length.
         documents: float32[documents, width], its vectors of the pool.
+        above, strength: see `TermTeacher`.
     """
     terms, words = word_terms(subwords)
     vectors = encode(words)

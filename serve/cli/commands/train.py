@@ -56,7 +56,7 @@ def train(
         lexhound train recipe.toml --into runs/a --set optimiser.steps=2000 --set sparsity.weight=0.05
         torchrun --nproc-per-node 2 -m lexhound train recipe.toml
     """
-    from lexhound.training.recipe import read_recipe
+    from lexhound.training.recipe_file import read_recipe
 
     read = read_recipe(recipe, change or ())
     folder = into or Path(read.name)
@@ -182,10 +182,10 @@ def _train(
         import shutil
 
         shutil.rmtree(encoder)
-    top_k, rule = recipe.model.top_k or None, recipe.written.rule
+    top_k, rule = recipe.model.top_k or None, recipe.exact_terms.rule
     shares = None
-    if recipe.query.shares:
-        pieces = _spread(prepared.training.documents, recipe.query.shares)
+    if recipe.query.surface_match:
+        pieces = _spread(prepared.training.documents, recipe.query.surface_match)
         shares = shares_of(model, pieces, rule, top_k, lambda done: told("counting written words", done, len(pieces)))
     export_encoder(
         model,

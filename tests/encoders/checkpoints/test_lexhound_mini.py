@@ -13,7 +13,7 @@ from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
 from lexhound.encoders.shared_backbone import shares_a_pass
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
-from lexhound.training.recipe import read_recipe
+from lexhound.training.recipe_file import read_recipe
 
 TEXTS = [
     "The kitten slept on the windowsill while rain fell outside.",

@@ -96,7 +96,7 @@ class Measured:
         for each in self._sets:
             pieces = self._model.token_ids(each.documents, self._recipe.validation.max_length)
             vectors = self._model.encode(pieces)
-            rule = self._recipe.written.rule
+            rule = self._recipe.exact_terms.rule
             self.vectors[each.name] = vectors if rule is None else with_written(vectors, pieces, rule)
 
     def figures(self, top_k: int | None = None) -> dict[str, tuple[float, float, float]]:

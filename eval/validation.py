@@ -178,7 +178,7 @@ def query_vectors(
     if settings.prior:
         # Written words themselves where the encoder will estimate how many documents have them.
         pieces = [np.unique(piece) for piece in model.token_ids(each.documents, recipe.validation.max_length)]
-        found = np.concatenate([np.empty(0, np.int32), *pieces]) if settings.shares else documents.indices
+        found = np.concatenate([np.empty(0, np.int32), *pieces]) if settings.surface_match else documents.indices
         held = np.bincount(found, minlength=len(table))[terms]
         known = weights > 0
         weights[known] = live_idf(weights[known], held[known], documents.shape[0], settings.prior)

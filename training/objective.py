@@ -157,7 +157,7 @@ class Objective:
 
     def _written(self, pieces: list[NDArray[np.int32]], columns: NDArray[np.int64]) -> torch.Tensor:
         """Return float32[documents, columns], or a scalar 0 where written words have no weight of their own."""
-        rule = self._recipe.written.rule
+        rule = self._recipe.exact_terms.rule
         if rule is None:
             return torch.zeros((), device=self._device)
         found = np.zeros((len(pieces), len(columns)), dtype=np.float32)

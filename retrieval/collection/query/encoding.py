@@ -18,7 +18,7 @@ from lexhound.retrieval.collection.request import RankingOptions, SearchRequest
 from .modes import resolve_mode
 
 if TYPE_CHECKING:
-    from lexhound.encoders.sparse.live_idf import LiveStatistics
+    from lexhound.encoders.base import LiveStatistics
 
 TermWeights: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
 

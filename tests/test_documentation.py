@@ -123,3 +123,32 @@ def test_decisions_are_numbered_listed_and_of_one_form() -> None:
         assert text.startswith(f"# {record.name[:4]} ")
         headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
         assert (headings[:2], headings[-2:]) == (["Question", "Decision"], ["Consequences", "Ask again when"]), record
+
+
+def architecture_table(heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading of ARCHITECTURE.md, without its head."""
+    below = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line for line in below.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def test_the_map_of_changes_leads_to_files() -> None:
+    rows = architecture_table("I want to change X")
+    assert len(rows) >= 20
+    for what, target in rows:
+        paths = re.findall(r"`([\w./-]+/[\w./-]+)`", target)
+        assert paths, what
+        for path in paths:
+            assert (ROOT / path).is_file(), f"{what}: {path}"
+
+
+def test_the_map_of_rooms_has_every_package() -> None:
+    described = re.findall(r"`([\w/]+)/`", " ".join(row[0] for row in architecture_table("The rooms")))
+    rooms = [link.name for link in (ROOT / "src" / "lexhound").iterdir() if link.is_symlink()]
+    assert set(rooms) <= set(described)
+    for path in described:
+        assert (ROOT / path / "__init__.py").is_file(), path
+    for room in ("index", "encoders", "retrieval", "serve"):
+        for package in (ROOT / room).iterdir():
+            if (package / "__init__.py").exists():
+                assert f"{room}/{package.name}" in described, package

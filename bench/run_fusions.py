@@ -2,7 +2,7 @@
 
     python bench/run_fusions.py --lexical bm25.index --both mini.index --dataset my_folder [--dataset another ...]
 
-A collection holds two representations at most, so three come from two collections over the same documents: one of BM25,
+A collection holds two fields at most, so three come from two collections over the same documents: one of BM25,
 and one of a learned encoder with dense vectors. Give `--lexical` and `--both` once for each data set, in the same
 order. Fusions are sums of z-scores over the candidates, the best 1,000 of each side, all of them scored by every side:
 the default of hybrid searches, with as many sides as are fused. Tests are paired randomisation tests, of each data set

@@ -16,7 +16,7 @@ from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.eval.datasets.dataset import Dataset
 from lexhound.retrieval.collection.collection import Collection
-from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import identify
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.schema import DATABASE
@@ -169,7 +169,7 @@ class EncoderSystem(OpenCollection):
         if self._settings is None:
             self._settings = {"encoder": identify(self.encoder, self.lexical, self.learned).as_dict()}
             if self.dense is not None:
-                self._settings["dense"] = DenseSide.named(self.dense).identity.as_dict()
+                self._settings["dense"] = DenseField.named(self.dense).identity.as_dict()
         return self._settings
 
     def prepare(self, dataset: Dataset, progress: PrepareProgress | None = None) -> Preparation:

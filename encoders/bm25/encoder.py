@@ -221,7 +221,7 @@ class LexicalEncoder:
                 row += 1
         return csr_array(vstack(rows, format="csr", dtype=np.float32))
 
-    def weigh(
+    def compute_weights(
         self, frequencies: NDArray[np.float32], lengths: NDArray[np.float32], average_length: float
     ) -> NDArray[np.float32]:
         """Return the document-side weights of term frequencies, in (0, 1].

@@ -48,7 +48,7 @@ class Damage:
         documents = dict(self.documents)
         if documents and not files:  # those that were put in again are gone
             rows = np.array(list(documents), np.int64)
-            for row in rows[(rows != NO_ROW) & ~np.isin(rows, snapshot.live_seqs)].tolist():
+            for row in rows[(rows != NO_ROW) & ~np.isin(rows, snapshot.live_internal_ids)].tolist():
                 del documents[row]
         return (*files, *self.searches, *documents.values())
 

@@ -18,7 +18,7 @@ from lexhound.core.lock import Claim, WriterLock
 from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.encoders.dense.encoder import DenseSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
-from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import open_named
 from lexhound.retrieval.collection.store.manifest import MANIFEST, read_manifest
 from lexhound.retrieval.collection.store.schema import connect
@@ -205,7 +205,7 @@ def _check_unfinished(
             hint="put more documents into it with `lexhound add`, replace it with --overwrite, or give another path",
         )
     identity, loaded = open_named(encoders.encoder, encoders.lexical, encoders.learned, whole=encoders.whole)
-    side = None if encoders.dense is None else DenseSide.named(encoders.dense, encoders.dense_settings)
+    side = None if encoders.dense is None else DenseField.named(encoders.dense, encoders.dense_settings)
     if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(
         collection, side, encoders.dense_index
     ):
@@ -226,7 +226,7 @@ def _check_unfinished(
     collection.adopt(loaded, side)
 
 
-def _same_dense(collection: Collection, side: DenseSide | None, index: str) -> bool:
+def _same_dense(collection: Collection, side: DenseField | None, index: str) -> bool:
     stored = collection.manifest.dense
     if stored is None or side is None:
         return stored is None and side is None

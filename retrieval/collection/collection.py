@@ -30,9 +30,9 @@ from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.encoders.errors import EncoderError
 from lexhound.index.inverted.index import read_ahead, warm
 from lexhound.index.inverted.quantization import Query
-from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseSide
-from lexhound.retrieval.collection.fields.field import Representation
-from lexhound.retrieval.collection.fields.opening import VERSION, load_representation, open_named
+from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseField
+from lexhound.retrieval.collection.fields.opening import VERSION, load_field, open_named
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.fields.static_queries import TableQueries, drop_table, has_table, keep_table
 from lexhound.retrieval.collection.query import hybrid
 from lexhound.retrieval.collection.query import row_filter as passing
@@ -109,8 +109,8 @@ class Collection:
         directory: Path,
         manifest: Manifest,
         lock: WriterLock | None,
-        like: Representation | None = None,
-        dense: DenseSide | None = None,
+        like: SparseField | None = None,
+        dense: DenseField | None = None,
         identity: Identity | None = None,
     ) -> None:
         """Internal: use `create` or `open`."""
@@ -126,12 +126,10 @@ class Collection:
         self._connections = Connections(directory, identity)
         self._reader = self._connections.take()  # the vocabulary's, under its lock
         self._watch = self._connections.take()  # tells under `_refreshing` whether anything has changed
-        self._representation: Representation = load_representation(
-            manifest.encoder, SqliteVocabulary(self._reader), like=like
-        )
+        self._sparse_field: SparseField = load_field(manifest.encoder, SqliteVocabulary(self._reader), like=like)
         self._dense = dense
         if manifest.dense is not None and dense is None:
-            self._dense = DenseSide(manifest.dense.encoder, manifest.dense.width)
+            self._dense = DenseField(manifest.dense.encoder, manifest.dense.width)
         self._table = self._kept_table()
         self._damage = Damage()
         self._ids_whole = False
@@ -140,11 +138,9 @@ class Collection:
         if lock is not None:
             connection = connect(directory, writable=True, identity=self._connections.identity)
             check_tables(connection)
-            representation = load_representation(
-                manifest.encoder, SqliteVocabulary(connection), like=self._representation
-            )
+            sparse_field = load_field(manifest.encoder, SqliteVocabulary(connection), like=self._sparse_field)
             policy = "flat" if manifest.dense is None else manifest.dense.index
-            self._writer = Writer(directory, connection, RLock(), representation, self._dense, policy, lock.check)
+            self._writer = Writer(directory, connection, RLock(), sparse_field, self._dense, policy, lock.check)
             sweep(directory, {name for (name,) in connection.execute("SELECT name FROM segments")})
 
     @classmethod
@@ -188,7 +184,7 @@ class Collection:
         if os.path.lexists(directory):
             raise _exists(directory)
         identity, loaded = open_named(encoder, lexical, learned, whole=whole)
-        side = None if dense is None else DenseSide.named(dense, dense_settings)
+        side = None if dense is None else DenseField.named(dense, dense_settings)
         vectors = None if side is None else DenseManifest(side.identity, side.width, dense_index)
         with nullcontext() if claimed else Claim(directory), storage_errors(directory):
             # Made aside and renamed, so that a crash leaves a whole collection or none.
@@ -234,10 +230,10 @@ class Collection:
         dense = None
         if like is not None:
             manifest = read_manifest(directory)
-            shared = like._representation if like.manifest.encoder == manifest.encoder else None
+            shared = like._sparse_field if like.manifest.encoder == manifest.encoder else None
             dense = like._dense if like.manifest.dense == manifest.dense else None
         if shared is None and learned is not None:
-            shared = load_representation(read_manifest(directory).encoder, MemoryVocabulary(), learned=learned)
+            shared = load_field(read_manifest(directory).encoder, MemoryVocabulary(), learned=learned)
         opened = cls._open(directory, shared, dense, writable=writable)
         if check:
             opened.check_in_background()
@@ -245,7 +241,7 @@ class Collection:
 
     @classmethod
     def _open(
-        cls, directory: Path, shared: Representation | None, dense: DenseSide | None, *, writable: bool
+        cls, directory: Path, shared: SparseField | None, dense: DenseField | None, *, writable: bool
     ) -> Collection:
         recover(directory)
         for attempt in range(_TRIES):
@@ -294,14 +290,14 @@ class Collection:
     ) -> None:
         self.close()
 
-    def adopt(self, representation: Representation | None, dense: DenseSide | None = None) -> None:
+    def adopt(self, sparse_field: SparseField | None, dense: DenseField | None = None) -> None:
         """Internal: go on with encoders of the same vectors that are loaded already, and run as their settings say."""
-        if representation is not None:
-            self._representation = representation
+        if sparse_field is not None:
+            self._sparse_field = sparse_field
         if dense is not None:
             self._dense = dense
         if self._writer is not None:
-            self._writer.representation = representation or self._writer.representation
+            self._writer.sparse_field = sparse_field or self._writer.sparse_field
             self._writer.dense = self._dense
 
     # Writing
@@ -393,7 +389,7 @@ class Collection:
             before = self._snapshot
             if before is not None and before.generation == generation_of(self._watch):
                 return False
-            newest = take_snapshot(self._connections, self._representation, self._segments, self._width)
+            newest = take_snapshot(self._connections, self._sparse_field, self._segments, self._width)
             with self._lock:
                 self._snapshot = newest
             if self._checker is not None:
@@ -418,9 +414,9 @@ class Collection:
         return None if self._dense is None else self._dense.width
 
     @property
-    def representation(self) -> Representation:
+    def sparse_field(self) -> SparseField:
         """How texts become the vectors of the inverted index; for what reads those vectors back."""
-        return self._representation
+        return self._sparse_field
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -440,7 +436,7 @@ class Collection:
         """
         if hold:
             with self._refreshing:
-                return take_snapshot(self._connections, self._representation, self._segments, self._width, hold=True)
+                return take_snapshot(self._connections, self._sparse_field, self._segments, self._width, hold=True)
         if self._snapshot is None or self._writer is not None:
             self.refresh()
         with self._lock:
@@ -473,7 +469,7 @@ class Collection:
             self.snapshot()
             self._checker = Checker(
                 self.path,
-                self._representation.name,
+                self._sparse_field.name,
                 self._damage,
                 lambda: self._snapshot,
             )
@@ -551,7 +547,7 @@ class Collection:
         Raises:
             CorruptCollectionError: it is not what was written, or the index of ids is damaged.
         """
-        exact = self._representation.frequencies
+        exact = self._sparse_field.frequencies
         if latest:
             with self._connections.reading() as connection:
                 document, seen = read_latest(connection, identifier, exact=exact), True
@@ -601,7 +597,7 @@ class Collection:
             filter does not parse. EncoderError: a model cannot be loaded.
         """
         request = SearchRequest.of(query, k, options)
-        encoders = QueryEncoders.of(request, self._representation, self._table or self._dense)
+        encoders = QueryEncoders.of(request, self._sparse_field, self._table or self._dense)
         return self._reading(lambda snapshot: answer(snapshot, encoders, request))
 
     def _reading(self, read: Callable[[Snapshot], T]) -> T:
@@ -631,7 +627,7 @@ class Collection:
             QueryError, FilterSyntaxError, EncoderError: as for `search`.
         """
         request = BatchRequest.of(queries, k, options)
-        encoders = QueryEncoders.of(request, self._representation, self._table or self._dense)
+        encoders = QueryEncoders.of(request, self._sparse_field, self._table or self._dense)
         return self._reading(lambda snapshot: answer_many(snapshot, encoders, request))
 
     def _kept_table(self) -> TableQueries | None:
@@ -680,7 +676,7 @@ class Collection:
             )
         snapshot = self.snapshot(hold=True)
         for part in snapshot.parts:
-            read_through(self.path, part.segment, self._representation.name)
+            read_through(self.path, part.segment, self._sparse_field.name)
             part.segment.check_condition()
         table = distil(snapshot, self._dense, documents)
         keep_table(self.path, table)
@@ -719,17 +715,17 @@ class Collection:
             QueryError: a query is out of bounds, or the collection has no dense vectors. EncoderError: as for `search`.
         """
         request = BatchRequest(queries, mode="hybrid")
-        dense = QueryEncoders.of(request, self._representation, self._table or self._dense).dense
+        dense = QueryEncoders.of(request, self._sparse_field, self._table or self._dense).dense
         snapshot = self._searched()
         allowed = passing.rows_passing(snapshot, None)
-        vectors = self._representation.queries(queries, snapshot)
+        vectors = self._sparse_field.queries(queries, snapshot)
         near = dense.queries(queries) if dense is not None else ()
         for (terms, weights), vector in zip(vectors, near, strict=True):
             yield hybrid.candidate_scores(snapshot, Query.from_weights(terms, weights), vector, depth, allowed)
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
         """Query vectors as the index takes them, one a text."""
-        vectors = self._representation.queries(queries, self.snapshot())
+        vectors = self._sparse_field.queries(queries, self.snapshot())
         return [Query.from_weights(terms, weights) for terms, weights in vectors]
 
     def statistics(self) -> Snapshot:
@@ -738,11 +734,11 @@ class Collection:
 
     def spans(self, text: str) -> list[Span]:
         """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
-        return self._representation.spans(text)
+        return self._sparse_field.spans(text)
 
     def marks(self, text: str, terms: frozenset[int]) -> list[Span]:
         """Those of `spans(text)` that count for one of `terms` (`SearchResult.terms`, say); quick for many texts."""
-        return self._representation.marks(text, terms)
+        return self._sparse_field.marks(text, terms)
 
     def info(self) -> CollectionInfo:
         """Counts, sizes, encoder and quantisation loss.
@@ -757,7 +753,7 @@ class Collection:
                 raise
             snapshot = self._snapshot  # its figures are whole, and `damage` tells the rest
         try:
-            return describe(self.path, self.manifest, self._representation, snapshot, self.damage)
+            return describe(self.path, self.manifest, self._sparse_field, snapshot, self.damage)
         except (FileNotFoundError, NotACollectionError):
             self.check_place()
             raise
@@ -773,7 +769,7 @@ class Collection:
 
     def verify(self) -> list[verification.Problem]:
         """Read every file and check it against its checksum and the database; an empty list means all is well."""
-        return verification.verify(self.path, self.snapshot(hold=True), self._representation.name, self._width)
+        return verification.verify(self.path, self.snapshot(hold=True), self._sparse_field.name, self._width)
 
 
 def _exists(directory: Path) -> CollectionExistsError:

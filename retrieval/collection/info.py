@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.index.inverted.quantization import QuantisationLoss
-from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.fields.static_queries import has_table
 from lexhound.retrieval.collection.query.pending import PENDING
 from lexhound.retrieval.collection.query.snapshot import Snapshot
@@ -100,7 +100,7 @@ class CollectionInfo:
 def describe(
     directory: Path,
     manifest: Manifest,
-    representation: Representation,
+    sparse_field: SparseField,
     snapshot: Snapshot,
     damage: tuple[Problem, ...] = (),
 ) -> CollectionInfo:
@@ -137,9 +137,9 @@ def describe(
         unfinished=unfinished,
         segments=tuple(segments),
         postings=sum(part.segment.index.n_postings for part in snapshot.parts),
-        terms=representation.identity.vocabulary_size or terms,
-        average_length=snapshot.average_length if representation.frequencies else None,
-        far_average=far_average(snapshot) if representation.frequencies else None,
+        terms=sparse_field.identity.vocabulary_size or terms,
+        average_length=snapshot.average_length if sparse_field.frequencies else None,
+        far_average=far_average(snapshot) if sparse_field.frequencies else None,
         impact_scales=tuple(sorted({part.segment.index.scale for part in snapshot.parts if part.segment.n_rows})),
         loss=loss,
         index_bytes=sum(sum(segment.bytes.values()) for segment in segments),

@@ -13,13 +13,13 @@ from lexhound.retrieval.errors import QueryError
 
 if TYPE_CHECKING:
     from lexhound.encoders.dense.static_queries import QueryTable
-    from lexhound.retrieval.collection.fields.dense_field import DenseSide
+    from lexhound.retrieval.collection.fields.dense_field import DenseField
 
 DOCUMENTS = 20_000
 """How many documents a table is fitted to, at most."""
 
 
-def distil(snapshot: Snapshot, dense: DenseSide, documents: int, seed: int = 0) -> QueryTable:
+def distil(snapshot: Snapshot, dense: DenseField, documents: int, seed: int = 0) -> QueryTable:
     """Fit a table of static query embeddings to `documents` of a snapshot at most, drawn at random by `seed`.
 
     Raises:
@@ -37,9 +37,9 @@ def distil(snapshot: Snapshot, dense: DenseSide, documents: int, seed: int = 0) 
         rows = pool[pool[:, 0] == number, 1]
         if not len(rows) or part.segment.dense is None:
             continue
-        seqs = part.segment.seqs[rows].tolist()
-        read = read_documents(snapshot, seqs)
-        texts += [read[seq].encoded_text for seq in seqs]
+        internal_ids = part.segment.internal_ids[rows].tolist()
+        read = read_documents(snapshot, internal_ids)
+        texts += [read[seq].encoded_text for seq in internal_ids]
         vectors.append(part.segment.dense.vectors_of(rows))
     try:
         return fit(dense.encoder, texts, np.concatenate(vectors))

@@ -148,11 +148,11 @@ def _damaged_documents(connection: sqlite3.Connection, exact: bool, pace: Pace) 
     found: dict[int, CorruptCollectionError] = {}
     doubtful: dict[int, CorruptCollectionError] = {}
     alike = 0
-    for seqs in _chunks(connection):
-        found |= damaged_rows(connection, seqs, exact=exact)
+    for internal_ids in _chunks(connection):
+        found |= damaged_rows(connection, internal_ids, exact=exact)
         if not exact:
             query = "SELECT seq FROM rows WHERE seq BETWEEN ? AND ? AND typeof(hash) = 'integer'"
-            old = [seq for (seq,) in connection.execute(query, (seqs[0], seqs[-1]))]
+            old = [seq for (seq,) in connection.execute(query, (internal_ids[0], internal_ids[-1]))]
             other = damaged_rows(connection, old, exact=True)
             doubtful |= other
             alike += len(old) - len(other)
@@ -163,9 +163,9 @@ def _damaged_documents(connection: sqlite3.Connection, exact: bool, pace: Pace) 
 def _chunks(connection: sqlite3.Connection) -> Iterator[list[int]]:
     """The numbers of all rows, ascending, some at a time."""
     query, last = "SELECT seq FROM rows WHERE seq > ? ORDER BY seq LIMIT ?", -1
-    while seqs := [seq for (seq,) in connection.execute(query, (last, DOCUMENTS_AT_ONCE))]:
-        last = seqs[-1]
-        yield seqs
+    while internal_ids := [seq for (seq,) in connection.execute(query, (last, DOCUMENTS_AT_ONCE))]:
+        last = internal_ids[-1]
+        yield internal_ids
 
 
 def _values_of_table(connection: sqlite3.Connection, pace: Pace) -> int:
@@ -185,8 +185,8 @@ def _values_of_documents(connection: sqlite3.Connection, pace: Pace) -> int:
         "SELECT seq, metadata FROM rows JOIN contents USING (seq) WHERE seq BETWEEN ? AND ? AND metadata IS NOT NULL"
     )
     total = 0
-    for seqs in _chunks(connection):
-        for seq, metadata in connection.execute(query, (seqs[0], seqs[-1])):
+    for internal_ids in _chunks(connection):
+        for seq, metadata in connection.execute(query, (internal_ids[0], internal_ids[-1])):
             total += sum(_pair(field, value, seq) for field, value in flatten(orjson.loads(metadata)))
         pace()
     return total
@@ -216,9 +216,9 @@ def _batches(connection: sqlite3.Connection, width: int | None) -> Iterator[Prob
         where = f"{DATABASE}, batch {number}"
         try:
             sparse = unpack(blob)
-            if len(sparse.seqs) != documents:
-                yield Problem(where, f"it holds {len(sparse.seqs):,} documents and not {documents:,}")
-            if width is not None and not np.array_equal(unpack_dense(vectors, width).seqs, sparse.seqs):
+            if len(sparse.internal_ids) != documents:
+                yield Problem(where, f"it holds {len(sparse.internal_ids):,} documents and not {documents:,}")
+            if width is not None and not np.array_equal(unpack_dense(vectors, width).internal_ids, sparse.internal_ids):
                 yield Problem(where, "its dense vectors are of other documents")
         except CorruptCollectionError as error:
             yield Problem(where, error.message)
@@ -229,8 +229,8 @@ def _segments(snapshot: Snapshot, connection: sqlite3.Connection) -> Iterator[Pr
         name: facts for name, *facts in connection.execute("SELECT name, first_seq, last_seq, documents FROM segments")
     }
     for part in snapshot.parts:
-        name, seqs = part.segment.name, part.segment.seqs
-        if name != PENDING and told.get(name) != [int(seqs[0]), int(seqs[-1]), len(seqs)]:
+        name, internal_ids = part.segment.name, part.segment.internal_ids
+        if name != PENDING and told.get(name) != [int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)]:
             yield Problem(f"{DATABASE}, table segments", f"what it tells of segment {name} is not what the files hold")
 
 
@@ -239,9 +239,9 @@ def _rows(directory: Path, snapshot: Snapshot, connection: sqlite3.Connection) -
     visible = "run NOT IN (SELECT run FROM runs)"
     cursor = connection.execute(f"SELECT seq FROM rows WHERE {visible} ORDER BY seq")
     stored = np.fromiter((seq for (seq,) in cursor), np.int64)
-    if not np.array_equal(stored, snapshot.live_seqs):
-        lost = len(np.setdiff1d(stored, snapshot.live_seqs))
-        extra = len(np.setdiff1d(snapshot.live_seqs, stored))
+    if not np.array_equal(stored, snapshot.live_internal_ids):
+        lost = len(np.setdiff1d(stored, snapshot.live_internal_ids))
+        extra = len(np.setdiff1d(snapshot.live_internal_ids, stored))
         return [
             Problem(
                 str(directory),
@@ -262,9 +262,11 @@ def _wrong_ids(connection: sqlite3.Connection, part: Part) -> int:
     rows = np.arange(part.segment.n_rows) if part.live is None else np.flatnonzero(part.live)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
-        seqs = part.segment.seqs[some].tolist()
+        internal_ids = part.segment.internal_ids[some].tolist()
         by_seq = dict(
-            connection.execute("SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (seqs[0], seqs[-1])).fetchall()
+            connection.execute(
+                "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (internal_ids[0], internal_ids[-1])
+            ).fetchall()
         )
-        wrong += sum(part.segment.ids[row] != by_seq[seq] for row, seq in zip(some.tolist(), seqs, strict=True))
+        wrong += sum(part.segment.ids[row] != by_seq[seq] for row, seq in zip(some.tolist(), internal_ids, strict=True))
     return wrong

@@ -23,9 +23,9 @@ from lexhound.core.errors import MissingExtraError, ReadOnlyError
 from lexhound.encoders.errors import EncoderError
 from lexhound.index.inverted.quantization import Query
 from lexhound.index.topk import SearchStats
-from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseSide
-from lexhound.retrieval.collection.fields.field import Representation
-from lexhound.retrieval.collection.fields.opening import load_representation
+from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseField
+from lexhound.retrieval.collection.fields.opening import load_field
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.health import Health
 from lexhound.retrieval.collection.query.encoding import QueryEncoders, encode_query
 from lexhound.retrieval.collection.query.hits import HitMaker, sort_contributions
@@ -78,27 +78,27 @@ class EngineCollection:
     def __init__(
         self,
         engine: Engine,
-        representation: Representation | None = None,
-        dense: DenseSide | None = None,
+        sparse_field: SparseField | None = None,
+        dense: DenseField | None = None,
         *,
         writable: bool = False,
     ) -> None:
-        """Args: representation, dense: encoders of the manifest's identities that are loaded already."""
+        """Args: field, dense: encoders of the manifest's identities that are loaded already."""
         self.engine = engine
         self.manifest = engine.manifest
-        if representation is None:
+        if sparse_field is None:
             from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 
             vocabulary: Vocabulary = MemoryVocabulary()
             if Ability.LEXICAL in engine.abilities:
                 vocabulary = cast(LexicalEngine, engine).vocabulary
-            representation = load_representation(self.manifest.encoder, vocabulary)
-        self._representation = representation
+            sparse_field = load_field(self.manifest.encoder, vocabulary)
+        self._sparse_field = sparse_field
         self._dense = dense
         if self.manifest.dense is not None and dense is None:
-            self._dense = DenseSide(self.manifest.dense.encoder, self.manifest.dense.width)
+            self._dense = DenseField(self.manifest.dense.encoder, self.manifest.dense.width)
         self._statistics = _Statistics(engine)
-        self._writer = EngineWriter(engine, representation, self._dense) if writable else None
+        self._writer = EngineWriter(engine, sparse_field, self._dense) if writable else None
         self._closed = False
 
     @property
@@ -149,7 +149,7 @@ class EngineCollection:
         self.engine.check(documents)
 
     def add_rows(self, rows: Sequence[EngineRow]) -> None:
-        """Insert documents with vectors that are there already, in order; their seqs are given anew.
+        """Insert documents with vectors that are there already, in order; their internal ids are given anew.
 
         Raises: as `add`.
         """
@@ -204,7 +204,7 @@ class EngineCollection:
     def warm(self) -> None:
         """Load the models that queries need; one that cannot be loaded is left to the searches that need it."""
         with suppress(EncoderError, MissingExtraError):
-            self._representation.query("", self._statistics)
+            self._sparse_field.query("", self._statistics)
             if self._dense is not None:
                 self._dense.query(WARMING)
 
@@ -255,7 +255,7 @@ class EngineCollection:
         started = perf_counter()
         request = SearchRequest.of(query, k, options)
         self._check(request, request.depth, explain=request.explain)
-        encoders = QueryEncoders.of(request, self._representation, self._dense)
+        encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
         where = self._where(request.filter)
         encoded = encode_query(encoders, request, self._statistics)
         shares: list[tuple[Share, ...]] | None = None
@@ -267,7 +267,7 @@ class EngineCollection:
         else:
             fused = rank_hybrid(self.engine, encoded.sparse, encoded.dense, request.fusion or Fusion(), where)
             ranked, shares = fused.cut(request.depth, explain=request.explain)
-        hits = self._hits(HitMaker(request, self._representation, encoded), ranked, shares)
+        hits = self._hits(HitMaker(request, self._sparse_field, encoded), ranked, shares)
         took = perf_counter() - started
         return SearchResult(
             hits, took, SearchStats(0, 0), encoded.unknown, encoders.mode, encoded.terms, encoding=encoded.seconds
@@ -282,7 +282,7 @@ class EngineCollection:
         """
         request = BatchRequest.of(queries, k, options)
         self._check(request, request.k)
-        encoders = QueryEncoders.of(request, self._representation, self._dense)
+        encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
         where = self._where(request.filter)
         answers: list[RankedIds] = []
         for start in range(0, len(request.queries), QUERIES_AT_ONCE):
@@ -334,7 +334,7 @@ class EngineCollection:
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
         """Query vectors, one a text."""
-        vectors = self._representation.queries(queries, self._statistics)
+        vectors = self._sparse_field.queries(queries, self._statistics)
         return [Query.from_weights(terms, weights) for terms, weights in vectors]
 
     def statistics(self) -> _Statistics:
@@ -343,11 +343,11 @@ class EngineCollection:
 
     def spans(self, text: str) -> list[Span]:
         """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
-        return self._representation.spans(text)
+        return self._sparse_field.spans(text)
 
     def marks(self, text: str, terms: frozenset[int]) -> list[Span]:
         """Those of `spans(text)` that count for one of `terms`."""
-        return self._representation.marks(text, terms)
+        return self._sparse_field.marks(text, terms)
 
     def info(self) -> EngineInfo:
         """What the engine tells of itself and of the collection."""

@@ -42,12 +42,12 @@ class EngineRow:
     """A document on its way into an engine.
 
     Attributes:
-        seq: its place in insertion order; a document that is replaced gets a new one.
+        internal_id: its place in insertion order; a document that is replaced gets a new one.
         digest: of everything the document holds but its id (`content.content_hash`).
         sparse: its weights. dense: float32[width], zeros where it has none; None without a dense side.
     """
 
-    seq: int
+    internal_id: int
     digest: int
     document: Document
     sparse: SparseVector
@@ -56,15 +56,15 @@ class EngineRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """Ranked documents of one query: ids, int64 seqs, float64 scores. Equal scores may come in any order."""
+    """Ranked documents of one query: ids, int64 internal ids, float64 scores. Equal scores may come in any order."""
 
     ids: list[str]
-    seqs: NDArray[np.int64]
+    internal_ids: NDArray[np.int64]
     scores: NDArray[np.float64]
 
     @classmethod
     def of(cls, found: Iterable[tuple[str, int, float]]) -> Ranked:
-        """From (id, seq, score) triples."""
+        """From (id, internal id, score) triples."""
         rows = list(found)
         return cls(
             [row[0] for row in rows],
@@ -76,9 +76,9 @@ class Ranked:
         return len(self.ids)
 
     def ordered(self, depth: int) -> Ranked:
-        """The best `depth`, score descending, then seq ascending."""
-        order = np.lexsort((self.seqs, -self.scores))[:depth]
-        return Ranked([self.ids[place] for place in order.tolist()], self.seqs[order], self.scores[order])
+        """The best `depth`, score descending, then internal id ascending."""
+        order = np.lexsort((self.internal_ids, -self.scores))[:depth]
+        return Ranked([self.ids[place] for place in order.tolist()], self.internal_ids[order], self.scores[order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Engine(Protocol):
     ) -> list[Ranked]:
         """The best `limit` documents that share a term with each query; `where` needs FILTER.
 
-        With `among`, only documents with these seqs (needs DENSE, whose hybrid searches ask for it).
+        With `among`, only documents with these internal ids (needs DENSE, whose hybrid searches ask for it).
         """
 
     def search_dense(

@@ -30,7 +30,7 @@ class HybridRanking:
     """The candidates of a query, by seq, and what becomes of them."""
 
     ids: list[str]
-    seqs: NDArray[np.int64]
+    internal_ids: NDArray[np.int64]
     scores: NDArray[np.float64]
     sides: list[SideScores]
     shares: list[SideShares]
@@ -38,7 +38,7 @@ class HybridRanking:
     def cut(self, k: int, *, explain: bool) -> tuple[Ranked, list[tuple[Share, ...]] | None]:
         """The best `k`, best first, and where asked for what each side gave to each."""
         chosen = best(self.scores, k)
-        ranked = Ranked([self.ids[place] for place in chosen.tolist()], self.seqs[chosen], self.scores[chosen])
+        ranked = Ranked([self.ids[place] for place in chosen.tolist()], self.internal_ids[chosen], self.scores[chosen])
         return ranked, [shares_at(self.sides, self.shares, place) for place in chosen.tolist()] if explain else None
 
 
@@ -76,27 +76,29 @@ def rank_hybrid(
         fusion.depth,
         engine.max_hits,
     )[0]
-    names = dict(zip([*lexical.seqs.tolist(), *near.seqs.tolist()], [*lexical.ids, *near.ids], strict=True))
-    seqs = np.array(sorted(names), np.int64)
-    own, matched = _at(seqs, lexical)
-    others, known = _at(seqs, near)
-    missing = seqs[~matched].tolist()
+    names = dict(
+        zip([*lexical.internal_ids.tolist(), *near.internal_ids.tolist()], [*lexical.ids, *near.ids], strict=True)
+    )
+    internal_ids = np.array(sorted(names), np.int64)
+    own, matched = _at(internal_ids, lexical)
+    others, known = _at(internal_ids, near)
+    missing = internal_ids[~matched].tolist()
     if missing and len(query):
-        more, found = _at(seqs, engine.search_sparse([sparse], len(missing), None, among=missing)[0])
+        more, found = _at(internal_ids, engine.search_sparse([sparse], len(missing), None, among=missing)[0])
         own, matched = own + more, matched | found
-    missing = seqs[~known].tolist()
+    missing = internal_ids[~known].tolist()
     if missing and vector.any():
-        more, found = _at(seqs, engine.search_dense(vector[None], len(missing), None, among=missing)[0])
+        more, found = _at(internal_ids, engine.search_dense(vector[None], len(missing), None, among=missing)[0])
         others, known = others + more, known | found
     sides = [SideScores("sparse", own, matched, 0.0), SideScores("dense", others, known, 1.0)]
     scores, shares = fuse(fusion, sides)
-    return HybridRanking([names[seq] for seq in seqs.tolist()], seqs, scores, sides, shares)
+    return HybridRanking([names[seq] for seq in internal_ids.tolist()], internal_ids, scores, sides, shares)
 
 
-def _at(seqs: NDArray[np.int64], ranked: Ranked) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """A ranking's scores at the places of `seqs`, ascending, and where it has any."""
-    scores = np.zeros(len(seqs), np.float64)
-    known = np.zeros(len(seqs), np.bool_)
-    places = np.searchsorted(seqs, ranked.seqs)
+def _at(internal_ids: NDArray[np.int64], ranked: Ranked) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """A ranking's scores at the places of `internal_ids`, ascending, and where it has any."""
+    scores = np.zeros(len(internal_ids), np.float64)
+    known = np.zeros(len(internal_ids), np.bool_)
+    places = np.searchsorted(internal_ids, ranked.internal_ids)
     scores[places], known[places] = ranked.scores, True
     return scores, known

@@ -65,7 +65,7 @@ def move_collection(
         manifest = own.manifest
         moved = postings = 0
         with create_like(place, manifest, milvus=milvus) as other:
-            for chunk in live_rows(snapshot, own.representation):
+            for chunk in live_rows(snapshot, own.sparse_field):
                 rows = _rows(chunk)
                 other.add_rows(rows)
                 moved += len(rows)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.collection.collection import Collection
-from lexhound.retrieval.collection.fields.dense_field import DenseSide
-from lexhound.retrieval.collection.fields.opening import VERSION, load_representation, open_named
+from lexhound.retrieval.collection.fields.dense_field import DenseField
+from lexhound.retrieval.collection.fields.opening import VERSION, load_field, open_named
 from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
 from lexhound.retrieval.errors import UnsupportedError
 
@@ -54,7 +54,7 @@ def open_collection(
     engine = _engine(place, milvus)
     try:
         encoder = engine.manifest.encoder
-        loaded = None if learned is None else load_representation(encoder, MemoryVocabulary(), learned=learned)
+        loaded = None if learned is None else load_field(encoder, MemoryVocabulary(), learned=learned)
         return EngineCollection(engine, loaded, writable=writable)
     except BaseException:
         engine.close()
@@ -91,11 +91,11 @@ def create_collection(
     from .collection import EngineCollection
 
     _require_encoders(place, encoder, dense)
-    identity, representation = open_named(encoder, lexical, learned)
-    side = None if dense is None else DenseSide.named(dense, dense_settings)
+    identity, sparse_field = open_named(encoder, lexical, learned)
+    side = None if dense is None else DenseField.named(dense, dense_settings)
     vectors = None if side is None else DenseManifest(side.identity, side.width)
     engine = _engine(place, milvus, Manifest.new(f"lexhound {VERSION}", identity, vectors))
-    return EngineCollection(engine, representation, side, writable=True)
+    return EngineCollection(engine, sparse_field, side, writable=True)
 
 
 def create_like(

@@ -10,9 +10,9 @@ from threading import RLock
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseSide
+from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseField
 from lexhound.retrieval.collection.fields.document_vectors import vectors_of
-from lexhound.retrieval.collection.fields.field import Representation, learned_encoder
+from lexhound.retrieval.collection.fields.sparse_field import SparseField, learned_encoder
 from lexhound.retrieval.collection.store.stored_documents import content_hash
 from lexhound.retrieval.collection.write.ingest import IngestReport, Phase, Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
@@ -29,12 +29,12 @@ _TWICE_HINT = "Give every document an id of its own, or remove one of the two."
 class EngineWriter:
     """The write side of an `EngineCollection`."""
 
-    def __init__(self, engine: Engine, representation: Representation, dense: DenseSide | None) -> None:
+    def __init__(self, engine: Engine, sparse_field: SparseField, dense: DenseField | None) -> None:
         self._engine = engine
-        self._representation = representation
+        self._sparse_field = sparse_field
         self._dense = dense
         self._lock = RLock()
-        self._last_seq = 0
+        self._last_internal_id = 0
 
     def add(self, documents: Iterable[Document]) -> AddReport:
         """See `EngineCollection.add`."""
@@ -66,12 +66,12 @@ class EngineWriter:
         return statuses
 
     def add_rows(self, rows: Sequence[EngineRow]) -> None:
-        """Insert documents with vectors that are there already, in order; their seqs are given anew."""
+        """Insert documents with vectors that are there already, in order; their internal ids are given anew."""
         self._engine.check([row.document for row in rows])
         self._engine.upsert(
             [
                 EngineRow(seq, row.digest, row.document, row.sparse, row.dense)
-                for seq, row in zip(self._seqs(len(rows)), rows, strict=True)
+                for seq, row in zip(self._internal_ids(len(rows)), rows, strict=True)
             ]
         )
 
@@ -96,7 +96,7 @@ class EngineWriter:
         progress: Callable[[Progress], None] | None,
     ) -> IngestReport:
         """See `EngineCollection.ingest`."""
-        corpus.bind(learned_encoder(self._representation))
+        corpus.bind(learned_encoder(self._sparse_field))
         report = AddReport()
         rejected = 0
         seen: set[str] = set()
@@ -161,14 +161,14 @@ class EngineWriter:
                 [
                     EngineRow(seq, digest, document, vector, None if dense is None else dense[place])
                     for place, (seq, (document, digest), vector) in enumerate(
-                        zip(self._seqs(len(changed)), changed, vectors, strict=True)
+                        zip(self._internal_ids(len(changed)), changed, vectors, strict=True)
                     )
                 ]
             )
         return AddReport(len(changed) - replaced, replaced, len(documents) - len(changed))
 
     def _encode(self, documents: Sequence[Document]) -> tuple[list[SparseVector], NDArray[np.float32] | None]:
-        matrix, dense = vectors_of(self._representation, self._dense, documents)
+        matrix, dense = vectors_of(self._sparse_field, self._dense, documents)
         ends = matrix.indptr.tolist()
         rows = [
             (matrix.indices[start:end].astype(np.int32), matrix.data[start:end].astype(np.float32))
@@ -176,20 +176,20 @@ class EngineWriter:
         ]
         return rows, dense
 
-    def _seqs(self, number: int) -> list[int]:
+    def _internal_ids(self, number: int) -> list[int]:
         """Places in insertion order: nanoseconds since 1970, and later than all of this object's before."""
         with self._lock:
-            first = max(self._last_seq + 1, time.time_ns())
-            self._last_seq = first + number - 1
+            first = max(self._last_internal_id + 1, time.time_ns())
+            self._last_internal_id = first + number - 1
         return list(range(first, first + number))
 
     @property
     def _batch(self) -> int:
-        return min(self._representation.batch_documents, BATCH_DOCUMENTS)
+        return min(self._sparse_field.batch_documents, BATCH_DOCUMENTS)
 
     @property
     def _tokens(self) -> int | None:
-        own = self._representation.tokens_encoded
+        own = self._sparse_field.tokens_encoded
         return own if self._dense is None else (own or 0) + self._dense.tokens_encoded
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import orjson
 
-from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.errors import ExportError
 
@@ -26,7 +26,7 @@ class Source:
     """What is exported, and under which name the receiving engine is to know it."""
 
     snapshot: Snapshot
-    representation: Representation
+    sparse_field: SparseField
     header: ExportHeader  # its `files` are empty yet
     name: str
 
@@ -36,12 +36,12 @@ class Source:
 
     def rows(self) -> Iterator[RowChunk]:
         """All live documents, with impacts in steps of the header's scale, for its average length."""
-        return live_rows(self.snapshot, self.representation, self.header.scale, self.header.average_length)
+        return live_rows(self.snapshot, self.sparse_field, self.header.scale, self.header.average_length)
 
     @property
     def lexical(self) -> bool:
         """Whether the vectors are BM25's."""
-        return self.representation.frequencies
+        return self.sparse_field.frequencies
 
 
 class Form(Protocol):

@@ -99,7 +99,7 @@ class CiffForm:
     ) -> None:
         before: bytes | None = None
         done = due = 0
-        for text, term in terms_by_text(source.snapshot, source.representation, frequencies > 0):
+        for text, term in terms_by_text(source.snapshot, source.sparse_field, frequencies > 0):
             if text == before:
                 raise ExportError(
                     f"two terms have the same text, {text.decode()!r}, and CIFF names terms by their text",

@@ -23,9 +23,9 @@ from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.bm25.encoder import KIND, LexicalEncoder, LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.collection.building import require_collection
-from lexhound.retrieval.collection.fields.dense_field import DenseSide
-from lexhound.retrieval.collection.fields.field import Representation
-from lexhound.retrieval.collection.fields.opening import VERSION, load_representation
+from lexhound.retrieval.collection.fields.dense_field import DenseField
+from lexhound.retrieval.collection.fields.opening import VERSION, load_field
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.recovery import recover_claimed
 from lexhound.retrieval.collection.store.manifest import Manifest, write_manifest
 from lexhound.retrieval.collection.store.schema import connect, create_database, keep_log
@@ -145,11 +145,11 @@ def _build(
 def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[int, int], None] | None) -> ImportReport:
     connection = connect(place, writable=True)
     try:
-        representation = load_representation(header.encoder, SqliteVocabulary(connection))
-        dense = None if header.dense is None else DenseSide(header.dense.encoder, header.dense.width)
+        sparse_field = load_field(header.encoder, SqliteVocabulary(connection))
+        dense = None if header.dense is None else DenseField(header.dense.encoder, header.dense.width)
         policy = "flat" if header.dense is None else header.dense.index
-        writer = Writer(place, connection, RLock(), representation, dense, policy)
-        anew = representation.frequencies and header.average_length is None
+        writer = Writer(place, connection, RLock(), sparse_field, dense, policy)
+        anew = sparse_field.frequencies and header.average_length is None
         # With the average and the scale of the exported collection every weight becomes the impact that it was.
         writer.average_length, writer.scale = header.average_length, header.scale
         chunk: list[ExportedRow] = []
@@ -158,16 +158,16 @@ def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[i
             chunk.append(row)
             postings += len(row.terms)
             if len(chunk) == _CHUNK:
-                done += _store(writer, representation, header, chunk, folder)
+                done += _store(writer, sparse_field, header, chunk, folder)
                 chunk = []
                 if progress is not None:
                     progress(done, header.documents)
-        done += _store(writer, representation, header, chunk, folder)
+        done += _store(writer, sparse_field, header, chunk, folder)
         writer.flush()
         names = [name for (name,) in connection.execute("SELECT name FROM segments ORDER BY first_seq")]
         if len(names) > 1:
             merge(writer, names, PUBLISHED, average=header.average_length)
-        found = _postings(place, connection, representation)
+        found = _postings(place, connection, sparse_field)
         if found != postings and not anew:
             raise ExportError(
                 "the texts no longer have the terms that were exported",
@@ -180,13 +180,13 @@ def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[i
         keep_log(place)
 
 
-def _postings(place: Path, connection: sqlite3.Connection, representation: Representation) -> int:
+def _postings(place: Path, connection: sqlite3.Connection, sparse_field: SparseField) -> int:
     names = connection.execute("SELECT name FROM segments").fetchall()
-    return sum(open_segment(place, name, representation.name).index.n_postings for (name,) in names)
+    return sum(open_segment(place, name, sparse_field.name).index.n_postings for (name,) in names)
 
 
 def _store(
-    writer: Writer, representation: Representation, header: ExportHeader, chunk: list[ExportedRow], folder: Path
+    writer: Writer, sparse_field: SparseField, header: ExportHeader, chunk: list[ExportedRow], folder: Path
 ) -> int:
     if not chunk:
         return 0
@@ -195,7 +195,7 @@ def _store(
         none = np.zeros(header.dense.width, np.float32)
         dense = np.stack([none if row.dense is None else row.dense for row in chunk])
     sparse = None  # bm25's are counted again
-    if not representation.frequencies:
+    if not sparse_field.frequencies:
         from scipy.sparse import csr_array
 
         indptr = np.concatenate([[0], np.cumsum([len(row.terms) for row in chunk], dtype=np.int64)])

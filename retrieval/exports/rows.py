@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lexhound.index.inverted.forward import ForwardRows, forward_windows
 from lexhound.index.inverted.quantization import quantise_weights, requantised
-from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.documents import read_documents
 from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
 from lexhound.retrieval.documents.document import Document
@@ -62,9 +62,9 @@ class RowChunk:
 class TermNames:
     """The tokens of term ids, asked for many at a time."""
 
-    def __init__(self, snapshot: Snapshot, representation: Representation) -> None:
+    def __init__(self, snapshot: Snapshot, sparse_field: SparseField) -> None:
         self._snapshot = snapshot
-        self._representation = representation
+        self._sparse_field = sparse_field
         self._known: dict[int, str] = {}
 
     def of(self, terms: NDArray[np.uint32]) -> dict[int, str]:
@@ -73,7 +73,7 @@ class TermNames:
         if len(self._known) + len(wanted) > _MOST_NAMES:
             self._known = {}
         missing = [term for term in wanted if term not in self._known]
-        if self._representation.frequencies:  # a vocabulary of the collection's own, in its database
+        if self._sparse_field.frequencies:  # a vocabulary of the collection's own, in its database
             with self._snapshot.reading() as connection:
                 for start in range(0, len(missing), _NAMES_AT_ONCE):
                     chunk = missing[start : start + _NAMES_AT_ONCE]
@@ -82,13 +82,13 @@ class TermNames:
                         connection.execute(f"SELECT term_id, term FROM terms WHERE term_id IN ({marks})", chunk)
                     )
         else:
-            self._known.update((term, self._representation.term_text(term)) for term in missing)
+            self._known.update((term, self._sparse_field.term_text(term)) for term in missing)
         return {term: self._known[term] for term in wanted}
 
 
 def live_rows(
     snapshot: Snapshot,
-    representation: Representation,
+    sparse_field: SparseField,
     scale: float | None = None,
     average_length: float | None = None,
 ) -> Iterator[RowChunk]:
@@ -100,10 +100,12 @@ def live_rows(
         scale: impacts are rounded to it from the scale of their segment, where that is another.
         average_length: weights of bm25 that were made with another average are made with this.
     """
-    names = TermNames(snapshot, representation)
+    names = TermNames(snapshot, sparse_field)
     # Segments hold rising runs of rows, but a run that took long may overlap with single documents added meanwhile.
-    for part in sorted(snapshot.parts, key=lambda part: int(part.segment.seqs[0]) if part.segment.n_rows else 0):
-        levels = _Levels(snapshot, representation, part, scale, average_length)
+    for part in sorted(
+        snapshot.parts, key=lambda part: int(part.segment.internal_ids[0]) if part.segment.n_rows else 0
+    ):
+        levels = _Levels(snapshot, sparse_field, part, scale, average_length)
         yield from _part_rows(snapshot, part, names, levels)
 
 
@@ -113,7 +115,7 @@ class _Levels:
     def __init__(
         self,
         snapshot: Snapshot,
-        representation: Representation,
+        sparse_field: SparseField,
         part: Part,
         scale: float | None,
         average_length: float | None,
@@ -122,16 +124,16 @@ class _Levels:
         self.scale = scale or index.scale
         self._levels = requantised(index.scale, self.scale)
         self._lengths = index.lengths
-        self._reweigh = None
+        self._weight_function = None
         if average_length not in (None, index.mean_length or snapshot.legacy_average):
-            self._reweigh = representation.reweigh(average_length or 1.0)
+            self._weight_function = sparse_field.weight_function(average_length or 1.0)
 
     def of(self, window: ForwardRows, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Of some postings of a window, `places`, that stand one behind the other in its `rows`."""
-        if self._reweigh is None or window.frequencies is None or self._lengths is None:
+        if self._weight_function is None or window.frequencies is None or self._lengths is None:
             return self._levels[window.impacts[places]]
         lengths = np.repeat(self._lengths[window.first + rows], np.diff(window.indptr)[rows])
-        return quantise_weights(self._reweigh(window.frequencies[places], lengths), self.scale)
+        return quantise_weights(self._weight_function(window.frequencies[places], lengths), self.scale)
 
 
 def _part_rows(snapshot: Snapshot, part: Part, names: TermNames, levels: _Levels) -> Iterator[RowChunk]:
@@ -146,10 +148,10 @@ def _part_rows(snapshot: Snapshot, part: Part, names: TermNames, levels: _Levels
             indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
             places = np.repeat(begins - indptr[:-1], lengths) + np.arange(indptr[-1])
             terms = window.terms[places]
-            seqs = segment.seqs[window.first + rows].tolist()
-            documents = read_documents(snapshot, seqs)
+            internal_ids = segment.internal_ids[window.first + rows].tolist()
+            documents = read_documents(snapshot, internal_ids)
             yield RowChunk(
-                [documents[seq] for seq in seqs],
+                [documents[seq] for seq in internal_ids],
                 indptr,
                 terms,
                 levels.of(window, rows, places),

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
 
 from .files import sync
@@ -30,11 +30,11 @@ def document_frequencies(snapshot: Snapshot) -> NDArray[np.int64]:
 
 
 def terms_by_text(
-    snapshot: Snapshot, representation: Representation, present: NDArray[np.bool_]
+    snapshot: Snapshot, sparse_field: SparseField, present: NDArray[np.bool_]
 ) -> Iterator[tuple[bytes, int]]:
     """(UTF-8, id) of the terms that are true in `present`, in the order of their bytes."""
-    if not representation.frequencies:
-        yield from sorted((representation.term_text(term).encode(), term) for term in np.flatnonzero(present).tolist())
+    if not sparse_field.frequencies:
+        yield from sorted((sparse_field.term_text(term).encode(), term) for term in np.flatnonzero(present).tolist())
         return
     # The vocabulary may be large; SQLite orders it by bytes without holding it in memory.
     last = ""
@@ -51,11 +51,11 @@ def terms_by_text(
         last = rows[-1][0]
 
 
-def write_terms(folder: Path, snapshot: Snapshot, representation: Representation) -> None:
+def write_terms(folder: Path, snapshot: Snapshot, sparse_field: SparseField) -> None:
     """Write `terms.jsonl`: `{"id", "term", "documents"}`, a term a line, in the order of the terms' bytes."""
     frequencies = document_frequencies(snapshot)
     with (folder / TERMS).open("xb") as file:
-        for text, term in terms_by_text(snapshot, representation, frequencies > 0):
+        for text, term in terms_by_text(snapshot, sparse_field, frequencies > 0):
             row = {"id": term, "term": text.decode(), "documents": int(frequencies[term])}
             file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
         sync(file)

@@ -110,14 +110,14 @@ def _export(
 
     tell(0, None, "checking")
     refuse_damaged(collection.verify(), "exported")
-    source = Source(snapshot, collection.representation, _header(collection, snapshot, format), slug(folder.name))
+    source = Source(snapshot, collection.sparse_field, _header(collection, snapshot, format), slug(folder.name))
     form = _FORMS[format]()
     aside = neighbour(folder, "exporting")
     with storage_errors(folder):
         aside.mkdir()
         try:
             files = form.write(source, aside, tell)
-            write_terms(aside, snapshot, collection.representation)
+            write_terms(aside, snapshot, collection.sparse_field)
             header = replace(source.header, files=files)
             write_file(aside / README, _readme(source, form, header).encode())
             write_file(aside / HEADER, header.to_json())
@@ -152,7 +152,7 @@ def _require_room(folder: Path, *, overwrite: bool) -> None:
 def _header(collection: Collection, snapshot: Snapshot, format: str) -> ExportHeader:
     scale, loss = _scale(snapshot)
     average = None
-    if collection.representation.frequencies:
+    if collection.sparse_field.frequencies:
         average = _average_length(snapshot)
     return ExportHeader(
         format=format,

@@ -134,14 +134,16 @@ def _cut_floats(floats: NDArray[np.float64], value: float, side: Side) -> int:
     return int(np.searchsorted(floats, nearest, "left" if nearest > value else "right"))
 
 
-def read_column(connection: sqlite3.Connection, field: str, seqs: NDArray[np.int64], gone: NDArray[np.int32]) -> Column:
-    """The column of a field over the rows whose numbers in the database are `seqs` (int64, ascending).
+def read_column(
+    connection: sqlite3.Connection, field: str, internal_ids: NDArray[np.int64], gone: NDArray[np.int32]
+) -> Column:
+    """The column of a field over the rows whose numbers in the database are `internal_ids` (int64, ascending).
 
     Cost: two scans of the field's part of the metadata table; every pair of a value and a row is fetched once.
     """
     integers, floats, ends, counts = array("q"), array("d"), array("q"), array("q")
     texts = bytearray()
-    within = (field, *_range(seqs))
+    within = (field, *_range(internal_ids))
     # Numbers come first: the counts of integers and floats are in the order of both together.
     for value, count in _plain(connection, _VALUES, within):
         counts.append(count)
@@ -152,7 +154,7 @@ def read_column(connection: sqlite3.Connection, field: str, seqs: NDArray[np.int
             integers.append(value)
         else:
             floats.append(value)
-    rows, kept = _rows(_plain(connection, _SEQS, within), seqs)
+    rows, kept = _rows(_plain(connection, _SEQS, within), internal_ids)
     starts = np.concatenate([[0], np.cumsum(np.frombuffer(counts, np.int64))]).astype(np.int64)
     if not kept.all():
         starts = np.concatenate([[0], np.cumsum(kept)])[starts]
@@ -167,17 +169,19 @@ def read_column(connection: sqlite3.Connection, field: str, seqs: NDArray[np.int
     )
 
 
-def read_within(connection: sqlite3.Connection, field: str, seqs: NDArray[np.int64], gone: NDArray[np.int32]) -> Column:
+def read_within(
+    connection: sqlite3.Connection, field: str, internal_ids: NDArray[np.int64], gone: NDArray[np.int32]
+) -> Column:
     """The rows with any field whose name begins with `field` and a dot, as a column of a single value."""
     # "/" follows "." in Unicode: these are the names that start with "field.".
-    found, kept = _rows(_plain(connection, _WITHIN, (f"{field}.", f"{field}/", *_range(seqs))), seqs)
+    found, kept = _rows(_plain(connection, _WITHIN, (f"{field}.", f"{field}/", *_range(internal_ids))), internal_ids)
     rows = np.unique(found[kept])
     nothing = Texts(b"", np.empty(0, np.int64))
     return Column(np.zeros(1, np.int64), np.empty(0), nothing, np.array([0, len(rows)]), rows, gone)
 
 
-def _range(seqs: NDArray[np.int64]) -> Span:
-    return (int(seqs[0]), int(seqs[-1])) if len(seqs) else (0, -1)
+def _range(internal_ids: NDArray[np.int64]) -> Span:
+    return (int(internal_ids[0]), int(internal_ids[-1])) if len(internal_ids) else (0, -1)
 
 
 def _plain(connection: sqlite3.Connection, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
@@ -186,10 +190,10 @@ def _plain(connection: sqlite3.Connection, statement: str, values: tuple[Any, ..
     return cursor.execute(statement, values)
 
 
-def _rows(cursor: sqlite3.Cursor, seqs: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """The places of the numbers that a statement gives among `seqs`, and which of them are there."""
+def _rows(cursor: sqlite3.Cursor, internal_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The places of the numbers that a statement gives among `internal_ids`, and which of them are there."""
     found = np.fromiter(chain.from_iterable(cursor), np.int64)
-    if not len(seqs):
+    if not len(internal_ids):
         return np.empty(len(found), np.int32), np.zeros(len(found), np.bool_)
-    places = np.minimum(np.searchsorted(seqs, found), len(seqs) - 1)
-    return places.astype(np.int32), seqs[places] == found
+    places = np.minimum(np.searchsorted(internal_ids, found), len(internal_ids) - 1)
+    return places.astype(np.int32), internal_ids[places] == found

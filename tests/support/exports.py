@@ -19,7 +19,7 @@ def stored_vectors(collection: Collection, ids: list[str]) -> Vectors:
     vectors: Vectors = {identifier: {} for identifier in ids}
     names = set()
     for part in collection.snapshot().parts:
-        names |= {collection.representation.term_text(term) for term in part.segment.index.postings.terms.tolist()}
+        names |= {collection.sparse_field.term_text(term) for term in part.segment.index.postings.terms.tolist()}
         scale = part.segment.index.scale
     for name in names:
         for hit in collection.search({name: 1.0}, k=len(ids) + 1, mode="sparse").hits:

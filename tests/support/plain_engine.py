@@ -68,7 +68,9 @@ class PlainEngine:
                 held = dict(zip(row.sparse[0].tolist(), row.sparse[1].tolist(), strict=True))
                 common = asked.keys() & held.keys()
                 if common:
-                    scored.append((row.document.id, row.seq, sum(asked[term] * held[term] for term in sorted(common))))
+                    scored.append(
+                        (row.document.id, row.internal_id, sum(asked[term] * held[term] for term in sorted(common)))
+                    )
             found.append(_best(scored, limit))
         return found
 
@@ -77,7 +79,7 @@ class PlainEngine:
     ) -> list[Ranked]:
         rows = [row for row in self._rows(where, among) if row.dense.any()]
         return [
-            _best([(row.document.id, row.seq, float(row.dense.astype(float) @ query)) for row in rows], limit)
+            _best([(row.document.id, row.internal_id, float(row.dense.astype(float) @ query)) for row in rows], limit)
             for query in queries.astype(float)
         ]
 
@@ -109,7 +111,7 @@ class PlainEngine:
 
     def _rows(self, where: Expression | None, among: Sequence[int] | None) -> Iterator[EngineRow]:
         for row in self.kept.values():
-            if (among is None or row.seq in set(among)) and (
+            if (among is None or row.internal_id in set(among)) and (
                 where is None or holds(where, flatten(row.document.metadata))
             ):
                 yield row

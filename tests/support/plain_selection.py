@@ -110,12 +110,12 @@ class _Selection:
         return _common(found, self._universe)
 
 
-def _member(seqs: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """For each of `seqs`, whether it is in `of`; both sorted and unique."""
+def _member(internal_ids: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each of `internal_ids`, whether it is in `of`; both sorted and unique."""
     if not len(of):
-        return np.zeros(len(seqs), np.bool_)
-    places = np.searchsorted(of, seqs)
-    found: NDArray[np.bool_] = of[np.minimum(places, len(of) - 1)] == seqs
+        return np.zeros(len(internal_ids), np.bool_)
+    places = np.searchsorted(of, internal_ids)
+    found: NDArray[np.bool_] = of[np.minimum(places, len(of) - 1)] == internal_ids
     return found
 
 
@@ -124,8 +124,8 @@ def _common(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int
     return few[_member(few, many)]
 
 
-def _without(seqs: NDArray[np.int64], removed: NDArray[np.int64]) -> NDArray[np.int64]:
-    return seqs[~_member(seqs, removed)]
+def _without(internal_ids: NDArray[np.int64], removed: NDArray[np.int64]) -> NDArray[np.int64]:
+    return internal_ids[~_member(internal_ids, removed)]
 
 
 def _union(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -129,7 +129,7 @@ class LexicalPool:
         from scipy.sparse import csr_array
 
         of_entries = np.repeat(lengths, np.diff(counts.indptr))
-        weights = self._encoder.weigh(counts.data, of_entries, self._average)
+        weights = self._encoder.compute_weights(counts.data, of_entries, self._average)
         return csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
 
     def _impacts(self, weights: csr_array) -> csr_array:

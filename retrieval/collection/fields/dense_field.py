@@ -27,7 +27,7 @@ WARMING = "a"
 
 
 class DenseQueries(Protocol):
-    """What a search asks of the dense side: a model (`DenseSide`), or a table in its place (`query_table`)."""
+    """What a search asks of the dense side: a model (`DenseField`), or a table in its place (`query_table`)."""
 
     def query(self, text: str) -> NDArray[np.float32]:
         """float32[width]; zeros stand for none, of a text without a token."""
@@ -36,7 +36,7 @@ class DenseQueries(Protocol):
     def queries(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
-class DenseSide:
+class DenseField:
     """A dense encoder, opened when it is first used. Safe to call from several threads.
 
     Attributes:
@@ -51,7 +51,7 @@ class DenseSide:
         self._shared: bool | None = None  # whether the sparse side's model is this one; asked once
 
     @classmethod
-    def named(cls, model: str, settings: DenseSettings | None = None) -> DenseSide:
+    def named(cls, model: str, settings: DenseSettings | None = None) -> DenseField:
         """The side of a model given by its path or hub name; loads it to be sure that it can be.
 
         Raises:

@@ -12,18 +12,18 @@ from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import InvalidDocumentError
 
-from .field import LearnedRepresentation, Representation
+from .sparse_field import LearnedField, SparseField
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from lexhound.encoders.base import QueryVector
 
-    from .dense_field import DenseSide
+    from .dense_field import DenseField
 
 
 def vectors_of(
-    representation: Representation, dense: DenseSide | None, documents: Sequence[Document]
+    sparse_field: SparseField, dense: DenseField | None, documents: Sequence[Document]
 ) -> tuple[csr_array, NDArray[np.float32] | None]:
     """The vectors of documents, sparse and, where the collection has them, dense; of one pass where that can be.
 
@@ -32,28 +32,28 @@ def vectors_of(
     """
     texts = [document.encoded_text for document in documents]
     if any(isinstance(document, EncodedDocument) for document in documents):
-        sparse = _given(representation, documents)
+        sparse = _given(sparse_field, documents)
         return sparse, None if dense is None else dense.encode(texts)
     if dense is None:
-        return representation.encode(texts), None
-    if isinstance(representation, LearnedRepresentation):
-        return dense.encode_with(representation.encoder, texts)
-    return representation.encode(texts), dense.encode(texts)
+        return sparse_field.encode(texts), None
+    if isinstance(sparse_field, LearnedField):
+        return dense.encode_with(sparse_field.encoder, texts)
+    return sparse_field.encode(texts), dense.encode(texts)
 
 
-def _given(representation: Representation, documents: Sequence[Document]) -> csr_array:
+def _given(sparse_field: SparseField, documents: Sequence[Document]) -> csr_array:
     """The sparse vectors of documents of which some bring theirs."""
     from lexhound.encoders.vector_files import stacked
 
-    if not isinstance(representation, LearnedRepresentation):
+    if not isinstance(sparse_field, LearnedField):
         raise InvalidDocumentError(
             f"{documents[0].id!r} brings a vector, and the collection's encoder, bm25, counts words",
             hint="Give it as a text, or use a collection of a learned encoder.",
         )
-    size = representation.identity.vocabulary_size or 1
+    size = sparse_field.identity.vocabulary_size or 1
     plain = [document.encoded_text for document in documents if not isinstance(document, EncodedDocument)]
-    made = representation.encode(plain) if plain else None
-    special = np.array(sorted(representation.special_tokens.values()), np.int32)
+    made = sparse_field.encode(plain) if plain else None
+    special = np.array(sorted(sparse_field.special_tokens.values()), np.int32)
     row = 0
     vectors: list[QueryVector] = []
     for document in documents:

@@ -1,4 +1,4 @@
-"""From an encoder's name or stored identity to the representation that a collection works with."""
+"""From an encoder's name or stored identity to the field that a collection works with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lexhound.encoders.load import load_encoder
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
 
-from .field import LearnedRepresentation, LexicalRepresentation, Representation
+from .sparse_field import LearnedField, LexicalField, SparseField
 
 try:
     VERSION = version("lexhound")
@@ -30,8 +30,8 @@ def identify(encoder: str, lexical: LexicalSettings | None, learned: LearnedSett
 
 def open_named(
     encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None, *, whole: bool = True
-) -> tuple[EncoderIdentity, LearnedRepresentation | None]:
-    """The same, and the representation with the loaded model; None for `bm25`, which needs a collection's terms.
+) -> tuple[EncoderIdentity, LearnedField | None]:
+    """The same, and the field with the loaded model; None for `bm25`, which needs a collection's terms.
 
     Unless `whole`, a model of the document side alone is not loaded.
     """
@@ -40,17 +40,17 @@ def open_named(
         return loaded.identity, None
     if whole:
         loaded.prepare()
-    return loaded.identity, LearnedRepresentation(loaded)
+    return loaded.identity, LearnedField(loaded)
 
 
-def load_representation(
+def load_field(
     identity: EncoderIdentity,
     vocabulary: Vocabulary,
     *,
-    like: Representation | None = None,
+    like: SparseField | None = None,
     learned: LearnedSettings | None = None,
-) -> Representation:
-    """The representation of a stored identity; `like` is one of the same identity whose model may be shared.
+) -> SparseField:
+    """The field of a stored identity; `like` is one of the same identity whose model may be shared.
 
     Of `learned` counts only what changes no vectors: device, precision, batches, trust.
 
@@ -58,7 +58,7 @@ def load_representation(
         EncoderError: the encoder cannot be loaded, or its files make other vectors than they did. What concerns a
             model comes when that model is first used: a search of inference-free queries never loads one.
     """
-    if isinstance(like, LearnedRepresentation):
+    if isinstance(like, LearnedField):
         return like
     encoder = load_encoder(identity, vocabulary=vocabulary, learned_settings=learned)
-    return LexicalRepresentation(encoder) if isinstance(encoder, LexicalEncoder) else LearnedRepresentation(encoder)
+    return LexicalField(encoder) if isinstance(encoder, LexicalEncoder) else LearnedField(encoder)

@@ -17,9 +17,9 @@ from lexhound.index.inverted.index import InvertedIndex
 from lexhound.index.inverted.scales import RowRanges, choose_groups, group_of, row_ranges, stored_ranges
 from lexhound.retrieval.collection.store.sparse_batches import Batch, keep_rows
 
-from .field import Representation
+from .sparse_field import SparseField
 
-# Of a representation that has one scale for all documents.
+# Of a field that has one scale for all documents.
 FIXED: tuple[int, ...] = ()
 
 
@@ -31,15 +31,15 @@ class Group:
     scale: float
 
 
-def ranges_of(representation: Representation, batch: Batch) -> RowRanges | None:
-    """Which scales suit the rows of a batch; None where all have the representation's."""
-    if representation.scale is not None:
+def ranges_of(sparse_field: SparseField, batch: Batch) -> RowRanges | None:
+    """Which scales suit the rows of a batch; None where all have the field's."""
+    if sparse_field.scale is not None:
         return None
     return row_ranges(batch.indptr, np.asarray(batch.values, np.float32))
 
 
 def grouped(
-    representation: Representation,
+    sparse_field: SparseField,
     batch: Batch,
     groups: tuple[int, ...] | None = None,
     *,
@@ -49,9 +49,9 @@ def grouped(
 
     With a `scale` they are one group with that.
     """
-    scale = representation.scale if scale is None else scale
+    scale = sparse_field.scale if scale is None else scale
     if scale is not None:
-        return [Group(np.ones(len(batch.seqs), np.bool_), scale)]
+        return [Group(np.ones(len(batch.internal_ids), np.bool_), scale)]
     ranges = row_ranges(batch.indptr, np.asarray(batch.values, np.float32))
     chosen = choose_groups(ranges) if groups is None else groups
     numbers = group_of(ranges, chosen)
@@ -60,14 +60,14 @@ def grouped(
 
 
 def regrouped(
-    representation: Representation, indexes: Sequence[InvertedIndex], kept: Sequence[NDArray[np.bool_]]
+    sparse_field: SparseField, indexes: Sequence[InvertedIndex], kept: Sequence[NDArray[np.bool_]]
 ) -> list[list[Group]]:
     """The kept rows of several indexes in groups that suit them all: for each group, its rows in each index.
 
     Where all that is in a group has one scale already it stays, so that impacts are copied.
     """
-    if representation.scale is not None:
-        return [[Group(keep, representation.scale) for keep in kept]] if any(keep.any() for keep in kept) else []
+    if sparse_field.scale is not None:
+        return [[Group(keep, sparse_field.scale) for keep in kept]] if any(keep.any() for keep in kept) else []
     ranges = [stored_ranges(index) for index in indexes]
     chosen = choose_groups(RowRanges.joined([each.of(keep) for each, keep in zip(ranges, kept, strict=True)]))
     numbers = [group_of(each, chosen) for each in ranges]

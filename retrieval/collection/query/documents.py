@@ -16,7 +16,7 @@ from .snapshot import Snapshot
 _CHUNK = 100
 
 
-def read_documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, Document]:
+def read_documents(snapshot: Snapshot, internal_ids: Sequence[int]) -> dict[int, Document]:
     """Stored documents by row number, each compared with its hash.
 
     Raises:
@@ -26,11 +26,11 @@ def read_documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, Documen
     """
     documents: dict[int, Document] = {}
     with snapshot.reading() as connection:
-        for start in range(0, len(seqs), ROWS_AT_ONCE):
+        for start in range(0, len(internal_ids), ROWS_AT_ONCE):
             check_deadline()
-            rows = read_rows(connection, list(seqs[start : start + ROWS_AT_ONCE]))
+            rows = read_rows(connection, list(internal_ids[start : start + ROWS_AT_ONCE]))
             documents.update((row[0], document_of(row, exact=snapshot.exact)) for row in rows)
-    _check_found(snapshot, seqs, documents)
+    _check_found(snapshot, internal_ids, documents)
     return documents
 
 
@@ -75,23 +75,23 @@ def asked_document(document: Document, identifier: str) -> Document:
     return document
 
 
-def read_ids(snapshot: Snapshot, seqs: Sequence[int]) -> list[str]:
+def read_ids(snapshot: Snapshot, internal_ids: Sequence[int]) -> list[str]:
     """The ids of rows, in the order given; raises as `read_documents` does."""
     ids: dict[int, str] = {}
     with snapshot.reading() as connection:
-        for start in range(0, len(seqs), _CHUNK):
+        for start in range(0, len(internal_ids), _CHUNK):
             check_deadline()
-            chunk = list(seqs[start : start + _CHUNK])
+            chunk = list(internal_ids[start : start + _CHUNK])
             marks = ",".join("?" * len(chunk))
             ids.update(connection.execute(f"SELECT seq, id FROM rows WHERE seq IN ({marks})", chunk))
-    _check_found(snapshot, seqs, ids)
-    return [ids[seq] for seq in seqs]
+    _check_found(snapshot, internal_ids, ids)
+    return [ids[seq] for seq in internal_ids]
 
 
-def _check_found(snapshot: Snapshot, seqs: Sequence[int], found: Mapping[int, object]) -> None:
-    if len(found) == len(seqs):
+def _check_found(snapshot: Snapshot, internal_ids: Sequence[int], found: Mapping[int, object]) -> None:
+    if len(found) == len(internal_ids):
         return
-    lost = [seq for seq in seqs if seq not in found]
+    lost = [seq for seq in internal_ids if seq not in found]
     if snapshot.held is None and lost:
         raise StaleSnapshotError("documents of this state have been deleted since", hint="refresh the collection")
     if lost:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexhound.index.inverted.quantization import Query
 from lexhound.retrieval.collection.fields.dense_field import DenseQueries
-from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.request import RankingOptions, SearchRequest
 
 from .modes import resolve_mode
@@ -34,11 +34,11 @@ class QueryEncoders:
     """
 
     mode: str
-    sparse: Representation
+    sparse: SparseField
     dense: DenseQueries | None
 
     @classmethod
-    def of(cls, request: RankingOptions, sparse: Representation, dense: DenseQueries | None) -> QueryEncoders:
+    def of(cls, request: RankingOptions, sparse: SparseField, dense: DenseQueries | None) -> QueryEncoders:
         """Return those of a collection that the request needs; `dense` is None where it has no dense vectors.
 
         Raises:
@@ -96,7 +96,7 @@ def encode_query(encoders: QueryEncoders, request: SearchRequest, statistics: Li
     return EncodedQuery(sparse, dense, marked, typed, unknown, seconds)
 
 
-def weighted_terms(field: Representation, weights: Mapping[str, float]) -> tuple[*TermWeights, tuple[str, ...]]:
+def weighted_terms(field: SparseField, weights: Mapping[str, float]) -> tuple[*TermWeights, tuple[str, ...]]:
     """Return given weights as a query vector, terms ascending, and the terms that the collection does not know."""
     names = list(weights)
     ids = field.lookup(names)

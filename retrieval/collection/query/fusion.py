@@ -33,7 +33,7 @@ class SideScores:
 
     Attributes:
         name: "sparse" or "dense".
-        scores: float64[n], one a candidate, in ascending order of their seqs.
+        scores: float64[n], one a candidate, in ascending order of their internal ids.
         matched: bool[n], false for candidates without anything in common with the query on this side (sparse), or where
             one of the two has no vector (dense): their score is 0.
         ceiling: the largest score that any document could have.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.request import METADATA_FIELD, SearchRequest
 from lexhound.retrieval.collection.result import Contribution, Hit, Share, shared_contributions
 from lexhound.retrieval.documents.document import JSON, Document
@@ -19,7 +19,7 @@ class HitMaker:
     """Makes the hits of one request."""
 
     request: SearchRequest
-    field: Representation
+    field: SparseField
     query: EncodedQuery
 
     def make(

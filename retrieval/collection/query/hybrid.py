@@ -139,7 +139,7 @@ class FusedRows:
         """The best `k`, best first, and their places in the pool."""
         chosen = best(self.scores, k)
         pool = self.pool
-        return RankedRows(pool.parts[chosen], pool.rows[chosen], pool.seqs[chosen], self.scores[chosen]), chosen
+        return RankedRows(pool.parts[chosen], pool.rows[chosen], pool.internal_ids[chosen], self.scores[chosen]), chosen
 
     def shares_of(self, place: int) -> tuple[Share, ...]:
         """What each side gave to one candidate."""
@@ -162,10 +162,10 @@ def _fused(
 
 def _pooled(lexical: RankedRows, near: RankedRows) -> RankedRows:
     """The union of two rankings, by seq; without scores."""
-    seqs, first = np.unique(np.concatenate([lexical.seqs, near.seqs]), return_index=True)
+    internal_ids, first = np.unique(np.concatenate([lexical.internal_ids, near.internal_ids]), return_index=True)
     parts = np.concatenate([lexical.parts, near.parts])[first]
     rows = np.concatenate([lexical.rows, near.rows])[first]
-    return RankedRows(parts, rows, seqs, np.zeros(len(seqs), np.float64))
+    return RankedRows(parts, rows, internal_ids, np.zeros(len(internal_ids), np.float64))
 
 
 def _scored(
@@ -199,15 +199,15 @@ def _scored(
 
 def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """A ranking's scores at the places of the pool, and where it has any."""
-    scores = np.zeros(len(pool.seqs), np.float64)
-    known = np.zeros(len(pool.seqs), np.bool_)
-    places = np.searchsorted(pool.seqs, ranked.seqs)
+    scores = np.zeros(len(pool.internal_ids), np.float64)
+    known = np.zeros(len(pool.internal_ids), np.bool_)
+    places = np.searchsorted(pool.internal_ids, ranked.internal_ids)
     scores[places], known[places] = ranked.scores, True
     return scores, known
 
 
 def _score_rows(part: Part, query: Query, rows: NDArray[np.int64]) -> TopK:
-    """Those of some rows (ascending, as seqs in a segment are) that match, with their scores."""
+    """Those of some rows (ascending, as internal ids in a segment are) that match, with their scores."""
     mask = np.zeros(part.segment.n_rows, np.bool_)
     mask[rows] = True
     return part.segment.index.search(query, len(rows), allowed=mask)

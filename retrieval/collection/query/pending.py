@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lexhound.index.inverted.index import InvertedIndex
 from lexhound.index.inverted.scales import RowRanges, choose_groups
-from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.fields.scale_groups import FIXED, grouped, part_of, ranges_of
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, unpack_dense
 from lexhound.retrieval.collection.store.dense_index import dense_in_memory
 from lexhound.retrieval.collection.store.schema import DATABASE
@@ -49,20 +49,22 @@ def tombstones_of(connection: sqlite3.Connection) -> NDArray[np.int64]:
     return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
 
-def live_of(seqs: NDArray[np.int64], tombstones: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    """Which of `seqs` (ascending) are no tombstones; None where none is."""
-    if not len(seqs) or not len(tombstones):
+def live_of(internal_ids: NDArray[np.int64], tombstones: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Which of `internal_ids` (ascending) are no tombstones; None where none is."""
+    if not len(internal_ids) or not len(tombstones):
         return None
-    own = tombstones[np.searchsorted(tombstones, seqs[0]) : np.searchsorted(tombstones, seqs[-1], side="right")]
+    own = tombstones[
+        np.searchsorted(tombstones, internal_ids[0]) : np.searchsorted(tombstones, internal_ids[-1], side="right")
+    ]
     if not len(own):
         return None
-    live = ~np.isin(seqs, own, assume_unique=True)
+    live = ~np.isin(internal_ids, own, assume_unique=True)
     return None if live.all() else live
 
 
 def index_pending(
     connection: sqlite3.Connection,
-    representation: Representation,
+    sparse_field: SparseField,
     average_length: float | None,
     known: tuple[dict[PendingKey, tuple[Segment, ...]], dict[int, RowRanges]],
     width: int | None,
@@ -84,9 +86,9 @@ def index_pending(
             batches[number] = unpack(row[0])
         return batches[number]
 
-    groups, ranges = _groups(representation, sorted(waiting), known[1], read)
+    groups, ranges = _groups(sparse_field, sorted(waiting), known[1], read)
     if average_length is None:
-        average_length = _average_of(connection, representation, [read(number) for number in sorted(waiting)])
+        average_length = _average_of(connection, sparse_field, [read(number) for number in sorted(waiting)])
     weighing = Weighing(average_length, groups)
     kept = {key: own for key, own in known[0].items() if key[0] <= waiting and key[1] == weighing}
     if len(kept) >= MEMORY_SEGMENTS:
@@ -94,42 +96,42 @@ def index_pending(
     new = sorted(waiting - {batch for key in kept for batch in key[0]})
     if new:
         vectors = [read(number) for number in new]
-        segments = _index_batches(connection, representation, weighing, new, vectors, width)
+        segments = _index_batches(connection, sparse_field, weighing, new, vectors, width)
         if segments:
             kept[frozenset(new), weighing] = segments
     return kept, ranges
 
 
 def _groups(
-    representation: Representation,
+    sparse_field: SparseField,
     waiting: Sequence[int],
     known: dict[int, RowRanges],
     read: Callable[[int], Batch],
 ) -> tuple[tuple[int, ...], dict[int, RowRanges]]:
     """The scales of all that waits, and the ranges of each batch."""
-    if representation.scale is not None:
+    if sparse_field.scale is not None:
         return FIXED, {}
     found = {}
     for number in waiting:
-        ranges = known.get(number) or ranges_of(representation, read(number))
+        ranges = known.get(number) or ranges_of(sparse_field, read(number))
         if ranges is not None:
             found[number] = ranges
     return choose_groups(RowRanges.joined(list(found.values()))), found
 
 
-def _average_of(connection: sqlite3.Connection, representation: Representation, batches: Sequence[Batch]) -> float:
-    if not representation.frequencies or not batches:
+def _average_of(connection: sqlite3.Connection, sparse_field: SparseField, batches: Sequence[Batch]) -> float:
+    if not sparse_field.frequencies or not batches:
         return 1.0
     whole = concatenate(list(batches))
-    live = live_of(whole.seqs, tombstones_of(connection))
+    live = live_of(whole.internal_ids, tombstones_of(connection))
     whole = whole if live is None else keep_rows(whole, live)
     words = int(whole.values.sum(dtype=np.int64))
-    return words / len(whole.seqs) if words else 1.0
+    return words / len(whole.internal_ids) if words else 1.0
 
 
 def _index_batches(
     connection: sqlite3.Connection,
-    representation: Representation,
+    sparse_field: SparseField,
     weighing: Weighing,
     numbers: Sequence[int],
     batches: Sequence[Batch],
@@ -143,18 +145,19 @@ def _index_batches(
             for number in numbers
         ]
         vectors = concatenate_dense([unpack_dense(blob, width) for blob in found]).vectors
-    live = live_of(batch.seqs, tombstones_of(connection))
+    live = live_of(batch.internal_ids, tombstones_of(connection))
     if live is not None:
         batch = keep_rows(batch, live)
         vectors = None if vectors is None else vectors[live]
-    if not len(batch.seqs):
+    if not len(batch.internal_ids):
         return ()
     by_seq = dict(
         connection.execute(
-            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(batch.seqs[0]), int(batch.seqs[-1]))
+            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?",
+            (int(batch.internal_ids[0]), int(batch.internal_ids[-1])),
         ).fetchall()
     )
-    lost = [seq for seq in batch.seqs.tolist() if seq not in by_seq]
+    lost = [seq for seq in batch.internal_ids.tolist() if seq not in by_seq]
     if lost:
         raise CorruptCollectionError(
             f"a batch has a document in row {lost[0]}, and the database has none",
@@ -162,16 +165,20 @@ def _index_batches(
             hint="restore the file from a backup or index the corpus again",
         )
     segments = []
-    for group in grouped(representation, batch, weighing.groups):
+    for group in grouped(sparse_field, batch, weighing.groups):
         part = part_of(batch, group)
-        weights = representation.weigh(part, weighing.average_length)
+        weights = sparse_field.compute_weights(part, weighing.average_length)
         index = InvertedIndex.from_csr(
             weights,
             group.scale,
             frequencies=weights.frequencies,
             lengths=weights.lengths,
-            mean_length=weighing.average_length if representation.frequencies else None,
+            mean_length=weighing.average_length if sparse_field.frequencies else None,
         )
         dense = None if vectors is None else dense_in_memory(vectors[group.rows])
-        segments.append(Segment(PENDING, part.seqs, ListedIds(by_seq[seq] for seq in part.seqs.tolist()), index, dense))
+        segments.append(
+            Segment(
+                PENDING, part.internal_ids, ListedIds(by_seq[seq] for seq in part.internal_ids.tolist()), index, dense
+            )
+        )
     return tuple(segments)

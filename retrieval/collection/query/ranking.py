@@ -28,7 +28,7 @@ class RankedRows:
 
     parts: NDArray[np.int64]
     rows: NDArray[np.int64]
-    seqs: NDArray[np.int64]
+    internal_ids: NDArray[np.int64]
     scores: NDArray[np.float64]
 
 
@@ -131,12 +131,14 @@ def merge_ranked(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> Ranke
     parts = np.repeat(np.arange(len(found)), [len(top.rows) for top in found])
     if len(found) == 1:
         rows, scores = found[0].rows, found[0].scores
-        return RankedRows(parts, rows, snapshot.parts[0].segment.seqs[rows], scores)
+        return RankedRows(parts, rows, snapshot.parts[0].segment.internal_ids[rows], scores)
     rows = np.concatenate([top.rows for top in found])
     scores = np.concatenate([top.scores for top in found])
-    seqs = np.concatenate([part.segment.seqs[top.rows] for part, top in zip(snapshot.parts, found, strict=True)])
-    order = np.lexsort((seqs, -scores))[:depth]
-    return RankedRows(parts[order], rows[order], seqs[order], scores[order])
+    internal_ids = np.concatenate(
+        [part.segment.internal_ids[top.rows] for part, top in zip(snapshot.parts, found, strict=True)]
+    )
+    order = np.lexsort((internal_ids, -scores))[:depth]
+    return RankedRows(parts[order], rows[order], internal_ids[order], scores[order])
 
 
 def named(snapshot: Snapshot, ranked: RankedRows) -> RankedIds:

@@ -72,7 +72,7 @@ def seqs_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
         FilterSyntaxError, DeadlineError: as for `rows_passing`.
     """
     masks = _passing(snapshot, filter)
-    pieces = [part.segment.seqs[mask] for part, mask in zip(snapshot.parts, masks, strict=True)]
+    pieces = [part.segment.internal_ids[mask] for part, mask in zip(snapshot.parts, masks, strict=True)]
     return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
 
 
@@ -126,16 +126,18 @@ class _PartColumns:
     ) -> Column:
         def read() -> Column:
             with self._snapshot.reading() as connection:
-                return reader(connection, name, self._segment.seqs, self._gone(connection))
+                return reader(connection, name, self._segment.internal_ids, self._gone(connection))
 
         return self._snapshot.columns.get((self._segment, name, within), read)
 
     def _gone(self, connection: sqlite3.Connection) -> NDArray[np.int32]:
         """Rows whose documents have been deleted since the snapshot was taken: their metadata may be gone too."""
-        seqs = self._segment.seqs
+        internal_ids = self._segment.internal_ids
         (generation,) = connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()
-        if not len(seqs) or int(generation) == self._snapshot.generation:
+        if not len(internal_ids) or int(generation) == self._snapshot.generation:
             return np.empty(0, np.int32)
-        rows = connection.execute("SELECT seq FROM rows WHERE seq BETWEEN ? AND ?", (int(seqs[0]), int(seqs[-1])))
+        rows = connection.execute(
+            "SELECT seq FROM rows WHERE seq BETWEEN ? AND ?", (int(internal_ids[0]), int(internal_ids[-1]))
+        )
         there = np.fromiter((seq for (seq,) in rows), np.int64)
-        return np.flatnonzero(~np.isin(seqs, there, assume_unique=True)).astype(np.int32)
+        return np.flatnonzero(~np.isin(internal_ids, there, assume_unique=True)).astype(np.int32)

@@ -64,10 +64,10 @@ def _hits(
 ) -> tuple[Hit, ...]:
     """Return the ranked rows from the request's offset on, with their documents."""
     offset = maker.request.offset
-    seqs = ranked.seqs[offset:].tolist()
-    documents = read_documents(snapshot, seqs)
+    internal_ids = ranked.internal_ids[offset:].tolist()
+    documents = read_documents(snapshot, internal_ids)
     hits = []
-    for place, seq in enumerate(seqs, offset):
+    for place, seq in enumerate(internal_ids, offset):
         check_deadline()
         part, row, document = snapshot.parts[int(ranked.parts[place])], int(ranked.rows[place]), documents[seq]
         if document.id != part.segment.ids[row]:

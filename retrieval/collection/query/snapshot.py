@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.inverted.quantization import MAX_IMPACT
 from lexhound.index.inverted.scales import RowRanges
-from lexhound.retrieval.collection.fields.field import Representation
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.average_length import AverageLengths, read_average_lengths
 from lexhound.retrieval.collection.store.connections import Connections
@@ -128,9 +128,9 @@ class Snapshot:
                 raise translate(error, self._connections.directory / DATABASE) from error
 
     @cached_property
-    def live_seqs(self) -> NDArray[np.int64]:
+    def live_internal_ids(self) -> NDArray[np.int64]:
         """The row numbers of all documents, ascending; int64."""
-        pieces = [p.segment.seqs if p.live is None else p.segment.seqs[p.live] for p in self.parts]
+        pieces = [p.segment.internal_ids if p.live is None else p.segment.internal_ids[p.live] for p in self.parts]
         return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
 
     @cached_property
@@ -182,7 +182,7 @@ def generation_of(connection: sqlite3.Connection) -> int:
 
 def take_snapshot(
     connections: Connections,
-    representation: Representation,
+    sparse_field: SparseField,
     cache: SegmentCache,
     width: int | None = None,
     *,
@@ -204,7 +204,7 @@ def take_snapshot(
         for _ in range(10):
             connection.execute("BEGIN")
             try:
-                snapshot = _read(connections, connection, representation, cache, width, hold=hold)
+                snapshot = _read(connections, connection, sparse_field, cache, width, hold=hold)
             except FileNotFoundError as error:
                 # Between our read of the list and our opening of the files, a writer compacted the segment away.
                 # A newer list then has its successor; one that stays missing is really lost.
@@ -232,7 +232,7 @@ def _damaged(message: str, where: str) -> CorruptCollectionError:
 def _read(
     connections: Connections,
     connection: sqlite3.Connection,
-    representation: Representation,
+    sparse_field: SparseField,
     cache: SegmentCache,
     width: int | None,
     *,
@@ -246,17 +246,17 @@ def _read(
         "SELECT name FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
     ).fetchall()
     on_disk = {
-        name: cache.on_disk.get(name) or open_segment(directory, name, representation.name, width) for (name,) in names
+        name: cache.on_disk.get(name) or open_segment(directory, name, sparse_field.name, width) for (name,) in names
     }
     for segment in on_disk.values():
         segment.check_sizes()
-    _read_small(directory, on_disk.values(), representation.name)
+    _read_small(directory, on_disk.values(), sparse_field.name)
     in_memory, ranges = index_pending(
-        connection, representation, averages.current, (cache.in_memory, cache.ranges), width
+        connection, sparse_field, averages.current, (cache.in_memory, cache.ranges), width
     )
     tombstones = tombstones_of(connection)
     waiting = [segment for segments in in_memory.values() for segment in segments]
-    parts = [Part(segment, live_of(segment.seqs, tombstones)) for segment in (*on_disk.values(), *waiting)]
+    parts = [Part(segment, live_of(segment.internal_ids, tombstones)) for segment in (*on_disk.values(), *waiting)]
     held = connection if hold else None
     snapshot = Snapshot(
         connections,
@@ -266,7 +266,7 @@ def _read(
         parts,
         cache.columns,
         read_fusion(connection),
-        exact=representation.frequencies,
+        exact=sparse_field.frequencies,
     )
     cache.on_disk, cache.in_memory, cache.ranges = on_disk, in_memory, ranges
     cache.columns.retain({*on_disk.values(), *waiting})

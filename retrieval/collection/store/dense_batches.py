@@ -1,7 +1,7 @@
 """Encoded documents of a dense model as bytes: the form in which a batch waits in the database for its segment.
 
-Layout, little-endian: magic `LHD1`, u32 rows, u32 width, u32 CRC of all that follows; then seqs i64[rows], vectors
-f32[rows, width].
+Layout, little-endian: magic `LHD1`, u32 rows, u32 width, u32 CRC of all that follows; then internal ids i64[rows],
+vectors f32[rows, width].
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _MAGIC = b"LHD1"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DenseBatch:
-    """Document vectors with their row numbers: seqs int64[n], ascending; vectors float32[n, width]."""
+    """Document vectors with their row numbers: internal ids int64[n], ascending; vectors float32[n, width]."""
 
-    seqs: NDArray[np.int64]
+    internal_ids: NDArray[np.int64]
     vectors: NDArray[np.float32]
 
 
-def pack_dense(seqs: NDArray[np.int64], vectors: NDArray[np.float32]) -> bytes:
+def pack_dense(internal_ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> bytes:
     """Pack vectors, a row a document."""
-    body = np.ascontiguousarray(seqs, "<i8").tobytes() + np.ascontiguousarray(vectors, "<f4").tobytes()
-    return _HEADER.pack(_MAGIC, len(seqs), vectors.shape[1], zlib.crc32(body)) + body
+    body = np.ascontiguousarray(internal_ids, "<i8").tobytes() + np.ascontiguousarray(vectors, "<f4").tobytes()
+    return _HEADER.pack(_MAGIC, len(internal_ids), vectors.shape[1], zlib.crc32(body)) + body
 
 
 def unpack_dense(blob: bytes | None, width: int) -> DenseBatch:
@@ -49,7 +49,7 @@ def unpack_dense(blob: bytes | None, width: int) -> DenseBatch:
             raise ValueError(f"they are {found} wide and not {width}")
         if len(blob) != _HEADER.size + n_rows * (8 + 4 * width):
             raise ValueError(f"{len(blob)} bytes for {n_rows} rows")
-        seqs = np.frombuffer(blob, "<i8", n_rows, _HEADER.size)
+        internal_ids = np.frombuffer(blob, "<i8", n_rows, _HEADER.size)
         vectors = np.frombuffer(blob, "<f4", n_rows * width, _HEADER.size + 8 * n_rows)
     except (struct.error, TypeError, ValueError) as error:
         raise CorruptCollectionError(
@@ -57,14 +57,14 @@ def unpack_dense(blob: bytes | None, width: int) -> DenseBatch:
             where="documents.sqlite, table batches",
             hint="run `lexhound verify`, restore from a backup or index the corpus again",
         ) from error
-    return DenseBatch(seqs, vectors.reshape(n_rows, width))
+    return DenseBatch(internal_ids, vectors.reshape(n_rows, width))
 
 
 def concatenate_dense(batches: list[DenseBatch]) -> DenseBatch:
     """One batch of the rows of several, ordered by seq."""
     if len(batches) == 1:
         return batches[0]
-    ordered = sorted(batches, key=lambda batch: int(batch.seqs[0]) if len(batch.seqs) else 0)
+    ordered = sorted(batches, key=lambda batch: int(batch.internal_ids[0]) if len(batch.internal_ids) else 0)
     return DenseBatch(
-        np.concatenate([batch.seqs for batch in ordered]), np.concatenate([batch.vectors for batch in ordered])
+        np.concatenate([batch.internal_ids for batch in ordered]), np.concatenate([batch.vectors for batch in ordered])
     )

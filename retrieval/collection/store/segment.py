@@ -1,7 +1,7 @@
 """A segment: a fixed run of document rows with their vectors in an inverted index, as a directory of raw arrays.
 
-    segments/<name>/rows/       seqs int64[n]; ids as UTF-8 bytes with their ends
-    segments/<name>/<index>/    the inverted index over the same rows; the folder is named after the representation
+    segments/<name>/rows/       internal ids int64[n]; ids as UTF-8 bytes with their ends
+    segments/<name>/<index>/    the inverted index over the same rows; the folder is named after the field
     segments/<name>/dense/      the dense vectors of the same rows, where the collection has them
 
 A segment is written aside, synced and renamed; from then on it never changes.
@@ -111,7 +111,7 @@ class Segment:
     """An open segment; immutable, safe to share between threads."""
 
     name: str
-    seqs: NDArray[np.int64]
+    internal_ids: NDArray[np.int64]
     ids: Ids
     index: InvertedIndex
     dense: VectorIndex | None = None
@@ -120,7 +120,7 @@ class Segment:
 
     @property
     def n_rows(self) -> int:
-        return len(self.seqs)
+        return len(self.internal_ids)
 
     @property
     def nbytes(self) -> int:
@@ -180,22 +180,23 @@ def open_segment(directory: Path, name: str, index_name: str, width: int | None 
     """
     folder = directory / SEGMENTS / name
     rows = ArrayDirectory(folder / ROWS, kind=ROWS, format=ROWS_FORMAT)
-    seqs = rows.array("seqs")
+    internal_ids = rows.array("seqs")
     dense = None
     if width is not None:
         dense = open_dense(folder / DENSE)
-        if (dense.n_rows, dense.width) != (len(seqs), width):
+        if (dense.n_rows, dense.width) != (len(internal_ids), width):
             raise CorruptFileError(
-                folder / DENSE, f"holds {dense.n_rows} vectors of {dense.width} values, not {len(seqs)} of {width}"
+                folder / DENSE,
+                f"holds {dense.n_rows} vectors of {dense.width} values, not {len(internal_ids)} of {width}",
             )
     ids = MappedIds(rows.array("ids"), rows.array("id_ends"))
-    return Segment(name, seqs, ids, InvertedIndex.open(folder / index_name), dense, rows)
+    return Segment(name, internal_ids, ids, InvertedIndex.open(folder / index_name), dense, rows)
 
 
 def write_segment(
     directory: Path,
     name: str,
-    seqs: NDArray[np.int64],
+    internal_ids: NDArray[np.int64],
     ids_of: Callable[[NDArray[np.int64]], Sequence[str]],
     indexes: Mapping[str, Callable[[Path], object]],
 ) -> None:
@@ -214,7 +215,7 @@ def write_segment(
         shutil.rmtree(temporary)
     temporary.mkdir()
     try:
-        _write_rows(temporary / ROWS, seqs, ids_of)
+        _write_rows(temporary / ROWS, internal_ids, ids_of)
         for index_name, build_index in indexes.items():
             build_index(temporary / index_name)
         sync_directory(temporary)
@@ -228,14 +229,16 @@ def write_segment(
         raise
 
 
-def _write_rows(folder: Path, seqs: NDArray[np.int64], ids_of: Callable[[NDArray[np.int64]], Sequence[str]]) -> None:
+def _write_rows(
+    folder: Path, internal_ids: NDArray[np.int64], ids_of: Callable[[NDArray[np.int64]], Sequence[str]]
+) -> None:
     with ArrayDirectoryWriter(folder, kind=ROWS, format=ROWS_FORMAT) as rows:
-        rows.write("seqs", np.asarray(seqs, np.int64))
+        rows.write("seqs", np.asarray(internal_ids, np.int64))
         rows.declare("ids", np.uint8)
         rows.declare("id_ends", np.uint64)
         written = 0
-        for start in range(0, len(seqs), ROWS_AT_ONCE):
-            encoded = [identifier.encode("utf-8") for identifier in ids_of(seqs[start : start + ROWS_AT_ONCE])]
+        for start in range(0, len(internal_ids), ROWS_AT_ONCE):
+            encoded = [identifier.encode("utf-8") for identifier in ids_of(internal_ids[start : start + ROWS_AT_ONCE])]
             ends = written + np.cumsum([len(identifier) for identifier in encoded], dtype=np.uint64)
             rows.append("ids", np.frombuffer(b"".join(encoded), np.uint8))
             rows.append("id_ends", ends)

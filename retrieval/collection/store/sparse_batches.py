@@ -1,7 +1,7 @@
 """Encoded documents as bytes: the form in which a batch waits in the database for its segment.
 
 Layout, little-endian: magic `LHB1`, u8 value type, 3 zero bytes, u32 rows, u64 entries, u32 CRC of all that follows;
-then seqs i64[rows], row ends u32[rows + 1], term ids u32[entries], values u8 or f32[entries].
+then internal ids i64[rows], row ends u32[rows + 1], term ids u32[entries], values u8 or f32[entries].
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ class Batch:
     """Document vectors with their row numbers.
 
     Attributes:
-        seqs: int64[n], ascending.
+        internal_ids: int64[n], ascending.
         indptr: uint32[n + 1].
         terms: uint32[entries], ascending within a row.
         values: uint8[entries] (term frequencies) or float32[entries] (weights).
     """
 
-    seqs: NDArray[np.int64]
+    internal_ids: NDArray[np.int64]
     indptr: NDArray[np.uint32]
     terms: NDArray[np.uint32]
     values: NDArray[np.uint8] | NDArray[np.float32]
 
 
-def pack(seqs: NDArray[np.int64], vectors: csr_array, *, frequencies: bool) -> bytes:
+def pack(internal_ids: NDArray[np.int64], vectors: csr_array, *, frequencies: bool) -> bytes:
     """Pack vectors (rows x vocabulary); `frequencies` says that the values are counts up to 255."""
     values = np.minimum(vectors.data, 255) if frequencies else vectors.data
     body = b"".join(
         (
-            np.ascontiguousarray(seqs, "<i8").tobytes(),
+            np.ascontiguousarray(internal_ids, "<i8").tobytes(),
             np.ascontiguousarray(vectors.indptr, "<u4").tobytes(),
             np.ascontiguousarray(vectors.indices, "<u4").tobytes(),
             np.ascontiguousarray(values, _VALUE_TYPES[0 if frequencies else 1]).tobytes(),
         )
     )
-    header = _HEADER.pack(_MAGIC, 0 if frequencies else 1, len(seqs), len(values), zlib.crc32(body))
+    header = _HEADER.pack(_MAGIC, 0 if frequencies else 1, len(internal_ids), len(values), zlib.crc32(body))
     return header + body
 
 
@@ -88,14 +88,14 @@ def concatenate(batches: list[Batch]) -> Batch:
     """One batch of the rows of several, ordered by seq."""
     if len(batches) == 1:
         return batches[0]
-    batches = sorted(batches, key=lambda batch: int(batch.seqs[0]) if len(batch.seqs) else 0)
+    batches = sorted(batches, key=lambda batch: int(batch.internal_ids[0]) if len(batch.internal_ids) else 0)
     ends = np.cumsum([0] + [len(batch.terms) for batch in batches])
     indptr = np.concatenate(
         [np.zeros(1, np.uint32)]
         + [batch.indptr[1:] + np.uint32(base) for batch, base in zip(batches, ends[:-1], strict=True)]
     )
     return Batch(
-        np.concatenate([batch.seqs for batch in batches]),
+        np.concatenate([batch.internal_ids for batch in batches]),
         indptr,
         np.concatenate([batch.terms for batch in batches]),
         np.concatenate([batch.values for batch in batches]),
@@ -111,4 +111,4 @@ def keep_rows(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
     entries = np.repeat(keep, lengths)
     indptr = np.zeros(int(keep.sum()) + 1, np.uint32)
     np.cumsum(lengths[keep], out=indptr[1:])
-    return Batch(batch.seqs[keep], indptr, batch.terms[entries], batch.values[entries])
+    return Batch(batch.internal_ids[keep], indptr, batch.terms[entries], batch.values[entries])

@@ -103,30 +103,30 @@ def is_whole(document: Document, stored: object, *, exact: bool) -> bool:
     return not exact or stored == _number(_digest(content).digest())
 
 
-def read_rows(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[StoredRow]:
+def read_rows(connection: sqlite3.Connection, internal_ids: Sequence[int]) -> list[StoredRow]:
     """The rows of some numbers, at most some hundred, in no order; contents that are missing are None.
 
     Raises:
         CorruptCollectionError: one cannot be read; names it.
     """
-    marks = ",".join("?" * len(seqs))
+    marks = ",".join("?" * len(internal_ids))
     try:
-        return connection.execute(f"SELECT {COLUMNS} FROM {STORED} WHERE seq IN ({marks})", seqs).fetchall()
+        return connection.execute(f"SELECT {COLUMNS} FROM {STORED} WHERE seq IN ({marks})", internal_ids).fetchall()
     except CorruptCollectionError:
-        if len(seqs) == 1:
-            raise damaged_document(seqs[0], _id_of(connection, seqs[0]), "it cannot be read") from None
-        for seq in seqs:  # one of them raises, and is named
+        if len(internal_ids) == 1:
+            raise damaged_document(internal_ids[0], _id_of(connection, internal_ids[0]), "it cannot be read") from None
+        for seq in internal_ids:  # one of them raises, and is named
             read_rows(connection, [seq])
         raise
 
 
 def damaged_rows(
-    connection: sqlite3.Connection, seqs: Sequence[int], *, exact: bool
+    connection: sqlite3.Connection, internal_ids: Sequence[int], *, exact: bool
 ) -> dict[int, CorruptCollectionError]:
     """Those rows of some numbers whose documents are not what was written, and what is wrong; see `document_of`."""
     found: dict[int, CorruptCollectionError] = {}
-    for start in range(0, len(seqs), ROWS_AT_ONCE):
-        chunk = list(seqs[start : start + ROWS_AT_ONCE])
+    for start in range(0, len(internal_ids), ROWS_AT_ONCE):
+        chunk = list(internal_ids[start : start + ROWS_AT_ONCE])
         try:
             for row in read_rows(connection, chunk):
                 try:

@@ -41,11 +41,11 @@ class Lengths:
     """What a segment keeps of its rows' lengths.
 
     Attributes:
-        seqs: int64[n]; words: uint32[n]; total: their sum.
+        internal_ids: int64[n]; words: uint32[n]; total: their sum.
         average: that which its weights were made with; None in segments of earlier versions, which do not say.
     """
 
-    seqs: NDArray[np.int64]
+    internal_ids: NDArray[np.int64]
     words: NDArray[np.uint32]
     total: int
     average: float | None
@@ -54,9 +54,9 @@ class Lengths:
 def live_average(writer: Writer, run: int | None = None, without: Sequence[int] = ()) -> float:
     """Mean words a live document, 1 where there are none; with a `run` as if published, without some rows.
 
-    1 for a representation whose weights do not depend on it.
+    1 for a field whose weights do not depend on it.
     """
-    if not writer.representation.frequencies:
+    if not writer.sparse_field.frequencies:
         return 1.0
     with writer.lock:
         words, documents = _counted(writer, -1 if run is None else run, np.sort(np.array(without, np.int64)))
@@ -65,21 +65,21 @@ def live_average(writer: Writer, run: int | None = None, without: Sequence[int] 
 
 def grown(writer: Writer) -> bool:
     """Whether so much has come since the average was last renewed that it is to be looked at again."""
-    if not writer.representation.frequencies or read_average_length(writer.connection) is None:
+    if not writer.sparse_field.frequencies or read_average_length(writer.connection) is None:
         return False
     due = read_properties(writer.connection, "mean_length_due").get("mean_length_due", 0)
-    return _last_seq(writer.connection) >= due
+    return _last_internal_id(writer.connection) >= due
 
 
 def renew(writer: Writer, connection: sqlite3.Connection, average: float | None = None) -> None:
     """Make today's average (or that given) the one of new weights, where it has moved; inside a transaction."""
-    if not writer.representation.frequencies:
+    if not writer.sparse_field.frequencies:
         return
     stored = read_average_length(connection)
     today = live_average(writer) if average is None else average
     if stored is None or average is not None or abs(stored - today) > _NEAR * today:
         write_average_length(connection, today)
-    last = _last_seq(connection)
+    last = _last_internal_id(connection)
     live = int(connection.execute("SELECT coalesce(sum(documents), 0) FROM segments").fetchone()[0])
     live += int(connection.execute("SELECT coalesce(sum(documents), 0) FROM batches").fetchone()[0])
     connection.execute(
@@ -89,7 +89,7 @@ def renew(writer: Writer, connection: sqlite3.Connection, average: float | None 
 
 def far_segments(writer: Writer, today: float) -> list[tuple[str, int]]:
     """(name, rows) of the published segments whose weights are far from those of today's average, smallest first."""
-    if not writer.representation.frequencies:
+    if not writer.sparse_field.frequencies:
         return []
     with writer.lock:
         legacy = read_average_lengths(writer.connection).legacy
@@ -103,14 +103,14 @@ def far_segments(writer: Writer, today: float) -> list[tuple[str, int]]:
 def credit(writer: Writer) -> int:
     """How many rows may be weighed anew for what has come since the last time."""
     spent = int(read_properties(writer.connection, "weighed_seq").get("weighed_seq", 0))
-    return PAID * (_last_seq(writer.connection) - spent)
+    return PAID * (_last_internal_id(writer.connection) - spent)
 
 
 def spend(writer: Writer, rows: int) -> None:
     """Take weighing so many rows anew off what has come."""
     with writer.transaction() as connection:
         spent = int(read_properties(connection, "weighed_seq").get("weighed_seq", 0))
-        spent = min(spent + -(-rows // PAID), _last_seq(connection))
+        spent = min(spent + -(-rows // PAID), _last_internal_id(connection))
         connection.execute("INSERT OR REPLACE INTO properties VALUES ('weighed_seq', ?)", (spent,))
 
 
@@ -118,10 +118,10 @@ def lengths_of(writer: Writer, name: str) -> Lengths:
     """The lengths of a segment's rows; read once a writer."""
     found = writer.lengths.get(name)
     if found is None:
-        segment = open_segment(writer.directory, name, writer.representation.name)
+        segment = open_segment(writer.directory, name, writer.sparse_field.name)
         words = segment.index.lengths
         words = np.zeros(segment.n_rows, np.uint32) if words is None else words
-        found = Lengths(segment.seqs, words, int(words.sum(dtype=np.int64)), segment.index.mean_length)
+        found = Lengths(segment.internal_ids, words, int(words.sum(dtype=np.int64)), segment.index.mean_length)
         writer.lengths[name] = found
     return found
 
@@ -135,14 +135,14 @@ def _counted(writer: Writer, run: int, without: NDArray[np.int64]) -> tuple[int,
     names = [name for (name,) in connection.execute(f"SELECT name FROM segments WHERE NOT {hidden}", (run,))]
     for name in names:
         own = lengths_of(writer, name)
-        gone = _places(own.seqs, dead)
+        gone = _places(own.internal_ids, dead)
         words += own.total - int(own.words[gone].sum(dtype=np.int64))
-        documents += len(own.seqs) - len(gone)
+        documents += len(own.internal_ids) - len(gone)
     for (blob,) in connection.execute(f"SELECT vectors FROM batches WHERE NOT {hidden}", (run,)):
         batch = unpack(blob)
         ends = np.concatenate([[0], np.cumsum(batch.values, dtype=np.int64)])
         lengths = np.diff(ends[batch.indptr.astype(np.int64)])
-        gone = _places(batch.seqs, dead)
+        gone = _places(batch.internal_ids, dead)
         words += int(lengths.sum()) - int(lengths[gone].sum())
         documents += len(lengths) - len(gone)
     for name in set(writer.lengths) - set(names):  # merged away since
@@ -150,16 +150,16 @@ def _counted(writer: Writer, run: int, without: NDArray[np.int64]) -> tuple[int,
     return words, documents
 
 
-def _places(seqs: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where in `seqs` those of `some` stand that are there; both ascending."""
-    if not len(seqs):
+def _places(internal_ids: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where in `internal_ids` those of `some` stand that are there; both ascending."""
+    if not len(internal_ids):
         return np.empty(0, np.int64)
-    inside = some[np.searchsorted(some, seqs[0]) : np.searchsorted(some, seqs[-1], side="right")]
-    places = np.searchsorted(seqs, inside)
-    found: NDArray[np.int64] = places[seqs[places] == inside]
+    inside = some[np.searchsorted(some, internal_ids[0]) : np.searchsorted(some, internal_ids[-1], side="right")]
+    places = np.searchsorted(internal_ids, inside)
+    found: NDArray[np.int64] = places[internal_ids[places] == inside]
     return found
 
 
-def _last_seq(connection: sqlite3.Connection) -> int:
+def _last_internal_id(connection: sqlite3.Connection) -> int:
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rows'").fetchone()
     return int(row[0]) if row else 0

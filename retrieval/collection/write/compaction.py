@@ -83,20 +83,20 @@ def check_documents(writer: Writer) -> None:
     Raises:
         CorruptCollectionError: a document is damaged; names it.
     """
-    last, exact = -1, writer.representation.frequencies
+    last, exact = -1, writer.sparse_field.frequencies
     while True:
         with writer.lock:
-            seqs = [
+            internal_ids = [
                 seq
                 for (seq,) in writer.connection.execute(
                     "SELECT seq FROM rows WHERE seq > ? ORDER BY seq LIMIT ?", (last, ROWS_AT_ONCE)
                 )
             ]
-            if not seqs:
+            if not internal_ids:
                 return
-            for error in damaged_rows(writer.connection, seqs, exact=exact).values():
+            for error in damaged_rows(writer.connection, internal_ids, exact=exact).values():
                 raise error
-        last = seqs[-1]
+        last = internal_ids[-1]
 
 
 def maintain(writer: Writer, documents: int) -> bool:
@@ -115,15 +115,15 @@ def maintain(writer: Writer, documents: int) -> bool:
                 with writer.transaction() as connection:
                     renew(writer, connection)
         merged = merge_small(writer)
-        return (bool(weigh_anew(writer)) if moved or due else False) or merged or due
+        return (bool(recompute_far_weights(writer)) if moved or due else False) or merged or due
 
 
-def weigh_anew(writer: Writer) -> int:
+def recompute_far_weights(writer: Writer) -> int:
     """Weigh segments of bm25 anew whose average length is far from today's, as far as that is paid for.
 
     Returns how many segments that were.
     """
-    if not writer.representation.frequencies:
+    if not writer.sparse_field.frequencies:
         return 0
     done = 0
     with writer.merging:
@@ -171,13 +171,13 @@ def merge(writer: Writer, names: Sequence[str], run: int, *, average: float | No
     One merge at a time; writes go on while the new segments are built. Documents that are deleted meanwhile have
     tombstones that outlive the merge, as tombstones name rows and not places in a segment.
     """
-    directory, representation = writer.directory, writer.representation
+    directory, sparse_field = writer.directory, writer.sparse_field
     with writer.merging:
         with writer.lock:
             width = None if writer.dense is None else writer.dense.width
-            segments = [open_segment(directory, name, representation.name, width) for name in names]
+            segments = [open_segment(directory, name, sparse_field.name, width) for name in names]
         for segment in segments:  # or damage would get a checksum of its own
-            read_through(directory, segment, representation.name)
+            read_through(directory, segment, sparse_field.name)
             segment.check_condition()
         with writer.lock:
             kept = [_kept(writer, segment) for segment in segments]
@@ -185,8 +185,8 @@ def merge(writer: Writer, names: Sequence[str], run: int, *, average: float | No
             weighed = [_weighed_with(writer, segment) for segment in segments]
         dropped = sum(int((~keep).sum()) for keep in kept)
         documents = sum(int(keep.sum()) for keep in kept)
-        fresh = not representation.frequencies or all(own == average for own in weighed)
-        groups = regrouped(representation, [segment.index for segment in segments], kept)
+        fresh = not sparse_field.frequencies or all(own == average for own in weighed)
+        groups = regrouped(sparse_field, [segment.index for segment in segments], kept)
         wanted = all(_is_indexed_as_wanted(writer, segment) for segment in segments)
         if not dropped and fresh and wanted and _are_grouped(groups, segments):
             return documents, 0
@@ -196,12 +196,12 @@ def merge(writer: Writer, names: Sequence[str], run: int, *, average: float | No
                 _write(writer, segments, group, average, built, refresh=not fresh)
         with writer.transaction() as connection:
             connection.executemany("DELETE FROM segments WHERE name = ?", ((old,) for old in names))
-            gone = [segment.seqs[~keep] for segment, keep in zip(segments, kept, strict=True)]
+            gone = [segment.internal_ids[~keep] for segment, keep in zip(segments, kept, strict=True)]
             connection.executemany(
                 "DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in np.concatenate(gone).tolist())
             )
-            for name, seqs in built:
-                register_segment(connection, name, run, seqs)
+            for name, internal_ids in built:
+                register_segment(connection, name, run, internal_ids)
         for old in names:  # readers that have them mapped keep them until they refresh
             shutil.rmtree(directory / SEGMENTS / old, ignore_errors=True)
         return documents, dropped
@@ -232,22 +232,22 @@ def _write(
     *,
     refresh: bool,
 ) -> None:
-    representation = writer.representation
+    sparse_field = writer.sparse_field
     chosen = [(segment, own.rows) for segment, own in zip(segments, group, strict=True) if own.rows.any()]
-    seqs = np.sort(np.concatenate([segment.seqs[rows] for segment, rows in chosen]))
+    internal_ids = np.sort(np.concatenate([segment.internal_ids[rows] for segment, rows in chosen]))
     parts = []
     for segment, rows in chosen:
         new_rows = np.full(segment.n_rows, -1, np.int64)
-        new_rows[rows] = np.searchsorted(seqs, segment.seqs[rows])
+        new_rows[rows] = np.searchsorted(internal_ids, segment.internal_ids[rows])
         parts.append(MergePart(segment.index, new_rows))
     indexes: dict[str, Callable[[Path], object]] = {
-        representation.name: lambda folder: merge_inverted(
+        sparse_field.name: lambda folder: merge_inverted(
             folder,
             parts,
-            len(seqs),
+            len(internal_ids),
             scale=group[0].scale,
-            reweigh=representation.reweigh(average) if refresh else None,
-            mean_length=average if representation.frequencies else None,
+            reweigh=sparse_field.weight_function(average) if refresh else None,
+            mean_length=average if sparse_field.frequencies else None,
         )
     }
     if writer.dense is not None:
@@ -257,10 +257,10 @@ def _write(
             for (segment, _), part in zip(chosen, parts, strict=True)
             if segment.dense is not None
         ]
-        indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(seqs), width, policy)
+        indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(internal_ids), width, policy)
     name = writer.reserve_segment()
-    built.append((name, seqs))
-    write_segment(writer.directory, name, seqs, partial(_ids_of, segments), indexes)
+    built.append((name, internal_ids))
+    write_segment(writer.directory, name, internal_ids, partial(_ids_of, segments), indexes)
 
 
 def _is_indexed_as_wanted(writer: Writer, segment: Segment) -> bool:
@@ -268,21 +268,22 @@ def _is_indexed_as_wanted(writer: Writer, segment: Segment) -> bool:
     return segment.dense is None or kind_of(segment.dense) == wanted_kind(writer.dense_index, segment.n_rows)
 
 
-def _ids_of(segments: Sequence[Segment], seqs: NDArray[np.int64]) -> list[str]:
+def _ids_of(segments: Sequence[Segment], internal_ids: NDArray[np.int64]) -> list[str]:
     """The ids of row numbers; from segments and not from the database, where rows may go while they are merged."""
-    ids = [""] * len(seqs)
+    ids = [""] * len(internal_ids)
     for segment in segments:
-        rows = np.minimum(np.searchsorted(segment.seqs, seqs), segment.n_rows - 1)
-        for place in np.flatnonzero(segment.seqs[rows] == seqs).tolist():
+        rows = np.minimum(np.searchsorted(segment.internal_ids, internal_ids), segment.n_rows - 1)
+        for place in np.flatnonzero(segment.internal_ids[rows] == internal_ids).tolist():
             ids[place] = segment.ids[rows[place]]
     return ids
 
 
 def _kept(writer: Writer, segment: Segment) -> NDArray[np.bool_]:
     rows = writer.connection.execute(
-        "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?", (int(segment.seqs[0]), int(segment.seqs[-1]))
+        "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?",
+        (int(segment.internal_ids[0]), int(segment.internal_ids[-1])),
     )
-    return ~np.isin(segment.seqs, np.array([seq for (seq,) in rows], np.int64))
+    return ~np.isin(segment.internal_ids, np.array([seq for (seq,) in rows], np.int64))
 
 
 def _segments(writer: Writer, condition: str, *values: int) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lexhound.core.errors import StorageError
-from lexhound.retrieval.collection.fields.field import learned_encoder
+from lexhound.retrieval.collection.fields.sparse_field import learned_encoder
 from lexhound.retrieval.collection.store.schema import DATABASE, translate
 from lexhound.retrieval.collection.store.stored_documents import content_hash, hash_of
 from lexhound.retrieval.corpus import BadRow, Corpus
@@ -24,9 +24,17 @@ from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import BadRowError, CorpusError, RetrievalError, UnfinishedRunError
 
 from .average_length import live_average, renew
-from .compaction import merge_run, merge_small, weigh_anew
-from .ingest_jobs import Run, describe_source, discard_run, held_documents, running_mark, staged_seqs, unfinished_run
-from .writer import PUBLISHED, SMALLEST_SEGMENT, AddReport, Writer, bury
+from .compaction import merge_run, merge_small, recompute_far_weights
+from .ingest_jobs import (
+    Run,
+    describe_source,
+    discard_run,
+    held_documents,
+    running_mark,
+    staged_internal_ids,
+    unfinished_run,
+)
+from .writer import PUBLISHED, SMALLEST_SEGMENT, AddReport, Writer, tombstone
 
 # Of a document whose id an earlier row of the same run had.
 _TWICE = "its id occurs a second time in this run"
@@ -87,7 +95,7 @@ def ingest(
         UnfinishedRunError: a run of another source has not been finished.
         StorageFullError: the disk is full. What was acknowledged is kept for the next attempt.
     """
-    corpus.bind(learned_encoder(writer.representation))
+    corpus.bind(learned_encoder(writer.sparse_field))
     run = unfinished_run(writer.connection)
     if run is not None and run.source != source:
         held = held_documents(writer.connection, run)
@@ -108,7 +116,7 @@ def ingest(
                 " SELECT ?, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rows'), 0) + 1",
                 (source,),
             )
-            run = Run(int(cursor.lastrowid or 0), source, _first_seq(connection))
+            run = Run(int(cursor.lastrowid or 0), source, _first_internal_id(connection))
         connection.execute(
             "INSERT OR REPLACE INTO properties VALUES ('running', ?)", (running_mark(run.number, os.getpid()),)
         )
@@ -200,14 +208,14 @@ class _Reading:
         ).fetchone()[0]
         if fresh or writer.waiting_documents(run) >= SMALLEST_SEGMENT:
             writer.flush(run)
-        average = live_average(writer, run, self._stale()) if writer.representation.frequencies else 1.0
+        average = live_average(writer, run, self._stale()) if writer.sparse_field.frequencies else 1.0
         merge_run(writer, run, average)
         self._tell("publishing")
         replaced = self._publish(average)
         if writer.waiting_documents(PUBLISHED) >= SMALLEST_SEGMENT:
             writer.flush()
         merge_small(writer)
-        weigh_anew(writer)
+        recompute_far_weights(writer)
         staged = self._resumed + self._report.added + self._report.replaced
         return IngestReport(staged - replaced, replaced, self._report.unchanged, self._rejected, self._resumed)
 
@@ -216,7 +224,7 @@ class _Reading:
         found = self._writer.connection.execute(
             "SELECT old.seq FROM rows AS new CROSS JOIN rows AS old ON old.id = new.id AND old.run != new.run"
             " WHERE new.seq >= ? AND new.run = ?",
-            (self._run.first_seq, self._run.number),
+            (self._run.first_internal_id, self._run.number),
         )
         return [seq for (seq,) in found]
 
@@ -225,7 +233,7 @@ class _Reading:
         run = self._run.number
         with self._writer.transaction() as connection:
             stale = self._stale()
-            bury(connection, stale)
+            tombstone(connection, stale)
             connection.execute("DELETE FROM runs WHERE run = ?", (run,))
             connection.execute("DELETE FROM properties WHERE name = 'running'")
             connection.execute("UPDATE batches SET run = ? WHERE run = ?", (PUBLISHED, run))
@@ -316,7 +324,7 @@ class _Staged:
         self._next = next(self._rows, None)
 
     def _pages(self) -> Iterator[tuple[int, str, bytes | int]]:
-        seq = self._run.first_seq - 1
+        seq = self._run.first_internal_id - 1
         while True:
             page = self._writer.connection.execute(
                 "SELECT seq, id, hash FROM rows WHERE seq > ? AND run = ? ORDER BY seq LIMIT 4096",
@@ -352,9 +360,9 @@ class _Staged:
         if self._next is None:
             return
         with self._writer.transaction() as connection:
-            bury(connection, staged_seqs(connection, self._run, self._next[0]))
+            tombstone(connection, staged_internal_ids(connection, self._run, self._next[0]))
         self._next = None
 
 
-def _first_seq(connection: sqlite3.Connection) -> int:
+def _first_internal_id(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT max(first_seq) FROM runs").fetchone()[0])

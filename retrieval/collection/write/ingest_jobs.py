@@ -19,7 +19,7 @@ class Run:
 
     number: int
     source: str
-    first_seq: int
+    first_internal_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,9 @@ def describe_unfinished(connection: sqlite3.Connection, directory: Path) -> Unfi
 
 def held_documents(connection: sqlite3.Connection, run: Run) -> int:
     """How many documents a run has put aside."""
-    row = connection.execute("SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (run.first_seq, run.number))
+    row = connection.execute(
+        "SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (run.first_internal_id, run.number)
+    )
     return int(row.fetchone()[0])
 
 
@@ -70,8 +72,8 @@ def discard_run(writer: Writer) -> int:
     if run is None:
         return 0
     with writer.transaction() as connection:
-        seqs = staged_seqs(connection, run, run.first_seq)
-        keys = [(seq,) for seq in seqs]
+        internal_ids = staged_internal_ids(connection, run, run.first_internal_id)
+        keys = [(seq,) for seq in internal_ids]
         connection.executemany("DELETE FROM contents WHERE seq = ?", keys)
         connection.executemany("DELETE FROM rows WHERE seq = ?", keys)
         for segment in connection.execute(
@@ -82,7 +84,7 @@ def discard_run(writer: Writer) -> int:
         connection.execute("DELETE FROM batches WHERE run = ?", (run.number,))
         connection.execute("DELETE FROM runs WHERE run = ?", (run.number,))
         connection.execute("DELETE FROM properties WHERE name = 'running'")
-    return len(seqs)
+    return len(internal_ids)
 
 
 def describe_source(source: str) -> str:
@@ -93,7 +95,7 @@ def describe_source(source: str) -> str:
         return source
 
 
-def staged_seqs(connection: sqlite3.Connection, run: Run, first: int) -> list[int]:
+def staged_internal_ids(connection: sqlite3.Connection, run: Run, first: int) -> list[int]:
     """The rows that a run has put aside, from `first` on."""
     rows = connection.execute("SELECT seq FROM rows WHERE seq >= ? AND run = ?", (first, run.number))
     return [seq for (seq,) in rows]

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from lexhound.core.disk_errors import storage_errors
 from lexhound.index.inverted.builder import build_inverted
-from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseSide
+from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseField
 from lexhound.retrieval.collection.fields.document_vectors import vectors_of
-from lexhound.retrieval.collection.fields.field import Representation
 from lexhound.retrieval.collection.fields.scale_groups import grouped, part_of
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.store.average_length import read_average_length
 from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, pack_dense, unpack_dense
 from lexhound.retrieval.collection.store.dense_index import NAME as DENSE
@@ -87,8 +87,8 @@ class Writer:
         directory: Path,
         connection: sqlite3.Connection,
         lock: RLock,
-        representation: Representation,
-        dense: DenseSide | None = None,
+        sparse_field: SparseField,
+        dense: DenseField | None = None,
         dense_index: str = "auto",
         check_lock: Callable[[], None] | None = None,
     ) -> None:
@@ -100,7 +100,7 @@ class Writer:
         self.connection = connection
         self.lock = lock
         self.merging = RLock()  # held while segments are merged; taken before `lock` where both are needed
-        self.representation = representation
+        self.sparse_field = sparse_field
         self.dense = dense
         self.dense_index = dense_index  # one of `dense_index.POLICIES`
         self.lengths: dict[str, Lengths] = {}  # of segments, for `averages`
@@ -111,13 +111,13 @@ class Writer:
     @property
     def batch_documents(self) -> int:
         """Documents encoded and acknowledged together."""
-        own = self.representation.batch_documents
+        own = self.sparse_field.batch_documents
         return own if self.dense is None else min(own, BATCH_DOCUMENTS)
 
     @property
     def tokens_encoded(self) -> int | None:
         """How many tokens models have read; None without a model."""
-        own = self.representation.tokens_encoded
+        own = self.sparse_field.tokens_encoded
         return own if self.dense is None else (own or 0) + self.dense.tokens_encoded
 
     @contextmanager
@@ -140,7 +140,7 @@ class Writer:
             except BaseException as error:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
-                self.representation.forget()
+                self.sparse_field.forget()
                 if isinstance(error, sqlite3.Error):
                     raise translate(error, self.directory / DATABASE) from error
                 raise
@@ -197,7 +197,7 @@ class Writer:
             existing = visible_rows(self.connection, [document.id])
         if isinstance(document, EncodedDocument) or existing.get(document.id, (0, None))[1] == content_hash(document):
             return
-        steps = self.representation.encode_ahead(document.encoded_text)
+        steps = self.sparse_field.encode_ahead(document.encoded_text)
         while True:
             with self.transaction(visible=False):
                 if next(steps, steps) is steps:
@@ -218,7 +218,7 @@ class Writer:
             ]
             stale = [existing[document.id][0] for document, _ in changed if document.id in existing]
             if run == PUBLISHED:
-                bury(connection, stale)
+                tombstone(connection, stale)
             if changed:
                 self._insert(connection, changed, run)
                 if run == PUBLISHED and grown(self):
@@ -242,7 +242,7 @@ class Writer:
             for document, digest in zip(documents, hashes, strict=True)
             if document.id in found and found[document.id][1] == digest
         ]
-        damaged = damaged_rows(self.connection, same, exact=self.representation.frequencies)
+        damaged = damaged_rows(self.connection, same, exact=self.sparse_field.frequencies)
         return {identifier: (seq, None if seq in damaged else digest) for identifier, (seq, digest) in found.items()}
 
     def store_encoded(
@@ -275,9 +275,9 @@ class Writer:
         run: int,
         encoded: tuple[csr_array | None, NDArray[np.float32] | None] | None = None,
     ) -> None:
-        first = _next_seq(connection)
-        seqs = np.arange(first, first + len(documents), dtype=np.int64)
-        numbered = list(zip(seqs.tolist(), documents, strict=True))
+        first = _next_internal_id(connection)
+        internal_ids = np.arange(first, first + len(documents), dtype=np.int64)
+        numbered = list(zip(internal_ids.tolist(), documents, strict=True))
         connection.executemany(
             "INSERT INTO rows(seq, id, run, hash) VALUES (?, ?, ?, ?)",
             ((seq, document.id, run, stored) for seq, (document, stored) in numbered),
@@ -296,23 +296,23 @@ class Writer:
             ),
         )
         own = [document for document, _ in documents]
-        vectors, dense = encoded or vectors_of(self.representation, self.dense, own)
+        vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, own)
         if vectors is None:
-            vectors = self.representation.encode([document.encoded_text for document in own])
-        batch = (run, len(documents), pack(seqs, vectors, frequencies=self.representation.frequencies))
+            vectors = self.sparse_field.encode([document.encoded_text for document in own])
+        batch = (run, len(documents), pack(internal_ids, vectors, frequencies=self.sparse_field.frequencies))
         if dense is None:
             connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)
         else:
             connection.execute(
                 "INSERT INTO batches(run, documents, vectors, dense) VALUES (?, ?, ?, ?)",
-                (*batch, pack_dense(seqs, dense)),
+                (*batch, pack_dense(internal_ids, dense)),
             )
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents by id in one transaction; returns the ids that were there."""
         with self.transaction() as connection:
             existing = visible_rows(connection, ids)
-            bury(connection, [seq for seq, _ in existing.values()])
+            tombstone(connection, [seq for seq, _ in existing.values()])
         return [identifier for identifier in dict.fromkeys(ids) if identifier in existing]
 
     def flush(self, run: int = PUBLISHED) -> None:
@@ -331,29 +331,30 @@ class Writer:
             batch, dead = self._without_dead(whole)
             vectors = None if self.dense is None else self._waiting_vectors(run, self.dense.width)
             if vectors is not None and dead:
-                vectors = vectors[np.isin(whole.seqs, batch.seqs)]
+                vectors = vectors[np.isin(whole.internal_ids, batch.internal_ids)]
             last_batch = int(waiting[-1][0])
             del waiting, whole  # the blobs are as large as the batch
             built: list[tuple[str, NDArray[np.int64]]] = []
             average = self.average_length or live_average(self, run)
-            if len(batch.seqs):
+            if len(batch.internal_ids):
                 # What a run puts aside is searched by nobody before it is merged, so it need not be clustered.
                 policy = self.dense_index if run == PUBLISHED else "flat"
                 built = self._build(batch, vectors, average, policy)
             with self.transaction() as connection:
                 connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (run, last_batch))
                 connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in dead))
-                for name, seqs in built:
-                    register_segment(connection, name, run, seqs)
+                for name, internal_ids in built:
+                    register_segment(connection, name, run, internal_ids)
                 if built and run == PUBLISHED:
                     renew(self, connection, average)
 
     def _without_dead(self, batch: Batch) -> tuple[Batch, list[int]]:
         rows = self.connection.execute(
-            "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?", (int(batch.seqs[0]), int(batch.seqs[-1]))
+            "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?",
+            (int(batch.internal_ids[0]), int(batch.internal_ids[-1])),
         )
         dead = np.array([seq for (seq,) in rows], np.int64)
-        return keep_rows(batch, ~np.isin(batch.seqs, dead)), np.intersect1d(batch.seqs, dead).tolist()
+        return keep_rows(batch, ~np.isin(batch.internal_ids, dead)), np.intersect1d(batch.internal_ids, dead).tolist()
 
     def _waiting_vectors(self, run: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """The dense vectors of a run's waiting batches, in the order of their rows."""
@@ -368,27 +369,27 @@ class Writer:
         policy: str,
     ) -> list[tuple[str, NDArray[np.int64]]]:
         """Write segments of a batch, one a group of its rows; their names and rows."""
-        representation = self.representation
+        sparse_field = self.sparse_field
         built: list[tuple[str, NDArray[np.int64]]] = []
         with self.writing_segments(built):
-            for group in grouped(representation, batch, scale=self.scale):
+            for group in grouped(sparse_field, batch, scale=self.scale):
                 part = part_of(batch, group)
-                weights = representation.weigh(part, average)
+                weights = sparse_field.compute_weights(part, average)
                 indexes: dict[str, Callable[[Path], object]] = {
-                    representation.name: partial(
+                    sparse_field.name: partial(
                         build_inverted,
                         weights=weights,
                         scale=group.scale,
                         frequencies=weights.frequencies,
                         lengths=weights.lengths,
-                        mean_length=average if representation.frequencies else None,
+                        mean_length=average if sparse_field.frequencies else None,
                     )
                 }
                 if vectors is not None:
                     indexes[DENSE] = partial(build_dense, vectors=vectors[group.rows], policy=policy)
                 name = self.reserve_segment()
-                built.append((name, part.seqs))
-                write_segment(self.directory, name, part.seqs, self.ids_of, indexes)
+                built.append((name, part.internal_ids))
+                write_segment(self.directory, name, part.internal_ids, self.ids_of, indexes)
         return built
 
     @contextmanager
@@ -413,13 +414,13 @@ class Writer:
                 connection.execute("INSERT OR REPLACE INTO properties VALUES ('last_segment', ?)", (int(name),))
         return name
 
-    def ids_of(self, seqs: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
+    def ids_of(self, internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
         """The ids of row numbers (ascending)."""
         rows = self.connection.execute(
-            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(seqs[0]), int(seqs[-1]))
+            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(internal_ids[0]), int(internal_ids[-1]))
         )
         by_seq = dict(rows.fetchall())
-        return [by_seq[seq] for seq in seqs.tolist()]
+        return [by_seq[seq] for seq in internal_ids.tolist()]
 
     def _is_due(self, run: int) -> bool:
         length = "length(vectors)" if self.dense is None else "length(vectors) + length(dense)"
@@ -428,7 +429,7 @@ class Writer:
         ).fetchone()
         if size >= FLUSH_BYTES:
             return True
-        lexical = self.representation.frequencies
+        lexical = self.sparse_field.frequencies
         return lexical and documents >= FIRST_SEGMENT and read_average_length(self.connection) is None
 
     def waiting_documents(self, run: int) -> int:
@@ -453,21 +454,21 @@ def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str
     return found
 
 
-def bury(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+def tombstone(connection: sqlite3.Connection, internal_ids: Sequence[int]) -> None:
     """Remove documents; their rows stay in segments as tombstones until `compact`."""
-    keys = [(seq,) for seq in seqs]
+    keys = [(seq,) for seq in internal_ids]
     connection.executemany("INSERT INTO tombstones(seq) VALUES (?)", keys)
     connection.executemany("DELETE FROM contents WHERE seq = ?", keys)
     connection.executemany("DELETE FROM rows WHERE seq = ?", keys)
 
 
 def register_segment(
-    connection: sqlite3.Connection, name: str, run: int, seqs: np.ndarray[tuple[int], np.dtype[np.int64]]
+    connection: sqlite3.Connection, name: str, run: int, internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> None:
     """Make a written segment live (inside a transaction)."""
     connection.execute(
         "INSERT INTO segments(name, run, first_seq, last_seq, documents) VALUES (?, ?, ?, ?, ?)",
-        (name, run, int(seqs[0]), int(seqs[-1]), len(seqs)),
+        (name, run, int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)),
     )
 
 
@@ -477,7 +478,7 @@ def next_segment_name(connection: sqlite3.Connection) -> str:
     return f"{(int(row[0]) if row else 0) + 1:08d}"
 
 
-def _next_seq(connection: sqlite3.Connection) -> int:
+def _next_internal_id(connection: sqlite3.Connection) -> int:
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rows'").fetchone()
     return (int(row[0]) if row else 0) + 1
 

@@ -265,9 +265,9 @@ class LuceneEngine:
         wanted = limit + _SPARE + limit // 8
         while True:
             wanted = min(wanted, documents)
-            seqs, sums = searcher.search(names, numbers, wanted)
-            ranked = self._rescored(seqs, lookup, weighing)
-            if len(seqs) < wanted or wanted == documents or (integers == exact * factor).all():
+            internal_ids, sums = searcher.search(names, numbers, wanted)
+            ranked = self._rescored(internal_ids, lookup, weighing)
+            if len(internal_ids) < wanted or wanted == documents or (integers == exact * factor).all():
                 break
             bound = (float(sums[-1]) + above) / factor * weighing.scale
             if int((ranked.scores > bound).sum()) >= limit:
@@ -275,11 +275,11 @@ class LuceneEngine:
             wanted *= _MORE
         return ranked.ordered(limit)
 
-    def _rescored(self, seqs: NDArray[np.int64], lookup: NDArray[np.float64], weighing: Weighing) -> Ranked:
+    def _rescored(self, internal_ids: NDArray[np.int64], lookup: NDArray[np.float64], weighing: Weighing) -> Ranked:
         """Documents with sums of impact × the weight as it was given (`lookup`, by term id), times the scale."""
-        found = self._store.numbered(seqs.tolist())
-        ids = [found[seq][0] for seq in seqs.tolist()]
-        vectors = [found[seq][1] for seq in seqs.tolist()]
+        found = self._store.numbered(internal_ids.tolist())
+        ids = [found[seq][0] for seq in internal_ids.tolist()]
+        vectors = [found[seq][1] for seq in internal_ids.tolist()]
         if not vectors:
             return Ranked.of(())
         terms = np.concatenate([terms for terms, _ in vectors])
@@ -288,7 +288,7 @@ class LuceneEngine:
         products = lookup[terms[shared]] * weighing.impacts(vectors)[shared]
         # Multiples of one unit below 2**53 of it: the sums are exact in any order.
         sums = np.bincount(places[shared], products, len(vectors)).astype(np.float64)
-        return Ranked(ids, seqs, sums * weighing.scale)
+        return Ranked(ids, internal_ids, sums * weighing.scale)
 
 
 def _lexical(manifest: Manifest, store: Store) -> LexicalEncoder | None:

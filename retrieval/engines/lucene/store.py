@@ -87,7 +87,7 @@ class Store:
         """Insert rows, in place of those with the same ids, in one transaction."""
         values = [
             (
-                row.seq,
+                row.internal_id,
                 row.document.id,
                 row.digest,
                 row.document.title,
@@ -146,9 +146,9 @@ class Store:
         """The weights of those documents that are there, as they were given."""
         return {row[0]: _vector(row[1], row[2]) for row in self._chosen("id, terms, weights", "id", ids)}
 
-    def numbered(self, seqs: Sequence[int]) -> dict[int, tuple[str, SparseVector]]:
+    def numbered(self, internal_ids: Sequence[int]) -> dict[int, tuple[str, SparseVector]]:
         """Id and weights by document number."""
-        found = self._chosen("seq, id, terms, weights", "seq", seqs)
+        found = self._chosen("seq, id, terms, weights", "seq", internal_ids)
         return {row[0]: (row[1], _vector(row[2], row[3])) for row in found}
 
     def frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -53,5 +53,5 @@ class Weighing:
         if self.lexical is not None:
             lengths = [values.sum(dtype=np.float32) for _, values in vectors]
             repeated = np.repeat(np.array(lengths, np.float32), [len(values) for _, values in vectors])
-            values = self.lexical.weigh(values, repeated, self.average_length)
+            values = self.lexical.compute_weights(values, repeated, self.average_length)
         return quantise_weights(values, self.scale)

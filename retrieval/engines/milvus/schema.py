@@ -154,7 +154,7 @@ def values_of(row: EngineRow, layout: Layout) -> dict[str, Any]:
     values: dict[str, Any] = {
         "key": key_of(document.id),
         "id": document.id,
-        "seq": row.seq,
+        "seq": row.internal_id,
         "digest": row.digest,
         "title": document.title,
         "text": document.text,

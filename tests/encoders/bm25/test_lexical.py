@@ -57,7 +57,7 @@ def test_scores_equal_bm25_from_its_definition(texts: list[str], query: str, k1:
     encoder = LexicalEncoder(LexicalSettings(k1=k1, b=b, language="none"), MemoryVocabulary())
     counts = encoder.count_documents(texts)
     lengths = np.asarray(counts.sum(axis=1))
-    weights = encoder.weigh(counts.data, np.repeat(lengths, np.diff(counts.indptr)), float(lengths.mean()))
+    weights = encoder.compute_weights(counts.data, np.repeat(lengths, np.diff(counts.indptr)), float(lengths.mean()))
     assert weights.dtype == np.float32
     assert ((weights > 0) & (weights <= 1)).all()
     df = np.bincount(counts.indices, minlength=counts.shape[1])
@@ -139,7 +139,7 @@ def test_no_documents_and_empty_documents() -> None:
 def test_without_an_average_every_document_counts_as_average() -> None:
     encoder = encoder_over(["a"])
     np.testing.assert_allclose(
-        encoder.weigh(np.float32([1, 3]), np.float32([1, 9]), 0.0), [1 / 1.9, 3 / 3.9], rtol=1e-6
+        encoder.compute_weights(np.float32([1, 3]), np.float32([1, 9]), 0.0), [1 / 1.9, 3 / 3.9], rtol=1e-6
     )
 
 
@@ -418,7 +418,9 @@ def test_quality_on_judged_collections(shared_data: Path, name: str, least: floa
     weights = encoder.count_documents([f"{row['title']} {row['text']}" for row in rows])
     df = np.bincount(weights.indices)
     lengths = np.asarray(weights.sum(axis=1))
-    weights.data = encoder.weigh(weights.data, np.repeat(lengths, np.diff(weights.indptr)), float(lengths.mean()))
+    weights.data = encoder.compute_weights(
+        weights.data, np.repeat(lengths, np.diff(weights.indptr)), float(lengths.mean())
+    )
     by_term = weights.tocsc()
     run = []
     for query in {qrel.query_id for qrel in qrels}:

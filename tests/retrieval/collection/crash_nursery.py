@@ -24,7 +24,7 @@ import numpy as np
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.store import dense_index
 from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.corpus import open_corpus
@@ -40,7 +40,7 @@ WORDS = [f"word{number}" for number in range(200)]
 WIDTH = 12
 
 
-class WordVectors(DenseSide):
+class WordVectors(DenseField):
     """A dense encoder that needs no model: a text's vector counts its words, by their numbers modulo WIDTH."""
 
     def encode(self, texts):
@@ -57,7 +57,7 @@ class WordVectors(DenseSide):
 def make(path: Path, *, dense: bool) -> None:
     """An empty collection."""
     if dense:
-        DenseSide.named = lambda *_: WordVectors(EncoderIdentity("words", "words", "0"), WIDTH)
+        DenseField.named = lambda *_: WordVectors(EncoderIdentity("words", "words", "0"), WIDTH)
         Collection.create(path, dense="words").close()
     else:
         Collection.create(path).close()
@@ -238,7 +238,7 @@ def kill_runs(path: Path, kills: int, seed: int, corpus: str) -> dict:
 
     def run(pipe: int) -> None:
         with Collection.open(path, writable=True) as collection:
-            collection._writer.representation.batch_documents = 16
+            collection._writer.sparse_field.batch_documents = 16
             os.write(pipe, b'["open"]\n')
             report = collection.ingest(
                 open_corpus(corpus),

@@ -179,12 +179,12 @@ def test_a_held_snapshot_keeps_every_document(tmp_path: Path) -> None:
         held = reader.snapshot(hold=True)
         collection.delete([f"d{n}" for n in range(29)])
         collection.compact()
-        documents = read_documents(held, held.live_seqs.tolist())
+        documents = read_documents(held, held.live_internal_ids.tolist())
         assert [document.id for document in documents.values()] == [f"d{n}" for n in range(30)]
         stale = reader.snapshot()
         collection.delete(["d29"])
         with pytest.raises(StaleSnapshotError):
-            read_documents(stale, stale.live_seqs.tolist())
+            read_documents(stale, stale.live_internal_ids.tolist())
 
 
 def test_filters_are_applied_inside_the_search(tmp_path: Path) -> None:

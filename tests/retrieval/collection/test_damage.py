@@ -208,7 +208,7 @@ def test_a_run_on_a_small_file_system(tmp_path: Path, samples: Path) -> None:
     try:
         corpus = samples / "cranfield" / "corpus.jsonl"
         with Collection.create(mount / "c") as collection:
-            collection._writer.representation.batch_documents = 64
+            collection._writer.sparse_field.batch_documents = 64
             with pytest.raises(StorageFullError):
                 collection.ingest(open_corpus(corpus), source="s")
         with Collection.open(mount / "c") as collection:
@@ -232,7 +232,7 @@ def test_a_run_that_meets_a_bad_row_keeps_what_it_had_and_shows_nothing(tmp_path
     good = [json.dumps({"id": f"d{n}", "text": f"wing {n}"}) for n in range(50)]
     source.write_text("\n".join([*good[:30], "{broken", *good[30:]]))
     with Collection.create(tmp_path / "c") as collection:
-        collection._writer.representation.batch_documents = 8
+        collection._writer.sparse_field.batch_documents = 8
         with pytest.raises(ingest.BadRowError, match=r"line 31.*30 documents before this row are kept") as caught:
             collection.ingest(open_corpus(source), source="s")
         assert "corpus.jsonl" in str(caught.value)
@@ -255,7 +255,7 @@ def test_duplicate_ids_within_a_run(tmp_path: Path) -> None:
     source.write_text("\n".join(rows))
     for size in (4, 4096):
         with Collection.create(tmp_path / f"c{size}") as collection:
-            collection._writer.representation.batch_documents = size
+            collection._writer.sparse_field.batch_documents = size
             with pytest.raises(ingest.BadRowError, match=r"line 21.*second time"):
                 collection.ingest(open_corpus(source), source="s")
             bad = []

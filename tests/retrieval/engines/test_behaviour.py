@@ -290,10 +290,10 @@ def test_terms_are_counted_as_documents_come_and_go(kind: str, fresh: Callable[[
 def _contributions(collection: Backend, term: int) -> list[object]:
     """One for each document that holds a term, by searching for it alone."""
     if isinstance(collection, EngineCollection):
-        text = collection._representation.term_text(term)
+        text = collection._sparse_field.term_text(term)
     else:
         assert isinstance(collection, Collection)
-        text = collection._representation.term_text(term)
+        text = collection._sparse_field.term_text(term)
     hits = collection.search({text: 1.0}, 100, explain=True).hits
     return [each for hit in hits for each in hit.contributions or ()]
 

@@ -22,12 +22,12 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 
 @pytest.mark.parametrize("equals", [1, SPARE, SPARE + 1, 200, 700])
 def test_a_cut_among_equals_keeps_those_inserted_first(equals: int) -> None:
-    seqs = np.arange(equals + 1)
-    scores = np.where(seqs == equals, 2.0, 1.0)  # the best was inserted last
+    internal_ids = np.arange(equals + 1)
+    scores = np.where(internal_ids == equals, 2.0, 1.0)  # the best was inserted last
 
     def search(places: list[int], limit: int) -> list[Ranked]:
-        order = np.lexsort((-seqs, -scores))[:limit]
-        return [Ranked([str(seq) for seq in seqs[order]], seqs[order], scores[order]) for _ in places]
+        order = np.lexsort((-internal_ids, -scores))[:limit]
+        return [Ranked([str(seq) for seq in internal_ids[order]], internal_ids[order], scores[order]) for _ in places]
 
     found, other = complete_ranking(search, [1], 2, 4, 10_000)
     assert len(found) == 0

@@ -174,7 +174,7 @@ def test_one_scale_for_all_in_an_export_of_several(tmp_path: Path) -> None:
         assert len(collection.info().segments) == 2
         header = export_collection(collection, tmp_path / "out", "qdrant").header
         assert (header.scale, header.clipped) == (2**-6, 1)
-        name = collection.representation.term_text(2000)
+        name = collection.sparse_field.term_text(2000)
         right = {hit.id: hit.score for hit in collection.search({name: 1.0}).hits}
     assert "1 weights were too large" in (tmp_path / "out" / "README.md").read_text("utf-8")
     import_export(tmp_path / "out", tmp_path / "back")
@@ -249,7 +249,7 @@ def test_what_was_exported_comes_back(life: list[list[Document] | str]) -> None:
 def _documents(collection: Collection) -> dict[str, Document]:
     from lexhound.retrieval.exports.rows import live_rows
 
-    chunks = live_rows(collection.snapshot(), collection.representation)
+    chunks = live_rows(collection.snapshot(), collection.sparse_field)
     return {document.id: document for chunk in chunks for document in chunk.documents}
 
 

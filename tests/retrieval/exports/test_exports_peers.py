@@ -55,7 +55,7 @@ def stored(collection: Collection) -> dict[str, dict[int, int]]:
     from lexhound.retrieval.exports.rows import live_rows
 
     rows = {}
-    for chunk in live_rows(collection.snapshot(), collection.representation):
+    for chunk in live_rows(collection.snapshot(), collection.sparse_field):
         for place, document in enumerate(chunk.documents):
             terms, impacts = chunk.vector(place)
             rows[document.id] = dict(zip(terms.tolist(), impacts.tolist(), strict=True))
@@ -146,7 +146,7 @@ def test_anserini_indexes_the_lines_and_finds_the_same(
         pytest.skip("there is no Java")
     export_collection(cranfield, tmp_path / "out", "anserini")
     queries = integer_queries(cranfield, questions)
-    texts = [{cranfield.representation.term_text(t): w for t, w in query.items()} for query in queries]
+    texts = [{cranfield.sparse_field.term_text(t): w for t, w in query.items()} for query in queries]
     (tmp_path / "queries.json").write_text(json.dumps(texts))
     arguments = [tmp_path / "out" / "documents", tmp_path / "lucene", tmp_path / "queries.json"]
     done = subprocess.run(

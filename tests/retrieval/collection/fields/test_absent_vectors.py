@@ -14,7 +14,7 @@ from lexhound.encoders.base import EncoderIdentity
 from lexhound.index import FlatIndex
 from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.collection.fields.absent_vectors import search_many_present, search_present
-from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.query.fusion import SideScores, fuse
 from lexhound.retrieval.collection.request import METHODS
 from lexhound.retrieval.collection.store import dense_index
@@ -28,7 +28,7 @@ WORDS = [f"word{number}" for number in range(40)]
 BLANKS = ("", "   ", "\n\t", "unknown")
 
 
-class WordVectors(DenseSide):
+class WordVectors(DenseField):
     """Real vectors without a model: a text's is the mean of those of its words; many products are below 0."""
 
     TABLE = np.random.default_rng(3).standard_normal((len(WORDS), WIDTH)).astype(np.float32)
@@ -43,7 +43,7 @@ class WordVectors(DenseSide):
 @pytest.fixture(autouse=True)
 def _words(monkeypatch: pytest.MonkeyPatch) -> None:
     identity = EncoderIdentity("words", "words", "0")
-    monkeypatch.setattr(DenseSide, "named", lambda *_: WordVectors(identity, WIDTH))
+    monkeypatch.setattr(DenseField, "named", lambda *_: WordVectors(identity, WIDTH))
     monkeypatch.setattr(dense_index, "CLUSTERED_FROM", 300)
 
 
@@ -125,8 +125,8 @@ def test_another_engine_is_asked_in_the_same_way(tmp_path: Path) -> None:
         made.add(corpus(60))
         engine = PlainEngine("plain:", made.manifest)
         side = WordVectors(EncoderIdentity("words", "words", "0"), WIDTH)
-        with EngineCollection(engine, made.representation, side, writable=True) as other:
-            for chunk in live_rows(made.snapshot(), made.representation):
+        with EngineCollection(engine, made.sparse_field, side, writable=True) as other:
+            for chunk in live_rows(made.snapshot(), made.sparse_field):
                 other.add_rows(_rows(chunk))
             queries = ["word1 word2", "word3 unknown", "unknown", *BLANKS]
             for mode in ("sparse", "dense", "hybrid"):

@@ -15,7 +15,7 @@ from lexhound.encoders.base import EncoderIdentity
 from lexhound.index.spann import ClusteredIndex
 from lexhound.retrieval import Collection, Document, Fusion, SearchResult
 from lexhound.retrieval.collection.building import build_collection
-from lexhound.retrieval.collection.fields.dense_field import DenseSide
+from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.store import dense_index
 from lexhound.retrieval.collection.store.manifest import read_manifest
 from lexhound.retrieval.corpus import open_corpus
@@ -26,7 +26,7 @@ WORDS = [f"word{number}" for number in range(120)]
 QUERIES = [f"{WORDS[n]} {WORDS[n * 7 % 120]} {WORDS[n * n % 120]}" for n in range(0, 120, 5)]
 
 
-class WordVectors(DenseSide):
+class WordVectors(DenseField):
     """Makes real vectors without a model: a text's is the mean of those of its words, of unit length."""
 
     TABLE = np.random.default_rng(7).standard_normal((len(WORDS), WIDTH)).astype(np.float32)
@@ -43,7 +43,7 @@ class WordVectors(DenseSide):
 @pytest.fixture(autouse=True)
 def _words(monkeypatch: pytest.MonkeyPatch) -> None:
     identity = EncoderIdentity("words", "words", "0")
-    monkeypatch.setattr(DenseSide, "named", lambda *_: WordVectors(identity, WIDTH))
+    monkeypatch.setattr(DenseField, "named", lambda *_: WordVectors(identity, WIDTH))
     monkeypatch.setattr(dense_index, "CLUSTERED_FROM", 300)
 
 
@@ -71,7 +71,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collection
     """The same documents with clustered and with flat segments."""
     folder = tmp_path_factory.mktemp("twins")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DenseSide, "named", lambda *_: WordVectors(EncoderIdentity("words", "words", "0"), WIDTH))
+        patch.setattr(DenseField, "named", lambda *_: WordVectors(EncoderIdentity("words", "words", "0"), WIDTH))
         patch.setattr(dense_index, "CLUSTERED_FROM", 300)
         with make(folder / "auto", "auto") as auto, make(folder / "flat", "flat") as flat:
             yield auto, flat

@@ -50,14 +50,14 @@ def test_segments_share_a_threshold_and_nothing_is_lost(collection: Collection) 
         for k in (1, 10, 2000):
             for query, many in zip(queries, rank_rows(snapshot, queries, k, allowed, None), strict=True):
                 each = [
-                    (-score, int(part.segment.seqs[row]))
+                    (-score, int(part.segment.internal_ids[row]))
                     for part, mask in zip(snapshot.parts, allowed, strict=True)
                     for top in [part.segment.index.search(query, part.segment.n_rows, allowed=mask)]
                     for row, score in zip(top.rows.tolist(), top.scores.tolist(), strict=True)
                 ]
                 expected = sorted(each)[:k]
                 for found in (rank(snapshot, query, k, allowed)[0], many):
-                    pairs = list(zip((-found.scores).tolist(), found.seqs.tolist(), strict=True))
+                    pairs = list(zip((-found.scores).tolist(), found.internal_ids.tolist(), strict=True))
                     assert pairs == expected
 
 

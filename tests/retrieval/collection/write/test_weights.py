@@ -39,7 +39,7 @@ def stored(collection: Collection) -> Weights:
     """What the collection holds for each document, found by asking for every term alone."""
     found = {identifier: np.zeros(len(TERMS), np.float32) for identifier in all_ids(collection)}
     for place, term in enumerate(TERMS.tolist()):
-        name = collection.representation.term_text(term)
+        name = collection.sparse_field.term_text(term)
         for hit in collection.search({name: 1.0}, 10_000).hits:
             found[hit.id][place] = hit.score
     return found
@@ -166,7 +166,7 @@ def test_readers_with_other_pasts_rank_alike(tmp_path: Path) -> None:
         for i in range(30):
             collection.add([encoded(f"{i}-{n}", wild(rng)) for n in range(3)])
             often.refresh()
-            often.search({often.representation.term_text(2000): 1.0})
+            often.search({often.sparse_field.term_text(2000): 1.0})
         with Collection.open(tmp_path / "c") as late:
             mine = stored(often)
             for identifier, weights in stored(late).items():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lexhound.encoders.base import EncoderIdentity, LiveStatistics, SparseEncoder
     from lexhound.encoders.bm25.encoder import LexicalEncoder
 
-Reweigh = Callable[[NDArray[np.uint8], NDArray[np.uint32]], NDArray[np.float32]]
+WeightFunction = Callable[[NDArray[np.uint8], NDArray[np.uint32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ class WeightRows:
     lengths: NDArray[np.uint32] | None = None
 
 
-class Representation(Protocol):
+class SparseField(Protocol):
     """An encoder as a collection uses it."""
 
     name: str
@@ -66,10 +66,10 @@ class Representation(Protocol):
         The next `encode` of this text takes little time, where there are steps.
         """
 
-    def weigh(self, batch: Batch, average_length: float) -> WeightRows:
+    def compute_weights(self, batch: Batch, average_length: float) -> WeightRows:
         """The weights of stored vectors; `average_length` is a document's mean number of words (lexical only)."""
 
-    def reweigh(self, average_length: float) -> Reweigh | None:
+    def weight_function(self, average_length: float) -> WeightFunction | None:
         """How a merge computes weights anew, or None where they do not depend on the average length."""
 
     def query(self, text: str, statistics: LiveStatistics) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -99,7 +99,7 @@ class Representation(Protocol):
         """Drop caches that a rolled-back transaction may have made untrue."""
 
 
-class LexicalRepresentation:
+class LexicalField:
     """BM25: stored term frequencies, weights by the average length, query weights by live document frequencies."""
 
     name = "lexical"
@@ -124,21 +124,23 @@ class LexicalRepresentation:
     def encode_ahead(self, text: str) -> Iterator[None]:
         return self._encoder.count_ahead(text)
 
-    def weigh(self, batch: Batch, average_length: float) -> WeightRows:
+    def compute_weights(self, batch: Batch, average_length: float) -> WeightRows:
         indptr = batch.indptr.astype(np.int64)
         counts = np.diff(indptr)
         lengths = _row_sums(batch.values.astype(np.int64), indptr).astype(np.uint32)
         frequencies = np.asarray(batch.values, np.uint8)
-        weights = self._encoder.weigh(
+        weights = self._encoder.compute_weights(
             frequencies.astype(np.float32), np.repeat(lengths, counts).astype(np.float32), average_length
         )
         indices = batch.terms.astype(np.int32)
         vocabulary_size = int(indices.max()) + 1 if len(indices) else 1
-        return WeightRows(indptr, indices, weights, (len(batch.seqs), vocabulary_size), frequencies, lengths)
+        return WeightRows(indptr, indices, weights, (len(batch.internal_ids), vocabulary_size), frequencies, lengths)
 
-    def reweigh(self, average_length: float) -> Reweigh:
+    def weight_function(self, average_length: float) -> WeightFunction:
         def weights(frequencies: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> NDArray[np.float32]:
-            return self._encoder.weigh(frequencies.astype(np.float32), lengths.astype(np.float32), average_length)
+            return self._encoder.compute_weights(
+                frequencies.astype(np.float32), lengths.astype(np.float32), average_length
+            )
 
         return weights
 
@@ -173,7 +175,7 @@ class LexicalRepresentation:
         self._encoder.forget()
 
 
-class LearnedRepresentation:
+class LearnedField:
     """A learned sparse encoder: stored weights as the model gave them, both sides."""
 
     name = "sparse"
@@ -208,15 +210,15 @@ class LearnedRepresentation:
     def encode_ahead(self, text: str) -> Iterator[None]:
         return iter(())  # a model reads the beginning of a text, and no vocabulary grows
 
-    def weigh(self, batch: Batch, average_length: float) -> WeightRows:
+    def compute_weights(self, batch: Batch, average_length: float) -> WeightRows:
         return WeightRows(
             batch.indptr.astype(np.int64),
             batch.terms.astype(np.int32),
             np.asarray(batch.values, np.float32),
-            (len(batch.seqs), self._encoder.identity.vocabulary_size or 1),
+            (len(batch.internal_ids), self._encoder.identity.vocabulary_size or 1),
         )
 
-    def reweigh(self, average_length: float) -> Reweigh | None:
+    def weight_function(self, average_length: float) -> WeightFunction | None:
         return None
 
     def query(self, text: str, statistics: LiveStatistics) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -246,9 +248,9 @@ class LearnedRepresentation:
         """Nothing to drop: the vocabulary of a model never grows."""
 
 
-def learned_encoder(representation: Representation) -> SparseEncoder | None:
+def learned_encoder(sparse_field: SparseField) -> SparseEncoder | None:
     """Return the encoder of a field whose vectors a model makes; None for BM25."""
-    return representation.encoder if isinstance(representation, LearnedRepresentation) else None
+    return sparse_field.encoder if isinstance(sparse_field, LearnedField) else None
 
 
 def _row_sums(values: NDArray[Any], indptr: NDArray[np.int64]) -> NDArray[Any]:

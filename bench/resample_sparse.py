@@ -13,9 +13,9 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
+from common.whole_numbers import read
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
-from whole_numbers import read
 
 from lexhound.index import InvertedIndex, Query
 

@@ -17,8 +17,8 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from machine import describe_machine
-from timing import Latency, alternate
+from common.machine import describe_machine
+from common.timing import Latency, alternate
 
 from lexhound.eval.datasets import open_dataset
 from lexhound.eval.measures import score_run

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import orjson
-from machine import describe_machine
+from common.machine import describe_machine
+from common.timing import no_collection
 from numpy.typing import NDArray
 from resample import resampled
-from timing import no_collection
 
 from lexhound.index.spann import SpannIndex, SpannOptions
 

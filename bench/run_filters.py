@@ -13,8 +13,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
-from machine import describe_machine
-from timing import Latency, alternate
+from common.machine import describe_machine
+from common.timing import Latency, alternate
 
 from lexhound.index import InvertedIndex, Query
 

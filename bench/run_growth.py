@@ -19,11 +19,11 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
-from machine import describe_machine
+from common.machine import describe_machine
+from common.timing import Latency, alternate
+from common.whole_numbers import read
 from resample_sparse import resampled
 from scipy.sparse import csr_array
-from timing import Latency, alternate
-from whole_numbers import read
 
 from lexhound.index import InvertedIndex, Query, build_inverted, warm
 

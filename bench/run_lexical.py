@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from agreement import Agreement, Ranking, compare
-from inputs import first_passages, read_questions
-from lexical_report import report
-from machine import describe_machine
-from processes import lexhound, measure_search_process, run_process
-from queries import Questions, measure_queries
-from referee import Referee
+from common.agreement import Agreement, Ranking, compare
+from common.inputs import first_passages, read_questions
+from common.lexical_report import report
+from common.machine import describe_machine
+from common.processes import lexhound, measure_search_process, run_process
+from common.queries import Questions, measure_queries
+from common.referee import Referee
 
 from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.index import Query

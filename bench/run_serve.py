@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 import orjson
-from inputs import first_passages, read_questions
-from inserting import Inserting
-from machine import describe_machine
-from processes import lexhound, run_process
-from timing import Latency, no_collection
-from wrk import available, run_wrk
+from common.inputs import first_passages, read_questions
+from common.inserting import Inserting
+from common.machine import describe_machine
+from common.processes import lexhound, run_process
+from common.timing import Latency, no_collection
+from common.wrk import available, run_wrk
 
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.serve.api.schemas.answers import json_response, search_answer

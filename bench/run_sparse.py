@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe_machine
+from common.machine import describe_machine
+from common.sparse_report import report
+from common.whole_numbers import Truth, kept_by_rounding, narrowed, read, rounded, write
 from numpy.typing import NDArray
-from sparse_report import report
-from whole_numbers import Truth, kept_by_rounding, narrowed, read, rounded, write
 
 KNOWN = ("lexhound", "pisa", "bmp", "qdrant", "lucene", "seismic")
 SETTINGS: dict[str, list[dict[str, Any]]] = {

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe_machine
-from processes import lexhound
+from common.machine import describe_machine
+from common.processes import lexhound
 
 from lexhound.retrieval import Collection, Document
 

@@ -23,8 +23,8 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from machine import describe_machine
-from processes import run_process
+from common.machine import describe_machine
+from common.processes import run_process
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "cranfield"
 START = "lexhound-mini"

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from timing import Latency
-from whole_numbers import Truth
+
+from .timing import Latency
+from .whole_numbers import Truth
 
 if TYPE_CHECKING:
     from run_sparse import Peer

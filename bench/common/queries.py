@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from referee import Referee
-from timing import Latency, alternate, fastest, throughput
 
 from lexhound.index import Query
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.query.ranking import rank, rank_many
 from lexhound.retrieval.collection.query.row_filter import rows_passing
+
+from .referee import Referee
+from .timing import Latency, alternate, fastest, throughput
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def serve(settings: Settings) -> int:
     """
     set_up_logs(settings.log_level, settings.log_format)
     check_source(settings)
-    listening = _listen(settings)
+    listening = listen(settings)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     _log.info("listening", extra={"fields": {"address": f"http://{shown}:{port}", "pid": os.getpid()}})
@@ -71,9 +71,23 @@ def run_process(settings: Settings, role: Role, sockets: Sequence[socket.socket]
     sys.setswitchinterval(_SWITCH_SECONDS)
     # A fault of the disk, or a file that is cut short while it is read, ends the process: its log then says where.
     faulthandler.enable()
-    app = create_app(settings, role)
+    server = make_server(settings, role)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # Before uvicorn takes the signals over, and when it gives them back: it then raises again what it has had.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=list(sockets)))
+    return 0 if server.started else 1
+
+
+def make_server(settings: Settings, role: Role = ALONE) -> uvicorn.Server:
+    """Return the server of one process, not started."""
     config = uvicorn.Config(
-        app,
+        create_app(settings, role),
         http=protocol_for(settings),
         timeout_keep_alive=settings.idle_seconds,  # type: ignore[arg-type]  # any number of seconds
         log_config=None,
@@ -84,20 +98,15 @@ def run_process(settings: Settings, role: Role, sockets: Sequence[socket.socket]
         timeout_graceful_shutdown=int(settings.shutdown_seconds),
         lifespan="on",
     )
-    server = uvicorn.Server(config)
-
-    def stop(*_: object) -> None:
-        server.should_exit = True
-
-    # Before uvicorn takes the signals over, and when it gives them back: it then raises again what it has had.
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, stop)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(server.serve(sockets=list(sockets)))
-    return 0 if server.started else 1
+    return uvicorn.Server(config)
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket that listens on the address of the settings.
+
+    Raises:
+        UsageError: nothing can listen there.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,34 @@ def run(
     sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), "utf-8")
     _set_environment(env or environment())
     try:
-        with contextlib.chdir(cwd or "."), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            kept_loggers(),
+            contextlib.chdir(cwd or "."),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
             code = run_command([os.fsdecode(argument) for argument in arguments])
     finally:
         _set_environment(before)
         sys.stdin = streams[0]
     assert streams[1:] == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)), "handlers are put back"
     return Outcome(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def kept_loggers() -> Iterator[tuple[logging.Logger, logging.Logger]]:
+    """Put the loggers of the service and of uvicorn back as they were when the block ends."""
+    loggers = logging.getLogger("lexhound"), logging.getLogger("uvicorn")
+    before = [(logger.handlers[:], logger.propagate, logger.level) for logger in loggers]
+    raising = logging.raiseExceptions
+    try:
+        yield loggers
+    finally:
+        logging.raiseExceptions = raising
+        for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+            logger.handlers[:] = handlers
+            logger.propagate = propagate
+            logger.setLevel(level)
 
 
 def _set_environment(wanted: dict[str, str]) -> None:

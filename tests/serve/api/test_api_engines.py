@@ -18,7 +18,7 @@ pytest.importorskip("transformers", reason="needs the extra neural")
 
 from command import ids_of, run
 from page_server import free_port
-from service import PATIENCE, Service, running, start
+from service import PATIENCE, ServiceProcess, running_process, start
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
 from lexhound.retrieval.engines.address import read_address
@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(folder: Path) -> Iterator[Service]:
+def served(folder: Path) -> Iterator[ServiceProcess]:
     """The service over a file of milvus-lite that `index` has filled."""
     address = f"milvus-lite:{folder}/data.db/my"
     made = run(
@@ -75,17 +75,17 @@ def served(folder: Path) -> Iterator[Service]:
         folder / "dense", *MODELS,
     )  # fmt: skip
     assert made.code == 0, made.err
-    with running(address) as service:
+    with running_process(address) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def client(served: Service) -> Iterator[Client]:
+def client(served: ServiceProcess) -> Iterator[Client]:
     with served.client(retries=0, timeout=PATIENCE) as found:
         yield found
 
 
-def refusal(service: Service, method: str, path: str, **options: Any) -> dict[str, Any]:
+def refusal(service: ServiceProcess, method: str, path: str, **options: Any) -> dict[str, Any]:
     """The error of a request that has to be refused, in the shape and by the manners of every error."""
     answer = service.request(method, f"/v1/collections/my{path}", **options)
     assert 400 <= answer.status_code < 500, answer.text
@@ -98,7 +98,9 @@ def refusal(service: Service, method: str, path: str, **options: Any) -> dict[st
 
 
 @milvus
-def test_searches_in_every_mode_are_those_of_the_command_line(folder: Path, served: Service, client: Client) -> None:
+def test_searches_in_every_mode_are_those_of_the_command_line(
+    folder: Path, served: ServiceProcess, client: Client
+) -> None:
     own = folder / "own"
     made = run(
         "index", folder / "corpus.jsonl", "--into", own, "--encoder", folder / "sparse", "--dense", folder / "dense",
@@ -135,7 +137,7 @@ def test_filters_counts_and_batches(client: Client) -> None:
 
 
 @milvus
-def test_what_is_told_of_a_collection(served: Service) -> None:
+def test_what_is_told_of_a_collection(served: ServiceProcess) -> None:
     listed = served.request("GET", "/v1/collections")
     models.CollectionList.model_validate_json(listed.content)
     (one,) = listed.json()["collections"]
@@ -154,7 +156,7 @@ def test_what_is_told_of_a_collection(served: Service) -> None:
 
 
 @milvus
-def test_what_milvus_cannot_do_is_refused_in_one_sentence(served: Service) -> None:
+def test_what_milvus_cannot_do_is_refused_in_one_sentence(served: ServiceProcess) -> None:
     search = "/search"
     for path, body, named in (
         (search, {"query": "heat", "recall": 0.9}, "recall"),
@@ -177,7 +179,7 @@ def test_what_milvus_cannot_do_is_refused_in_one_sentence(served: Service) -> No
 
 
 @milvus
-def test_documents_are_put_replaced_and_deleted(served: Service, client: Client) -> None:
+def test_documents_are_put_replaced_and_deleted(served: ServiceProcess, client: Client) -> None:
     rows = [
         {"id": "n1", "text": "cold water", "year": 1},
         {"id": "n2", "text": "cold river"},
@@ -208,7 +210,7 @@ def test_documents_are_put_replaced_and_deleted(served: Service, client: Client)
 @milvus
 def test_a_collection_is_made_over_rest_where_there_is_none(folder: Path) -> None:
     address = f"milvus-lite:{folder}/empty.db/fresh"
-    with running(address, "--encoders", f"tiny={folder / 'sparse'},bm25") as service:
+    with running_process(address, "--encoders", f"tiny={folder / 'sparse'},bm25") as service:
         listed = service.request("GET", "/v1/collections").json()["collections"]
         assert [(each["name"], each["health"]) for each in listed] == [("fresh", "unavailable")]
         assert service.request("POST", "/v1/collections/fresh/search", json={"query": "x"}).status_code == 404
@@ -230,7 +232,7 @@ def test_lucene_is_searched_and_refuses_the_rest(folder: Path) -> None:
     made = run("index", folder / "corpus.jsonl", "--into", address, "--encoder", "bm25")
     assert made.code == 0, made.err
     expected = run("search", address, "heat flow", "--explain", "--json").json["hits"]
-    with running(address) as service, service.client(retries=0) as client:
+    with running_process(address) as service, service.client(retries=0) as client:
         found = client.search("my", "heat flow", explain=True)
         assert [hit.id for hit in found.hits] == ids_of(expected)
         assert [hit.score for hit in found.hits] == [hit["score"] for hit in expected]

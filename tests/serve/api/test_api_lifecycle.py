@@ -15,7 +15,7 @@ import httpx
 import pytest
 from api_documents import document
 from command import run
-from service import PATIENCE, Service, running, start
+from service import PATIENCE, ServiceProcess, running_process, start
 
 from lexhound.retrieval import Collection
 from lexhound.serve.client.errors import ClientError
@@ -40,7 +40,7 @@ def eventually(check: Callable[[], bool]) -> None:
 class Writers:
     """Clients that write and delete as fast as they are answered, and remember what they were told."""
 
-    def __init__(self, service: Service, round_number: int, clients: int = 3) -> None:
+    def __init__(self, service: ServiceProcess, round_number: int, clients: int = 3) -> None:
         self.present: set[str] = set()
         self.gone: set[str] = set()
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class Writers:
         for thread in self._threads:
             thread.start()
 
-    def _write(self, service: Service, name: str) -> None:
+    def _write(self, service: ServiceProcess, name: str) -> None:
         with service.client(retries=0) as client:
             for number in range(100_000):
                 if self._stop.is_set():
@@ -166,7 +166,7 @@ def test_terminating_finishes_what_is_under_way_and_loses_nothing(data: Path) ->
 
 
 def test_searches_go_on_while_documents_come_and_segments_are_merged(data: Path) -> None:
-    with running(data) as service, service.client() as client:
+    with running_process(data) as service, service.client() as client:
         client.create_collection("my")
         client.put("my", [document(number) for number in range(2000)], refresh=True)
         whole = [(hit.id, hit.score) for hit in client.search("my", "heat flow", k=1000, highlight=False).hits]
@@ -184,7 +184,7 @@ def test_searches_go_on_while_documents_come_and_segments_are_merged(data: Path)
         assert client.count("my") == 2000 + len(writers.present)
 
 
-def pids(service: Service) -> dict[int, bool]:
+def pids(service: ServiceProcess) -> dict[int, bool]:
     """The processes that are ready, and whether they write; later ones of the same place included."""
     return {line["pid"]: line["writes"] for line in service.lines() if line["event"] == "ready"}
 
@@ -198,7 +198,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def several(data: Path) -> Iterator[Service]:
+def several(data: Path) -> Iterator[ServiceProcess]:
     service = start(data, "--workers", "3")
     try:
         # Once one says that the service is ready, all are: whichever is asked, and the one that writes.
@@ -214,7 +214,7 @@ def several(data: Path) -> Iterator[Service]:
         eventually(lambda: not any(alive(pid) for pid in pids(service)))
 
 
-def test_one_of_several_processes_writes_and_all_see_it_at_once(several: Service) -> None:
+def test_one_of_several_processes_writes_and_all_see_it_at_once(several: ServiceProcess) -> None:
     for number in range(30):  # a connection each, so that every process gets some
         answer = several.request(
             "POST", "/v1/collections/my/documents?refresh=true", json=[{"id": str(number), "text": f"heat n{number}"}]
@@ -240,7 +240,7 @@ def test_one_of_several_processes_writes_and_all_see_it_at_once(several: Service
         assert several.request("GET", "/v1/collections/my/search?q=heat").status_code == 404
 
 
-def test_a_bulk_load_is_streamed_through_to_the_writing_process(several: Service) -> None:
+def test_a_bulk_load_is_streamed_through_to_the_writing_process(several: ServiceProcess) -> None:
     def lines() -> Iterator[bytes]:
         for number in range(3000):
             yield json.dumps(document(number)).encode() + b"\n"
@@ -256,7 +256,7 @@ def test_a_bulk_load_is_streamed_through_to_the_writing_process(several: Service
     assert several.request("POST", "/v1/collections/my/count").json() == {"count": 3000}
 
 
-def test_a_process_that_dies_is_replaced_and_searches_go_on(several: Service) -> None:
+def test_a_process_that_dies_is_replaced_and_searches_go_on(several: ServiceProcess) -> None:
     several.request("POST", "/v1/collections/my/documents?refresh=true", json=[{"id": "a", "text": "heat"}])
     (writer,) = [pid for pid, writes in pids(several).items() if writes]
     os.kill(writer, signal.SIGKILL)
@@ -281,7 +281,7 @@ def test_a_process_that_dies_is_replaced_and_searches_go_on(several: Service) ->
     eventually(lambda: len(pids(several)) == 5)
 
 
-def test_processes_end_with_their_parent_however_it_ends(several: Service) -> None:
+def test_processes_end_with_their_parent_however_it_ends(several: ServiceProcess) -> None:
     several.request("POST", "/v1/collections/my/documents", json=[{"id": "a", "text": "heat"}])
     children = list(pids(several))
     several.kill()
@@ -296,7 +296,7 @@ def test_interrupted_like_terminated(data: Path) -> None:
 
 
 def test_an_address_that_is_taken(data: Path, tmp_path: Path) -> None:
-    with running(data) as service:
+    with running_process(data) as service:
         outcome = run("serve", data, "--port", service.url.rpartition(":")[2])
     assert outcome.code == 2
     assert "cannot listen" in outcome.err

@@ -55,23 +55,23 @@ def serve(settings: Settings) -> int:
     """
     set_up_logs(settings.log_level, settings.log_format)
     check_source(settings)
-    listening = listen(settings)
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    _log.info("listening", extra={"fields": {"address": f"http://{shown}:{port}", "pid": os.getpid()}})
-    if settings.workers == 1:
-        return run_process(settings, ALONE, [listening])
-    return _supervise(settings, listening)
+    with listen(settings) as listening:
+        host, port = listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        _log.info("listening", extra={"fields": {"address": f"http://{shown}:{port}", "pid": os.getpid()}})
+        if settings.workers == 1:
+            return run_process(settings, ALONE, [listening])
+        return _supervise(settings, listening)
 
 
 def run_process(settings: Settings, role: Role, sockets: Sequence[socket.socket]) -> int:
     """Answer requests in this process until it is told to stop."""
+    server = make_server(settings, role)
     # Threads that compute in Python give way to the one that answers after this time: a search must not wait for the
     # 5 ms that Python lets them have otherwise.
     sys.setswitchinterval(_SWITCH_SECONDS)
     # A fault of the disk, or a file that is cut short while it is read, ends the process: its log then says where.
     faulthandler.enable()
-    server = make_server(settings, role)
 
     def stop(*_: object) -> None:
         server.should_exit = True

@@ -69,6 +69,10 @@ class Report:
         """Documents that are durable."""
         return self.counts["added"] + self.counts["replaced"] + self.counts["unchanged"]
 
+    def close(self) -> None:
+        """Drop a report that is not sent."""
+        self._file.close()
+
     def answer(self) -> Response:
         """The whole report."""
         tail = b"]," + orjson.dumps(self.counts)[1:]
@@ -110,22 +114,30 @@ class Load:
         waiting: list[Parsed] = []
         storing: asyncio.Task[None] | None = None
         broken: RequestError | None = None
-        async for piece in _pieces(request):
-            parsed, broken = await self._parse(splitter, piece)
-            waiting += parsed
-            while len(waiting) >= CHUNK or (broken and waiting):
-                chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
-                if storing is not None:
-                    await storing
-                storing = asyncio.create_task(self._store(chunk, report))
+        try:
+            async for piece in _pieces(request):
+                parsed, broken = await self._parse(splitter, piece)
+                waiting += parsed
+                while len(waiting) >= CHUNK or (broken and waiting):
+                    chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
+                    if storing is not None:
+                        await storing
+                    storing = asyncio.create_task(self._store(chunk, report))
+                if broken:
+                    break
+            if storing is not None:
+                await storing
+            if waiting:
+                await self._store(waiting, report)
             if broken:
-                break
-        if storing is not None:
-            await storing
-        if waiting:
-            await self._store(waiting, report)
-        if broken:
-            raise broken
+                raise broken
+        except BaseException:
+            # What is being stored still writes to the report.
+            if storing is None or storing.done():
+                report.close()
+            else:
+                storing.add_done_callback(lambda _: report.close())
+            raise
         return report
 
     async def _parse(self, splitter: Splitter, piece: bytes | None) -> tuple[list[Parsed], RequestError | None]:

@@ -13,28 +13,29 @@ from typing import Any
 import httpx
 import pytest
 from api_documents import document
-from service import PATIENCE, Service, running
+from service import PATIENCE, ServiceProcess, running_process
 
 SLOW = 190
 ROUTE = "/v1/collections/my"
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     data = tmp_path_factory.mktemp("connections") / "data"
     data.mkdir()
     flags = {
         "header-seconds": 1, "body-seconds": 1, "idle-seconds": 1, "delete-seconds": 0.2,
         "max-connections": 240, "max-connections-per-address": 220,
     }  # fmt: skip
-    with running(data, *(part for name, value in flags.items() for part in (f"--{name}", str(value)))) as started:
+    arguments = (part for name, value in flags.items() for part in (f"--{name}", str(value)))
+    with running_process(data, *arguments) as started:
         with started.client() as client:
             client.create_collection("my")
             client.put("my", [document(number) for number in range(300)], refresh=True)
         yield started
 
 
-def connect(service: Service, *, source: str = "127.0.0.1") -> socket.socket:
+def connect(service: ServiceProcess, *, source: str = "127.0.0.1") -> socket.socket:
     port = int(service.url.rpartition(":")[2])
     return socket.create_connection(("127.0.0.1", port), PATIENCE, source_address=(source, 0))
 
@@ -74,7 +75,7 @@ STARTS: dict[str, tuple[bytes, int | None]] = {
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_what_does_not_come_on_is_ended_with_the_reason(service: Service, start: str) -> None:
+def test_what_does_not_come_on_is_ended_with_the_reason(service: ServiceProcess, start: str) -> None:
     sent, status = STARTS[start]
     with connect(service) as connection:
         connection.sendall(sent)
@@ -90,7 +91,7 @@ def test_what_does_not_come_on_is_ended_with_the_reason(service: Service, start:
 
 
 @pytest.mark.parametrize("start", ["half a head", "half a body", "a chunk"])
-def test_a_byte_now_and_then_is_not_enough(service: Service, start: str) -> None:
+def test_a_byte_now_and_then_is_not_enough(service: ServiceProcess, start: str) -> None:
     with connect(service) as connection:
         connection.sendall(STARTS[start][0])
         connection.settimeout(0.2)
@@ -110,7 +111,7 @@ def test_a_byte_now_and_then_is_not_enough(service: Service, start: str) -> None
     assert not answer or told(answer) == (408, "timeout")
 
 
-def test_a_body_that_comes_on_may_take_as_long_as_it_takes(service: Service) -> None:
+def test_a_body_that_comes_on_may_take_as_long_as_it_takes(service: ServiceProcess) -> None:
     def lines() -> Iterator[bytes]:
         for number in range(10):  # three times the seconds of the setting
             yield b"".join(json.dumps(document(1000 + number * 10 + each)).encode() + b"\n" for each in range(10))
@@ -125,7 +126,7 @@ def test_a_body_that_comes_on_may_take_as_long_as_it_takes(service: Service) -> 
     assert (answer.status_code, answer.json()["added"]) == (200, 100)
 
 
-def test_a_body_that_is_not_asked_for_does_not_keep_the_connection(service: Service) -> None:
+def test_a_body_that_is_not_asked_for_does_not_keep_the_connection(service: ServiceProcess) -> None:
     """Refused before its body was read; what still comes of it is dropped, and only for so long."""
     with connect(service) as connection:
         head = f"POST {ROUTE}/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
@@ -141,7 +142,7 @@ def test_a_body_that_is_not_asked_for_does_not_keep_the_connection(service: Serv
     assert sent < 100_000_000
 
 
-def test_a_client_that_does_not_read_its_answers_is_let_go(service: Service) -> None:
+def test_a_client_that_does_not_read_its_answers_is_let_go(service: ServiceProcess) -> None:
     question = (
         f"GET {ROUTE}/search?q=heat&k=300&fields=text,title,metadata HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     )
@@ -163,7 +164,7 @@ def test_a_client_that_does_not_read_its_answers_is_let_go(service: Service) -> 
 
 
 @contextmanager
-def slow_connections(service: Service, count: int) -> Iterator[list[socket.socket]]:
+def slow_connections(service: ServiceProcess, count: int) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
         found = [stack.enter_context(connect(service)) for _ in range(count)]
         starts = list(STARTS.values())
@@ -172,7 +173,7 @@ def slow_connections(service: Service, count: int) -> Iterator[list[socket.socke
         yield found
 
 
-def test_slow_connections_are_gone_and_others_were_answered_meanwhile(service: Service) -> None:
+def test_slow_connections_are_gone_and_others_were_answered_meanwhile(service: ServiceProcess) -> None:
     with slow_connections(service, SLOW) as connections:
         assert service.request("GET", f"{ROUTE}/search?q=heat").status_code == 200
         names = [each["name"] for each in service.request("GET", "/v1/collections").json()["collections"]]
@@ -182,7 +183,7 @@ def test_slow_connections_are_gone_and_others_were_answered_meanwhile(service: S
     assert service.request("GET", "/healthz").status_code == 200
 
 
-def test_connections_of_one_address_are_limited_and_others_still_come_in(service: Service) -> None:
+def test_connections_of_one_address_are_limited_and_others_still_come_in(service: ServiceProcess) -> None:
     with slow_connections(service, 220), ExitStack() as stack:
         refused = [stack.enter_context(connect(service)) for _ in range(5)]
         answers = [rest(connection) for connection in refused]
@@ -198,7 +199,7 @@ def test_connections_of_one_address_are_limited_and_others_still_come_in(service
             assert b" 200 " in rest(another)
 
 
-def test_an_endless_head_is_refused(service: Service) -> None:
+def test_an_endless_head_is_refused(service: ServiceProcess) -> None:
     with connect(service) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
         try:
@@ -213,7 +214,7 @@ def test_an_endless_head_is_refused(service: Service) -> None:
 class Upload:
     """A bulk load that has begun and goes on only as it is told to."""
 
-    def __init__(self, service: Service, name: str) -> None:
+    def __init__(self, service: ServiceProcess, name: str) -> None:
         self._connection = connect(service)
         self._connection.sendall(
             f"POST /v1/collections/{name}/documents?refresh=true HTTP/1.1\r\nHost: localhost\r\n"
@@ -232,7 +233,7 @@ class Upload:
 def test_a_load_under_way_and_a_deletion_hold_up_nobody_else(tmp_path_factory: pytest.TempPathFactory) -> None:
     data = tmp_path_factory.mktemp("stalled") / "data"
     data.mkdir()
-    with running(data, "--delete-seconds", "3") as service:
+    with running_process(data, "--delete-seconds", "3") as service:
         with service.client() as client:
             for name in ("my", "other"):
                 client.create_collection(name)

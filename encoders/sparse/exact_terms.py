@@ -60,6 +60,11 @@ class WrittenWords:
                     f"written.{name} is {getattr(self, name)}", "weight > 0, k1 >= 0, b from 0 to 1, length >= 1"
                 )
 
+    @property
+    def identity(self) -> str:
+        """What stands for the boost in an encoder's identity; collections store a digest of it."""
+        return f"WrittenWords(weight={self.weight!r}, k1={self.k1!r}, b={self.b!r}, length={self.length!r})"
+
     def weights(self, ids: Sequence[int] | NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return a text's distinct tokens, int32 ascending, and what each weighs, float32.
 

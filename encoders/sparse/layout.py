@@ -89,7 +89,7 @@ class SideLayout:
         if self.kind == "table":
             return files_hash(root / self.folder, [self.weights or "", *([SHARES] if self.shares else [])])[:32]
         folders = [self.folder, *(part for part in (self.adapter, self.expansion) if part is not None)]
-        rule = [] if self.written is None else [repr(self.written)]
+        rule = [] if self.written is None else [self.written.identity]
         return "-".join([*(files_hash(root / folder)[:32] for folder in folders), *rule])
 
 

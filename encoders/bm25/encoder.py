@@ -1,8 +1,8 @@
 """BM25 as a sparse encoder, so that the index which serves learned vectors serves it too.
 
-Robertson & Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), section 3.4, in the
-form that Lucene computes: without the constant factor (k1 + 1), which changes no order, and with an idf that
-is never negative. The score of a document is the dot product of
+Robertson & Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), section 3.4, as
+Lucene computes it: without the constant factor (k1 + 1), which changes no order, and with an idf that is never
+negative. The score of a document is the dot product of
 
 - the document's weights  tf / (tf + k1 * (1 - b + b * length / average_length)), in (0, 1], and
 - the query's weights     count * ln(1 + (N - df + 0.5) / (df + 0.5)), stop words left out.
@@ -258,7 +258,7 @@ class LexicalEncoder:
         return terms, np.array([counted[term] for term in terms.tolist()], dtype=np.float32)
 
     def _look_up(self, unseen: list[str], asked: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """Return the ids of the known terms of each form, and remember in `asked` the forms known in full.
+        """Return the ids of each form's known terms, and remember in `asked` the forms known in full.
 
         The others are asked for again the next time: a document may have brought them.
         """

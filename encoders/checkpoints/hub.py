@@ -27,7 +27,8 @@ OLD_KINDS = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xln
 # What else determines the vectors; README files, training logs and other formats' weights do not.
 SMALL_FILES = (
     CONFIG, *_TOKENIZER_FILES, "adapter_config.json", "lexhound_encoder.json", "modules.json", "router_config.json",
-    "idf.json", "query_token_weights.txt", SHARES, "config_sentence_transformers.json", "sentence_bert_config.json",
+    "idf.json", "query_token_weights.txt", SHARES, "config_sentence_transformers.json",
+    "sentence_bert_config.json",
     *(f"sentence_{kind}_config.json" for kind in OLD_KINDS),
 )  # fmt: skip
 # An organisation and a name, or the name alone of the hub's first models.

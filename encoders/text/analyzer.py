@@ -113,13 +113,14 @@ class Analyser:
             return self._stemmer.stemWord(token) or token
 
     def parts(self, form: str) -> list[Token]:
-        """Return the terms one form counts for, nearly always one, with offsets from the form's own start."""
+        """Return the terms of one form, nearly always one, with offsets from its start."""
         found = tokens_of(form, turkic=self.turkic, hangul=self.hangul)
         return [(start, end, self.term(token)) for start, end, token in found]
 
     def terms(self, form: str) -> list[str]:
-        """Return the terms one form counts for."""
-        if form.isascii() and form.isalnum() and not self.turkic:  # as nearly all are: one token, as `tokens_of` says
+        """Return the terms of one form."""
+        # Nearly all are of this kind: one token, as `tokens_of` says.
+        if form.isascii() and form.isalnum() and not self.turkic:
             return [self.term(form[:MAX_WORD_LENGTH].lower())]
         return [term for _, _, term in self.parts(form)]
 

@@ -74,7 +74,7 @@ class Marker:
         return found
 
     def _forms_of(self, text: str) -> tuple[str, set[str]]:
-        """A line of the length of `text`, and the distinct forms that stand in it, where they stand in the text."""
+        """Return `text` with blanks between its forms, and the distinct forms."""
         if self._analyser.turkic:
             return text, set(forms(text, turkic=True))
         line = spaced_forms(text)
@@ -104,7 +104,7 @@ class Marker:
 
 
 def _look_for(line: str, chosen: Mapping[str, list[Span]]) -> list[Span]:
-    """The spans of the chosen forms wherever they stand in `line` as a whole, in no order; a pass for each form."""
+    """Return the spans of the chosen forms in `line`, in no order; a pass for each form."""
     found = []
     line = f" {line} "
     for form, parts in chosen.items():
@@ -122,7 +122,7 @@ def _look_for(line: str, chosen: Mapping[str, list[Span]]) -> list[Span]:
 
 
 def _look_through(line: str, chosen: Mapping[str, list[Span]]) -> list[Span]:
-    """The same in a single pass."""
+    """Return the same in a single pass."""
     return [
         (start + first, start + last, term)
         for start, form in form_spans(line)

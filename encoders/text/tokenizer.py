@@ -134,21 +134,21 @@ def spaced_forms(text: str) -> str:
 
 
 def form_spans(text: str) -> Iterator[tuple[int, str]]:
-    """Yield where each form starts, and the form as it stands in the text."""
+    """Yield where each form starts, and the form as the text has it."""
     for match in _patterns().form.finditer(text):
         yield match.start(), match.group()
 
 
 def belongs_to_form(character: str) -> bool:
-    """Return whether a character beside another of a form would belong to the same form; not so for none."""
+    """Return whether a character that stands beside a form would belong to it."""
     return character.isalnum() or _patterns().form.match(character) is not None
 
 
 def tokens_of(form: str, *, turkic: bool = False, hangul: bool = True) -> list[Token]:
-    """Return what one form counts for, with offsets from the form's own start: nearly always one token.
+    """Return the tokens of one form, nearly always one, with offsets from its start.
 
     Args:
-        form: one of `forms(text)`.
+        `form`: one of `forms(text)`.
         turkic: fold `I` to `ı` and `İ` to `i`, as Turkish and Azerbaijani read them.
         hangul: take Hangul in pairs of syllables; False as version 1 did, a run for a word.
     """

@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 
 from lexhound.encoders.sparse.pruning import prune
 from lexhound.encoders.vector_files import stacked
-from lexhound.eval.validation import ValidationSet, open_validation_set, query_vectors, with_written
+from lexhound.eval.validation import ValidationSet, open_validation_set, query_vectors, with_exact_terms
 from lexhound.training.data.pool import read_pool
 from lexhound.training.data.training_set import Prepared, prepare
 from lexhound.training.initialization import solve_head
@@ -94,10 +94,10 @@ class Measured:
 
     def encode(self) -> None:
         for each in self._sets:
-            pieces = self._model.token_ids(each.documents, self._recipe.validation.max_length)
-            vectors = self._model.encode(pieces)
+            token_ids = self._model.token_ids(each.documents, self._recipe.validation.max_length)
+            vectors = self._model.encode(token_ids)
             rule = self._recipe.exact_terms.rule
-            self.vectors[each.name] = vectors if rule is None else with_written(vectors, pieces, rule)
+            self.vectors[each.name] = vectors if rule is None else with_exact_terms(vectors, token_ids, rule)
 
     def figures(self, top_k: int | None = None) -> dict[str, tuple[float, float, float]]:
         """Return each set's nDCG@10, active terms and FLOPS."""

@@ -79,13 +79,20 @@ def run_ours(kind: str, every_column: bool, options: argparse.Namespace) -> dict
     model = TrainableEncoder(ModelSettings(START, options.tokens))
     seeds = options.queries * (options.steps + 1)
     documents = texts_of(model.subwords, seeds * options.documents, options.tokens)
-    pieces = model.token_ids(documents)
+    token_ids = model.token_ids(documents)
     own = np.arange(seeds, dtype=np.int32) * options.documents
     asked = model.token_ids(queries_of([documents[place] for place in own]), 64)
-    terms = [np.unique(piece)[model.terms[np.unique(piece)]].astype(np.int32) for piece in asked]
+    terms = [np.unique(text_ids)[model.terms[np.unique(text_ids)]].astype(np.int32) for text_ids in asked]
     candidates = own[:, None] + np.arange(options.documents, dtype=np.int32)[None]
     training = TrainingSet(
-        pieces, terms, own, candidates, np.arange(seeds), [], idf_of(pieces, model), asked if kind == "model" else ()
+        token_ids,
+        terms,
+        own,
+        candidates,
+        np.arange(seeds),
+        [],
+        idf_of(token_ids, model),
+        asked if kind == "model" else (),
     )
     columns = model.vocabulary_size if every_column else SparsityRecipe().frequent
     recipe = Recipe(

@@ -26,7 +26,7 @@ from .measures import score_run
 from .runs import Run
 
 if TYPE_CHECKING:
-    from lexhound.encoders.sparse.exact_terms import WrittenWords
+    from lexhound.encoders.sparse.exact_terms import ExactTermBoost
     from lexhound.training.loop import Validate
     from lexhound.training.model import TrainableEncoder
     from lexhound.training.recipe import Recipe
@@ -150,7 +150,7 @@ def validator(sets: Sequence[ValidationSet], model: TrainableEncoder, recipe: Re
     def run(encode: Encode, table: NDArray[np.float32]) -> dict[str, float]:
         def documents(texts: list[str], max_length: int) -> csr_array:
             vectors = encode(texts, max_length)
-            return vectors if rule is None else with_written(vectors, model.token_ids(texts, max_length), rule)
+            return vectors if rule is None else with_exact_terms(vectors, model.token_ids(texts, max_length), rule)
 
         def queries(each: ValidationSet, vectors: csr_array) -> csr_array:
             return query_vectors(each, vectors, model, recipe, table)
@@ -171,14 +171,14 @@ def query_vectors(
     settings, texts = recipe.query, list(each.queries.values())
     if settings.kind == "model":
         return model.encode(model.token_ids(texts, settings.max_length))
-    rows = [np.unique(piece, return_counts=True) for piece in model.token_ids(texts, settings.max_length)]
+    rows = [np.unique(text_ids, return_counts=True) for text_ids in model.token_ids(texts, settings.max_length)]
     starts = np.concatenate([[0], np.cumsum([len(row) for row, _ in rows])])
     terms, counts = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
     weights = table[terms]
     if settings.prior:
         # Written words themselves where the encoder will estimate how many documents have them.
-        pieces = [np.unique(piece) for piece in model.token_ids(each.documents, recipe.validation.max_length)]
-        found = np.concatenate([np.empty(0, np.int32), *pieces]) if settings.surface_match else documents.indices
+        token_ids = [np.unique(text_ids) for text_ids in model.token_ids(each.documents, recipe.validation.max_length)]
+        found = np.concatenate([np.empty(0, np.int32), *token_ids]) if settings.surface_match else documents.indices
         held = np.bincount(found, minlength=len(table))[terms]
         known = weights > 0
         weights[known] = live_idf(weights[known], held[known], documents.shape[0], settings.prior)
@@ -191,9 +191,9 @@ def query_vectors(
     return vectors
 
 
-def with_written(vectors: csr_array, pieces: list[NDArray[np.int32]], rule: WrittenWords) -> csr_array:
+def with_exact_terms(vectors: csr_array, token_ids: list[NDArray[np.int32]], rule: ExactTermBoost) -> csr_array:
     """Return documents' vectors with the weights of their own words added."""
-    own = [rule.weights(piece) for piece in pieces]
+    own = [rule.weights(text_ids) for text_ids in token_ids]
     starts = np.concatenate([[0], np.cumsum([len(terms) for terms, _ in own])])
     terms, weights = (np.concatenate([np.empty(0), *(row[place] for row in own)]) for place in (0, 1))
     return csr_array(

@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
+class Distributed:
     """The processes of a run; by default this one alone, for which everything here does nothing.
 
     Attributes:
@@ -116,7 +116,7 @@ class Ranks:
         return any(held)
 
 
-def told_ranks(environment: Mapping[str, str] = os.environ) -> Ranks:
+def distributed_from_environment(environment: Mapping[str, str] = os.environ) -> Distributed:
     """Return what the environment says of the processes, as torchrun sets it.
 
     Raises:
@@ -134,10 +134,10 @@ def told_ranks(environment: Mapping[str, str] = os.environ) -> Ranks:
             f"the environment has RANK {rank} and WORLD_SIZE {size}, but not what torchrun sets beside them",
             "Start the run with torchrun, or unset WORLD_SIZE",
         )
-    return Ranks(rank, size)
+    return Distributed(rank, size)
 
 
-def device_of(name: str, ranks: Ranks) -> torch.device:
+def device_of(name: str, distributed: Distributed) -> torch.device:
     """Return this process's device: with several on GPUs, one for each.
 
     Raises:
@@ -145,9 +145,9 @@ def device_of(name: str, ranks: Ranks) -> torch.device:
         TrainingError: there are more processes than GPUs.
     """
     device = choose_device(name)
-    if ranks.size == 1 or device.type == "cpu":
+    if distributed.size == 1 or device.type == "cpu":
         return device
-    place = int(os.environ.get("LOCAL_RANK", ranks.rank))
+    place = int(os.environ.get("LOCAL_RANK", distributed.rank))
     there = torch.cuda.device_count() if device.type == "cuda" else 1
     if place >= there:
         raise TrainingError(
@@ -157,9 +157,9 @@ def device_of(name: str, ranks: Ranks) -> torch.device:
     return torch.device(device.type, place)
 
 
-def join(ranks: Ranks, device: torch.device) -> None:
+def join(distributed: Distributed, device: torch.device) -> None:
     """Meet the other processes, and wait for those that are not there yet."""
-    if ranks.size == 1:
+    if distributed.size == 1:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -167,7 +167,7 @@ def join(ranks: Ranks, device: torch.device) -> None:
     torch.distributed.barrier()
 
 
-def leave(ranks: Ranks) -> None:
+def leave(distributed: Distributed) -> None:
     """Part from the other processes, in good order."""
-    if ranks.size > 1 and torch.distributed.is_initialized():
+    if distributed.size > 1 and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

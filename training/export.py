@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.encoders.checkpoints.hub import SHARES
+from lexhound.encoders.checkpoints.hub import SURFACE_MATCH_FILE
 from lexhound.encoders.checkpoints.loading import quiet
 from lexhound.encoders.errors import TrainingError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
-from lexhound.encoders.sparse.exact_terms import WrittenWords
+from lexhound.encoders.sparse.exact_terms import ExactTermBoost
 from lexhound.encoders.sparse.folders import read_layout, write_own_layout
 from lexhound.encoders.sparse.saving import save_encoder, write_tensor
 from lexhound.encoders.sparse.settings import LearnedSettings
@@ -35,7 +35,7 @@ def export_encoder(
     *,
     half: bool = True,
     query: QueryRecipe | None = None,
-    written: WrittenWords | None = None,
+    written: ExactTermBoost | None = None,
     shares: NDArray[np.float32] | None = None,
     top_k: int | None = None,
     dense: str | None = None,
@@ -46,7 +46,7 @@ def export_encoder(
         table: float32[vocabulary], the query side's weights; None where the model reads queries too.
         query: how the table is used (`counted`, `power`, `common`, `prior`); as it stands by default.
         shares: float32[vocabulary], see `lexhound.encoders.sparse.exact_terms`.
-        written, top_k, dense: see `encoders.sparse.layout.SideLayout`. What sentence-transformers cannot read
+        written, top_k, dense: see `encoders.sparse.layout.EncoderLayout`. What sentence-transformers cannot read
             of these stands in files beside its own.
         half: store the model's weights in 16 bits, half the bytes; they are read as 32 bits again.
 
@@ -90,7 +90,7 @@ def export_encoder(
             shares=shares is not None,
         )
         if shares is not None:
-            write_tensor(folder / asked.folder / SHARES, shares)
+            write_tensor(folder / asked.folder / SURFACE_MATCH_FILE, shares)
     if (document, asked) != (layout.document, layout.query):
         write_own_layout(replace(layout, document=document, query=asked))
     return folder

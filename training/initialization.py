@@ -1,4 +1,4 @@
-"""A head in closed form, for a body that has none.
+"""A head in closed form, for a backbone that has none.
 
 Ridge regression maps each position's hidden state to the embedding of the token that stands there, centred and
 normalised (Hoerl & Kennard, 1970). Through the decoder, which is tied to those embeddings, a document then weighs its
@@ -46,7 +46,7 @@ class HeadStart:
 
 def solve_head(
     model: TrainableEncoder,
-    pieces: Sequence[NDArray[np.int32]],
+    token_ids: Sequence[NDArray[np.int32]],
     *,
     own: float = 5.0,
     absent_quantile: float = 0.98,
@@ -54,7 +54,7 @@ def solve_head(
     """Solve for the head's weights from some hundred to a few thousand documents; returns how good it is.
 
     Args:
-        pieces: documents, as `TrainableEncoder.token_ids` makes them.
+        token_ids: documents, as `TrainableEncoder.token_ids` makes them.
         own: how far a document's median own token lies above the threshold, in logits.
         absent_quantile: a term that a document lacks is left out of it in this share of documents, at the start.
 
@@ -64,11 +64,11 @@ def solve_head(
         CheckpointError: the head is not of BERT's kind, or no document has a token.
     """
     dense, norm = _parts(model)
-    pieces = [piece for piece in pieces if len(piece)]
-    if not pieces:
+    token_ids = [text_ids for text_ids in token_ids if len(text_ids)]
+    if not token_ids:
         raise CheckpointError("there is no text to solve the head from", "Give documents that hold words")
     with torch.no_grad():
-        states, tokens = _positions(model, pieces)
+        states, tokens = _positions(model, token_ids)
         embeddings = model.decoder_weight.detach().float().cpu()
         centre = embeddings[torch.unique(tokens)].mean(dim=0)
         targets = torch.nn.functional.normalize(embeddings[tokens] - centre, dim=1)
@@ -90,19 +90,19 @@ def solve_head(
         sample = torch.nn.functional.linear(model.transformed(states[:_SAMPLE].to(model.device)).cpu(), embeddings)
         own_logits = sample.gather(1, tokens[:_SAMPLE, None])
         own_first = float((sample > own_logits).sum(dim=1).eq(0).float().mean())
-        gain = _set_scale(model, norm, pieces, own, absent_quantile)
+        gain = _set_scale(model, norm, token_ids, own, absent_quantile)
     model.has_head = True
     return HeadStart(cosine, own_first, gain)
 
 
 def _set_scale(
-    model: TrainableEncoder, norm: Any, pieces: Sequence[NDArray[np.int32]], own: float, absent_quantile: float
+    model: TrainableEncoder, norm: Any, token_ids: Sequence[NDArray[np.int32]], own: float, absent_quantile: float
 ) -> float:
     """Stretch logits and set each term's threshold to the wanted quantile over documents without it."""
-    logits = model.logits(pieces[:512]).cpu()
+    logits = model.logits(token_ids[:512]).cpu()
     present = torch.zeros(logits.shape, dtype=torch.bool)
-    for number, piece in enumerate(pieces[:512]):
-        present[number, torch.from_numpy(piece.astype(np.int64))] = True
+    for number, text_ids in enumerate(token_ids[:512]):
+        present[number, torch.from_numpy(text_ids.astype(np.int64))] = True
     absent = logits[~present]
     common = float(torch.quantile(absent[:: max(1, len(absent) // 1_000_000)], absent_quantile))
     # A term's own quantile is a noisy estimate in so few documents: halfway between it and everybody's.
@@ -118,17 +118,17 @@ def _set_scale(
     return gain
 
 
-def _positions(model: TrainableEncoder, pieces: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _positions(model: TrainableEncoder, token_ids: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the hidden states of all tokens of the documents, float32[tokens, width], and their ids."""
     states, tokens = [], []
     first = len(model.subwords.prefix)
-    ordered = sorted(pieces, key=len)
+    ordered = sorted(token_ids, key=len)
     for start in range(0, len(ordered), 32):
         batch = ordered[start : start + 32]
         hidden, _ = model.hidden(batch)
-        for number, piece in enumerate(batch):
-            states.append(hidden[number, first : first + len(piece)].float().cpu())
-            tokens.append(torch.from_numpy(piece.astype(np.int64)))
+        for number, text_ids in enumerate(batch):
+            states.append(hidden[number, first : first + len(text_ids)].float().cpu())
+            tokens.append(torch.from_numpy(text_ids.astype(np.int64)))
     return torch.cat(states), torch.cat(tokens)
 
 

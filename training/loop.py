@@ -1,8 +1,8 @@
 """The training loop: draw a step, encode its documents, compare with the teachers (`objective`), take a step, and look
 from time to time how good the model has become.
 
-Several processes (`ranks`) draw the same steps; each encodes its share of a step's texts, every one computes the loss
-of all, and the gradients of the shares are summed: the weights are those of one process, to rounding.
+Several processes (`distributed`) draw the same steps; each encodes its share of a step's texts, every one computes the
+loss of all, and the gradients of the shares are summed: the weights are those of one process, to rounding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lexhound.training.teachers.terms import TermTeacher
 
 from .averaging import ExponentialAverage
 from .checkpoint import read_state, write_state
-from .distributed import Ranks
+from .distributed import Distributed
 from .gradient_cache import cached_step
 from .log import TrainingLog
 from .model import TrainableEncoder
@@ -101,12 +101,12 @@ class Trainer:
         watcher: Watcher | None = None,
         dense: NDArray[np.float32] | None = None,
         terms: TermTeacher | None = None,
-        ranks: Ranks | None = None,
+        distributed: Distributed | None = None,
     ) -> None:
         self.model, self.training, self.recipe, self.folder = model, training, recipe, folder
         self._validate, self._watcher = validate, watcher
-        self._ranks = ranks or Ranks()
-        self._writes = self._ranks.first
+        self._distributed = distributed or Distributed()
+        self._writes = self._distributed.first
         self._objective = Objective(model, training, recipe, dense=dense, taught_terms=terms)
         own = self._objective.parameters()
         self._optimiser = make_optimiser(
@@ -143,11 +143,11 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
         own = self.training
-        seeds, candidates, given = self._ranks.from_first((own.seeds, own.candidates, own.given))
+        seeds, candidates, given = self._distributed.from_first((own.seeds, own.candidates, own.given))
         self.training = replace(own, seeds=seeds, candidates=candidates, given=given)
         if self._step == 0:
             self._see_usage()
-        self._ranks.align([weight.detach() for weight in self._named().values()])
+        self._distributed.align([weight.detach() for weight in self._named().values()])
         total = self.recipe.optimiser.steps
         validation = self.recipe.validation
         saved = time.monotonic()
@@ -166,7 +166,7 @@ class Trainer:
                 if validation.patience and self._worse >= validation.patience:
                     self._notice(f"no better for {self._worse} validations: stopped after {self._step} steps")
                     break
-            if self._ranks.any(stop is not None and stop()):
+            if self._distributed.any(stop is not None and stop()):
                 self._save()
                 raise KeyboardInterrupt
             if time.monotonic() - saved > save_every:
@@ -199,11 +199,11 @@ class Trainer:
         )
         terms = np.unique(np.concatenate([self.training.queries[query] for query in step.queries])).astype(np.int64)
         # A usage that differs in its last bit might draw other columns.
-        self._sampler.usage = self._ranks.from_first(self._sampler.usage)
+        self._sampler.usage = self._distributed.from_first(self._sampler.usage)
         columns = self._sampler.draw(terms, recipe.seed, self._step)
         chosen = torch.from_numpy(columns.terms).to(self.model.device)
-        pieces = [self.training.documents[document] for document in step.documents]
-        read = [self.training.query_pieces[query] for query in step.queries] if self._objective.reads_queries else []
+        token_ids = [self.training.documents[document] for document in step.documents]
+        read = [self.training.query_token_ids[query] for query in step.queries] if self._objective.reads_queries else []
         record: dict[str, float] = {}
 
         def encode(chunk: list[NDArray[np.int32]]) -> torch.Tensor:
@@ -211,26 +211,30 @@ class Trainer:
             return torch.cat([logits, means], dim=1)
 
         def loss_of(encoded: torch.Tensor) -> torch.Tensor:
-            return self._objective.loss(encoded, step, self._step, pieces, terms, columns, record)
+            return self._objective.loss(encoded, step, self._step, token_ids, terms, columns, record)
 
         self._optimiser.zero_grad(set_to_none=True)
         parts = recipe.optimiser.accumulate
-        share = self._ranks.share(pieces + read)
-        gather = self._ranks.gathering(len(pieces + read), len(columns.terms) + self.model.width, self.model.device)
+        share = self._distributed.share(token_ids + read)
+        gather = self._distributed.gathering(
+            len(token_ids + read), len(columns.terms) + self.model.width, self.model.device
+        )
         if parts > 1 or gather is not None:
             bounds = np.linspace(0, len(share), parts + 1).astype(int)
             chunks = [share[a:b] for a, b in pairwise(bounds.tolist()) if b > a]
             cached_step(encode, chunks, loss_of, gather, again=parts > 1)
         else:
             loss_of(encode(share)).backward()  # type: ignore[no-untyped-call]
-        self._ranks.sum_gradients(list(self.model.network.parameters()), list(self._objective.parameters().values()))
+        self._distributed.sum_gradients(
+            list(self.model.network.parameters()), list(self._objective.parameters().values())
+        )
         learning = [weight for group in self._optimiser.param_groups for weight in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(learning, recipe.optimiser.clip)
         self._optimiser.step()
         if self._average is not None:
             self._average.update(self._named())
-        record |= {"gradient": float(norm), "documents": len(pieces), "queries": len(step.queries)}
-        record["tokens"] = float(sum(map(len, pieces + read)))
+        record |= {"gradient": float(norm), "documents": len(token_ids), "queries": len(step.queries)}
+        record["tokens"] = float(sum(map(len, token_ids + read)))
         return record
 
     def _check(self, record: dict[str, float]) -> None:
@@ -256,7 +260,9 @@ class Trainer:
             return
         if self._writes:
             self._validate_and_keep(self._validate)
-        self._best, self._best_step, self._worse = self._ranks.from_first((self._best, self._best_step, self._worse))
+        self._best, self._best_step, self._worse = self._distributed.from_first(
+            (self._best, self._best_step, self._worse)
+        )
 
     def _validate_and_keep(self, validate: Validate) -> None:
         with self._averaged():

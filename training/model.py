@@ -2,7 +2,7 @@
 
 Only the columns of the vocabulary that a step asks for are computed: the terms of the step's queries, on which every
 score depends, and a sample of the others, from which the sparsity is estimated. On a CPU the head over a whole
-vocabulary costs as much as the body; over a tenth of it, next to nothing, and the scores are the same.
+vocabulary costs as much as the backbone; over a tenth of it, next to nothing, and the scores are the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ModelSettings:
     """How a document side reads texts and makes weights.
 
     Attributes:
-        start: folder or name of the checkpoint to start from: a masked language model, a body without a head, or a
+        start: folder or name of the checkpoint to start from: a masked language model, a backbone without a head, or a
             sparse encoder, whose document side is meant.
         max_length: longest document in tokens while training, special tokens included.
         activation: one of `lexhound.encoders.runtime.pooling.ACTIVATIONS`.
@@ -51,7 +51,7 @@ class TrainableEncoder(torch.nn.Module):
 
     Attributes:
         subwords: its tokenizer.
-        has_head: False where the checkpoint brought a body alone, whose head is then random until it is solved for
+        has_head: False where the checkpoint brought a backbone alone, whose head is then random until it is solved for
             (see `initialise`).
         vocabulary_size: width of the head.
         terms: bool[vocabulary], False for special tokens and outputs without a token, which never become terms.
@@ -68,7 +68,7 @@ class TrainableEncoder(torch.nn.Module):
         opened = open_masked_lm(folder)
         self.network: Any = opened.network
         self.has_head = opened.has_head
-        self._body, self._transform, self._decoder = opened.body, opened.transform, opened.decoder
+        self._backbone, self._transform, self._decoder = opened.backbone, opened.transform, opened.decoder
         self._padding = opened.padding
         self._limit = opened.max_length
         self.vocabulary_size = len(self._decoder.weight)
@@ -88,7 +88,7 @@ class TrainableEncoder(torch.nn.Module):
         if layers == 0:
             return
         stack = max(
-            (module for module in self._body.modules() if isinstance(module, torch.nn.ModuleList)),
+            (module for module in self._backbone.modules() if isinstance(module, torch.nn.ModuleList)),
             key=len,
             default=torch.nn.ModuleList(),
         )
@@ -96,16 +96,16 @@ class TrainableEncoder(torch.nn.Module):
             raise CheckpointError(f"the model has {len(stack)} layers, fewer than the {layers} to freeze", "Lower it")
         for layer in stack[:layers]:
             layer.requires_grad_(False)
-        embeddings = self._body.get_input_embeddings().weight
-        for name, parameter in self._body.named_parameters():
+        embeddings = self._backbone.get_input_embeddings().weight
+        for name, parameter in self._backbone.named_parameters():
             if name.startswith("embeddings.") and parameter is not embeddings:
                 parameter.requires_grad_(False)
         if self._decoder.weight is not embeddings:
             embeddings.requires_grad_(False)
 
     def head_parameters(self) -> list[torch.nn.Parameter]:
-        """Return the weights between body and decoder."""
-        others = {id(parameter) for parameter in (*self._body.parameters(), *self._decoder.parameters())}
+        """Return the weights between backbone and decoder."""
+        others = {id(parameter) for parameter in (*self._backbone.parameters(), *self._decoder.parameters())}
         return [parameter for parameter in self.network.parameters() if id(parameter) not in others]
 
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[NDArray[np.int32]]:
@@ -115,9 +115,9 @@ class TrainableEncoder(torch.nn.Module):
         room = max(1, (wanted if self._limit is None else min(wanted, self._limit)) - extra)
         return [np.array(ids[:room], dtype=np.int32) for ids in self.subwords.ids_of(texts, room)]
 
-    def hidden(self, pieces: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the body's float[batch, length, width] and the bool[batch, length] of what is no padding."""
-        rows = [[*self.subwords.prefix, *piece.tolist(), *self.subwords.suffix] for piece in pieces]
+    def hidden(self, token_ids: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the backbone's float[batch, length, width] and the bool[batch, length] of what is no padding."""
+        rows = [[*self.subwords.prefix, *text_ids.tolist(), *self.subwords.suffix] for text_ids in token_ids]
         longest = max(map(len, rows))
         ids = torch.full((len(rows), longest), self._padding, dtype=torch.int64)
         mask = torch.zeros((len(rows), longest), dtype=torch.bool)
@@ -128,13 +128,13 @@ class TrainableEncoder(torch.nn.Module):
         # Without padding there is nothing to mask, and attention takes its fastest path.
         attention = None if bool(mask.all()) else mask.long()
         if self._detached:
-            embedded = self._body.get_input_embeddings()(ids).detach()
-            return self._body(inputs_embeds=embedded, attention_mask=attention).last_hidden_state, mask
-        return self._body(input_ids=ids, attention_mask=attention).last_hidden_state, mask
+            embedded = self._backbone.get_input_embeddings()(ids).detach()
+            return self._backbone(inputs_embeds=embedded, attention_mask=attention).last_hidden_state, mask
+        return self._backbone(input_ids=ids, attention_mask=attention).last_hidden_state, mask
 
     def logits_and_means(
         self,
-        pieces: Sequence[NDArray[np.int32]],
+        token_ids: Sequence[NDArray[np.int32]],
         columns: torch.Tensor | None = None,
         *,
         batch_tokens: int = 4096,
@@ -142,12 +142,12 @@ class TrainableEncoder(torch.nn.Module):
         """Return each document's largest logit of each term, and its mean hidden state; both with their gradients.
 
         Args:
-            pieces: as `token_ids` makes them.
+            token_ids: as `token_ids` makes them.
             columns: int64[columns], the terms asked for; all of the vocabulary by default.
-            batch_tokens: tokens a pass through the body, padding included.
+            batch_tokens: tokens a pass through the backbone, padding included.
 
         Returns:
-            float32[len(pieces), columns] and float32[len(pieces), width], special tokens counted in the mean as
+            float32[len(token_ids), columns] and float32[len(token_ids), width], special tokens counted in the mean as
             sentence encoders do.
         """
         weight, bias = self._decoder.weight, self._decoder.bias
@@ -158,8 +158,8 @@ class TrainableEncoder(torch.nn.Module):
         order: list[int] = []
         logits: list[torch.Tensor] = []
         means: list[torch.Tensor] = []
-        for places in by_length([len(piece) + extra for piece in pieces], batch_tokens):
-            hidden, mask = self.hidden([pieces[place] for place in places])
+        for places in by_length([len(text_ids) + extra for text_ids in token_ids], batch_tokens):
+            hidden, mask = self.hidden([token_ids[place] for place in places])
             logits.append(largest_logits(self._transform(hidden), mask, weight, bias))
             counted = mask.unsqueeze(-1).to(hidden.dtype)
             means.append(((hidden * counted).sum(dim=1) / counted.sum(dim=1)).float())
@@ -169,9 +169,9 @@ class TrainableEncoder(torch.nn.Module):
         back = back.to(logits[0].device)
         return torch.cat(logits).index_select(0, back), torch.cat(means).index_select(0, back)
 
-    def logits(self, pieces: Sequence[NDArray[np.int32]], *, batch_tokens: int = 4096) -> torch.Tensor:
-        """Return float32[len(pieces), vocabulary]: each document's largest logit of each term."""
-        return self.logits_and_means(pieces, batch_tokens=batch_tokens)[0]
+    def logits(self, token_ids: Sequence[NDArray[np.int32]], *, batch_tokens: int = 4096) -> torch.Tensor:
+        """Return float32[len(token_ids), vocabulary]: each document's largest logit of each term."""
+        return self.logits_and_means(token_ids, batch_tokens=batch_tokens)[0]
 
     def weights_of(self, logits: torch.Tensor) -> torch.Tensor:
         """Apply the activation."""
@@ -212,12 +212,12 @@ class TrainableEncoder(torch.nn.Module):
 
     def encode(
         self,
-        pieces: Sequence[NDArray[np.int32]],
+        token_ids: Sequence[NDArray[np.int32]],
         *,
         batch_tokens: int = 4096,
         progress: Callable[[int], None] | None = None,
     ) -> csr_array:
-        """Return float32 csr_array[len(pieces), vocabulary], without gradients; texts without a token have no terms.
+        """Return float32 csr_array[len(token_ids), vocabulary], without gradients; texts without a token have no terms.
 
         Args:
             progress: called with the number of documents done after every batch.
@@ -225,25 +225,27 @@ class TrainableEncoder(torch.nn.Module):
         extra = len(self.subwords.prefix) + len(self.subwords.suffix)
         found: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = [
             (np.empty(0, np.int32), np.empty(0, np.float32))
-        ] * len(pieces)
+        ] * len(token_ids)
         allowed = torch.from_numpy(self.terms)
         done = 0
         with torch.inference_mode():
-            for places in by_length([len(piece) + extra for piece in pieces], batch_tokens):
-                weights = self.weights_of(self.logits([pieces[place] for place in places], batch_tokens=batch_tokens))
+            for places in by_length([len(text_ids) + extra for text_ids in token_ids], batch_tokens):
+                weights = self.weights_of(
+                    self.logits([token_ids[place] for place in places], batch_tokens=batch_tokens)
+                )
                 rows = (weights.cpu() * allowed).numpy()
                 for place, row in zip(places, rows, strict=True):
-                    if len(pieces[place]):
+                    if len(token_ids[place]):
                         terms = np.flatnonzero(row > 0).astype(np.int32)
                         found[place] = terms, row[terms]
                 done += len(places)
                 if progress is not None:
                     progress(done)
-        starts = np.zeros(len(pieces) + 1, dtype=np.int64)
+        starts = np.zeros(len(token_ids) + 1, dtype=np.int64)
         np.cumsum([len(terms) for terms, _ in found], out=starts[1:])
         terms = np.concatenate([terms for terms, _ in found]) if found else np.empty(0, np.int32)
         values = np.concatenate([values for _, values in found]) if found else np.empty(0, np.float32)
-        return csr_array((values, terms, starts), shape=(len(pieces), self.vocabulary_size))
+        return csr_array((values, terms, starts), shape=(len(token_ids), self.vocabulary_size))
 
 
 def _document_folder(root: Path) -> Path:
@@ -252,7 +254,7 @@ def _document_folder(root: Path) -> Path:
         return root
     if (root / MODULES).is_file() and not (root / OWN_FILE).is_file():
         kinds = {str(module.get("type", "")).rpartition(".")[2] for module in read_json(root / MODULES)}
-        if "Pooling" in kinds:  # a sentence-embedding model: its body is what one starts from
+        if "Pooling" in kinds:  # a sentence-embedding model: its backbone is what one starts from
             return root
     document = read_layout(root).document
     if document.kind != "mlm":

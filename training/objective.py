@@ -88,7 +88,7 @@ class Objective:
         encoded: torch.Tensor,
         step: Step,
         number: int,
-        pieces: list[NDArray[np.int32]],
+        token_ids: list[NDArray[np.int32]],
         terms: NDArray[np.int64],
         columns: Columns,
         record: dict[str, float],
@@ -98,7 +98,8 @@ class Objective:
         Args:
             encoded: float[documents (and queries), columns + width]: logits and mean states, as the model makes them.
             number: of the step, from 0.
-            pieces: the documents' tokens; terms: int64, ascending, of the step's queries; columns: what was computed.
+            token_ids: the documents' tokens; terms: int64, ascending, of the step's queries; columns: what was
+                computed.
             record: takes the parts of the loss, and what is seen on the way.
         """
         recipe = self._recipe
@@ -106,10 +107,10 @@ class Objective:
         chosen = self._tensor(columns.terms)
         weights = self._model.weights_of(logits) * self._terms[chosen]
         loss = torch.zeros((), device=self._device)
-        written = self._written(pieces, columns.terms)
+        written = self._written(token_ids, columns.terms)
         if self.reads_queries:
-            asked = weights[len(pieces) :]
-            logits, means, weights = logits[: len(pieces)], means[: len(pieces)], weights[: len(pieces)]
+            asked = weights[len(token_ids) :]
+            logits, means, weights = logits[: len(token_ids)], means[: len(token_ids)], weights[: len(token_ids)]
             total = asked.detach().sum(dim=1, keepdim=True).clamp_min(1e-3)
             scores = asked @ (weights + written).T / total * self._log_scale.exp()
             loss = loss + self._query_sparsity(asked, number, record)
@@ -138,7 +139,7 @@ class Objective:
             record["info_nce"] = float(part.detach())
         loss = loss + self._sparsity(weights, columns, number, record)
         if recipe.loss.keep:
-            part = self.kept(logits, pieces, columns)
+            part = self.kept(logits, token_ids, columns)
             loss = loss + recipe.loss.keep * part
             record["keep"] = float(part.detach())
         if recipe.model.dense and self._dense is not None:
@@ -155,14 +156,14 @@ class Objective:
         record["agreement"] = float((scores.detach().argmax(dim=1) == target.argmax(dim=1)).float().mean())
         return loss
 
-    def _written(self, pieces: list[NDArray[np.int32]], columns: NDArray[np.int64]) -> torch.Tensor:
+    def _written(self, token_ids: list[NDArray[np.int32]], columns: NDArray[np.int64]) -> torch.Tensor:
         """Return float32[documents, columns], or a scalar 0 where written words have no weight of their own."""
         rule = self._recipe.exact_terms.rule
         if rule is None:
             return torch.zeros((), device=self._device)
-        found = np.zeros((len(pieces), len(columns)), dtype=np.float32)
-        for row, piece in enumerate(pieces):
-            own, weights = rule.weights(piece)
+        found = np.zeros((len(token_ids), len(columns)), dtype=np.float32)
+        for row, text_ids in enumerate(token_ids):
+            own, weights = rule.weights(text_ids)
             places = np.searchsorted(columns, own)
             known = (places < len(columns)) & (columns[np.minimum(places, len(columns) - 1)] == own)
             found[row, places[known]] = weights[known]
@@ -203,11 +204,11 @@ class Objective:
         ramp = max(1, round(self._recipe.sparsity.ramp * self._recipe.optimiser.steps))
         return quadratic(number, ramp)
 
-    def kept(self, logits: torch.Tensor, pieces: list[NDArray[np.int32]], columns: Columns) -> torch.Tensor:
+    def kept(self, logits: torch.Tensor, token_ids: list[NDArray[np.int32]], columns: Columns) -> torch.Tensor:
         """How far documents' own terms fall below the margin, weighted by idf: those that say most are kept first."""
-        present = np.zeros((len(pieces), len(columns.terms)), dtype=np.float32)
-        for row, piece in enumerate(pieces):
-            present[row, np.isin(columns.terms, piece)] = 1.0
+        present = np.zeros((len(token_ids), len(columns.terms)), dtype=np.float32)
+        for row, text_ids in enumerate(token_ids):
+            present[row, np.isin(columns.terms, text_ids)] = 1.0
         weight = self._tensor(present) * (self._idf * self._terms)[self._tensor(columns.terms)]
         below = (self._recipe.loss.margin - logits).relu()
         return (weight * below).sum() / weight.sum().clamp_min(1e-6)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, Strict
 from pydantic.dataclasses import dataclass
 
-from lexhound.encoders.sparse.exact_terms import WrittenWords
+from lexhound.encoders.sparse.exact_terms import ExactTermBoost
 
 Whole = Annotated[int, Strict(), Field(ge=0)]
 Positive = Annotated[int, Strict(), Field(ge=1)]
@@ -97,9 +97,9 @@ class ExactTermRecipe:
     length: Positive = 150
 
     @property
-    def rule(self) -> WrittenWords | None:
+    def rule(self) -> ExactTermBoost | None:
         """What encoders take."""
-        return WrittenWords(self.weight, self.k1, self.b, self.length) if self.weight else None
+        return ExactTermBoost(self.weight, self.k1, self.b, self.length) if self.weight else None
 
 
 @dataclass(frozen=True, slots=True, config=_CONFIG)

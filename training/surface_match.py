@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.encoders.sparse.exact_terms import WrittenWords, written_shares
+from lexhound.encoders.sparse.exact_terms import ExactTermBoost, surface_match_ratios
 from lexhound.encoders.sparse.pruning import prune
 
 from .model import TrainableEncoder
@@ -15,31 +15,31 @@ from .model import TrainableEncoder
 _CHUNK = 256  # documents, so that no more vectors are in memory at once
 
 
-def shares_of(
+def measure_surface_match(
     model: TrainableEncoder,
-    pieces: list[NDArray[np.int32]],
-    rule: WrittenWords | None,
+    token_ids: list[NDArray[np.int32]],
+    rule: ExactTermBoost | None,
     top_k: int | None,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
     """Encode documents as they will be in use, and compare their terms with their words; float32[vocabulary].
 
     Args:
-        pieces: the documents' tokens, as `TrainableEncoder.token_ids` makes them.
+        token_ids: the documents' tokens, as `TrainableEncoder.token_ids` makes them.
         rule, top_k: of the encoder that is made.
         progress: called with the number of documents done.
     """
     held = np.zeros(model.vocabulary_size, np.int64)
     written = np.zeros(model.vocabulary_size, np.int64)
-    for start in range(0, len(pieces), _CHUNK):
-        chunk = pieces[start : start + _CHUNK]
+    for start in range(0, len(token_ids), _CHUNK):
+        chunk = token_ids[start : start + _CHUNK]
         vectors = model.encode(chunk)
-        for row, piece in enumerate(chunk):
-            own = np.unique(piece)
+        for row, text_ids in enumerate(chunk):
+            own = np.unique(text_ids)
             written[own] += 1
             bounds = slice(vectors.indptr[row], vectors.indptr[row + 1])
             vector = vectors.indices[bounds].astype(np.int32), vectors.data[bounds].astype(np.float32)
-            held[prune(*(vector if rule is None else rule.added(vector, piece)), top_k, 0.0)[0]] += 1
+            held[prune(*(vector if rule is None else rule.added(vector, text_ids)), top_k, 0.0)[0]] += 1
         if progress is not None:
             progress(start + len(chunk))
-    return written_shares(written, held)
+    return surface_match_ratios(written, held)

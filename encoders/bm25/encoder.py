@@ -25,8 +25,8 @@ from lexhound.encoders.base import EncoderIdentity, QueryVector, Span, fingerpri
 from lexhound.encoders.errors import IdentityError, SettingsError
 from lexhound.encoders.libraries import require_same
 from lexhound.encoders.text.analyzer import STORED, Analyser, resolve_language
-from lexhound.encoders.text.highlighting import Marker
-from lexhound.encoders.text.tokenizer import TOKENISER_VERSION, form_spans, forms, pieces
+from lexhound.encoders.text.highlighting import Highlighter
+from lexhound.encoders.text.tokenizer import TOKENISER_VERSION, pieces, surface_token_spans, surface_tokens
 
 from .vocabulary import Vocabulary
 
@@ -38,7 +38,7 @@ MAX_FREQUENCY = 255
 """A term counts at most this often in a document, so that a frequency is one byte on disk. Its weight
 is all but 1 by then, and the document's length counts no more of it either."""
 
-# Forms remembered, about 150 bytes each. When there are more, all are dropped: the frequent ones, which are
+# Surface tokens remembered, about 150 bytes each. When there are more, all are dropped: the frequent ones, which are
 # nearly every occurrence, are back after the next batch.
 _MAX_REMEMBERED = 300_000
 _MAX_AHEAD = 16  # long texts that have been counted, and not been asked for
@@ -48,7 +48,7 @@ PIECE_CHARACTERS = 256 * 1024
 # query's time; below the count, a share says little (a list has "computer" and "fire" too).
 _FREQUENT_SHARE = 0.2
 _FREQUENT_DOCUMENTS = 100
-# Longer forms are seen once (base64, runs of Chinese): not worth remembering.
+# Longer surface tokens are seen once (base64, runs of Chinese): not worth remembering.
 _MAX_REMEMBERED_LENGTH = 64
 # Of several terms: words of Korean come again, runs of Chinese and Thai that are longer do not.
 _MAX_SPELLED_LENGTH = 12
@@ -98,7 +98,7 @@ class LexicalSettings:
 class LexicalEncoder:
     """Counts and weighs a text's words over a vocabulary that grows with the documents.
 
-    Terms that a form led to are remembered, so a `Vocabulary` that takes back terms it has given (a
+    Terms that a surface token led to are remembered, so a `Vocabulary` that takes back terms it has given (a
     transaction rolled back) must be followed by `forget()`. One thread may add documents while others encode
     queries.
 
@@ -118,9 +118,9 @@ class LexicalEncoder:
         self.vocabulary = vocabulary
         self._stored = stored
         self._version = TOKENISER_VERSION if stored is None else _version_of(stored, settings)
-        self._ids: dict[str, int] = {}  # form -> term id, _NOTHING or _SEVERAL
-        self._spelled: dict[str, list[int]] = {}  # form -> its term ids, of those that are _SEVERAL
-        self._asked: dict[str, tuple[int, ...]] = {}  # form in queries -> term ids, once all of them are known
+        self._ids: dict[str, int] = {}  # surface token -> term id, _NOTHING or _SEVERAL
+        self._spelled: dict[str, list[int]] = {}  # surface token -> its term ids, of those that are _SEVERAL
+        self._asked: dict[str, tuple[int, ...]] = {}  # surface token in queries -> term ids, once all of them are known
         self._texts: dict[int, str] = {}  # of terms that were marked
         self._stop_ids: dict[int, bool] = {}  # of the frequent terms that queries asked for
         self._counted: dict[str, QueryVector] = {}  # by text, what `count_ahead` came to
@@ -149,8 +149,8 @@ class LexicalEncoder:
         return analyser
 
     @cached_property
-    def _marker(self) -> Marker:
-        return Marker(self._analyser)
+    def _highlighter(self) -> Highlighter:
+        return Highlighter(self._analyser)
 
     def forget(self) -> None:
         """Drop every remembered term id: call it when the vocabulary has taken back terms."""
@@ -196,7 +196,7 @@ class LexicalEncoder:
         cut: list[str] = []
         ends = np.zeros(len(texts) + 1, dtype=np.int64)
         for row, text in enumerate(texts):
-            cut += forms(text, turkic=self._analyser.turkic)
+            cut += surface_tokens(text, turkic=self._analyser.turkic)
             ends[row + 1] = len(cut)
         ids, indptr = self._term_ids(cut, ends)
         ones = np.ones(len(ids), dtype=np.float32)
@@ -243,36 +243,36 @@ class LexicalEncoder:
         asked = self._asked  # `forget`, from another thread, puts a new one in its place
         counted: dict[int, int] = {}
         unseen: dict[str, int] = {}
-        for form in forms(text, turkic=self._analyser.turkic):
-            ids = asked.get(form)
+        for surface in surface_tokens(text, turkic=self._analyser.turkic):
+            ids = asked.get(surface)
             if ids is None:
-                unseen[form] = unseen.get(form, 0) + 1
+                unseen[surface] = unseen.get(surface, 0) + 1
                 continue
             for term_id in ids:
                 counted[term_id] = counted.get(term_id, 0) + 1
         if unseen:
-            for form, ids in self._look_up(list(unseen), asked).items():
+            for surface, ids in self._look_up(list(unseen), asked).items():
                 for term_id in ids:
-                    counted[term_id] = counted.get(term_id, 0) + unseen[form]
+                    counted[term_id] = counted.get(term_id, 0) + unseen[surface]
         terms = np.array(sorted(counted), dtype=np.int32)
         return terms, np.array([counted[term] for term in terms.tolist()], dtype=np.float32)
 
     def _look_up(self, unseen: list[str], asked: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """Return the ids of each form's known terms, and remember in `asked` the forms known in full.
+        """Return the ids of each surface token's known terms, and remember in `asked` the surface tokens known in full.
 
         The others are asked for again the next time: a document may have brought them.
         """
-        terms_of = {form: self._analyser.terms(form) for form in unseen}
+        terms_of = {surface: self._analyser.terms(surface) for surface in unseen}
         distinct = list(dict.fromkeys(term for terms in terms_of.values() for term in terms))
         id_of = dict(zip(distinct, self.vocabulary.lookup(distinct).tolist(), strict=True))
         if len(asked) > _MAX_REMEMBERED:
             asked.clear()
         found = {}
-        for form, terms in terms_of.items():
+        for surface, terms in terms_of.items():
             ids = [id_of[term] for term in terms]
-            found[form] = known = tuple(term_id for term_id in ids if term_id >= 0)
-            if len(known) == len(ids) and len(form) <= _MAX_REMEMBERED_LENGTH:
-                asked[form] = known
+            found[surface] = known = tuple(term_id for term_id in ids if term_id >= 0)
+            if len(known) == len(ids) and len(surface) <= _MAX_REMEMBERED_LENGTH:
+                asked[surface] = known
         return found
 
     def idf(self, document_frequencies: NDArray[np.int64], n_documents: int) -> NDArray[np.float32]:
@@ -325,16 +325,16 @@ class LexicalEncoder:
         """Return the stretches of `text` whose terms the vocabulary knows, in order of their start."""
         found = [
             (start + first, start + last, term)
-            for start, form in form_spans(text)
-            for first, last, term in self._analyser.parts(form)
+            for start, surface in surface_token_spans(text)
+            for first, last, term in self._analyser.parts(surface)
         ]
         distinct = list(dict.fromkeys(term for _, _, term in found))
         ids = dict(zip(distinct, self.vocabulary.lookup(distinct).tolist(), strict=True))
         return [(start, end, ids[term]) for start, end, term in found if ids[term] >= 0]
 
-    def marks(self, text: str, terms: Collection[int]) -> list[Span]:
+    def highlights(self, text: str, terms: Collection[int]) -> list[Span]:
         """Return those of `spans(text)` that count for one of `terms`; much faster, for many texts a query."""
-        return self._marker.marks(text, {self._text_of(term): term for term in terms})
+        return self._highlighter.highlights(text, {self._text_of(term): term for term in terms})
 
     def _text_of(self, term_id: int) -> str:
         text = self._texts.get(term_id)
@@ -345,7 +345,7 @@ class LexicalEncoder:
         return text
 
     def _term_ids(self, cut: list[str], ends: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the term id of every form that counts, and where each row's begin (CSR's indptr)."""
+        """Return the term id of every surface token that counts, and where each row's begin (CSR's indptr)."""
         passing = self._learn(cut)
         ids = np.fromiter(map(self._ids.__getitem__, cut), dtype=np.int32, count=len(cut))
         sizes = (ids >= 0).astype(np.int64)
@@ -355,9 +355,9 @@ class LexicalEncoder:
             own = self._spelled[cut[position]]
             sizes[position] = len(own)
             spelled += own
-        for form in passing:
-            del self._ids[form]
-            self._spelled.pop(form, None)
+        for surface in passing:
+            del self._ids[surface]
+            self._spelled.pop(surface, None)
         indptr = np.concatenate(([0], np.cumsum(sizes)))[ends]
         if not spelled:
             return ids[ids >= 0], indptr
@@ -366,26 +366,26 @@ class LexicalEncoder:
         return result, indptr
 
     def _learn(self, cut: list[str]) -> list[str]:
-        """Remember the term ids of every form in `cut`, growing the vocabulary once for all that are new.
+        """Remember the term ids of every surface token in `cut`, growing the vocabulary once for all that are new.
 
-        Returns the forms to forget after this batch.
+        Returns the surface tokens to forget after this batch.
         """
         if len(self._ids) > _MAX_REMEMBERED:
             self._drop()
         known = self._ids
-        terms_of = {form: self._analyser.terms(form) for form in dict.fromkeys(cut) if form not in known}
+        terms_of = {surface: self._analyser.terms(surface) for surface in dict.fromkeys(cut) if surface not in known}
         distinct = list(dict.fromkeys(term for terms in terms_of.values() for term in terms))
         id_of = dict(zip(distinct, self.vocabulary.grow(distinct).tolist(), strict=True)) if distinct else {}
         passing: list[str] = []
-        for form, terms in terms_of.items():
+        for surface, terms in terms_of.items():
             several = len(terms) > 1
             if several:
-                self._spelled[form] = [id_of[term] for term in terms]
-                known[form] = _SEVERAL
+                self._spelled[surface] = [id_of[term] for term in terms]
+                known[surface] = _SEVERAL
             else:
-                known[form] = id_of[terms[0]] if terms else _NOTHING
-            if len(form) > (_MAX_SPELLED_LENGTH if several else _MAX_REMEMBERED_LENGTH):
-                passing.append(form)
+                known[surface] = id_of[terms[0]] if terms else _NOTHING
+            if len(surface) > (_MAX_SPELLED_LENGTH if several else _MAX_REMEMBERED_LENGTH):
+                passing.append(surface)
         return passing
 
 

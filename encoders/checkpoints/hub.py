@@ -17,7 +17,7 @@ from .bundled import DEFAULT, MINI, bundled_folder
 CONFIG = "config.json"
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
 OLD_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")
-SHARES = "shares.safetensors"  # beside a query table: `lexhound.encoders.sparse.exact_terms`
+SURFACE_MATCH_FILE = "shares.safetensors"  # beside a query table: `lexhound.encoders.sparse.exact_terms`
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _TOKENIZER_FILES = (
     *TOKENIZER_FILES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
@@ -27,7 +27,7 @@ OLD_KINDS = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xln
 # What else determines the vectors; README files, training logs and other formats' weights do not.
 SMALL_FILES = (
     CONFIG, *_TOKENIZER_FILES, "adapter_config.json", "lexhound_encoder.json", "modules.json", "router_config.json",
-    "idf.json", "query_token_weights.txt", SHARES, "config_sentence_transformers.json",
+    "idf.json", "query_token_weights.txt", SURFACE_MATCH_FILE, "config_sentence_transformers.json",
     "sentence_bert_config.json",
     *(f"sentence_{kind}_config.json" for kind in OLD_KINDS),
 )  # fmt: skip

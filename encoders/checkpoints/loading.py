@@ -1,4 +1,4 @@
-"""Loading transformer checkpoints: language models taken apart into body and head, and term-weighting models.
+"""Loading transformer checkpoints: language models taken apart into backbone and head, and term-weighting models.
 
 A model is loaded only if every weight of its head is in the files: a head that the library would fill with random
 numbers makes vectors that look like any others. Code that comes with a checkpoint is not run unless asked for.
@@ -34,17 +34,17 @@ _REGRESSION_LAYERS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LanguageModel:
-    """A language model such that logits = transform(body(ids)) · weightᵀ + bias.
+    """A language model such that logits = transform(backbone(ids)) · weightᵀ + bias.
 
     Attributes:
-        body: token ids and attention mask -> an output with `last_hidden_state`.
+        backbone: token ids and attention mask -> an output with `last_hidden_state`.
         transform: hidden states -> what the decoder takes, of the same shape.
         weight: [vocabulary, width]; bias: [vocabulary] or None.
         max_length: the longest input in tokens that the model's positions allow, special tokens included, or None.
         padding: the token id that fills up a batch.
     """
 
-    body: torch.nn.Module
+    backbone: torch.nn.Module
     transform: Callable[[torch.Tensor], torch.Tensor]
     weight: torch.Tensor
     bias: torch.Tensor | None
@@ -58,12 +58,12 @@ class OpenMaskedLM:
 
     Attributes:
         network: the whole, as the library made it: what is saved.
-        body, transform, max_length, padding: as of `LanguageModel`; decoder: its linear layer over the vocabulary.
-        has_head: False where the folder holds a body alone, whose head is random.
+        backbone, transform, max_length, padding: as of `LanguageModel`; decoder: its linear layer over the vocabulary.
+        has_head: False where the folder holds a backbone alone, whose head is random.
     """
 
     network: Any
-    body: Any
+    backbone: Any
     transform: Callable[[torch.Tensor], torch.Tensor]
     decoder: Any
     has_head: bool
@@ -73,13 +73,13 @@ class OpenMaskedLM:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegressionModel:
-    """A model such that a token's raw weight = layers(body(ids)), relu between two layers.
+    """A model such that a token's raw weight = layers(backbone(ids)), relu between two layers.
 
     Attributes:
         layers: (weight [out, in], bias [out]) of each layer; the last has one output.
     """
 
-    body: torch.nn.Module
+    backbone: torch.nn.Module
     layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     max_length: int | None
     padding: int
@@ -109,7 +109,7 @@ def load_language_model(
 
     Raises:
         CheckpointError: files are missing or unreadable, it is no language model of that kind, or its head cannot be
-            told from its body.
+            told from its backbone.
         MissingExtraError: torch or transformers is not installed.
     """
     require_neural()
@@ -124,21 +124,21 @@ def load_language_model(
     if adapter is not None:
         merge_adapter(model, adapter)
     model = model.float().eval()
-    body, transform, decoder = _take_apart(model, folder)
+    backbone, transform, decoder = _take_apart(model, folder)
     limit, padding = _limit(model), _padding(model)
     place_model(model, device, dtype)
     bias = getattr(decoder, "bias", None)
     return LanguageModel(
-        body, transform, decoder.weight.detach(), None if bias is None else bias.detach(), limit, padding
+        backbone, transform, decoder.weight.detach(), None if bias is None else bias.detach(), limit, padding
     )
 
 
 def open_masked_lm(folder: Path) -> OpenMaskedLM:
-    """Load a masked language model, or a body to which a head is added, in float32 and with gradients.
+    """Load a masked language model, or a backbone to which a head is added, in float32 and with gradients.
 
     Raises:
-        CheckpointError: files are missing or unreadable, weights of the body are missing, or the head cannot be told
-            from the body.
+        CheckpointError: files are missing or unreadable, weights of the backbone are missing, or the head cannot be
+            told from the backbone.
         MissingExtraError: torch or transformers is not installed.
     """
     require_neural()
@@ -149,12 +149,12 @@ def open_masked_lm(folder: Path) -> OpenMaskedLM:
         config = read_config(folder, trust_remote_code=False)
         model, absent = _load_whole(transformers.AutoModelForMaskedLM, folder, config, "masked language model", False)
     model = model.float().eval()
-    body, transform, decoder = _take_apart(model, folder)
-    own = {id(parameter) for parameter in body.parameters()}
+    backbone, transform, decoder = _take_apart(model, folder)
+    own = {id(parameter) for parameter in backbone.parameters()}
     lost = [name for name, parameter in model.named_parameters() if name in absent and id(parameter) in own]
     if lost:
         raise _without_weights(folder, "masked language model", lost)
-    return OpenMaskedLM(model, body, transform, decoder, not absent, _limit(model), _padding(model))
+    return OpenMaskedLM(model, backbone, transform, decoder, not absent, _limit(model), _padding(model))
 
 
 def load_regression_model(
@@ -167,7 +167,7 @@ def load_regression_model(
     require_weights(folder)
     with quiet():
         config = read_config(folder, trust_remote_code)
-        body = load_complete(transformers.AutoModel, folder, config, "model", trust_remote_code, ignored="pooler.")
+        backbone = load_complete(transformers.AutoModel, folder, config, "model", trust_remote_code, ignored="pooler.")
     tensors = read_tensors(folder, ("tok_proj.", "impact_score_encoder.", "classifier."))
     names = next((names for names in _REGRESSION_LAYERS if all(f"{name}.weight" in tensors for name in names)), None)
     if names is None or any(f"{name}.bias" not in tensors for name in names):
@@ -179,10 +179,10 @@ def load_regression_model(
         raise CheckpointError(
             f"{folder}: the head gives {layers[-1][0].shape[0]} values a token", "A term has one weight"
         )
-    body = body.float().eval()
-    limit, padding = _limit(body), _padding(body)
-    place_model(body, device, dtype)
-    return RegressionModel(body, tuple((w.to(device), b.to(device)) for w, b in layers), limit, padding)
+    backbone = backbone.float().eval()
+    limit, padding = _limit(backbone), _padding(backbone)
+    place_model(backbone, device, dtype)
+    return RegressionModel(backbone, tuple((w.to(device), b.to(device)) for w, b in layers), limit, padding)
 
 
 def require_weights(folder: Path) -> None:
@@ -284,11 +284,11 @@ def place_model(model: Any, device: torch.device, dtype: torch.dtype) -> None:
 
 
 def _take_apart(model: Any, folder: Path) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor], Any]:
-    """Return body, transform and decoder, so that the decoder can be fused with the pooling.
+    """Return backbone, transform and decoder, so that the decoder can be fused with the pooling.
 
-    The transform is the model itself with a body that hands `inputs_embeds` through and a decoder that does nothing:
-    so every architecture's own head is used as it is, whatever its parts are called. That the three together give
-    what the whole gives is checked here.
+    The transform is the model itself with a backbone that hands `inputs_embeds` through and a decoder that does
+    nothing: so every architecture's own head is used as it is, whatever its parts are called. That the three together
+    give what the whole gives is checked here.
     """
     import torch
     from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
@@ -297,9 +297,9 @@ def _take_apart(model: Any, folder: Path) -> tuple[Any, Callable[[torch.Tensor],
         def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> Any:
             return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=inputs_embeds)
 
-    body, decoder = model.base_model, model.get_output_embeddings()
+    backbone, decoder = model.base_model, model.get_output_embeddings()
     path = next((name for name, module in model.named_modules() if module is decoder), None)
-    if body is model or path is None:
+    if backbone is model or path is None:
         raise _unsupported(folder, model)
     head = _with_part(model, path, torch.nn.Identity())
     head.__dict__["_modules"] = {**head._modules, model.base_model_prefix: Through()}
@@ -313,14 +313,14 @@ def _take_apart(model: Any, folder: Path) -> tuple[Any, Callable[[torch.Tensor],
     with torch.inference_mode():
         try:
             whole = model(input_ids=ids, attention_mask=mask).logits
-            hidden = transform(body(input_ids=ids, attention_mask=mask).last_hidden_state)
+            hidden = transform(backbone(input_ids=ids, attention_mask=mask).last_hidden_state)
             parts = torch.nn.functional.linear(hidden, decoder.weight, getattr(decoder, "bias", None))
             same = whole.shape == parts.shape and torch.allclose(whole, parts, rtol=1e-4, atol=1e-4)
         except (AttributeError, TypeError, KeyError, IndexError, RuntimeError, ValueError) as error:
             raise _unsupported(folder, model) from error
     if not same:
         raise _unsupported(folder, model)
-    return body, transform, decoder
+    return backbone, transform, decoder
 
 
 def _with_part(module: Any, path: str, part: Any) -> Any:

@@ -27,7 +27,7 @@ from lexhound.encoders.checkpoints.loading import require_neural
 from lexhound.encoders.checkpoints.modules import ST_CONFIG
 from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
 from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
-from lexhound.encoders.runtime.backbone import Body, attention, padded
+from lexhound.encoders.runtime.backbone import Backbone, attention, padded
 from lexhound.encoders.runtime.batching import by_length, halving
 from lexhound.encoders.runtime.device import DEVICES, PRECISIONS
 
@@ -127,7 +127,7 @@ class DenseEncoder:
         self._layout: DenseLayout = read_dense_layout(self._located.folder)
         self._stored = identity
         self._lock = RLock()
-        self._opened: Body | None = None
+        self._opened: Backbone | None = None
         if identity is None:
             self._check_similarity()
 
@@ -136,16 +136,16 @@ class DenseEncoder:
         """Files, and all that says how they make vectors."""
         if self._stored is not None:
             return self._stored
-        body = self.body
-        subwords = body.subwords
+        backbone = self.backbone
+        subwords = backbone.subwords
         parts = {"model": self._layout.hash(), "vocabulary": subwords.vocabulary_hash, "tokens": subwords.tokens_digest}
         name, revision = self._located.name, self._located.revision
-        fingerprint = self._fingerprint(self._layout, body, parts)
+        fingerprint = self._fingerprint(self._layout, backbone, parts)
         settings, libraries = self.settings.identifying(), {TOKENIZERS: version_of(TOKENIZERS)}
         return EncoderIdentity(KIND, name, fingerprint, None, settings, revision, parts, libraries)
 
-    def _fingerprint(self, layout: DenseLayout, body: Body, parts: Mapping[str, str]) -> str:
-        query, document = (body.limit_of(length) for length in (layout.query_length, layout.document_length))
+    def _fingerprint(self, layout: DenseLayout, backbone: Backbone, parts: Mapping[str, str]) -> str:
+        query, document = (backbone.limit_of(length) for length in (layout.query_length, layout.document_length))
         values = {
             "version": _VERSION, **parts, "pooling": self.settings.pooling or layout.pooling,
             "normalise": self._normalised(layout), "prompts": [self._prompt(layout, side) for side in SIDES],
@@ -161,7 +161,7 @@ class DenseEncoder:
     def layout(self) -> DenseLayout:
         """What the folder says; of a stored identity, as it was read when that was made."""
         if self._stored is not None:
-            _ = self.body
+            _ = self.backbone
         return self._layout
 
     @property
@@ -184,7 +184,7 @@ class DenseEncoder:
         return min(whole, self.layout.dimensions or whole)
 
     @property
-    def body(self) -> Body:
+    def backbone(self) -> Backbone:
         """Tokenizer and model, opened when first asked for.
 
         Raises:
@@ -197,29 +197,29 @@ class DenseEncoder:
                 stored, layout, settings = self._stored, self._layout, self.settings
                 if stored is not None and stored.parts.get("model") != layout.hash():
                     raise _changed(stored, "files have")
-                body = Body(
+                backbone = Backbone(
                     layout.transformer, layout.root,
                     max_length=settings.max_length, device=settings.device, precision=settings.precision,
                     stated=layout.document_length, lower_case=layout.lower_case,
                 )  # fmt: skip
                 if stored is not None:
-                    now = {"tokens": body.subwords.tokens_digest}
+                    now = {"tokens": backbone.subwords.tokens_digest}
                     require_same(stored, now, {"tokens": (TOKENIZERS, "tokens")}, AGAIN)
-                    self._layout = self._as_stored(stored, body)
-                self._opened = body
+                    self._layout = self._as_stored(stored, backbone)
+                self._opened = backbone
             return self._opened
 
-    def _as_stored(self, stored: EncoderIdentity, body: Body) -> DenseLayout:
+    def _as_stored(self, stored: EncoderIdentity, backbone: Backbone) -> DenseLayout:
         """How the folder was read for the stored vectors: as it is now, or as earlier versions did."""
         for layout in (self._layout, self._layout.before):
-            if layout is not None and self._fingerprint(layout, body, stored.parts) == stored.fingerprint:
+            if layout is not None and self._fingerprint(layout, backbone, stored.parts) == stored.fingerprint:
                 return layout
         raise _changed(stored, "description has")
 
     def limit(self, side: str) -> int:
         """The longest input of the side "query" or "document" in tokens, special ones included."""
         layout = self.layout
-        return self.body.limit_of(layout.query_length if side == "query" else layout.document_length)
+        return self.backbone.limit_of(layout.query_length if side == "query" else layout.document_length)
 
     def prompt(self, side: str) -> str:
         """What is put before every text of the side "query" or "document"."""
@@ -248,25 +248,25 @@ class DenseEncoder:
         return vector
 
     def _model(self) -> tuple[Any, Any]:
-        return self.body.load("AutoModel", "model", ignored="pooler.")
+        return self.backbone.load("AutoModel", "model", ignored="pooler.")
 
     def _encode(self, texts: Sequence[str], side: str) -> NDArray[np.float32]:
         import torch
 
-        body = self.body
+        backbone = self.backbone
         model, device = self._model()
         prompt, layout = self.prompt(side), self.layout
-        prefix, suffix = body.subwords.prefix, body.subwords.suffix
+        prefix, suffix = backbone.subwords.prefix, backbone.subwords.suffix
         room = self.limit(side) - len(prefix) - len(suffix)
-        own = body.subwords.ids_of(texts, room)
-        whole = body.subwords.ids_of([prompt + text for text in texts], room) if prompt else own
-        told = [place for place, ids in enumerate(own) if not body.subwords.says_nothing(ids)]
+        own = backbone.subwords.ids_of(texts, room)
+        whole = backbone.subwords.ids_of([prompt + text for text in texts], room) if prompt else own
+        told = [place for place, ids in enumerate(own) if not backbone.subwords.says_nothing(ids)]
         rows = [[*prefix, *whole[place][:room], *suffix] for place in told]
         hidden_from = self._passed_over(prompt)
         normalise = self.normalise
 
         def vectors(batch: list[list[int]]) -> list[NDArray[np.float32]]:
-            ids, mask = padded(batch, body.padding, device)
+            ids, mask = padded(batch, backbone.padding, device)
             hidden = model(input_ids=ids, attention_mask=attention(mask)).last_hidden_state.float()
             pooled = self._pool(hidden, mask, hidden_from)
             if layout.dimensions is not None:
@@ -300,7 +300,7 @@ class DenseEncoder:
         """How many tokens at the start of every text the pooling leaves out."""
         if self.layout.pool_prompt or not prompt:
             return 0
-        subwords = self.body.subwords
+        subwords = self.backbone.subwords
         return len(subwords.prefix) + len(subwords.ids(prompt))
 
     def _pool(self, hidden: Any, mask: Any, start: int) -> Any:

@@ -43,7 +43,7 @@ _HELD_OUT = 20  # one text in so many is not fitted, but measured
 
 
 @dataclass(frozen=True, slots=True)
-class TableFacts:
+class StaticQueryFacts:
     """What a table is.
 
     Attributes:
@@ -60,17 +60,17 @@ class TableFacts:
     lower_case: bool
 
 
-class QueryTable:
+class StaticQueryEmbeddings:
     """Vectors of queries by look-up. Safe to call from several threads."""
 
-    def __init__(self, facts: TableFacts, vectors: NDArray[np.float16], subwords: Subwords) -> None:
+    def __init__(self, facts: StaticQueryFacts, vectors: NDArray[np.float16], subwords: Subwords) -> None:
         """Use `fit` or `open`."""
         self.facts = facts
         self.vectors = vectors
         self._subwords = subwords
 
     @classmethod
-    def open(cls, folder: Path) -> QueryTable:
+    def open(cls, folder: Path) -> StaticQueryEmbeddings:
         """A table from the folder that `save` wrote; the vectors are mapped.
 
         Raises:
@@ -85,7 +85,7 @@ class QueryTable:
                 raise ValueError("its checksum does not match")
             if values["checksums"][TOKENIZER] != _checksum(folder / TOKENIZER):
                 raise ValueError(f"the checksum of {TOKENIZER} does not match")
-            facts = TableFacts(**values["facts"])
+            facts = StaticQueryFacts(**values["facts"])
             vectors = np.load(folder / _VECTORS, mmap_mode="r", allow_pickle=False)
             if vectors.dtype != np.float16 or vectors.ndim != 2:
                 raise ValueError("the vectors are of another type")
@@ -97,7 +97,7 @@ class QueryTable:
             raise IdentityError(
                 f"{folder} was made with tokenizers {made}, and {version_of(TOKENIZERS)}, which is here, makes other"
                 " tokens",
-                "Make it again with `lexhound distil-queries`, or drop it with --drop",
+                "Make it again with `lexhound fit-static-queries`, or drop it with --drop",
             )
         return cls(facts, vectors, subwords)
 
@@ -155,7 +155,7 @@ class QueryTable:
 
 def fit(
     encoder: DenseEncoder, texts: Sequence[str], vectors: NDArray[np.float32], *, ridge: float = 0.003
-) -> QueryTable:
+) -> StaticQueryEmbeddings:
     """A table for texts that a model has encoded: float32[len(texts), width], of unit length, by either side of it.
 
     Deterministic. One text in 20 is kept out and measured. Takes some seconds a thousand texts; memory is 12 bytes a
@@ -171,8 +171,8 @@ def fit(
         raise SettingsError(
             f"the vectors of {encoder.identity.name} are not of unit length", "A table is for models whose vectors are"
         )
-    body = encoder.body
-    subwords = body.subwords
+    backbone = encoder.backbone
+    subwords = backbone.subwords
     longest = encoder.limit("query") - len(subwords.prefix) - len(subwords.suffix)
     rows = [ids[:longest] for ids in subwords.ids_of(texts, longest)]
     kept = np.flatnonzero(np.array([len(row) > 0 for row in rows], np.bool_) & vectors.any(axis=1))
@@ -189,7 +189,7 @@ def fit(
     table *= 1.0 / max(float(np.abs(table).max()), 1e-30)
     stored = table.astype(np.float16)
     guessed = _unit(counts[held] @ stored.astype(np.float32))
-    facts = TableFacts(
+    facts = StaticQueryFacts(
         encoder.identity.fingerprint,
         len(kept),
         int(np.count_nonzero(idf)),
@@ -197,7 +197,7 @@ def fit(
         longest,
         lower_case=False,  # where it is wanted, the tokenizer does it
     )
-    return QueryTable(facts, stored, subwords)
+    return StaticQueryEmbeddings(facts, stored, subwords)
 
 
 def _counts(rows: Sequence[Sequence[int]], vocabulary: int) -> csr_array:
@@ -278,5 +278,5 @@ def _facts_checksum(values: dict[str, Any]) -> str:
 def _damaged(folder: Path, problem: str) -> CheckpointError:
     return CheckpointError(
         f"the table of dense queries in {folder} cannot be read: {problem}",
-        "Make it again with `lexhound distil-queries`, or drop it with --drop",
+        "Make it again with `lexhound fit-static-queries`, or drop it with --drop",
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _NO_LIMIT = 512  # where neither the tokenizer nor the model says one
 
 
-class Body:
+class Backbone:
     """A model's tokenizer, the longest input it takes, and the model itself once that is asked for.
 
     Args:

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.encoders.base import EncoderIdentity, LiveStatistics, QueryVector, Span, fingerprint_of
-from lexhound.encoders.checkpoints.hub import SHARES, Located, locate
+from lexhound.encoders.checkpoints.hub import SURFACE_MATCH_FILE, Located, locate
 from lexhound.encoders.errors import CheckpointError, IdentityError
 from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
 from lexhound.encoders.text.subwords import TOKENIZER_FILES, Subwords
 from lexhound.encoders.vector_files import stacked
 
 from .folders import read_layout
-from .layout import Layout, SideLayout
+from .layout import EncoderLayout, Layout
 from .live_idf import PRIOR, live_idf
 from .pruning import prune
 from .settings import LearnedSettings
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _VERSION = 2  # of how settings and files become vectors: part of every fingerprint
 
 
-class Side(Protocol):
+class TextEncoder(Protocol):
     """What a side does, whatever it is made of."""
 
     @property
@@ -77,11 +77,11 @@ class LearnedEncoder:
         self.layout: Layout = read_layout(self._located.folder)
         self._stored = identity
         self._lock = RLock()
-        self._sides: dict[str, Side] = {}
+        self._encoders: dict[str, TextEncoder] = {}
         if identity is not None:
             self.layout = self._as_stored(identity)
         if self.layout.query.kind == "table":  # cheap, and then errors come when the encoder is opened
-            self._side("query")
+            self._encoder("query")
 
     @cached_property
     def identity(self) -> EncoderIdentity:
@@ -92,7 +92,7 @@ class LearnedEncoder:
         parts = {"vocabulary": self._query_subwords.vocabulary_hash, "document": document, "query": query}
         parts |= {f"{side}_tokens": self.subwords(side).tokens_digest for side in ("document", "query")}
         settings = self.settings.identifying()
-        size = self._side("query").vocabulary_size
+        size = self._encoder("query").vocabulary_size
         kind, name, revision = self.layout.family, self._located.name, self._located.revision
         fingerprint = _fingerprint(self.layout, settings, parts)
         libraries = {TOKENIZERS: version_of(TOKENIZERS)}
@@ -114,7 +114,7 @@ class LearnedEncoder:
         Raises:
             CheckpointError: also where the two sides are of different vocabularies.
         """
-        document, query = self._side("document"), self._side("query")
+        document, query = self._encoder("document"), self._encoder("query")
         _ = self._prior
         if self._document_subwords.vocabulary_hash != self._query_subwords.vocabulary_hash or (
             document.vocabulary_size != query.vocabulary_size
@@ -128,11 +128,11 @@ class LearnedEncoder:
     @property
     def tokens_encoded(self) -> int:
         """How many tokens the models have read so far, special tokens included; for telling speed."""
-        return sum(side.tokens_encoded for side in {id(side): side for side in self._sides.values()}.values())
+        return sum(side.tokens_encoded for side in {id(side): side for side in self._encoders.values()}.values())
 
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
         """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
-        side = self._side("document")
+        side = self._encoder("document")
         return stacked([self._document(vector) for vector in side.encode(texts)], side.vocabulary_size)
 
     def encode_documents_with_means(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
@@ -140,7 +140,7 @@ class LearnedEncoder:
 
         For encoders that `lexhound.encoders.shared_backbone` finds fit for it.
         """
-        side = self._side("document")
+        side = self._encoder("document")
         found: tuple[list[QueryVector], NDArray[np.float32]] = side.encode_with_means(texts)  # type: ignore[attr-defined]
         vectors, means = found
         return stacked([self._document(vector) for vector in vectors], side.vocabulary_size), means
@@ -150,7 +150,7 @@ class LearnedEncoder:
 
     def longest_document(self) -> int:
         """Return how many tokens of a document its model reads, special ones included. Loads the model."""
-        longest: int = self._side("document").max_length  # type: ignore[attr-defined]
+        longest: int = self._encoder("document").max_length  # type: ignore[attr-defined]
         return longest
 
     def encode_query(self, text: str, statistics: LiveStatistics | None = None) -> QueryVector:
@@ -160,16 +160,16 @@ class LearnedEncoder:
             statistics: of the collection that is searched, for encoders whose query weights follow it; without them
                 they weigh what their table says.
         """
-        return self._query(self._side("query").encode_one(text), statistics)
+        return self._query(self._encoder("query").encode_one(text), statistics)
 
     def encode_queries(self, texts: Sequence[str], statistics: LiveStatistics | None = None) -> list[QueryVector]:
         """Return each query's int32 term ids, ascending, and float32 weights > 0, in the order given."""
-        return [self._query(vector, statistics) for vector in self._side("query").encode(texts)]
+        return [self._query(vector, statistics) for vector in self._encoder("query").encode(texts)]
 
     def _query(self, vector: QueryVector, statistics: LiveStatistics | None) -> QueryVector:
         terms, weights = vector
         if statistics is not None and self._prior and len(terms):
-            side: TokenTable = self._side("query")  # type: ignore[assignment]
+            side: TokenTable = self._encoder("query")  # type: ignore[assignment]
             table, frequencies = side.weights[terms], statistics.document_frequencies(terms)
             written = frequencies if side.shares is None else frequencies * side.shares[terms].astype(np.float64)
             live = live_idf(table, written, statistics.n_documents, self._prior)
@@ -227,19 +227,19 @@ class LearnedEncoder:
             return self._query_subwords
         return _open_subwords(self.layout, self.layout.document)
 
-    def _side(self, name: str) -> Side:
-        side = self._sides.get(name)
+    def _encoder(self, name: str) -> TextEncoder:
+        side = self._encoders.get(name)
         if side is not None:
             return side
         with self._lock:
-            if name not in self._sides:
-                self._sides[name] = self._open(name)
-            return self._sides[name]
+            if name not in self._encoders:
+                self._encoders[name] = self._open(name)
+            return self._encoders[name]
 
-    def _open(self, name: str) -> Side:
-        layout: SideLayout = getattr(self.layout, name)
-        if self.layout.document == self.layout.query and self._sides:
-            return next(iter(self._sides.values()))
+    def _open(self, name: str) -> TextEncoder:
+        layout: EncoderLayout = getattr(self.layout, name)
+        if self.layout.document == self.layout.query and self._encoders:
+            return next(iter(self._encoders.values()))
         settings = self.settings
         subwords = self.subwords(name)
         if self._stored is not None and self._stored.parts.get(name) != layout.hash(self.layout.root):
@@ -248,22 +248,22 @@ class LearnedEncoder:
             part = f"{name}_tokens"
             require_same(self._stored, {part: subwords.tokens_digest}, {part: (TOKENIZERS, "tokens")}, AGAIN)
         if layout.kind == "table":
-            from .static import TokenTable, read_shares, read_weights
+            from .static import TokenTable, read_surface_match, read_weights
 
             folder = self.layout.root / layout.folder
             weights = read_weights(folder, layout.weights, subwords)
-            shares = read_shares(folder / SHARES, len(weights)) if layout.shares else None
+            shares = read_surface_match(folder / SURFACE_MATCH_FILE, len(weights)) if layout.shares else None
             return TokenTable(subwords, weights, layout, settings, shares)
         from lexhound.encoders.checkpoints.loading import require_neural
 
         require_neural()
         from lexhound.encoders.runtime.device import choose_device, choose_precision
 
-        from .transformer import LanguageModelSide, RegressionSide
+        from .transformer import LanguageModelEncoder, TermWeightingEncoder
 
         device = choose_device(settings.device)
         dtype = choose_precision(settings.precision, device)
-        family = LanguageModelSide if layout.kind == "mlm" else RegressionSide
+        family = LanguageModelEncoder if layout.kind == "mlm" else TermWeightingEncoder
         return family(self.layout.root, subwords, layout, settings, device, dtype)
 
 
@@ -274,7 +274,7 @@ def _changed(identity: EncoderIdentity, part: str) -> IdentityError:
     )
 
 
-def _open_subwords(layout: Layout, side: SideLayout) -> Subwords:
+def _open_subwords(layout: Layout, side: EncoderLayout) -> Subwords:
     """Open a side's tokenizer: of its own folder, or of the encoder's where that has none."""
     own = layout.root / side.folder
     folder = own if any((own / name).is_file() for name in TOKENIZER_FILES) else layout.root

@@ -30,7 +30,7 @@ _PRIOR = 5  # documents that count beside those that hold a term, half of them w
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenWords:
+class ExactTermBoost:
     """How much a text's own words weigh beside what the model says of them.
 
     Attributes:
@@ -88,7 +88,7 @@ class WrittenWords:
         return both, total
 
 
-def written_shares(written: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float32]:
+def surface_match_ratios(written: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float32]:
     """Of the documents whose vectors hold a term, the share that are written with it; float32[vocabulary], in (0, 1].
 
     Args:

@@ -24,8 +24,8 @@ from lexhound.encoders.checkpoints.hub import CONFIG
 from lexhound.encoders.errors import CheckpointError, SettingsError
 from lexhound.encoders.runtime.pooling import ACTIVATIONS, POOLINGS
 
-from .exact_terms import WrittenWords
-from .layout import KINDS, Layout, SideLayout
+from .exact_terms import ExactTermBoost
+from .layout import KINDS, EncoderLayout, Layout
 from .st_layout import read_modules
 
 _FORMAT = 1
@@ -65,8 +65,8 @@ def _read_own(root: Path) -> Layout:
     return Layout(root, document, document if "query" not in values else _side(root, path, values["query"]))
 
 
-def _side(root: Path, path: Path, values: object) -> SideLayout:
-    known = {field.name: field for field in fields(SideLayout)}
+def _side(root: Path, path: Path, values: object) -> EncoderLayout:
+    known = {field.name: field for field in fields(EncoderLayout)}
     if not isinstance(values, Mapping) or values.get("kind") not in KINDS:
         raise CheckpointError(f"{path}: a side has no kind", f"It must be one of {', '.join(KINDS)}")
     for name, value in values.items():
@@ -81,7 +81,7 @@ def _side(root: Path, path: Path, values: object) -> SideLayout:
     if not 0 <= values.get("common", 0) < 1 or not 0 <= values.get("power", 0) <= 1:
         raise CheckpointError(f"{path}: common or power is out of range", "common: 0 to below 1; power: 0 to 1")
     written = {"written": _written(path, values["written"])} if values.get("written") else {}
-    side = SideLayout(**dict(values) | written)
+    side = EncoderLayout(**dict(values) | written)
     poolings = {"mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",)}[side.kind]
     if side.pooling not in poolings:
         raise CheckpointError(f"{path}: pooling is {side.pooling!r}", f"It must be one of {', '.join(poolings)}")
@@ -97,9 +97,9 @@ def _side(root: Path, path: Path, values: object) -> SideLayout:
     return side
 
 
-def _written(path: Path, values: Mapping[str, Any]) -> WrittenWords:
+def _written(path: Path, values: Mapping[str, Any]) -> ExactTermBoost:
     try:
-        return WrittenWords(**values)
+        return ExactTermBoost(**values)
     except (TypeError, SettingsError) as error:
         raise CheckpointError(f"{path}: written is {dict(values)}: {error}", "See docs/encoders.md") from error
 
@@ -110,14 +110,14 @@ def _read_plain(root: Path) -> Layout:
         raise CheckpointError(f"{root} has no {CONFIG}", "Give the folder of a Hugging Face masked language model")
     values = read_object(path)
     names = [str(name) for name in values.get("architectures") or ()]
-    presence = SideLayout("table")
+    presence = EncoderLayout("table")
     if any(name.lower().startswith("unicoil") for name in names):
-        side = SideLayout("regression")
+        side = EncoderLayout("regression")
         return Layout(root, side, side)
     if any(name.lower().startswith("deepimpact") for name in names):
-        return Layout(root, SideLayout("regression", pooling="first"), presence)
+        return Layout(root, EncoderLayout("regression", pooling="first"), presence)
     if any(name.endswith("ForTokenClassification") for name in names):
-        return Layout(root, SideLayout("regression"), presence)
+        return Layout(root, EncoderLayout("regression"), presence)
     if names and not any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names):
         raise CheckpointError(
             f"{root} is not a masked language model: {CONFIG} says {', '.join(names)}",
@@ -126,6 +126,6 @@ def _read_plain(root: Path) -> Layout:
         )
     called = f"{root.resolve()} {values.get('_name_or_path', '')}"
     two = _TWO_LOGARITHMS.search(called) is not None
-    document = SideLayout("mlm", activation="log1p_log1p_relu" if two else None)
+    document = EncoderLayout("mlm", activation="log1p_log1p_relu" if two else None)
     table = next((name for name in _TABLE_FILES if (root / name).is_file()), None)
-    return Layout(root, document, document if table is None else SideLayout("table", weights=table))
+    return Layout(root, document, document if table is None else EncoderLayout("table", weights=table))

@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lexhound.encoders.checkpoints.hub import SHARES, files_hash
+from lexhound.encoders.checkpoints.hub import SURFACE_MATCH_FILE, files_hash
 
-from .exact_terms import WrittenWords
+from .exact_terms import ExactTermBoost
 
 KINDS = ("mlm", "regression", "table")
 
 
 @dataclass(frozen=True, slots=True)
-class SideLayout:
+class EncoderLayout:
     """One side of an encoder.
 
     Attributes:
@@ -71,7 +71,7 @@ class SideLayout:
     dense: str | None = None
     top_k: int | None = None
     query_top_k: int | None = None
-    written: WrittenWords | None = None
+    written: ExactTermBoost | None = None
     prompt: str = ""
     max_length: int | None = None
     lower_case: bool = False
@@ -87,7 +87,9 @@ class SideLayout:
     def hash(self, root: Path) -> str:
         """Return a hex SHA-256 over the files of this side."""
         if self.kind == "table":
-            return files_hash(root / self.folder, [self.weights or "", *([SHARES] if self.shares else [])])[:32]
+            return files_hash(root / self.folder, [self.weights or "", *([SURFACE_MATCH_FILE] if self.shares else [])])[
+                :32
+            ]
         folders = [self.folder, *(part for part in (self.adapter, self.expansion) if part is not None)]
         rule = [] if self.written is None else [self.written.identity]
         return "-".join([*(files_hash(root / folder)[:32] for folder in folders), *rule])
@@ -102,8 +104,8 @@ class Layout:
     """
 
     root: Path
-    document: SideLayout
-    query: SideLayout
+    document: EncoderLayout
+    query: EncoderLayout
     before: Layout | None = None
 
     @property

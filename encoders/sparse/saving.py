@@ -22,7 +22,7 @@ from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import TOKENIZER, TOKENIZER_FILES
 
 from .encoder import LearnedEncoder
-from .layout import SideLayout
+from .layout import EncoderLayout
 from .st_layout import ACTIVATION_OF, ROUTER_FILES
 
 _TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
@@ -85,7 +85,7 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
     return folder
 
 
-def _overridden(encoder: LearnedEncoder, side: SideLayout) -> SideLayout:
+def _overridden(encoder: LearnedEncoder, side: EncoderLayout) -> EncoderLayout:
     settings = encoder.settings
     if side.kind != "mlm":
         return side
@@ -96,7 +96,7 @@ def _overridden(encoder: LearnedEncoder, side: SideLayout) -> SideLayout:
     )
 
 
-def _check_writable(side: SideLayout) -> None:
+def _check_writable(side: EncoderLayout) -> None:
     wrong = None
     if side.kind == "regression":
         wrong = "term weighting"
@@ -125,7 +125,7 @@ def _unwritable(what: str) -> CheckpointError:
     )
 
 
-def _save_route(encoder: LearnedEncoder, side: SideLayout, route: str, folder: Path) -> list[tuple[str, str]]:
+def _save_route(encoder: LearnedEncoder, side: EncoderLayout, route: str, folder: Path) -> list[tuple[str, str]]:
     if side.kind == "table":
         name = f"{route}_0_SparseStaticEmbedding"
         _save_table(encoder, side, route, folder / name)
@@ -135,7 +135,7 @@ def _save_route(encoder: LearnedEncoder, side: SideLayout, route: str, folder: P
     return [(names[0], _TRANSFORMER), (names[1], _POOLING)]
 
 
-def _save_model(encoder: LearnedEncoder, side: SideLayout, folder: Path, pooling: Path) -> None:
+def _save_model(encoder: LearnedEncoder, side: EncoderLayout, folder: Path, pooling: Path) -> None:
     source = encoder.layout.root / side.folder
     folder.mkdir(exist_ok=True)
     names = [name for name in _MODEL_FILES if name not in ADAPTER_WEIGHTS and (source / name).is_file()]
@@ -153,7 +153,7 @@ def _save_model(encoder: LearnedEncoder, side: SideLayout, folder: Path, pooling
     _write(pooling / CONFIG, values)
 
 
-def _save_table(encoder: LearnedEncoder, side: SideLayout, route: str, folder: Path) -> None:
+def _save_table(encoder: LearnedEncoder, side: EncoderLayout, route: str, folder: Path) -> None:
     from .static import read_weights
 
     folder.mkdir()

@@ -26,7 +26,7 @@ from lexhound.encoders.checkpoints.modules import (
 )
 from lexhound.encoders.errors import CheckpointError
 
-from .layout import Layout, SideLayout
+from .layout import EncoderLayout, Layout
 
 ROUTER_FILES = ("router_config.json", CONFIG)
 # SpladePooling's name of what it applies before its own log1p -> ours of the whole.
@@ -53,7 +53,7 @@ def read_modules(root: Path) -> Layout:
     return _layout(root, document, query, config)
 
 
-def _layout(root: Path, document: SideLayout, query: SideLayout, config: ModelConfig) -> Layout:
+def _layout(root: Path, document: EncoderLayout, query: EncoderLayout, config: ModelConfig) -> Layout:
     """Two sides with what the folder says of both, and as they were read before all of it was."""
     most = config.max_active_dims
     document = replace(document, prompt=config.document_prompt, top_k=most, query_top_k=most)
@@ -101,7 +101,7 @@ def _route(path: Path, routes: Mapping[str, Any], mappings: Mapping[str, str], s
     return found
 
 
-def _side(root: Path, path: Path, modules: list[tuple[str, str]], side: str) -> SideLayout:
+def _side(root: Path, path: Path, modules: list[tuple[str, str]], side: str) -> EncoderLayout:
     names = [name for name, _ in modules]
     folders = folders_of(root, path, modules)
     if names == ["SparseStaticEmbedding"]:
@@ -114,7 +114,7 @@ def _side(root: Path, path: Path, modules: list[tuple[str, str]], side: str) -> 
     )
 
 
-def _splade(root: Path, name: str, folder: str, path: Path, side: str) -> SideLayout:
+def _splade(root: Path, name: str, folder: str, path: Path, side: str) -> EncoderLayout:
     values = read_json(path)
     pooling = values.get("pooling_strategy", "max") if isinstance(values, dict) else None
     activation = values.get("activation_function", "relu") if isinstance(values, dict) else None
@@ -125,13 +125,15 @@ def _splade(root: Path, name: str, folder: str, path: Path, side: str) -> SideLa
         )
     told = read_input_config(root / folder, SPARSE_TASK, legacy_task=name == _OLD_MODEL)
     limit = told.document_length if side == "document" else told.query_length
-    return SideLayout("mlm", folder, pooling, ACTIVATION_OF[activation], max_length=limit, lower_case=told.lower_case)
+    return EncoderLayout(
+        "mlm", folder, pooling, ACTIVATION_OF[activation], max_length=limit, lower_case=told.lower_case
+    )
 
 
-def _table(root: Path, folder: str) -> SideLayout:
+def _table(root: Path, folder: str) -> EncoderLayout:
     path = root / folder / CONFIG
     named = (read_object(path) if path.is_file() else {}).get("path")
     weights = "model.safetensors" if (root / folder / "model.safetensors").is_file() else "pytorch_model.bin"
     if isinstance(named, str) and named.endswith(".json"):
         weights = Path(named).name
-    return SideLayout("table", folder, weights=weights)
+    return EncoderLayout("table", folder, weights=weights)

@@ -24,7 +24,7 @@ from lexhound.encoders.base import QueryVector
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import Subwords
 
-from .layout import SideLayout
+from .layout import EncoderLayout
 from .settings import LearnedSettings
 
 
@@ -42,7 +42,7 @@ class TokenTable:
         self,
         subwords: Subwords,
         weights: NDArray[np.float32],
-        layout: SideLayout,
+        layout: EncoderLayout,
         settings: LearnedSettings,
         shares: NDArray[np.float32] | None = None,
     ) -> None:
@@ -125,7 +125,7 @@ def read_weights(folder: Path, name: str | None, subwords: Subwords) -> NDArray[
     return weights
 
 
-def read_shares(path: Path, size: int) -> NDArray[np.float32]:
+def read_surface_match(path: Path, size: int) -> NDArray[np.float32]:
     """Return the shares of `lexhound.encoders.sparse.exact_terms`, float32[size], from a safetensors file.
 
     Raises:

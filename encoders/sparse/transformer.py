@@ -1,4 +1,4 @@
-"""One side of an encoder that runs a model: texts into pieces, pieces into batches, batches into sparse vectors.
+"""One side of an encoder that runs a model: texts into token ids, token ids into batches, batches into sparse vectors.
 
 Policies:
 
@@ -31,7 +31,7 @@ from lexhound.encoders.runtime.device import wants_integers
 from lexhound.encoders.runtime.pooling import activate, pooled
 from lexhound.encoders.text.subwords import Subwords
 
-from .layout import SideLayout
+from .layout import EncoderLayout
 from .pruning import largest
 from .settings import LearnedSettings
 
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     import torch
 
     from lexhound.encoders.runtime.int16.head import MaximumHead
-    from lexhound.encoders.runtime.int16.layers import IntegerBody
+    from lexhound.encoders.runtime.int16.layers import IntegerBackbone
 
 _NO_LIMIT = 512  # where neither the tokenizer nor the model says one
 
 
-class ModelSide(ABC):
+class ModelEncoder(ABC):
     """What language-model and regression sides share. Safe to call from several threads.
 
     Attributes:
@@ -58,7 +58,7 @@ class ModelSide(ABC):
     def __init__(
         self,
         subwords: Subwords,
-        layout: SideLayout,
+        layout: EncoderLayout,
         settings: LearnedSettings,
         device: torch.device,
         *,
@@ -86,7 +86,7 @@ class ModelSide(ABC):
         """Return each text's term ids, int32 ascending, and float32 weights > 0."""
         prompt = self._layout.prompt
         owners: list[int] = []
-        pieces: list[list[int]] = []
+        token_ids: list[list[int]] = []
         most = None if self._settings.long_texts == "windows" else self._room
         own = self._subwords.ids_of(texts, most)
         prompted = self._subwords.ids_of([prompt + text for text in texts], most) if prompt else own
@@ -94,18 +94,18 @@ class ModelSide(ABC):
             if self._subwords.says_nothing(own[number]):
                 continue
             windows = range(0, len(ids), self._room) if self._settings.long_texts == "windows" else range(1)
-            pieces += [ids[start : start + self._room] for start in windows]
+            token_ids += [ids[start : start + self._room] for start in windows]
             owners += [number] * len(windows)
         empty = (np.empty(0, np.int32), np.empty(0, np.float32))
         found: list[list[QueryVector]] = [[] for _ in texts]
-        for owner, vector in zip(owners, self._vectors(pieces), strict=True):
+        for owner, vector in zip(owners, self._vectors(token_ids), strict=True):
             found[owner].append(vector)
         whole = [largest(vectors) if len(vectors) > 1 else (vectors or [empty])[0] for vectors in found]
         if self._layout.written is None:
             return whole
         read: list[list[int]] = [[] for _ in texts]
-        for owner, piece in zip(owners, pieces, strict=True):
-            read[owner] += piece
+        for owner, text_ids in zip(owners, token_ids, strict=True):
+            read[owner] += text_ids
         return [self._with_written(vector, ids) for vector, ids in zip(whole, read, strict=True)]
 
     def _with_written(self, vector: QueryVector, ids: list[int]) -> QueryVector:
@@ -119,23 +119,23 @@ class ModelSide(ABC):
         """Return one text's vector."""
         return self.encode([text])[0]
 
-    def _vectors(self, pieces: list[list[int]]) -> list[QueryVector]:
+    def _vectors(self, token_ids: list[list[int]]) -> list[QueryVector]:
         import torch
 
-        vectors: list[QueryVector | None] = [None] * len(pieces)
+        vectors: list[QueryVector | None] = [None] * len(token_ids)
         extra = len(self._subwords.prefix) + len(self._subwords.suffix)
-        lengths = [len(piece) * (2 if self._layout.echo else 1) + extra for piece in pieces]
+        lengths = [len(text_ids) * (2 if self._layout.echo else 1) + extra for text_ids in token_ids]
         with torch.inference_mode():
             for places in by_length(lengths, self._settings.batch_tokens):
-                batch = halving(self._encode_batch, [pieces[place] for place in places])
+                batch = halving(self._encode_batch, [token_ids[place] for place in places])
                 for place, vector in zip(places, batch, strict=True):
                     vectors[place] = vector
                 self.tokens_encoded += sum(lengths[place] for place in places)
         return [vector for vector in vectors if vector is not None]
 
     @abstractmethod
-    def _encode_batch(self, pieces: list[list[int]]) -> list[QueryVector]:
-        """Return each piece's vector."""
+    def _encode_batch(self, token_ids: list[list[int]]) -> list[QueryVector]:
+        """Return each text's vector."""
 
     def _sparse(self, weights: torch.Tensor) -> list[QueryVector]:
         rows: NDArray[np.float32] = weights.float().cpu().numpy()
@@ -161,7 +161,7 @@ class ModelSide(ABC):
         return [*self._subwords.prefix, *inner, *self._subwords.suffix]
 
 
-class LanguageModelSide(ModelSide):
+class LanguageModelEncoder(ModelEncoder):
     """The head of a language model over the vocabulary: SPLADE, CLS-MLM, Mistral-SPLADE.
 
     Raises:
@@ -172,7 +172,7 @@ class LanguageModelSide(ModelSide):
         self,
         root: Path,
         subwords: Subwords,
-        layout: SideLayout,
+        layout: EncoderLayout,
         settings: LearnedSettings,
         device: torch.device,
         dtype: torch.dtype,
@@ -195,30 +195,30 @@ class LanguageModelSide(ModelSide):
         self._activation = settings.activation or layout.activation or "log1p_relu"
         limit, padding = self._model.max_length, self._model.padding
         super().__init__(subwords, layout, settings, device, model_limit=limit, padding=padding)
-        self._body, self._head = self._on_cpu(root, dtype)
+        self._backbone, self._head = self._on_cpu(root, dtype)
 
-    def _on_cpu(self, root: Path, dtype: torch.dtype) -> tuple[IntegerBody | None, MaximumHead | None]:
-        """What takes the place of the model's body and of the head's product, where something faster does."""
+    def _on_cpu(self, root: Path, dtype: torch.dtype) -> tuple[IntegerBackbone | None, MaximumHead | None]:
+        """What takes the place of the model's backbone and of the head's product, where something faster does."""
         import torch
 
         from lexhound.encoders.runtime.int16.head import MaximumHead
         from lexhound.encoders.runtime.int16.kernels import available
-        from lexhound.encoders.runtime.int16.layers import integer_body
+        from lexhound.encoders.runtime.int16.layers import integer_backbone
 
         integers = wants_integers(self._settings.precision, self._device)
-        body = head = None
+        backbone = head = None
         if self._device.type == "cpu" and dtype == torch.float32 and available():
             if integers and not self._layout.echo:
-                body = integer_body(self._model.body, self._subwords.size)
+                backbone = integer_backbone(self._model.backbone, self._subwords.size)
             if self._pooling == "max":
                 bias = None if self._model.bias is None else self._model.bias.numpy()
-                head = MaximumHead(self._model.weight.numpy(), bias, whole=body is not None)
-        if body is None and self._settings.precision == "int16":
+                head = MaximumHead(self._model.weight.numpy(), bias, whole=backbone is not None)
+        if backbone is None and self._settings.precision == "int16":
             raise SettingsError(
                 f"{root} cannot be run in 16-bit integers here",
                 "That takes a CPU with AVX2, and a model of BERT's, RoBERTa's or DistilBERT's form: choose another",
             )
-        return body, head
+        return backbone, head
 
     def encode_with_means(self, texts: Sequence[str]) -> tuple[list[QueryVector], NDArray[np.float32]]:
         """Return each text's vector, and the mean of its tokens' states, special ones included, float32[n, width].
@@ -229,8 +229,8 @@ class LanguageModelSide(ModelSide):
 
         read = self._subwords.ids_of(list(texts), self._room)
         told = [place for place, ids in enumerate(read) if not self._subwords.says_nothing(ids)]
-        pieces = [read[place][: self._room] for place in told]
-        lengths = [len(piece) + len(self._subwords.prefix) + len(self._subwords.suffix) for piece in pieces]
+        token_ids = [read[place][: self._room] for place in told]
+        lengths = [len(text_ids) + len(self._subwords.prefix) + len(self._subwords.suffix) for text_ids in token_ids]
         empty = (np.empty(0, np.int32), np.empty(0, np.float32))
         vectors: list[QueryVector] = [empty] * len(texts)
         means = np.zeros((len(texts), self.width), dtype=np.float32)
@@ -244,10 +244,10 @@ class LanguageModelSide(ModelSide):
         with torch.inference_mode():
             for places in by_length(lengths, self._settings.batch_tokens):
                 for place, (vector, mean) in zip(
-                    places, halving(both, [pieces[place] for place in places]), strict=True
+                    places, halving(both, [token_ids[place] for place in places]), strict=True
                 ):
                     means[told[place]] = mean
-                    vectors[told[place]] = self._with_written(vector, pieces[place])
+                    vectors[told[place]] = self._with_written(vector, token_ids[place])
                 self.tokens_encoded += sum(lengths[place] for place in places)
         return vectors, means
 
@@ -256,25 +256,25 @@ class LanguageModelSide(ModelSide):
         """Length of a token's state."""
         return int(self._model.weight.shape[1])
 
-    def _encode_batch(self, pieces: list[list[int]]) -> list[QueryVector]:
-        return self._pooled(*self._hidden(pieces))
+    def _encode_batch(self, token_ids: list[list[int]]) -> list[QueryVector]:
+        return self._pooled(*self._hidden(token_ids))
 
-    def _hidden(self, pieces: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _hidden(self, token_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return floating[n, longest, width] and the bool[n, longest] of what is pooled."""
         import torch
 
-        rows = [self._around(piece * 2 if self._layout.echo else piece) for piece in pieces]
+        rows = [self._around(text_ids * 2 if self._layout.echo else text_ids) for text_ids in token_ids]
         ids, mask = self._padded(rows)
-        if self._body is not None:
-            hidden = torch.zeros((*mask.shape, self._body.width))
-            hidden[mask] = torch.from_numpy(self._body.states(rows, torch.get_num_threads()))
+        if self._backbone is not None:
+            hidden = torch.zeros((*mask.shape, self._backbone.width))
+            hidden[mask] = torch.from_numpy(self._backbone.states(rows, torch.get_num_threads()))
             return hidden, mask
-        hidden = self._model.body(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        hidden = self._model.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         if self._layout.echo:  # only the second copy has seen the whole text
-            for number, piece in enumerate(pieces):
-                start = len(self._subwords.prefix) + len(piece)
+            for number, text_ids in enumerate(token_ids):
+                start = len(self._subwords.prefix) + len(text_ids)
                 mask[number, :start] = False
-                mask[number, start + len(piece) :] = False
+                mask[number, start + len(text_ids) :] = False
         return hidden, mask
 
     def _pooled(self, hidden: torch.Tensor, mask: torch.Tensor) -> list[QueryVector]:
@@ -296,7 +296,7 @@ class LanguageModelSide(ModelSide):
         return terms[kept], activate(torch.from_numpy(logits[kept]), self._activation).numpy()
 
 
-class RegressionSide(ModelSide):
+class TermWeightingEncoder(ModelEncoder):
     """One weight for each token of the text, no expansion but the one that is asked for.
 
     - uniCOIL: w = relu(v · h + b), largest over a token's occurrences (Lin & Ma, "A Few Brief Notes on DeepImpact,
@@ -314,7 +314,7 @@ class RegressionSide(ModelSide):
         self,
         root: Path,
         subwords: Subwords,
-        layout: SideLayout,
+        layout: EncoderLayout,
         settings: LearnedSettings,
         device: torch.device,
         dtype: torch.dtype,
@@ -333,17 +333,19 @@ class RegressionSide(ModelSide):
         self._terms_added = 0 if self._expander is None else min(layout.expansion_terms, self._room // 2)
         self._room -= self._terms_added
 
-    def _encode_batch(self, pieces: list[list[int]]) -> list[QueryVector]:
-        return self._sparse(self._weights(pieces))
+    def _encode_batch(self, token_ids: list[list[int]]) -> list[QueryVector]:
+        return self._sparse(self._weights(token_ids))
 
-    def _weights(self, pieces: list[list[int]]) -> torch.Tensor:
-        """Return float32[len(pieces), vocabulary_size]: each piece's weight of each term."""
+    def _weights(self, token_ids: list[list[int]]) -> torch.Tensor:
+        """Return float32[len(token ids), vocabulary_size]: each text's weight of each term."""
         import torch
 
         if self._expander is not None:
-            pieces = [piece + added for piece, added in zip(pieces, self._likeliest(pieces), strict=True)]
-        ids, mask = self._padded([self._around(piece) for piece in pieces])
-        values = self._model.body(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
+            token_ids = [
+                text_ids + added for text_ids, added in zip(token_ids, self._likeliest(token_ids), strict=True)
+            ]
+        ids, mask = self._padded([self._around(text_ids) for text_ids in token_ids])
+        values = self._model.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
         for number, (weight, bias) in enumerate(self._model.layers):
             values = torch.nn.functional.linear(values.relu() if number else values, weight, bias)
         pooling = self._settings.pooling or self._layout.pooling
@@ -358,14 +360,14 @@ class RegressionSide(ModelSide):
             return rows
         return rows.scatter_reduce_(1, ids, weights, reduce="amax")
 
-    def _likeliest(self, pieces: list[list[int]]) -> list[list[int]]:
+    def _likeliest(self, token_ids: list[list[int]]) -> list[list[int]]:
         """Return the ids of the terms that [CLS] finds likeliest and the text lacks, likeliest first."""
         if self._expander is None or not self._terms_added:
-            return [[] for _ in pieces]
+            return [[] for _ in token_ids]
         import torch
 
-        ids, mask = self._padded([self._around(piece) for piece in pieces])
-        hidden = self._expander.body(input_ids=ids, attention_mask=mask.long()).last_hidden_state[:, :1]
+        ids, mask = self._padded([self._around(text_ids) for text_ids in token_ids])
+        hidden = self._expander.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state[:, :1]
         bias = self._expander.bias
         logits = torch.nn.functional.linear(self._expander.transform(hidden)[:, 0], self._expander.weight, bias).float()
         logits = logits[:, : self.vocabulary_size]

@@ -86,7 +86,7 @@ def resolve_language(name: str) -> str:
 
 
 class Analyser:
-    """Turns forms (see `tokenise`) into terms of one language; safe to call from several threads.
+    """Turns surface tokens (see `tokenise`) into terms of one language; safe to call from several threads.
 
     Args:
         language: a name that `resolve_language` returned.
@@ -112,17 +112,17 @@ class Analyser:
         with self._lock:
             return self._stemmer.stemWord(token) or token
 
-    def parts(self, form: str) -> list[Token]:
-        """Return the terms of one form, nearly always one, with offsets from its start."""
-        found = tokens_of(form, turkic=self.turkic, hangul=self.hangul)
+    def parts(self, surface: str) -> list[Token]:
+        """Return the terms of one surface token, nearly always one, with offsets from its start."""
+        found = tokens_of(surface, turkic=self.turkic, hangul=self.hangul)
         return [(start, end, self.term(token)) for start, end, token in found]
 
-    def terms(self, form: str) -> list[str]:
-        """Return the terms of one form."""
+    def terms(self, surface: str) -> list[str]:
+        """Return the terms of one surface token."""
         # Nearly all are of this kind: one token, as `tokens_of` says.
-        if form.isascii() and form.isalnum() and not self.turkic:
-            return [self.term(form[:MAX_WORD_LENGTH].lower())]
-        return [term for _, _, term in self.parts(form)]
+        if surface.isascii() and surface.isalnum() and not self.turkic:
+            return [self.term(surface[:MAX_WORD_LENGTH].lower())]
+        return [term for _, _, term in self.parts(surface)]
 
     def digests(self) -> dict[str, str]:
         """Return digests of what the installed libraries make of probes, for an identity's `parts`."""
@@ -166,5 +166,5 @@ def _stemmer_of(language: str) -> _Stemmer | None:
 
     if language not in Stemmer.algorithms():
         return None
-    stemmer: _Stemmer = Stemmer.Stemmer(language, 0)  # no cache of its own: forms are remembered above it
+    stemmer: _Stemmer = Stemmer.Stemmer(language, 0)  # no cache of its own: surface tokens are remembered above it
     return stemmer

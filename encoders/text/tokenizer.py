@@ -1,11 +1,11 @@
 """Unicode-aware words: what counts as one, how it is folded, and where in the text it stands.
 
-A **form** is a stretch of the original text: a run of everything that may belong to a word. Forms are cut
-from the text *as it is* and then read one by one, so that offsets need no bookkeeping through normalisation,
-the fast path and the span path cannot disagree, and a caller may remember what each form led to
-(`LexicalEncoder` does: folding, stop words and stemming happen once a form, not once an occurrence).
+A **surface token** is a stretch of the original text: a run of everything that may belong to a word. Surface tokens are
+cut from the text *as it is* and then read one by one, so that offsets need no bookkeeping through normalisation,
+the fast path and the span path cannot disagree, and a caller may remember what each surface token led to
+(`LexicalEncoder` does: folding, stop words and stemming happen once a surface token, not once an occurrence).
 
-What a form counts for:
+What a surface token counts for:
 
 - A *word* is a run of letters, digits and combining marks that starts with a letter or digit. An apostrophe
   between two letters stays (`don't`, `l’eau`); hyphens, dots and underscores separate. Joiners and soft
@@ -81,51 +81,54 @@ _NO_JOINERS = str.maketrans(dict.fromkeys(_JOINERS))
 _VARIATION_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _TURKIC_CAPITALS = str.maketrans({"I": "ı", "İ": "i"})
 
-# Some of what belongs to no form: ASCII but letters, digits and the apostrophe; marks between sentences in East Asia.
-_BETWEEN_FORMS = re.compile("[\x00-&(-/:-@\\[-`{-\x7f\u3001\u3002\uff0c]")
+# Some of what belongs to no surface token: ASCII but letters, digits and the apostrophe; marks between sentences in
+# East Asia.
+_BETWEEN_SURFACE_TOKENS = re.compile("[\x00-&(-/:-@\\[-`{-\x7f\u3001\u3002\uff0c]")
 
-# ASCII forms come lower-cased, everything that is neither alphanumeric nor an apostrophe blanked out.
+# ASCII surface tokens come lower-cased, everything that is neither alphanumeric nor an apostrophe blanked out.
 _ASCII_FORMS = "".join(char.lower() if char.isalnum() or char == "'" else " " for char in map(chr, range(128)))
 _BYTE_FORMS = _ASCII_FORMS.encode() + bytes(range(128, 256))  # the same within UTF-8
 
 
 class _Patterns(NamedTuple):
-    form: re.Pattern[str]  # a run of what may belong to a word, and of anything outside the basic plane
-    piece: re.Pattern[str]  # within a form: a word, or a run of a script that is read in pairs
+    surface: re.Pattern[str]  # a run of what may belong to a word, and of anything outside the basic plane
+    piece: re.Pattern[str]  # within a surface token: a word, or a run of a script that is read in pairs
     paired: re.Pattern[str]  # matches a piece of the second kind at its start
     cluster: re.Pattern[str]  # one character of such a run, with its marks; of Hangul a syllable
 
 
-def forms(text: str, *, turkic: bool = False) -> list[str]:
-    """Return the text's forms in order: the fast path, one pass in C over the whole text.
+def surface_tokens(text: str, *, turkic: bool = False) -> list[str]:
+    """Return the text's surface tokens in order: the fast path, one pass in C over the whole text.
 
-    A text of ASCII alone is lower-cased first, so that capitals make no forms of their own; not so where
-    `turkic` asks for another lower case of `I`. The forms of a text are for `tokens_of`, not for people: some
+    A text of ASCII alone is lower-cased first, so that capitals make no surface tokens of their own; not so where
+    `turkic` asks for another lower case of `I`. The surface tokens of a text are for `tokens_of`, not for people: some
     hold no token at all.
     """
     if text.isascii() and not turkic:
         return text.translate(_ASCII_FORMS).split()
-    return _patterns().form.findall(text)
+    return _patterns().surface.findall(text)
 
 
 def pieces(text: str, size: int) -> Iterator[str]:
-    """Yield the text in stretches of about `size` characters, cut where no form is: together they have its forms.
+    """Yield the text in stretches of about `size` characters, cut where no surface token is: together they have its
+    surface tokens.
 
-    A stretch is longer where nothing but forms stands in its place.
+    A stretch is longer where nothing but surface tokens stands in its place.
     """
     start = 0
     while start < len(text):
-        gap = _BETWEEN_FORMS.search(text, start + size)
+        gap = _BETWEEN_SURFACE_TOKENS.search(text, start + size)
         end = gap.end() if gap else len(text)
         yield text[start:end]
         start = end
 
 
-def spaced_forms(text: str) -> str:
-    """Return a text of the same length that holds the forms where they were, in lower case as far as they are ASCII.
+def spaced_surface_tokens(text: str) -> str:
+    """Return a text of the same length that holds the surface tokens where they were, in lower case as far as they are
+    ASCII.
 
-    Blanks are between them, and whatever else is not ASCII: where the text is ASCII, its forms (not turkic) are what
-    `split` makes of this. The tokens are the same in either case of ASCII letters (not turkic).
+    Blanks are between them, and whatever else is not ASCII: where the text is ASCII, its surface tokens (not turkic)
+    are what `split` makes of this. The tokens are the same in either case of ASCII letters (not turkic).
     """
     if text.isascii():
         return text.translate(_ASCII_FORMS)
@@ -133,33 +136,33 @@ def spaced_forms(text: str) -> str:
     return text.encode("utf-8", "surrogatepass").translate(_BYTE_FORMS).decode("utf-8", "surrogatepass")
 
 
-def form_spans(text: str) -> Iterator[tuple[int, str]]:
-    """Yield where each form starts, and the form as the text has it."""
-    for match in _patterns().form.finditer(text):
+def surface_token_spans(text: str) -> Iterator[tuple[int, str]]:
+    """Yield where each surface token starts, and the surface token as the text has it."""
+    for match in _patterns().surface.finditer(text):
         yield match.start(), match.group()
 
 
-def belongs_to_form(character: str) -> bool:
-    """Return whether a character that stands beside a form would belong to it."""
-    return character.isalnum() or _patterns().form.match(character) is not None
+def belongs_to_surface_token(character: str) -> bool:
+    """Return whether a character that stands beside a surface token would belong to it."""
+    return character.isalnum() or _patterns().surface.match(character) is not None
 
 
-def tokens_of(form: str, *, turkic: bool = False, hangul: bool = True) -> list[Token]:
-    """Return the tokens of one form, nearly always one, with offsets from its start.
+def tokens_of(surface: str, *, turkic: bool = False, hangul: bool = True) -> list[Token]:
+    """Return the tokens of one surface token, nearly always one, with offsets from its start.
 
     Args:
-        `form`: one of `forms(text)`.
+        surface: one of `surface_tokens(text)`.
         turkic: fold `I` to `ı` and `İ` to `i`, as Turkish and Azerbaijani read them.
         hangul: take Hangul in pairs of syllables; False as version 1 did, a run for a word.
     """
-    if form.isascii() and form.isalnum() and not turkic:
-        return [(0, len(form), form[:MAX_WORD_LENGTH].lower())]
+    if surface.isascii() and surface.isalnum() and not turkic:
+        return [(0, len(surface), surface[:MAX_WORD_LENGTH].lower())]
     patterns = _patterns(hangul)
     found: list[Token] = []
-    for match in patterns.piece.finditer(form):
+    for match in patterns.piece.finditer(surface):
         start, end = match.span()
-        if patterns.paired.match(form, start):
-            found += _pairs(form, start, end, patterns)
+        if patterns.paired.match(surface, start):
+            found += _pairs(surface, start, end, patterns)
         else:
             found += [(start, end, token) for token in _words(match.group(), turkic, patterns)]
     return found
@@ -168,13 +171,15 @@ def tokens_of(form: str, *, turkic: bool = False, hangul: bool = True) -> list[T
 def tokenise(text: str, *, turkic: bool = False, hangul: bool = True) -> list[str]:
     """Return the text's tokens in order."""
     return [
-        token for form in forms(text, turkic=turkic) for _, _, token in tokens_of(form, turkic=turkic, hangul=hangul)
+        token
+        for surface in surface_tokens(text, turkic=turkic)
+        for _, _, token in tokens_of(surface, turkic=turkic, hangul=hangul)
     ]
 
 
 def token_spans(text: str, *, turkic: bool = False, hangul: bool = True) -> Iterator[Token]:
     """Yield `(start, end, token)` with offsets into `text` as given; the same tokens as `tokenise(text)`."""
-    for match in _patterns().form.finditer(text):
+    for match in _patterns().surface.finditer(text):
         start = match.start()
         for first, last, token in tokens_of(match.group(), turkic=turkic, hangul=hangul):
             yield start + first, start + last, token

@@ -92,7 +92,7 @@ from .static_query_fitting import DOCUMENTS, distil
 if TYPE_CHECKING:
     from lexhound.encoders.base import Span
     from lexhound.encoders.dense.encoder import DenseSettings
-    from lexhound.encoders.dense.static_queries import TableFacts
+    from lexhound.encoders.dense.static_queries import StaticQueryFacts
     from lexhound.encoders.sparse.settings import LearnedSettings
 
 T = TypeVar("T")
@@ -653,10 +653,10 @@ class Collection:
             raise QueryError(
                 "the collection keeps no table of dense queries",
                 where=str(self.path),
-                hint="make one with: lexhound distil-queries DIRECTORY",
+                hint="make one with: lexhound fit-static-queries DIRECTORY",
             )
 
-    def distil_queries(self, documents: int = DOCUMENTS) -> TableFacts:
+    def fit_static_queries(self, documents: int = DOCUMENTS) -> StaticQueryFacts:
         """Make a table of tokens from the documents' vectors and keep it: searches need no dense model from then on.
 
         Collections that are open already go on with the model; see docs/hybrid.md for what a table costs.
@@ -683,7 +683,7 @@ class Collection:
         self._table = self._kept_table()
         return table.facts
 
-    def drop_query_table(self) -> bool:
+    def drop_static_queries(self) -> bool:
         """Remove the table of dense queries: searches take the model again. Returns whether there was one."""
         self._writing()
         self._table = None
@@ -736,9 +736,9 @@ class Collection:
         """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
         return self._sparse_field.spans(text)
 
-    def marks(self, text: str, terms: frozenset[int]) -> list[Span]:
+    def highlights(self, text: str, terms: frozenset[int]) -> list[Span]:
         """Those of `spans(text)` that count for one of `terms` (`SearchResult.terms`, say); quick for many texts."""
-        return self._sparse_field.marks(text, terms)
+        return self._sparse_field.highlights(text, terms)
 
     def info(self) -> CollectionInfo:
         """Counts, sizes, encoder and quantisation loss.

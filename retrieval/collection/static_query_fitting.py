@@ -12,14 +12,14 @@ from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
 from lexhound.retrieval.errors import QueryError
 
 if TYPE_CHECKING:
-    from lexhound.encoders.dense.static_queries import QueryTable
+    from lexhound.encoders.dense.static_queries import StaticQueryEmbeddings
     from lexhound.retrieval.collection.fields.dense_field import DenseField
 
 DOCUMENTS = 20_000
 """How many documents a table is fitted to, at most."""
 
 
-def distil(snapshot: Snapshot, dense: DenseField, documents: int, seed: int = 0) -> QueryTable:
+def distil(snapshot: Snapshot, dense: DenseField, documents: int, seed: int = 0) -> StaticQueryEmbeddings:
     """Fit a table of static query embeddings to `documents` of a snapshot at most, drawn at random by `seed`.
 
     Raises:

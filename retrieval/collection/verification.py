@@ -86,9 +86,9 @@ def verify_table(directory: Path) -> list[Problem]:
     """Read every byte of the table of dense queries, if there is one."""
     if not has_table(directory):
         return []
-    from lexhound.encoders.dense.static_queries import QueryTable
+    from lexhound.encoders.dense.static_queries import StaticQueryEmbeddings
 
-    return [Problem(str(path), problem) for path, problem in QueryTable.verify(directory / FOLDER)]
+    return [Problem(str(path), problem) for path, problem in StaticQueryEmbeddings.verify(directory / FOLDER)]
 
 
 def verify_database(directory: Path, connection: sqlite3.Connection, *, whole: bool) -> list[Problem]:

@@ -345,9 +345,9 @@ class EngineCollection:
         """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
         return self._sparse_field.spans(text)
 
-    def marks(self, text: str, terms: frozenset[int]) -> list[Span]:
+    def highlights(self, text: str, terms: frozenset[int]) -> list[Span]:
         """Those of `spans(text)` that count for one of `terms`."""
-        return self._sparse_field.marks(text, terms)
+        return self._sparse_field.highlights(text, terms)
 
     def info(self) -> EngineInfo:
         """What the engine tells of itself and of the collection."""

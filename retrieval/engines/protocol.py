@@ -144,7 +144,7 @@ class Backend(Protocol):
         """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
         ...
 
-    def marks(self, text: str, terms: frozenset[int]) -> list[Span]:
+    def highlights(self, text: str, terms: frozenset[int]) -> list[Span]:
         """Those of `spans(text)` that count for one of `terms`."""
         ...
 

@@ -10,7 +10,6 @@ from lexhound.serve.cli.commands import (
     backup,
     build,
     compare,
-    distil,
     documents,
     encode,
     evaluate,
@@ -19,6 +18,7 @@ from lexhound.serve.cli.commands import (
     move,
     search,
     serve,
+    static_queries,
     train,
     tune,
 )
@@ -82,7 +82,8 @@ app.command("move", rich_help_panel=KEEP)(move.move)
 app.command("eval", rich_help_panel=MEASURE)(evaluate.evaluate)
 app.command("compare", rich_help_panel=MEASURE)(compare.compare)
 app.command("tune-fusion", rich_help_panel=MEASURE)(tune.tune_fusion)
-app.command("distil-queries", rich_help_panel=KEEP)(distil.distil_queries)
+app.command("fit-static-queries", rich_help_panel=KEEP)(static_queries.fit_static_queries)
+app.command("distil-queries", hidden=True)(static_queries.fit_static_queries)  # its former name
 app.command("encode", rich_help_panel=ENCODE)(encode.encode)
 app.command("inspect", rich_help_panel=ENCODE)(inspect.inspect)
 app.command("train", rich_help_panel=TRAIN)(train.train)

@@ -143,7 +143,7 @@ DenseQueriesOption = Annotated[
     _option(
         FUSION_PANEL,
         "--dense-queries",
-        "What makes the dense vector of a query: the model, or the table that `lexhound distil-queries` made.",
+        "What makes the dense vector of a query: the model, or the table that `lexhound fit-static-queries` made.",
         show_default="table where there is one",
     ),
 ]

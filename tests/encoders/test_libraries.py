@@ -122,7 +122,7 @@ def test_what_another_library_made_is_refused_when_a_text_is_read(
     for read in (
         encoder.query_counts,
         encoder.spans,
-        lambda text: encoder.marks(text, ()),
+        lambda text: encoder.highlights(text, ()),
         lambda text: encoder.count_documents([text]),
     ):
         with pytest.raises(IdentityError, match=message):

@@ -12,7 +12,7 @@ from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm, b
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.dense.encoder import DenseEncoder
-from lexhound.encoders.dense.static_queries import QueryTable, fit
+from lexhound.encoders.dense.static_queries import StaticQueryEmbeddings, fit
 from lexhound.encoders.errors import IdentityError
 from lexhound.encoders.sparse.encoder import LearnedEncoder, _fingerprint
 
@@ -55,7 +55,7 @@ def test_a_dense_encoder_and_its_table(tmp_path: Path) -> None:
         DenseEncoder(made, identity=by_another_version(identity)).encode_query("heat")
     texts = ["heat flow", "a wing", "the drag of a plate"] * 10
     fit(encoder, texts, encoder.encode_documents(texts)).save(tmp_path / "table")
-    assert np.isfinite(QueryTable.open(tmp_path / "table").encode_queries(["heat"])).all()
+    assert np.isfinite(StaticQueryEmbeddings.open(tmp_path / "table").encode_queries(["heat"])).all()
     about = tmp_path / "table" / "query_table.json"
     values = json.loads(about.read_bytes())
     del values["checksums"][about.name]  # as earlier versions wrote it; it would tell the change too
@@ -63,7 +63,7 @@ def test_a_dense_encoder_and_its_table(tmp_path: Path) -> None:
     with pytest.raises(
         IdentityError, match=r"was made with tokenizers 0\.1, and .*Make it again with `lexhound distil"
     ):
-        QueryTable.open(tmp_path / "table")
+        StaticQueryEmbeddings.open(tmp_path / "table")
     del values["tokens"], values["tokenizers"]  # earlier versions had none
     about.write_text(json.dumps(values))
-    QueryTable.open(tmp_path / "table")
+    StaticQueryEmbeddings.open(tmp_path / "table")

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from tiny_checkpoints import build_tiny_masked_lm
 
 from lexhound.encoders.sparse.encoder import LearnedEncoder
-from lexhound.encoders.sparse.exact_terms import written_shares
+from lexhound.encoders.sparse.exact_terms import surface_match_ratios
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.eval.errors import DatasetError
 from lexhound.eval.validation import ValidationSet, open_validation_set, validate, validator
@@ -115,11 +115,13 @@ def test_a_model_is_measured_as_its_encoder_will_search(tmp_path: Path) -> None:
     table = np.linspace(0.5, 4, model.vocabulary_size, dtype=np.float32) * model.terms
     measured = validator([judged], model, recipe)(lambda found, n: model.encode(model.token_ids(found, n)), table)
 
-    pieces = model.token_ids(texts)
-    written = np.bincount(np.concatenate([np.unique(piece) for piece in pieces]), minlength=model.vocabulary_size)
+    token_ids = model.token_ids(texts)
+    written = np.bincount(
+        np.concatenate([np.unique(text_ids) for text_ids in token_ids]), minlength=model.vocabulary_size
+    )
     folder = export_encoder(
         model, table, tmp_path / "out", half=False, query=query, written=recipe.exact_terms.rule,
-        shares=written_shares(written, written),
+        shares=surface_match_ratios(written, written),
     )  # fmt: skip
     encoder = LearnedEncoder(folder, LearnedSettings(max_length=32, precision="float32"))
 
@@ -127,7 +129,7 @@ def test_a_model_is_measured_as_its_encoder_will_search(tmp_path: Path) -> None:
         n_documents = 30
 
         def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.float64]:
-            shares = written_shares(written, written)
+            shares = surface_match_ratios(written, written)
             return np.asarray(written[terms] / shares[terms].astype(np.float64))
 
     vectors = encoder.encode_documents(texts)

@@ -29,7 +29,7 @@ from lexhound.training.recipe import (
     TeacherRecipe,
     ValidationRecipe,
 )
-from lexhound.training.surface_match import shares_of
+from lexhound.training.surface_match import measure_surface_match
 from lexhound.training.teachers.terms import TermTeacher
 
 WORDS = """
@@ -53,7 +53,7 @@ def make_run(folder: Path, changes: dict[str, object] | None = None) -> tuple[Tr
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, 6, replace=False)) for _ in range(24)]
     documents = model.token_ids(texts)
-    queries = [np.unique(random.choice(piece, 2)).astype(np.int32) for piece in documents]
+    queries = [np.unique(random.choice(text_ids, 2)).astype(np.int32) for text_ids in documents]
     own = np.arange(24, dtype=np.int32)
     candidates = np.array([random.permutation(24)[:6] for _ in range(24)], dtype=np.int32)
     training = TrainingSet(
@@ -186,8 +186,8 @@ def test_the_penalty_on_lost_words_is_the_formula(base: Path, tmp_path: Path) ->
 
     terms = np.array([6, 7, 8, 20], dtype=np.int64)
     logits = torch.tensor([[0.5, 2.0, -1.0, -3.0], [0.0, 0.0, 0.0, 0.0]])
-    pieces = [np.array([6, 8], np.int32), np.array([20, 20], np.int32)]
-    found = float(trainer._objective.kept(logits, pieces, Columns(terms, np.ones(4, np.float32))))
+    token_ids = [np.array([6, 8], np.int32), np.array([20, 20], np.int32)]
+    found = float(trainer._objective.kept(logits, token_ids, Columns(terms, np.ones(4, np.float32))))
     idf = training.idf
     expected = (idf[6] * 0.5 + idf[8] * 2.0 + idf[20] * 1.0) / (idf[6] + idf[8] + idf[20])
     assert found == pytest.approx(float(expected), rel=1e-5)
@@ -212,20 +212,22 @@ def test_queries_of_the_model_are_scored_and_penalised_as_the_formulas_say(base:
     model, training, recipe = make_run(base, {**changes, "loss": {"keep": 0.0, "info_nce": 0.0, "margin_mse": 0.0}})
     trainer = Trainer(model, training, recipe, tmp_path / "run")
     step = draw_step(training, recipe.optimiser, recipe.seed, 1)
-    pieces = [training.documents[place] for place in step.documents]
-    asked = [training.query_pieces[place] for place in step.queries]
+    token_ids = [training.documents[place] for place in step.documents]
+    asked = [training.query_token_ids[place] for place in step.queries]
     terms = np.unique(np.concatenate([training.queries[place] for place in step.queries])).astype(np.int64)
     columns = trainer._sampler.draw(terms, recipe.seed, 1)
     assert columns.terms.tolist() == np.flatnonzero(model.terms).tolist()
     record: dict[str, float] = {}
     with torch.no_grad():
-        logits, means = model.logits_and_means(pieces + asked, torch.from_numpy(columns.terms))
+        logits, means = model.logits_and_means(token_ids + asked, torch.from_numpy(columns.terms))
         found = float(
-            trainer._objective.loss(torch.cat([logits, means], dim=1), step, 1, pieces, terms, columns, record)
+            trainer._objective.loss(torch.cat([logits, means], dim=1), step, 1, token_ids, terms, columns, record)
         )
     # The twin: each text alone, over the whole vocabulary, in NumPy.
-    weights = np.concatenate([model.encode([piece]).toarray() for piece in (*pieces, *asked)]).astype(np.float64)
-    documents, queries = weights[: len(pieces)], weights[len(pieces) :]
+    weights = np.concatenate([model.encode([text_ids]).toarray() for text_ids in (*token_ids, *asked)]).astype(
+        np.float64
+    )
+    documents, queries = weights[: len(token_ids)], weights[len(token_ids) :]
     scores = queries @ documents.T / queries.sum(axis=1, keepdims=True) * 20.0
     taught = training.teach(step.queries, step.documents) * recipe.loss.scale
     wanted = np.exp(taught - taught.max(1, keepdims=True))
@@ -294,23 +296,23 @@ def test_written_words_are_part_of_the_vectors_that_scores_compare(base: Path) -
     step = draw_step(training, recipe.optimiser, recipe.seed, 0)
     terms = np.unique(np.concatenate([training.queries[query] for query in step.queries])).astype(np.int64)
     columns = objective.sampler.draw(terms, recipe.seed, 0)
-    pieces = [training.documents[document] for document in step.documents]
-    logits, means = model.logits_and_means(pieces, torch.from_numpy(columns.terms))
+    token_ids = [training.documents[document] for document in step.documents]
+    logits, means = model.logits_and_means(token_ids, torch.from_numpy(columns.terms))
     found: dict[str, float] = {}
-    objective.loss(torch.cat([logits, means], dim=1), step, 0, pieces, terms, columns, found)
+    objective.loss(torch.cat([logits, means], dim=1), step, 0, token_ids, terms, columns, found)
 
     more = np.zeros(logits.shape, np.float32)
     rule = recipe.exact_terms.rule
     assert rule is not None
-    for row, piece in enumerate(pieces):
-        for term, weight in zip(*rule.weights(piece), strict=True):
+    for row, text_ids in enumerate(token_ids):
+        for term, weight in zip(*rule.weights(text_ids), strict=True):
             more[row, columns.terms == term] = weight
     # log1p_relu of these logits is the sum of both.
     whole = torch.expm1(
         model.weights_of(logits.detach()) * torch.from_numpy(model.terms[columns.terms]) + torch.from_numpy(more)
     )
     expected: dict[str, float] = {}
-    bare.loss(torch.cat([whole, means], dim=1), step, 0, pieces, terms, columns, expected)
+    bare.loss(torch.cat([whole, means], dim=1), step, 0, token_ids, terms, columns, expected)
     assert found["kl"] == pytest.approx(expected["kl"], rel=1e-4)
     assert found["info_nce"] == pytest.approx(expected["info_nce"], rel=1e-4)
     assert found["flops"] != pytest.approx(expected["flops"])  # what is constant is not penalised
@@ -326,7 +328,7 @@ def test_a_run_of_no_steps_changes_no_weight(base: Path, tmp_path: Path) -> None
 def test_shares_compare_the_words_of_texts_with_the_vectors_that_are_stored(base: Path, tmp_path: Path) -> None:
     model, training, recipe = make_run(base, {"exact_terms": {"weight": 0.2}})
     rule, top_k = recipe.exact_terms.rule, 12
-    shares = shares_of(model, training.documents, rule, top_k)
+    shares = measure_surface_match(model, training.documents, rule, top_k)
     query = QueryRecipe(counted=True, power=0.5, common=0.4, prior=20, surface_match=24)
     table = np.linspace(1, 3, model.vocabulary_size, dtype=np.float32) * model.terms
     folder = export_encoder(
@@ -334,7 +336,7 @@ def test_shares_compare_the_words_of_texts_with_the_vectors_that_are_stored(base
     )
     encoder = LearnedEncoder(folder)
     subwords = encoder.subwords("document")
-    texts = [" ".join(subwords.text(int(term)) for term in piece) for piece in training.documents]
+    texts = [" ".join(subwords.text(int(term)) for term in text_ids) for text_ids in training.documents]
     vectors = encoder.encode_documents(texts)
     held = (vectors.toarray() > 0).sum(axis=0)
     written = np.zeros(model.vocabulary_size)

@@ -47,13 +47,13 @@ def test_vectors_are_those_of_the_encoder_that_searches(folder: Path) -> None:
 
 def test_some_columns_are_the_same_as_all_of_them_and_so_are_their_gradients(folder: Path) -> None:
     model = TrainableEncoder(ModelSettings(str(folder), max_length=32))
-    pieces = [piece for piece in model.token_ids(TEXTS) if len(piece)]
+    token_ids = [text_ids for text_ids in model.token_ids(TEXTS) if len(text_ids)]
     columns = torch.tensor([7, 9, 30, 55])
-    pull = torch.randn(len(pieces), 4, generator=torch.Generator().manual_seed(0))
+    pull = torch.randn(len(token_ids), 4, generator=torch.Generator().manual_seed(0))
     gradients = []
     for chosen in (None, columns):
         model.zero_grad()
-        logits, _ = model.logits_and_means(pieces, chosen, batch_tokens=40)
+        logits, _ = model.logits_and_means(token_ids, chosen, batch_tokens=40)
         some = logits[:, columns] if chosen is None else logits
         (some * pull).sum().backward()
         gradients.append(
@@ -67,11 +67,11 @@ def test_some_columns_are_the_same_as_all_of_them_and_so_are_their_gradients(fol
 
 def test_means_are_those_of_a_plain_pass(folder: Path) -> None:
     model = TrainableEncoder(ModelSettings(str(folder), max_length=32))
-    pieces = model.token_ids(TEXTS)
-    _, means = model.logits_and_means(pieces, torch.tensor([5]))
+    token_ids = model.token_ids(TEXTS)
+    _, means = model.logits_and_means(token_ids, torch.tensor([5]))
     body = transformers.BertForMaskedLM.from_pretrained(folder).eval().bert
-    for piece, mean in zip(pieces, means, strict=True):
-        ids = torch.tensor([[2, *piece.tolist(), 3]])
+    for text_ids, mean in zip(token_ids, means, strict=True):
+        ids = torch.tensor([[2, *text_ids.tolist(), 3]])
         with torch.no_grad():
             plain = body(input_ids=ids).last_hidden_state[0].mean(dim=0)
         torch.testing.assert_close(mean.detach(), plain, atol=1e-5, rtol=1e-4)
@@ -100,8 +100,8 @@ def test_a_body_without_a_head_gets_one_that_finds_its_own_words(folder: Path, t
     assert start.own_first > 0.5
     vectors = model.encode(model.token_ids(texts)).toarray()
     own = np.zeros_like(vectors, dtype=bool)
-    for row, piece in enumerate(model.token_ids(texts)):
-        own[row, piece] = True
+    for row, text_ids in enumerate(model.token_ids(texts)):
+        own[row, text_ids] = True
     assert (vectors[own] > 0).mean() > 0.8
     assert (vectors[~own & model.terms] > 0).mean() == pytest.approx(0.1, abs=0.05)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lexhound.encoders.errors import SettingsError, TrainingError
-from lexhound.training.distributed import Ranks, device_of, told_ranks
+from lexhound.training.distributed import Distributed, device_of, distributed_from_environment
 from lexhound.training.gradient_cache import cached_step
 
 
@@ -32,8 +32,8 @@ def test_the_gradients_of_the_shares_sum_to_those_of_the_whole(rows: int, size: 
     found = [torch.zeros_like(weight) for weight in encoder.parameters()]
     everything = encode(texts).detach()
     for rank in range(size):
-        ranks = Ranks(rank, size)
-        share = ranks.share(texts)
+        distributed = Distributed(rank, size)
+        share = distributed.share(texts)
 
         def gather(parts: Sequence[torch.Tensor], rank: int = rank) -> tuple[torch.Tensor, slice]:
             own = slice(rank, None, size)
@@ -54,40 +54,40 @@ def test_the_gradients_of_the_shares_sum_to_those_of_the_whole(rows: int, size: 
 
 def test_shares_are_everything_once() -> None:
     for size in (1, 2, 5):
-        shares = [Ranks(rank, size).share(range(7)) for rank in range(size)]
+        shares = [Distributed(rank, size).share(range(7)) for rank in range(size)]
         assert sorted(item for share in shares for item in share) == list(range(7))
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_one_process_shares_nothing_with_anybody() -> None:
-    ranks = Ranks()
+    distributed = Distributed()
     weight = torch.nn.Parameter(torch.ones(2))
     weight.grad = torch.ones(2)
-    ranks.sum_gradients([weight], [])
-    ranks.align([weight])
+    distributed.sum_gradients([weight], [])
+    distributed.align([weight])
     assert weight.grad.tolist() == [1.0, 1.0]
-    assert ranks.gathering(3, 2, torch.device("cpu")) is None
-    assert ranks.from_first("x") == "x"
-    assert ranks.any(True)
-    assert not ranks.any(False)
-    assert ranks.first
+    assert distributed.gathering(3, 2, torch.device("cpu")) is None
+    assert distributed.from_first("x") == "x"
+    assert distributed.any(True)
+    assert not distributed.any(False)
+    assert distributed.first
 
 
 def test_what_the_environment_says() -> None:
-    assert told_ranks({}) == Ranks(0, 1)
-    assert told_ranks({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "here"}) == Ranks(1, 2)
+    assert distributed_from_environment({}) == Distributed(0, 1)
+    assert distributed_from_environment({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "here"}) == Distributed(1, 2)
     for environment, said in (
         ({"RANK": "0", "WORLD_SIZE": "2"}, "not what torchrun sets"),
         ({"RANK": "2", "WORLD_SIZE": "2", "MASTER_ADDR": "here"}, "RANK 2 and WORLD_SIZE 2"),
         ({"WORLD_SIZE": "two"}, "are no numbers"),
     ):
         with pytest.raises(TrainingError, match=said) as caught:
-            told_ranks(environment)
+            distributed_from_environment(environment)
         assert caught.value.hint
 
 
 def test_devices() -> None:
-    assert device_of("cpu", Ranks(1, 4)) == torch.device("cpu")
+    assert device_of("cpu", Distributed(1, 4)) == torch.device("cpu")
     if not torch.cuda.is_available():
         with pytest.raises(SettingsError, match="no cuda device"):
-            device_of("cuda", Ranks())
+            device_of("cuda", Distributed())

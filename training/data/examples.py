@@ -39,7 +39,7 @@ class TrainingSet:
         seeds: int64[seeds], which queries those are.
         teachers: with their weights, which need not sum to 1.
         idf: float32[vocabulary], the query table to start from.
-        query_pieces: each query's token ids in their order, int32; only for a model that reads queries too.
+        query_token_ids: each query's token ids in their order, int32; only for a model that reads queries too.
         given: int32[seeds], how many of the first candidates the data names, which a step takes before others; empty
             where it names none.
     """
@@ -51,7 +51,7 @@ class TrainingSet:
     seeds: NDArray[np.int64]
     teachers: Sequence[tuple[Teacher, float]]
     idf: NDArray[np.float32]
-    query_pieces: Sequence[NDArray[np.int32]] = ()
+    query_token_ids: Sequence[NDArray[np.int32]] = ()
     given: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
     @cached_property

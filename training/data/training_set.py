@@ -80,12 +80,12 @@ def prepare(
             "the data holds no query", "Give pairs, triples or queries, or let pseudo make some of the corpora"
         )
     opened = [_open(teacher, recipe, model, device) for teacher in recipe.teachers]
-    pieces = []
+    token_ids = []
     for start in range(0, len(pool.documents), _BATCH):
-        pieces += model.token_ids(pool.documents[start : start + _BATCH])
-        progress("tokenising", len(pieces), len(pool.documents))
-    asked = _query_pieces(model, pool.queries, recipe.query.max_length)
-    terms = [_distinct_terms(model, piece) for piece in asked]
+        token_ids += model.token_ids(pool.documents[start : start + _BATCH])
+        progress("tokenising", len(token_ids), len(pool.documents))
+    asked = _query_token_ids(model, pool.queries, recipe.query.max_length)
+    terms = [_distinct_terms(model, text_ids) for text_ids in asked]
     whole = [(told, reader) for told, reader in zip(recipe.teachers, opened, strict=True) if told.kind in _WHOLE]
     heard = [_listen(told, reader, pool, cache, progress) for told, reader in whole]
     own = np.array(pool.own, dtype=np.int32)
@@ -115,7 +115,7 @@ def prepare(
         if teacher.kind == "scores":
             teachers.append((_scores(pool.scores[number], teacher.normalise), teacher.weight))
     read = asked if recipe.query.kind == "model" else ()
-    training = TrainingSet(pieces, terms, own, candidates, seeds, teachers, idf_of(pieces, model), read, given)
+    training = TrainingSet(token_ids, terms, own, candidates, seeds, teachers, idf_of(token_ids, model), read, given)
     first = next((each for each in heard if each.dense is not None), None)
     if first is None or first.dense is None or first.encode is None:
         return Prepared(training, None)
@@ -125,25 +125,25 @@ def prepare(
     return Prepared(training, first.dense, words)
 
 
-def idf_of(pieces: Sequence[NDArray[np.int32]], model: TrainableEncoder) -> NDArray[np.float32]:
+def idf_of(token_ids: Sequence[NDArray[np.int32]], model: TrainableEncoder) -> NDArray[np.float32]:
     """Return ln(1 + (N - df + 0.5) / (df + 0.5)) of every term over the documents, float32[vocabulary]."""
     frequencies = np.zeros(model.vocabulary_size, dtype=np.float64)
-    for piece in pieces:
-        frequencies[np.unique(piece)] += 1
-    idf = np.log1p((len(pieces) - frequencies + 0.5) / (frequencies + 0.5)).astype(np.float32)
+    for text_ids in token_ids:
+        frequencies[np.unique(text_ids)] += 1
+    idf = np.log1p((len(token_ids) - frequencies + 0.5) / (frequencies + 0.5)).astype(np.float32)
     idf[~model.terms] = 0.0
     return idf
 
 
-def _query_pieces(model: TrainableEncoder, queries: list[str], max_length: int) -> list[NDArray[np.int32]]:
+def _query_token_ids(model: TrainableEncoder, queries: list[str], max_length: int) -> list[NDArray[np.int32]]:
     found: list[NDArray[np.int32]] = []
     for start in range(0, len(queries), _BATCH):
         found += model.token_ids(queries[start : start + _BATCH], max_length)
     return found
 
 
-def _distinct_terms(model: TrainableEncoder, piece: NDArray[np.int32]) -> NDArray[np.int32]:
-    distinct = np.unique(piece).astype(np.int32)
+def _distinct_terms(model: TrainableEncoder, text_ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    distinct = np.unique(text_ids).astype(np.int32)
     return distinct[model.terms[distinct]]
 
 

@@ -24,7 +24,7 @@ from lexhound.encoders.checkpoints.modules import stated_length
 from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
 from lexhound.encoders.dense.layout import POOLINGS
 from lexhound.encoders.errors import CheckpointError, SettingsError
-from lexhound.encoders.runtime.backbone import Body, attention, padded
+from lexhound.encoders.runtime.backbone import Backbone, attention, padded
 from lexhound.encoders.runtime.batching import by_length, halving
 from lexhound.encoders.text.subwords import encodable
 from lexhound.training.data.shards import Progress, in_shards
@@ -89,7 +89,7 @@ class DenseTeacher:
     @property
     def width(self) -> int:
         """Length of the vectors, told by the model's settings alone."""
-        return self.encoder.body.width
+        return self.encoder.backbone.width
 
     def encode(
         self, texts: Sequence[str], *, cache: Path | None = None, progress: Progress | None = None
@@ -104,10 +104,10 @@ class DenseTeacher:
     @cached_property
     def _key(self) -> str:
         encoder = self.encoder
-        _, dtype = encoder.body.where()
+        _, dtype = encoder.backbone.where()
         values = {
             "version": _VERSION, "kind": "dense", "files": files_hash(encoder.layout.transformer),
-            "length": encoder.body.limit, "pooling": encoder.pooling, "prompt": self.settings.prompt,
+            "length": encoder.backbone.limit, "pooling": encoder.pooling, "prompt": self.settings.prompt,
             "precision": str(dtype),
         }  # fmt: skip
         return fingerprint_of(values)
@@ -152,9 +152,9 @@ class CrossTeacher:
         return fingerprint_of(values)
 
     @cached_property
-    def _model(self) -> Body:
+    def _model(self) -> Backbone:
         own = self.settings
-        return Body(
+        return Backbone(
             self._root, self._root, max_length=own.max_length, device=own.device, precision=own.precision,
             stated=stated_length(self._root),
         )  # fmt: skip

@@ -43,7 +43,7 @@ class Layers:
     down_shift: NDArray[np.float32]
 
 
-class IntegerBody:
+class IntegerBackbone:
     """A transformer's layers in integers. Safe to call from several threads.
 
     Attributes:
@@ -115,46 +115,46 @@ def _chunks(lengths: Sequence[int]) -> list[range]:
     return [*found, range(start, len(lengths))] if lengths else []
 
 
-def integer_body(body: torch.nn.Module, vocabulary_size: int) -> IntegerBody | None:
+def integer_backbone(backbone: torch.nn.Module, vocabulary_size: int) -> IntegerBackbone | None:
     """Return the twin of a transformer of transformers; None where it has another form, or the processor lacks AVX2.
 
     Understood are BERT, RoBERTa, XLM-RoBERTa, CamemBERT and DistilBERT with absolute positions and the exact GELU. That
     the twin gives what the model gives is checked here.
     """
-    config = getattr(body, "config", None)
+    config = getattr(backbone, "config", None)
     kind = getattr(config, "model_type", None)
     if not available() or kind not in _FORMS:
         return None
     try:
-        twin = _FORMS[kind](body, config)
+        twin = _FORMS[kind](backbone, config)
     except (AttributeError, TypeError):
         return None
-    return twin if twin is not None and _same(body, twin, vocabulary_size) else None
+    return twin if twin is not None and _same(backbone, twin, vocabulary_size) else None
 
 
-def _same(body: Any, twin: IntegerBody, vocabulary_size: int) -> bool:
+def _same(backbone: Any, twin: IntegerBackbone, vocabulary_size: int) -> bool:
     import torch
 
     generator = np.random.default_rng(0)
     for length in (3, 19):
         ids = generator.integers(0, vocabulary_size, length)
-        ids[ids == getattr(body.config, "pad_token_id", None)] = 0 if body.config.pad_token_id else 1
+        ids[ids == getattr(backbone.config, "pad_token_id", None)] = 0 if backbone.config.pad_token_id else 1
         row = torch.from_numpy(ids)[None]
         with torch.inference_mode():
-            expected = body(input_ids=row, attention_mask=torch.ones_like(row)).last_hidden_state[0].float().numpy()
+            expected = backbone(input_ids=row, attention_mask=torch.ones_like(row)).last_hidden_state[0].float().numpy()
         if not np.abs(twin.states([ids.tolist()]) - expected).max() <= _CLOSE * np.abs(expected).max():
             return False
     return True
 
 
-def _bert(body: Any, config: Any) -> IntegerBody | None:
+def _bert(backbone: Any, config: Any) -> IntegerBackbone | None:
     if (
         getattr(config, "position_embedding_type", None) not in (None, "absolute")
         or getattr(config, "is_decoder", False)
         or config.hidden_act != "gelu"
     ):
         return None
-    parts = body.embeddings
+    parts = backbone.embeddings
     positions = _array(parts.position_embeddings.weight) + _array(parts.token_type_embeddings.weight)[0]
     return _build(
         parts.word_embeddings,
@@ -169,17 +169,17 @@ def _bert(body: Any, config: Any) -> IntegerBody | None:
                 layer.output.dense,
                 layer.output.LayerNorm,
             )
-            for layer in body.encoder.layer
+            for layer in backbone.encoder.layer
         ],
         config.num_attention_heads,
         parts.padding_idx if config.model_type in ("roberta", "xlm-roberta", "camembert") else None,
     )
 
 
-def _distilbert(body: Any, config: Any) -> IntegerBody | None:
+def _distilbert(backbone: Any, config: Any) -> IntegerBackbone | None:
     if config.activation != "gelu":
         return None
-    parts = body.embeddings
+    parts = backbone.embeddings
     return _build(
         parts.word_embeddings,
         _array(parts.position_embeddings.weight),
@@ -193,7 +193,7 @@ def _distilbert(body: Any, config: Any) -> IntegerBody | None:
                 layer.ffn.lin2,
                 layer.output_layer_norm,
             )
-            for layer in body.transformer.layer
+            for layer in backbone.transformer.layer
         ],
         config.n_heads,
     )
@@ -209,7 +209,7 @@ def _build(
     parts: list[tuple[Any, ...]],
     heads: int,
     uncounted: int | None = None,
-) -> IntegerBody | None:
+) -> IntegerBackbone | None:
     width = words.weight.shape[1]
     size = width // heads
     inner = parts[0][3].weight.shape[0]
@@ -234,7 +234,7 @@ def _build(
             stacked[number].append(array)
     together = Layers(*(np.stack(each) for each in stacked))
     gain, shift = _array(norm.weight), _array(norm.bias)
-    return IntegerBody(_array(words.weight), positions, gain, shift, together, heads, epsilons.pop(), uncounted)
+    return IntegerBackbone(_array(words.weight), positions, gain, shift, together, heads, epsilons.pop(), uncounted)
 
 
 def _array(parameter: Any) -> NDArray[np.float32]:

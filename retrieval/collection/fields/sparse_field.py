@@ -92,7 +92,7 @@ class SparseField(Protocol):
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         """(start, end, term id) of the words of a text that count for a term."""
 
-    def marks(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
+    def highlights(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
         """Those of `spans(text)` that count for one of `terms`."""
 
     def forget(self) -> None:
@@ -168,8 +168,8 @@ class LexicalField:
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         return self._encoder.spans(text)
 
-    def marks(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
-        return self._encoder.marks(text, terms)
+    def highlights(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
+        return self._encoder.highlights(text, terms)
 
     def forget(self) -> None:
         self._encoder.forget()
@@ -241,7 +241,7 @@ class LearnedField:
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         return self._encoder.spans(text)
 
-    def marks(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
+    def highlights(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
         return [span for span in self._encoder.spans(text) if span[2] in terms]
 
     def forget(self) -> None:

@@ -21,7 +21,7 @@ from lexhound.core.disk_errors import storage_errors
 from lexhound.retrieval.errors import CorruptCollectionError
 
 if TYPE_CHECKING:
-    from lexhound.encoders.dense.static_queries import QueryTable
+    from lexhound.encoders.dense.static_queries import StaticQueryEmbeddings
 
 FOLDER = "query_table"
 
@@ -32,31 +32,31 @@ class TableQueries:
     def __init__(self, directory: Path, fingerprint: str) -> None:
         self._folder = directory / FOLDER
         self._fingerprint = fingerprint
-        self._table: QueryTable | None = None
+        self._table: StaticQueryEmbeddings | None = None
         self._lock = RLock()
 
     @property
-    def table(self) -> QueryTable:
+    def table(self) -> StaticQueryEmbeddings:
         """The table.
 
         Raises:
             EncoderError: `tokenizers` is not installed. CorruptCollectionError: it is damaged, or was made for another
             model.
         """
-        from lexhound.encoders.dense.static_queries import QueryTable
+        from lexhound.encoders.dense.static_queries import StaticQueryEmbeddings
         from lexhound.encoders.errors import CheckpointError
 
         with self._lock:
             if self._table is None:
                 try:
-                    table = QueryTable.open(self._folder)
+                    table = StaticQueryEmbeddings.open(self._folder)
                 except CheckpointError as error:
                     raise CorruptCollectionError(error.message, where=str(self._folder), hint=error.hint) from error
                 if table.facts.fingerprint != self._fingerprint:
                     raise CorruptCollectionError(
                         "the table of dense queries was made for another model",
                         where=str(self._folder),
-                        hint="make it again with `lexhound distil-queries`, or drop it with --drop",
+                        hint="make it again with `lexhound fit-static-queries`, or drop it with --drop",
                     )
                 self._table = table
             return self._table
@@ -76,7 +76,7 @@ def has_table(directory: Path) -> bool:
     return (directory / FOLDER).is_dir()
 
 
-def keep_table(directory: Path, table: QueryTable) -> None:
+def keep_table(directory: Path, table: StaticQueryEmbeddings) -> None:
     """Write a table into a collection, in the place of the one it has; a crash leaves the old one or the new one.
 
     Raises:

@@ -41,7 +41,7 @@ class HitMaker:
         if request.highlight:
             text = document.text[: request.snippet_characters]
             terms = self.query.terms
-            snippet = make_snippet(text, self.field.marks(text, terms), terms)
+            snippet = make_snippet(text, self.field.highlights(text, terms), terms)
         return Hit(
             rank,
             document.id,

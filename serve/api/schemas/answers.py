@@ -57,7 +57,7 @@ def _hit(
     told |= _fields(hit.document, fields)
     if highlight:
         text = hit.document.text[:SNIPPET_CHARACTERS]
-        snippet = make_snippet(text, collection.marks(text, terms), terms)
+        snippet = make_snippet(text, collection.highlights(text, terms), terms)
         told["snippet"] = {"text": snippet.text, "marks": snippet.marks}
     if hit.contributions is not None:
         told["explanation"] = [

@@ -19,7 +19,7 @@ from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import State, counted, reporter
 
 if TYPE_CHECKING:
-    from lexhound.training.distributed import Ranks
+    from lexhound.training.distributed import Distributed
     from lexhound.training.loop import Outcome
     from lexhound.training.recipe import Recipe
 
@@ -64,13 +64,13 @@ def train(
     def say_stopped() -> tuple[str, str]:
         return f"what was done is kept in {folder}", "the same command goes on from there"
 
-    ranks = _several()
-    if ranks is not None and not ranks.first:
+    distributed = _several()
+    if distributed is not None and not distributed.first:
         with stoppable(say_stopped):
-            _train(read, folder, threads, device or "auto", lambda state: None, ranks)
+            _train(read, folder, threads, device or "auto", lambda state: None, distributed)
         return
     with stoppable(say_stopped), reporter("reading the recipe's data") as progress:
-        outcome = _train(read, folder, threads, device or "auto", progress.update, ranks)
+        outcome = _train(read, folder, threads, device or "auto", progress.update, distributed)
     if json:
         best = outcome.best if outcome.best == outcome.best else None
         Output(json=True).document(
@@ -88,28 +88,33 @@ def train(
     tell(f"next: lexhound index corpus.jsonl --into my.index --encoder {folder / 'encoder'}")
 
 
-def _several() -> Ranks | None:
+def _several() -> Distributed | None:
     """This process among those that torchrun started; None where it is alone."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return None
-    from lexhound.training.distributed import told_ranks
+    from lexhound.training.distributed import distributed_from_environment
 
-    ranks = told_ranks()
-    return ranks if ranks.size > 1 else None
+    distributed = distributed_from_environment()
+    return distributed if distributed.size > 1 else None
 
 
 def _train(
-    recipe: Recipe, folder: Path, threads: int, device: str, show: Callable[[State], None], ranks: Ranks | None
+    recipe: Recipe,
+    folder: Path,
+    threads: int,
+    device: str,
+    show: Callable[[State], None],
+    distributed: Distributed | None,
 ) -> Outcome:
     """Train; of several processes, the first does what need be done once, and the others wait for it."""
-    if ranks is not None and not ranks.first:
+    if distributed is not None and not distributed.first:
         from lexhound.training.distributed import device_of, join
 
-        join(ranks, device_of(device, ranks))
+        join(distributed, device_of(device, distributed))
     from lexhound.eval.validation import open_validation_set, validator
     from lexhound.training.data.pool import read_pool
 
-    say = tell if ranks is None or ranks.first else _silent
+    say = tell if distributed is None or distributed.first else _silent
     # Whatever is wrong with the data is told before anything heavy is imported or computed.
     validation = recipe.validation
     sets = [
@@ -124,12 +129,12 @@ def _train(
     import torch
 
     from lexhound.training.data.training_set import prepare
-    from lexhound.training.distributed import Ranks, device_of, join, leave
+    from lexhound.training.distributed import Distributed, device_of, join, leave
     from lexhound.training.export import export_encoder
     from lexhound.training.initialization import solve_head
     from lexhound.training.loop import Trainer
     from lexhound.training.model import ModelSettings, TrainableEncoder
-    from lexhound.training.surface_match import shares_of
+    from lexhound.training.surface_match import measure_surface_match
 
     if threads:
         torch.set_num_threads(threads)
@@ -140,15 +145,15 @@ def _train(
         recipe.model.activation,
         recipe.model.frozen_layers,
     )
-    ranks = ranks or Ranks()
-    place = device_of(device, ranks)
+    distributed = distributed or Distributed()
+    place = device_of(device, distributed)
     model = TrainableEncoder(settings).to(place)
 
     def told(stage: str, done: int, total: int) -> None:
         show(State(stage, done, fraction=done / max(1, total), unit="texts"))
 
     prepared = prepare(recipe, pool, model, folder / "teachers", told, device=device)
-    if not model.has_head and ranks.first:  # whose weights all begin with
+    if not model.has_head and distributed.first:  # whose weights all begin with
         start = solve_head(
             model,
             _spread(prepared.training.documents, 1500),
@@ -156,8 +161,8 @@ def _train(
             absent_quantile=recipe.model.absent_quantile,
         )
         say(f"head solved in closed form: cosine {start.cosine:.3f}, own token first in {start.own_first:.0%}")
-    if ranks.first:
-        join(ranks, place)
+    if distributed.first:
+        join(distributed, place)
     trainer = Trainer(
         model,
         prepared.training,
@@ -167,12 +172,12 @@ def _train(
         watcher=_Watcher(show),
         dense=prepared.dense,
         terms=prepared.terms,
-        ranks=ranks,
+        distributed=distributed,
     )
     with _interruptible(say) as asked:
         outcome = trainer.run(stop=asked.is_set)
-    leave(ranks)
-    if not ranks.first:
+    leave(distributed)
+    if not distributed.first:
         return outcome
     from lexhound.eval.report.training import write_curves
 
@@ -186,7 +191,9 @@ def _train(
     shares = None
     if recipe.query.surface_match:
         pieces = _spread(prepared.training.documents, recipe.query.surface_match)
-        shares = shares_of(model, pieces, rule, top_k, lambda done: told("counting written words", done, len(pieces)))
+        shares = measure_surface_match(
+            model, pieces, rule, top_k, lambda done: told("counting written words", done, len(pieces))
+        )
     export_encoder(
         model,
         None if recipe.query.kind == "model" else trainer.table(),

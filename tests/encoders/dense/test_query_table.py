@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tiny_checkpoints import build_tiny_embedding_model
 
 from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
-from lexhound.encoders.dense.static_queries import QueryTable, fit
+from lexhound.encoders.dense.static_queries import StaticQueryEmbeddings, fit
 from lexhound.encoders.errors import CheckpointError, SettingsError
 
 WORDS = ["wing", "heat", "transfer", "the", "flow", "shock", "plate", "boundary", "layer", "drag", "lift", "fuel"]
@@ -89,21 +89,21 @@ def test_a_table_on_disk_is_the_same(
 ) -> None:
     table = fit(encoder, texts, vectors)
     table.save(tmp_path / "t")
-    opened = QueryTable.open(tmp_path / "t")
+    opened = StaticQueryEmbeddings.open(tmp_path / "t")
     assert opened.facts == table.facts == fit(encoder, texts, vectors).facts
     assert np.array_equal(opened.encode_queries(texts), table.encode_queries(texts))
-    assert QueryTable.verify(tmp_path / "t") == []
+    assert StaticQueryEmbeddings.verify(tmp_path / "t") == []
     data = tmp_path / "t" / "vectors.npy"
     whole = data.read_bytes()
     data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert [path for path, _ in QueryTable.verify(tmp_path / "t")] == [data]
+    assert [path for path, _ in StaticQueryEmbeddings.verify(tmp_path / "t")] == [data]
     data.write_bytes(whole[:200])
     with pytest.raises(CheckpointError, match="distil-queries"):
-        QueryTable.open(tmp_path / "t")
+        StaticQueryEmbeddings.open(tmp_path / "t")
     (tmp_path / "t" / "query_table.json").write_text("{}")
     with pytest.raises(CheckpointError, match="distil-queries"):
-        QueryTable.open(tmp_path / "t")
-    assert len(QueryTable.verify(tmp_path / "t")) == 1
+        StaticQueryEmbeddings.open(tmp_path / "t")
+    assert len(StaticQueryEmbeddings.verify(tmp_path / "t")) == 1
 
 
 def test_what_cannot_be_fitted_is_told(

@@ -18,11 +18,11 @@ from lexhound.encoders.runtime.int16 import head as head_module
 from lexhound.encoders.runtime.int16 import kernels
 from lexhound.encoders.runtime.int16 import layers as body_module
 from lexhound.encoders.runtime.int16.head import MaximumHead
-from lexhound.encoders.runtime.int16.layers import IntegerBody, integer_body
+from lexhound.encoders.runtime.int16.layers import IntegerBackbone, integer_backbone
 from lexhound.encoders.runtime.int16.packing import filled, packed, rounded_rows
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
-from lexhound.encoders.sparse.transformer import LanguageModelSide
+from lexhound.encoders.sparse.transformer import LanguageModelEncoder
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="the kernels need AVX2 and compiled Numba")
 
@@ -30,9 +30,9 @@ ARCHITECTURES = ("bert", "distilbert", "roberta")
 TEXTS = ["heat transfer in flow", "", "the cat sat on the mat. " * 30, "wing", "[PAD] flow [PAD]", "low pressure; 42?"]
 
 
-def side(folder: Path, **options: object) -> LanguageModelSide:
+def side(folder: Path, **options: object) -> LanguageModelEncoder:
     found = LearnedEncoder(folder, LearnedSettings(device="cpu", **options))._side("document")  # type: ignore[arg-type]
-    assert isinstance(found, LanguageModelSide)
+    assert isinstance(found, LanguageModelEncoder)
     return found
 
 
@@ -131,14 +131,14 @@ def test_layers_give_what_torch_gives(folder: Path, monkeypatch: pytest.MonkeyPa
 
 def test_models_of_another_form_are_left_to_torch(bert: Path) -> None:
     model = side(bert, precision="float32")._model.body
-    assert isinstance(integer_body(model, 150), IntegerBody)
+    assert isinstance(integer_backbone(model, 150), IntegerBackbone)
     for name, value in (("hidden_act", "relu"), ("model_type", "electra"), ("is_decoder", True)):
         before = getattr(model.config, name)
         setattr(model.config, name, value)
-        assert integer_body(model, 150) is None, name
+        assert integer_backbone(model, 150) is None, name
         setattr(model.config, name, before)
     handle = model.register_forward_hook(lambda _, __, out: out.__setitem__("last_hidden_state", out[0] + 1) or out)
-    assert integer_body(model, 150) is None, "a model that does something more"
+    assert integer_backbone(model, 150) is None, "a model that does something more"
     handle.remove()
 
 

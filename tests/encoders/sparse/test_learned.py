@@ -287,19 +287,19 @@ def test_a_megabyte_of_one_word(encoder: LearnedEncoder) -> None:
 
 def test_memory_that_does_not_suffice(tiny_masked_lm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lexhound.encoders.errors import EncoderError
-    from lexhound.encoders.sparse.transformer import LanguageModelSide
+    from lexhound.encoders.sparse.transformer import LanguageModelEncoder
 
     scarce = LearnedEncoder(tiny_masked_lm, LearnedSettings(device="cpu", precision="float32"))
-    whole = LanguageModelSide._hidden
+    whole = LanguageModelEncoder._hidden
     sizes = []
 
-    def hidden(self: LanguageModelSide, pieces: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def hidden(self: LanguageModelEncoder, pieces: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         sizes.append(len(pieces))
         if len(pieces) > limit:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
         return whole(self, pieces)
 
-    monkeypatch.setattr(LanguageModelSide, "_hidden", hidden)
+    monkeypatch.setattr(LanguageModelEncoder, "_hidden", hidden)
     limit = 2
     same(scarce.encode_documents(TEXTS).toarray(), np.stack([oracle(tiny_masked_lm, text) for text in TEXTS]))
     assert max(sizes) > 2

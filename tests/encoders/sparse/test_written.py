@@ -20,7 +20,7 @@ from lexhound.encoders.dense.encoder import DenseEncoder
 from lexhound.encoders.errors import CheckpointError, SettingsError
 from lexhound.encoders.shared_backbone import encode_both, shares_a_pass
 from lexhound.encoders.sparse.encoder import LearnedEncoder
-from lexhound.encoders.sparse.exact_terms import WrittenWords, written_shares
+from lexhound.encoders.sparse.exact_terms import ExactTermBoost, surface_match_ratios
 from lexhound.encoders.sparse.saving import write_tensor
 from lexhound.encoders.sparse.settings import LearnedSettings
 
@@ -29,7 +29,7 @@ TEXTS = ["heat transfer in a wing heat", "the boundary layer", "", "shock wave o
 RULE = {"weight": 0.7, "k1": 1.5, "b": 0.6, "length": 9}
 
 
-def slow(ids: list[int], rule: WrittenWords) -> dict[int, float]:
+def slow(ids: list[int], rule: ExactTermBoost) -> dict[int, float]:
     found = {}
     for term, count in Counter(ids).items():
         longer = 1 - rule.b + rule.b * len(ids) / rule.length
@@ -40,9 +40,9 @@ def slow(ids: list[int], rule: WrittenWords) -> dict[int, float]:
 @given(
     st.lists(st.integers(0, 12), max_size=30),
     st.dictionaries(st.integers(0, 15), st.floats(0.03125, 3, width=32), max_size=10),
-    st.builds(WrittenWords, st.floats(0.03125, 4), st.floats(0, 4), st.floats(0, 1), st.integers(1, 40)),
+    st.builds(ExactTermBoost, st.floats(0.03125, 4), st.floats(0, 4), st.floats(0, 1), st.integers(1, 40)),
 )
-def test_the_formula(ids: list[int], model: dict[int, float], rule: WrittenWords) -> None:
+def test_the_formula(ids: list[int], model: dict[int, float], rule: ExactTermBoost) -> None:
     terms = np.array(sorted(model), np.int32)
     found, weights = rule.added((terms, np.array([model[t] for t in terms.tolist()], np.float32)), ids)
     wanted = slow(ids, rule)
@@ -55,7 +55,7 @@ def test_the_formula(ids: list[int], model: dict[int, float], rule: WrittenWords
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=9))
 def test_shares_are_shares_and_follow_the_counts(counts: list[tuple[int, int]]) -> None:
     written, held = (np.array(column, np.int64) for column in zip(*counts, strict=True))
-    shares = written_shares(written, held)
+    shares = surface_match_ratios(written, held)
     assert ((shares > 0) & (shares <= 1)).all()
     wanted = [min(1.0, (w + 2.5) / (h + 5)) for w, h in counts]
     np.testing.assert_allclose(shares, wanted, rtol=1e-6)
@@ -64,7 +64,7 @@ def test_shares_are_shares_and_follow_the_counts(counts: list[tuple[int, int]]) 
 @pytest.mark.parametrize("wrong", [{"weight": 0.0}, {"k1": -1.0}, {"b": 1.5}, {"length": 0}])
 def test_wrong_constants_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=f"written.{next(iter(wrong))} is"):
-        WrittenWords(**{**RULE, **wrong})
+        ExactTermBoost(**{**RULE, **wrong})
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_documents_weigh_what_the_model_says_and_their_words(
 ) -> None:
     bare, encoder = load(plain, **settings), load(with_layout(plain, tmp_path / "own", {"written": RULE}), **settings)
     expected = bare.encode_documents(TEXTS).toarray().astype(np.float64)
-    subwords, rule = bare.subwords("document"), WrittenWords(**RULE)
+    subwords, rule = bare.subwords("document"), ExactTermBoost(**RULE)
     for row, ids in enumerate(subwords.ids_of(TEXTS)):
         read = ids if "long_texts" in settings else ids[:10]  # two of the twelve are special
         for term, weight in slow([term for term in read if not subwords.special[term]], rule).items():

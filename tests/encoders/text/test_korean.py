@@ -33,7 +33,7 @@ def test_what_matched_is_marked(query: str, marked: list[str]) -> None:
     encoder = LexicalEncoder(LexicalSettings(language="korean"), MemoryVocabulary())
     encoder.count_documents([SENTENCES[0]])
     terms = set(encoder.query_counts(query)[0].tolist())
-    snippet = make_snippet(SENTENCES[0], encoder.marks(SENTENCES[0], terms), terms)
+    snippet = make_snippet(SENTENCES[0], encoder.highlights(SENTENCES[0], terms), terms)
     assert [snippet.text[start:end] for start, end in snippet.marks] == marked
 
 

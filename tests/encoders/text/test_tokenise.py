@@ -14,8 +14,8 @@ from lexhound.encoders.text.tokenizer import (
     MAX_WORD_LENGTH,
     _patterns,
     fold,
-    forms,
     pieces,
+    surface_tokens,
     token_spans,
     tokenise,
     tokens_of,
@@ -199,5 +199,5 @@ def test_a_character_under_a_thousand_marks() -> None:
 
 
 def test_forms_are_remembered_alike_whatever_the_path() -> None:
-    assert forms("Plain Words") == ["plain", "words"]
-    assert [tokens_of(form) for form in forms("Plain é")] == [[(0, 5, "plain")], [(0, 1, "é")]]
+    assert surface_tokens("Plain Words") == ["plain", "words"]
+    assert [tokens_of(form) for form in surface_tokens("Plain é")] == [[(0, 5, "plain")], [(0, 1, "é")]]

@@ -57,7 +57,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         collection.maintain(1)
         collection.add(made[40:60])
         collection.maintain(1)
-        collection.distil_queries()
+        collection.fit_static_queries()
         collection.add(made[60:])
         collection.delete([f"doc-{number}" for number in range(0, DOCUMENTS, 11)])
         collection.add([Document("doc-5", "another heat", "", {"year": 2000})])

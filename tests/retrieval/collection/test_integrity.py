@@ -281,7 +281,7 @@ def made_dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Collection.create(path, dense=str(TINY_DENSE), dense_settings=settings, dense_index="spann") as collection:
         collection.add(document(number) for number in range(40))
         collection.maintain(1)
-        collection.distil_queries()
+        collection.fit_static_queries()
     return path
 
 
@@ -302,7 +302,7 @@ def test_a_damaged_file_is_told_before_anything_is_answered_or_made_of_it(
         with pytest.raises(CorruptCollectionError, match=name):
             collection.search_many(["wing"], mode="sparse")
         with pytest.raises(CorruptCollectionError, match=name):
-            collection.distil_queries()
+            collection.fit_static_queries()
         collection.delete(["d1"])
         with pytest.raises(CorruptCollectionError, match=name):
             collection.compact()

@@ -51,7 +51,7 @@ def test_a_table_is_fitted_to_the_documents_and_their_vectors(made: tuple[Path, 
     encoder = DenseEncoder(made[1], SETTINGS)
     with Collection.open(copy, writable=True) as collection:
         assert collection.dense_queries == "model"
-        facts = collection.distil_queries()
+        facts = collection.fit_static_queries()
         ids = [f"d{n}" for n in range(80) if n != 3] + ["last"]
         texts = [document.encoded_text for name in ids if (document := collection.get(name)) is not None]
         table = fit(encoder, texts, encoder.encode_documents(texts))
@@ -67,7 +67,7 @@ def test_searches_do_without_the_model(made: tuple[Path, Path], tmp_path: Path) 
     model = build_tiny_embedding_model(tmp_path / "model")
     with Collection.create(tmp_path / "c", dense=str(model), dense_settings=SETTINGS) as collection:
         collection.add([Document(f"d{n}", f"{WORDS[n % 9]} {WORDS[n % 7]}") for n in range(30)])
-        collection.distil_queries()
+        collection.fit_static_queries()
         before = collection.search("heat flow", mode="hybrid", explain=True).hits
     shutil.rmtree(model)
     with Collection.open(tmp_path / "c") as collection:
@@ -95,13 +95,13 @@ def test_searches_do_without_the_model(made: tuple[Path, Path], tmp_path: Path) 
 def test_a_table_is_replaced_and_dropped(copy: Path) -> None:
     with Collection.open(copy, writable=True) as collection:
         by_model = collection.search("shock plate", mode="dense").hits
-        collection.distil_queries()
+        collection.fit_static_queries()
         all_of_them = collection.search("shock plate", mode="dense").hits
         assert all_of_them != by_model
-        assert collection.distil_queries(30).texts == 30
+        assert collection.fit_static_queries(30).texts == 30
         assert collection.search("shock plate", mode="dense").hits != all_of_them
-        assert collection.drop_query_table()
-        assert not collection.drop_query_table()
+        assert collection.drop_static_queries()
+        assert not collection.drop_static_queries()
         assert collection.search("shock plate", mode="dense").hits == by_model
         assert sorted(path.name for path in copy.iterdir() if path.is_dir()) == ["segments"]
         with pytest.raises(QueryError, match="keeps no table"):
@@ -112,7 +112,7 @@ def test_a_table_is_replaced_and_dropped(copy: Path) -> None:
 
 def test_damage_is_found(copy: Path) -> None:
     with Collection.open(copy, writable=True) as collection:
-        collection.distil_queries()
+        collection.fit_static_queries()
         data = copy / "query_table" / "vectors.npy"
         whole = data.read_bytes()
         data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -121,13 +121,13 @@ def test_damage_is_found(copy: Path) -> None:
 
 def test_what_cannot_be_done_is_told(copy: Path, tmp_path: Path) -> None:
     with Collection.open(copy) as reader, pytest.raises(ReadOnlyError):
-        reader.distil_queries()
+        reader.fit_static_queries()
     with Collection.create(tmp_path / "plain") as plain, pytest.raises(QueryError, match="no dense vectors"):
-        plain.distil_queries()
+        plain.fit_static_queries()
     with Collection.open(copy, writable=True) as collection:
         collection.delete([f"d{n}" for n in range(70)])
         with pytest.raises(QueryError, match="too few"):
-            collection.distil_queries()
+            collection.fit_static_queries()
 
 
 def test_the_command_line(copy: Path) -> None:

@@ -1,4 +1,4 @@
-"""`lexhound distil-queries`: dense queries without a transformer."""
+"""`lexhound fit-static-queries`: dense queries without a transformer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import reporter
 
 
-def distil_queries(
+def fit_static_queries(
     directory: Directory,
     documents: Annotated[
         int, typer.Option(metavar="N", min=20, help="How many documents it is fitted to, at most.")
@@ -29,8 +29,8 @@ def distil_queries(
     from then on, unless they say --dense-queries model.
 
     Example:
-        lexhound distil-queries my.index
-        lexhound distil-queries my.index --drop
+        lexhound fit-static-queries my.index
+        lexhound fit-static-queries my.index --drop
     """
     from lexhound.retrieval.collection.collection import Collection
 
@@ -41,9 +41,9 @@ def distil_queries(
         reporter("fitting"),
     ):
         if drop:
-            dropped = collection.drop_query_table()
+            dropped = collection.drop_static_queries()
         else:
-            facts = collection.distil_queries(documents)
+            facts = collection.fit_static_queries(documents)
     if drop:
         if json:
             output.document({"dropped": dropped})

@@ -53,6 +53,14 @@ def create_file(path: Path) -> BinaryIO:
     return path.open("xb", buffering=0)
 
 
+def write_all(file: BinaryIO, data: Any) -> None:
+    """Write all bytes of a buffer or a contiguous array to an unbuffered file."""
+    view = memoryview(data)
+    rest = view.cast("B") if view.nbytes else memoryview(b"")  # what has no bytes cannot be cast
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
 @dataclass(frozen=True, slots=True)
 class FileProblem:
     """Something wrong with a file of an index."""
@@ -102,8 +110,7 @@ class _ArrayFile:
             for start in range(0, len(data), _CHECK_CHUNK):
                 chunk = data[start : start + _CHECK_CHUNK]
                 self.crc = zlib.crc32(chunk, self.crc)
-                while chunk:
-                    chunk = chunk[self.file.write(chunk) :]
+                write_all(self.file, chunk)
         self.length += len(array)
 
     def finish(self) -> dict[str, Any]:
@@ -190,11 +197,9 @@ class ArrayDirectoryWriter:
             "kind": self.kind,
         }
         header["checksum"] = _checksum_text(zlib.crc32(_encode(header)))
-        data = memoryview(_encode(header))
         unfinished = self.path / _UNFINISHED
         with naming(unfinished), create_file(unfinished) as file:
-            while data:
-                data = data[file.write(data) :]
+            write_all(file, _encode(header))
             os.fsync(file.fileno())
         unfinished.rename(self.path / HEADER)
         self._finished = True

@@ -200,7 +200,7 @@ class DensifiedIndex:
         if (path / _VECTORS / HEADER).exists():
             yield from FlatIndex.verify(path / _VECTORS)
         else:
-            from lexhound.index.spann.immutable import ClusteredIndex
+            from lexhound.index.spann.index import ClusteredIndex
 
             yield from ClusteredIndex.verify(path / _VECTORS)
 
@@ -309,7 +309,7 @@ def build_densified(
     path.mkdir()
     try:
         if clustered:
-            from lexhound.index.spann.immutable import build_clustered
+            from lexhound.index.spann.index import build_clustered
 
             build_clustered(path / _VECTORS, joined)
         else:
@@ -351,7 +351,7 @@ def _opened(path: Path, clustered: bool) -> tuple[VectorIndex, FlatIndex]:
     if not clustered:
         flat = FlatIndex.open(path)
         return flat, flat
-    from lexhound.index.spann.immutable import ClusteredIndex
+    from lexhound.index.spann.index import ClusteredIndex
 
     index = ClusteredIndex.open(path)
     return index, index.flat

@@ -241,18 +241,11 @@ def training(run: Run, inputs: Inputs) -> None:
         assert len(found["seconds"]) == 2
 
 
-def updates(run: Run, inputs: Inputs) -> None:
-    paths = ("--vectors", inputs.passages_npy, "--queries", inputs.queries_npy)
-    told = run("run_updates", *paths, "--count", 300, "--steps", 2, "--asked", 20, "--batch", 75, "--plot", "plot.svg")
-    assert "\n| 50% |" in told
-    assert Path("plot.svg").read_text().startswith("<svg")
-
-
 RUNS: dict[str, Callable[[Run, Inputs], None]] = {
     f"run_{run.__name__}": run
     for run in (
         ablation, backends, codes, dense, densified, encoders, filters, fusions, growth, head, lexical, serve, sparse,
-        stalls, training, updates,
+        stalls, training,
     )
 }  # fmt: skip
 

@@ -43,33 +43,3 @@ def exact_products(
         for j in range(whole, d):
             total += np.float64(row[j]) * query[j]
         scores[i] = total
-
-
-@kernel
-def exact_distances(
-    words: NDArray[np.float32],
-    stride: int,
-    rows: NDArray[np.int64],
-    query: NDArray[np.float64],
-    scores: NDArray[np.float64],
-) -> None:
-    """`exact_products` for negative squared distances."""
-    d = len(query)
-    whole = d // 8 * 8
-    for i in range(len(rows)):
-        begin = rows[i] * stride
-        row = words[begin : begin + d]
-        a = b = c = e = f = g = h = o = 0.0
-        for j in range(0, whole, 8):
-            a += (np.float64(row[j]) - query[j]) ** 2
-            b += (np.float64(row[j + 1]) - query[j + 1]) ** 2
-            c += (np.float64(row[j + 2]) - query[j + 2]) ** 2
-            e += (np.float64(row[j + 3]) - query[j + 3]) ** 2
-            f += (np.float64(row[j + 4]) - query[j + 4]) ** 2
-            g += (np.float64(row[j + 5]) - query[j + 5]) ** 2
-            h += (np.float64(row[j + 6]) - query[j + 6]) ** 2
-            o += (np.float64(row[j + 7]) - query[j + 7]) ** 2
-        total = ((a + b) + (c + e)) + ((f + g) + (h + o))
-        for j in range(whole, d):
-            total += (np.float64(row[j]) - query[j]) ** 2
-        scores[i] = -total

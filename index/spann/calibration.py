@@ -1,9 +1,9 @@
-"""The dial: which effort reaches which recall, measured when an index is built.
+"""Recall calibration: which effort reaches which recall, measured when an index is built.
 
 For queries drawn from the collection the true neighbours are known, and so is where each of them first turns up when
 postings are read in the order of their centroids: at which place, and within which ratio of the nearest distance. So
-the recall of any pair (postings, ratio) is a count, and for each target the pair that reads the fewest entries is
-kept. Then other queries are asked with it, through the whole search, and what they measure is kept beside it.
+the recall of any pair (postings, ratio) is a count, and for each target the pair that reads the fewest codes is
+kept. Then other queries are searched with it, and what they measure is kept beside it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .options import Effort
+from lexhound.index.spann.options import Effort
 
-_POSTING_COST = 8.0  # in entries: to find a centroid and to begin with its posting
+_POSTING_COST = 8.0  # in codes: to find a centroid and to begin with its posting
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Setting:
     measured: float
     """Recall at that depth."""
     entries: float
-    """Entries read by a query, on average."""
+    """Codes read by a query, on average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Calibration:
     settings: tuple[Setting, ...]
 
     def effort(self, recall: float, k: int) -> Effort:
-        """What reaches `recall` in the best `k`: the setting of the next depth and the next target.
+        """Return what reaches `recall` in the best `k`: the setting of the next depth and the next target.
 
         Deeper than what was calibrated, postings grow with k. Above the highest target, and where nothing was
         calibrated, everything is read.
@@ -76,23 +76,23 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """What queries saw when they asked for the centroids of so many postings, the way a search does."""
+class Encounters:
+    """What queries meet in so many postings, nearest first, as a search reads them."""
 
     postings: int
     ratios: NDArray[np.float64]
     """[m, r]: for each query and true neighbour, the ratio from which a posting that holds it is read; or infinity."""
     lengths: NDArray[np.int64]
-    """[m, postings]: entries of the postings."""
+    """[m, postings]: codes of the postings."""
     near: NDArray[np.float64]
     """[m, postings]: how much farther than the nearest their centroids are."""
 
 
-def cheapest(seen: Sequence[Seen], target: float) -> Effort | None:
-    """The pair of knobs that reads the fewest entries and finds `target` of the true neighbours, or None."""
+def cheapest(encounters: Sequence[Encounters], target: float) -> Effort | None:
+    """Return the effort that reads the fewest codes and finds `target` of the true neighbours, or None."""
     best: Effort | None = None
     least = np.inf
-    for one in seen:
+    for one in encounters:
         ordered = np.sort(one.ratios, axis=None)
         needed = ordered[min(int(np.ceil(target * ordered.size)), ordered.size) - 1]
         if not np.isfinite(needed):

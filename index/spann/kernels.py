@@ -1,34 +1,37 @@
 """Kernels of the clustered index: find centroids, scan postings, choose the postings of a vector.
 
-An entry of a posting is `entry` bytes: u32 row, u32 version, f32 scale, f32 squared norm, then the codes (int8,
-float16 or float32); a vector is about scale x codes. The scan ranks by `scale * <codes, query> - lift * norm`, which
-orders rows as their score does: `lift` is 1/2 for L2 and 0 elsewhere. These sums are of 32 bits and in any order, as
-they only choose; `exact` scores what was chosen.
+A code of a posting is `code_bytes` long: u32 row, u32 version, f32 scale, f32 squared norm, then the values (int8,
+float16 or float32); a vector is about scale x values. The scan ranks by `scale * <values, query>`. These sums are of 32
+bits and in any order, as they only choose; `dense.exact` scores the chosen rows.
+
+Kernels that are called from Python take plain tuples, of which they make named ones: Numba finds the type of a named
+tuple in Python, which takes more than a microsecond a call, that of a plain one at once.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.jit import Integer, kernel, prefetch, reordering_kernel
-
-from .int8_dot import coded, product
+from lexhound.index.spann.int8_dot import coded, product
 
 HEADER_BYTES = 16
 
 INT8, FLOAT16, FLOAT32 = 0, 1, 2
 
-# Places in the array `state` of a scan: rows kept; rows seen; entries read; rows scored; the next place in the order of
+# Places in the counters of a scan: rows in the heap; rows seen; codes read; rows scored; the next place in the order of
 # postings; postings read; those of them that hold a row which may be returned.
-HEAP_SIZE, SEEN, ENTRIES, SCORED, NEXT, READ, PRODUCTIVE = 0, 1, 2, 3, 4, 5, 6
-STATE_SIZE = 7
+HEAP_SIZE, SEEN, CODES, SCORED, NEXT, READ, PRODUCTIVE = 0, 1, 2, 3, 4, 5, 6
+N_COUNTERS = 7
 
 # What a scan comes back with: it is through; it needs more centroids; it needs a larger set for the next posting.
 DONE, EXHAUSTED, CROWDED = 0, 1, 2
 
 _LINE = 64  # bytes of a line of the cache
-_AHEAD = 6  # entries ahead of the one that is scored, whose first lines are asked for
+_AHEAD = 6  # codes ahead of the one that is scored, whose first lines are asked for
 
 _BINS = 1024  # in which candidates are counted by their scores
 
@@ -105,18 +108,6 @@ def _dot_float16(
     return total  # type: ignore[return-value]
 
 
-@kernel
-def prepare(query: NDArray[np.float32], unit: bool, prepared: NDArray[np.float32]) -> float:
-    """Copy a query, where `unit` is set with length one unless it is zero; returns the square of its length before."""
-    square = 0.0
-    for j in range(len(query)):
-        square += np.float64(query[j]) * np.float64(query[j])
-    length = np.sqrt(square) if unit and square > 0 else 1.0
-    for j in range(len(query)):
-        prepared[j] = np.float64(query[j]) / length
-    return square
-
-
 @reordering_kernel
 def _square(point: NDArray[np.float32], query: NDArray[np.float32]) -> float:
     total = np.float32(0)
@@ -157,21 +148,29 @@ def _sorted(squares: NDArray[np.float32], numbers: NDArray[np.int64], size: Inte
 @kernel
 def nearest(
     points: NDArray[np.float32],
-    dead: NDArray[np.bool_],
     query: NDArray[np.float32],
     squares: NDArray[np.float32],
     numbers: NDArray[np.int64],
 ) -> int:
-    """The points, float32[c, d], nearest to a query, of those that are not dead: how many were found.
+    """Find the points, float32[c, d], nearest to a query; returns how many.
 
     As many as there is room for in squares, float32[m], and numbers, int64[m]; nearest first, then by number.
     """
     limit = len(numbers)
     size: Integer = 0
     for i in range(len(points)):
-        if not dead[i]:
-            size = _offer(-_square(points[i], query), i, squares, numbers, size, limit)
+        size = _offer(-_square(points[i], query), i, squares, numbers, size, limit)
     return _sorted(squares, numbers, size)
+
+
+class CodedPoints(NamedTuple):
+    """Points as 8-bit codes: int8[c, e]; scales: float32[c], a point is about scale x codes; squares: float32[c], its
+    squared length; points: float32[c, d]."""
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    squares: NDArray[np.float32]
+    points: NDArray[np.float32]
 
 
 @kernel
@@ -182,33 +181,26 @@ def _bin_of(score: np.float32, least: np.float32, fineness: np.float32) -> Integ
 
 @kernel
 def nearest_by_codes(
-    codes: NDArray[np.int8],
-    scales: NDArray[np.float32],
-    lengths: NDArray[np.float32],
-    points: NDArray[np.float32],
-    dead: NDArray[np.bool_],
+    coded_points: tuple[Any, ...],
     query: NDArray[np.float32],
     compared: NDArray[np.float32],
-    short: NDArray[np.int16],
     wanted: int,
-    near: NDArray[np.float32],
     squares: NDArray[np.float32],
     numbers: NDArray[np.int64],
 ) -> int:
     """`nearest` with a quarter of the memory read, or less: 8-bit codes choose candidates, and the points order these.
 
-    codes: int8[c, e], a point is about scales[c] x codes; lengths: float32[c], its squared length. compared:
-    float32[e], the query as codes are compared with it, which may be a part of it after a turn; short: int16[e], near:
-    float32[c], written. wanted: candidates, at least.
+    coded_points: the fields of `CodedPoints`. compared: float32[e], the query as codes are compared with it, which may
+    be a part of it after a rotation. wanted: candidates, at least.
     """
-    unit = 2 * coded(compared, short)
+    named = CodedPoints(*coded_points)
+    codes, scales, lengths, points = named.codes, named.scales, named.squares, named.points
+    integers, near = np.empty(len(compared), np.int16), np.empty(len(codes), np.float32)
+    unit = 2 * coded(compared, integers)
     flat = codes.reshape(-1)
     least, most = np.float32(np.inf), np.float32(-np.inf)
     for i in range(len(codes)):
-        if dead[i]:
-            near[i] = -np.inf
-            continue
-        near[i] = unit * scales[i] * product(flat, i * len(short), short, 0, len(short)) - lengths[i]
+        near[i] = unit * scales[i] * product(flat, i * len(integers), integers, 0, len(integers)) - lengths[i]
         least, most = min(least, near[i]), max(most, near[i])
     # The candidates are the fullest bins from the top: a heap of hundreds takes longer than all the products.
     counts = np.zeros(_BINS, np.int64)
@@ -216,10 +208,10 @@ def nearest_by_codes(
     for i in range(len(near)):
         if near[i] >= least:
             counts[_bin_of(near[i], least, fineness)] += 1
-    lowest, found = _BINS - 1, counts[_BINS - 1]
-    while lowest > 0 and found < wanted:
+    lowest, candidates = _BINS - 1, counts[_BINS - 1]
+    while lowest > 0 and candidates < wanted:
         lowest -= 1
-        found += counts[lowest]
+        candidates += counts[lowest]
     limit = len(numbers)
     size: Integer = 0
     for i in range(len(near)):
@@ -228,117 +220,170 @@ def nearest_by_codes(
     return _sorted(squares, numbers, size)
 
 
-@kernel
-def scan(
-    codec: int,
-    words: NDArray[np.uint32],
-    floats: NDArray[np.float32],
-    halves: NDArray[np.uint16],
-    codes: NDArray[np.int8],
-    starts: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    entry: int,
-    order: NDArray[np.int64],
-    squares: NDArray[np.float32],
-    query: NDArray[np.float32],
-    lift: float,
-    versions: NDArray[np.uint16],
-    allowed: NDArray[np.bool_],
-    filtered: bool,
-    wanted: int,
-    most: int,
-    ratio: float,
-    anchor: NDArray[np.float64],
-    stamps: NDArray[np.uint32],
-    stamp: int,
-    seen: NDArray[np.uint32],
-    short: NDArray[np.int16],
-    unit: float,
-    first: int,
-    margin: float,
-    bits: NDArray[np.uint32],
-    values: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    state: NDArray[np.int64],
-) -> int:
-    """Offer every row that lives, is allowed and was not seen before to the heap of the best, posting by posting.
+class PostingCodes(NamedTuple):
+    """The file of postings and where they lie in it.
 
-    words, floats, halves, codes: four views of the file of postings; starts: int64[c], the byte in it where each
-    begins, a multiple of four; counts: int64[c], its entries. order: int64[m], postings from the nearest on, -1 for
-    none; squares: float32[m], their squared distances. They are read until `most` of them held a row that may be
-    returned, or the distance is beyond `ratio` times that of the first that did (`anchor`, below 0 before there is
-    one), but not before `wanted` rows were found. stamps: uint32[c], of the postings that have been read: `stamp`.
-    short, unit: the query as integers, int16[d], turned as entries are, and what 1 of them stands for, for 8-bit
-    entries. Of those only the `first` values are compared where even `margin` times its length more would not bring an
-    entry into the full heap. seen: a set. scores, rows: the heap. state: see above; it goes on from call to call. Rows
-    beyond `versions` (damage) are passed over. Returns DONE, EXHAUSTED or CROWDED.
+    kind: the codec. words, floats, halves, bytes: four views of the file; starts: int64[c], the byte in it where each
+    posting begins, a multiple of four; counts: int64[c], its codes, of `code_bytes` each; rows are below n_rows.
     """
+
+    kind: int
+    words: NDArray[np.uint32]
+    floats: NDArray[np.float32]
+    halves: NDArray[np.uint16]
+    bytes: NDArray[np.int8]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    code_bytes: int
+    n_rows: int
+
+
+class ScanQuery(NamedTuple):
+    """A query as codes are compared with it.
+
+    values: float32[d]. For 8-bit codes: integers, int16[d], the query rotated as codes are, an integer of 1 standing
+    for `unit`; only the `first` values are compared where even `margin` times its length more would not bring a code
+    into the full heap. allowed: bool[n_rows], read only when `filtered`.
+    """
+
+    values: NDArray[np.float32]
+    integers: NDArray[np.int16]
+    unit: float
+    first: int
+    margin: float
+    allowed: NDArray[np.bool_]
+    filtered: bool
+
+
+class ScanLimits(NamedTuple):
+    """How far postings are read.
+
+    Until `postings` of them held a row that may be returned, or the distance is beyond `ratio` times that of the first
+    that did, but not before `wanted` rows were found.
+    """
+
+    wanted: int
+    postings: int
+    ratio: float
+
+
+class ScanScratch(NamedTuple):
+    """What a scan writes, and goes on with from call to call.
+
+    stamps: uint32[c], of the postings that have been read: `stamp`. anchor: float64[1], the distance of the first
+    posting that held a row which may be returned, below 0 before there is one. bits, values: one piece of memory,
+    uint32[d] and float32[d], for float16 codes. scores, rows: the heap. counters: int64[7], see above.
+    """
+
+    stamps: NDArray[np.uint32]
+    stamp: int
+    anchor: NDArray[np.float64]
+    bits: NDArray[np.uint32]
+    values: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    counters: NDArray[np.int64]
+
+
+@kernel
+def _scan_posting(
+    posting: Integer, codes: PostingCodes, query: ScanQuery, seen: NDArray[np.uint32], scratch: ScanScratch
+) -> bool:
+    """Offer the rows of a posting to the heap; returns whether one of them may be returned."""
+    # Not in the loop: Numba counts the users of an array whenever it is taken out of a tuple.
+    words, floats, halves, values8 = codes.words, codes.floats, codes.halves, codes.bytes
+    kind, first_byte, step = codes.kind, codes.starts[posting], codes.code_bytes
+    vector, integers, unit, first, margin = query.values, query.integers, query.unit, query.first, query.margin
+    allowed, filtered, n_rows = query.allowed, query.filtered, codes.n_rows
+    counters, scores, rows, bits, values = (
+        scratch.counters, scratch.scores, scratch.rows, scratch.bits, scratch.values,
+    )  # fmt: skip
     mask = np.uint64(len(seen) - 1)
     limit = len(rows)
-    narrow = ratio < np.inf  # times a distance of 0 infinity is no number
-    while state[NEXT] < len(order):
-        p = order[state[NEXT]]
-        if p < 0 or stamps[p] == stamp:
-            state[NEXT] += 1
+    usable = False
+    for i in range(codes.counts[posting]):
+        start = first_byte + i * step
+        # The processor fetches by itself what is read from end to end, but of most codes only the head is.
+        prefetch(values8, start + _AHEAD * step)
+        prefetch(values8, start + _AHEAD * step + _LINE)
+        prefetch(values8, start + _AHEAD * step + 2 * _LINE)
+        word = start // 4
+        row = words[word]
+        if row >= n_rows or (filtered and not allowed[row]):
             continue
-        distance = np.sqrt(np.float64(squares[state[NEXT]]))
-        if state[HEAP_SIZE] >= wanted and (
-            state[PRODUCTIVE] >= most or (narrow and anchor[0] >= 0 and distance > ratio * anchor[0])
+        usable = True
+        value = row + np.uint32(1)
+        place = (np.uint64(value) * np.uint64(0x9E3779B1) >> np.uint64(7)) & mask
+        while seen[place] and seen[place] != value:
+            place = (place + np.uint64(1)) & mask
+        if seen[place]:
+            continue
+        seen[place] = value
+        counters[SEEN] += 1
+        begin = start + HEADER_BYTES
+        if kind == INT8:
+            total = product(values8, begin, integers, 0, first)
+            if first < len(integers):
+                if counters[HEAP_SIZE] == limit:
+                    reach = total * unit * floats[word + 2] + margin * np.sqrt(floats[word + 3])
+                    if reach <= scores[0]:
+                        counters[SCORED] += 1
+                        continue
+                total += product(values8, begin, integers, first, len(integers))
+            dot: float = np.float32(total * unit)  # type: ignore[assignment]
+        elif kind == FLOAT16:
+            dot = _dot_float16(halves[begin // 2 : begin // 2 + len(vector)], vector, bits, values)
+        else:
+            dot = _dot_float32(floats[begin // 4 : begin // 4 + len(vector)], vector)
+        score = np.float32(dot * floats[word + 2])
+        counters[HEAP_SIZE] = _offer(score, np.int64(row), scores, rows, counters[HEAP_SIZE], limit)  # type: ignore[arg-type]
+        counters[SCORED] += 1
+    return usable
+
+
+@kernel
+def scan(
+    posting_codes: tuple[Any, ...],
+    order: NDArray[np.int64],
+    squares: NDArray[np.float32],
+    scan_query: tuple[Any, ...],
+    scan_limits: tuple[Any, ...],
+    seen: NDArray[np.uint32],
+    scan_scratch: tuple[Any, ...],
+) -> int:
+    """Offer every row that is allowed and was not seen before to the heap of the best, posting by posting.
+
+    The fields of `PostingCodes`, `ScanQuery`, `ScanLimits` and `ScanScratch`. order: int64[m], postings from the
+    nearest on, -1 for none; squares: float32[m], their squared distances. seen: a set, see `rehash`. Rows from `n_rows`
+    on, which only a damaged file has, are passed over. Returns DONE, EXHAUSTED or CROWDED.
+    """
+    codes, query = PostingCodes(*posting_codes), ScanQuery(*scan_query)
+    limits, scratch = ScanLimits(*scan_limits), ScanScratch(*scan_scratch)
+    counters, anchor = scratch.counters, scratch.anchor
+    narrow = limits.ratio < np.inf  # times a distance of 0 infinity is no number
+    while counters[NEXT] < len(order):
+        posting = order[counters[NEXT]]
+        if posting < 0 or scratch.stamps[posting] == scratch.stamp:
+            counters[NEXT] += 1
+            continue
+        distance = np.sqrt(np.float64(squares[counters[NEXT]]))
+        if counters[HEAP_SIZE] >= limits.wanted and (
+            counters[PRODUCTIVE] >= limits.postings
+            or (narrow and anchor[0] >= 0 and distance > limits.ratio * anchor[0])
         ):
             return DONE
-        if 2 * (state[SEEN] + counts[p]) > len(seen):
+        if 2 * (counters[SEEN] + codes.counts[posting]) > len(seen):
             return CROWDED
-        stamps[p] = stamp
-        state[NEXT] += 1
-        usable = False
-        for i in range(counts[p]):
-            start = starts[p] + i * entry
-            # The processor fetches by itself what is read from end to end, but of most entries only the head is.
-            prefetch(codes, start + _AHEAD * entry)
-            prefetch(codes, start + _AHEAD * entry + _LINE)
-            prefetch(codes, start + _AHEAD * entry + 2 * _LINE)
-            word = start // 4
-            row = words[word]
-            if row >= len(versions) or words[word + 1] != versions[row] or versions[row] & 1 == 0:
-                continue
-            if filtered and not allowed[row]:
-                continue
-            usable = True
-            value = row + np.uint32(1)
-            place = (np.uint64(value) * np.uint64(0x9E3779B1) >> np.uint64(7)) & mask
-            while seen[place] and seen[place] != value:
-                place = (place + np.uint64(1)) & mask
-            if seen[place]:
-                continue
-            seen[place] = value
-            state[SEEN] += 1
-            begin = start + HEADER_BYTES
-            if codec == INT8:
-                total = product(codes, begin, short, 0, first)
-                if first < len(short):
-                    if state[HEAP_SIZE] == limit:
-                        norm = floats[word + 3]
-                        reach = total * unit * floats[word + 2] + margin * np.sqrt(norm) - lift * norm
-                        if reach <= scores[0]:
-                            state[SCORED] += 1
-                            continue
-                    total += product(codes, begin, short, first, len(short))
-                dot: float = np.float32(total * unit)  # type: ignore[assignment]
-            elif codec == FLOAT16:
-                dot = _dot_float16(halves[begin // 2 : begin // 2 + len(query)], query, bits, values)
-            else:
-                dot = _dot_float32(floats[begin // 4 : begin // 4 + len(query)], query)
-            score = np.float32(dot * floats[word + 2] - lift * floats[word + 3])
-            state[HEAP_SIZE] = _offer(score, np.int64(row), scores, rows, state[HEAP_SIZE], limit)  # type: ignore[arg-type]
-            state[SCORED] += 1
-        state[ENTRIES] += counts[p]
-        state[READ] += 1
+        scratch.stamps[posting] = scratch.stamp
+        counters[NEXT] += 1
+        usable = _scan_posting(posting, codes, query, seen, scratch)
+        counters[CODES] += codes.counts[posting]
+        counters[READ] += 1
         if usable:
-            state[PRODUCTIVE] += 1
+            counters[PRODUCTIVE] += 1
             if anchor[0] < 0:
                 anchor[0] = distance
-    if state[HEAP_SIZE] >= wanted and state[PRODUCTIVE] >= most:
+    if counters[HEAP_SIZE] >= limits.wanted and counters[PRODUCTIVE] >= limits.postings:
         return DONE
     return EXHAUSTED
 
@@ -348,18 +393,18 @@ def choose(
     candidates: NDArray[np.int64],
     distances: NDArray[np.float32],
     centroids: NDArray[np.float32],
-    replicas: int,
     rng: float,
     closure: float,
-    chosen: NDArray[np.int64],
+    assigned: NDArray[np.int64],
 ) -> None:
-    """The postings of each vector: closure assignment under the relative-neighbourhood rule ("SPANN", 3.2.1).
+    """Choose the postings of each vector: closure assignment under the relative-neighbourhood rule ("SPANN", 3.2.1).
 
     candidates: int64[n, c], the nearest centroids of each vector, nearest first, -1 where there are no more.
     distances: float32[n, c], squared. A centroid is taken if it is within `closure` times the distance of the nearest
     (both squared), and if no centroid taken before is nearer to it than the vector is (`rng`, squared, times). The
-    taken ones go to chosen: int64[n, replicas], -1 at the end.
+    taken ones go to assigned: int64[n, replicas], -1 at the end.
     """
+    replicas = assigned.shape[1]
     for i in range(len(candidates)):
         taken = 0
         bound = closure * distances[i, 0]
@@ -369,7 +414,7 @@ def choose(
                 break
             apart = True
             for t in range(taken):
-                other = chosen[i, t]
+                other = assigned[i, t]
                 square = np.float32(0)
                 for j in range(centroids.shape[1]):
                     difference = centroids[one, j] - centroids[other, j]
@@ -378,7 +423,7 @@ def choose(
                     apart = False
                     break
             if apart:
-                chosen[i, taken] = one
+                assigned[i, taken] = one
                 taken += 1
         for t in range(taken, replicas):
-            chosen[i, t] = -1
+            assigned[i, t] = -1

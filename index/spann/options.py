@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Metric = Literal["cosine", "ip", "l2"]
 Codec = Literal["int8", "float16", "float32"]
-CopyType = Literal["float16", "float32"]
 
 RECALLS = (0.80, 0.85, 0.90, 0.95, 0.97, 0.99)
 """Targets of recall that a build calibrates; between two of them a search takes the higher one."""
@@ -20,16 +18,13 @@ MAX_REPLICAS = 16
 
 @dataclass(frozen=True, slots=True)
 class SpannOptions:
-    """How a clustered index is built; docs/spann.md says what each does and which values are good.
+    """How a clustered index is built; docs/spann.md says what each option does and which values are good.
 
     Raises ValueError for values that are out of range.
     """
 
-    metric: Metric = "cosine"
     codec: Codec = "int8"
     """How vectors stand in the postings; the best of them are scored again from the exact copy."""
-    copy: CopyType = "float32"
-    """How the exact copy holds them: scores are those of the copy."""
     vectors_per_centroid: float = 32.0
     replicas: int = 8
     """Postings that hold a vector, at most."""
@@ -40,22 +35,21 @@ class SpannOptions:
     candidates: int = 64
     """Nearest centroids among which the postings of a vector are chosen."""
     posting_limit: int = 256
-    """Vectors in a posting, at most; in updates a longer one splits."""
+    """Vectors in a posting, at most."""
     recall: float = 0.95
-    """What a search aims at when it says nothing else."""
+    """The recall that a search aims at when it names none."""
     graph_from: int = 16_384
     """Centroids from which on a graph finds the nearest ones; fewer are all compared."""
     graph_links: int = 16
     graph_effort: int = 100
     calibration_queries: int = 256
     memory_budget: int | None = None
-    """Bytes that centroids, their graph and the tables may take at build: caps the number of centroids."""
+    """Bytes that centroids, their graph and the tables may take: caps the number of centroids."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, kind in (("metric", Metric), ("codec", Codec), ("copy", CopyType)):
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}")
+        if self.codec not in get_args(Codec):
+            raise ValueError(f"codec must be one of {', '.join(get_args(Codec))}, not {self.codec!r}")
         for name, least, most in (
             ("replicas", 1, MAX_REPLICAS),
             ("candidates", 1, 4096),
@@ -82,7 +76,7 @@ class SpannOptions:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much a search looks at: the raw knobs behind `recall`.
+    """How much a search looks at: the parameters behind `recall`.
 
     postings: how many postings are read, at most, of those that hold a row which may be returned. ratio: a posting is
     read only if its centroid's distance is within this ratio of the nearest one's. rescored: rows that are scored

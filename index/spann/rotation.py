@@ -1,9 +1,9 @@
-"""Turning vectors so that their first values tell most: a comparison can stop after a part of them.
+"""Rotate vectors so that their first values hold most of their length: a comparison can stop after a part of them.
 
-A turn keeps inner products and distances. After one to the principal axes the first third of the values of sentence
-embeddings holds some four fifths of their squared length, so an entry that is far behind after the first values need
-not be read to its end (as in Gao and Long, "High-dimensional approximate nearest neighbor search: with reliable and
-efficient distance comparison operations", SIGMOD 2023, who turn at random).
+A rotation keeps inner products and distances. After one to the principal axes the first third of the values of sentence
+embeddings holds some four fifths of their squared length, so a code that is far behind after the first values need not
+be read to its end (as in Gao and Long, "High-dimensional approximate nearest neighbor search: with reliable and
+efficient distance comparison operations", SIGMOD 2023, who rotate at random).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Rotation:
 
     @classmethod
     def of(cls, vectors: NDArray[np.float32], seed: int) -> Rotation | None:
-        """The principal axes of float32[n, d]; None where a part of the values says too little. Deterministic."""
+        """Return the principal axes of float32[n, d]; None where no part holds enough. Deterministic."""
         n, d = vectors.shape
         if n < _LEAST:
             return None
@@ -63,33 +63,29 @@ class Rotation:
         """Bytes in memory."""
         return self.axes.nbytes + self._rows.nbytes
 
-    def turned(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Vectors, float32[..., d], along the axes."""
+    def rotated(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return vectors, float32[..., d], along the axes."""
         return vectors @ self.axes
 
     def leading(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The first values alone of what `turned` gives: float32[n, first]. What follows in `vectors` is left out."""
+        """Return the first values alone of `rotated`: float32[n, first]. Values of `vectors` past d are left out."""
         return vectors[:, : len(self.axes)] @ self.axes[:, : self.first]
 
-    def turned_query(self, query: NDArray[np.float32], values: int) -> NDArray[np.float32]:
-        """The first so many values along the axes of one vector, float32[values]; what follows in it is left out.
+    def rotated_query(self, query: NDArray[np.float32], values: int) -> NDArray[np.float32]:
+        """Return the first so many values along the axes of one vector, float32[values]; values past d are left out.
 
-        In the thread that asks and always in one order, which a library of matrices does not promise.
+        Runs in the calling thread and always in one order, which a library of matrices does not promise.
         """
-        turned = np.empty(values, np.float32)
-        _turn(self._rows, frozen(query), turned)
-        return turned
-
-    def back(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What `turned` made of vectors, as they were, about."""
-        return vectors @ self.axes.T
+        rotated = np.empty(values, np.float32)
+        _rotate(self._rows, frozen(query), rotated)
+        return rotated
 
 
 @reordering_kernel
-def _turn(rows: NDArray[np.float32], query: NDArray[np.float32], turned: NDArray[np.float32]) -> None:
-    for i in range(len(turned)):
+def _rotate(rows: NDArray[np.float32], query: NDArray[np.float32], rotated: NDArray[np.float32]) -> None:
+    for i in range(len(rotated)):
         row = rows[i]
         total = np.float32(0)
         for j in range(len(row)):
             total += row[j] * query[j]
-        turned[i] = total
+        rotated[i] = total

@@ -70,7 +70,7 @@ def build_dense(folder: Path, vectors: NDArray[np.float32], policy: str) -> Vect
     check_policy(policy)
     if wanted_kind(policy, len(vectors)) == "flat":
         return build_flat(folder, vectors)
-    from lexhound.index.spann.immutable import build_clustered
+    from lexhound.index.spann.index import build_clustered
 
     return build_clustered(folder, vectors)
 
@@ -88,7 +88,7 @@ def open_dense(folder: Path) -> VectorIndex:
     """
     if not _clustered(folder):
         return FlatIndex.open(folder)
-    from lexhound.index.spann.immutable import ClusteredIndex
+    from lexhound.index.spann.index import ClusteredIndex
 
     return ClusteredIndex.open(folder)
 
@@ -107,7 +107,7 @@ def merge_dense(
     flat = [FlatPart(index, new_rows) for index, new_rows in parts]
     if wanted_kind(policy, n_rows) == "flat":
         return merge_flat(folder, flat, n_rows, width)
-    from lexhound.index.spann.immutable import build_clustered
+    from lexhound.index.spann.index import build_clustered
 
     aside = folder.with_name(folder.name + _MERGED)
     try:
@@ -120,7 +120,7 @@ def verify_dense(folder: Path, pace: Pace = no_pace) -> Iterator[FileProblem]:
     """Read every byte of an index; yields what is wrong."""
     if not _clustered(folder):
         return FlatIndex.verify(folder, pace)
-    from lexhound.index.spann.immutable import ClusteredIndex
+    from lexhound.index.spann.index import ClusteredIndex
 
     return ClusteredIndex.verify(folder, pace)
 
@@ -133,7 +133,7 @@ def _clustered(folder: Path) -> bool:
     """Whether a folder holds a clustered index, which has no header at the top, though it may have lost a file."""
     if (folder / HEADER).exists():
         return False
-    from lexhound.index.spann.state import CURRENT_FILE
     from lexhound.index.spann.storage import POSTINGS_FILE
+    from lexhound.index.spann.tables import CURRENT_FILE
 
     return (folder / CURRENT_FILE).exists() or (folder / POSTINGS_FILE).exists()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from numpy.typing import NDArray
 from spann_collections import clustered, unit
 
 from lexhound.index import FlatIndex, FlatPart, VectorIndex, merge_flat
+from lexhound.index.array_files import ArrayDirectory, ArrayDirectoryWriter
 from lexhound.index.errors import CorruptFileError
-from lexhound.index.spann import ClusteredIndex, SpannIndex, SpannOptions, build_clustered
+from lexhound.index.spann import ClusteredIndex, SpannOptions, build_clustered
 from lexhound.index.topk import TopK
 
 OPTIONS = SpannOptions(calibration_queries=100, vectors_per_centroid=10, graph_from=64)
@@ -140,25 +143,69 @@ def test_damage_is_found(built: Case, tmp_path: Path) -> None:
         path.write_bytes(whole)
 
 
-def test_an_index_of_another_make_is_refused(tmp_path: Path) -> None:
-    vectors = clustered(30, 4)
-    SpannIndex.build(tmp_path / "l2", vectors, options=SpannOptions(metric="l2", calibration_queries=0)).close()
-    with pytest.raises(CorruptFileError, match="not that of an index of a segment"):
-        ClusteredIndex.open(tmp_path / "l2")
-    options = SpannOptions(metric="ip", calibration_queries=0)
-    changed = SpannIndex.build(tmp_path / "changed", vectors, options=options, writable=True)
-    changed.insert(np.array([3]), vectors[:1])
-    shutil.copytree(tmp_path / "changed", tmp_path / "copy")
-    changed.close()
-    with pytest.raises(CorruptFileError, match="holds changes"):
-        ClusteredIndex.open(tmp_path / "copy")
+def rewritten(directory: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    """Store the tables of an index again, after `change` of its attributes and arrays."""
+    state = directory / "state-000001"
+    stored = ArrayDirectory(state, kind="spann", format=2)
+    attributes, arrays = stored.attributes, {f.stem: stored.array(f.stem).copy() for f in state.glob("*.bin")}
+    change(attributes, arrays)
+    shutil.rmtree(state)
+    with ArrayDirectoryWriter(state, kind="spann", format=stored.format) as writer:
+        for name, array in arrays.items():
+            writer.write(name, array, structure=True)
+        writer.finish(attributes)
+
+
+def other_metric(attributes: dict[str, Any], _: dict[str, Any]) -> None:
+    attributes["options"]["metric"] = "l2"
+
+
+def replaced_row(_: dict[str, Any], arrays: dict[str, Any]) -> None:
+    arrays["versions"][3] = 3
+
+
+def dropped_posting(_: dict[str, Any], arrays: dict[str, Any]) -> None:
+    arrays["dead"][0] = 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_metric, "reads indexes of inner products"),
+        (replaced_row, "was changed after it was built"),
+        (dropped_posting, "was changed after it was built"),
+    ],
+)
+def test_an_index_of_another_make_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None], message: str
+) -> None:
+    path = tmp_path / "index"
+    build_clustered(path, clustered(30, 4))
+    rewritten(path, lambda attributes, arrays: None)
+    assert ClusteredIndex.open(path).n_rows == 30
+    rewritten(path, change)
+    with pytest.raises(CorruptFileError, match=message):
+        ClusteredIndex.open(path)
+    assert message in str(next(iter(ClusteredIndex.verify(path))))
+
+
+def test_changes_in_the_log_of_an_earlier_version_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    build_clustered(path, clustered(30, 4))
+    log = path / "log-000001.bin"
+    log.unlink()
+    assert ClusteredIndex.open(path).n_rows == 30
+    log.write_bytes(b"LHSL")
+    with pytest.raises(CorruptFileError, match="was changed after it was built"):
+        ClusteredIndex.open(path)
+    assert [problem.path for problem in ClusteredIndex.verify(path)] == [log]
     with pytest.raises(FileNotFoundError):
         ClusteredIndex.open(tmp_path / "nothing")
 
 
 def test_without_faiss_all_centroids_are_compared(built: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     index, flat, queries = built
-    monkeypatch.setattr("lexhound.index.spann.state.has_faiss", lambda: False)
+    monkeypatch.setattr("lexhound.index.spann.tables.has_faiss", lambda: False)
     monkeypatch.setitem(sys.modules, "faiss", None)
     other = ClusteredIndex.open(index.path)
     hits = 0

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from spann_collections import clustered
+from spann_collections import clustered, unit
 
 from lexhound.index.errors import IndexStorageError
-from lexhound.index.spann import Effort, SpannIndex, SpannOptions
-from lexhound.index.spann.assignment import assign, limited
+from lexhound.index.spann import ClusteredIndex, Effort, SpannOptions, build_clustered
+from lexhound.index.spann.assignment import assign, limit_postings
 from lexhound.index.spann.calibration import Calibration, Setting
-from lexhound.index.spann.centroids import Router
+from lexhound.index.spann.centroids import CentroidIndex
 from lexhound.index.spann.clustering import faiss_threads, halves, hierarchical_centroids
-from lexhound.index.spann.codec import EntryFormat
+from lexhound.index.spann.codec import PostingCodec
 
 
 def squared(points: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -42,7 +44,7 @@ def test_closure_assignment_follows_the_rule():
         SpannOptions(closure_ratio=1.4, rng_factor=1),
         SpannOptions(replicas=2, rng_factor=0.7, closure_ratio=2),
     ):
-        chosen = assign(Router.build(centroids, graph_from=100, links=8, effort=40), vectors, options)
+        chosen = assign(CentroidIndex.build(centroids, options), vectors, options)
         for row, vector in zip(chosen.tolist(), vectors, strict=True):
             expected = closure(vector, centroids, options)
             assert row == expected + [-1] * (options.replicas - len(expected))
@@ -58,9 +60,8 @@ def test_closure_assignment_follows_the_rule():
 def test_no_posting_is_longer_than_the_limit(vectors, limit):
     options = SpannOptions(replicas=3, closure_ratio=3)
     centroids = np.unique(vectors[:4], axis=0)
-    router = Router.build(centroids, graph_from=100, links=8, effort=40)
-    chosen = assign(router, vectors, options)
-    new, kept = limited(centroids, vectors, chosen, limit)
+    chosen = assign(CentroidIndex.build(centroids, options), vectors, options)
+    new, kept = limit_postings(centroids, vectors, chosen, limit)
     assert np.bincount(kept[kept >= 0]).max() <= limit
     assert (kept[:, 0] >= 0).all()  # nobody is lost
     assert kept.max() < len(new)
@@ -97,27 +98,21 @@ def test_clusters_are_balanced_and_close():
     assert len(hierarchical_centroids(vectors, 15, most=20, seed=0)) <= 20
 
 
-def test_the_router_finds_what_comparing_finds():
-    centroids, queries = clustered(600, 8), clustered(40, 8, seed=2)
-    graph = Router.build(centroids[:400], graph_from=100, links=16, effort=100)
-    gone = np.arange(0, 300, 3)
-    router = graph.with_centroids(centroids[400:], gone)
-    assert (len(router), router.n_live, router.n_graph) == (600, 500, 400)
-    joined = router.with_centroids(clustered(600, 8, seed=9), np.empty(0, np.int64))
-    assert joined.n_graph == 1200
-    truth = squared(queries, centroids)
-    truth[:, gone] = np.inf
-    for count, least in ((10, 0.95), (400, 1.0), (600, 1.0)):
-        numbers, distances = router.nearest(queries, count)
-        wanted = min(count, 500)
+@pytest.mark.parametrize("graph_from", [100, 1000])
+def test_the_centroid_index_finds_what_comparing_finds(graph_from):
+    points, queries = clustered(600, 8), clustered(40, 8, seed=2)
+    centroids = CentroidIndex.build(points, SpannOptions(graph_from=graph_from))
+    assert (centroids.graph is not None) == (graph_from == 100)
+    truth = squared(queries, points)
+    for count, least in ((10, 0.95), (400, 1.0), (900, 1.0)):
+        numbers, distances = centroids.nearest(queries, count)
+        wanted = min(count, 600)
         assert numbers.shape == (40, wanted)
-        assert not np.isin(numbers, gone).any()
         expected = np.argsort(truth, axis=1, kind="stable")[:, :wanted]
         same = [len(set(a) & set(b)) / wanted for a, b in zip(numbers.tolist(), expected.tolist(), strict=True)]
         assert np.mean(same) >= least
         assert (np.diff(distances, axis=1) >= 0).all()
-    np.testing.assert_array_equal(router.centroids(np.array([599, 0, 401])), centroids[[599, 0, 401]])
-    np.testing.assert_array_equal(router.all_centroids(), centroids)
+    np.testing.assert_array_equal(centroids.points, points)
 
 
 def test_callers_keep_their_threads():
@@ -129,18 +124,24 @@ def test_callers_keep_their_threads():
     assert faiss.omp_get_max_threads() == before
 
 
+def decoded(codes: np.ndarray, codec: str, dimension: int) -> np.ndarray:
+    """The vectors that codes stand for, about, before a rotation."""
+    values = np.ascontiguousarray(codes[:, 16 : 16 + dimension * np.dtype(codec).itemsize]).view(codec)
+    return values.astype(np.float32) * codes.view(np.float32)[:, 2:3]
+
+
 @pytest.mark.parametrize(("codec", "error"), [("int8", 1 / 127), ("float16", 1e-3), ("float32", 0)])
-def test_entries_keep_rows_versions_and_vectors(codec, error):
+def test_codes_keep_rows_and_vectors(codec, error):
     vectors = np.concatenate([clustered(20, 7), np.zeros((1, 7), np.float32), np.full((1, 7), 1e17, np.float32)])
-    rows, versions = np.arange(22) * 7, np.arange(1, 45, 2).astype(np.uint16)
-    form = EntryFormat(codec, 7)
-    entries = form.encode(rows, versions, vectors)
-    assert entries.shape == (22, form.entry_bytes)
-    assert form.entry_bytes % 4 == 0
-    found, seen = form.rows(entries)
-    assert (found.tolist(), seen.tolist()) == (rows.tolist(), versions.tolist())
+    rows = np.arange(22) * 7
+    form = PostingCodec(codec, 7, None)
+    codes = form.encode(rows, vectors)
+    assert codes.shape == (22, form.code_bytes)
+    assert form.code_bytes % 4 == 0
+    assert codes.view(np.uint32)[:, 0].tolist() == rows.tolist()
+    assert codes.view(np.uint32)[:, 1].tolist() == [1] * 22
     largest = np.abs(vectors).max(axis=1, keepdims=True)
-    assert (np.abs(form.decode(entries) - vectors) <= error * largest).all()
+    assert (np.abs(decoded(codes, codec, 7) - vectors) <= error * largest).all()
 
 
 def test_two_builds_are_the_same_whatever_the_threads(tmp_path):
@@ -148,7 +149,7 @@ def test_two_builds_are_the_same_whatever_the_threads(tmp_path):
     options = SpannOptions(calibration_queries=16, graph_from=32, vectors_per_centroid=10)
     for name, threads in (("a", 1), ("b", 3)):
         with faiss_threads(threads):
-            SpannIndex.build(tmp_path / name, vectors, options=options).close()
+            build_clustered(tmp_path / name, vectors, options)
     names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert len(names) >= 14
     for name in names:
@@ -156,49 +157,49 @@ def test_two_builds_are_the_same_whatever_the_threads(tmp_path):
 
 
 def test_the_memory_budget_is_kept(tmp_path):
-    vectors = clustered(2000, 16)
+    vectors = unit(clustered(2000, 16))
     options = SpannOptions(
-        calibration_queries=0, graph_from=16, memory_budget=30_000, vectors_per_centroid=10, posting_limit=118
+        calibration_queries=0, graph_from=16, memory_budget=26_000, vectors_per_centroid=10, posting_limit=118
     )
-    with SpannIndex.build(tmp_path / "index", vectors, options=options) as index:
-        assert index.resident_bytes <= 30_000
-        assert index.n_postings < 150
-        top = index.search(vectors[3], 5, effort=Effort(10))
-        assert top.rows[0] == 3
+    index = build_clustered(tmp_path / "index", vectors, options)
+    free = build_clustered(tmp_path / "free", vectors, replace(options, memory_budget=None))
+    assert index.resident_bytes <= 26_000 < free.resident_bytes
+    assert index.search(vectors[3], 5, effort=Effort(10)).rows[0] == 3
     with pytest.raises(ValueError, match="too small for 2,000 vectors"):
-        SpannIndex.build(tmp_path / "no", vectors, options=SpannOptions(memory_budget=6500))
+        build_clustered(tmp_path / "no", vectors, SpannOptions(memory_budget=3500))
 
 
-def test_the_dial_is_kept_in_the_header(tmp_path):
+def test_the_calibration_is_kept_in_the_header(tmp_path):
     vectors = clustered(500, 8)
-    options = SpannOptions(metric="l2", calibration_queries=20, recall=0.9)
-    with SpannIndex.build(tmp_path / "index", vectors, options=options, queries=clustered(50, 8, seed=4)) as index:
-        settings_found = index.calibration.settings
-        assert index.calibration.queries == 20
-        assert {setting.depth for setting in settings_found} == {10, 100}
-        assert all(0 < setting.measured <= 1 and setting.entries > 0 for setting in settings_found)
-        with SpannIndex.open(tmp_path / "index") as again:
-            assert again.calibration == index.calibration
-            assert again.options == options
+    options = SpannOptions(calibration_queries=20, recall=0.9)
+    index = build_clustered(tmp_path / "index", vectors, options, queries=clustered(50, 8, seed=4))
+    settings_found = index.calibration.settings
+    assert index.calibration.queries == 20
+    assert {setting.depth for setting in settings_found} == {10, 100}
+    assert all(0 < setting.measured <= 1 and setting.entries > 0 for setting in settings_found)
+    assert ClusteredIndex.open(tmp_path / "index").calibration == index.calibration
+    other = build_clustered(tmp_path / "other", vectors, options)
+    assert other.calibration != index.calibration  # of queries of its own
+    with pytest.raises(ValueError, match="as the vectors are"):
+        build_clustered(tmp_path / "no", vectors, options, queries=clustered(5, 7))
 
 
 def test_which_setting_answers():
     def setting(depth: int, target: float, postings: int) -> Setting:
         return Setting(depth, target, postings, 1.5, target, 1.0)
 
-    dial = Calibration(9, (setting(10, 0.9, 4), setting(10, 0.95, 8), setting(100, 0.9, 20)))
-    assert dial.effort(0.9, 3) == Effort(4, 1.5)
-    assert dial.effort(0.91, 10) == Effort(8, 1.5)
-    assert dial.effort(0.9, 11) == Effort(20, 1.5)
-    assert dial.effort(0.9, 250) == Effort(50)
-    assert dial.effort(0.99, 10) == Effort.everything()
+    calibration = Calibration(9, (setting(10, 0.9, 4), setting(10, 0.95, 8), setting(100, 0.9, 20)))
+    assert calibration.effort(0.9, 3) == Effort(4, 1.5)
+    assert calibration.effort(0.91, 10) == Effort(8, 1.5)
+    assert calibration.effort(0.9, 11) == Effort(20, 1.5)
+    assert calibration.effort(0.9, 250) == Effort(50)
+    assert calibration.effort(0.99, 10) == Effort.everything()
     assert Calibration(0, ()).effort(0.9, 10) == Effort.everything()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"metric": "hamming"}, "metric must be one of cosine, ip, l2"),
         ({"codec": "int4"}, "codec must be one of"),
         ({"replicas": 0}, "replicas must be between 1 and 16"),
         ({"vectors_per_centroid": 500.0}, "vectors_per_centroid must be between"),
@@ -215,20 +216,17 @@ def test_options_out_of_range_are_refused(arguments, message):
 def test_building_needs_a_directory_of_its_own(tmp_path):
     (tmp_path / "kept.txt").write_text("mine")
     with pytest.raises(IndexStorageError, match="is not an empty directory"):
-        SpannIndex.build(tmp_path, clustered(10, 4))
+        build_clustered(tmp_path, clustered(10, 4))
     assert (tmp_path / "kept.txt").read_text() == "mine"
 
 
 def test_codes_of_centroids_lead_to_the_nearest():
-    centroids = clustered(2000, 24, seed=3)
-    router = Router.build(centroids, graph_from=1 << 20, links=16, effort=40)
-    gone = np.arange(0, 2000, 7)
-    thinned = router.with_centroids(centroids[:5] + 1, gone)
-    for one in (router, thinned):
-        points, dead = one.all_centroids(), one.dead
-        for query in clustered(20, 24, seed=4):
-            numbers, squares = one.nearest(query[None], 40)
-            exact = np.where(dead, np.inf, ((points - query) ** 2).sum(axis=1))
-            expected = np.argsort(exact, kind="stable")[:40]
-            assert numbers[0].tolist() == expected.tolist()
-            np.testing.assert_allclose(squares[0], exact[expected], rtol=1e-5)
+    points = clustered(2000, 24, seed=3)
+    centroids = CentroidIndex.build(points, SpannOptions())
+    assert centroids.graph is None
+    for query in clustered(20, 24, seed=4):
+        numbers, squares = centroids.nearest(query[None], 40)
+        exact = ((points - query) ** 2).sum(axis=1)
+        expected = np.argsort(exact, kind="stable")[:40]
+        assert numbers[0].tolist() == expected.tolist()
+        np.testing.assert_allclose(squares[0], exact[expected], rtol=1e-5)

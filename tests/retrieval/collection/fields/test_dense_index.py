@@ -184,7 +184,7 @@ def test_a_bulk_run_is_clustered_once_at_its_end(tmp_path: Path, monkeypatch: py
         "lexhound.index.spann.build_clustered",
         lambda folder, vectors: built.append(len(vectors)) or _build(folder, vectors),
     )
-    from lexhound.index.spann.immutable import build_clustered as _build
+    from lexhound.index.spann.index import build_clustered as _build
 
     for size in (10**9, 5000):  # one segment of the run, and many
         monkeypatch.setattr("lexhound.retrieval.collection.write.writer.FLUSH_BYTES", size)

@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from lexhound.serve.cli.commands import (
+    add,
     backup,
-    build,
     compare,
     documents,
     encode,
     evaluate,
     export,
+    index,
     inspect,
     move,
     search,
@@ -66,8 +67,8 @@ def lexhound(
     """
 
 
-app.command("index", rich_help_panel=BUILD)(build.index)
-app.command("add", rich_help_panel=BUILD)(build.add)
+app.command("index", rich_help_panel=BUILD)(index.index)
+app.command("add", rich_help_panel=BUILD)(add.add)
 app.command("import", rich_help_panel=BUILD)(bring.bring)
 app.command("delete", rich_help_panel=BUILD)(documents.delete)
 app.command("search", rich_help_panel=ASK)(search.search)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .learned_options import LearnedOptions
 from .options import as_text
 
 if TYPE_CHECKING:
@@ -61,60 +63,6 @@ def _option(panel: str, name: str, help: str, **more: Any) -> Any:
     return typer.Option(name, help=help, rich_help_panel=panel, **({"show_default": False} | more))
 
 
-DenseOption = Annotated[
-    str | None,
-    _option(
-        DENSE_PANEL,
-        "--dense",
-        "Keep dense vectors too: the path or hub name of a sentence-embedding model.",
-        metavar="MODEL",
-    ),
-]
-DenseMaxLength = Annotated[
-    int | None,
-    _option(
-        DENSE_PANEL,
-        "--dense-max-length",
-        "Longest input of --dense in tokens.",
-        metavar="N",
-        show_default="as the model says",
-    ),
-]
-DensePoolingOption = Annotated[
-    DensePooling | None,
-    _option(DENSE_PANEL, "--dense-pooling", "How tokens are pooled to one vector.", show_default="as the model says"),
-]
-DenseQueryPrompt = Annotated[
-    str | None,
-    _option(
-        DENSE_PANEL,
-        "--dense-query-prompt",
-        "The text before every query.",
-        metavar="TEXT",
-        show_default="as the model says",
-    ),
-]
-DenseDocumentPrompt = Annotated[
-    str | None,
-    _option(
-        DENSE_PANEL,
-        "--dense-document-prompt",
-        "The text before every document.",
-        metavar="TEXT",
-        show_default="as the model says",
-    ),
-]
-
-DenseIndexOption = Annotated[
-    DenseIndex | None,
-    _option(
-        DENSE_PANEL,
-        "--dense-index",
-        "How vectors are indexed: flat compares all of them, spann reads clusters from disk, auto chooses by size.",
-        show_default="auto",
-    ),
-]
-
 ModeOption = Annotated[
     Mode,
     _option(
@@ -148,46 +96,112 @@ DenseQueriesOption = Annotated[
     ),
 ]
 
-# From settings to the options that give them.
-_FLAGS = {
-    "max_length": "--dense-max-length",
-    "pooling": "--dense-pooling",
-    "query_prompt": "--dense-query-prompt",
-    "document_prompt": "--dense-document-prompt",
-    "index": "--dense-index",
-}
-_RUNNING = ("precision", "device", "batch_tokens")
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseOptions:
+    """The dense model of a collection and how its vectors are indexed; None for what the model says."""
 
-def dense_settings(dense: str | None, **options: object) -> DenseSettings | None:
-    """Return the settings that the options give, by the names in `_FLAGS` and `_RUNNING`; None without a model.
+    dense: Annotated[
+        str | None,
+        _option(
+            DENSE_PANEL,
+            "--dense",
+            "Keep dense vectors too: the path or hub name of a sentence-embedding model.",
+            metavar="MODEL",
+        ),
+    ] = None
+    dense_max_length: Annotated[
+        int | None,
+        _option(
+            DENSE_PANEL,
+            "--dense-max-length",
+            "Longest input of --dense in tokens.",
+            metavar="N",
+            show_default="as the model says",
+        ),
+    ] = None
+    dense_pooling: Annotated[
+        DensePooling | None,
+        _option(
+            DENSE_PANEL, "--dense-pooling", "How tokens are pooled to one vector.", show_default="as the model says"
+        ),
+    ] = None
+    dense_query_prompt: Annotated[
+        str | None,
+        _option(
+            DENSE_PANEL,
+            "--dense-query-prompt",
+            "The text before every query.",
+            metavar="TEXT",
+            show_default="as the model says",
+        ),
+    ] = None
+    dense_document_prompt: Annotated[
+        str | None,
+        _option(
+            DENSE_PANEL,
+            "--dense-document-prompt",
+            "The text before every document.",
+            metavar="TEXT",
+            show_default="as the model says",
+        ),
+    ] = None
+    dense_index: Annotated[
+        DenseIndex | None,
+        _option(
+            DENSE_PANEL,
+            "--dense-index",
+            "How vectors are indexed: flat compares all of them, spann reads clusters from disk, auto chooses by size.",
+            show_default="auto",
+        ),
+    ] = None
 
-    Raises:
-        UsageError: one of `_FLAGS` was given without --dense.
-        SettingsError: a value is out of its range; the message has the option's name.
-    """
-    given: dict[str, Any] = {
-        name: value.value if isinstance(value, StrEnum) else as_text(value) if isinstance(value, str) else value
-        for name, value in options.items()
-        if value is not None
-    }
-    if dense is None:
-        own = [_FLAGS[name] for name in given if name in _FLAGS]
-        if own:
-            from lexhound.serve.errors import UsageError
+    @property
+    def model(self) -> str | None:
+        """The model's path or name; None without dense vectors."""
+        return None if self.dense is None else as_text(self.dense)
 
-            raise UsageError(f"{', '.join(own)} belongs to --dense", hint="name its model: --dense MODEL")
-        return None
-    from lexhound.encoders.dense.encoder import DenseSettings
-    from lexhound.encoders.errors import SettingsError
+    @property
+    def index_policy(self) -> str:
+        """How vectors are indexed."""
+        return (self.dense_index or DenseIndex.AUTO).value
 
-    given.pop("index", None)  # of the collection, not of the model
-    try:
-        return DenseSettings(**given)
-    except SettingsError as error:
-        name, _, rest = error.message.partition(" ")
-        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
-        raise SettingsError(f"{flag} {rest}", error.hint) from error
+    def settings(self, learned: LearnedOptions) -> DenseSettings | None:
+        """Return the model's settings, with what both encoders compute with; None without a model.
+
+        Raises:
+            UsageError: an option of the model was given without --dense.
+            SettingsError: a value is out of its range; the message has the option's name.
+        """
+        values = {
+            "max_length": self.dense_max_length,
+            "pooling": self.dense_pooling,
+            "query_prompt": self.dense_query_prompt,
+            "document_prompt": self.dense_document_prompt,
+        }
+        if self.dense is None:
+            alone = [f"--dense-{name.replace('_', '-')}" for name, value in values.items() if value is not None]
+            alone += ["--dense-index"] if self.dense_index is not None else []
+            if alone:
+                from lexhound.serve.errors import UsageError
+
+                raise UsageError(f"{', '.join(alone)} belongs to --dense", hint="name its model: --dense MODEL")
+            return None
+        from lexhound.encoders.dense.encoder import DenseSettings
+        from lexhound.encoders.errors import SettingsError
+
+        shared = {"precision": learned.precision, "device": learned.device, "batch_tokens": learned.batch_tokens}
+        given: dict[str, Any] = {
+            name: value.value if isinstance(value, StrEnum) else as_text(value) if isinstance(value, str) else value
+            for name, value in (values | shared).items()
+            if value is not None
+        }
+        try:
+            return DenseSettings(**given)
+        except SettingsError as error:
+            name, _, rest = error.message.partition(" ")
+            prefix = "--dense-" if name in values else "--"
+            raise SettingsError(f"{prefix}{name.replace('_', '-')} {rest}", error.hint) from error
 
 
 def fusion_of(method: Method | None, dense_weight: float | None, depth: int | None) -> Fusion | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,22 +67,6 @@ def _option(name: str, default: str | bool, help: str, **more: Any) -> Any:
     return typer.Option(name, help=help, rich_help_panel=PANEL, show_default=default, **more)
 
 
-MaxLength = Annotated[int | None, _option("--max-length", "512", "Longest input in tokens.", metavar="N")]
-Long = Annotated[
-    LongTexts | None,
-    _option("--long-texts", "truncate", "Cut longer texts, or encode all of them in windows."),
-]
-TopK = Annotated[
-    int | None, _option("--top-k", "all", "Keep only this many terms of a document, the heaviest.", metavar="N")
-]
-PruneRatio = Annotated[
-    float | None,
-    _option("--prune-ratio", "0", "Drop terms of a document below this share of its heaviest.", metavar="SHARE"),
-]
-QueryTopK = Annotated[int | None, _option("--query-top-k", "all", "As --top-k, for queries.", metavar="N")]
-QueryPruneRatio = Annotated[
-    float | None, _option("--query-prune-ratio", "0", "As --prune-ratio, for queries.", metavar="SHARE")
-]
 QueryIdfOption = Annotated[
     QueryIdf | None,
     _option(
@@ -90,45 +75,13 @@ QueryIdfOption = Annotated[
         "Weights of inference-free queries: from the model or from the collection.",
     ),
 ]
-PoolingOption = Annotated[Pooling | None, _option("--pooling", "as the checkpoint says", "How tokens are pooled.")]
-ActivationOption = Annotated[
-    Activation | None, _option("--activation", "as the checkpoint says", "The function from a logit to a weight.")
-]
-PrecisionOption = Annotated[
-    Precision | None,
-    _option("--precision", "auto", "Number format; auto: the fastest that keeps the vectors."),
-]
-DeviceOption = Annotated[
-    Device | None, _option("--device", "auto", "Where to compute; auto: cuda or mps if available, otherwise the cpu.")
-]
-BatchTokens = Annotated[
-    int | None, _option("--batch-tokens", "4096", "Tokens in a batch, padding included.", metavar="N")
-]
 TrustRemoteCode = Annotated[
     bool, _option("--trust-remote-code", False, "Run the Python code that comes with a checkpoint.")
 ]
-
 StoredTrust = Annotated[
     bool,
     _option("--trust-remote-code", False, "Run the Python code that comes with the collection's encoder."),
 ]
-
-# From settings to the options that give them.
-FLAGS = {
-    "max_length": "--max-length",
-    "long_texts": "--long-texts",
-    "top_k": "--top-k",
-    "ratio": "--prune-ratio",
-    "query_top_k": "--query-top-k",
-    "query_ratio": "--query-prune-ratio",
-    "query_idf": "--query-idf",
-    "pooling": "--pooling",
-    "activation": "--activation",
-    "precision": "--precision",
-    "device": "--device",
-    "batch_tokens": "--batch-tokens",
-    "trust_remote_code": "--trust-remote-code",
-}
 
 
 def trusting(trust_remote_code: bool) -> LearnedSettings | None:
@@ -140,30 +93,87 @@ def trusting(trust_remote_code: bool) -> LearnedSettings | None:
     return LearnedSettings(trust_remote_code=True)
 
 
-def learned_settings(encoder: str, **options: object) -> LearnedSettings | None:
-    """Return the settings that the options give, by the names in `FLAGS`; None for `bm25`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedOptions:
+    """How a learned encoder makes vectors, and what it computes with; None for what the checkpoint says."""
 
-    Raises:
-        UsageError: one of them was given for `bm25`.
-        SettingsError: a value is out of its range; the message has the option's name.
-    """
-    given: dict[str, Any] = {
-        name: value.value if isinstance(value, StrEnum) else value
-        for name, value in options.items()
-        if value is not None and value is not False
-    }
-    if encoder == "bm25":
-        if given:
-            from lexhound.serve.errors import UsageError
+    max_length: Annotated[int | None, _option("--max-length", "512", "Longest input in tokens.", metavar="N")] = None
+    long_texts: Annotated[
+        LongTexts | None,
+        _option("--long-texts", "truncate", "Cut longer texts, or encode all of them in windows."),
+    ] = None
+    top_k: Annotated[
+        int | None, _option("--top-k", "all", "Keep only this many terms of a document, the heaviest.", metavar="N")
+    ] = None
+    prune_ratio: Annotated[
+        float | None,
+        _option("--prune-ratio", "0", "Drop terms of a document below this share of its heaviest.", metavar="SHARE"),
+    ] = None
+    query_top_k: Annotated[int | None, _option("--query-top-k", "all", "As --top-k, for queries.", metavar="N")] = None
+    query_prune_ratio: Annotated[
+        float | None, _option("--query-prune-ratio", "0", "As --prune-ratio, for queries.", metavar="SHARE")
+    ] = None
+    pooling: Annotated[Pooling | None, _option("--pooling", "as the checkpoint says", "How tokens are pooled.")] = None
+    activation: Annotated[
+        Activation | None, _option("--activation", "as the checkpoint says", "The function from a logit to a weight.")
+    ] = None
+    precision: Annotated[
+        Precision | None,
+        _option("--precision", "auto", "Number format; auto: the fastest that keeps the vectors."),
+    ] = None
+    device: Annotated[
+        Device | None,
+        _option("--device", "auto", "Where to compute; auto: cuda or mps if available, otherwise the cpu."),
+    ] = None
+    batch_tokens: Annotated[
+        int | None, _option("--batch-tokens", "4096", "Tokens in a batch, padding included.", metavar="N")
+    ] = None
+    trust_remote_code: TrustRemoteCode = False
 
-            names = ", ".join(FLAGS[name] for name in given)
-            raise UsageError(f"{names} belongs to learned encoders, not to bm25", hint="leave it out")
-        return None
-    from lexhound.encoders.errors import SettingsError
-    from lexhound.encoders.sparse.settings import LearnedSettings
+    def settings(self, encoder: str, *, query_idf: QueryIdf | None = None) -> LearnedSettings | None:
+        """Return the encoder's settings; None for `bm25`.
 
-    try:
-        return LearnedSettings(**given)
-    except SettingsError as error:
-        name, _, rest = error.message.partition(" ")
-        raise SettingsError(f"{FLAGS.get(name, name)} {rest}", error.hint) from error
+        Raises:
+            UsageError: one of the options was given for `bm25`.
+            SettingsError: a value is out of its range; the message has the option's name.
+        """
+        values = {
+            "max_length": self.max_length,
+            "long_texts": self.long_texts,
+            "top_k": self.top_k,
+            "ratio": self.prune_ratio,
+            "query_top_k": self.query_top_k,
+            "query_ratio": self.query_prune_ratio,
+            "query_idf": query_idf,
+            "pooling": self.pooling,
+            "activation": self.activation,
+            "precision": self.precision,
+            "device": self.device,
+            "batch_tokens": self.batch_tokens,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        given: dict[str, Any] = {
+            name: value.value if isinstance(value, StrEnum) else value
+            for name, value in values.items()
+            if value is not None and value is not False
+        }
+        if encoder == "bm25":
+            if given:
+                from lexhound.serve.errors import UsageError
+
+                names = ", ".join(_flag(name) for name in given)
+                raise UsageError(f"{names} belongs to learned encoders, not to bm25", hint="leave it out")
+            return None
+        from lexhound.encoders.errors import SettingsError
+        from lexhound.encoders.sparse.settings import LearnedSettings
+
+        try:
+            return LearnedSettings(**given)
+        except SettingsError as error:
+            name, _, rest = error.message.partition(" ")
+            raise SettingsError(f"{_flag(name) if name in values else name} {rest}", error.hint) from error
+
+
+def _flag(setting: str) -> str:
+    """The option that gives a setting."""
+    return "--" + {"ratio": "prune-ratio", "query_ratio": "query-prune-ratio"}.get(setting, setting.replace("_", "-"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,23 +11,6 @@ import typer
 BUILD, ASK, KEEP, MEASURE = "Make and change a collection", "Ask a collection", "Look after a collection", "Measure"
 SERVE, TRAIN = "Serve", "Train"
 ENCODE = "Use an encoder by itself"
-
-
-class CorpusFormat(StrEnum):
-    """`lexhound.retrieval.corpus.FORMATS`, known without loading that room."""
-
-    JSONL = "jsonl"
-    CSV = "csv"
-    TSV = "tsv"
-    PARQUET = "parquet"
-    FOLDER = "folder"
-
-
-class OnError(StrEnum):
-    """What a bad row does to a run."""
-
-    STOP = "stop"
-    SKIP = "skip"
 
 
 def only_directories(path: Path | None) -> Path | None:
@@ -78,42 +60,6 @@ Recall = Annotated[
         metavar="SHARE",
         help="The share of the exact hits that is enough, such as 0.95, for a faster search.",
         show_default="exact",
-    ),
-]
-Format = Annotated[
-    CorpusFormat | None,
-    typer.Option(help="The format, if the name does not tell it.", show_default=False),
-]
-IdField = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="The field that holds ids, if not id, _id or docid.", show_default=False),
-]
-TextField = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="The field that holds texts, if not text, contents or body.", show_default=False),
-]
-TitleField = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="The field that holds titles, if not title.", show_default=False),
-]
-Vectors = Annotated[
-    bool,
-    typer.Option(
-        "--vectors",
-        help="Rows bring vectors of the encoder, as `encode` writes them: JSON Lines with id and vector, or .npz.",
-        show_default=False,
-    ),
-]
-OnBadRow = Annotated[
-    OnError,
-    typer.Option("--on-error", help="At a bad row: stop (the next attempt continues there) or skip it."),
-]
-Rejects = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="With --on-error skip: the list of bad rows, as JSON Lines.",
-        show_default="DIR.rejects.jsonl",
     ),
 ]
 

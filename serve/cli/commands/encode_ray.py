@@ -8,69 +8,52 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from lexhound.serve.cli.ingest_output import forward
 from lexhound.serve.cli.interruption import stoppable
-from lexhound.serve.cli.options import CorpusFormat
-from lexhound.serve.cli.output import Output
+from lexhound.serve.cli.options import as_text
 from lexhound.serve.cli.progress import reporter
-from lexhound.serve.cli.rejects import RejectList
 
-from .build import forward, identify_source
-from .encode import show_encoding
+from .encode import EncodeOptions, show_encoding
 
 if TYPE_CHECKING:
     from lexhound.encoders.sparse.settings import LearnedSettings
-    from lexhound.retrieval.bulk_encode.ray import RaySettings
-
-Fields = tuple[CorpusFormat | None, str | None, str | None, str | None]
 
 
-def encode_with_ray(
-    output: Output,
-    source: str,
-    encoder: str,
-    settings: LearnedSettings | None,
-    out: Path,
-    cluster: RaySettings,
-    *,
-    fields: Fields,
-    queries: bool,
-    overwrite: bool,
-    skip: bool,
-    rejects: Path | None,
-) -> None:
-    """Run it and tell what it wrote; the arguments are those of the command."""
+def encode_with_ray(options: EncodeOptions, settings: LearnedSettings | None) -> None:
+    """Encode on the cluster and tell what was written."""
     from lexhound.encoders.sparse.encoder import LearnedEncoder
-    from lexhound.retrieval.bulk_encode.ray import Texts, encode_on_ray, finished_shards
+    from lexhound.retrieval.bulk_encode.ray import RaySettings, Texts, encode_on_ray, finished_shards
 
-    format, id_field, text_field, title_field = fields
+    encoder, out = as_text(options.encoder), options.out
     # Workers run in folders of their own.
-    name = str(Path(encoder).resolve()) if Path(encoder).exists() else encoder
-    place = Path(source).resolve() if Path(source).exists() else Path(source)
-    texts = Texts(str(place), None if format is None else format.value, id_field, text_field, title_field)
-    listed = RejectList(rejects or out.parent / f"{out.name}.rejects.jsonl")
+    model = str(Path(encoder).resolve()) if Path(encoder).exists() else encoder
+    path = Path(options.source).resolve() if Path(options.source).exists() else Path(options.source)
+    fields = options.corpus
+    texts = Texts(str(path), fields.format_name, fields.id_field, fields.text_field, fields.title_field)
+    rejects = options.bad_rows.reject_list(out)
     started = perf_counter()
 
-    def say_stopped() -> tuple[str, str]:
+    def what_is_kept() -> tuple[str, str]:
         finished, count = finished_shards(out)
         kept = f"{finished:,} of {count:,} shards kept for {out}"
         return kept, "the same command goes on from there" if finished else "the same command starts again"
 
     # Ray prints what befalls its workers to where results belong.
-    with stoppable(say_stopped), listed, reporter("encoding") as progress, redirect_stdout(sys.stderr):
+    with stoppable(what_is_kept), rejects, reporter("encoding") as progress, redirect_stdout(sys.stderr):
         report = encode_on_ray(
             texts,
-            name,
+            model,
             settings,
             out,
-            cluster,
-            source=identify_source(source, format, id_field, text_field, title_field),
-            queries=queries,
-            overwrite=overwrite,
-            on_bad_row=listed.add if skip else None,
+            RaySettings(options.ray.ray_address or "", options.ray.ray_shards, options.ray.ray_processors),
+            source=fields.identity(options.source),
+            queries=options.queries,
+            overwrite=options.overwrite,
+            on_bad_row=rejects.add if options.bad_rows.skip else None,
             progress=forward(progress.update, "encoding"),
         )
     seconds = perf_counter() - started
-    listed.tell()
+    rejects.tell()
     loaded = LearnedEncoder(encoder, settings)
     shards = {"shards": report.shards, "resumed_shards": report.resumed_shards}
-    show_encoding(output, report.encoding, out, listed.path, loaded, seconds, **shards)
+    show_encoding(options, report.encoding, rejects.path, loaded, seconds, **shards)

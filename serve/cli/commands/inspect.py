@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lexhound.serve.cli.learned_options import (
-    ActivationOption,
-    BatchTokens,
-    DeviceOption,
-    Long,
-    MaxLength,
-    PoolingOption,
-    PrecisionOption,
-    PruneRatio,
-    QueryPruneRatio,
-    QueryTopK,
-    TopK,
-    TrustRemoteCode,
-    learned_settings,
-)
+from lexhound.serve.cli.learned_options import LearnedOptions
+from lexhound.serve.cli.option_groups import with_options
 from lexhound.serve.cli.options import Json, as_text
 from lexhound.serve.cli.output import Output, tell
 
@@ -31,35 +19,30 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 24
 
 
-def inspect(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectOptions:
+    """Arguments and options of `lexhound inspect`."""
+
     encoder: Annotated[
         str, typer.Argument(metavar="MODEL", help="The path or hub name of a checkpoint, or bm25.", show_default=False)
-    ],
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to encode.", show_default=False)],
+    ]
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to encode.", show_default=False)]
     query: Annotated[
         bool, typer.Option("--query", help="TEXT is a query: use the query encoder.", show_default=False)
-    ] = False,
+    ] = False
     against: Annotated[
         str | None,
         typer.Option(
             metavar="QUERY", help="Show what this query and TEXT, a document, have in common.", show_default=False
         ),
-    ] = None,
-    top: Annotated[int, typer.Option(metavar="N", min=1, help="How many terms to show, the heaviest.")] = 30,
-    max_length: MaxLength = None,
-    long_texts: Long = None,
-    top_k: TopK = None,
-    prune_ratio: PruneRatio = None,
-    query_top_k: QueryTopK = None,
-    query_prune_ratio: QueryPruneRatio = None,
-    pooling: PoolingOption = None,
-    activation: ActivationOption = None,
-    precision: PrecisionOption = None,
-    device: DeviceOption = None,
-    batch_tokens: BatchTokens = None,
-    trust_remote_code: TrustRemoteCode = False,
-    json: Json = False,
-) -> None:
+    ] = None
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="How many terms to show, the heaviest.")] = 30
+    learned: LearnedOptions
+    json: Json = False
+
+
+@with_options
+def inspect(options: InspectOptions) -> None:
     """Show what an encoder makes of a text, term by term.
 
     A + marks expansions, terms that the text does not contain.
@@ -70,53 +53,52 @@ def inspect(
     """
     from lexhound.serve.errors import UsageError
 
-    if query and against is not None:
+    if options.query and options.against is not None:
         raise UsageError("--query and --against were both given", hint="with --against, TEXT is the document")
-    settings = learned_settings(
-        encoder,
-        max_length=max_length,
-        long_texts=long_texts,
-        top_k=top_k,
-        ratio=prune_ratio,
-        query_top_k=query_top_k,
-        query_ratio=query_prune_ratio,
-        pooling=pooling,
-        activation=activation,
-        precision=precision,
-        device=device,
-        batch_tokens=batch_tokens,
-        trust_remote_code=trust_remote_code,
-    )
-    output = Output(json=json)
-    if encoder == "bm25":
-        if against is not None:
+    settings = options.learned.settings(options.encoder)
+    output = Output(json=options.json)
+    if options.encoder == "bm25":
+        if options.against is not None:
             raise UsageError(
                 "bm25's weights depend on a collection, and here is none",
                 hint='ask a collection: lexhound search DIR "QUERY" --explain',
             )
-        _show_lexical(output, as_text(text), query, top)
+        _show_lexical(output, as_text(options.text), options.query, options.top)
         return
     from lexhound.encoders.sparse.encoder import LearnedEncoder
 
-    loaded = LearnedEncoder(as_text(encoder), settings)
-    side = "query" if query else "document"
-    vector = _encode(loaded, as_text(text), side)
-    terms = _terms(loaded, as_text(text), side, vector)
-    identity = loaded.identity
-    overlap = None if against is None else _overlap(loaded, vector, _encode(loaded, as_text(against), "query"))
-    if json:
-        values: dict[str, Any] = {
-            "encoder": identity.as_dict(),
-            "side": side,
-            "text": as_text(text),
-            "active": len(terms),
-            "terms": terms[:top],
-        }
-        if overlap is not None:
-            score = sum(part["score"] for part in overlap)
-            values["against"] = {"query": as_text(against or ""), "score": score, "overlap": overlap}
-        output.document(values)
+    encoder = LearnedEncoder(as_text(options.encoder), settings)
+    text, side = as_text(options.text), "query" if options.query else "document"
+    vector = _encode(encoder, text, side)
+    terms = _terms(encoder, text, side, vector)
+    overlap = None
+    if options.against is not None:
+        overlap = _overlap(encoder, vector, _encode(encoder, as_text(options.against), "query"))
+    if not options.json:
+        _print(output, encoder, side, terms, overlap, options.top)
         return
+    values: dict[str, Any] = {
+        "encoder": encoder.identity.as_dict(),
+        "side": side,
+        "text": text,
+        "active": len(terms),
+        "terms": terms[: options.top],
+    }
+    if overlap is not None:
+        score = sum(part["score"] for part in overlap)
+        values["against"] = {"query": as_text(options.against or ""), "score": score, "overlap": overlap}
+    output.document(values)
+
+
+def _print(
+    output: Output,
+    encoder: LearnedEncoder,
+    side: str,
+    terms: list[dict[str, Any]],
+    overlap: list[dict[str, Any]] | None,
+    top: int,
+) -> None:
+    identity = encoder.identity
     output.table(
         [
             ("encoder", f"{identity.name} ({identity.kind})"),
@@ -130,9 +112,8 @@ def inspect(
         _print_overlap(output, overlap)
     else:
         _print_terms(output, terms[:top])
-    shown = len(overlap) if overlap is not None else len(terms)
-    if not shown:
-        tell("nothing in common" if overlap is not None else "the vector is empty")
+    if not (terms if overlap is None else overlap):
+        tell("the vector is empty" if overlap is None else "nothing in common")
 
 
 def _encode(encoder: LearnedEncoder, text: str, side: str) -> QueryVector:

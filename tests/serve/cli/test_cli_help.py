@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from lexhound.retrieval.corpus import FORMATS
 from lexhound.serve.cli.app import app
-from lexhound.serve.cli.options import CorpusFormat
+from lexhound.serve.cli.corpus_options import CorpusFormat
 
 GROUP = get_command(app)
 COMMANDS = dict(GROUP.commands)  # type: ignore[attr-defined]

@@ -71,7 +71,7 @@ def _side(root: Path, path: Path, values: object) -> EncoderLayout:
         raise CheckpointError(f"{path}: a side has no kind", f"It must be one of {', '.join(KINDS)}")
     for name, value in values.items():
         kind = str(known[name].type).split(" |")[0] if name in known else ""
-        right: Any = {"str": str, "bool": bool, "int": int, "float": (int, float), "WrittenWords": dict}.get(kind)
+        right: Any = {"str": str, "bool": bool, "int": int, "float": (int, float), "ExactTermBoost": dict}.get(kind)
         if (
             right is None
             or not (isinstance(value, right) or (value is None and "None" in str(known[name].type)))

@@ -31,6 +31,7 @@ from common.timing import Latency, no_collection
 from common.wrk import available, run_wrk
 
 from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.request import SearchRequest
 from lexhound.serve.api.schemas.answers import json_response, search_answer
 from lexhound.serve.client.client import Client
 
@@ -132,10 +133,8 @@ def _in_process(place: Path, questions: list[str]) -> dict[str, Any]:
                 with no_collection():
                     for number, question in enumerate(questions):
                         started = time.perf_counter_ns()
-                        result = collection.search(question, K)
-                        answer = search_answer(
-                            collection, result, ("title", "metadata"), highlight=highlight, stats=False, vector=False
-                        )
+                        request = SearchRequest(question, k=K, highlight=highlight, fields=("title", "metadata"))
+                        answer = search_answer(request, collection.search(request))
                         json_response(answer)
                         if measured:
                             times[number] = time.perf_counter_ns() - started

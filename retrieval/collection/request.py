@@ -188,11 +188,7 @@ class SearchRequest(RankingOptions):
                 f"offset is {offset:,}; it must not be negative, and offset + k at most {MAX_K:,}", hint=hint
             )
         object.__setattr__(self, "fields", tuple(self.fields))
-        for field in self.fields:
-            if field not in FIELDS and not field.startswith(METADATA_FIELD):
-                raise QueryError(
-                    f"{field[:60]!r} is no field", hint="fields are title, text, metadata and metadata.NAME"
-                )
+        check_field_names(self.fields)
         if isinstance(self.query, str):
             check_text(self.query)
         else:
@@ -270,6 +266,17 @@ def check_text(query: object) -> None:
             f"the query has {len(query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed",
             hint="shorten the query",
         )
+
+
+def check_field_names(fields: Sequence[str]) -> None:
+    """Refuse fields of documents that are none.
+
+    Raises:
+        QueryError: one is.
+    """
+    for field in fields:
+        if field not in FIELDS and not field.startswith(METADATA_FIELD):
+            raise QueryError(f"{field[:60]!r} is no field", hint="fields are title, text, metadata and metadata.NAME")
 
 
 def check_recall(recall: float | None) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from lexhound.retrieval.documents.document import JSON, Document
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.snippet import Snippet
 
 if TYPE_CHECKING:
     from lexhound.index.topk import SearchStats
-    from lexhound.retrieval.documents.snippet import Snippet
 
 DENSE_TERM, SPARSE_TERM = "(dense)", "(sparse)"
 """What stands for a side in an explanation, where there is no term to name."""
@@ -22,64 +22,50 @@ RankedIds: TypeAlias = list[tuple[str, float]]
 """(id, score) of the hits of one query, best first."""
 
 
+# The service's schema is made of the three classes that follow, and of what stands under their attributes.
+
+
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one term gave to a score: query weight x document weight, up to the index's quantisation.
-
-    `typed` is false for a term that the encoder added to those of the query's own words.
-    """
+    """What one term gave to a score. `typed` is false for a term that the encoder added to the query's own words."""
 
     term: str
     query_weight: float
     document_weight: float
     score: float
-    typed: bool = True
+    typed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one side of a dense or hybrid search gave to a hit.
+    """What one side of a dense or hybrid search gave to a score: weight x value."""
 
-    Attributes:
-        side: "sparse" or "dense".
-        score: this side's own score of the document.
-        rank: the document's rank among the candidates of this side, None where it does not match (no term in common).
-        value: the score as fusion maps it (`query.fusion`).
-        weight: the side's.
-        share: weight x value.
-    """
-
-    side: str
+    side: Literal["sparse", "dense"]
     score: float
+    """This side's own score of the document."""
     rank: int | None
+    """Among the candidates; null where the document has no term of the query."""
     value: float
+    """The score as the fusion maps it."""
     weight: float
     share: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer; what was not asked for is None.
-
-    Attributes:
-        rank: from 1.
-        title, text, metadata: those of the document.
-        snippet: the stretch of the text that shows best why it was found, where highlights were asked for.
-        contributions: where an explanation was asked for: what each term gave, and the dense vectors as one entry named
-            DENSE_TERM. They sum to `score` in every mode: in a hybrid search the terms divide the sparse side's share
-            in proportion to what they gave to that side's own score.
-        shares: likewise, in modes dense and hybrid: what each side gave. They sum to `score`.
-    """
+    """One answer; which of `title`, `text` and `metadata` it has, `fields` says."""
 
     rank: int
     id: str
     score: float
     title: str | None = None
     text: str | None = None
-    metadata: Mapping[str, JSON] | None = None
+    metadata: Mapping[str, Any] | None = None
     snippet: Snippet | None = None
-    contributions: tuple[Contribution, ...] | None = None
+    explanation: tuple[Contribution, ...] | None = None
+    """Largest first; they sum to the score."""
     shares: tuple[Share, ...] | None = None
+    """In modes dense and hybrid, by side; they sum to the score."""
 
     @property
     def document(self) -> Document:
@@ -87,9 +73,13 @@ class Hit:
         return Document(self.id, self.text or "", self.title or "", self.metadata or {})
 
     @property
-    def explanation(self) -> tuple[Contribution, ...] | None:
-        """The contributions, by the name that the service has for them."""
-        return self.contributions
+    def contributions(self) -> tuple[Contribution, ...] | None:
+        """What each term gave, and the dense vectors as one entry named DENSE_TERM; None where nobody asked for it.
+
+        They sum to `score` in every mode: in a hybrid search the terms divide the sparse side's share in proportion to
+        what they gave to that side's own score.
+        """
+        return self.explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,5 +157,5 @@ def shared_contributions(
             shared += [replace(each, score=share.share * (each.score / total)) for each in contributions]
         elif share.side == "dense" or share.share:
             term = DENSE_TERM if share.side == "dense" else SPARSE_TERM
-            shared.append(Contribution(term, share.weight, share.value, share.share))
+            shared.append(Contribution(term, share.weight, share.value, share.share, typed=True))
     return tuple(sorted(shared, key=lambda each: (-each.score, each.term)))

@@ -26,14 +26,11 @@ _REACH = 24
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A stretch of a document on one line.
+    """A stretch of a document on one line; `marks` are start and end of matched words, in Unicode code points."""
 
-    Attributes:
-        text: whitespace collapsed, no control characters; `…` where the document goes on.
-        marks: `(start, end)` of the matched words in `text`, ascending, not overlapping.
-    """
-
+    # Whitespace is collapsed, control characters are replaced, and `…` stands where the document goes on.
     text: str
+    # Ascending, not overlapping.
     marks: tuple[tuple[int, int], ...]
 
 

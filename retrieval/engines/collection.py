@@ -254,7 +254,15 @@ class EngineCollection:
         """
         started = perf_counter()
         request = SearchRequest.of(query, k, options)
-        self._check(request, request.depth, explain=request.explain)
+        self._check(request, request.depth)
+        if request.explain:
+            self._require(Ability.EXPLAIN)
+        if request.stats:
+            raise UnsupportedError(
+                "the collection lies in another engine, where nothing tells how much a search reads",
+                where=self.address,
+                hint="leave stats out",
+            )
         encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
         where = self._where(request.filter)
         encoded = encode_query(encoders, request, self._statistics)
@@ -378,7 +386,7 @@ class EngineCollection:
         self._require(Ability.FILTER)
         return expression
 
-    def _check(self, request: RankingOptions, depth: int, *, explain: bool = False) -> None:
+    def _check(self, request: RankingOptions, depth: int) -> None:
         if request.recall is not None and request.recall < 1:
             raise UnsupportedError(
                 "the engine's searches are exact, and have no dial for a recall below 1",
@@ -391,8 +399,6 @@ class EngineCollection:
                 where=self.address,
                 hint="ask for fewer",
             )
-        if explain:
-            self._require(Ability.EXPLAIN)
 
     def _require(self, ability: Ability) -> None:
         require(self.engine, ability)

@@ -50,7 +50,7 @@ class HitMaker:
             text=document.text if "text" in request.fields else None,
             metadata=self._metadata(document),
             snippet=snippet,
-            contributions=contributions,
+            explanation=contributions,
             shares=shares,
         )
 

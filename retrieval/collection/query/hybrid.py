@@ -115,7 +115,7 @@ def shares_at(sides: Sequence[SideScores], given: Sequence[SideShares], place: i
     """What each side says of one candidate and gives to its fused score."""
     return tuple(
         Share(
-            side.name,
+            "dense" if side.name == "dense" else "sparse",
             float(side.scores[place]),
             int(own.ranks[place]) or None,
             float(own.values[place]),

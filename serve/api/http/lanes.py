@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexhound.serve.api.schemas import models
+from lexhound.retrieval.collection.request import SearchRequest
 
 from .admission import Lane
 
@@ -13,13 +13,11 @@ _DEEP = 1000
 _CHARACTERS, _TERMS = 1000, 200
 
 
-def lane_of(body: models.SearchRequest) -> Lane:
+def lane_of(request: SearchRequest) -> Lane:
     """`search` for a page as people ask for it, `wide` for what costs as much as many of them."""
-    page = body.k * (1 + _SNIPPET * body.highlight + _EXPLANATION * body.explain)
-    if page > _HITS or body.offset + body.k > _DEEP:
+    page = request.k * (1 + _SNIPPET * request.highlight + _EXPLANATION * request.explain)
+    if page > _HITS or request.depth > _DEEP:
         return "wide"
-    if body.fusion is not None and body.fusion.depth > _DEEP:
+    if request.fusion is not None and request.fusion.depth > _DEEP:
         return "wide"
-    if isinstance(body, models.TextSearch):
-        return "wide" if len(body.query) > _CHARACTERS else "search"
-    return "wide" if len(body.vector) > _TERMS else "search"
+    return "wide" if len(request.query) > (_CHARACTERS if request.by_text else _TERMS) else "search"

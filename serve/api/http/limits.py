@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lexhound.serve.api.schemas.answers import unknown_field
+from lexhound.retrieval.collection.request import check_field_names
+from lexhound.retrieval.errors import QueryError
 from lexhound.serve.settings import Settings
 
 from .exceptions import RequestError
@@ -32,11 +33,10 @@ def check_page(k: int, offset: int, where: str, settings: Settings) -> None:
 
 def check_fields(fields: Sequence[str], where: str) -> None:
     """Fields are title, text, metadata, or metadata.NAME."""
-    wrong = unknown_field(fields)
-    if wrong is not None:
-        raise RequestError(
-            f"{wrong[:60]!r} is no field", where=where, hint="fields are title, text, metadata and metadata.NAME"
-        )
+    try:
+        check_field_names(fields)
+    except QueryError as error:
+        raise RequestError(error.message, where=where, hint=error.hint) from error
 
 
 def check_number(count: int, most: int, noun: str, where: str) -> None:

@@ -22,7 +22,7 @@ from lexhound.serve.api.http.exceptions import ConflictError, RequestError, Serv
 from lexhound.serve.api.registry.names import NAME_PATTERN
 from lexhound.serve.api.registry.own import own_collection
 from lexhound.serve.api.registry.registry import unknown_collection
-from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas import collection_models
 from lexhound.serve.api.schemas.answers import description_answer, json_response, summary_answer, unavailable_answer
 from lexhound.serve.api.schemas.openapi import errors
 from lexhound.serve.api.state import Service, service_of
@@ -39,7 +39,7 @@ _log = logging.getLogger("lexhound.serve")
     "",
     operation_id="list_collections",
     summary="List collections",
-    responses={200: {"model": models.CollectionList}, **errors()},
+    responses={200: {"model": collection_models.CollectionList}, **errors()},
 )
 async def list_collections(request: Request) -> Response:
     """Every collection that the key opens, by name."""
@@ -73,9 +73,9 @@ async def _summary(service: Service, name: str) -> dict[str, Any] | None:
     operation_id="create_collection",
     summary="Make a collection",
     status_code=201,
-    responses={201: {"model": models.CollectionDescription}, **errors(400, 409, 413, 415, 507)},
+    responses={201: {"model": collection_models.CollectionDescription}, **errors(400, 409, 413, 415, 507)},
 )
-async def create_collection(body: models.CollectionRequest, request: Request) -> Response:
+async def create_collection(body: collection_models.CollectionRequest, request: Request) -> Response:
     """Make an empty collection; its encoder and settings stay for good."""
     service = service_of(request)
     caller_of(request).check("write", body.name)
@@ -90,7 +90,7 @@ async def create_collection(body: models.CollectionRequest, request: Request) ->
         )
     lexical = None
     if body.encoder == BM25:
-        lexical = LexicalSettings(**(body.settings or models.LexicalOptions()).model_dump())
+        lexical = LexicalSettings(**(body.settings or collection_models.LexicalOptions()).model_dump())
     elif body.settings is not None:
         raise RequestError(
             "settings are for the encoder bm25 only", where="body.settings", hint="leave them out", code="settings"
@@ -103,7 +103,7 @@ async def create_collection(body: models.CollectionRequest, request: Request) ->
     "/{name}",
     operation_id="describe_collection",
     summary="Describe a collection",
-    responses={200: {"model": models.CollectionDescription}, **errors(404)},
+    responses={200: {"model": collection_models.CollectionDescription}, **errors(404)},
 )
 async def describe_collection(name: Name, request: Request) -> Response:
     """Counts, sizes, encoder and health."""
@@ -122,7 +122,7 @@ async def _description(service: Service, name: str) -> dict[str, Any]:
     "/{name}",
     operation_id="delete_collection",
     summary="Delete a collection",
-    responses={200: {"model": models.Deleted}, **errors(404, 409)},
+    responses={200: {"model": collection_models.Deleted}, **errors(404, 409)},
 )
 async def delete_collection(name: Name, request: Request) -> Response:
     """Remove a collection with all its documents. Loads that are under way are waited for; searches are not."""
@@ -135,9 +135,9 @@ async def delete_collection(name: Name, request: Request) -> Response:
     operation_id="backup_collection",
     summary="Copy a collection while it is used",
     status_code=201,
-    responses={201: {"model": models.BackupMade}, **errors(400, 404, 409, 413, 415, 507)},
+    responses={201: {"model": collection_models.BackupMade}, **errors(400, 404, 409, 413, 415, 507)},
 )
-async def backup(name: Name, body: models.BackupRequest, request: Request) -> Response:
+async def backup(name: Name, body: collection_models.BackupRequest, request: Request) -> Response:
     """Make a verified copy in the service's folder of backups; answers when it is on the disk."""
     service = service_of(request)
     folder = service.settings.backups
@@ -157,7 +157,7 @@ async def backup(name: Name, body: models.BackupRequest, request: Request) -> Re
     "/{name}/discard-unfinished",
     operation_id="discard_unfinished",
     summary="Drop what an unfinished run holds",
-    responses={200: {"model": models.Discarded}, **errors(400, 404, 409, 507)},
+    responses={200: {"model": collection_models.Discarded}, **errors(400, 404, 409, 507)},
 )
 async def discard_unfinished(name: Name, request: Request) -> Response:
     """Drop the documents of a run that was cut short; none of them has been visible."""
@@ -174,7 +174,7 @@ async def discard_unfinished(name: Name, request: Request) -> Response:
     operation_id="compact",
     summary="Merge segments, drop deleted documents, refresh statistics",
     status_code=202,
-    responses={202: {"model": models.CompactStarted}, **errors(400, 404, 409, 507)},
+    responses={202: {"model": collection_models.CompactStarted}, **errors(400, 404, 409, 507)},
 )
 async def compact(name: Name, request: Request) -> Response:
     """Begin a compaction; searches and writes go on meanwhile."""

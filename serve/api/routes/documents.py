@@ -12,7 +12,7 @@ from lexhound.serve.api.http.exceptions import UnknownNameError
 from lexhound.serve.api.http.limits import check_number, check_text
 from lexhound.serve.api.registry.bulk_load import Load
 from lexhound.serve.api.registry.names import NAME_PATTERN
-from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas import document_models
 from lexhound.serve.api.schemas.answers import document_answer, json_response
 from lexhound.serve.api.schemas.openapi import errors
 from lexhound.serve.api.state import service_of
@@ -50,7 +50,7 @@ _BODY: dict[str, Any] = {
     "",
     operation_id="put_documents",
     summary="Insert or replace documents in bulk",
-    responses={200: {"model": models.BulkAnswer}, **errors(400, 404, 409, 413, 415, 507)},
+    responses={200: {"model": document_models.BulkAnswer}, **errors(400, 404, 409, 413, 415, 507)},
     openapi_extra=_BODY,
 )
 async def put_documents(
@@ -79,20 +79,20 @@ async def put_documents(
     "/delete",
     operation_id="delete_documents",
     summary="Delete documents by id or by filter",
-    responses={200: {"model": models.DeleteAnswer}, **errors(400, 404, 409, 413, 415, 507)},
+    responses={200: {"model": document_models.DeleteAnswer}, **errors(400, 404, 409, 413, 415, 507)},
 )
 async def delete_documents(
-    name: Name, body: models.DeleteRequest, request: Request, refresh: Refresh = False
+    name: Name, body: document_models.DeleteRequest, request: Request, refresh: Refresh = False
 ) -> Response:
     """Deleted for good when it is answered. A filter sees every document that was acknowledged before."""
     service = service_of(request)
     settings = service.settings
-    if isinstance(body, models.DeleteByIds):
+    if isinstance(body, document_models.DeleteByIds):
         check_number(len(body.ids), settings.max_batch, "ids", "body.ids")
     else:
         check_text(body.filter, "body.filter", settings)
     async with service.catalogue.write(name) as served:
-        if isinstance(body, models.DeleteByIds):
+        if isinstance(body, document_models.DeleteByIds):
             wanted = list(dict.fromkeys(body.ids))
             gone: list[str] = await served.writes.call(lambda collection: collection.delete(wanted))
             present = set(gone)
@@ -110,7 +110,7 @@ async def delete_documents(
     "/{id:path}",
     operation_id="get_document",
     summary="Get a document",
-    responses={200: {"model": models.StoredDocument}, **errors(404)},
+    responses={200: {"model": document_models.StoredDocument}, **errors(404)},
 )
 async def get_document(name: Name, id: Id, request: Request) -> Response:
     """The document as it is stored: the latest that was acknowledged, searchable already or not."""
@@ -126,7 +126,7 @@ async def get_document(name: Name, id: Id, request: Request) -> Response:
     "/{id:path}",
     operation_id="delete_document",
     summary="Delete a document",
-    responses={200: {"model": models.DeleteAnswer}, **errors(400, 404, 409, 507)},
+    responses={200: {"model": document_models.DeleteAnswer}, **errors(400, 404, 409, 507)},
 )
 async def delete_document(name: Name, id: Id, request: Request, refresh: Refresh = False) -> Response:
     """Deleted for good when it is answered."""

@@ -10,7 +10,6 @@ from pydantic import Field
 from starlette.responses import Response
 
 from lexhound.retrieval.collection.collection import Collection
-from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.result import SearchResult
 from lexhound.retrieval.deadline import Deadline
 from lexhound.retrieval.engines.protocol import Backend
@@ -20,7 +19,7 @@ from lexhound.serve.api.http.lanes import lane_of
 from lexhound.serve.api.http.limits import beyond, check_fields, check_number, check_page, check_text
 from lexhound.serve.api.registry.names import NAME_PATTERN
 from lexhound.serve.api.registry.own import own_collection
-from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas import search_models
 from lexhound.serve.api.schemas.answers import facet_answer, json_response, modes_of, search_answer
 from lexhound.serve.api.schemas.openapi import errors
 from lexhound.serve.api.state import service_of
@@ -37,9 +36,9 @@ Name = Annotated[str, Path(pattern=NAME_PATTERN, description="The collection.", 
     "/search",
     operation_id="search",
     summary="Search by text or by term weights",
-    responses={200: {"model": models.SearchAnswer}, **errors(400, 404, 413, 415, 504)},
+    responses={200: {"model": search_models.SearchAnswer}, **errors(400, 404, 413, 415, 504)},
 )
-async def search(name: Name, body: models.SearchRequest, request: Request) -> Response:
+async def search(name: Name, body: search_models.SearchBody, request: Request) -> Response:
     """The best documents for a query. Pages of one state of the collection neither repeat nor skip."""
     return await _search(request, name, body, "body")
 
@@ -48,7 +47,7 @@ async def search(name: Name, body: models.SearchRequest, request: Request) -> Re
     "/search",
     operation_id="search_by_address",
     summary="Search by text, all in the address",
-    responses={200: {"model": models.SearchAnswer}, **errors(400, 404, 504)},
+    responses={200: {"model": search_models.SearchAnswer}, **errors(400, 404, 504)},
 )
 async def search_by_address(
     name: Name,
@@ -71,12 +70,12 @@ async def search_by_address(
     """The same answer as by POST."""
     fusing = {"method": fusion, "dense_weight": dense_weight}
     fusing = {name: value for name, value in fusing.items() if value is not None}
-    body = models.TextSearch(
+    body = search_models.TextSearch(
         query=q,
         k=k,
         offset=offset,
         mode=mode,
-        fusion=models.FusionOptions(**fusing) if fusing else None,  # type: ignore[arg-type]
+        fusion=search_models.FusionOptions(**fusing) if fusing else None,  # type: ignore[arg-type]
         filter=filter,
         explain=explain,
         highlight=highlight,
@@ -87,49 +86,27 @@ async def search_by_address(
     return await _search(request, name, body, "query")
 
 
-async def _search(request: Request, name: str, body: models.SearchRequest, where: str) -> Response:
+async def _search(request: Request, name: str, body: search_models.SearchBody, where: str) -> Response:
     service = service_of(request)
     settings = service.settings
     check_page(body.k, body.offset, where, settings)
     check_text(body.filter, f"{where}.filter", settings)
     check_fields(body.fields, f"{where}.fields")
-    query: str | dict[str, float]
-    if isinstance(body, models.TextSearch):
-        query = body.query
-        check_text(query, "query.q" if where == "query" else "body.query", settings)
+    if isinstance(body, search_models.TextSearch):
+        check_text(body.query, "query.q" if where == "query" else "body.query", settings)
     else:
-        query = body.vector
-        check_number(len(query), settings.max_vector_terms, "terms", "body.vector")
+        check_number(len(body.vector), settings.max_vector_terms, "terms", "body.vector")
     async with service.catalogue.use(name) as served:
         reader = served.reader
-        mode = _mode(reader, body.mode, where)
-        fusion = _fusion(reader, body, where)
-        if body.stats:
-            own_collection(reader, "nothing tells how much a search reads")
+        _check_fusion(reader, body, where)
+        asked = body.request(_mode(reader, body.mode, where))
 
         def work() -> tuple[bytes, SearchResult]:
-            result = reader.search(
-                query,
-                body.k,
-                offset=body.offset,
-                filter=body.filter,
-                explain=body.explain,
-                mode=mode,
-                fusion=fusion,
-                recall=body.recall,
-            )
-            answer = search_answer(
-                reader,
-                result,
-                body.fields,
-                highlight=body.highlight,
-                stats=body.stats,
-                vector=isinstance(body, models.VectorSearch),
-            )
-            return json_response(answer).body, result  # type: ignore[return-value]
+            result = reader.search(asked)
+            return json_response(search_answer(asked, result)).body, result  # type: ignore[return-value]
 
-        deadline = await _prepared(request, reader, body.filter)
-        content, result = await service.gate.run(work, request=request, lane=lane_of(body), deadline=deadline)
+        deadline = await _prepared(request, reader, asked.filter)
+        content, result = await service.gate.run(work, request=request, lane=lane_of(asked), deadline=deadline)
     service.metrics.encode_seconds.observe(result.encoding)
     service.metrics.search_seconds.observe(result.took - result.encoding)
     return json_response(content)
@@ -157,28 +134,31 @@ def _mode(collection: Backend, mode: str, where: str) -> str:
     return "sparse" if mode == "lexical" else mode
 
 
-def _fusion(collection: Backend, body: models.SearchOptions | models.BatchRequest, where: str) -> Fusion | None:
-    """The fusion that a request asks for, if its mode has one."""
-    if body.fusion is None:
-        return None
-    by_text = not isinstance(body, models.VectorSearch)
-    if body.mode != "hybrid" and not (body.mode == "auto" and by_text and len(modes_of(collection.manifest)) > 1):
+def _check_fusion(
+    collection: Backend, body: search_models.SearchOptions | search_models.BatchRequest, where: str
+) -> None:
+    """Refuse a fusion that the request's mode has none of."""
+    by_text = not isinstance(body, search_models.VectorSearch)
+    if (
+        body.fusion is not None
+        and body.mode != "hybrid"
+        and not (body.mode == "auto" and by_text and len(modes_of(collection.manifest)) > 1)
+    ):
         raise RequestError(
             "fusion is for hybrid searches, and this is none",
             where=f"{where}.fusion",
             hint='leave it out, or ask for "mode": "hybrid"',
             code="mode",
         )
-    return body.fusion.fusion()
 
 
 @router.post(
     "/search/batch",
     operation_id="search_many",
     summary="Search many texts",
-    responses={200: {"model": models.BatchAnswer}, **errors(400, 404, 413, 415, 504)},
+    responses={200: {"model": search_models.BatchAnswer}, **errors(400, 404, 413, 415, 504)},
 )
-async def search_many(name: Name, body: models.BatchRequest, request: Request) -> Response:
+async def search_many(name: Name, body: search_models.BatchRequest, request: Request) -> Response:
     """Ids and scores alone; one result a query, in their order."""
     service = service_of(request)
     settings = service.settings
@@ -196,21 +176,12 @@ async def search_many(name: Name, body: models.BatchRequest, request: Request) -
         )
     async with service.catalogue.use(name) as served:
         reader = served.reader
-        mode = _mode(reader, body.mode, "body")
-        fusion = _fusion(reader, body, "body")
+        _check_fusion(reader, body, "body")
+        asked = body.request(_mode(reader, body.mode, "body"))
 
         def work() -> bytes:
             started = time.perf_counter()
-            # One thread: the service's own threads are there to share the processors between requests.
-            found = reader.search_many(
-                body.queries,
-                body.k,
-                filter=body.filter,
-                recall=body.recall,
-                threads=1,
-                mode=mode,
-                fusion=fusion,
-            )
+            found = reader.search_many(asked)
             results = [{"hits": [{"id": each, "score": score} for each, score in hits]} for hits in found]
             took = round((time.perf_counter() - started) * 1000, 3)
             return bytes(json_response({"results": results, "took_ms": took}).body)
@@ -223,12 +194,12 @@ async def search_many(name: Name, body: models.BatchRequest, request: Request) -
     "/count",
     operation_id="count",
     summary="Count documents",
-    responses={200: {"model": models.CountAnswer}, **errors(400, 404, 413, 415, 504)},
+    responses={200: {"model": search_models.CountAnswer}, **errors(400, 404, 413, 415, 504)},
 )
 async def count(
     name: Name,
     request: Request,
-    body: Annotated[models.CountRequest, Body(default_factory=models.CountRequest)],
+    body: Annotated[search_models.CountRequest, Body(default_factory=search_models.CountRequest)],
 ) -> Response:
     """How many documents there are, or pass a filter."""
     service = service_of(request)
@@ -243,7 +214,7 @@ async def count(
     "/facets",
     operation_id="facets",
     summary="List the values of metadata fields",
-    responses={200: {"model": models.FacetAnswer}, **errors(400, 404, 504)},
+    responses={200: {"model": search_models.FacetAnswer}, **errors(400, 404, 504)},
 )
 async def facets(
     name: Name,

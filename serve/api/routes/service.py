@@ -9,7 +9,7 @@ from lexhound.serve.api.http.admission import STUCK_SECONDS
 from lexhound.serve.api.http.exceptions import UnavailableError
 from lexhound.serve.api.http.metrics import CONTENT_TYPE
 from lexhound.serve.api.http.security import ANYONE
-from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas import service_models
 from lexhound.serve.api.schemas.answers import json_response
 from lexhound.serve.api.schemas.openapi import errors
 from lexhound.serve.api.state import service_of
@@ -18,7 +18,10 @@ router = APIRouter(tags=["service"])
 
 
 @router.get(
-    "/healthz", operation_id="alive", summary="Does the process answer?", responses={200: {"model": models.Alive}}
+    "/healthz",
+    operation_id="alive",
+    summary="Does the process answer?",
+    responses={200: {"model": service_models.Alive}},
 )
 async def alive(request: Request) -> Response:
     """True for as long as requests are answered at all; needs no key."""
@@ -29,7 +32,7 @@ async def alive(request: Request) -> Response:
     "/readyz",
     operation_id="ready",
     summary="Are searches answered?",
-    responses={200: {"model": models.Readiness}, 503: errors()[503]},
+    responses={200: {"model": service_models.Readiness}, 503: errors()[503]},
 )
 async def ready(request: Request) -> Response:
     """True when all processes have their collections open and the search kernels compiled, searches get on, and the

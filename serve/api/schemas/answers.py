@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,16 +13,13 @@ from starlette.responses import Response
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.retrieval.collection.info import CollectionInfo
+from lexhound.retrieval.collection.request import SearchRequest
 from lexhound.retrieval.collection.result import Facet, Hit, SearchResult
 from lexhound.retrieval.collection.store.manifest import Manifest
-from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.documents.snippet import make_snippet
-from lexhound.retrieval.engines.protocol import Backend, EngineInfo
+from lexhound.retrieval.engines.protocol import EngineInfo
 
-# What is looked through for the best snippet: more would make a search wait for a very long document.
-SNIPPET_CHARACTERS = 20_000
-METADATA_FIELD = "metadata."
+_HIT = tuple(field.name for field in fields(Hit))
 
 
 def json_response(content: bytes | Any, status: int = 200) -> Response:
@@ -31,74 +28,28 @@ def json_response(content: bytes | Any, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-def search_answer(
-    collection: Backend, result: SearchResult, fields: Sequence[str], *, highlight: bool, stats: bool, vector: bool
-) -> dict[str, Any]:
+def search_answer(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
     """What a search is answered."""
     answer: dict[str, Any] = {
-        "hits": [_hit(collection, hit, result.terms, fields, highlight=highlight) for hit in result.hits],
-        "took_ms": round(result.took * 1000, 3),
+        "hits": [_hit(hit) for hit in result.hits],
+        "took_ms": round(result.took_ms, 3),
     }
-    if stats and result.stats is not None:
+    if request.stats and result.stats is not None:
         answer["stats"] = {
             "postings_read": result.stats.postings_read,
-            "documents_scored": result.stats.rows_scored,
+            "documents_scored": result.stats.documents_scored,
         }
-    if vector:
+    if not request.by_text:
         answer["unknown_terms"] = list(result.unknown)
     return answer
 
 
-def _hit(
-    collection: Backend, hit: Hit, terms: frozenset[int], fields: Sequence[str], *, highlight: bool
-) -> dict[str, Any]:
-    check_deadline()
-    told: dict[str, Any] = {"rank": hit.rank, "id": hit.id, "score": hit.score}
-    told |= _fields(hit.document, fields)
-    if highlight:
-        text = hit.document.text[:SNIPPET_CHARACTERS]
-        snippet = make_snippet(text, collection.highlights(text, terms), terms)
-        told["snippet"] = {"text": snippet.text, "marks": snippet.marks}
-    if hit.contributions is not None:
-        told["explanation"] = [
-            {
-                "term": each.term,
-                "query_weight": each.query_weight,
-                "document_weight": each.document_weight,
-                "score": each.score,
-                "typed": each.typed,
-            }
-            for each in hit.contributions
-        ]
-    if hit.shares is not None:
-        told["shares"] = [asdict(each) for each in hit.shares]
-    return told
-
-
-def _fields(document: Document, fields: Sequence[str]) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    chosen: dict[str, Any] = {}
-    for field in fields:
-        if field == "title":
-            told["title"] = document.title
-        elif field == "text":
-            told["text"] = document.text
-        elif field == "metadata":
-            told["metadata"] = dict(document.metadata)
-        else:
-            name = field.removeprefix(METADATA_FIELD)
-            if name in document.metadata:
-                chosen[name] = document.metadata[name]
-            told.setdefault("metadata", chosen)
-    return told
-
-
-def unknown_field(fields: Sequence[str]) -> str | None:
-    """The first of `fields` that is none."""
-    for field in fields:
-        if field not in {"title", "text", "metadata"} and not field.startswith(METADATA_FIELD):
-            return field
-    return None
+def _hit(hit: Hit) -> dict[str, Any]:
+    """A hit without what was not asked for; orjson writes the values, dataclasses among them, as they are."""
+    values = {name: getattr(hit, name) for name in _HIT if getattr(hit, name) is not None}
+    if "metadata" in values:
+        values["metadata"] = dict(values["metadata"])
+    return values
 
 
 def document_answer(document: Document) -> dict[str, Any]:

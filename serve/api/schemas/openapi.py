@@ -10,7 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from lexhound.retrieval.collection.fields.opening import VERSION
 from lexhound.serve.settings import Settings
 
-from .models import DocumentBody, Error
+from .base import Error
+from .document_models import DocumentBody
 
 DESCRIPTION = """Search your documents.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +24,7 @@ from lexhound.serve.cli.output import Output, Segment, tell
 from lexhound.serve.cli.startup import load_numba_without_scipy
 
 if TYPE_CHECKING:
-    from lexhound.retrieval.collection.request import Fusion
+    from lexhound.retrieval.collection.request import BatchRequest, SearchRequest
     from lexhound.retrieval.collection.result import Hit, SearchResult
     from lexhound.retrieval.documents.snippet import Snippet
     from lexhound.retrieval.engines.protocol import Backend
@@ -87,41 +87,44 @@ def search(
         )
     if queries is not None and (explain or offset):
         raise UsageError("--explain and --offset are for a single query", hint="leave them out, or give one query")
+    from lexhound.retrieval.collection.request import BatchRequest, SearchRequest
     from lexhound.retrieval.engines.opening import open_collection
     from lexhound.serve.engines import milvus_settings
 
     output = Output(json=json)
-    expression = None if filter is None else as_text(filter)
-    fusing = fusion_of(fusion, dense_weight, fusion_depth)
+    options: dict[str, Any] = {
+        "k": k,
+        "mode": mode.value,
+        "filter": None if filter is None else as_text(filter),
+        "recall": recall,
+        "fusion": fusion_of(fusion, dense_weight, fusion_depth),
+    }
+    request = SearchRequest(
+        as_text(query or ""),
+        offset=offset,
+        explain=explain,
+        highlight=True,
+        snippet_characters=_TEXT_CHARACTERS,
+        **options,
+    )
     learned = trusting(trust_remote_code)
     with open_collection(directory, milvus=milvus_settings(), learned=learned) as collection:
         if dense_queries is not None:
             _ask_dense_by(collection, dense_queries.value)
         if queries is not None:
-            _answer_many(collection, output, queries, k, expression, mode.value, fusing, recall)
+            _answer_many(collection, output, queries, BatchRequest((), **options))
             return
-        text = as_text(query or "")
-        result = collection.search(
-            text,
-            k,
-            offset=offset,
-            filter=expression,
-            explain=explain,
-            recall=recall,
-            mode=mode.value,
-            fusion=fusing,
-        )
+        result = collection.search(request)
         if json:
-            request = {"query": text, "k": k, "offset": offset, "filter": expression, "mode": result.mode}
-            output.document(request | _as_json(collection, result))
+            output.document(_as_json(request, result))
         else:
             for hit in result.hits:
                 _print_hit(collection, output, hit, result.terms)
             if not result.hits:
-                tell(_nothing_found(collection, result, offset, expression))
+                tell(_nothing_found(collection, request, result))
 
 
-def _nothing_found(collection: Backend, result: SearchResult, offset: int, expression: str | None) -> str:
+def _nothing_found(collection: Backend, request: SearchRequest, result: SearchResult) -> str:
     if not collection.count():
         unfinished = getattr(collection.info(), "unfinished", None)  # only our own collections have runs
         if unfinished is not None:
@@ -139,19 +142,22 @@ def _nothing_found(collection: Backend, result: SearchResult, offset: int, expre
         return "nothing found: the collection is empty"
     if not result.terms and result.mode == "sparse":
         return "nothing found: the collection has none of the query's words"
-    if offset:
+    if request.offset:
         return "nothing found from that offset on"
-    return "nothing found among the documents that the filter lets through" if expression else "nothing found"
+    return "nothing found among the documents that the filter lets through" if request.filter else "nothing found"
 
 
 def _print_hit(collection: Backend, output: Output, hit: Hit, terms: frozenset[int]) -> None:
-    title, snippet = _shown(collection, hit, terms)
+    from lexhound.retrieval.documents.snippet import make_snippet
+
+    text = (hit.title or "")[:_TEXT_CHARACTERS]
+    title = make_snippet(text, collection.highlights(text, terms), terms, _TITLE_WIDTH)
     head: list[str | Segment] = [f"{hit.rank:>3}. ", (f"{hit.score:.4f}", "cyan"), "  ", (_one_line(hit.id), "green")]
     if title.text:
         head += ["  ", *_marked(title, "bold")]
     output.line(*head)
-    if snippet.text:
-        output.line(*_marked(snippet, ""), indent=5)
+    if hit.snippet is not None and hit.snippet.text:
+        output.line(*_marked(hit.snippet, ""), indent=5)
     if hit.contributions is not None:
         _print_contributions(output, hit)
     output.line()
@@ -192,28 +198,17 @@ def _marked(snippet: Snippet, style: str) -> list[Segment]:
     return [*segments, (snippet.text[position:], style)]
 
 
-def _shown(collection: Backend, hit: Hit, terms: frozenset[int]) -> tuple[Snippet, Snippet]:
-    from lexhound.retrieval.documents.snippet import make_snippet
-
-    title, text = hit.document.title[:_TEXT_CHARACTERS], hit.document.text[:_TEXT_CHARACTERS]
-    return (
-        make_snippet(title, collection.spans(title), terms, _TITLE_WIDTH),
-        make_snippet(text, collection.spans(text), terms),
-    )
-
-
-def _as_json(collection: Backend, result: SearchResult) -> dict[str, Any]:
+def _as_json(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
     hits = []
     for hit in result.hits:
-        _, snippet = _shown(collection, hit, result.terms)
         values: dict[str, Any] = {
             "rank": hit.rank,
             "score": hit.score,
             "id": hit.id,
-            "title": hit.document.title,
-            "text": hit.document.text,
-            "metadata": dict(hit.document.metadata),
-            "snippet": {"text": snippet.text, "marks": snippet.marks},
+            "title": hit.title,
+            "text": hit.text,
+            "metadata": dict(hit.metadata or {}),
+            "snippet": hit.snippet,
         }
         if hit.contributions is not None:
             values["contributions"] = [
@@ -226,9 +221,18 @@ def _as_json(collection: Backend, result: SearchResult) -> dict[str, Any]:
                 for contribution in hit.contributions
             ]
         if hit.shares is not None:
-            values["shares"] = [asdict(share) for share in hit.shares]
+            values["shares"] = hit.shares
         hits.append(values)
-    return {"seconds": result.took, "stats": None if result.stats is None else asdict(result.stats), "hits": hits}
+    return {
+        "query": request.query,
+        "k": request.k,
+        "offset": request.offset,
+        "filter": request.filter,
+        "mode": result.mode,
+        "seconds": result.took,
+        "stats": None if result.stats is None else asdict(result.stats),
+        "hits": hits,
+    }
 
 
 def _ask_dense_by(collection: Backend, which: str) -> None:
@@ -242,22 +246,12 @@ def _ask_dense_by(collection: Backend, which: str) -> None:
     collection.ask_dense_by(which)
 
 
-def _answer_many(
-    collection: Backend,
-    output: Output,
-    path: Path,
-    k: int,
-    expression: str | None,
-    mode: str,
-    fusion: Fusion | None,
-    recall: float | None,
-) -> None:
+def _answer_many(collection: Backend, output: Output, path: Path, request: BatchRequest) -> None:
     """Answer a file of queries, a batch at a time, so that answers flow while queries still come."""
     from lexhound.serve.cli.queries import batches_of, read_queries
 
     for batch in batches_of(read_queries(path), _BATCH):
-        texts = [text for _, text in batch]
-        answers = collection.search_many(texts, k, filter=expression, recall=recall, mode=mode, fusion=fusion)
+        answers = collection.search_many(replace(request, queries=[text for _, text in batch]))
         for (identifier, text), ranking in zip(batch, answers, strict=True):
             if output.json:
                 hits = [

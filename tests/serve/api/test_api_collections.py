@@ -13,7 +13,7 @@ from command import lines, run
 from service import Service, running, start
 
 from lexhound.retrieval import Collection, Document
-from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas import collection_models
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_run_that_was_cut_short_is_shown_and_can_be_dropped(data: Path, tmp_pa
     assert run("add", data / "my.index", tmp_path / "bad.jsonl").code == 1
     with running(data) as service:
         told = service.request("GET", "/v1/collections/my").json()
-        models.CollectionDescription.model_validate(told)
+        collection_models.CollectionDescription.model_validate(told)
         assert told["unfinished"] == {"source": str(tmp_path / "bad.jsonl"), "documents": 1, "running": None}
         assert (told["documents"], told["health"], told["clipped"], told["far_average"]) == (1, "unfinished", 0, None)
         with service.client() as client:
@@ -57,13 +57,13 @@ def test_make_list_describe_delete(service: Service, data: Path) -> None:
     settings = {"k1": 1.2, "b": 0.75, "language": "de", "stemming": False}
     answer = service.request("POST", "/v1/collections", json={"name": "my", "settings": settings})
     assert answer.status_code == 201
-    models.CollectionDescription.model_validate(answer.json())
+    collection_models.CollectionDescription.model_validate(answer.json())
     assert answer.json()["encoder"]["settings"] == settings | {"language": "german", "stop_words": True}
     assert (data / "my.index").is_dir()
     with service.client() as client:
         client.put("my", [document(number) for number in range(20)], refresh=True)
         told = service.request("GET", "/v1/collections").json()
-        models.CollectionList.model_validate(told)
+        collection_models.CollectionList.model_validate(told)
         (only,) = client.collections()
         assert (only.name, only.documents, only.encoder, only.health, only.modes) == (
             "my", 20, "bm25", "ok", ("lexical",),

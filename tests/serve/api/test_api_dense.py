@@ -18,7 +18,7 @@ from tiny_checkpoints import build_tiny_embedding_model
 from lexhound.encoders.dense.encoder import DenseSettings
 from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.collection.request import METHODS
-from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas import collection_models, search_models
 
 TEXTS = {"a": "heat transfer in flow", "b": "the wing of an aircraft", "c": "boundary layer heat", "d": "shock tube"}
 
@@ -42,7 +42,7 @@ def service(folder: Path) -> Iterator[Service]:
 
 def test_modes_and_model_are_told(service: Service, folder: Path) -> None:
     told = service.request("GET", "/v1/collections/both")
-    models.CollectionDescription.model_validate(told.json())
+    collection_models.CollectionDescription.model_validate(told.json())
     assert told.json()["modes"] == ["hybrid", "lexical", "dense"]
     assert told.json()["dense"]["width"] == 32
     assert told.json()["dense"]["encoder"]["name"] == "model"
@@ -56,7 +56,7 @@ def test_answers_are_those_of_the_library(service: Service, folder: Path, mode: 
     own = "sparse" if mode == "lexical" else mode
     body = {"query": "heat flow", "mode": mode, "explain": True}
     answer = service.request("POST", "/v1/collections/both/search", json=body)
-    models.SearchAnswer.model_validate(answer.json())
+    search_models.SearchAnswer.model_validate(answer.json())
     with Collection.open(folder / "data" / "both") as collection:
         hits = collection.search("heat flow", mode=own).hits
         assert [hit["id"] for hit in answer.json()["hits"]] == [hit.id for hit in hits]
@@ -120,5 +120,5 @@ def test_documents_written_over_rest_are_found_by_meaning(service: Service) -> N
 
 
 def test_defaults_are_those_of_the_library() -> None:
-    options = models.FusionOptions()
+    options = search_models.FusionOptions()
     assert {name: getattr(options, name) for name in type(options).model_fields} == asdict(Fusion())

@@ -25,7 +25,7 @@ from lexhound.retrieval.engines.address import read_address
 from lexhound.retrieval.engines.lucene import java
 from lexhound.retrieval.errors import MissingEngineError
 from lexhound.serve.api.registry.sources import check_source
-from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas import base, collection_models, search_models
 from lexhound.serve.client.client import Client
 from lexhound.serve.client.errors import ApiError
 from lexhound.serve.errors import UsageError
@@ -89,7 +89,7 @@ def refusal(service: ServiceProcess, method: str, path: str, **options: Any) -> 
     """The error of a request that has to be refused, in the shape and by the manners of every error."""
     answer = service.request(method, f"/v1/collections/my{path}", **options)
     assert 400 <= answer.status_code < 500, answer.text
-    error: dict[str, Any] = models.Error.model_validate_json(answer.content).error.model_dump()
+    error: dict[str, Any] = base.Error.model_validate_json(answer.content).error.model_dump()
     told = f"{error['message']} {error['where']} {error['hint']}"
     assert "milvus-lite:" not in told, "an address is no business of callers"
     assert "lucene:/" not in told
@@ -116,7 +116,7 @@ def test_searches_in_every_mode_are_those_of_the_command_line(
             assert sum(each.score for each in hit.explanation or ()) == pytest.approx(hit.score, rel=1e-4, abs=1e-4)
     raw = served.request("POST", "/v1/collections/my/search", json={"query": "heat", "k": 2})
     assert raw.status_code == 200
-    models.SearchAnswer.model_validate_json(raw.content)
+    search_models.SearchAnswer.model_validate_json(raw.content)
     assert raw.json()["hits"][0]["snippet"]["marks"]
     address = served.request("GET", "/v1/collections/my/search?q=heat&k=2")
     assert address.json()["hits"] == raw.json()["hits"]
@@ -139,12 +139,12 @@ def test_filters_counts_and_batches(client: Client) -> None:
 @milvus
 def test_what_is_told_of_a_collection(served: ServiceProcess) -> None:
     listed = served.request("GET", "/v1/collections")
-    models.CollectionList.model_validate_json(listed.content)
+    collection_models.CollectionList.model_validate_json(listed.content)
     (one,) = listed.json()["collections"]
     assert (one["name"], one["documents"], one["segments"], one["health"]) == ("my", 4, None, "ok")
     assert one["modes"] == ["hybrid", "sparse", "dense"]
     answer = served.request("GET", "/v1/collections/my")
-    models.CollectionDescription.model_validate_json(answer.content)
+    collection_models.CollectionDescription.model_validate_json(answer.content)
     told = answer.json()
     assert told["engine"]["name"].startswith("milvus-lite ")
     assert any("bm25" in sentence for sentence in told["engine"]["refused"])
@@ -242,7 +242,7 @@ def test_lucene_is_searched_and_refuses_the_rest(folder: Path) -> None:
         stored = client.get("my", "b")
         assert stored is not None
         assert stored.metadata == {"year": 2000, "lang": "en"}
-        models.CollectionDescription.model_validate(client.collection("my").details)
+        collection_models.CollectionDescription.model_validate(client.collection("my").details)
         for path, body, named in (
             ("/search", {"query": "heat", "mode": "dense"}, "dense"),
             ("/search", {"query": "heat", "mode": "hybrid"}, "hybrid"),

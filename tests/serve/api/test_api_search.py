@@ -12,7 +12,7 @@ from api_documents import WORDS, document
 from service import Service, running
 
 from lexhound.retrieval import Collection
-from lexhound.serve.api.schemas import models
+from lexhound.serve.api.schemas import search_models
 
 DOCUMENTS = 600
 PLACE = "/v1/collections/my/search"
@@ -44,7 +44,7 @@ def service(data: Path) -> Iterator[Service]:
 def search(service: Service, **body: Any) -> dict[str, Any]:
     answer = service.request("POST", PLACE, json=body)
     assert answer.status_code == 200, answer.text
-    models.SearchAnswer.model_validate(answer.json())
+    search_models.SearchAnswer.model_validate(answer.json())
     told: dict[str, Any] = answer.json()
     return told
 
@@ -196,7 +196,7 @@ def test_batch(service: Service) -> None:
     queries = ["heat", "shock tube", "nothing like it", "heat"]
     answer = service.request("POST", f"{PLACE}/batch", json={"queries": queries, "k": 7, "filter": "year < 1970"})
     assert answer.status_code == 200
-    models.BatchAnswer.model_validate(answer.json())
+    search_models.BatchAnswer.model_validate(answer.json())
     results = answer.json()["results"]
     assert len(results) == 4
     for query, result in zip(queries, results, strict=True):
@@ -211,7 +211,7 @@ def test_count_and_facets(service: Service) -> None:
     langs = Counter(each["lang"] for each in left)
     assert service.request("POST", f"{place}/count", json={"filter": 'lang = "de"'}).json() == {"count": langs["de"]}
     answer = service.request("GET", f"{place}/facets", params={"limit": 2}).json()
-    models.FacetAnswer.model_validate(answer)
+    search_models.FacetAnswer.model_validate(answer)
     lang, year = answer["fields"]
     assert lang == {
         "field": "lang", "kind": "text", "documents": len(left), "min": None, "max": None,

@@ -18,7 +18,7 @@ from lexhound.serve.api.http import admission as gates
 from lexhound.serve.api.http.admission import Gate
 from lexhound.serve.api.http.exceptions import BusyError
 from lexhound.serve.api.http.lanes import lane_of
-from lexhound.serve.api.schemas.models import FusionOptions, SearchRequest, TextSearch, VectorSearch
+from lexhound.serve.api.schemas.search_models import FusionOptions, SearchOptions, TextSearch, VectorSearch
 
 
 class Work:
@@ -198,5 +198,5 @@ def test_a_deadline_counts_for_its_own_thread_and_block_only() -> None:
         (TextSearch(query="heat", fusion=FusionOptions(depth=1001)), "wide"),
     ],
 )
-def test_what_a_request_asks_for_says_its_lane(body: SearchRequest, lane: str) -> None:
-    assert lane_of(body) == lane
+def test_what_a_request_asks_for_says_its_lane(body: SearchOptions, lane: str) -> None:
+    assert lane_of(body.request(body.mode)) == lane

@@ -1,0 +1,49 @@
+"""What all shapes of requests and answers have in common, as OpenAPI tells them.
+
+Requests are checked strictly: a number is no text and an unknown field is a mistake. Answers are written by hand where
+speed counts; tests hold them against these models.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+JsonScalar = str | int | float
+
+
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 5.0 is 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+class Strict(BaseModel):
+    """What a caller sends."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Told(BaseModel):
+    """What the service answers."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class ErrorDetail(Told):
+    """What went wrong, where in the request, and what to do about it."""
+
+    code: str = Field(description="A stable name for programs.", examples=["filter_syntax"])
+    message: str = Field(description="What is wrong, for people.", examples=["there is no such collection"])
+    where: str | None = Field(description="The part of the request that is meant.", examples=["body.k"])
+    hint: str | None = Field(description="What to do about it.", examples=["ask for at least one hit"])
+    request_id: str = Field(description="Also in the header X-Request-ID, and in the service's log.")
+
+
+class Error(Told):
+    """Every answer with a status from 400 on."""
+
+    error: ErrorDetail

@@ -1,0 +1,200 @@
+"""The shapes of requests and answers about collections."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from lexhound.serve.api.registry.names import NAME_PATTERN
+
+from .base import Strict, Told
+
+
+class EncoderSummary(Told):
+    """Which encoder makes a collection's vectors."""
+
+    kind: str = Field(examples=["bm25"])
+    name: str = Field(examples=["bm25"])
+
+
+class EncoderDescription(EncoderSummary):
+    """The encoder and its settings."""
+
+    settings: dict[str, Any] = Field(examples=[{"k1": 0.9, "b": 0.4, "language": "english"}])
+
+
+Health = Literal["ok", "unfinished", "damaged", "unavailable"]
+Mode = Literal["lexical", "sparse", "dense", "hybrid"]
+
+
+class CollectionSummary(Told):
+    """A collection in the list. Of one that cannot be opened, the counts are null and `health` is `unavailable`.
+
+    `damaged` is one of which something that was read is not what was written; searches are refused where they could be
+    wrong by it.
+
+    What another engine does not tell of a collection that it keeps is null.
+    """
+
+    name: str = Field(examples=["my"])
+    documents: int | None
+    segments: int | None
+    bytes: int | None = Field(description="On disk: documents and indexes.")
+    encoder: EncoderSummary | None
+    modes: list[Mode] = Field(description="The modes that searches may ask for; the first is what `auto` means.")
+    health: Health
+
+
+class CollectionList(Told):
+    """All collections that the key opens."""
+
+    collections: list[CollectionSummary]
+
+
+class SegmentDescription(Told):
+    """One segment: an immutable part of the index."""
+
+    name: str
+    rows: int
+    deleted: int
+    postings: int
+    bytes: int
+
+
+class DenseDescription(Told):
+    """The dense vectors of a collection: their model and length; their number and bytes in our own segments."""
+
+    encoder: EncoderDescription
+    width: int
+    vectors: int | None
+    bytes: int | None
+    index: Literal["auto", "flat", "spann"] | None = Field(description="How our own segments are to index them.")
+    clustered: int | None = Field(
+        description="How many of them are in clustered segments, where a search may miss some."
+    )
+
+
+class EngineDescription(Told):
+    """Another engine that keeps a collection."""
+
+    name: str = Field(description="With its version.", examples=["milvus 2.5.10"])
+    settings: dict[str, Any]
+    refused: list[str] = Field(description="What it cannot do, a sentence each; asking for it is answered 400.")
+
+
+class Damage(Told):
+    """Something of a collection that is not what was written."""
+
+    where: str = Field(examples=["segments/00000001/lexical/impacts.bin"])
+    message: str
+
+
+class Running(Told):
+    """The process that is at a run."""
+
+    pid: int
+    since: float = Field(description="Seconds since 1970.")
+
+
+class UnfinishedRun(Told):
+    """A run of `lexhound index` or `add` whose documents are not visible: it goes on, or it was cut short.
+
+    The same command finishes one that was cut short; `POST .../discard-unfinished` drops it.
+    """
+
+    source: str = Field(description="Its corpus.")
+    documents: int = Field(description="How many it holds.")
+    running: Running | None = Field(description="Null where it was cut short.")
+
+
+class Discarded(Told):
+    """What was held of a run that was cut short is dropped."""
+
+    discarded: int = Field(description="How many documents that was.")
+
+
+class FarAverage(Told):
+    """Lexical weights that were made for another average length than today's; compaction makes them anew."""
+
+    documents: int = Field(description="Searchable documents whose weights were.")
+    stored: float = Field(description="The average that they were made for, in words; the farthest.")
+    today: float = Field(description="That of all documents.")
+
+
+class CollectionDescription(Told):
+    """The figures of a collection; null is what another engine does not tell of one that it keeps."""
+
+    name: str
+    documents: int = Field(description="Searchable documents.")
+    deleted: int | None = Field(description="Rows of deleted documents that compaction will drop.")
+    pending: int | None = Field(description="Searchable documents that are in no segment yet.")
+    segments: list[SegmentDescription] | None
+    bytes: int | None = Field(description="On disk: documents and indexes.")
+    index_bytes: int | None
+    document_bytes: int | None
+    log_bytes: int | None
+    terms: int | None = Field(description="Distinct terms of the vocabulary.")
+    postings: int | None
+    unfinished: UnfinishedRun | None = Field(description="Null where there is none.")
+    average_length: float | None = Field(description="Mean number of words a document (lexical).")
+    far_average: FarAverage | None = Field(description="Null where weights are those of today, or nearly.")
+    clipped: int | None = Field(description="Weights that were too large for their 8 bits, and lost their tail.")
+    encoder: EncoderDescription
+    dense: DenseDescription | None = Field(description="Null where there are no dense vectors.")
+    engine: EngineDescription | None = Field(description="Null where our own index keeps the collection.")
+    modes: list[Mode] = Field(description="The modes that searches may ask for; the first is what `auto` means.")
+    health: Health
+    damage: list[Damage] = Field(description="What is known to be damaged; empty unless `health` is `damaged`.")
+
+
+class LexicalOptions(Strict):
+    """Settings of the encoder `bm25`; none of them can be changed later."""
+
+    k1: Annotated[float, Field(ge=0, le=1000)] = 0.9
+    b: Annotated[float, Field(ge=0, le=1)] = 0.4
+    language: str = Field(default="english", description='Of stemmer and stop words: a name, an ISO code, or "none".')
+    stemming: bool = True
+    stop_words: bool = True
+
+
+class CollectionRequest(Strict):
+    """A collection to make."""
+
+    name: str = Field(pattern=NAME_PATTERN, examples=["my"])
+    encoder: str = Field("bm25", description="One of the encoders that the service offers.")
+    settings: LexicalOptions | None = Field(None, description="For `bm25` only.")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "my", "encoder": "bm25", "settings": {"k1": 0.9, "b": 0.4, "language": "english"}}]
+        }
+    )
+
+
+class Deleted(Told):
+    """A collection that is gone."""
+
+    deleted: str
+
+
+class BackupRequest(Strict):
+    """A backup; by default its name is the time of the request."""
+
+    name: str | None = Field(None, pattern=NAME_PATTERN, description="What to call it.", examples=["before-upgrade"])
+
+
+class BackupMade(Told):
+    """A backup that is whole, verified and on the disk, as NAME in the collection's folder of backups."""
+
+    name: str
+    documents: int
+    segments: int
+    bytes: int
+    seconds: float
+
+
+class CompactStarted(Told):
+    """Compaction goes on in the background."""
+
+    status: Literal["started", "running"]

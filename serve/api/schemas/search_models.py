@@ -1,0 +1,219 @@
+"""The shapes of requests and answers about searches, counts and facets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Discriminator, Field, Tag
+
+from lexhound.retrieval.collection import request
+from lexhound.retrieval.collection.request import MAX_DEPTH, Fusion
+from lexhound.retrieval.collection.result import Hit
+
+from .base import JsonScalar, Strict, Told, Whole
+
+Recall = Annotated[
+    float | None,
+    Field(gt=0, le=1, description="Which share of the exact hits is enough, for a faster search.", examples=[0.95]),
+]
+
+
+class FusionOptions(Strict):
+    """How a hybrid search fuses its two sides; see docs/hybrid.md."""
+
+    method: Literal["min-max", "z-score", "rrf", "fixed"] = "z-score"  # a test holds that this is Fusion's own
+    dense_weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        Fusion().dense_weight, description="The dense side's share of the sum."
+    )
+    depth: Whole = Field(Fusion().depth, ge=1, le=MAX_DEPTH, description="How many candidates each side brings.")
+    rank_constant: Annotated[float, Field(ge=0, le=1e6)] = Field(Fusion().rank_constant, description="Of `rrf`.")
+    sparse_low: float | None = Field(Fusion().sparse_low, description="Of `min-max` and `fixed`: what becomes 0.")
+    sparse_high: float | None = Field(Fusion().sparse_high, description="Of `fixed`: what becomes 1.")
+    dense_low: float | None = Field(Fusion().dense_low, description="As `sparse_low`.")
+    dense_high: float | None = Field(Fusion().dense_high, description="As `sparse_high`.")
+
+    def fusion(self) -> Fusion:
+        """The library's options; raises QueryError where two of them contradict each other."""
+        return Fusion(**self.model_dump())
+
+
+class SearchOptions(Strict):
+    """What searches of both kinds have in common."""
+
+    k: Whole = Field(10, ge=1, description="How many hits.")
+    offset: Whole = Field(0, ge=0, description="How many hits to pass over first.")
+    mode: Literal["auto", "lexical", "sparse", "dense", "hybrid"] = Field(
+        "auto", description="One of the collection's modes; `auto` is the first of them, by term weights the index."
+    )
+    fusion: FusionOptions | None = Field(None, description="For mode `hybrid`.")
+    filter: str | None = Field(None, description="Only documents whose metadata passes.", examples=['lang = "en"'])
+    explain: bool = Field(False, description="Tell what each term gave to each score.")
+    highlight: bool = Field(True, description="Give each hit a snippet with the places of the query's words.")
+    fields: list[str] = Field(
+        ["title", "metadata"],
+        max_length=100,
+        description="What to tell of each document: `title`, `text`, `metadata`, or single values: `metadata.NAME`.",
+    )
+    stats: bool = Field(False, description="Tell how much was read.")
+    recall: Recall = None
+
+    @property
+    def asked(self) -> str | dict[str, float]:
+        """The query: a text, or the weights of terms."""
+        raise NotImplementedError
+
+    def request(self, mode: str) -> request.SearchRequest:
+        """Return the library's request; `mode` is the library's name of the mode.
+
+        Raises:
+            QueryError: two values contradict each other.
+        """
+        return request.SearchRequest(
+            self.asked,
+            k=self.k,
+            offset=self.offset,
+            mode=mode,
+            fusion=None if self.fusion is None else self.fusion.fusion(),
+            filter=self.filter,
+            explain=self.explain,
+            highlight=self.highlight,
+            fields=self.fields,
+            stats=self.stats,
+            recall=self.recall,
+        )
+
+
+class TextSearch(SearchOptions):
+    """A search by text."""
+
+    query: str = Field(examples=["heat transfer"])
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "heat transfer", "k": 5, "explain": True, "filter": "year >= 1960"}]}
+    )
+
+    @property
+    def asked(self) -> str:
+        """The text."""
+        return self.query
+
+
+class VectorSearch(SearchOptions):
+    """A search by term weights, named as explanations name terms."""
+
+    vector: dict[str, Annotated[float, Field(gt=0, lt=1e9)]] = Field(examples=[{"heat": 2.1, "transfer": 1.4}])
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"vector": {"heat": 2.1, "transfer": 1.4}, "k": 5}]})
+
+    @property
+    def asked(self) -> dict[str, float]:
+        """The weights."""
+        return self.vector
+
+
+def _which_search(value: object) -> str:
+    return "vector" if isinstance(value, dict) and "vector" in value else "text"
+
+
+SearchBody = Annotated[
+    Annotated[TextSearch, Tag("text")] | Annotated[VectorSearch, Tag("vector")], Discriminator(_which_search)
+]
+
+
+class Stats(Told):
+    """How much a search read."""
+
+    postings_read: int
+    documents_scored: int
+
+
+class SearchAnswer(Told):
+    """The hits of one query, best first. Scores depend on neither `k` nor `offset`."""
+
+    hits: list[Hit]
+    took_ms: float
+    stats: Stats | None = None
+    unknown_terms: list[str] | None = Field(None, description="Of a query by weights: terms the collection lacks.")
+
+
+class BatchRequest(Strict):
+    """Many queries at once."""
+
+    queries: list[str] = Field(min_length=1, examples=[["heat transfer", "boundary layer"]])
+    k: Whole = Field(10, ge=1)
+    filter: str | None = None
+    recall: Recall = None
+    mode: Literal["auto", "lexical", "sparse", "dense", "hybrid"] = "auto"
+    fusion: FusionOptions | None = None
+
+    def request(self, mode: str) -> request.BatchRequest:
+        """Return the library's request; `mode` is the library's name of the mode.
+
+        Raises:
+            QueryError: two values contradict each other.
+        """
+        return request.BatchRequest(
+            self.queries,
+            k=self.k,
+            mode=mode,
+            fusion=None if self.fusion is None else self.fusion.fusion(),
+            filter=self.filter,
+            recall=self.recall,
+            threads=1,  # the service's own threads are there to share the processors between requests
+        )
+
+
+class BatchHit(Told):
+    """One answer of a batch."""
+
+    id: str
+    score: float
+
+
+class BatchResult(Told):
+    """The hits of one query of a batch, best first."""
+
+    hits: list[BatchHit]
+
+
+class BatchAnswer(Told):
+    """One result a query, in their order."""
+
+    results: list[BatchResult]
+    took_ms: float
+
+
+class CountRequest(Strict):
+    """What to count: all documents, or those that pass a filter."""
+
+    filter: str | None = Field(None, examples=["year >= 1990"])
+
+
+class CountAnswer(Told):
+    """How many documents there are."""
+
+    count: int
+
+
+class FacetValue(Told):
+    """A value and how many documents have it."""
+
+    value: JsonScalar
+    count: int
+
+
+class Facet(Told):
+    """One metadata field: its most frequent values, and the range of its numbers."""
+
+    field: str
+    kind: Literal["text", "number"]
+    documents: int
+    values: list[FacetValue]
+    min: float | None
+    max: float | None
+
+
+class FacetAnswer(Told):
+    """Metadata fields by name."""
+
+    fields: list[Facet]

@@ -63,6 +63,21 @@ def make_directories(path: Path) -> None:
     sync_directory(path.parent)
 
 
+def sync_tree(directory: Path) -> None:
+    """Make all files below a directory, and their names, survive a power cut; links are passed over."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                _sync_file(path)
+        sync_directory(Path(folder))
+
+
+def _sync_file(path: Path) -> None:
+    with naming(path), path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 @contextmanager
 def replace_file(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
     """A binary file that takes its name, and the place of what has it, when the block ends; nothing where it fails.
@@ -72,7 +87,7 @@ def replace_file(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".aside", dir=path.parent)
     aside = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file, naming(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -85,10 +100,15 @@ def replace_file(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
         raise
 
 
+def write_file(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Write a whole file in the place of what has its name; see `replace_file`."""
+    with replace_file(path, mode) as file:
+        file.write(content)
+
+
 def move_file(path: Path, place: Path) -> None:
     """Give a file its name, in the place of what has it, when all of it is on the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    _sync_file(path)
     path.replace(place)
     sync_directory(place.parent)
 
@@ -117,16 +137,32 @@ def publish_directory(aside: Path, place: Path) -> None:
     sync_directory(place.parent)
 
 
-def replace_directory(aside: Path, place: Path) -> None:
-    """Let a directory, whose files are on the disk, take the place of the one at `place`, if any; that one is removed.
+@contextmanager
+def replace_directory(place: Path, aside: Path | None = None) -> Iterator[Path]:
+    """A new directory that takes its name when the block ends; where the block fails, nothing is left of it.
+
+    It is made at `aside`, beside `place` by default. See `put_directory`.
+    """
+    aside = neighbour(place, "aside") if aside is None else aside
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+        put_directory(aside, place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def put_directory(aside: Path, place: Path) -> None:
+    """Let a directory take the place of the one at `place`, if any, when all of it is on the disk; that one is removed.
 
     The caller keeps others from doing the same (`lock.Claim`). `place` may be a link to a directory.
     """
     whole = place.resolve()
+    sync_tree(aside)
     if not whole.exists():
         publish_directory(aside, whole)
         return
-    sync_directory(aside)
     old = neighbour(whole, REPLACED)
     _remove(old)
     if exchange(aside, whole):

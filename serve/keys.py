@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import orjson
 
-from lexhound.core.atomic_files import replace_file
+from lexhound.core.atomic_files import write_file
 from lexhound.core.strict_json import json_fault, parse_json
 
 from .errors import NotFoundError, UsageError
@@ -176,5 +176,4 @@ def _write(path: Path, keys: Sequence[Key]) -> None:
         {"format": FORMAT, "keys": [key.as_dict() for key in keys]},
         option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
     )
-    with replace_file(path, 0o600) as file:
-        file.write(content)
+    write_file(path, content, 0o600)

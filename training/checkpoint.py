@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lexhound.core.atomic_files import move_file
 from lexhound.encoders.errors import TrainingError
 
 
@@ -21,9 +21,7 @@ def write_state(path: Path, tensors: Mapping[str, torch.Tensor], values: Mapping
     save_file(
         {name: tensor.contiguous().clone() for name, tensor in tensors.items()}, aside, {"values": json.dumps(values)}
     )
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
+    move_file(aside, path)
 
 
 def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

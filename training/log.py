@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from lexhound.core.atomic_files import write_file
+
 
 class TrainingLog:
     """Appends to a file, which begins with the first line written."""
@@ -24,9 +26,7 @@ class TrainingLog:
             return
         kept = [record for record in self.read() if record["step"] <= step and (step or False)]
         lines = "".join(json.dumps(record) + "\n" for record in kept)
-        aside = self._path.with_suffix(".new")
-        aside.write_text(lines, encoding="utf-8")
-        aside.replace(self._path)
+        write_file(self._path, lines.encode())
 
     def read(self) -> list[dict[str, float]]:
         """Return all records; a last line that was cut off is left out."""

@@ -119,8 +119,7 @@ class StaticQueryEmbeddings:
             return [(folder / ABOUT, f"cannot be read: {error}")]
 
     def save(self, folder: Path) -> None:
-        """Write the table into a new folder. Raises OSError."""
-        folder.mkdir()
+        """Write the table into an empty folder. Raises OSError."""
         np.save(folder / _VECTORS, self.vectors, allow_pickle=False)
         self._subwords.save(folder / TOKENIZER)
         sums = {name: _checksum(folder / name) for name in (_VECTORS, TOKENIZER)}

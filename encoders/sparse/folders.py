@@ -19,6 +19,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lexhound.core.atomic_files import write_file
 from lexhound.encoders.checkpoints.files import MODULES, OWN_FILE, inside, read_json, read_object
 from lexhound.encoders.checkpoints.hub import CONFIG
 from lexhound.encoders.errors import CheckpointError, SettingsError
@@ -53,7 +54,7 @@ def write_own_layout(layout: Layout) -> None:
     if layout.query != layout.document:
         sides["query"] = {"kind": layout.query.kind} | layout.query.as_dict()
     text = json.dumps({"format": _FORMAT, **sides}, indent=2, ensure_ascii=False)
-    (layout.root / OWN_FILE).write_text(text + "\n", encoding="utf-8")
+    write_file(layout.root / OWN_FILE, f"{text}\n".encode())
 
 
 def _read_own(root: Path) -> Layout:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.atomic_files import make_directories, replace_directory
 from lexhound.encoders.checkpoints.files import MODULES, OWN_FILE
 from lexhound.encoders.checkpoints.hub import ADAPTER_WEIGHTS, CONFIG, SMALL_FILES, weight_files
 from lexhound.encoders.checkpoints.modules import INPUT_CONFIG, ST_CONFIG
@@ -43,7 +44,9 @@ _MODEL_FILES = tuple(
 
 
 def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
-    """Write `encoder` into the new or empty folder `folder`, in the format of sentence-transformers; return it.
+    """Write `encoder` as the new or empty folder `folder`, in the format of sentence-transformers; return it.
+
+    A crash leaves the whole folder or nothing in it.
 
     Pruning and limits in `encoder.settings` are not part of that format: give them again where it is loaded.
 
@@ -60,7 +63,13 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
         _check_writable(side)
     if document.top_k != query.query_top_k:
         raise _unwritable("number of terms for one side alone")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_directories(folder.parent)
+    with replace_directory(folder) as aside:
+        _write_encoder(encoder, document, query, aside)
+    return folder
+
+
+def _write_encoder(encoder: LearnedEncoder, document: EncoderLayout, query: EncoderLayout, folder: Path) -> None:
     prompts = {"document": document.prompt, "query": query.prompt}
     most = {} if document.top_k is None else {"max_active_dims": document.top_k}
     said = {"model_type": "SparseEncoder", "prompts": prompts, "similarity_fn_name": "dot", **most}
@@ -82,7 +91,6 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
         {"idx": number, "name": str(number), "path": path, "type": kind} for number, (path, kind) in enumerate(modules)
     ]
     _write(folder / MODULES, listed)
-    return folder
 
 
 def _overridden(encoder: LearnedEncoder, side: EncoderLayout) -> EncoderLayout:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lexhound.core.atomic_files import replace_directory
+from lexhound.core.atomic_files import put_directory
 from lexhound.eval.errors import DownloadError
 
 CHUNK = 1 << 20
@@ -69,7 +69,7 @@ def extract(
                         if progress is not None:
                             progress(written, total)
         final = destination / folder
-        replace_directory(aside / folder, final)
+        put_directory(aside / folder, final)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DownloadError(f"{archive}: is not a whole zip archive: {error}", "Delete it and try again.") from error
     except OSError as error:

@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 import orjson
 
-from lexhound.core.atomic_files import move_file, replace_file
+from lexhound.core.atomic_files import move_file, write_file
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.vector_files import (
@@ -329,8 +329,7 @@ def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Kept:
 
 def _write_notes(path: Path, made: dict[str, object], kept: _Kept) -> None:
     values = {"made": made, "kept": {"lines": kept.lines, "size": kept.size, "digest": kept.digest}}
-    with replace_file(path) as file:
-        file.write(orjson.dumps(values))
+    write_file(path, orjson.dumps(values))
 
 
 def publish(partial: Path, out: Path, encoder: LearnedEncoder) -> None:

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
-from lexhound.core.atomic_files import move_file, replace_file
+from lexhound.core.atomic_files import move_file, write_file
 from lexhound.core.errors import LexhoundError, MissingExtraError
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
@@ -215,8 +215,7 @@ def encode_shard(task: _Task) -> int:
             on_bad_row=(lambda _: None) if task.skip else None,
         )
         notes = {"lines": report.vectors, "digest": report.digest, "tokens": report.tokens}
-        with replace_file(folder / f"{stem}.json") as file:
-            file.write(orjson.dumps(notes))
+        write_file(folder / f"{stem}.json", orjson.dumps(notes))
         move_file(own, folder / f"{stem}.jsonl")
     finally:
         for left in folder.glob(f"{own.name}*"):
@@ -389,8 +388,7 @@ def _prepare(folder: Path, made: dict[str, object], wanted: int | None, slots: i
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     count = wanted or min(max(slots * SHARDS_A_SLOT, 1), MOST_SHARDS)
-    with replace_file(notes) as file:
-        file.write(orjson.dumps({"made": made, "shards": count}))
+    write_file(notes, orjson.dumps({"made": made, "shards": count}))
     return count
 
 

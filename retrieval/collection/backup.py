@@ -15,7 +15,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from lexhound.core.atomic_files import neighbour, replace_directory, sync_directory
+from lexhound.core.atomic_files import neighbour, replace_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim, WriterLock
 from lexhound.retrieval.collection.fields.static_queries import FOLDER as TABLE
@@ -89,20 +89,18 @@ def backup_collection(
                     hint="give another path, or replace a collection with --overwrite",
                 )
             require_collection(target)
-        with WriterLock(target) if target.exists() else nullcontext(), storage_errors(target):
-            aside = neighbour(target, "restoring")
-            aside.mkdir()
-            try:
-                if progress is not None:
-                    progress("copying")
-                linked = _copy(source, aside, link=link)
-                if progress is not None:
-                    progress("verifying")
-                documents, segments = _verified(aside, source)
-                size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
-                replace_directory(aside, target)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+        with (
+            WriterLock(target) if target.exists() else nullcontext(),
+            storage_errors(target),
+            replace_directory(target, neighbour(target, "restoring")) as aside,
+        ):
+            if progress is not None:
+                progress("copying")
+            linked = _copy(source, aside, link=link)
+            if progress is not None:
+                progress("verifying")
+            documents, segments = _verified(aside, source)
+            size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
     return BackupReport(str(target), documents, segments, size, linked)
 
 
@@ -153,10 +151,8 @@ def _copy(source: Path, target: Path, *, link: bool) -> int:
         shutil.rmtree(segments / name)
     if has_table(source):
         _copy_tree(source / TABLE, target / TABLE, link=False)
-    _copy_file(source / MANIFEST, target / MANIFEST)
+    shutil.copyfile(source / MANIFEST, target / MANIFEST)
     keep_log(target)
-    for folder in (segments, target):
-        sync_directory(folder)
     return sum(linked[name] for name in names)
 
 
@@ -175,8 +171,6 @@ def _copy_database(connections: Connections, target: Path) -> None:
                 connection.backup(copied, pages=_PAGES, sleep=0)
         except sqlite3.Error as error:
             raise translate(error, target / DATABASE) from error
-    with (target / DATABASE).open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _copy_segments(source: Path, target: Path, names: list[str], linked: dict[str, int], *, link: bool) -> list[str]:
@@ -202,8 +196,7 @@ def _copy_tree(source: Path, target: Path, *, link: bool) -> int:
         elif link and _link(path, target / path.name):
             linked += path.stat().st_size
         else:
-            _copy_file(path, target / path.name)
-    sync_directory(target)
+            shutil.copyfile(path, target / path.name)
     return linked
 
 
@@ -215,12 +208,6 @@ def _link(path: Path, place: Path) -> bool:
             return False
         raise
     return True
-
-
-def _copy_file(path: Path, place: Path) -> None:
-    shutil.copyfile(path, place)
-    with place.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _verified(copy: Path, source: Path) -> tuple[int, int]:

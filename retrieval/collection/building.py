@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lexhound.core.atomic_files import neighbour, replace_directory
+from lexhound.core.atomic_files import neighbour, put_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.errors import CollectionLockedError, StorageError
 from lexhound.core.lock import Claim, WriterLock
@@ -112,7 +112,7 @@ def build_collection(
             report = _build(aside, corpus, source, encoders, on_bad_row, progress, start_over=True)
             lock.check()
             with storage_errors(directory):
-                replace_directory(aside, directory)
+                put_directory(aside, directory)
         return report
 
 

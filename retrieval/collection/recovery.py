@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from lexhound.core.atomic_files import REPLACED, neighbour, sync_directory
+from lexhound.core.atomic_files import REPLACED, move_directory, neighbour
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.errors import CollectionLockedError, StorageError
 from lexhound.core.lock import Claim
@@ -43,8 +43,7 @@ def recover_claimed(claim: Claim) -> None:
     whole, old = claim.place, neighbour(claim.place, REPLACED)
     with storage_errors(whole):
         if not whole.exists() and old.exists():
-            old.rename(whole)
-            sync_directory(whole.parent)
+            move_directory(old, whole)
     for suffix in _LEFT:
         shutil.rmtree(neighbour(whole, suffix), ignore_errors=True)
 

@@ -26,7 +26,6 @@ from lexhound.retrieval.collection.query.snapshot import Part
 from lexhound.retrieval.errors import ExportError
 
 from .base import Source, Tell
-from .files import sync
 from .protobuf import (
     all_varints,
     bytes_field,
@@ -91,7 +90,6 @@ class CiffForm:
             done = 0
             for part in parts:
                 done = _write_records(source, part, file, done, tell)
-            sync(file)
         return (NAME,)
 
     def _write_lists(

@@ -1,8 +1,7 @@
-"""Data files of an export: written in parts of a bounded size, on disk before the export gets its name."""
+"""Data files of an export: written in parts of a bounded size."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -75,7 +74,6 @@ class PartFiles:
         file = self._file
         if file is not None:
             self._put(self._tail)
-            sync(file)
             file.close()
             self._file = None
 
@@ -83,16 +81,3 @@ class PartFiles:
         if self._file is not None:
             self._file.write(data)
             self._size += len(data)
-
-
-def sync(file: BinaryIO) -> None:
-    """Bring what was written to the disk."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a whole small file, on disk when this returns."""
-    with path.open("xb") as file:
-        file.write(data)
-        sync(file)

@@ -7,7 +7,6 @@ request by this version's rules and the libraries that are installed, and weighe
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -125,21 +124,15 @@ def _lost(header: ExportHeader) -> tuple[str, ...]:
 def _build(
     folder: Path, header: ExportHeader, directory: Path, progress: Callable[[int, int], None] | None
 ) -> ImportReport:
-    aside = neighbour(directory, "importing")
-    with storage_errors(directory):
-        aside.mkdir()
-        try:
+    try:
+        with storage_errors(directory), replace_directory(directory, neighbour(directory, "importing")) as aside:
             create_database(aside, dense=header.dense is not None)
             write_manifest(aside, Manifest.new(f"lexhound {VERSION}", header.encoder, header.dense))
-            report = _fill(aside, folder, header, progress)
-            replace_directory(aside, directory)
-        except FileExistsError as error:
-            raise CollectionExistsError(
-                "something has been made here meanwhile", where=str(directory), hint="give another path"
-            ) from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    return report
+            return _fill(aside, folder, header, progress)
+    except FileExistsError as error:
+        raise CollectionExistsError(
+            "something has been made here meanwhile", where=str(directory), hint="give another path"
+        ) from error
 
 
 def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[int, int], None] | None) -> ImportReport:

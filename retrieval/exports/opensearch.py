@@ -10,7 +10,7 @@ import orjson
 from lexhound.retrieval.errors import ExportError
 
 from .base import LINE, Source, Tell, tokens_of
-from .files import PartFiles, write_file
+from .files import PartFiles
 from .rows import RowChunk
 
 FIELD = "sparse_embedding"
@@ -65,8 +65,8 @@ class OpenSearchForm:
             names = (*features.finish(), *vectors.finish())
         width = None if source.header.dense is None else source.header.dense.width
         for kind in ("rank_features", "sparse_vector"):
-            write_file(folder / f"{kind}.mapping.json", _pretty(_mapping(kind, width)))
-            write_file(folder / f"{kind}.query.json", _pretty(_query(kind, examples.get(kind, {}))))
+            (folder / f"{kind}.mapping.json").write_bytes(_pretty(_mapping(kind, width)))
+            (folder / f"{kind}.query.json").write_bytes(_pretty(_query(kind, examples.get(kind, {}))))
         return names
 
     def readme(self, source: Source) -> str:

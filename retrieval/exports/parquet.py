@@ -11,7 +11,6 @@ import orjson
 from lexhound.retrieval.errors import ExportError
 
 from .base import Source, Tell
-from .files import sync
 from .rows import RowChunk
 
 if TYPE_CHECKING:
@@ -31,19 +30,17 @@ class ParquetForm:
         schema = _schema(pa, width)
         done = held = 0
         waiting: list[Any] = []
-        with (folder / NAME).open("xb") as file:
-            with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-                for chunk in source.rows():
-                    waiting.append(_batch(pa, chunk, schema))
-                    held += len(chunk.documents)
-                    done += len(chunk.documents)
-                    if held >= _GROUP_ROWS:
-                        writer.write_table(pa.Table.from_batches(waiting, schema))
-                        waiting, held = [], 0
-                    tell(done, source.share(done))
-                if waiting:
+        with (folder / NAME).open("xb") as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+            for chunk in source.rows():
+                waiting.append(_batch(pa, chunk, schema))
+                held += len(chunk.documents)
+                done += len(chunk.documents)
+                if held >= _GROUP_ROWS:
                     writer.write_table(pa.Table.from_batches(waiting, schema))
-            sync(file)
+                    waiting, held = [], 0
+                tell(done, source.share(done))
+            if waiting:
+                writer.write_table(pa.Table.from_batches(waiting, schema))
         return (NAME,)
 
     def readme(self, source: Source) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from .base import Source, Tell
-from .files import PartFiles, write_file
+from .files import PartFiles
 
 SPARSE, DENSE = "sparse", "dense"
 CREATE = "collection.json"
@@ -51,7 +51,7 @@ class QdrantForm:
                 tell(done, source.share(done))
             names = files.finish()
         request = orjson.dumps(creation(source), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        write_file(folder / CREATE, request)
+        (folder / CREATE).write_bytes(request)
         return names
 
     def readme(self, source: Source) -> str:

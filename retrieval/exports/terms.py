@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
 
-from .files import sync
-
 TERMS = "terms.jsonl"
 _AT_ONCE = 900
 
@@ -58,7 +56,6 @@ def write_terms(folder: Path, snapshot: Snapshot, sparse_field: SparseField) -> 
         for text, term in terms_by_text(snapshot, sparse_field, frequencies > 0):
             row = {"id": term, "term": text.decode(), "documents": int(frequencies[term])}
             file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-        sync(file)
 
 
 def _holding(snapshot: Snapshot) -> list[Part]:

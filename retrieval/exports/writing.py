@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,6 @@ from lexhound.retrieval.errors import ExportError
 from .anserini import AnseriniForm
 from .base import Form, Source, slug
 from .ciff import CiffForm
-from .files import write_file
 from .header import FORMATS, FREQUENCIES, HEADER, IMPACTS, ExportHeader, read_header
 from .opensearch import OpenSearchForm
 from .parquet import ParquetForm
@@ -112,19 +110,13 @@ def _export(
     refuse_damaged(collection.verify(), "exported")
     source = Source(snapshot, collection.sparse_field, _header(collection, snapshot, format), slug(folder.name))
     form = _FORMS[format]()
-    aside = neighbour(folder, "exporting")
-    with storage_errors(folder):
-        aside.mkdir()
-        try:
-            files = form.write(source, aside, tell)
-            write_terms(aside, snapshot, collection.sparse_field)
-            header = replace(source.header, files=files)
-            write_file(aside / README, _readme(source, form, header).encode())
-            write_file(aside / HEADER, header.to_json())
-            size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
-            replace_directory(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with storage_errors(folder), replace_directory(folder, neighbour(folder, "exporting")) as aside:
+        files = form.write(source, aside, tell)
+        write_terms(aside, snapshot, collection.sparse_field)
+        header = replace(source.header, files=files)
+        (aside / README).write_text(_readme(source, form, header), encoding="utf-8")
+        (aside / HEADER).write_bytes(header.to_json())
+        size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
     return ExportReport(out, header, size)
 
 

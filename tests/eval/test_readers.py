@@ -98,9 +98,7 @@ def with_bytes(path: Path, wrong: bytes) -> Path:
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_what_is_not_utf8_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
     path = with_bytes(tmp_path / name, "café".encode("latin-1"))
-    with pytest.raises(
-        DatasetError, match=re.escape(str(path)) + r", line \d: not UTF-8[^\n]*\nConvert the file to UTF-8"
-    ):
+    with pytest.raises(DatasetError, match=re.escape(str(path)) + r", line \d: not UTF-8.*Convert the file to UTF-8"):
         FILES[name][2](path)
 
 

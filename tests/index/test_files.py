@@ -131,7 +131,7 @@ def test_a_newer_format_is_named_as_such(directory):
     rewrite_header(directory, format=layout.FORMAT)
     assert InvertedIndex.open(directory).n_rows == 15
     rewrite_header(directory, format=layout.FORMAT + 1)
-    told = rf"format {layout.FORMAT + 1}, .* up to {layout.FORMAT} .*newer Lexhound"
+    told = rf"format {layout.FORMAT + 1}, .* up to {layout.FORMAT}.*newer Lexhound"
     with pytest.raises(UnsupportedFormatError, match=told):
         InvertedIndex.open(directory)
     assert ["newer" in problem.problem for problem in InvertedIndex.verify(directory)] == [True]

@@ -8,15 +8,14 @@ the others, and nothing needs to be thrown away by hand.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.atomic_files import make_directories, replace_file
 from lexhound.encoders.errors import EncoderError
 
 SHARD = 2048
@@ -89,15 +88,11 @@ def _read(path: Path, rows: int) -> NDArray[np.float32] | None:
 
 def _write(path: Path, rows: NDArray[np.float32]) -> None:
     """Write aside and rename, so that a crash leaves a whole shard or none."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        make_directories(path.parent)
+        with replace_file(path) as file:
             np.save(file, rows, allow_pickle=False)
-        aside.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            aside.unlink()
         raise EncoderError(
             f"teacher results cannot be kept in {path.parent}: {error.strerror or error}",
             "Free some space, or give another folder",

@@ -6,7 +6,6 @@ documents that it was fitted to (`static_query_fitting.py`).
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,16 +82,8 @@ def keep_table(directory: Path, table: StaticQueryEmbeddings) -> None:
         StorageFullError, ReadOnlyError: it cannot be written.
     """
     aside = directory / f".{FOLDER}.part"
-    with storage_errors(directory):
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
-            table.save(aside)
-            for path in aside.iterdir():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            replace_directory(aside, directory / FOLDER)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    with storage_errors(directory), replace_directory(directory / FOLDER, aside) as folder:
+        table.save(folder)
 
 
 def drop_table(directory: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from lexhound.core.atomic_files import replace_file
+from lexhound.core.atomic_files import write_file
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.errors import IdentityError
 from lexhound.retrieval.errors import CorruptCollectionError, NewerFormatError, NotACollectionError
@@ -72,8 +72,7 @@ def write_manifest(directory: Path, manifest: Manifest, name: str = MANIFEST) ->
     """Write the manifest durably; a reader sees all of it or none."""
     values = manifest.to_json()
     values[_CHECKSUM] = _checksum(values)
-    with replace_file(directory / name) as file:
-        file.write(orjson.dumps(values, option=orjson.OPT_INDENT_2) + b"\n")
+    write_file(directory / name, orjson.dumps(values, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def raise_format(directory: Path) -> None:

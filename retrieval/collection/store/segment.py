@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.core.atomic_files import sync_directory
+from lexhound.core.atomic_files import publish_directory
 from lexhound.index.array_files import (
     ArrayDirectory,
     ArrayDirectoryWriter,
@@ -218,12 +218,10 @@ def write_segment(
         _write_rows(temporary / ROWS, internal_ids, ids_of)
         for index_name, build_index in indexes.items():
             build_index(temporary / index_name)
-        sync_directory(temporary)
         final = parent / name
         if final.exists():  # left by a crash between this rename and the transaction that makes the segment live
             shutil.rmtree(final)
-        temporary.rename(final)
-        sync_directory(parent)
+        publish_directory(temporary, final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from lexhound.core.atomic_files import replace_directory
+from lexhound.core.atomic_files import put_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.retrieval.errors import EngineError
 
@@ -56,7 +56,7 @@ def build(folder: Path, store: Store, java: Java, lexical: LexicalEncoder | None
                 _run(java, aside)
             else:
                 (aside / INDEX).mkdir()
-            replace_directory(aside / INDEX, folder / INDEX)
+            put_directory(aside / INDEX, folder / INDEX)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     store.built(weighing.scale, weighing.average_length, frequencies)

@@ -380,7 +380,7 @@ def test_memory_vocabulary() -> None:
 
 def test_errors_say_what_and_what_to_do() -> None:
     error = EncoderError("it broke", "Mend it")
-    assert (error.message, error.hint, str(error)) == ("it broke", "Mend it", "it broke. Mend it")
+    assert (error.message, error.hint, str(error)) == ("it broke", "Mend it", "it broke. Mend it.")
     assert str(EncoderError("it broke")) == "it broke"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lexhound.core import atomic_files as durable
-from lexhound.core.atomic_files import exchange, replace_directory, replace_file
+from lexhound.core.atomic_files import exchange, put_directory, replace_file
 from lexhound.core.errors import CollectionGoneError, CollectionLockedError
 from lexhound.core.lock import Claim
 from lexhound.retrieval import Collection, Document
@@ -155,7 +155,7 @@ def test_new_names_are_brought_to_the_disk(tmp_path: Path, monkeypatch: pytest.M
     synced.clear()
     (tmp_path / "new").mkdir()
     new = (tmp_path / "new").stat().st_ino
-    replace_directory(tmp_path / "new", place)
+    put_directory(tmp_path / "new", place)
     assert place.stat().st_ino == new
     assert {new, place.parent.stat().st_ino} <= set(synced)
     synced.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -30,7 +31,6 @@ from lexhound.retrieval.collection.write import writer
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, ExportError, NotACollectionError
 from lexhound.retrieval.exports import FORMATS, export_collection, import_export, read_header
-from lexhound.retrieval.exports import files as export_files
 
 WORDS = ["wing", "heat", "flow", "the", "é", "東京都", "a.b", "don't", ""]
 texts = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
@@ -483,7 +483,7 @@ def test_a_full_disk_leaves_nothing(name: str, tmp_path: Path, monkeypatch: pyte
         collection.add([Document("1", "wing")])
         export_collection(collection, tmp_path / "out", name)
         before = (tmp_path / "out" / "export.json").read_bytes()
-        monkeypatch.setattr(export_files.os, "fsync", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(StorageFullError, match="the disk is full"):
             export_collection(collection, tmp_path / "out", name, overwrite=True)
         with pytest.raises(StorageFullError):

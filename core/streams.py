@@ -138,7 +138,7 @@ class InputStream(io.RawIOBase):
             reason = f"cannot be read: {error.strerror or error}"
             return self.fault(reason, self.name, "Check the file's permissions and the disk.")
         if isinstance(error, EOFError):
-            message = f"the {self._kind} data is cut short"
+            message = f"the {self._kind} data is truncated"
         else:
             message = f"the {self._kind} data is damaged ({error})"
         return self.fault(message, self.name, "Fetch or compress the file again.")

@@ -1,7 +1,7 @@
 """Reading JSON that others wrote, so that nothing in it is altered in silence.
 
 Parsers differ where the standard leaves room: of two equal keys most keep the last, and many make a floating-point
-number of an integer that does not fit 64 bits. Here a key that stands twice is an error, and integers are kept whole,
+number of an integer that does not fit 64 bits. Here a key that occurs twice is an error, and integers are kept whole,
 so that whoever reads them can say which field holds one that is too large.
 """
 
@@ -48,7 +48,7 @@ def json_fault(error: json.JSONDecodeError) -> str:
         return error.msg
     reason = error.msg
     if "surrogate in string" in reason:
-        reason = "half of a surrogate pair, which is no character,"
+        reason = "half of a surrogate pair, which is not a character,"
     return f"not JSON: {reason} at column {error.colno}"
 
 
@@ -76,5 +76,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         shown = ascii(twice) if len(twice) <= _SHOWN else f"{twice[:_SHOWN]!a}…"
-        raise _StrictError(f"the key {shown} stands twice in one object", "", 0)
+        raise _StrictError(f"the key {shown} occurs twice in one object", "", 0)
     return found

@@ -227,13 +227,13 @@ def read_vector(vector: object, terms: Terms, whose: str) -> tuple[QueryVector, 
     Those are left out, as other tools make them and no vector of ours has them; and so are weights of 0.
 
     Raises:
-        VectorFileError: it is no such object, a weight is negative or no finite number, or the encoder lacks a token.
+        VectorFileError: it is no such object, a weight is negative or not finite, or the encoder lacks a token.
     """
     if not isinstance(vector, dict):
         raise VectorFileError(f"{whose} has no vector", 'Give it as "vector", an object of tokens and weights')
     for token, weight in vector.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise VectorFileError(f"the weight of {token!r} is no number", "Give a number of 0 or more")
+            raise VectorFileError(f"the weight of {token!r} is not a number", "Give a number of 0 or more")
     with np.errstate(over="ignore"):
         weights = np.array(list(vector.values()), dtype=np.float64).astype(np.float32)
     tokens = list(vector)

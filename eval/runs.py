@@ -128,7 +128,7 @@ def read_run(path: Path, *, name: str | None = None, only: Collection[str] | Non
     its file. With `only`, the other queries are passed over.
 
     Raises:
-        RunFormatError: a line has not six columns, a score is no finite number, or a document stands
+        RunFormatError: a line has not six columns, a score is not finite, or a document stands
             twice under one query; the message names the file and the line.
         DatasetError: the file is missing or unreadable.
     """
@@ -160,7 +160,7 @@ def read_run(path: Path, *, name: str | None = None, only: Collection[str] | Non
         documents = found.setdefault(query_id, {})
         if document in documents:
             raise RunFormatError(
-                f"{path}, line {number}: document {document!r} stands twice under query {query_id!r}",
+                f"{path}, line {number}: document {document!r} occurs twice under query {query_id!r}",
                 "A document can be retrieved once for a query.",
             )
         documents[document] = score

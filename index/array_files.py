@@ -164,7 +164,7 @@ class ArrayDirectoryWriter:
     ) -> None:
         """Begin an array; `append` adds to it. `item_shape` is the shape of one of its rows."""
         if name in self._arrays or not name.isidentifier():
-            raise ValueError(f"{name!r} is no name for another array")
+            raise ValueError(f"{name!r} is not a name for another array")
         self._arrays[name] = _ArrayFile(self.path / f"{name}.bin", dtype, item_shape, structure)
 
     def append(self, name: str, array: NDArray[Any]) -> None:

@@ -285,7 +285,7 @@ class DensifiedIndex:
         if len(query.terms) and int(query.terms.min()) < 0:
             raise ValueError("a term of the query is negative")
         if not (np.isfinite(query.weights).all() and np.isfinite(query.dense).all() and (query.weights >= 0).all()):
-            raise ValueError("a weight of the query is negative or no finite number")
+            raise ValueError("a weight of the query is negative or not finite")
 
 
 def build_densified(
@@ -336,7 +336,7 @@ def _joined(rows: SparseRows, dense: NDArray[np.float32], width: int) -> tuple[S
     slices = densify(rows, width)
     lengths = [float(np.square(half, dtype=np.float64).sum()) for half in (slices.values, dense)]
     if not np.isfinite(lengths).all():
-        raise ValueError("a weight or a value of a dense vector is no finite number")
+        raise ValueError("a weight or a value of a dense vector is not finite")
     scale = math.ldexp(1.0, round(math.log2(lengths[0] / lengths[1]) / 2)) if min(lengths) > 0 else 1.0
     joined = np.empty((len(rows), width + dense.shape[1]), np.float32)
     for start in range(0, len(rows), _ROWS_AT_ONCE):

@@ -45,7 +45,7 @@ def milvus_settings(environment: Mapping[str, str] | None = None) -> MilvusSetti
             try:
                 given[name] = kind(told)
             except ValueError:
-                raise UsageError(f"{PREFIX}{name.upper()} is {told!r}, which is no number") from None
+                raise UsageError(f"{PREFIX}{name.upper()} is {told!r}, which is not a number") from None
     if values:
         raise UsageError(
             f"{PREFIX}{min(values).upper()} is no setting of Milvus", hint="docs/backends.md lists all of them"

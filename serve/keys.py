@@ -111,7 +111,7 @@ def read_keys(path: Path) -> list[Key]:
     except (KeyError, TypeError, ValueError) as error:
         reason = json_fault(error) if isinstance(error, orjson.JSONDecodeError) else error
         raise UsageError(
-            f"{path} is no file of API keys: {reason}", hint="`lexhound keys create` writes one"
+            f"{path} is not a file of API keys: {reason}", hint="`lexhound keys create` writes one"
         ) from error
 
 

@@ -137,7 +137,7 @@ class Trainer:
             save_every: seconds between two saved states.
 
         Raises:
-            TrainingError: the vectors have become empty, or a loss is no number.
+            TrainingError: the vectors have become empty, or a loss is not a number.
             KeyboardInterrupt: `stop` said so; what was done is saved.
         """
         self.folder.mkdir(parents=True, exist_ok=True)

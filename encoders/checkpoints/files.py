@@ -34,5 +34,7 @@ def inside(root: Path, folder: str, where: Path) -> str:
     if path.is_absolute() or ".." in path.parts:
         raise CheckpointError(f"{where} names a folder outside of the checkpoint: {folder}", "Correct that file")
     if not (root / path).is_dir():
-        raise CheckpointError(f"{where} names the folder {folder}, which is not there", "Download the whole checkpoint")
+        raise CheckpointError(
+            f"{where} names the folder {folder}, which does not exist", "Download the whole checkpoint"
+        )
     return folder

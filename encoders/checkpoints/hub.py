@@ -118,7 +118,7 @@ def _download(name: str) -> Path:
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{name} is no folder here, and a model of the hub needs {error.name}, which is not installed",
+            f"{name} is not a folder here, and a model of the hub needs {error.name}, which is not installed",
             "pip install 'lexhound[neural]'",
         ) from error
     # Modules of sentence-transformers lie in folders of their own.

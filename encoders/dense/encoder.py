@@ -321,5 +321,5 @@ class DenseEncoder:
 def _changed(identity: EncoderIdentity, what: str) -> IdentityError:
     return IdentityError(
         f"{identity.name} is no longer the model whose vectors are stored: its {what} changed",
-        "Bring back the files it had, or index the documents again",
+        "Restore its files, or index the documents again",
     )

@@ -270,7 +270,7 @@ class LearnedEncoder:
 def _changed(identity: EncoderIdentity, part: str) -> IdentityError:
     return IdentityError(
         f"{identity.name} is no longer the encoder whose vectors are stored: its {part} has changed",
-        "Bring back the files it had, or index the documents again",
+        "Restore its files, or index the documents again",
     )
 
 

@@ -106,7 +106,7 @@ def read_weights(folder: Path, name: str | None, subwords: Subwords) -> NDArray[
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}", "Download it again") from error
     if not np.isfinite(weights).all():
-        raise CheckpointError(f"{folder / (name or '')}: a weight is no number", "Download it again")
+        raise CheckpointError(f"{folder / (name or '')}: a weight is not a number", "Download it again")
     if len(weights) < subwords.size:
         raise CheckpointError(
             f"{folder}: the tokenizer has {subwords.size} tokens and {name} {len(weights)} weights",
@@ -176,14 +176,14 @@ def _from_safetensors(path: Path) -> NDArray[np.float32]:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > path.stat().st_size:
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         header = json.loads(file.read(size))
         entry = header["weight"]
         start, end = entry["data_offsets"]
         file.seek(8 + size + start)
         data = file.read(end - start)
     if len(data) != end - start:
-        raise ValueError("it is cut short")
+        raise ValueError("it is truncated")
     if entry["dtype"] == "BF16":
         return (np.frombuffer(data, dtype="<u2").astype("<u4") << 16).view("<f4")
     return np.frombuffer(data, dtype={"F32": "<f4", "F16": "<f2", "F64": "<f8"}[entry["dtype"]]).astype(np.float32)

@@ -273,7 +273,7 @@ class FlatIndex:
                 " vectors of its own width"
             )
         if not np.isfinite(queries).all():
-            raise ValueError("a query has a value that is no finite number")
+            raise ValueError("a query has a value that is not finite")
         return np.ascontiguousarray(queries)
 
     def _rows(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.int64] | None:
@@ -299,7 +299,7 @@ class FlatIndex:
         slack = 2.02 * bound * norm * self._largest_norm + self.width * 1e-37
         if not np.isfinite(least) or not np.isfinite(slack):
             return np.arange(len(products))
-        # Not `>=`: an infinity less an infinity is no number, and such a row may be any.
+        # Not `>=`: an infinity less an infinity is not a number, and such a row may be any.
         with np.errstate(over="ignore"):
             cut = np.nextafter(np.float32(least - slack), np.float32(-np.inf))
         return np.flatnonzero(~(products < cut))
@@ -369,7 +369,7 @@ def _checked(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     checked = np.ascontiguousarray(vectors)
     if not np.isfinite(checked).all():
         row = int(np.flatnonzero(~np.isfinite(checked).all(axis=1))[0])
-        raise ValueError(f"the vector of row {row} has a value that is no finite number")
+        raise ValueError(f"the vector of row {row} has a value that is not finite")
     return checked
 
 

@@ -360,7 +360,7 @@ def scan(
     codes, query = PostingCodes(*posting_codes), ScanQuery(*scan_query)
     limits, scratch = ScanLimits(*scan_limits), ScanScratch(*scan_scratch)
     counters, anchor = scratch.counters, scratch.anchor
-    narrow = limits.ratio < np.inf  # times a distance of 0 infinity is no number
+    narrow = limits.ratio < np.inf  # times a distance of 0 infinity is not a number
     while counters[NEXT] < len(order):
         posting = order[counters[NEXT]]
         if posting < 0 or scratch.stamps[posting] == scratch.stamp:

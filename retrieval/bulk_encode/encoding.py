@@ -291,7 +291,7 @@ class _Run:
     def _changed(self) -> VectorFileError:
         return VectorFileError(
             f"the texts are no longer those of which an interrupted run holds {self._kept.lines:,} vectors",
-            "Bring back the texts, or start over with --overwrite",
+            "Restore the texts, or start over with --overwrite",
             where=str(self._notes.with_suffix("")),
         )
 

@@ -198,7 +198,7 @@ def encode_shard(task: _Task) -> int:
     if encoder.identity.fingerprint != task.fingerprint:
         raise ClusterError(
             f"on {socket.gethostname()} {task.encoder} is another encoder than where the command was given",
-            hint="bring the same files of the encoder to all nodes, and the same version of Lexhound",
+            hint="copy the same files of the encoder to all nodes, and the same version of Lexhound",
         )
     folder = Path(task.folder)
     # Named after who writes it: of two workers that do the same shard, neither disturbs the other.
@@ -280,7 +280,9 @@ def _check_answers(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         if address not in ("", "auto", "local"):
-            raise ClusterError("this is no address of a Ray cluster", where=address, hint="write HOST:PORT, or auto")
+            raise ClusterError(
+                "this is not an address of a Ray cluster", where=address, hint="write HOST:PORT, or auto"
+            )
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
@@ -460,7 +462,7 @@ def _merge(
         if notes is None or notes["digest"] != digest.hexdigest():
             raise VectorFileError(
                 "the texts are no longer those of which the shards hold vectors",
-                "Bring back the texts, or start over with --overwrite",
+                "Restore the texts, or start over with --overwrite",
                 where=str(folder),
             )
     tell("publishing")

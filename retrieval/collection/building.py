@@ -176,7 +176,7 @@ def _unfinished(
         if not isinstance(error, NotACollectionError):
             raise
         raise CollectionExistsError(
-            "something that is no collection is here already", where=str(place), hint="give another path"
+            "something that is not a collection is here already", where=str(place), hint="give another path"
         ) from error
     try:
         _check_unfinished(collection, source, encoders)

@@ -276,7 +276,9 @@ def check_field_names(fields: Sequence[str]) -> None:
     """
     for field in fields:
         if field not in FIELDS and not field.startswith(METADATA_FIELD):
-            raise QueryError(f"{field[:60]!r} is no field", hint="fields are title, text, metadata and metadata.NAME")
+            raise QueryError(
+                f"{field[:60]!r} is not a field", hint="fields are title, text, metadata and metadata.NAME"
+            )
 
 
 def check_recall(recall: float | None) -> None:
@@ -305,7 +307,7 @@ def _check_weights(weights: object) -> None:
     for name in weights:
         if _SURROGATE.search(name):
             raise QueryError(
-                f"the term {name!a} of the query vector has half of a surrogate pair, which is no character",
+                f"the term {name!a} of the query vector has half of a surrogate pair, which is not a character",
                 hint="check how it was decoded",
             )
 

@@ -104,7 +104,7 @@ def _scalar(kind: str, node: yaml.ScalarNode) -> JSON:
         if kind == "float":
             return float(text)
     except ValueError as error:
-        raise _error(f"{text[:40]!r} in the front matter is no number", node) from error
+        raise _error(f"{text[:40]!r} in the front matter is not a number", node) from error
     if kind == "bool":
         return text.lower() == "true"
     return None if kind == "null" else text

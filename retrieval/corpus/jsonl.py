@@ -24,7 +24,7 @@ class JsonLinesCorpus(StreamCorpus):
     """One JSON object a line; blank lines are passed over.
 
     The id is in `id`, `_id` or `docid`, the text in `text`, `contents` or `body` (the first that is there and not
-    null, in this order), the title in `title`; every other field is metadata. A key that stands twice in one object
+    null, in this order), the title in `title`; every other field is metadata. A key that occurs twice in one object
     is an error, and so are integers that do not fit 64 bits, save as ids.
     """
 

@@ -136,7 +136,7 @@ def validate_metadata(metadata: Mapping[str, JSON]) -> None:
                 length = _utf8_bytes(key) if isinstance(key, str) else None
                 if length is None:
                     raise InvalidDocumentError(
-                        f"a metadata field is named {_shown(key)}, which is no string that UTF-8 can encode",
+                        f"a metadata field is named {_shown(key)}, which is not a string that UTF-8 can encode",
                         hint="Check how the name was decoded.",
                     )
                 size += length

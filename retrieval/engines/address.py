@@ -85,7 +85,7 @@ def read_address(text: str | Path | Address) -> Address:
         if not rest.startswith("//") and Path(text).exists():
             return Address(OWN, Path(text))
         raise UnknownAddressError(
-            f"{scheme}: is no engine that Lexhound knows",
+            f"{scheme}: is not an engine that Lexhound knows",
             where=str(text),
             hint=f"write {FORMS}; a path that has a colon in its name begins with ./",
         )
@@ -120,7 +120,7 @@ def _server(text: str, rest: str) -> Address:
 def _checked_name(text: str, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise _malformed(
-            text, f"{name!r} is no name of a collection: letters, digits and _, not a digit first, at most 200"
+            text, f"{name!r} is not a name of a collection: letters, digits and _, not a digit first, at most 200"
         )
     return name
 

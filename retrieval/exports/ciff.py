@@ -299,7 +299,7 @@ def _postings(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if number != 4:
             continue
         if not isinstance(value, bytes):
-            raise ValueError("a posting is no message")
+            raise ValueError("a posting is not a message")
         posting = {inner: _number(what) for inner, what, _ in fields(value)}
         gaps.append(posting.get(1, 0))
         tfs.append(posting.get(2, 0))

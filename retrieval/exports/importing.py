@@ -131,7 +131,7 @@ def _build(
             return _fill(aside, folder, header, progress)
     except FileExistsError as error:
         raise CollectionExistsError(
-            "something has been made here meanwhile", where=str(directory), hint="give another path"
+            "something was made here meanwhile", where=str(directory), hint="give another path"
         ) from error
 
 
@@ -198,5 +198,5 @@ def _store(
         sparse = csr_array((weights.astype(np.float32), terms, indptr), shape=shape)
     twice = writer.store_encoded([row.document for row in chunk], sparse, dense)
     if twice is not None:
-        raise ExportError(f"the id {twice!r} is there twice", where=str(folder), hint="export the collection again")
+        raise ExportError(f"the id {twice!r} occurs twice", where=str(folder), hint="export the collection again")
     return len(chunk)

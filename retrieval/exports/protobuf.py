@@ -68,9 +68,9 @@ def read_delimited(file: IO[bytes]) -> bytes | None:
                 raise ValueError(f"a message of {size:,} bytes")
             message = file.read(size)
             if len(message) != size:
-                raise ValueError(f"a message of {size:,} bytes is cut short after {len(message):,}")
+                raise ValueError(f"a message of {size:,} bytes is truncated after {len(message):,}")
             return message
-    raise ValueError("the length of a message is damaged or cut short")
+    raise ValueError("the length of a message is damaged or truncated")
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int | bytes, int]]:
@@ -92,7 +92,7 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes, int]]:
                 size, place = _varint_at(message, place)
             value = message[place : place + size]
             if len(value) != size:
-                raise ValueError("a field is cut short")
+                raise ValueError("a field is truncated")
             place += size
         else:
             raise ValueError(f"a field of wire type {kind}")
@@ -108,7 +108,7 @@ def _varint_at(message: bytes, place: int) -> tuple[int, int]:
         shift += 7
         if byte < 128:
             return value, place
-    raise ValueError("a number is cut short")
+    raise ValueError("a number is truncated")
 
 
 def varint_sizes(values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -139,7 +139,7 @@ def all_varints(data: bytes) -> NDArray[np.int64]:
     read = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(read < 128)
     if (len(ends) and ends[-1] != len(read) - 1) or (len(read) and not len(ends)):
-        raise ValueError("a number is cut short")
+        raise ValueError("a number is truncated")
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1]) if len(ends) else ends
     sizes = ends - starts + 1
     if len(sizes) and sizes.max() > 5:

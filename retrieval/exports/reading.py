@@ -45,7 +45,7 @@ def read_rows(folder: Path, header: ExportHeader) -> Iterator[ExportedRow]:
     """All rows of an export, in order, a few at a time (of CIFF: after all postings have been read into memory).
 
     Raises:
-        ExportError: a file is missing, damaged or cut short; says which, and the line.
+        ExportError: a file is missing, damaged or truncated; says which, and the line.
     """
     reader = _READERS[header.format]
     count = 0
@@ -57,7 +57,7 @@ def read_rows(folder: Path, header: ExportHeader) -> Iterator[ExportedRow]:
         raise ExportError("a file of the export is missing", where=str(error.filename), hint=_HINT) from error
     if count != header.documents:
         raise ExportError(
-            f"the export is cut short: it tells of {header.documents:,} documents and has {count:,}",
+            f"the export is truncated: it tells of {header.documents:,} documents and has {count:,}",
             where=str(folder),
             hint=_HINT,
         )
@@ -194,14 +194,14 @@ def _row(header: ExportHeader, fields: Fields, terms: Any, impacts: Any, dense: 
     ids, values = ids[order], values[order]
     size = header.encoder.vocabulary_size
     if len(ids) and (ids[0] < 0 or (size is not None and ids[-1] >= size) or (np.diff(ids) == 0).any()):
-        raise ValueError("a term id is out of range or there twice")
+        raise ValueError("a term id is out of range or a duplicate")
     if len(values) and not ((values >= 1) & (values <= _MOST_IMPACT) & (values == np.rint(values))).all():
-        raise ValueError("a value is no whole number from 1 to 255")
+        raise ValueError("a value is not a whole number from 1 to 255")
     vector = None
     if dense is not None:
         vector = np.asarray(dense, np.float32)
         if header.dense is None or vector.shape != (header.dense.width,) or not np.isfinite(vector).all():
-            raise ValueError("a dense vector is of another length, or has a value that is no finite number")
+            raise ValueError("a dense vector is of another length, or has a value that is not finite")
     return ExportedRow(document, ids.astype(np.int32), values.astype(np.uint8), vector)
 
 

@@ -109,7 +109,7 @@ def parse_filter(text: str) -> Expression:
         )
     surrogate = re.search("[\ud800-\udfff]", text)
     if surrogate:
-        raise FilterSyntaxError("half of a surrogate pair, which is no character", text, surrogate.start())
+        raise FilterSyntaxError("half of a surrogate pair, which is not a character", text, surrogate.start())
     parser = _parser().parse_interactive(text)
     depth = 0
     try:

@@ -120,9 +120,9 @@ def test_forms_of_others(tmp_path: Path) -> None:
         ('{"id": "a", "vector": {"heat": -1}}', "'heat' is -1"),
         ('{"id": "a", "vector": {"heat": 1e39}}', "'heat' is 1e"),
         ('{"id": "a", "vector": {"heat": NaN}}', "not JSON"),
-        ('{"id": "a", "vector": {"heat": "1"}}', "'heat' is no number"),
-        ('{"id": "a", "vector": {"heat": true}}', "'heat' is no number"),
-        ('{"id": "a", "vector": {"heat": null}}', "'heat' is no number"),
+        ('{"id": "a", "vector": {"heat": "1"}}', "'heat' is not a number"),
+        ('{"id": "a", "vector": {"heat": true}}', "'heat' is not a number"),
+        ('{"id": "a", "vector": {"heat": null}}', "'heat' is not a number"),
         ('{"id": "a", "vector": {"cold": 1}}', "no term 'cold'"),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_torn_compressed_file(tmp_path: Path) -> None:
     for name in ("v.jsonl.zst", "v.jsonl.gz"):
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) * 3 // 4])
-        with pytest.raises(VectorFileError, match="data is cut short"):
+        with pytest.raises(VectorFileError, match="data is truncated"):
             list(read_json_lines(tmp_path / name, TERMS))
         (tmp_path / name).write_bytes(b"nothing of the kind")
         with pytest.raises(VectorFileError, match="does not hold"):

@@ -64,7 +64,7 @@ def test_trec_qrels(lines_file) -> None:
         "qrels.txt", ["301 0 FBIS-1 1", "301\t0\tFBIS-2\t0", "301 0 FBIS-3", "302 0 LA-1 -1", "302 0 LA-2 x"]
     )
     judgments = read_qrels(path, broken)
-    # A line of three columns is BEIR's form, where the relevance comes last: here it is no number.
+    # A line of three columns is BEIR's form, where the relevance comes last: here it is not a number.
     assert judgments.qrels == {"301": {"FBIS-1": 1, "FBIS-2": 0}, "302": {"LA-1": -1}}
     assert [problem.line for problem in broken.shown] == [3, 5]
 

@@ -64,7 +64,7 @@ def test_compressed_files_are_whole_or_refused(tmp_path: Path, name: str, compre
     read(written(path, whole))
     read(written(path, whole + COMPRESS[compression](b"")))
     for size in (len(whole) * 3 // 4, len(whole) // 2, len(whole) - 1, len(whole) - 7):
-        with pytest.raises(DatasetError, match=re.escape(f"{path}: the ") + ".*data is (cut short|damaged)"):
+        with pytest.raises(DatasetError, match=re.escape(f"{path}: the ") + ".*data is (truncated|damaged)"):
             read(written(path, whole[:size]))
     with pytest.raises(DatasetError, match="is empty"):
         read(written(path, b""))
@@ -84,7 +84,7 @@ def test_judgments_of_a_folder_that_are_cut_short(shared_data: Path, tmp_path: P
         path = written(tmp_path / "qrels" / f"test.tsv{compression}", whole)
         assert load_folder(tmp_path).report.queries == 323
         written(path, whole[: len(whole) * 3 // 4])
-        with pytest.raises(DatasetError, match="data is cut short"):
+        with pytest.raises(DatasetError, match="data is truncated"):
             load_folder(tmp_path)
         path.unlink()
 

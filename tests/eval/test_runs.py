@@ -103,7 +103,7 @@ def test_lines_of_a_run(tmp_path: Path) -> None:
         ("q Q0 d 1 2.0 a b", "line 2: 7 columns instead of 6"),
         ("q Q0 d 1 high tag", "line 2: the score 'high' is not a finite number"),
         ("q Q0 d 1 nan tag", "line 2: the score 'nan' is not a finite number"),
-        ("q Q0 first 1 1.0 tag", "line 2: document 'first' stands twice under query 'q'"),
+        ("q Q0 first 1 1.0 tag", "line 2: document 'first' occurs twice under query 'q'"),
     ],
 )
 def test_malformed_lines_are_named(lines_file, line: str, reason: str) -> None:
@@ -158,7 +158,7 @@ def test_a_run_that_is_cut_short_is_refused(tmp_path: Path, suffix: str) -> None
     write_run(path, Run("s", rankings))
     assert len(read_run(path).rankings) == 5000
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
-    with pytest.raises(DatasetError, match="data is cut short"):
+    with pytest.raises(DatasetError, match="data is truncated"):
         read_run(path)
 
 

@@ -71,7 +71,7 @@ class Row:
         values = self._listed(field)
         for value in values:
             if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-                raise self.error(f"{value!r} among the {field.called} is no number", "Give finite numbers")
+                raise self.error(f"{value!r} among the {field.called} is not a number", "Give finite numbers")
         return tuple(map(float, values))
 
     def first(self, field: Field) -> str:
@@ -184,7 +184,9 @@ def _parse_table(line: bytes, where: str, fields: Sequence[Field]) -> dict[str, 
         try:
             values[last.names[0]] = [float(columns[-1])]
         except ValueError as error:
-            raise TrainingDataError(f"{where}: {columns[-1]!r} is no number", "The last column is the score") from error
+            raise TrainingDataError(
+                f"{where}: {columns[-1]!r} is not a number", "The last column is the score"
+            ) from error
     return values
 
 

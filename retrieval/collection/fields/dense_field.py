@@ -107,12 +107,12 @@ class DenseField:
         return self._checked(self.encoder.encode_queries(texts))
 
     def _checked(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Refuse what a model with damaged weights makes: a value that is no number would be in every ranking."""
+        """Refuse what a model with damaged weights makes: a value that is not a number would be in every ranking."""
         if not np.isfinite(vectors).all():
             from lexhound.encoders.errors import EncoderError
 
             raise EncoderError(
-                f"{self.identity.name} made a vector with a value that is no finite number",
+                f"{self.identity.name} made a vector with a value that is not finite",
                 "Its weights are damaged, or the precision does not suffice: try another device or float32",
             )
         return vectors

@@ -140,7 +140,7 @@ class Segment:
         for files in (self.rows, self.index, self.dense):
             path = None if files is None else files.cut_short()
             if path is not None:
-                problem = FileProblem(path, "has been cut short since it was opened")
+                problem = FileProblem(path, "has been truncated since it was opened")
                 if problem not in self.condition.problems:
                     self.condition.problems += (problem,)
                 raise damaged_files(self.condition.problems)

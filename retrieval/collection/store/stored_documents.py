@@ -170,7 +170,7 @@ def _values(metadata: object) -> dict[str, Any]:
     if metadata is None:
         return {}
     if not isinstance(metadata, str):
-        raise InvalidDocumentError("its metadata is no text")
+        raise InvalidDocumentError("its metadata is not text")
     values: dict[str, Any] = orjson.loads(metadata)
     return values
 

@@ -160,7 +160,7 @@ async def backup(name: Name, body: collection_models.BackupRequest, request: Req
     responses={200: {"model": collection_models.Discarded}, **errors(400, 404, 409, 507)},
 )
 async def discard_unfinished(name: Name, request: Request) -> Response:
-    """Drop the documents of a run that was cut short; none of them has been visible."""
+    """Drop the documents of a run that was interrupted; none of them has been visible."""
     service = service_of(request)
     async with service.catalogue.use(name) as served:
         dropped = await served.writes.call(

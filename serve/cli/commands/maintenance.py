@@ -158,7 +158,7 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
             at_it = f"process {run.running.pid} since {run.running.clock}"
             rows.append(("running", f"a run over {run.source}, by {at_it}; {counted(run.documents)} so far"))
         else:
-            what = f"a run over {run.source} was cut short; it holds {counted(run.documents)}, not yet visible"
+            what = f"a run over {run.source} was interrupted; it holds {counted(run.documents)}, not yet visible"
             rows.append(("unfinished", what))
             again = f"lexhound add {shlex.quote(found.path)} --discard-unfinished"
             rows.append(("", f"the same command finishes it, {again} drops it"))

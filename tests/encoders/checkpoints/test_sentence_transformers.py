@@ -177,7 +177,7 @@ def test_half_of_their_folders(masked: Path, tmp_path: Path, part: str) -> None:
     (table / "idf.json").write_text('{"heat": 1}')
     folder = save_encoder(ours(table), tmp_path / "model")
     shutil.rmtree(folder / part)
-    with pytest.raises(CheckpointError, match=f"names the folder {part}, which is not there"):
+    with pytest.raises(CheckpointError, match=f"names the folder {part}, which does not exist"):
         ours(folder)
 
 

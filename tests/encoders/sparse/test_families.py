@@ -244,7 +244,7 @@ def test_binary_and_counted_tables(tmp_path: Path) -> None:
         ({"format": 1, "document": {"kind": "mlm", "pooling": "first"}}, "pooling is 'first'"),
         ({"format": 1, "document": {"kind": "mlm", "activation": "gelu"}}, "activation is 'gelu'"),
         ({"format": 1, "document": {"kind": "mlm", "folder": "../elsewhere"}}, "outside of the checkpoint"),
-        ({"format": 1, "document": {"kind": "mlm", "folder": "nothing"}}, "which is not there"),
+        ({"format": 1, "document": {"kind": "mlm", "folder": "nothing"}}, "which does not exist"),
         ({"format": 1, "document": {"kind": "table", "weights": "../x"}}, "weights is"),
     ],
 )

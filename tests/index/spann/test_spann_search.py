@@ -201,7 +201,7 @@ def test_misuse_is_refused(built, tmp_path):
         index.search(queries[0], 0, effort=EVERYTHING)
     with pytest.raises(ValueError, match=r"queries must be float32\[m, 16\]"):
         index.search(queries[0][:3], 5, effort=EVERYTHING)
-    with pytest.raises(ValueError, match="no finite number"):
+    with pytest.raises(ValueError, match="not finite"):
         index.search(np.full(16, np.nan, np.float32), 5)
     with pytest.raises(ValueError, match="a mask of rows must be"):
         index.search(queries[0], 5, allowed=np.ones(3, np.bool_), effort=EVERYTHING)

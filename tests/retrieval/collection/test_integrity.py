@@ -329,7 +329,7 @@ def test_a_file_that_is_cut_short_while_it_is_open_ends_no_process(made_dense: P
             lambda: collection.ids("year > 1900"),
             lambda: collection.get("d3"),
         ):
-            with pytest.raises(CorruptCollectionError, match=f"{name}: has been cut short"):
+            with pytest.raises(CorruptCollectionError, match=f"{name}: has been truncated"):
                 ask()
         assert not collection.health().ready
         assert collection.info().documents == 40

@@ -102,7 +102,7 @@ def test_bad_files_are_named_and_passed_over(tmp_path: Path) -> None:
         bad,
         [
             "not UTF-8: byte 4 is 0xe9",
-            "the gzip data is cut short",
+            "the gzip data is truncated",
             "does not hold zstd data",
             "has 608 bytes; at most 512 are allowed",
             "contains the control character U+000A",
@@ -275,7 +275,7 @@ def test_front_matter(matter: str, title: str, metadata: dict[str, object]) -> N
         ("a: 1\n\na: 2", 4, "the field 'a' twice"),
         ("a: !!python/object:os.system 1", 2, "python/object"),
         ("a: !mine 1", 2, "!mine"),
-        ("a: !!int x", 2, "'x' in the front matter is no number"),
+        ("a: !!int x", 2, "'x' in the front matter is not a number"),
         ("? [a, b]\n: 1", 2, "no plain name"),
         ("a: &a [*a]", 2, "32 levels"),
         ("a: " + "[" * 5000 + "]" * 5000, 2, "nesting depth"),

@@ -126,7 +126,7 @@ def test_compressed_as_a_whole(tmp_path: Path) -> None:
         assert list(corpus) == [Document("a", "t")]
         assert corpus.bytes_read == corpus.total_bytes == path.stat().st_size
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(CorpusError, match="the gzip data is cut short"):
+    with pytest.raises(CorpusError, match="the gzip data is truncated"):
         list(open_corpus(path))
 
 

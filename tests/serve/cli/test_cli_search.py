@@ -171,7 +171,7 @@ def test_queries_that_would_be_called_something_else_are_refused(collection: Pat
 
 def test_a_file_of_queries_that_is_cut_short_is_refused(collection: Path, tmp_path: Path) -> None:
     whole = gzip.compress(b"".join(b"heat %d\n" % (number * 7919) for number in range(2000)))
-    for size, says in ((len(whole), ""), (len(whole) * 3 // 4, "the gzip data is cut short")):
+    for size, says in ((len(whole), ""), (len(whole) * 3 // 4, "the gzip data is truncated")):
         (tmp_path / "q.txt.gz").write_bytes(whole[:size])
         outcome = run("search", collection, "--queries", tmp_path / "q.txt.gz", "--json")
         assert (outcome.code == 0) == (not says)

@@ -105,7 +105,7 @@ def test_tables(tmp_path: Path, suffix: str) -> None:
         Scored("q", ("x", "y"), (1.5, -2.0)), Scored("r", ("x",), (0.0,)),
     ]  # fmt: skip
     for reader, rows in ((read_pairs, "a\tb\tc"), (read_pairs, "a"), (read_triples, "a\tb"), (read_scores, "q\tx\ty")):
-        with pytest.raises(TrainingDataError, match=r"line 2: (\d columns|'y' is no number)") as caught:
+        with pytest.raises(TrainingDataError, match=r"line 2: (\d columns|'y' is not a number)") as caught:
             list(reader(table("", rows)))
         assert caught.value.hint
 
@@ -131,8 +131,8 @@ GOOD = {"query": "a", "positive": "b"}
         (read_ids, {"query_id": "q"}, "no document_ids"),
         (read_ids, {"query_id": True, "document_ids": ["x"]}, "query_id is bool"),
         (read_scores, {"query_id": "q", "document_ids": ["x"], "scores": [1, 2]}, "1 documents and 2 scores"),
-        (read_scores, {"query_id": "q", "document_ids": ["x"], "scores": ["1"]}, "is no number"),
-        (read_scores, {"query_id": "q", "document_ids": ["x"], "scores": [True]}, "is no number"),
+        (read_scores, {"query_id": "q", "document_ids": ["x"], "scores": ["1"]}, "is not a number"),
+        (read_scores, {"query_id": "q", "document_ids": ["x"], "scores": [True]}, "is not a number"),
     ],
 )
 def test_a_wrong_row_is_named_with_its_line(tmp_path: Path, reader: Reader, row: object, message: str) -> None:
@@ -170,7 +170,7 @@ def test_an_empty_file(tmp_path: Path, reader: Reader, content: bytes) -> None:
 def test_damaged_and_foreign_files(tmp_path: Path, suffix: str, kept: int) -> None:
     path = written(tmp_path, [GOOD] * 50, suffix)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(TrainingDataError, match=r"data is cut short|but is empty|does not hold"):
+    with pytest.raises(TrainingDataError, match=r"data is truncated|but is empty|does not hold"):
         list(read_pairs(path))
     path.write_bytes(b"plain text that is long enough")
     with pytest.raises(TrainingDataError, match="named like a"):

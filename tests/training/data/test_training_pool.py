@@ -177,7 +177,7 @@ def test_what_is_kept_apart_stays_so_when_it_is_named(tmp_path: Path) -> None:
         ("", None, "ids.tsv is empty"),
         ("q1\n", None, "ids.tsv, line 1: 1 columns"),
         ("q1\td1\n", "q1\td1\t1\nq2\tx\t1\n", "scores.tsv, line 2: there is no document 'x'"),
-        ("q1\td1\n", "q1\td1\tnan\n", "scores.tsv, line 1: nan among the scores is no number"),
+        ("q1\td1\n", "q1\td1\tnan\n", "scores.tsv, line 1: nan among the scores is not a number"),
         ("q1\td1\n", "", "scores.tsv is empty"),
     ],
 )

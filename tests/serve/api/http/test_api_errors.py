@@ -79,7 +79,7 @@ def test_every_error_has_the_same_shape(
 
 
 HALF = "half of a surrogate pair"
-TWICE = "stands twice in one object"
+TWICE = "occurs twice in one object"
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,12 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from lexhound.core.atomic_files import neighbour, put_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.errors import CollectionLockedError, StorageError
 from lexhound.core.lock import Claim, WriterLock
-from lexhound.encoders.bm25.encoder import LexicalSettings
-from lexhound.encoders.dense.encoder import DenseSettings
-from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import open_named
 from lexhound.retrieval.collection.store.manifest import MANIFEST, read_manifest
@@ -35,51 +33,41 @@ from lexhound.retrieval.errors import (
 
 from .collection import Collection
 from .recovery import recover_claimed
+from .settings import CollectionSettings, SettingsKeywords
 
 # What is built to replace a collection; a run that is cut short goes on in it.
 BUILDING = "building"
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoders:
-    """Which encoders a collection is to have; the arguments of `Collection.create`."""
+class _Ingest:
+    """The ingest job that fills a collection; the arguments of `Collection.ingest`."""
 
-    encoder: str
-    lexical: LexicalSettings | None
-    learned: LearnedSettings | None
-    dense: str | None
-    dense_settings: DenseSettings | None
-    dense_index: str
-    whole: bool
+    corpus: Corpus
+    source: str
+    on_bad_row: Callable[[BadRow], None] | None
+    progress: Callable[[Progress], None] | None
 
-    def create(self, place: Path) -> Collection:
-        return Collection.create(
-            place,
-            encoder=self.encoder,
-            lexical=self.lexical,
-            learned=self.learned,
-            dense=self.dense,
-            dense_settings=self.dense_settings,
-            dense_index=self.dense_index,
-            whole=self.whole,
-            claimed=True,
-        )
+    @property
+    def encodes(self) -> bool:
+        """Whether documents have to be encoded, so that the collection's models are needed."""
+        return not self.corpus.brings_vectors
+
+    def run(self, collection: Collection) -> IngestReport:
+        """Fill a collection."""
+        return collection.ingest(self.corpus, source=self.source, on_bad_row=self.on_bad_row, progress=self.progress)
 
 
 def build_collection(
     path: str | Path,
     corpus: Corpus,
+    settings: CollectionSettings | None = None,
     *,
     source: str,
-    encoder: str = "bm25",
-    lexical: LexicalSettings | None = None,
-    learned: LearnedSettings | None = None,
-    dense: str | None = None,
-    dense_settings: DenseSettings | None = None,
-    dense_index: str = "auto",
     overwrite: bool = False,
     on_bad_row: Callable[[BadRow], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    **keywords: Unpack[SettingsKeywords],
 ) -> IngestReport:
     """Make a collection of a corpus, or finish making it where an earlier attempt with the same arguments stopped.
 
@@ -87,7 +75,7 @@ def build_collection(
 
     Args:
         source: what identifies the corpus when the run is started again, as for `Collection.ingest`.
-        encoder, lexical, learned, dense, dense_settings, dense_index: as for `Collection.create`.
+        settings, keywords: as for `Collection.create`.
         overwrite: replace a collection that is at `path`. The old one stays as it is until the new one is complete.
         on_bad_row, progress: as for `Collection.ingest`.
 
@@ -99,17 +87,18 @@ def build_collection(
         BadRowError, CorpusError, EncoderError, StorageFullError, ReadOnlyError: as for `Collection.ingest`.
     """
     directory = Path(path)
-    encoders = _Encoders(encoder, lexical, learned, dense, dense_settings, dense_index, not corpus.brings_vectors)
+    settings = CollectionSettings.of(settings, keywords)
+    ingest = _Ingest(corpus, source, on_bad_row, progress)
     if directory.exists() and not directory.is_dir():
         require_collection(directory)
     with Claim(directory) as claim:
         recover_claimed(claim)
         if not (overwrite and directory.exists()):
-            return _build(directory, corpus, source, encoders, on_bad_row, progress, start_over=False)
+            return _build(directory, settings, ingest, start_over=False)
         require_collection(directory)
         with WriterLock(directory) as lock:  # what others write now would be lost with the old collection
             aside = neighbour(directory, BUILDING)
-            report = _build(aside, corpus, source, encoders, on_bad_row, progress, start_over=True)
+            report = _build(aside, settings, ingest, start_over=True)
             lock.check()
             with storage_errors(directory):
                 put_directory(aside, directory)
@@ -131,60 +120,47 @@ def kept_documents(path: str | Path, *, overwrite: bool = False) -> int:
         connection.close()
 
 
-def _build(
-    place: Path,
-    corpus: Corpus,
-    source: str,
-    encoders: _Encoders,
-    on_bad_row: Callable[[BadRow], None] | None,
-    progress: Callable[[Progress], None] | None,
-    *,
-    start_over: bool,
-) -> IngestReport:
-    found = None
-    if place.exists():
-        found = _unfinished(place, source, encoders, start_over=start_over)
-    collection = found or encoders.create(place)
+def _build(directory: Path, settings: CollectionSettings, ingest: _Ingest, *, start_over: bool) -> IngestReport:
+    unfinished = None
+    if directory.exists():
+        unfinished = _unfinished(directory, settings, ingest, start_over=start_over)
+    collection = unfinished or Collection.create(directory, settings, whole=ingest.encodes, claimed=True)
     try:
         with collection:
-            return collection.ingest(corpus, source=source, on_bad_row=on_bad_row, progress=progress)
+            return ingest.run(collection)
     except BaseException:
-        if found is None and not _holds_anything(place):
-            shutil.rmtree(place, ignore_errors=True)
+        if unfinished is None and not _holds_anything(directory):
+            shutil.rmtree(directory, ignore_errors=True)
         raise
 
 
 def _unfinished(
-    place: Path,
-    source: str,
-    encoders: _Encoders,
-    *,
-    start_over: bool,
+    directory: Path, settings: CollectionSettings, ingest: _Ingest, *, start_over: bool
 ) -> Collection | None:
-    """The collection at `place`, open, if this very build can go on in it.
+    """Open the collection at a path, if this very build can go on in it.
 
     With `start_over`, anything else there is removed and None returned; without it, anything else is an error.
     """
     try:
-        collection = Collection.open(place, writable=True)
+        collection = Collection.open(directory, writable=True)
     except CollectionLockedError:
         raise
     except (RetrievalError, StorageError) as error:
         if start_over:  # nothing that could be gone on with
-            shutil.rmtree(place)
+            shutil.rmtree(directory)
             return None
         if not isinstance(error, NotACollectionError):
             raise
         raise CollectionExistsError(
-            "something that is not a collection is here already", where=str(place), hint="give another path"
+            "something that is not a collection is here already", where=str(directory), hint="give another path"
         ) from error
     try:
-        _check_unfinished(collection, source, encoders)
+        _check_unfinished(collection, settings, ingest)
     except (CollectionExistsError, UnfinishedRunError):
         collection.close()
         if not start_over:
             raise
-        shutil.rmtree(place)
+        shutil.rmtree(directory)
         return None
     except BaseException:
         collection.close()
@@ -192,11 +168,7 @@ def _unfinished(
     return collection
 
 
-def _check_unfinished(
-    collection: Collection,
-    source: str,
-    encoders: _Encoders,
-) -> None:
+def _check_unfinished(collection: Collection, settings: CollectionSettings, ingest: _Ingest) -> None:
     where = str(collection.path)
     if collection.count():
         raise CollectionExistsError(
@@ -204,10 +176,10 @@ def _check_unfinished(
             where=where,
             hint="put more documents into it with `lexhound add`, replace it with --overwrite, or give another path",
         )
-    identity, loaded = open_named(encoders.encoder, encoders.lexical, encoders.learned, whole=encoders.whole)
-    side = None if encoders.dense is None else DenseField.named(encoders.dense, encoders.dense_settings)
+    identity, sparse_field = open_named(settings.encoder, settings.lexical, settings.learned, whole=ingest.encodes)
+    dense_field = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
     if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(
-        collection, side, encoders.dense_index
+        collection, dense_field, settings.dense_index
     ):
         raise CollectionExistsError(
             "an unfinished collection with another encoder or other settings is here already",
@@ -217,20 +189,20 @@ def _check_unfinished(
     with collection.snapshot().reading() as connection:
         run = unfinished_run(connection)
         held = 0 if run is None else held_documents(connection, run)
-    if run is not None and run.source != source and held:
+    if run is not None and run.source != ingest.source and held:
         raise UnfinishedRunError(
             f"an unfinished collection of {describe_source(run.source)} is here already",
             where=where,
             hint="finish it with the command it was begun with, or start over with --overwrite",
         )
-    collection.adopt(loaded, side)
+    collection.adopt(sparse_field, dense_field)
 
 
-def _same_dense(collection: Collection, side: DenseField | None, index: str) -> bool:
+def _same_dense(collection: Collection, dense_field: DenseField | None, index: str) -> bool:
     stored = collection.manifest.dense
-    if stored is None or side is None:
-        return stored is None and side is None
-    return stored.index == index and stored.encoder.same_vectors(side.identity)
+    if stored is None or dense_field is None:
+        return stored is None and dense_field is None
+    return stored.index == index and stored.encoder.same_vectors(dense_field.identity)
 
 
 def require_collection(directory: Path) -> None:
@@ -249,9 +221,9 @@ def require_collection(directory: Path) -> None:
         pass  # damaged, which is a reason to replace it
 
 
-def _holds_anything(place: Path) -> bool:
-    """Whether an unfinished run at `place` has documents; true where that cannot be told."""
+def _holds_anything(directory: Path) -> bool:
+    """Whether an unfinished build has documents; true where that cannot be told."""
     try:
-        return kept_documents(place) > 0
+        return kept_documents(directory) > 0
     except (RetrievalError, StorageError, sqlite3.Error, OSError):
         return True

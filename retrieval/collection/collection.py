@@ -25,7 +25,6 @@ from lexhound.core.atomic_files import make_directories, neighbour, publish_dire
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.errors import CollectionGoneError, MissingExtraError, ReadOnlyError, StorageError
 from lexhound.core.lock import Claim, WriterLock
-from lexhound.encoders.bm25.encoder import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.encoders.errors import EncoderError
 from lexhound.index.inverted.index import read_ahead, warm
@@ -87,11 +86,11 @@ from .background_check import Checker, Damage
 from .health import ENGINE, Health
 from .info import CollectionInfo, describe
 from .recovery import recover
+from .settings import CollectionSettings, SettingsKeywords
 from .static_query_fitting import DOCUMENTS, distil
 
 if TYPE_CHECKING:
     from lexhound.encoders.base import Span
-    from lexhound.encoders.dense.encoder import DenseSettings
     from lexhound.encoders.dense.static_queries import StaticQueryFacts
     from lexhound.encoders.sparse.settings import LearnedSettings
 
@@ -147,28 +146,18 @@ class Collection:
     def create(
         cls,
         path: str | Path,
+        settings: CollectionSettings | None = None,
         *,
-        encoder: str = "bm25",
-        lexical: LexicalSettings | None = None,
-        learned: LearnedSettings | None = None,
-        dense: str | None = None,
-        dense_settings: DenseSettings | None = None,
-        dense_index: str = "auto",
         whole: bool = True,
         claimed: bool = False,
+        **keywords: Unpack[SettingsKeywords],
     ) -> Collection:
         """Make an empty collection and open it for writing.
 
         Args:
-            encoder: `bm25`, or the path or hub name of a masked-language-model checkpoint.
-            lexical: settings of the `bm25` encoder.
-            learned: settings of a checkpoint. Those that change vectors are stored; the others (device, precision,
-                batches, trust) hold for this object alone.
-            dense: the path or hub name of a sentence-embedding model, for dense vectors beside the inverted index.
-            dense_settings: its settings.
-            whole: load a checkpoint's document side now, to be sure that it can be; not needed for documents that bring
-                their vectors.
-            dense_index: how segments index dense vectors: `auto` (clustered where they are many), `flat` or `spann`.
+            settings: of the encoders and the dense index; `keywords` are their attributes (`CollectionSettings`).
+            whole: load a checkpoint's document encoder now, to be sure that it can be; not needed for documents that
+                bring their vectors.
             claimed: whether the caller has the claim to `path` (`lock.Claim`).
 
         Raises:
@@ -179,13 +168,14 @@ class Collection:
             ReadOnlyError, StorageFullError: the directory cannot be made.
         """
         directory = Path(path)
-        check_policy(dense_index)
+        settings = CollectionSettings.of(settings, keywords)
+        check_policy(settings.dense_index)
         recover(directory)
         if os.path.lexists(directory):
             raise _exists(directory)
-        identity, loaded = open_named(encoder, lexical, learned, whole=whole)
-        side = None if dense is None else DenseField.named(dense, dense_settings)
-        vectors = None if side is None else DenseManifest(side.identity, side.width, dense_index)
+        identity, loaded = open_named(settings.encoder, settings.lexical, settings.learned, whole=whole)
+        side = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
+        vectors = None if side is None else DenseManifest(side.identity, side.width, settings.dense_index)
         with nullcontext() if claimed else Claim(directory), storage_errors(directory):
             # Made aside and renamed, so that a crash leaves a whole collection or none.
             make_directories(directory.resolve().parent)

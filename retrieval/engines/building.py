@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from lexhound.retrieval.collection.settings import CollectionSettings
 from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.errors import CollectionExistsError, UnsupportedError
@@ -13,24 +14,15 @@ from .address import Address
 from .opening import create_collection
 
 if TYPE_CHECKING:
-    from lexhound.encoders.bm25.encoder import LexicalSettings
-    from lexhound.encoders.dense.encoder import DenseSettings
-    from lexhound.encoders.sparse.settings import LearnedSettings
-
     from .settings import MilvusSettings
 
 
 def build_in_engine(
     address: Address,
     corpus: Corpus,
+    settings: CollectionSettings,
     *,
     source: str,
-    encoder: str = "bm25",
-    lexical: LexicalSettings | None = None,
-    learned: LearnedSettings | None = None,
-    dense: str | None = None,
-    dense_settings: DenseSettings | None = None,
-    dense_index: str = "auto",
     overwrite: bool = False,
     milvus: MilvusSettings | None = None,
     on_bad_row: Callable[[BadRow], None] | None = None,
@@ -49,22 +41,14 @@ def build_in_engine(
             where=str(address),
             hint="give another name, and drop the old collection with the engine's own tools",
         )
-    if dense_index == "spann":
+    if settings.dense_index == "spann":
         raise UnsupportedError(
             "the dense index spann is Lexhound's own, and this engine has others",
             where=str(address),
             hint="leave --dense-index out; docs/backends.md lists the engine's settings",
         )
     try:
-        collection = create_collection(
-            address,
-            encoder=encoder,
-            lexical=lexical,
-            learned=learned,
-            dense=dense,
-            dense_settings=dense_settings,
-            milvus=milvus,
-        )
+        collection = create_collection(address, settings, milvus=milvus)
     except CollectionExistsError as error:
         raise CollectionExistsError(
             error.message,

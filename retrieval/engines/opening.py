@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import VERSION, load_field, open_named
+from lexhound.retrieval.collection.settings import CollectionSettings, SettingsKeywords
 from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
 from lexhound.retrieval.errors import UnsupportedError
 
@@ -21,8 +22,6 @@ from .protocol import Backend
 from .settings import MilvusSettings
 
 if TYPE_CHECKING:
-    from lexhound.encoders.bm25.encoder import LexicalSettings
-    from lexhound.encoders.dense.encoder import DenseSettings
     from lexhound.encoders.sparse.settings import LearnedSettings
 
     from .collection import EngineCollection
@@ -63,39 +62,30 @@ def open_collection(
 
 def create_collection(
     address: str | Path | Address,
+    settings: CollectionSettings | None = None,
     *,
-    encoder: str = "bm25",
-    lexical: LexicalSettings | None = None,
-    learned: LearnedSettings | None = None,
-    dense: str | None = None,
-    dense_settings: DenseSettings | None = None,
     milvus: MilvusSettings | None = None,
+    **keywords: Unpack[SettingsKeywords],
 ) -> Backend:
-    """Make an empty collection at an address and open it for writing; the other arguments are `Collection.create`'s.
+    """Make an empty collection at an address and open it for writing; settings and keywords as `Collection.create`'s.
 
     Raises:
         CollectionExistsError: something is there already.
         UnsupportedError: the engine cannot keep what these encoders make.
         and what `open_collection` raises.
     """
+    settings = CollectionSettings.of(settings, keywords)
     place = read_address(address)
     if place.path is not None and place.own:
-        return Collection.create(
-            place.path,
-            encoder=encoder,
-            lexical=lexical,
-            learned=learned,
-            dense=dense,
-            dense_settings=dense_settings,
-        )
+        return Collection.create(place.path, settings)
     from .collection import EngineCollection
 
-    _require_encoders(place, encoder, dense)
-    identity, sparse_field = open_named(encoder, lexical, learned)
-    side = None if dense is None else DenseField.named(dense, dense_settings)
-    vectors = None if side is None else DenseManifest(side.identity, side.width)
+    _require_encoders(place, settings.encoder, settings.dense)
+    identity, sparse_field = open_named(settings.encoder, settings.lexical, settings.learned)
+    dense_field = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
+    vectors = None if dense_field is None else DenseManifest(dense_field.identity, dense_field.width)
     engine = _engine(place, milvus, Manifest.new(f"lexhound {VERSION}", identity, vectors))
-    return EngineCollection(engine, sparse_field, side, writable=True)
+    return EngineCollection(engine, sparse_field, dense_field, writable=True)
 
 
 def create_like(

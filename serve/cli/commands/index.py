@@ -152,6 +152,7 @@ def index(options: IndexOptions) -> None:
         learned_options = replace(learned_options, precision=None, device=None, batch_tokens=None)
     learned = learned_options.settings(encoder, query_idf=options.query_idf)
     from lexhound.retrieval.collection.building import build_collection
+    from lexhound.retrieval.collection.settings import CollectionSettings
     from lexhound.retrieval.engines.address import read_address
     from lexhound.retrieval.engines.building import build_in_engine
     from lexhound.serve.engines import milvus_settings
@@ -167,13 +168,8 @@ def index(options: IndexOptions) -> None:
     with stoppable(lambda: _what_is_kept(options, address)), rejects, reporter("indexing") as progress:
         report = build(
             corpus,
+            CollectionSettings(encoder, lexical, learned, options.dense.model, dense, options.dense.index_policy),
             source=options.corpus.identity(options.source, vectors=options.vectors),
-            encoder=encoder,
-            lexical=lexical,
-            learned=learned,
-            dense=options.dense.model,
-            dense_settings=dense,
-            dense_index=options.dense.index_policy,
             overwrite=options.overwrite,
             on_bad_row=rejects.add if options.bad_rows.skip else None,
             progress=forward(progress.update),

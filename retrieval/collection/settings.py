@@ -1,0 +1,53 @@
+"""What a new collection is made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from lexhound.encoders.bm25.encoder import LexicalSettings
+    from lexhound.encoders.dense.encoder import DenseSettings
+    from lexhound.encoders.sparse.settings import LearnedSettings
+
+
+class SettingsKeywords(TypedDict, total=False):
+    """The attributes of `CollectionSettings`, for those who write them as keywords."""
+
+    encoder: str
+    lexical: LexicalSettings | None
+    learned: LearnedSettings | None
+    dense: str | None
+    dense_settings: DenseSettings | None
+    dense_index: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSettings:
+    """The encoders of a collection, and how it indexes dense vectors.
+
+    Attributes:
+        encoder: `bm25`, or the path or hub name of a masked-language-model checkpoint.
+        lexical: settings of the `bm25` encoder.
+        learned: settings of a checkpoint. Those that change vectors are stored; the others (device, precision, batches,
+            trust) hold for the open collection alone.
+        dense: the path or hub name of a sentence-embedding model, for dense vectors beside the inverted index.
+        dense_settings: its settings.
+        dense_index: how segments index dense vectors: `auto` (clustered where they are many), `flat` or `spann`.
+    """
+
+    encoder: str = "bm25"
+    lexical: LexicalSettings | None = None
+    learned: LearnedSettings | None = None
+    dense: str | None = None
+    dense_settings: DenseSettings | None = None
+    dense_index: str = "auto"
+
+    @classmethod
+    def of(cls, settings: CollectionSettings | None, keywords: SettingsKeywords) -> CollectionSettings:
+        """Return the settings that a caller gives; keywords take the place of attributes.
+
+        Raises:
+            TypeError: there is no such keyword.
+        """
+        return replace(settings or cls(), **keywords)

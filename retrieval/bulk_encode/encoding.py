@@ -36,8 +36,35 @@ from lexhound.retrieval.documents.document import Document
 
 CHUNK = 256  # texts encoded and kept together
 
-_TWICE = "its id occurs a second time"
-_TWICE_HINT = "Give every text an id of its own, or remove one of the two."
+TWICE = "its id occurs a second time"
+TWICE_HINT = "Give every text an id of its own, or remove one of the two."
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingOptions:
+    """What an encoding job makes, and of which texts.
+
+    Attributes:
+        source: what identifies the corpus and how it is read.
+        queries: encode with the query encoder.
+        shard: `(number, count)`: only the texts for whose ids `in_shard` holds.
+        overwrite: replace the file, when the new one is complete, and drop an earlier attempt that cannot go on.
+    """
+
+    source: str
+    queries: bool = False
+    shard: tuple[int, int] = (1, 1)
+    overwrite: bool = False
+
+    def made_by(self, encoder: LearnedEncoder) -> dict[str, object]:
+        """Return what makes two jobs the same, their shards apart."""
+        identity = encoder.identity
+        return {
+            "encoder": identity.fingerprint,
+            "name": identity.name,
+            "side": "query" if self.queries else "document",
+            "source": self.source,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +103,7 @@ class TextDigest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Counted:
     """How far a partial file counts: lines, bytes, and a digest of the ids and texts read for them."""
 
     lines: int
@@ -111,11 +138,8 @@ def encode_corpus(
     corpus: Corpus,
     encoder: LearnedEncoder,
     out: Path,
+    options: EncodingOptions,
     *,
-    source: str,
-    queries: bool = False,
-    shard: tuple[int, int] = (1, 1),
-    overwrite: bool = False,
     on_bad_row: Callable[[BadRow], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> EncodingReport:
@@ -123,27 +147,25 @@ def encode_corpus(
 
     Args:
         out: `.jsonl`, `.jsonl.zst` or `.npz`.
-        source: what identifies the corpus and how it is read.
-        queries: encode with the query side.
-        shard: `(number, count)`: only the texts for whose ids `in_shard` holds.
-        overwrite: replace `out`, when the new one is complete, and drop an earlier attempt that cannot go on.
+        on_bad_row: called for every bad row, which is then skipped; without it the first one stops the job.
+        progress: called after every chunk.
 
     Raises:
         VectorFileError: `out` is there, of no known form, or an earlier attempt was of other texts, encoder or options.
         BadRowError: a row is bad, or an id occurs twice, and `on_bad_row` is not given; what came before is kept.
         CorpusError: the corpus cannot be read. EncoderError: texts cannot be encoded.
     """
-    check_out(out, overwrite=overwrite)
+    check_out(out, overwrite=options.overwrite)
     partial, notes = partial_files(out)
-    made = made_of(encoder, source, queries=queries) | {"shard": list(shard)}
-    kept = _resume(out, made, start_over=overwrite)
-    with partial.open("r+b" if kept.lines else "wb") as file:
-        file.truncate(kept.size)
-        file.seek(kept.size)
-        run = _Run(corpus, encoder, file, notes, made, kept, queries, shard, on_bad_row, progress)
-        run.read()
-    report = run.report()
-    run.tell("publishing")
+    made = options.made_by(encoder) | {"shard": list(options.shard)}
+    earlier = _resume(out, made, start_over=options.overwrite)
+    with partial.open("r+b" if earlier.lines else "wb") as file:
+        file.truncate(earlier.size)
+        file.seek(earlier.size)
+        attempt = _Attempt(corpus, encoder, options, _PartialFile(file, notes, made, earlier), on_bad_row, progress)
+        attempt.read()
+    report = attempt.report()
+    attempt.show_progress("publishing")
     publish(partial, out, encoder)
     notes.unlink(missing_ok=True)
     partial.unlink(missing_ok=True)
@@ -162,41 +184,43 @@ def check_out(out: Path, *, overwrite: bool) -> None:
         raise VectorFileError("something is here already", "Give another path, or --overwrite", where=str(out))
 
 
-def made_of(encoder: LearnedEncoder, source: str, *, queries: bool) -> dict[str, object]:
-    """What makes two runs the same, their shards apart."""
-    identity = encoder.identity
-    return {
-        "encoder": identity.fingerprint,
-        "name": identity.name,
-        "side": "query" if queries else "document",
-        "source": source,
-    }
+@dataclass(frozen=True, slots=True)
+class _PartialFile:
+    """The unfinished vectors of an attempt, and the notes that say how much of them counts."""
+
+    file: IO[bytes]
+    notes: Path
+    made: dict[str, object]
+    earlier: _Counted
+
+    def acknowledge(self, lines: int, digest: str) -> None:
+        """Bring what was written to the disk; from now on it counts.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        _write_notes(self.notes, self.made, _Counted(lines, self.file.tell(), digest))
 
 
-class _Run:
-    """One attempt."""
+class _Attempt:
+    """One attempt at an encoding job."""
 
     def __init__(
         self,
         corpus: Corpus,
         encoder: LearnedEncoder,
-        file: IO[bytes],
-        notes: Path,
-        made: dict[str, object],
-        kept: _Kept,
-        queries: bool,
-        shard: tuple[int, int],
+        options: EncodingOptions,
+        partial: _PartialFile,
         on_bad_row: Callable[[BadRow], None] | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._corpus = corpus
         self._encoder = encoder
-        self._file = file
-        self._notes = notes
-        self._made = made
-        self._kept = kept
-        self._queries = queries
-        self._shard = shard
+        self._options = options
+        self._partial = partial
+        self._earlier = partial.earlier
         self._on_bad_row = on_bad_row
         self._progress = progress
         self._done = 0  # texts passed over or encoded
@@ -206,48 +230,48 @@ class _Run:
 
     def read(self) -> None:
         """Encode all that is not kept, chunk by chunk."""
-        number, count = self._shard
+        number, count = self._options.shard
         seen: set[bytes] = set()
         chunk: list[Document] = []
-        found = False
+        is_empty = True
         for row in self._corpus:
             if isinstance(row, BadRow):
                 self._store(chunk)
                 self._reject(row)
                 continue
-            found = True
+            is_empty = False
             if not in_shard(row.id, number, count):
                 continue
             key = hashlib.blake2b(row.id.encode(), digest_size=16).digest()
             if key in seen:
                 self._store(chunk)
-                self._reject(self._corpus.bad_row(_TWICE, _TWICE_HINT))
+                self._reject(self._corpus.bad_row(TWICE, TWICE_HINT))
                 continue
             seen.add(key)
-            if self._done < self._kept.lines:
+            if self._done < self._earlier.lines:
                 self._pass_over(row)
                 continue
             chunk.append(row)
             if len(chunk) == CHUNK:
                 self._store(chunk)
-                self.tell("reading")
-        if not found:
+                self.show_progress("reading")
+        if is_empty:
             raise self._corpus.empty_error()
-        if self._done < self._kept.lines:
+        if self._done < self._earlier.lines:
             raise self._changed()
         self._store(chunk)
 
     def report(self) -> EncodingReport:
         tokens = self._encoder.tokens_encoded - self._tokens_before
-        return EncodingReport(self._done, self._kept.lines, self._rejected, tokens, self._digest.hexdigest())
+        return EncodingReport(self._done, self._earlier.lines, self._rejected, tokens, self._digest.hexdigest())
 
-    def tell(self, phase: str) -> None:
+    def show_progress(self, phase: str) -> None:
         if self._progress is not None:
             self._progress(
                 Progress(
                     "publishing" if phase == "publishing" else "reading",
                     self._done,
-                    self._kept.lines,
+                    self._earlier.lines,
                     self._rejected,
                     self._corpus.bytes_read,
                     self._corpus.total_bytes,
@@ -258,29 +282,27 @@ class _Run:
     def _pass_over(self, row: Document) -> None:
         self._digest.add(row)
         self._done += 1
-        if self._done == self._kept.lines:
-            if self._digest.hexdigest() != self._kept.digest:
+        if self._done == self._earlier.lines:
+            if self._digest.hexdigest() != self._earlier.digest:
                 raise self._changed()
-            self.tell("reading")
+            self.show_progress("reading")
 
     def _store(self, chunk: list[Document]) -> None:
         if not chunk:
             return
         texts = [row.encoded_text for row in chunk]
-        if self._queries:
+        if self._options.queries:
             vectors = self._encoder.encode_queries(texts)
         else:
             rows = self._encoder.encode_documents(texts)
             bounds = list(zip(rows.indptr[:-1].tolist(), rows.indptr[1:].tolist(), strict=True))
             vectors = [(rows.indices[start:end].astype(np.int32), rows.data[start:end]) for start, end in bounds]
         for row, vector in zip(chunk, vectors, strict=True):
-            self._file.write(json_line(row.id, vector, self._encoder))
+            self._partial.file.write(json_line(row.id, vector, self._encoder))
             self._digest.add(row)
         self._done += len(chunk)
         chunk.clear()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        _write_notes(self._notes, self._made, _Kept(self._done, self._file.tell(), self._digest.hexdigest()))
+        self._partial.acknowledge(self._done, self._digest.hexdigest())
 
     def _reject(self, row: BadRow) -> None:
         self._rejected += 1
@@ -290,21 +312,21 @@ class _Run:
 
     def _changed(self) -> VectorFileError:
         return VectorFileError(
-            f"the texts are no longer those of which an interrupted run holds {self._kept.lines:,} vectors",
+            f"the texts are no longer those of which an interrupted run holds {self._earlier.lines:,} vectors",
             "Restore the texts, or start over with --overwrite",
-            where=str(self._notes.with_suffix("")),
+            where=str(self._partial.notes.with_suffix("")),
         )
 
 
-def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Kept:
+def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Counted:
     """How much of an earlier attempt counts."""
     partial, notes = partial_files(out)
-    nothing = _Kept(0, 0, "")
+    nothing = _Counted(0, 0, "")
     if not partial.exists():
         return nothing
     try:
         values = orjson.loads(notes.read_bytes())
-        kept = _Kept(**values["kept"])
+        kept = _Counted(**values["kept"])
         before = values["made"]
     except FileNotFoundError:
         if partial.stat().st_size == 0 or start_over:  # stopped before its first chunk was whole
@@ -318,7 +340,7 @@ def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Kept:
         notes.unlink(missing_ok=True)
         return nothing
     names = {"encoder": "encoder or settings", "side": "side", "shard": "shard", "source": "input"}
-    others = [told for name, told in names.items() if before is not None and before.get(name) != made[name]]
+    others = [words for name, words in names.items() if before is not None and before.get(name) != made[name]]
     what = f"of another {', '.join(others)}" if others else "that cannot be read"
     raise VectorFileError(
         f"an unfinished run {what} is here",
@@ -327,7 +349,7 @@ def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Kept:
     )
 
 
-def _write_notes(path: Path, made: dict[str, object], kept: _Kept) -> None:
+def _write_notes(path: Path, made: dict[str, object], kept: _Counted) -> None:
     values = {"made": made, "kept": {"lines": kept.lines, "size": kept.size, "digest": kept.digest}}
     write_file(path, orjson.dumps(values))
 

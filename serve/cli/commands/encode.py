@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lexhound.encoders.sparse.settings import LearnedSettings
     from lexhound.retrieval.bulk_encode.encoding import EncodingReport
 
-# `lexhound.retrieval.bulk_encode.ray.MOST_SHARDS`, known without loading that room.
+# `lexhound.retrieval.bulk_encode.shards.MOST_SHARDS`, known without loading that room.
 MOST_SHARDS = 1000
 
 
@@ -108,7 +108,7 @@ def encode(options: EncodeOptions) -> None:
 def _encode_here(options: EncodeOptions, settings: LearnedSettings | None, shard: tuple[int, int]) -> None:
     """Encode in this process and tell what was written."""
     from lexhound.encoders.sparse.encoder import LearnedEncoder
-    from lexhound.retrieval.bulk_encode.encoding import encode_corpus, kept_vectors
+    from lexhound.retrieval.bulk_encode.encoding import EncodingOptions, encode_corpus, kept_vectors
 
     out = options.out
     corpus = options.corpus.open(options.source)
@@ -126,10 +126,7 @@ def _encode_here(options: EncodeOptions, settings: LearnedSettings | None, shard
             corpus,
             encoder,
             out,
-            source=options.corpus.identity(options.source),
-            queries=options.queries,
-            shard=shard,
-            overwrite=options.overwrite,
+            EncodingOptions(options.corpus.identity(options.source), options.queries, shard, options.overwrite),
             on_bad_row=rejects.add if options.bad_rows.skip else None,
             progress=forward(progress.update, "encoding"),
         )

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 def encode_with_ray(options: EncodeOptions, settings: LearnedSettings | None) -> None:
     """Encode on the cluster and tell what was written."""
     from lexhound.encoders.sparse.encoder import LearnedEncoder
-    from lexhound.retrieval.bulk_encode.ray import RaySettings, Texts, encode_on_ray, finished_shards
+    from lexhound.retrieval.bulk_encode.cluster import RaySettings
+    from lexhound.retrieval.bulk_encode.encoding import EncodingOptions
+    from lexhound.retrieval.bulk_encode.ray import encode_on_ray
+    from lexhound.retrieval.bulk_encode.shards import Texts, finished_shards
 
     encoder, out = as_text(options.encoder), options.out
     # Workers run in folders of their own.
@@ -46,9 +49,7 @@ def encode_with_ray(options: EncodeOptions, settings: LearnedSettings | None) ->
             settings,
             out,
             RaySettings(options.ray.ray_address or "", options.ray.ray_shards, options.ray.ray_processors),
-            source=fields.identity(options.source),
-            queries=options.queries,
-            overwrite=options.overwrite,
+            EncodingOptions(fields.identity(options.source), queries=options.queries, overwrite=options.overwrite),
             on_bad_row=rejects.add if options.bad_rows.skip else None,
             progress=forward(progress.update, "encoding"),
         )

@@ -23,9 +23,18 @@ from lexhound.core.errors import MissingExtraError
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.vector_files import read_npz
-from lexhound.retrieval.bulk_encode import ray as ray_encoding
-from lexhound.retrieval.bulk_encode.encoding import in_shard, shard_of
-from lexhound.retrieval.bulk_encode.ray import RaySettings, Texts, finished_shards, shard_folder
+from lexhound.retrieval.bulk_encode import cluster, shards
+from lexhound.retrieval.bulk_encode.cluster import RaySettings
+from lexhound.retrieval.bulk_encode.encoding import EncodingOptions, in_shard, shard_of
+from lexhound.retrieval.bulk_encode.ray import ShardTask, encode_shard
+from lexhound.retrieval.bulk_encode.shards import (
+    ShardProgress,
+    Texts,
+    finished_shards,
+    merge_shards,
+    prepare_shards,
+    shard_folder,
+)
 from lexhound.retrieval.errors import ClusterError
 from lexhound.serve.cli.commands import encode as command
 
@@ -169,7 +178,7 @@ def test_documents_bad_rows_and_other_forms(tmp_path: Path) -> None:
 
 def test_what_another_run_left_is_not_mixed_with_this_one(tmp_path: Path) -> None:
     out = tmp_path / "v.jsonl"
-    folder, made, prepare = shard_folder(out), {"encoder": "one", "source": "here"}, ray_encoding._prepare
+    folder, made, prepare = shard_folder(out), {"encoder": "one", "source": "here"}, prepare_shards
     assert prepare(folder, made, 3, 8, start_over=False) == 3
     assert finished_shards(out) == (0, 3)
     (folder / "1-of-3.jsonl").write_bytes(b"")
@@ -184,7 +193,7 @@ def test_what_another_run_left_is_not_mixed_with_this_one(tmp_path: Path) -> Non
     (folder / "2-of-3.host.77.abcdef01.jsonl.partial").write_bytes(b"left by a worker that died")
     assert prepare(folder, made, 3, 8, start_over=False) == 3
     assert sorted(path.name for path in folder.iterdir()) == ["1-of-3.json", "1-of-3.jsonl", "run.json"]
-    assert prepare(folder, made, None, 2, start_over=True) == 2 * ray_encoding.SHARDS_A_SLOT
+    assert prepare(folder, made, None, 2, start_over=True) == 2 * shards.SHARDS_A_SLOT
     assert finished_shards(out) == (0, 8)
 
 
@@ -195,29 +204,33 @@ def test_a_shard_that_is_done_twice_and_texts_that_have_changed(tmp_path: Path) 
     path.write_bytes(lines(*rows))
     given = Texts(str(path))
     encoder = LearnedEncoder("lexhound-mini")
-    ray_encoding._prepare(shard_folder(out), {}, 2, 1, start_over=False)
-    base = (given, "lexhound-mini", None, encoder.identity.fingerprint, "here", True, False, str(shard_folder(out)))
+    prepare_shards(shard_folder(out), {}, 2, 1, start_over=False)
+
+    def task(number: int, fingerprint: str = encoder.identity.fingerprint) -> ShardTask:
+        options = EncodingOptions("here", queries=True, shard=(number, 2))
+        return ShardTask(given, "lexhound-mini", None, fingerprint, options, False, str(shard_folder(out)))
+
     for number in (1, 2):
-        ray_encoding.encode_shard(ray_encoding._Task(*base, number, 2))
+        encode_shard(task(number))
     first = (shard_folder(out) / "2-of-2.jsonl").read_bytes()
-    ray_encoding.encode_shard(ray_encoding._Task(*base, 2, 2))
+    encode_shard(task(2))
     assert (shard_folder(out) / "2-of-2.jsonl").read_bytes() == first
     assert finished_shards(out) == (2, 2)
     assert len(list(shard_folder(out).iterdir())) == 5, "nothing else is left"
-    tell = ray_encoding._Teller(shard_folder(out), 2, 0, None)
+    progress = ShardProgress(shard_folder(out), 2, 0, None)
     for changed in (rows[:-1], [*rows[:-1], {"id": "d49", "text": "another"}], [rows[1], rows[0], *rows[2:]]):
         path.write_bytes(lines(*changed))
         if changed[0] is rows[1] and shard_of("d0", 2) != shard_of("d1", 2):
             continue  # of two shards each keeps its order
         with pytest.raises(VectorFileError, match="no longer those"):
-            ray_encoding._merge(given, shard_folder(out), 2, out, encoder, None, 0, tell)
+            merge_shards(given, shard_folder(out), 2, out, encoder, None, progress)
         assert not out.exists()
     path.write_bytes(lines(*rows))
-    report = ray_encoding._merge(given, shard_folder(out), 2, out, encoder, None, 0, tell)
+    report = merge_shards(given, shard_folder(out), 2, out, encoder, None, progress)
     assert report.vectors == 50
     assert [json.loads(line)["id"] for line in out.read_bytes().splitlines()] == [row["id"] for row in rows]
     with pytest.raises(ClusterError, match="another encoder"):
-        ray_encoding.encode_shard(ray_encoding._Task(*base[:3], "0" * 32, *base[4:], 1, 2))
+        encode_shard(task(1, "0" * 32))
 
 
 def test_shards_are_those_of_the_option() -> None:
@@ -225,7 +238,7 @@ def test_shards_are_those_of_the_option() -> None:
         for count in (1, 2, 7):
             (number,) = [each for each in range(1, count + 1) if in_shard(identifier, each, count)]
             assert shard_of(identifier, count) == number
-    assert ray_encoding.MOST_SHARDS == command.MOST_SHARDS
+    assert shards.MOST_SHARDS == command.MOST_SHARDS
 
 
 def test_without_the_package_one_message_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +253,7 @@ def test_without_the_package_one_message_says_which(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtraError, match=r"lexhound\[ray\]"):
-        ray_encoding._import()
+        cluster.import_ray()
 
 
 def test_an_address_where_nobody_answers_is_told_at_once() -> None:
@@ -250,11 +263,11 @@ def test_an_address_where_nobody_answers_is_told_at_once() -> None:
         ("somewhere", "no address"),
     ):
         with pytest.raises(ClusterError, match=says) as caught:
-            ray_encoding._check_answers(address)
+            cluster._check_answers(address)
         assert caught.value.hint
     with (
         pytest.raises(ClusterError, match="no Ray cluster answers"),
-        ray_encoding._cluster(None, RaySettings(f"127.0.0.1:{free_port()}")),
+        cluster.Cluster(None, RaySettings(f"127.0.0.1:{free_port()}")),
     ):
         pass
 

@@ -26,8 +26,9 @@ from scipy.sparse import csr_array
 from lexhound.encoders.sparse.pruning import prune
 from lexhound.encoders.vector_files import stacked
 from lexhound.eval.validation import ValidationSet, open_validation_set, query_vectors, with_exact_terms
+from lexhound.training.data.examples import TrainingSet
 from lexhound.training.data.pool import read_pool
-from lexhound.training.data.training_set import Prepared, prepare
+from lexhound.training.data.training_set import prepare
 from lexhound.training.initialization import solve_head
 from lexhound.training.loop import Trainer
 from lexhound.training.model import ModelSettings, TrainableEncoder
@@ -55,20 +56,18 @@ def variants() -> dict[str, Change]:
         "without the dense teacher's terms": loss(terms=0.0),
         "without keeping a document's own terms": loss(keep=0.0),
         "learned idf": lambda recipe: replace(recipe, query=replace(recipe.query, kind="learned")),
-        "without written words": lambda recipe: replace(recipe, exact_terms=ExactTermRecipe()),
+        "without the boost of exact terms": lambda recipe: replace(recipe, exact_terms=ExactTermRecipe()),
         "queries by the table alone": lambda recipe: replace(recipe, query=QueryRecipe(counted=recipe.query.counted)),
     }
 
 
-def teachers_of(name: str, prepared: Prepared, recipe: Recipe) -> Prepared:
+def teachers_of(name: str, training: TrainingSet, recipe: Recipe) -> TrainingSet:
     """Return the training set with the teachers that a variant hears."""
     kind = {"BM25 as the only teacher": "bm25", "the dense teacher alone": "dense"}.get(name)
     if kind is None:
-        return prepared
-    teachers = [
-        heard for heard, told in zip(prepared.training.teachers, recipe.teachers, strict=True) if told.kind == kind
-    ]
-    return replace(prepared, training=replace(prepared.training, teachers=teachers))
+        return training
+    teachers = [heard for heard, told in zip(training.teachers, recipe.teachers, strict=True) if told.kind == kind]
+    return replace(training, teachers=teachers)
 
 
 def density(vectors: csr_array, queries: csr_array) -> tuple[float, float]:
@@ -96,7 +95,7 @@ class Measured:
         for each in self._sets:
             token_ids = self._model.token_ids(each.documents, self._recipe.validation.max_length)
             vectors = self._model.encode(token_ids)
-            rule = self._recipe.exact_terms.rule
+            rule = self._recipe.exact_terms.boost
             self.vectors[each.name] = vectors if rule is None else with_exact_terms(vectors, token_ids, rule)
 
     def figures(self, top_k: int | None = None) -> dict[str, tuple[float, float, float]]:
@@ -127,9 +126,9 @@ def main() -> None:
     torch.manual_seed(recipe.seed)
     settings = ModelSettings(recipe.model_path(recipe.model.start), recipe.model.max_length, recipe.model.activation)
     model = TrainableEncoder(settings)
-    prepared = prepare(recipe, read_pool(recipe), model, arguments.into / "teachers", lambda *_: None)
+    training = prepare(recipe, read_pool(recipe), model, arguments.into / "teachers", lambda *_: None)
     if not model.has_head:
-        documents = prepared.training.documents
+        documents = training.documents
         solve_head(
             model,
             documents[:: max(1, len(documents) // 1500)][:1500],
@@ -145,9 +144,9 @@ def main() -> None:
             continue
         model.load_state_dict(start)
         changed = change(recipe)
-        own = teachers_of(name, prepared, recipe)
+        own = teachers_of(name, training, recipe)
         folder = arguments.into / name.replace(" ", "-").replace(",", "").replace("'", "")
-        trainer = Trainer(model, own.training, changed, folder, dense=own.dense, terms=own.terms)
+        trainer = Trainer(model, own, changed, folder)
         if name != "no training":
             trainer.run()
         measured[name] = Measured(sets, model, changed, trainer.table())

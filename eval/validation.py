@@ -145,7 +145,7 @@ def validate(
 
 def validator(sets: Sequence[ValidationSet], model: TrainableEncoder, recipe: Recipe) -> Validate:
     """Return what a training run calls to measure its model: queries are made as the recipe says they are in use."""
-    rule, length = recipe.exact_terms.rule, recipe.validation.max_length
+    rule, length = recipe.exact_terms.boost, recipe.validation.max_length
 
     def run(encode: Encode, table: NDArray[np.float32]) -> dict[str, float]:
         def documents(texts: list[str], max_length: int) -> csr_array:

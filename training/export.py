@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,15 @@ from .recipe import QueryRecipe
 _CONFIG = "config.json"
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentUse:
+    """How an exported encoder treats documents; see `encoders.sparse.layout.EncoderLayout` for the values."""
+
+    exact_terms: ExactTermBoost | None = None
+    top_k: int | None = None
+    dense: str | None = None
+
+
 def export_encoder(
     model: TrainableEncoder,
     table: NDArray[np.float32] | None,
@@ -35,19 +44,18 @@ def export_encoder(
     *,
     half: bool = True,
     query: QueryRecipe | None = None,
-    written: ExactTermBoost | None = None,
-    shares: NDArray[np.float32] | None = None,
-    top_k: int | None = None,
-    dense: str | None = None,
+    surface_match: NDArray[np.float32] | None = None,
+    document: DocumentUse | None = None,
 ) -> Path:
-    """Write the document side, and the query table if there is one, into the new or empty folder `folder`; return it.
+    """Write the document encoder, and the query table if there is one, into the new or empty `folder`; return it.
+
+    What sentence-transformers cannot read of `query`, `surface_match` and `document` stands in files beside its own.
 
     Args:
-        table: float32[vocabulary], the query side's weights; None where the model reads queries too.
+        table: float32[vocabulary], the weights of queries; None where the model reads queries too.
         query: how the table is used (`counted`, `power`, `common`, `prior`); as it stands by default.
-        shares: float32[vocabulary], see `lexhound.encoders.sparse.exact_terms`.
-        written, top_k, dense: see `encoders.sparse.layout.EncoderLayout`. What sentence-transformers cannot read
-            of these stands in files beside its own.
+        surface_match: float32[vocabulary], see `lexhound.encoders.sparse.exact_terms`.
+        document: how documents are encoded in use.
         half: store the model's weights in 16 bits, half the bytes; they are read as 32 bits again.
 
     Raises:
@@ -78,19 +86,24 @@ def export_encoder(
         settings = LearnedSettings(pooling="max", activation=model.settings.activation)
         save_encoder(LearnedEncoder(plain, settings), folder)
     layout = read_layout(folder)
-    document = replace(layout.document, written=written, top_k=top_k, dense=dense)
-    asked = layout.query
+    use = document or DocumentUse()
+    changed = replace(
+        layout, document=replace(layout.document, exact_terms=use.exact_terms, top_k=use.top_k, dense=use.dense)
+    )
     if table is not None and query is not None:
-        asked = replace(
-            asked,
-            counted=query.counted,
-            power=query.power,
-            common=query.common,
-            prior=query.prior,
-            shares=shares is not None,
+        changed = replace(
+            changed,
+            query=replace(
+                layout.query,
+                counted=query.counted,
+                power=query.power,
+                common=query.common,
+                prior=query.prior,
+                surface_match=surface_match is not None,
+            ),
         )
-        if shares is not None:
-            write_tensor(folder / asked.folder / SURFACE_MATCH_FILE, shares)
-    if (document, asked) != (layout.document, layout.query):
-        write_own_layout(replace(layout, document=document, query=asked))
+        if surface_match is not None:
+            write_tensor(folder / layout.query.folder / SURFACE_MATCH_FILE, surface_match)
+    if changed != layout:
+        write_own_layout(changed)
     return folder

@@ -23,7 +23,6 @@ from scipy.sparse import csr_array
 
 from lexhound.encoders.errors import TrainingError
 from lexhound.training.data.examples import Step, TrainingSet, draw_step
-from lexhound.training.teachers.terms import TermTeacher
 
 from .averaging import ExponentialAverage
 from .checkpoint import read_state, write_state
@@ -84,8 +83,6 @@ class Trainer:
         validate: returns measures of a model given as a function from texts to vectors, and of its query table; None
             for no validation.
         watcher: is told how it goes.
-        dense: float32[documents, width], the first dense teacher's vectors; None where there is no dense teacher.
-        terms: what that teacher thinks of words, where the recipe asks for it.
         ranks: the processes that train together, which must have the same training set; this one alone by default.
             Only the first of them writes, validates and tells.
     """
@@ -99,15 +96,13 @@ class Trainer:
         *,
         validate: Validate | None = None,
         watcher: Watcher | None = None,
-        dense: NDArray[np.float32] | None = None,
-        terms: TermTeacher | None = None,
         distributed: Distributed | None = None,
     ) -> None:
         self.model, self.training, self.recipe, self.folder = model, training, recipe, folder
         self._validate, self._watcher = validate, watcher
         self._distributed = distributed or Distributed()
         self._writes = self._distributed.first
-        self._objective = Objective(model, training, recipe, dense=dense, taught_terms=terms)
+        self._objective = Objective(model, training, recipe)
         own = self._objective.parameters()
         self._optimiser = make_optimiser(
             model, recipe.optimiser, own.get("table"), recipe.query.learning_rate, own["scale"]

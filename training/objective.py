@@ -4,8 +4,8 @@ A query's score of a document is sum over its terms t of idf_t · w_t(d) (Geng e
 divided by the query's total idf and multiplied by one learned number: raw scores of long queries are far sharper than
 any teacher's, and distillation would shrink every weight to make up for it. The ranking of a query is unchanged.
 
-Where a document's written words weigh something of their own (`written`), they are part of its vector: constants to
-which the model learns to add.
+The boosts of a document's exact terms, where the recipe asks for them, are part of its vector: constants to which the
+model learns to add.
 
 Where queries are read by the model too (`query.kind = "model"`, SPLADE), a step's queries pass through it beside the
 documents, the score is sum over the vocabulary of w_t(q) · w_t(d), divided and multiplied likewise, and queries have a
@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexhound.training.data.examples import Step, TrainingSet
-from lexhound.training.teachers.terms import TermTeacher, term_shortfall
+from lexhound.training.teachers.terms import term_shortfall
 
 from .losses import info_nce, kl_divergence, margin_mse
 from .model import TrainableEncoder
@@ -40,25 +40,14 @@ class Objective:
     Args:
         model: on the device on which everything is computed.
         training, recipe: what is trained on, and how.
-        dense: float32[documents, width], the first dense teacher's vectors; None where there is no dense teacher.
-        taught_terms: what that teacher thinks of words, where the recipe asks for it.
 
     Attributes:
         sampler: draws each step's columns.
         reads_queries: whether queries go through the model.
     """
 
-    def __init__(
-        self,
-        model: TrainableEncoder,
-        training: TrainingSet,
-        recipe: Recipe,
-        *,
-        dense: NDArray[np.float32] | None = None,
-        taught_terms: TermTeacher | None = None,
-    ) -> None:
+    def __init__(self, model: TrainableEncoder, training: TrainingSet, recipe: Recipe) -> None:
         self._model, self._training, self._recipe = model, training, recipe
-        self._dense, self._taught_terms = dense, taught_terms
         self._device = model.device
         self._idf = self._tensor(training.idf)
         # Through softplus a learned weight stays positive; its inverse starts it at idf.
@@ -102,72 +91,86 @@ class Objective:
                 computed.
             record: takes the parts of the loss, and what is seen on the way.
         """
-        recipe = self._recipe
         logits, means = encoded[:, : len(columns.terms)], encoded[:, len(columns.terms) :]
-        chosen = self._tensor(columns.terms)
-        weights = self._model.weights_of(logits) * self._terms[chosen]
-        loss = torch.zeros((), device=self._device)
-        written = self._written(token_ids, columns.terms)
+        weights = self._model.weights_of(logits) * self._terms[self._tensor(columns.terms)]
+        boosts = self._boosts(token_ids, columns.terms)
+        parts = []
         if self.reads_queries:
-            asked = weights[len(token_ids) :]
+            queries = weights[len(token_ids) :]
             logits, means, weights = logits[: len(token_ids)], means[: len(token_ids)], weights[: len(token_ids)]
-            total = asked.detach().sum(dim=1, keepdim=True).clamp_min(1e-3)
-            scores = asked @ (weights + written).T / total * self._log_scale.exp()
-            loss = loss + self._query_sparsity(asked, number, record)
+            total = queries.detach().sum(dim=1, keepdim=True).clamp_min(1e-3)
+            scores = queries @ (weights + boosts).T / total * self._log_scale.exp()
+            parts.append(self._query_sparsity(queries, number, record))
         else:
-            scores = self._scores(weights + written, step, terms, columns)
-        taught = self._tensor(self._training.teach(step.queries, step.documents))
-        known = ~taught.isnan()
-        target = torch.nan_to_num(taught) * recipe.loss.scale
-        if recipe.loss.kl:
-            part = kl_divergence(scores, target, mask=known)
-            loss = loss + recipe.loss.kl * part
-            record["kl"] = float(part.detach())
-        if recipe.loss.margin_mse:
-            part = margin_mse(scores, target, mask=known) / recipe.loss.scale
-            loss = loss + recipe.loss.margin_mse * part
-            record["margin_mse"] = float(part.detach())
-        rows = np.flatnonzero(step.positive >= 0)
-        if recipe.loss.info_nce and len(rows):
-            answered, positive = self._tensor(rows), self._tensor(step.positive[rows])
-            judged = taught[answered]
-            own = judged.gather(1, positive[:, None])
-            allowed = ~(judged > own - recipe.loss.false_negative)
-            allowed.scatter_(1, positive[:, None], True)
-            part = info_nce(scores[answered], positive, mask=allowed)
-            loss = loss + recipe.loss.info_nce * part
-            record["info_nce"] = float(part.detach())
-        loss = loss + self._sparsity(weights, columns, number, record)
-        if recipe.loss.keep:
-            part = self.kept(logits, token_ids, columns)
-            loss = loss + recipe.loss.keep * part
-            record["keep"] = float(part.detach())
-        if recipe.model.dense and self._dense is not None:
-            wanted = self._tensor(self._dense[step.documents])
-            part = 1 - torch.nn.functional.cosine_similarity(means, wanted).mean()
-            loss = loss + recipe.model.dense * part
-            record["dense"] = float(part.detach())
-        if recipe.loss.terms and self._taught_terms is not None and self._dense is not None:
-            wanted = self._tensor(self._taught_terms.targets(self._dense[step.documents], columns.terms))
-            part = term_shortfall(logits, wanted, self._tensor(columns.multiplier))
-            loss = loss + recipe.loss.terms * part
-            record["terms"] = float(part.detach())
+            scores = self._scores(weights + boosts, step, terms, columns)
+        parts += self._losses_of_scores(scores, step, record)
+        parts.append(self._sparsity(weights, columns, number, record))
+        parts += self._losses_of_documents(logits, means, step, token_ids, columns, record)
+        loss = torch.zeros((), device=self._device)
+        for part in parts:
+            loss = loss + part
         record["loss"] = float(loss.detach())
-        record["agreement"] = float((scores.detach().argmax(dim=1) == target.argmax(dim=1)).float().mean())
         return loss
 
-    def _written(self, token_ids: list[NDArray[np.int32]], columns: NDArray[np.int64]) -> torch.Tensor:
-        """Return float32[documents, columns], or a scalar 0 where written words have no weight of their own."""
-        rule = self._recipe.exact_terms.rule
-        if rule is None:
+    def _losses_of_scores(self, scores: torch.Tensor, step: Step, record: dict[str, float]) -> list[torch.Tensor]:
+        """Return the weighted losses of float32[queries, documents] beside what the teachers say and who answers."""
+        losses = self._recipe.loss
+        parts = []
+        taught = self._tensor(self._training.teach(step.queries, step.documents))
+        known = ~taught.isnan()
+        target = torch.nan_to_num(taught) * losses.scale
+        if losses.kl:
+            parts.append(_part("kl", losses.kl, kl_divergence(scores, target, mask=known), record))
+        if losses.margin_mse:
+            value = margin_mse(scores, target, mask=known) / losses.scale
+            parts.append(_part("margin_mse", losses.margin_mse, value, record))
+        rows = np.flatnonzero(step.positive >= 0)
+        if losses.info_nce and len(rows):
+            answered, positive = self._tensor(rows), self._tensor(step.positive[rows])
+            judged = taught[answered]
+            allowed = ~(judged > judged.gather(1, positive[:, None]) - losses.false_negative)
+            allowed.scatter_(1, positive[:, None], True)
+            value = info_nce(scores[answered], positive, mask=allowed)
+            parts.append(_part("info_nce", losses.info_nce, value, record))
+        record["agreement"] = float((scores.detach().argmax(dim=1) == target.argmax(dim=1)).float().mean())
+        return parts
+
+    def _losses_of_documents(
+        self,
+        logits: torch.Tensor,
+        means: torch.Tensor,
+        step: Step,
+        token_ids: list[NDArray[np.int32]],
+        columns: Columns,
+        record: dict[str, float],
+    ) -> list[torch.Tensor]:
+        """Return the weighted losses of documents alone: exact terms kept, dense vectors, terms that are taught."""
+        recipe, training = self._recipe, self._training
+        parts = []
+        if recipe.loss.keep:
+            parts.append(_part("keep", recipe.loss.keep, self.kept(logits, token_ids, columns), record))
+        if recipe.model.dense and training.dense is not None:
+            target = self._tensor(training.dense[step.documents])
+            value = 1 - torch.nn.functional.cosine_similarity(means, target).mean()
+            parts.append(_part("dense", recipe.model.dense, value, record))
+        if recipe.loss.terms and training.term_teacher is not None and training.dense is not None:
+            target = self._tensor(training.term_teacher.targets(training.dense[step.documents], columns.terms))
+            value = term_shortfall(logits, target, self._tensor(columns.multiplier))
+            parts.append(_part("terms", recipe.loss.terms, value, record))
+        return parts
+
+    def _boosts(self, token_ids: list[NDArray[np.int32]], columns: NDArray[np.int64]) -> torch.Tensor:
+        """Return the boosts of exact terms, float32[documents, columns], or a scalar 0 where there is no boost."""
+        boost = self._recipe.exact_terms.boost
+        if boost is None:
             return torch.zeros((), device=self._device)
-        found = np.zeros((len(token_ids), len(columns)), dtype=np.float32)
+        boosts = np.zeros((len(token_ids), len(columns)), dtype=np.float32)
         for row, text_ids in enumerate(token_ids):
-            own, weights = rule.weights(text_ids)
-            places = np.searchsorted(columns, own)
-            known = (places < len(columns)) & (columns[np.minimum(places, len(columns) - 1)] == own)
-            found[row, places[known]] = weights[known]
-        return self._tensor(found)
+            exact, weights = boost.weights(text_ids)
+            places = np.searchsorted(columns, exact)
+            known = (places < len(columns)) & (columns[np.minimum(places, len(columns) - 1)] == exact)
+            boosts[row, places[known]] = weights[known]
+        return self._tensor(boosts)
 
     def _scores(self, weights: torch.Tensor, step: Step, terms: NDArray[np.int64], columns: Columns) -> torch.Tensor:
         """Return float32[queries, documents]."""
@@ -212,3 +215,9 @@ class Objective:
         weight = self._tensor(present) * (self._idf * self._terms)[self._tensor(columns.terms)]
         below = (self._recipe.loss.margin - logits).relu()
         return (weight * below).sum() / weight.sum().clamp_min(1e-6)
+
+
+def _part(name: str, weight: float, value: torch.Tensor, record: dict[str, float]) -> torch.Tensor:
+    """Return a loss by its weight, and note its value."""
+    record[name] = float(value.detach())
+    return weight * value

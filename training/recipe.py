@@ -97,8 +97,8 @@ class ExactTermRecipe:
     length: Positive = 150
 
     @property
-    def rule(self) -> ExactTermBoost | None:
-        """What encoders take."""
+    def boost(self) -> ExactTermBoost | None:
+        """The boost as encoders take it; None for none."""
         return ExactTermBoost(self.weight, self.k1, self.b, self.length) if self.weight else None
 
 

@@ -171,8 +171,9 @@ class LearnedEncoder:
         if statistics is not None and self._prior and len(terms):
             side: TokenTable = self._encoder("query")  # type: ignore[assignment]
             table, frequencies = side.weights[terms], statistics.document_frequencies(terms)
-            written = frequencies if side.shares is None else frequencies * side.shares[terms].astype(np.float64)
-            live = live_idf(table, written, statistics.n_documents, self._prior)
+            if side.surface_match is not None:
+                frequencies = frequencies * side.surface_match[terms].astype(np.float64)
+            live = live_idf(table, frequencies, statistics.n_documents, self._prior)
             weights = weights * (live / table)
             kept = weights > 0
             if self.layout.query.common:
@@ -252,8 +253,8 @@ class LearnedEncoder:
 
             folder = self.layout.root / layout.folder
             weights = read_weights(folder, layout.weights, subwords)
-            shares = read_surface_match(folder / SURFACE_MATCH_FILE, len(weights)) if layout.shares else None
-            return TokenTable(subwords, weights, layout, settings, shares)
+            ratios = read_surface_match(folder / SURFACE_MATCH_FILE, len(weights)) if layout.surface_match else None
+            return TokenTable(subwords, weights, layout, settings, ratios)
         from lexhound.encoders.checkpoints.loading import require_neural
 
         require_neural()

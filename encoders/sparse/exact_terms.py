@@ -1,19 +1,18 @@
-"""The words that a text is written in, beside what a model makes of it.
+"""The BM25 boost of a text's exact terms beside a model's weights, and the surface-match ratios of terms.
 
-A language model's head says which terms a text is about, once each: a maximum over positions knows neither how often a
-word occurs nor how long the text is. BM25 knows both. Where an encoder asks for it, a term t that is written in text d
-weighs more by a share of BM25's term-frequency part (Robertson and Zaragoza, "The Probabilistic Relevance Framework",
-2009, section 3.4):
+A maximum over positions knows neither how often a word occurs nor how long the text is. BM25 knows both. A boost adds
+BM25's term-frequency part (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009, section 3.4) to the
+weight of each term t that text d contains:
 
     w_t(d) = model_t(d) + weight · tf (k1 + 1) / (tf + k1 (1 - b + b · |d| / length))
 
 tf and |d| count the tokens that the encoder reads. `length` is a constant of the encoder, not of a collection, so that
 a document's vector depends on nothing but its text.
 
-An encoder that adds terms to documents also hides how rare words are: of the documents whose vectors hold "cells",
-many are written without it. A table of *shares* undoes that: of the documents that hold term t, how many are written
-with it, counted over the texts that the encoder was trained on. Document frequency × share stands for the number of
-documents that are written with t, from which idf is made (`lexhound.encoders.sparse.live_idf`).
+Expansion also hides how rare words are: many documents whose vectors hold "cells" do not contain it. The surface-match
+ratio of term t is the share of the documents whose vectors hold t that contain t, counted over the texts that the
+encoder was trained on. Document frequency × ratio estimates how many documents contain t, and idf is computed from that
+(`lexhound.encoders.sparse.live_idf`).
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from numpy.typing import NDArray
 
 from lexhound.encoders.errors import SettingsError
 
-_PRIOR = 5  # documents that count beside those that hold a term, half of them written with it
+_PRIOR = 5  # documents of evidence beside those that hold a term; half of them contain it
 
 
 @dataclass(frozen=True, slots=True)
 class ExactTermBoost:
-    """How much a text's own words weigh beside what the model says of them.
+    """How much BM25's term-frequency part adds to the weights of a text's exact terms.
 
     Attributes:
         weight: of BM25's term-frequency part, in the unit of the model's weights; above 0.
@@ -66,7 +65,7 @@ class ExactTermBoost:
         return f"WrittenWords(weight={self.weight!r}, k1={self.k1!r}, b={self.b!r}, length={self.length!r})"
 
     def weights(self, ids: Sequence[int] | NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return a text's distinct tokens, int32 ascending, and what each weighs, float32.
+        """Return a text's distinct tokens, int32 ascending, and their boosts, float32.
 
         Args:
             ids: the text's tokens, special ones left out.
@@ -78,21 +77,21 @@ class ExactTermBoost:
     def added(
         self, vector: tuple[NDArray[np.int32], NDArray[np.float32]], ids: Sequence[int] | NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return the sum of a model's vector of a text and the weights of the text's words; terms int32 ascending."""
+        """Return a model's vector of a text with the boosts of its exact terms added; terms int32 ascending."""
         terms, weights = vector
-        own, more = self.weights(ids)
-        both = np.union1d(terms, own).astype(np.int32)
+        exact, boosts = self.weights(ids)
+        both = np.union1d(terms, exact).astype(np.int32)
         total = np.zeros(len(both), np.float32)
         total[np.searchsorted(both, terms)] = weights
-        total[np.searchsorted(both, own)] += more
+        total[np.searchsorted(both, exact)] += boosts
         return both, total
 
 
-def surface_match_ratios(written: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Of the documents whose vectors hold a term, the share that are written with it; float32[vocabulary], in (0, 1].
+def surface_match_ratios(containing: NDArray[np.int64], holding: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return each term's surface-match ratio, float32[vocabulary], in (0, 1].
 
     Args:
-        written: int64[vocabulary], documents whose text has the term; held: those whose vector has it.
+        containing: int64[vocabulary], documents whose text contains the term; holding: those whose vector holds it.
     """
-    shares = (written + 0.5 * _PRIOR) / (held + _PRIOR)
-    return np.minimum(shares, 1.0).astype(np.float32)
+    ratios = (containing + 0.5 * _PRIOR) / (holding + _PRIOR)
+    return np.minimum(ratios, 1.0).astype(np.float32)

@@ -1,7 +1,5 @@
-"""What a checkpoint's folder says its two sides are.
-
-An encoder is a document side and a query side (Nguyen et al., "A Unified Framework for Learned Sparse Retrieval",
-ECIR 2023, section 3). Four layouts are read, the first that fits:
+"""What a checkpoint's folder says its document encoder and its query encoder are (Nguyen et al., "A Unified Framework
+for Learned Sparse Retrieval", ECIR 2023, section 3). Four layouts are read, the first that fits:
 
 - `lexhound_encoder.json`: ours, which can say everything this package can do (docs/encoders.md);
 - `modules.json`: a SparseEncoder of sentence-transformers (`st_layout.py`);
@@ -26,7 +24,7 @@ from lexhound.encoders.errors import CheckpointError, SettingsError
 from lexhound.encoders.runtime.pooling import ACTIVATIONS, POOLINGS
 
 from .exact_terms import ExactTermBoost
-from .layout import KINDS, EncoderLayout, Layout
+from .layout import KINDS, EncoderLayout, Layout, key_of
 from .st_layout import read_modules
 
 _FORMAT = 1
@@ -62,14 +60,14 @@ def _read_own(root: Path) -> Layout:
     values = read_json(path)
     if not isinstance(values, dict) or values.get("format") != _FORMAT:
         raise CheckpointError(f"{path} is not of format {_FORMAT}", "Upgrade lexhound, or correct the file")
-    document = _side(root, path, values.get("document"))
-    return Layout(root, document, document if "query" not in values else _side(root, path, values["query"]))
+    document = _encoder(root, path, values.get("document"))
+    return Layout(root, document, document if "query" not in values else _encoder(root, path, values["query"]))
 
 
-def _side(root: Path, path: Path, values: object) -> EncoderLayout:
-    known = {field.name: field for field in fields(EncoderLayout)}
+def _encoder(root: Path, path: Path, values: object) -> EncoderLayout:
+    known = {key_of(field): field for field in fields(EncoderLayout)}
     if not isinstance(values, Mapping) or values.get("kind") not in KINDS:
-        raise CheckpointError(f"{path}: a side has no kind", f"It must be one of {', '.join(KINDS)}")
+        raise CheckpointError(f"{path}: an encoder has no kind", f"It must be one of {', '.join(KINDS)}")
     for name, value in values.items():
         kind = str(known[name].type).split(" |")[0] if name in known else ""
         right: Any = {"str": str, "bool": bool, "int": int, "float": (int, float), "ExactTermBoost": dict}.get(kind)
@@ -78,27 +76,27 @@ def _side(root: Path, path: Path, values: object) -> EncoderLayout:
             or not (isinstance(value, right) or (value is None and "None" in str(known[name].type)))
             or (kind == "int" and isinstance(value, int) and value < 1)
         ):
-            raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what a side may say")
+            raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what it may say")
     if not 0 <= values.get("common", 0) < 1 or not 0 <= values.get("power", 0) <= 1:
         raise CheckpointError(f"{path}: common or power is out of range", "common: 0 to below 1; power: 0 to 1")
-    written = {"written": _written(path, values["written"])} if values.get("written") else {}
-    side = EncoderLayout(**dict(values) | written)
-    poolings = {"mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",)}[side.kind]
-    if side.pooling not in poolings:
-        raise CheckpointError(f"{path}: pooling is {side.pooling!r}", f"It must be one of {', '.join(poolings)}")
-    if side.activation is not None and side.activation not in ACTIVATIONS:
-        raise CheckpointError(f"{path}: activation is {side.activation!r}", f"One of {', '.join(ACTIVATIONS)}")
-    if side.dense not in (None, "mean"):
-        raise CheckpointError(f"{path}: dense is {side.dense!r}", "It must be mean")
-    for folder in (side.folder, side.adapter, side.expansion):
+    boost = {"written": _boost(path, values["written"])} if values.get("written") else {}
+    layout = EncoderLayout(**{known[key].name: value for key, value in (dict(values) | boost).items()})
+    poolings = {"mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",)}[layout.kind]
+    if layout.pooling not in poolings:
+        raise CheckpointError(f"{path}: pooling is {layout.pooling!r}", f"It must be one of {', '.join(poolings)}")
+    if layout.activation is not None and layout.activation not in ACTIVATIONS:
+        raise CheckpointError(f"{path}: activation is {layout.activation!r}", f"One of {', '.join(ACTIVATIONS)}")
+    if layout.dense not in (None, "mean"):
+        raise CheckpointError(f"{path}: dense is {layout.dense!r}", "It must be mean")
+    for folder in (layout.folder, layout.adapter, layout.expansion):
         if folder is not None:
             inside(root, folder, path)
-    if side.weights is not None and Path(side.weights).name != side.weights:
-        raise CheckpointError(f"{path}: weights is {side.weights!r}", "Name a file of the side's own folder")
-    return side
+    if layout.weights is not None and Path(layout.weights).name != layout.weights:
+        raise CheckpointError(f"{path}: weights is {layout.weights!r}", "Name a file of the encoder's own folder")
+    return layout
 
 
-def _written(path: Path, values: Mapping[str, Any]) -> ExactTermBoost:
+def _boost(path: Path, values: Mapping[str, Any]) -> ExactTermBoost:
     try:
         return ExactTermBoost(**values)
     except (TypeError, SettingsError) as error:
@@ -113,8 +111,8 @@ def _read_plain(root: Path) -> Layout:
     names = [str(name) for name in values.get("architectures") or ()]
     presence = EncoderLayout("table")
     if any(name.lower().startswith("unicoil") for name in names):
-        side = EncoderLayout("regression")
-        return Layout(root, side, side)
+        layout = EncoderLayout("regression")
+        return Layout(root, layout, layout)
     if any(name.lower().startswith("deepimpact") for name in names):
         return Layout(root, EncoderLayout("regression", pooling="first"), presence)
     if any(name.endswith("ForTokenClassification") for name in names):

@@ -4,7 +4,7 @@ Retrieval", ECIR 2023, section 3).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +17,40 @@ KINDS = ("mlm", "regression", "table")
 
 @dataclass(frozen=True, slots=True)
 class EncoderLayout:
-    """One side of an encoder.
+    """What a folder says of the document encoder or of the query encoder.
+
+    `lexhound_encoder.json` has the same keys, but for `written` (exact_terms) and `shares` (surface_match).
 
     Attributes:
         kind: "mlm" (a language model's head over the vocabulary), "regression" (one weight a token of the text) or
             "table" (one weight a token of the vocabulary, no model).
         folder: where its files lie, relative to the encoder's folder; "" is that folder itself.
-        pooling: "max", "sum" or "cls" of an mlm side; "max", "sum" or "first" of a regression side: what becomes of a
-            token that occurs several times.
-        activation: one of `encoders.runtime.pooling.ACTIVATIONS`; None for the usual one (log1p_relu of an mlm side,
-            relu of a regression side).
+        pooling: "max", "sum" or "cls" of an mlm encoder; "max", "sum" or "first" of a regression encoder: how the
+            occurrences of a token are pooled.
+        activation: one of `encoders.runtime.pooling.ACTIVATIONS`; None for the usual one (log1p_relu of an mlm
+            encoder, relu of a regression encoder).
         weights: of a table, the file in `folder` that holds them; None for 1 each (presence).
         counted: of a table, whether a token that occurs n times weighs n**power times as much.
         power: see `counted`; below 1, words that a long query repeats do not drown the others.
         common: of a table of idf weights with a prior, leave tokens that more than this share of documents hold out of
             a query, where a rarer one remains: they cost the most and say the least. 0 for all tokens.
-        shares: of a table with a prior, whether `shares.safetensors` in `folder` tells which share of the documents of
-            each token are written with it (`encoders.sparse.exact_terms`); without it vectors are taken for what is
-            written.
+        surface_match: of a table with a prior, whether `shares.safetensors` in `folder` holds each token's
+            surface-match ratio (`encoders.sparse.exact_terms`); without it every ratio is 1.
         prior: of a table of idf weights, how many documents it counts for beside those of the collection that is
             searched, whose own document frequencies then make the weights (`encoders.sparse.live_idf`); 0 for the
             table as it stands.
-        echo: of an mlm side, give the text twice and pool over the second copy: in a decoder-only model the first
+        echo: of an mlm encoder, give the text twice and pool over the second copy: in a decoder-only model the first
             copy's tokens do not see what follows (Springer et al., "Repetition Improves Language Model Embeddings",
             2024; Doshi et al., "Mistral-SPLADE", 2024, section 3).
         adapter: folder of a LoRA adapter, relative to the encoder's folder, merged into the model's weights.
         expansion: folder of a masked language model whose `expansion_terms` likeliest terms that the text lacks are
-            appended before its tokens are weighed (exp-MLP; Zhuang & Zuccon, "TILDEv2", 2021, section 3).
-        dense: of an mlm side whose states were also trained to make dense vectors, how they are pooled ("mean"); see
+            appended before the weights of its tokens are computed (exp-MLP; Zhuang & Zuccon, "TILDEv2", 2021, section
+            3).
+        dense: of an mlm encoder whose states were also trained to make dense vectors, how they are pooled ("mean"); see
             `lexhound.encoders.dense.layout`. None where they mean nothing.
         top_k, query_top_k: how many of a document's and of a query's heaviest terms are kept where the settings do not
             say; None for all.
-        written: of an mlm side, what a text's own words weigh beside what the model says; None for nothing.
+        exact_terms: of an mlm encoder, the BM25 boost of a text's exact terms; None for none.
         prompt: put before every text.
         max_length: longest input in tokens, where the folder says one.
         lower_case: whether texts are lower-cased before they become tokens.
@@ -62,7 +64,7 @@ class EncoderLayout:
     counted: bool = False
     power: float = 1.0
     common: float = 0.0
-    shares: bool = False
+    surface_match: bool = field(default=False, metadata={"key": "shares"})
     prior: int = 0
     echo: bool = False
     adapter: str | None = None
@@ -71,7 +73,7 @@ class EncoderLayout:
     dense: str | None = None
     top_k: int | None = None
     query_top_k: int | None = None
-    written: ExactTermBoost | None = None
+    exact_terms: ExactTermBoost | None = field(default=None, metadata={"key": "written"})
     prompt: str = ""
     max_length: int | None = None
     lower_case: bool = False
@@ -79,25 +81,29 @@ class EncoderLayout:
     def as_dict(self) -> dict[str, Any]:
         """Return what differs from the defaults, for `lexhound_encoder.json` and fingerprints."""
         return {
-            field.name: value
-            for field, value in zip(fields(self), asdict(self).values(), strict=True)
-            if value != field.default
+            key_of(each): value
+            for each, value in zip(fields(self), asdict(self).values(), strict=True)
+            if value != each.default
         }
 
     def hash(self, root: Path) -> str:
-        """Return a hex SHA-256 over the files of this side."""
+        """Return a hex SHA-256 over the encoder's files."""
         if self.kind == "table":
-            return files_hash(root / self.folder, [self.weights or "", *([SURFACE_MATCH_FILE] if self.shares else [])])[
-                :32
-            ]
+            tables = [self.weights or "", *([SURFACE_MATCH_FILE] if self.surface_match else [])]
+            return files_hash(root / self.folder, tables)[:32]
         folders = [self.folder, *(part for part in (self.adapter, self.expansion) if part is not None)]
-        rule = [] if self.written is None else [self.written.identity]
-        return "-".join([*(files_hash(root / folder)[:32] for folder in folders), *rule])
+        boost = [] if self.exact_terms is None else [self.exact_terms.identity]
+        return "-".join([*(files_hash(root / folder)[:32] for folder in folders), *boost])
+
+
+def key_of(each: Field[Any]) -> str:
+    """Return the key of a field of `EncoderLayout` in `lexhound_encoder.json`."""
+    return str(each.metadata.get("key", each.name))
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """An encoder's two sides, in the folder `root`.
+    """The document encoder and the query encoder in the folder `root`.
 
     Attributes:
         before: how earlier versions read the same folder, where that makes other vectors; collections made so go on so.

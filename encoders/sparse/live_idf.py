@@ -7,8 +7,7 @@ posterior of a beta distribution, as in Bayesian smoothing):
     p_t = (df_t + prior · exp(-table_t)) / (n + prior)        weight_t = -ln p_t
 
 With few documents the table speaks, with many the collection. df_t counts the documents whose vector holds the term,
-expansions included; an encoder that knows the share of them that are written with it (`encoders.sparse.exact_terms`)
-counts these instead.
+expansions included; an encoder with surface-match ratios (`encoders.sparse.exact_terms`) multiplies it by them.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
     Raises:
         CheckpointError: something is in the folder, or the format cannot say what the encoder is: term weighting,
             CLS pooling, other activations than one or two logarithms, counted tables or such that leave common tokens
-            out, weights of written words, decoders, numbers of terms that differ between the sides.
+            out, boosts of exact terms, decoders, numbers of terms that differ between the sides.
     """
     if folder.exists() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty", "Give a new folder")
@@ -119,8 +119,8 @@ def _check_writable(side: EncoderLayout) -> None:
         wrong = "decoders with echo, or adapters"
     elif side.pooling == "cls":
         wrong = "CLS pooling"
-    elif side.written is not None:
-        wrong = "weights of written words beside a model's"
+    elif side.exact_terms is not None:
+        wrong = "boost of exact terms"
     elif side.activation not in ACTIVATION_OF.values():
         wrong = f"the activation {side.activation}"
     if wrong is not None:

@@ -34,8 +34,7 @@ class TokenTable:
     Attributes:
         weights: float32[vocabulary], >= 0, 0 for special tokens.
         vocabulary_size: how many.
-        shares: float32[vocabulary], the share of the documents of each token that are written with it; None where
-            there is no such table.
+        surface_match: float32[vocabulary], each token's surface-match ratio; None where there is no such table.
     """
 
     def __init__(
@@ -44,12 +43,12 @@ class TokenTable:
         weights: NDArray[np.float32],
         layout: EncoderLayout,
         settings: LearnedSettings,
-        shares: NDArray[np.float32] | None = None,
+        surface_match: NDArray[np.float32] | None = None,
     ) -> None:
         self.weights = weights
         self.tokens_encoded = 0  # there is no model to read them
         self.vocabulary_size = len(weights)
-        self.shares = shares
+        self.surface_match = surface_match
         self._subwords = subwords
         self._layout = layout
         self._whole = settings.long_texts == "windows"
@@ -126,18 +125,18 @@ def read_weights(folder: Path, name: str | None, subwords: Subwords) -> NDArray[
 
 
 def read_surface_match(path: Path, size: int) -> NDArray[np.float32]:
-    """Return the shares of `lexhound.encoders.sparse.exact_terms`, float32[size], from a safetensors file.
+    """Return surface-match ratios (`lexhound.encoders.sparse.exact_terms`), float32[size], from a safetensors file.
 
     Raises:
-        CheckpointError: the file is missing, unreadable, of another vocabulary, or holds what is no share.
+        CheckpointError: the file is missing, unreadable, of another vocabulary, or holds what is no ratio.
     """
     try:
-        shares = _from_safetensors(path)
+        ratios = _from_safetensors(path)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}", "Download the whole folder again") from error
-    if len(shares) != size or not ((shares > 0) & (shares <= 1)).all():
-        raise CheckpointError(f"{path} does not hold a share above 0 for each of {size} tokens", "Download it again")
-    return shares
+    if len(ratios) != size or not ((ratios > 0) & (ratios <= 1)).all():
+        raise CheckpointError(f"{path} does not hold a ratio above 0 for each of {size} tokens", "Download it again")
+    return ratios
 
 
 def _read(path: Path, subwords: Subwords) -> NDArray[np.float32]:

@@ -101,19 +101,19 @@ class ModelEncoder(ABC):
         for owner, vector in zip(owners, self._vectors(token_ids), strict=True):
             found[owner].append(vector)
         whole = [largest(vectors) if len(vectors) > 1 else (vectors or [empty])[0] for vectors in found]
-        if self._layout.written is None:
+        if self._layout.exact_terms is None:
             return whole
         read: list[list[int]] = [[] for _ in texts]
         for owner, text_ids in zip(owners, token_ids, strict=True):
             read[owner] += text_ids
-        return [self._with_written(vector, ids) for vector, ids in zip(whole, read, strict=True)]
+        return [self._boosted(vector, ids) for vector, ids in zip(whole, read, strict=True)]
 
-    def _with_written(self, vector: QueryVector, ids: list[int]) -> QueryVector:
-        """Add what the text's own words weigh, where the layout asks for it."""
-        if self._layout.written is None:
+    def _boosted(self, vector: QueryVector, ids: list[int]) -> QueryVector:
+        """Add the BM25 boost of the text's exact terms, where the layout asks for it."""
+        if self._layout.exact_terms is None:
             return vector
         own = np.array(ids, np.int32)
-        return self._layout.written.added(vector, own[self._is_term[own]])
+        return self._layout.exact_terms.added(vector, own[self._is_term[own]])
 
     def encode_one(self, text: str) -> QueryVector:
         """Return one text's vector."""
@@ -247,7 +247,7 @@ class LanguageModelEncoder(ModelEncoder):
                     places, halving(both, [token_ids[place] for place in places]), strict=True
                 ):
                     means[told[place]] = mean
-                    vectors[told[place]] = self._with_written(vector, token_ids[place])
+                    vectors[told[place]] = self._boosted(vector, token_ids[place])
                 self.tokens_encoded += sum(lengths[place] for place in places)
         return vectors, means
 

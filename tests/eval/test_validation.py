@@ -16,7 +16,7 @@ from lexhound.encoders.sparse.exact_terms import surface_match_ratios
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.eval.errors import DatasetError
 from lexhound.eval.validation import ValidationSet, open_validation_set, validate, validator
-from lexhound.training.export import export_encoder
+from lexhound.training.export import DocumentUse, export_encoder
 from lexhound.training.model import ModelSettings, TrainableEncoder
 from lexhound.training.recipe import DataRecipe, ExactTermRecipe, ModelRecipe, QueryRecipe, Recipe, ValidationRecipe
 
@@ -120,8 +120,8 @@ def test_a_model_is_measured_as_its_encoder_will_search(tmp_path: Path) -> None:
         np.concatenate([np.unique(text_ids) for text_ids in token_ids]), minlength=model.vocabulary_size
     )
     folder = export_encoder(
-        model, table, tmp_path / "out", half=False, query=query, written=recipe.exact_terms.rule,
-        shares=surface_match_ratios(written, written),
+        model, table, tmp_path / "out", half=False, query=query, document=DocumentUse(recipe.exact_terms.boost),
+        surface_match=surface_match_ratios(written, written),
     )  # fmt: skip
     encoder = LearnedEncoder(folder, LearnedSettings(max_length=32, precision="float32"))
 

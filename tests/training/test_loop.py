@@ -13,7 +13,7 @@ from tiny_checkpoints import build_tiny_masked_lm
 from lexhound.encoders.errors import TrainingError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.training.data.examples import TrainingSet, draw_step
-from lexhound.training.export import export_encoder
+from lexhound.training.export import DocumentUse, export_encoder
 from lexhound.training.loop import Trainer
 from lexhound.training.model import ModelSettings, TrainableEncoder
 from lexhound.training.objective import Objective
@@ -201,7 +201,7 @@ def test_the_terms_a_dense_teacher_asks_for_grow(base: Path, tmp_path: Path) -> 
         asked = np.flatnonzero(model.terms)[[5]]
         dense = np.eye(2, dtype=np.float32)[np.arange(len(training.documents)) % 2]
         taught = TermTeacher(asked, dense[:1], np.zeros(1, np.float32), np.full(1, 0.1, np.float32), 3.0, 0.5)
-        Trainer(model, training, recipe, tmp_path / str(terms), dense=dense, terms=taught).run()
+        Trainer(model, replace(training, dense=dense, term_teacher=taught), recipe, tmp_path / str(terms)).run()
         with torch.no_grad():
             logits.append(model.logits(training.documents)[::2, int(asked[0])].mean().item())
     assert logits[1] > logits[0] + 0.1
@@ -285,7 +285,7 @@ def test_what_reads_its_queries_is_written_as_one_model(base: Path, tmp_path: Pa
     np.testing.assert_allclose(found[model.terms], expected[model.terms], atol=1e-4)  # it keeps special tokens
 
 
-def test_written_words_are_part_of_the_vectors_that_scores_compare(base: Path) -> None:
+def test_boosts_are_part_of_the_vectors_that_scores_compare(base: Path) -> None:
     """Against a run without them whose weights have them added by hand."""
     changes = {"exact_terms": {"weight": 0.6, "length": 7}}
     model, training, recipe = make_run(base, changes)
@@ -302,7 +302,7 @@ def test_written_words_are_part_of_the_vectors_that_scores_compare(base: Path) -
     objective.loss(torch.cat([logits, means], dim=1), step, 0, token_ids, terms, columns, found)
 
     more = np.zeros(logits.shape, np.float32)
-    rule = recipe.exact_terms.rule
+    rule = recipe.exact_terms.boost
     assert rule is not None
     for row, text_ids in enumerate(token_ids):
         for term, weight in zip(*rule.weights(text_ids), strict=True):
@@ -325,14 +325,22 @@ def test_a_run_of_no_steps_changes_no_weight(base: Path, tmp_path: Path) -> None
     assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
 
 
-def test_shares_compare_the_words_of_texts_with_the_vectors_that_are_stored(base: Path, tmp_path: Path) -> None:
+def test_surface_match_ratios_compare_the_words_of_texts_with_the_vectors_that_are_stored(
+    base: Path, tmp_path: Path
+) -> None:
     model, training, recipe = make_run(base, {"exact_terms": {"weight": 0.2}})
-    rule, top_k = recipe.exact_terms.rule, 12
-    shares = measure_surface_match(model, training.documents, rule, top_k)
+    boost, top_k = recipe.exact_terms.boost, 12
+    ratios = measure_surface_match(model, training.documents, boost, top_k)
     query = QueryRecipe(counted=True, power=0.5, common=0.4, prior=20, surface_match=24)
     table = np.linspace(1, 3, model.vocabulary_size, dtype=np.float32) * model.terms
     folder = export_encoder(
-        model, table, tmp_path / "out", half=False, query=query, written=rule, shares=shares, top_k=top_k
+        model,
+        table,
+        tmp_path / "out",
+        half=False,
+        query=query,
+        surface_match=ratios,
+        document=DocumentUse(boost, top_k),
     )
     encoder = LearnedEncoder(folder)
     subwords = encoder.subwords("document")
@@ -342,7 +350,7 @@ def test_shares_compare_the_words_of_texts_with_the_vectors_that_are_stored(base
     written = np.zeros(model.vocabulary_size)
     for ids in subwords.ids_of(texts):
         written[list(set(ids))] += 1
-    np.testing.assert_allclose(shares, np.minimum(1, (written + 2.5) / (held + 5)), rtol=1e-6)
-    assert encoder.layout.query.shares
+    np.testing.assert_allclose(ratios, np.minimum(1, (written + 2.5) / (held + 5)), rtol=1e-6)
+    assert encoder.layout.query.surface_match
     assert (encoder.layout.query.power, encoder.layout.query.common) == (0.5, 0.4)
-    assert encoder.layout.document.written == rule
+    assert encoder.layout.document.exact_terms == boost

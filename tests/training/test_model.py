@@ -15,7 +15,7 @@ from lexhound.encoders.dense.encoder import DenseEncoder
 from lexhound.encoders.errors import CheckpointError, TrainingError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
-from lexhound.training.export import export_encoder
+from lexhound.training.export import DocumentUse, export_encoder
 from lexhound.training.initialization import solve_head
 from lexhound.training.model import ModelSettings, TrainableEncoder
 from lexhound.training.recipe import QueryRecipe
@@ -131,7 +131,9 @@ def test_what_sentence_transformers_cannot_say_stands_beside_it(folder: Path, tm
     model = TrainableEncoder(ModelSettings(str(folder), max_length=32))
     table = np.linspace(0.1, 5, model.vocabulary_size, dtype=np.float32) * model.terms
     query = QueryRecipe(counted=True, prior=70)
-    written = export_encoder(model, table, tmp_path / "out", half=False, query=query, top_k=9, dense="mean")
+    written = export_encoder(
+        model, table, tmp_path / "out", half=False, query=query, document=DocumentUse(top_k=9, dense="mean")
+    )
     encoder = LearnedEncoder(written, LearnedSettings(max_length=32))
     assert (encoder.layout.query.counted, encoder.layout.query.prior) == (True, 70)
     assert (encoder.layout.document.pooling, encoder.layout.document.dense) == ("max", "mean")

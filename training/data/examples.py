@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.training.recipe import OptimiserRecipe
+
+if TYPE_CHECKING:
+    from lexhound.training.teachers.terms import TermTeacher
 
 
 class Teacher(Protocol):
@@ -40,6 +43,8 @@ class TrainingSet:
         teachers: with their weights, which need not sum to 1.
         idf: float32[vocabulary], the query table to start from.
         query_token_ids: each query's token ids in their order, int32; only for a model that reads queries too.
+        dense: float32[documents, width], the first dense teacher's vectors; None where there is no dense teacher.
+        term_teacher: what that teacher thinks of words, where the recipe asks for it.
         given: int32[seeds], how many of the first candidates the data names, which a step takes before others; empty
             where it names none.
     """
@@ -53,6 +58,8 @@ class TrainingSet:
     idf: NDArray[np.float32]
     query_token_ids: Sequence[NDArray[np.int32]] = ()
     given: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    dense: NDArray[np.float32] | None = None
+    term_teacher: TermTeacher | None = None
 
     @cached_property
     def _queries_of(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ from lexhound.training.model import TrainableEncoder
 from lexhound.training.recipe import Recipe, TeacherRecipe
 from lexhound.training.scoring import PoolScores, VectorTeacher
 from lexhound.training.teachers.models import CrossTeacher, DenseTeacher, TeacherSettings
-from lexhound.training.teachers.terms import TermTeacher, make_term_teacher
+from lexhound.training.teachers.terms import make_term_teacher
 
 from .bm25_pool import LexicalPool
 from .candidate_lists import ListTeacher, interleaved, led_by
@@ -38,21 +38,6 @@ _LEAST_FOUND = 0.3  # a query without a document of its own is a seed only if a 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A training set, and what else a run wants to know of its data.
-
-    Attributes:
-        training: what steps are drawn from.
-        dense: float32[documents, width], the first dense teacher's vectors, or None.
-        terms: what that teacher thinks of words, where the recipe asks for it.
-    """
-
-    training: TrainingSet
-    dense: NDArray[np.float32] | None
-    terms: TermTeacher | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Heard:
     """A teacher that has read the whole pool: best int32[queries, depth]; its vectors of documents, if dense, and how
     it makes more of them."""
@@ -66,7 +51,7 @@ class _Heard:
 
 def prepare(
     recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, progress: Progress, *, device: str = "auto"
-) -> Prepared:
+) -> TrainingSet:
     """Tokenise, let the teachers read everything, and find each seed query's candidates.
 
     What teachers with models say is kept in `cache` and read there the next time; they run on `device`.
@@ -118,11 +103,9 @@ def prepare(
     training = TrainingSet(token_ids, terms, own, candidates, seeds, teachers, idf_of(token_ids, model), read, given)
     first = next((each for each in heard if each.dense is not None), None)
     if first is None or first.dense is None or first.encode is None:
-        return Prepared(training, None)
-    words = None
-    if recipe.loss.terms:
-        words = make_term_teacher(model.subwords, first.encode, first.dense)
-    return Prepared(training, first.dense, words)
+        return training
+    words = make_term_teacher(model.subwords, first.encode, first.dense) if recipe.loss.terms else None
+    return replace(training, dense=first.dense, term_teacher=words)
 
 
 def idf_of(token_ids: Sequence[NDArray[np.int32]], model: TrainableEncoder) -> NDArray[np.float32]:

@@ -130,7 +130,7 @@ def _train(
 
     from lexhound.training.data.training_set import prepare
     from lexhound.training.distributed import Distributed, device_of, join, leave
-    from lexhound.training.export import export_encoder
+    from lexhound.training.export import DocumentUse, export_encoder
     from lexhound.training.initialization import solve_head
     from lexhound.training.loop import Trainer
     from lexhound.training.model import ModelSettings, TrainableEncoder
@@ -152,11 +152,11 @@ def _train(
     def told(stage: str, done: int, total: int) -> None:
         show(State(stage, done, fraction=done / max(1, total), unit="texts"))
 
-    prepared = prepare(recipe, pool, model, folder / "teachers", told, device=device)
+    training = prepare(recipe, pool, model, folder / "teachers", told, device=device)
     if not model.has_head and distributed.first:  # whose weights all begin with
         start = solve_head(
             model,
-            _spread(prepared.training.documents, 1500),
+            _spread(training.documents, 1500),
             own=recipe.model.own,
             absent_quantile=recipe.model.absent_quantile,
         )
@@ -165,13 +165,11 @@ def _train(
         join(distributed, place)
     trainer = Trainer(
         model,
-        prepared.training,
+        training,
         recipe,
         folder,
         validate=validator(sets, model, recipe) if sets else None,
         watcher=_Watcher(show),
-        dense=prepared.dense,
-        terms=prepared.terms,
         distributed=distributed,
     )
     with _interruptible(say) as asked:
@@ -187,23 +185,15 @@ def _train(
         import shutil
 
         shutil.rmtree(encoder)
-    top_k, rule = recipe.model.top_k or None, recipe.exact_terms.rule
-    shares = None
+    use = DocumentUse(recipe.exact_terms.boost, recipe.model.top_k or None, "mean" if recipe.model.dense else None)
+    ratios = None
     if recipe.query.surface_match:
-        pieces = _spread(prepared.training.documents, recipe.query.surface_match)
-        shares = measure_surface_match(
-            model, pieces, rule, top_k, lambda done: told("counting written words", done, len(pieces))
+        sample = _spread(training.documents, recipe.query.surface_match)
+        ratios = measure_surface_match(
+            model, sample, use.exact_terms, use.top_k, lambda done: told("measuring surface matches", done, len(sample))
         )
-    export_encoder(
-        model,
-        None if recipe.query.kind == "model" else trainer.table(),
-        encoder,
-        query=recipe.query,
-        written=rule,
-        shares=shares,
-        top_k=top_k,
-        dense="mean" if recipe.model.dense else None,
-    )
+    table = None if recipe.query.kind == "model" else trainer.table()
+    export_encoder(model, table, encoder, query=recipe.query, surface_match=ratios, document=use)
     return outcome
 
 

@@ -65,7 +65,7 @@ def test_sentence_transformers_reads_it(mini: LearnedEncoder, vectors: np.ndarra
     from sentence_transformers import SparseEncoder
 
     theirs = SparseEncoder(str(folder()), device="cpu").encode_document(TEXTS, convert_to_sparse_tensor=False).numpy()
-    rule = mini.layout.document.written
+    rule = mini.layout.document.exact_terms
     assert rule is not None
     for row, ids in enumerate(mini.subwords("document").ids_of(TEXTS)):
         terms, weights = rule.weights(ids)

@@ -146,7 +146,7 @@ def test_queries_count_the_documents_that_are_written_with_a_word(plain: Path, t
     size = load(plain).identity.vocabulary_size or 0
     shares = np.linspace(0.1, 1, size, dtype=np.float32)
     write_tensor(folder / "shares.safetensors", shares[:-1])
-    with pytest.raises(CheckpointError, match="does not hold a share above 0"):
+    with pytest.raises(CheckpointError, match="does not hold a ratio above 0"):
         load(folder)
     write_tensor(folder / "shares.safetensors", shares)
     encoder = load(folder)

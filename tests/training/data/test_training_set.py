@@ -57,7 +57,7 @@ def quiet(stage: str, done: int, total: int) -> None: ...
 def test_a_sparse_teacher_may_have_another_vocabulary(folder: Path, model: TrainableEncoder, tmp_path: Path) -> None:
     """Its scores are those of its own vectors, whatever the student calls the terms."""
     teacher = TeacherRecipe("sparse", "other", normalise="none", max_length=64)
-    training = prepare(recipe_of(folder, teacher), pool_of(), model, tmp_path, quiet).training
+    training = prepare(recipe_of(folder, teacher), pool_of(), model, tmp_path, quiet)
     encoder = LearnedEncoder(folder / "other", LearnedSettings(max_length=64))
     assert encoder.lookup(["heat"]) != LearnedEncoder(folder / "base").lookup(["heat"])
     documents = encoder.encode_documents(DOCUMENTS).toarray()
@@ -116,13 +116,13 @@ def test_what_the_data_names_leads_the_candidates_and_needs_no_teacher(
     folder: Path, model: TrainableEncoder, tmp_path: Path
 ) -> None:
     pool = pool_of(given={0: [0, 3], 2: [1]})
-    alone = prepare(recipe_of(folder), pool, model, tmp_path, quiet).training
+    alone = prepare(recipe_of(folder), pool, model, tmp_path, quiet)
     assert alone.candidates.tolist() == [[0, 3], [-1, -1], [1, -1]]
     assert alone.given.tolist() == [2, 0, 1]
     assert np.isnan(alone.teach(np.arange(3), np.arange(4))).all()
     scored = pool_of(given={0: [0, 3], 2: [1]}, scores={1: {2: {1: 5.0, 3: 1.0}}})
     teachers = TeacherRecipe("bm25"), TeacherRecipe("scores", path="x.tsv", normalise="none", weight=3.0)
-    both = prepare(recipe_of(folder, *teachers), scored, model, tmp_path, quiet).training
+    both = prepare(recipe_of(folder, *teachers), scored, model, tmp_path, quiet)
     assert both.candidates[0, :2].tolist() == [0, 3]
     assert both.candidates[2, 0] == 1
     (lexical, _), (_, weight) = both.teachers

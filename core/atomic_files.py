@@ -49,7 +49,7 @@ def sync_directory(path: Path) -> None:
 
 
 def neighbour(directory: Path, suffix: str) -> Path:
-    """A hidden path on the same file system; `directory` may be `.`, end with `..` or be a link."""
+    """Return a hidden path on the same file system; `directory` may be `.`, end with `..` or be a link."""
     whole = directory.resolve()
     return whole.parent / f".{whole.name}.{suffix}"
 
@@ -188,7 +188,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 @cache
 def _exchanging() -> Any:
-    """The system's call that exchanges two names, None where there is none."""
+    """Return the system's call that exchanges two names, None where there is none."""
     library = ctypes.CDLL(None, use_errno=True)
     try:
         if sys.platform == "darwin":

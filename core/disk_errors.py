@@ -15,7 +15,7 @@ _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def full(where: object) -> StorageFullError:
-    """The error of a disk that is full."""
+    """Return the error of a disk that is full."""
     return StorageFullError(
         "the disk is full",
         where=str(where),

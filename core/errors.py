@@ -128,7 +128,7 @@ _COMMANDS = frozenset({"pip", "lexhound"})  # hints that begin with one of these
 
 
 def _restored(kind: type[LexhoundError], args: tuple[Any, ...]) -> LexhoundError:
-    """An exception as it was pickled or copied, whatever its class is made from; its attributes follow."""
+    """Return an exception as it was pickled or copied, whatever its class is made from; its attributes follow."""
     error = kind.__new__(kind)
     error.args = args
     return error

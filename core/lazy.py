@@ -9,7 +9,7 @@ from typing import Any
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's `__getattr__` (PEP 562).
+    """Return a package's `__getattr__` (PEP 562).
 
     Args:
         package: the package's `__name__`.

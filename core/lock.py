@@ -39,7 +39,7 @@ class Holder:
 
 
 def holder_of(directory: Path) -> Holder | None:
-    """The process that has a collection open for writing now; None where none has, or that cannot be told."""
+    """Return the process that has a collection open for writing now; None where none has, or that cannot be told."""
     try:
         descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -197,7 +197,7 @@ class Claim:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the file that is open is the one at the path."""
+    """Return whether the file that is open is the one at the path."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except OSError:

@@ -24,7 +24,7 @@ class _StrictError(orjson.JSONDecodeError):
 
 
 def parse_json(data: bytes) -> Any:
-    """The value that UTF-8 JSON writes; integers may be of any size.
+    """Return the value that UTF-8 JSON writes; integers may be of any size.
 
     Raises:
         orjson.JSONDecodeError: it is not JSON, a number is beyond all floating-point numbers, a text has half of a
@@ -43,7 +43,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def json_fault(error: json.JSONDecodeError) -> str:
-    """What `parse_json` found wrong, without a full stop."""
+    """Return what `parse_json` found wrong, without a full stop."""
     if isinstance(error, _StrictError):
         return error.msg
     reason = error.msg
@@ -53,7 +53,7 @@ def json_fault(error: json.JSONDecodeError) -> str:
 
 
 def _count_keys(value: Any) -> int:
-    """The keys of all objects in a value."""
+    """Return the keys of all objects in a value."""
     count = 0
     pending = [value] if type(value) in _CONTAINERS else []
     while pending:

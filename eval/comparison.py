@@ -132,7 +132,7 @@ class Comparison:
     options: ComparisonOptions
 
     def to_json(self) -> dict[str, Any]:
-        """All figures, those of single queries included."""
+        """Return all figures, those of single queries included."""
         return {
             "measures": self.measures,
             "queries": self.queries,
@@ -215,7 +215,7 @@ def _validate(runs: Sequence[Run], options: ComparisonOptions) -> None:
 
 
 def _shared_queries(runs: Sequence[Run], qrels: Qrels, options: ComparisonOptions) -> tuple[Qrels, list[str]]:
-    """The judgments that the runs are compared over, and what a reader must know about them."""
+    """Return the judgments that the runs are compared over, and what a reader must know about them."""
     answered = [{query_id for query_id in qrels if run.rankings.get(query_id)} for run in runs]
     for run, ids in zip(runs, answered, strict=True):
         if not ids:
@@ -258,7 +258,7 @@ def _differences(
     query_ids: Sequence[str],
     options: ComparisonOptions,
 ) -> list[Difference]:
-    """All comparisons of one measure, corrected together."""
+    """Return all comparisons of one measure, corrected together."""
     rows = []
     for baseline, system in pairs:
         first, second = per_query[baseline][place], per_query[system][place]
@@ -292,7 +292,7 @@ def _changed(
     queries: Mapping[str, str],
     options: ComparisonOptions,
 ) -> list[ChangedQuery]:
-    """The queries with the largest differences of the main measure, the largest first."""
+    """Return the queries with the largest differences of the main measure, the largest first."""
     first, second = per_query[baseline.name][0], per_query[system.name][0]
     found = []
     for query_id, judged in qrels.items():
@@ -317,7 +317,7 @@ def _changed(
 
 
 def ranked(ranking: Ranking, judged: Mapping[str, int], count: int) -> tuple[RankedDocument, ...]:
-    """The top of a ranking with its judgments."""
+    """Return the top of a ranking with its judgments."""
     return tuple(
         RankedDocument(place, document, score, judged.get(document))
         for place, (document, score) in enumerate(ranking[:count], 1)
@@ -325,7 +325,7 @@ def ranked(ranking: Ranking, judged: Mapping[str, int], count: int) -> tuple[Ran
 
 
 def with_texts(changed: Sequence[ChangedQuery], lookup: Lookup | None) -> list[ChangedQuery]:
-    """The same queries with the words of their documents, all looked up at once."""
+    """Return the same queries with the words of their documents, all looked up at once."""
     if lookup is None:
         return list(changed)
     shown = [document for entry in changed for document in (*entry.baseline_ranking, *entry.system_ranking)]

@@ -75,7 +75,7 @@ class Cost:
 
 
 def mean_cost(costs: Sequence[Cost]) -> Cost:
-    """The mean of each figure over several data sets; a figure that some lack is the mean of those that have it.
+    """Return the mean of each figure over several data sets; a figure that some lack is the mean of those that have it.
 
     Settings (depths, threads, number of queries) are those of the first. Raises ValueError where there is none.
     """
@@ -139,7 +139,7 @@ def measure_latency(answer: Callable[[str], object], queries: Sequence[str], *, 
 
 
 def percentile_ms(seconds: Sequence[float], percent: float) -> float:
-    """A percentile in milliseconds: the smallest observed value with `percent` of all at or below it."""
+    """Return a percentile in milliseconds: the smallest observed value with `percent` of all at or below it."""
     if not seconds:
         return 0.0
     return float(np.percentile(np.asarray(seconds), percent, method="inverted_cdf")) * 1000.0
@@ -154,7 +154,7 @@ def spread(items: Sequence[str], count: int) -> list[str]:
 
 
 def machine() -> dict[str, str | int]:
-    """What the speeds were measured on, for the record."""
+    """Return what the speeds were measured on, for the record."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -50,7 +50,7 @@ def hardest_queries(
     shown: int = 5,
     lookup: Lookup | None = None,
 ) -> list[HardQuery]:
-    """The queries with the lowest mean of the main measure over the systems, the lowest first.
+    """Return the queries with the lowest mean of the main measure over the systems, the lowest first.
 
     Queries without a relevant document are passed over: nothing can be found for them. At equal means
     the one with fewer relevant documents comes later (missing one of many says more about the system),

@@ -43,18 +43,18 @@ class PartResult:
     held: Run | None = field(default=None, repr=False)
 
     def mean(self, measure: str) -> float:
-        """The mean of a measure."""
+        """Return the mean of a measure."""
         return self.of(measure).mean
 
     def of(self, measure: str) -> Scores:
-        """The scores of a measure; KeyError for one that was not asked for."""
+        """Return the scores of a measure; KeyError for one that was not asked for."""
         for scores in self.scores:
             if scores.measure == measure:
                 return scores
         raise KeyError(measure)
 
     def run(self, only: Collection[str] | None = None) -> Run:
-        """The ranked lists, of some queries or of all."""
+        """Return the ranked lists, of some queries or of all."""
         if self.held is None:
             if self.run_path is None:
                 raise LookupError(f"the run of {self.system} on {self.dataset} was not kept")
@@ -64,7 +64,7 @@ class PartResult:
         return replace(self.held, rankings={key: value for key, value in self.held.rankings.items() if key in only})
 
     def to_json(self) -> dict[str, Any]:
-        """All figures but those of single queries (they have a file of their own)."""
+        """Return all figures but those of single queries (they have a file of their own)."""
         return {
             "dataset": self.dataset,
             "group": self.group,
@@ -98,37 +98,37 @@ class Evaluation:
     options: Mapping[str, Any]
 
     def part(self, dataset: str, system: str) -> PartResult:
-        """The part of a data set and a system; KeyError when there is none."""
+        """Return the part of a data set and a system; KeyError when there is none."""
         for part in self.parts:
             if part.dataset == dataset and part.system == system:
                 return part
         raise KeyError((dataset, system))
 
     def sets(self) -> dict[str, list[str]]:
-        """The sets that a mean is taken over, each with the names of its parts (CQADupStack has twelve)."""
+        """Return the sets that a mean is taken over, each with the names of its parts (CQADupStack has twelve)."""
         grouped: dict[str, list[str]] = {}
         for dataset in self.datasets:
             grouped.setdefault(dataset.group or dataset.name, []).append(dataset.name)
         return grouped
 
     def set_mean(self, name: str, system: str, measure: str) -> float:
-        """The figure of a set: the mean of its parts, each counting the same (as CQADupStack is published)."""
+        """Return the figure of a set: the mean of its parts, each counting the same (as CQADupStack is published)."""
         parts = self.sets()[name]
         return sum(self.part(part, system).mean(measure) for part in parts) / len(parts)
 
     def mean(self, system: str, measure: str) -> float:
-        """The mean over sets, each counting the same however many queries it has."""
+        """Return the mean over sets, each counting the same however many queries it has."""
         sets = self.sets()
         return sum(self.set_mean(name, system, measure) for name in sets) / len(sets)
 
     def mean_cost(self, system: str, name: str | None = None) -> Cost:
-        """The mean cost of a system over all data sets, or over the parts of the set `name`."""
+        """Return the mean cost of a system over all data sets, or over the parts of the set `name`."""
         return mean_cost(
             [part.cost for part in self.parts if part.system == system and (name is None or part.group == name)]
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Every figure that a screen or a report shows."""
+        """Return every figure that a screen or a report shows."""
         sets = self.sets()
         return {
             "measures": self.measures,
@@ -150,7 +150,7 @@ class Evaluation:
         }
 
     def per_query(self) -> list[dict[str, Any]]:
-        """A row for every judged query and system: data set, query id, text, system, and each measure."""
+        """Return a row for every judged query and system: data set, query id, text, system, and each measure."""
         rows = []
         for dataset in self.datasets:
             for system in self.systems:

@@ -49,7 +49,7 @@ class Run:
 
 
 def trec_order(ranking: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
-    """The order in which trec_eval sees a ranking: 32-bit score descending, then document id descending.
+    """Return the order in which trec_eval sees a ranking: 32-bit score descending, then document id descending.
 
     Ids are compared by their bytes in UTF-8, which is the order of their characters.
     """
@@ -61,7 +61,7 @@ def trec_order(ranking: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
 
 
 def strict_scores(scores: Sequence[float]) -> npt.NDArray[np.float32]:
-    """Scores of a ranking, best first, as 32-bit numbers that fall strictly.
+    """Return scores of a ranking, best first, as 32-bit numbers that fall strictly.
 
     Only ties (and what becomes a tie at 32 bits) are changed, each by one step of a 32-bit number.
 
@@ -86,7 +86,7 @@ def strict_scores(scores: Sequence[float]) -> npt.NDArray[np.float32]:
 
 
 def canonical_ranking(ranking: Ranking) -> list[tuple[str, float]]:
-    """A ranking of ours with the scores that its file will hold, so that both are scored alike."""
+    """Return a ranking of ours with the scores that its file will hold, so that both are scored alike."""
     scores = strict_scores([score for _, score in ranking])
     return [(document, float(score)) for (document, _), score in zip(ranking, scores, strict=True)]
 

@@ -49,7 +49,7 @@ class System(Protocol):
         ...
 
     def rank(self, queries: Sequence[str], k: int) -> list[Ranking]:
-        """The best `k` documents of each query: ids and scores, scores descending."""
+        """Return the best `k` documents of each query: ids and scores, scores descending."""
         ...
 
     def sparsity(self, queries: Sequence[str]) -> QuerySparsity | None:
@@ -57,5 +57,5 @@ class System(Protocol):
         ...
 
     def texts(self, document_ids: Collection[str]) -> Mapping[str, DocumentText]:
-        """The words of those documents that the system holds."""
+        """Return the words of those documents that the system holds."""
         ...

@@ -51,7 +51,7 @@ class OpenCollection:
         self._collection: Backend | None = None
 
     def rank(self, queries: Sequence[str], k: int) -> list[Ranking]:
-        """The best `k` documents of each query. Raises QueryError for a query that cannot be searched."""
+        """Return the best `k` documents of each query. Raises QueryError for a query that cannot be searched."""
         answers: list[Ranking] = list(
             self.collection.search_many(
                 queries, k, recall=self.recall, threads=self.threads, mode=self.mode, fusion=self.fusion
@@ -71,7 +71,7 @@ class OpenCollection:
         )
 
     def texts(self, document_ids: Ids[str]) -> Mapping[str, DocumentText]:
-        """The stored words of documents."""
+        """Return the stored words of documents."""
         found = ((identifier, self.collection.get(identifier)) for identifier in document_ids)
         return {
             identifier: DocumentText(document.title, document.text)
@@ -293,7 +293,7 @@ class CollectionSystem(OpenCollection):
 
 
 def _name_of(encoder: str, dense: str | None, mode: str) -> str:
-    """What tables call a system: its encoder, its dense model, or both."""
+    """Return what tables call a system: its encoder, its dense model, or both."""
     names = [each.rstrip("/").rpartition("/")[2] for each in (encoder, dense) if each is not None]
     if mode in ("auto", "hybrid"):
         return " + ".join(names)

@@ -63,7 +63,7 @@ class TuningOptions:
             raise TuningError("there is nothing to choose from", "Give a method and a weight at least.")
 
     def settings(self) -> list[Fusion]:
-        """Every fusion that is tried."""
+        """Return every fusion that is tried."""
         found = []
         for method in self.methods:
             for weight in self.weights:
@@ -212,7 +212,7 @@ class _Pools:
 def _tuned(
     settings: Sequence[Fusion], values: NDArray[np.float64], rows: NDArray[np.int64], folds: NDArray[np.int64]
 ) -> tuple[Tuned, NDArray[np.float64]]:
-    """The best of some settings, and each query's figure with the setting that is best on the other folds."""
+    """Return the best of some settings, and each query's figure with the setting that is best on the other folds."""
     held = np.empty(values.shape[1], np.float64)
     for fold in np.unique(folds):
         inside = folds == fold
@@ -222,7 +222,7 @@ def _tuned(
 
 
 def _best(settings: Sequence[Fusion], values: NDArray[np.float64], rows: NDArray[np.int64]) -> int:
-    """The setting of the largest mean; of equal ones the nearest to equal shares, then the first."""
+    """Return the setting of the largest mean; of equal ones the nearest to equal shares, then the first."""
     means = values[rows].mean(axis=1)
     top = rows[means >= means.max() - 1e-12]
     return int(min(top.tolist(), key=lambda row: (abs(settings[row].dense_weight - 0.5), row)))

@@ -41,11 +41,11 @@ class Workspace:
         self._digests: dict[str, Any] = digests if isinstance(digests, dict) else {}
 
     def path(self, name: str) -> Path:
-        """Where something of that name is or will be."""
+        """Return where something of that name is or will be."""
         return self.folder / name
 
     def read(self, name: str) -> Any:
-        """The JSON under a name; None when there is none, or when it cannot be read (it is then made anew)."""
+        """Return the JSON under a name; None when there is none, or when it cannot be read (it is then made anew)."""
         try:
             return orjson.loads((self.folder / name).read_bytes())
         except (OSError, orjson.JSONDecodeError):
@@ -65,7 +65,7 @@ class Workspace:
             ) from error
 
     def digest(self, path: Path) -> str:
-        """The sum of a file's bytes, read again only when its size or time has changed."""
+        """Return the sum of a file's bytes, read again only when its size or time has changed."""
         status = path.stat()
         stamp = [status.st_size, status.st_mtime_ns]
         known = self._digests.get(str(path.resolve()))
@@ -77,7 +77,7 @@ class Workspace:
         return digest
 
     def dataset_key(self, dataset: Dataset) -> dict[str, Any]:
-        """What identifies a data set: its name, split and the sums of its files, wherever they lie."""
+        """Return what identifies a data set: its name, split and the sums of its files, wherever they lie."""
         return {
             "name": dataset.name,
             "split": dataset.split,
@@ -101,7 +101,7 @@ def our_version() -> str:
 
 @cache
 def code_digest() -> str:
-    """A fingerprint of the modules that rankings depend on: a development version changes without its number."""
+    """Return a fingerprint of the modules that rankings depend on: a development version changes without its number."""
     from lexhound import encoders, index, retrieval
 
     digest = hashlib.blake2b(digest_size=16)

@@ -43,7 +43,7 @@ class Deadline:
             raise self.over()
 
     def over(self) -> DeadlineError:
-        """What work that is given up ends with."""
+        """Return what work that is given up ends with."""
         if self.remaining != 0.0:
             return DeadlineError("nobody waits for the answer any more")
         return DeadlineError(
@@ -67,7 +67,7 @@ def within(deadline: Deadline) -> Iterator[None]:
 
 
 def current_deadline() -> Deadline | None:
-    """The deadline of the work that this thread does, if it has one."""
+    """Return the deadline of the work that this thread does, if it has one."""
     return _current.get()
 
 

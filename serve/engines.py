@@ -20,7 +20,7 @@ _TRUTHS = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false"
 
 
 def milvus_settings(environment: Mapping[str, str] | None = None) -> MilvusSettings:
-    """How Milvus is reached and set up.
+    """Return how Milvus is reached and set up.
 
     Raises:
         UsageError: a variable's value is not allowed; says which.

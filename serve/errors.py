@@ -46,7 +46,7 @@ class Failure:
     exit_code: int
 
     def to_json(self) -> dict[str, Any]:
-        """What `--json` prints in place of the result."""
+        """Return what `--json` prints in place of the result."""
         return {"error": {"code": self.code, "message": self.message, "where": self.where, "hint": self.hint}}
 
 

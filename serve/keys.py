@@ -50,13 +50,13 @@ class Key:
     created: str
 
     def allows(self, scope: Scope, collection: str | None) -> bool:
-        """Whether it has the right to do something; `collection` is None where no single one is meant."""
+        """Return whether it has the right to do something; `collection` is None where no single one is meant."""
         return scope in self.scopes and (
             self.collections is None or collection is None or collection in self.collections
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The form in which it is kept."""
+        """Return the form in which it is kept."""
         return {
             "id": self.id,
             "name": self.name,
@@ -73,7 +73,7 @@ def digest_of(key: str) -> str:
 
 
 def find_key(given: str, keys: Sequence[Key]) -> Key | None:
-    """The key that `given` is, if it is one; the time it takes does not depend on how much of it is right."""
+    """Return the key that `given` is, if it is one; the time it takes does not depend on how much of it is right."""
     match = _KEY.fullmatch(given)
     public = match.group(1) if match else ""
     known = next((key for key in keys if key.id and key.id == public), None)
@@ -86,7 +86,7 @@ def find_key(given: str, keys: Sequence[Key]) -> Key | None:
 
 
 def configured_key(value: str) -> Key:
-    """The key of the setting `api_key`: the key itself, or its digest as `sha256:...`; it has all rights."""
+    """Return the key of the setting `api_key`: the key itself, or its digest as `sha256:...`; it has all rights."""
     digest = value.removeprefix(DIGEST_PREFIX).lower() if value.startswith(DIGEST_PREFIX) else digest_of(value)
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise UsageError("api_key begins with sha256: but 64 hexadecimal digits do not follow")
@@ -94,7 +94,7 @@ def configured_key(value: str) -> Key:
 
 
 def read_keys(path: Path) -> list[Key]:
-    """The keys of a file.
+    """Return the keys of a file.
 
     Raises:
         UsageError: it cannot be read, or is no file of keys.

@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     @field_validator("data", mode="before")
     @classmethod
     def _place(cls, value: object) -> object:
-        """A path, unless it is written as an address is."""
+        """Return a path, unless it is written as an address is."""
         return Path(value) if isinstance(value, str) and not looks_like_address(value) else value
 
     @field_validator("api_key")
@@ -150,14 +150,14 @@ class Settings(BaseSettings):
             return self.host == "localhost"
 
     def shown(self) -> dict[str, Any]:
-        """The effective values as JSON holds them, secrets masked."""
+        """Return the effective values as JSON holds them, secrets masked."""
         values = self.model_dump(mode="json")
         if self.api_key is not None:
             values["api_key"] = MASK
         return values
 
     def revealed(self) -> dict[str, Any]:
-        """The effective values with secrets, for a process of our own."""
+        """Return the effective values with secrets, for a process of our own."""
         values = self.model_dump(mode="json")
         if self.api_key is not None:
             values["api_key"] = self.api_key.get_secret_value()
@@ -165,7 +165,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
-    """The effective settings: `flags` (those given), environment, the TOML file, defaults, in this order.
+    """Return the effective settings: `flags` (those given), environment, the TOML file, defaults, in this order.
 
     Args:
         config: the TOML file; by default the one that LEXHOUND_CONFIG names, if any.

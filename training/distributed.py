@@ -108,7 +108,7 @@ class Distributed:
         return found
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so."""
+        """Return whether any process says so."""
         if self.size == 1:
             return flag
         held: list[Any] = [None] * self.size

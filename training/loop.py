@@ -177,7 +177,7 @@ class Trainer:
         self._sampler.usage = (vectors.sum(axis=0) / len(places)).astype(np.float32)
 
     def _named(self) -> dict[str, torch.nn.Parameter]:
-        """Every weight that learns, by name."""
+        """Return every weight that learns, by name."""
         named = {f"model.{name}": value for name, value in self.model.network.named_parameters() if value.requires_grad}
         return named | self._objective.parameters()
 
@@ -349,7 +349,9 @@ class Trainer:
             self.log.truncate(self._step)
 
     def _placed(self, value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Where an optimiser looks for a part of its state: counts of steps stay on the CPU, but for fused ones."""
+        """Return where an optimiser looks for a part of its state: counts of steps stay on the CPU, but for fused
+        ones.
+        """
         return value.to(weight.device) if value.ndim or self._optimiser.defaults.get("fused") else value
 
     def _finish(self) -> Outcome:

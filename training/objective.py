@@ -196,19 +196,23 @@ class Objective:
         return value * settings.weight * self._ramped(number)
 
     def _query_sparsity(self, weights: torch.Tensor, number: int, record: dict[str, float]) -> torch.Tensor:
-        """The penalty on queries, float32[queries, columns], which have all terms of the vocabulary for columns."""
+        """Return the penalty on queries, float32[queries, columns], which have all terms of the vocabulary for
+        columns.
+        """
         value = flops(weights)
         record["query_active"] = float((weights.detach() > 0).float().sum(dim=1).mean())
         record["query_flops"] = float(value.detach())
         return value * self._recipe.query.sparsity * self._ramped(number)
 
     def _ramped(self, number: int) -> float:
-        """The share of a penalty's weight that this step has."""
+        """Return the share of a penalty's weight that this step has."""
         ramp = max(1, round(self._recipe.sparsity.ramp * self._recipe.optimiser.steps))
         return quadratic(number, ramp)
 
     def kept(self, logits: torch.Tensor, token_ids: list[NDArray[np.int32]], columns: Columns) -> torch.Tensor:
-        """How far documents' own terms fall below the margin, weighted by idf: those that say most are kept first."""
+        """Return how far documents' own terms fall below the margin, weighted by idf: those that say most are kept
+        first.
+        """
         present = np.zeros((len(token_ids), len(columns.terms)), dtype=np.float32)
         for row, text_ids in enumerate(token_ids):
             present[row, np.isin(columns.terms, text_ids)] = 1.0

@@ -395,7 +395,7 @@ def _fingerprint(version: int, settings: Mapping[str, object], parts: Mapping[st
 
 
 def _version_of(stored: EncoderIdentity, settings: LexicalSettings) -> int:
-    """The version of the tokeniser that an identity of these settings names."""
+    """Return the version of the tokeniser that an identity of these settings names."""
     for version in range(TOKENISER_VERSION, 0, -1):
         if _fingerprint(version, asdict(settings), stored.parts) == stored.fingerprint:
             return version

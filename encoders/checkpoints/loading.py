@@ -211,7 +211,7 @@ def read_config(folder: Path, trust_remote_code: bool) -> Any:
 
 
 def _brings_code(folder: Path) -> bool:
-    """Whether a checkpoint's configuration names Python code that comes with it."""
+    """Return whether a checkpoint's configuration names Python code that comes with it."""
     try:
         return bool(json.loads((folder / CONFIG).read_bytes()).get("auto_map"))
     except (OSError, ValueError, AttributeError):

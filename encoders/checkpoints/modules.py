@@ -173,7 +173,7 @@ def _check_outputs(path: Path, values: Mapping[str, Any], task: str) -> None:
 
 
 def _loading(path: Path, group: str, values: Any, stated: int | None) -> int | None:
-    """What one group of loading arguments makes of the longest input; refuses those that change vectors."""
+    """Return what one group of loading arguments makes of the longest input; refuses those that change vectors."""
     if values is None:
         return stated
     if not isinstance(values, Mapping):
@@ -189,7 +189,7 @@ def _loading(path: Path, group: str, values: Any, stated: int | None) -> int | N
 
 
 def _processing(path: Path, values: Any, stated: int | None) -> int | None:
-    """What the arguments of tokenizing make of the longest input."""
+    """Return what the arguments of tokenizing make of the longest input."""
     if values is None:
         return stated
     if not isinstance(values, Mapping):

@@ -210,19 +210,19 @@ class DenseEncoder:
             return self._opened
 
     def _as_stored(self, stored: EncoderIdentity, backbone: Backbone) -> DenseLayout:
-        """How the folder was read for the stored vectors: as it is now, or as earlier versions did."""
+        """Return how the folder was read for the stored vectors: as it is now, or as earlier versions did."""
         for layout in (self._layout, self._layout.before):
             if layout is not None and self._fingerprint(layout, backbone, stored.parts) == stored.fingerprint:
                 return layout
         raise _changed(stored, "description has")
 
     def limit(self, side: str) -> int:
-        """The longest input of the side "query" or "document" in tokens, special ones included."""
+        """Return the longest input of the side "query" or "document" in tokens, special ones included."""
         layout = self.layout
         return self.backbone.limit_of(layout.query_length if side == "query" else layout.document_length)
 
     def prompt(self, side: str) -> str:
-        """What is put before every text of the side "query" or "document"."""
+        """Return what is put before every text of the side "query" or "document"."""
         return self._prompt(self.layout, side)
 
     def _prompt(self, layout: DenseLayout, side: str) -> str:
@@ -297,7 +297,7 @@ class DenseEncoder:
             )
 
     def _passed_over(self, prompt: str) -> int:
-        """How many tokens at the start of every text the pooling leaves out."""
+        """Return how many tokens at the start of every text the pooling leaves out."""
         if self.layout.pool_prompt or not prompt:
             return 0
         subwords = self.backbone.subwords

@@ -155,7 +155,7 @@ def _read(root: Path, transformer: str, pooling: Path, *, unit: bool) -> DenseLa
 
 
 def _pooling(path: Path) -> tuple[str, bool]:
-    """The pooling that a file names, and whether it covers the prompt."""
+    """Return the pooling that a file names, and whether it covers the prompt."""
     values = read_object(path)
     found: object = values.get("pooling_mode")
     if found is None:  # as older versions wrote it
@@ -170,7 +170,7 @@ def _pooling(path: Path) -> tuple[str, bool]:
 
 
 def _old_prompts(root: Path) -> tuple[str, str]:
-    """The prompts of queries and of documents as earlier versions chose them, of names and by default."""
+    """Return the prompts of queries and of documents as earlier versions chose them, of names and by default."""
     path = root / ST_CONFIG
     values: Mapping[str, Any] = read_object(path) if path.is_file() else {}
     prompts = values.get("prompts") or {}

@@ -71,7 +71,7 @@ class StaticQueryEmbeddings:
 
     @classmethod
     def open(cls, folder: Path) -> StaticQueryEmbeddings:
-        """A table from the folder that `save` wrote; the vectors are mapped.
+        """Return a table from the folder that `save` wrote; the vectors are mapped.
 
         Raises:
             CheckpointError: a file is missing or damaged. MissingExtraError: `tokenizers` is not installed.
@@ -155,7 +155,8 @@ class StaticQueryEmbeddings:
 def fit(
     encoder: DenseEncoder, texts: Sequence[str], vectors: NDArray[np.float32], *, ridge: float = 0.003
 ) -> StaticQueryEmbeddings:
-    """A table for texts that a model has encoded: float32[len(texts), width], of unit length, by either side of it.
+    """Return a table for texts that a model has encoded: float32[len(texts), width], of unit length, by either side of
+    it.
 
     Deterministic. One text in 20 is kept out and measured. Takes some seconds a thousand texts; memory is 12 bytes a
     token of a text, and 1.5 KB a token of the vocabulary for 384 values, four times.
@@ -200,7 +201,7 @@ def fit(
 
 
 def _counts(rows: Sequence[Sequence[int]], vocabulary: int) -> csr_array:
-    """How often each text has each token: float32[n, vocabulary]."""
+    """Return how often each text has each token: float32[n, vocabulary]."""
     from scipy.sparse import csr_array
 
     indptr = np.cumsum([0, *(len(row) for row in rows)])
@@ -219,7 +220,7 @@ def _idf(counts: csr_array) -> NDArray[np.float32]:
 
 
 def _weighted(counts: csr_array, idf: NDArray[np.float32]) -> csr_array:
-    """Each text's tokens by their share of its weight, and a 1 behind them: float32[n, vocabulary + 1]."""
+    """Return each text's tokens by their share of its weight, and a 1 behind them: float32[n, vocabulary + 1]."""
     from scipy.sparse import csr_array, hstack
 
     weights = counts.data * idf[counts.indices]
@@ -233,7 +234,7 @@ def _weighted(counts: csr_array, idf: NDArray[np.float32]) -> csr_array:
 
 
 def _solve(texts: csr_array, targets: NDArray[np.float32], ridge: float) -> NDArray[np.float32]:
-    """The W of least |texts W - targets|² + ridge |W|², by conjugate gradients on all columns at once.
+    """Return the W of least |texts W - targets|² + ridge |W|², by conjugate gradients on all columns at once.
 
     Preconditioned with the diagonal (Saad, "Iterative Methods for Sparse Linear Systems", 2003, section 9.2).
     """
@@ -268,7 +269,7 @@ def _checksum(path: Path) -> str:
 
 
 def _facts_checksum(values: dict[str, Any]) -> str:
-    """The checksum of `query_table.json` itself: of everything in it but this."""
+    """Return the checksum of `query_table.json` itself: of everything in it but this."""
     others = {name: checksum for name, checksum in values["checksums"].items() if name != ABOUT}
     text = json.dumps(values | {"checksums": others}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

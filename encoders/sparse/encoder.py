@@ -99,7 +99,7 @@ class LearnedEncoder:
         return EncoderIdentity(kind, name, fingerprint, size, settings, revision, parts, libraries)
 
     def _as_stored(self, identity: EncoderIdentity) -> Layout:
-        """How the folder was read for the stored vectors: as it is now, or as earlier versions did."""
+        """Return how the folder was read for the stored vectors: as it is now, or as earlier versions did."""
         if identity.kind != self.layout.family:
             raise _changed(identity, "kind")
         settings = self.settings.identifying()

@@ -84,7 +84,9 @@ def _routed(root: Path, folder: str, config: ModelConfig) -> Layout:
 
 
 def _route(path: Path, routes: Mapping[str, Any], mappings: Mapping[str, str], side: str) -> str:
-    """The route of a side's texts: a rule for both, for the side, for texts, for all; else one of either name."""
+    """Return the route of a side's texts: a rule for both, for the side, for texts, for all; else one of either
+    name.
+    """
     told: dict[object, str] = {}
     for rule, target in mappings.items():
         try:

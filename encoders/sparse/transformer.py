@@ -198,7 +198,9 @@ class LanguageModelEncoder(ModelEncoder):
         self._backbone, self._head = self._on_cpu(root, dtype)
 
     def _on_cpu(self, root: Path, dtype: torch.dtype) -> tuple[IntegerBackbone | None, MaximumHead | None]:
-        """What takes the place of the model's backbone and of the head's product, where something faster does."""
+        """Return what takes the place of the model's backbone and of the head's product, where something faster
+        does.
+        """
         import torch
 
         from lexhound.encoders.runtime.int16.head import MaximumHead

@@ -141,7 +141,7 @@ class Analyser:
 
 @cache
 def _characters() -> str:
-    """A digest of what this Python's Unicode tables say of the probe characters."""
+    """Return a digest of what this Python's Unicode tables say of the probe characters."""
     return digest_of((fold(CHARACTERS), *(f"{unicodedata.category(char)} {fold(char)}" for char in CHARACTERS)))
 
 

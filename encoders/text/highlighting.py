@@ -88,7 +88,9 @@ class Highlighter:
         return line, distinct
 
     def _learn(self, distinct: set[str]) -> tuple[_Memory, dict[str, tuple[_Part, ...]]]:
-        """The memory, which now knows these surface tokens, and those of them that are too long to be remembered."""
+        """Return the memory, which now knows these surface tokens, and those of them that are too long to be
+        remembered.
+        """
         memory = self._memory
         passing = {}
         for surface in distinct.difference(memory.parts):

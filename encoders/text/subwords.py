@@ -123,7 +123,9 @@ class Subwords:
         return ids
 
     def ids_of(self, texts: Sequence[str], most: int | None = None) -> list[list[int]]:
-        """The same of many texts, on several threads; of each at least the first `most`, where no more are needed."""
+        """Return the same of many texts, on several threads; of each at least the first `most`, where no more are
+        needed.
+        """
         if most is not None:
             begun = [_beginning(text, most * _CHARACTERS_A_TOKEN) for text in texts]
             found = self.ids_of(begun)
@@ -141,7 +143,7 @@ class Subwords:
         return [encoding.ids for encoding in encoded]
 
     def says_nothing(self, ids: Sequence[int]) -> bool:
-        """Whether none of a text's tokens is one of the text: all are special, or of white space alone."""
+        """Return whether none of a text's tokens is one of the text: all are special, or of white space alone."""
         return all(self._is_blank(number) for number in ids)
 
     def _is_blank(self, number: int) -> bool:
@@ -183,7 +185,7 @@ class Subwords:
         return [(start, end, term) for (start, end), term in pairs if start < end and not self.special[term]]
 
     def for_pairs(self, max_length: int) -> Tokenizer:
-        """A tokenizer of its own for pairs of texts, cut to `max_length` in all at the longer of the two."""
+        """Return a tokenizer of its own for pairs of texts, cut to `max_length` in all at the longer of the two."""
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
@@ -204,7 +206,7 @@ class Subwords:
 
 
 def _beginning(text: str, most: int) -> str:
-    """The text up to a gap between words before that many characters, or all of it."""
+    """Return the text up to a gap between words before that many characters, or all of it."""
     if len(text) <= most:
         return text
     end = max(text.rfind(gap, most // 2, most) for gap in _GAPS)

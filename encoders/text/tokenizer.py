@@ -273,7 +273,7 @@ def _patterns(hangul: bool = True) -> _Patterns:
 
 
 def _spells_a_word(char: str, category: str) -> bool:
-    """Whether a symbol stands for letters (`㎏`, `Ⓐ`) and is not a superscript sign such as `™`."""
+    """Return whether a symbol stands for letters (`㎏`, `Ⓐ`) and is not a superscript sign such as `™`."""
     decomposition = unicodedata.decomposition(char) if category[0] in "SP" else ""
     if not decomposition or decomposition.startswith("<super>"):
         return False

@@ -80,7 +80,7 @@ def extract(
 
 
 def _check(archive: Path, opened: zipfile.ZipFile, folder: str, limits: ArchiveLimits) -> list[zipfile.ZipInfo]:
-    """The files to unpack.
+    """Return the files to unpack.
 
     Raises:
         DownloadError: a name or a size is unacceptable, or nothing stands under the folder.

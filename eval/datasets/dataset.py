@@ -124,7 +124,7 @@ class Dataset:
         return self.name if self.split in ("", "test") else f"{self.name} ({self.split})"
 
     def require_corpus(self) -> Path:
-        """The corpus file.
+        """Return the corpus file.
 
         Raises:
             DatasetError: the judgments came without documents.
@@ -137,7 +137,7 @@ class Dataset:
         return self.corpus
 
     def to_json(self) -> dict[str, Any]:
-        """What a report says about the set (not its texts)."""
+        """Return what a report says about the set (not its texts)."""
         from lexhound.eval.serialise import to_json
 
         return {

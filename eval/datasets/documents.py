@@ -47,12 +47,12 @@ def scan_corpus(path: Path, wanted: Collection[str], *, texts: bool = False) -> 
 
 
 def judged_documents(dataset: Dataset) -> list[str]:
-    """The ids of all judged documents, each once, in the order of the judgments."""
+    """Return the ids of all judged documents, each once, in the order of the judgments."""
     return list(dict.fromkeys(document for judged in dataset.qrels.values() for document in judged))
 
 
 def with_scan(dataset: Dataset, missing: Collection[str], broken: int) -> Dataset:
-    """The data set with what a look into its corpus found added to its report."""
+    """Return the data set with what a look into its corpus found added to its report."""
     examples = dataset.report.examples
     if missing:
         examples = (*examples, "judged but not in the corpus: " + ", ".join(list(missing)[:SHOWN_PROBLEMS]))

@@ -129,7 +129,7 @@ def _continue(address: str, part: Path, timeout: float, progress: ByteProgress |
 
 
 def _is_final(failure: Exception) -> bool:
-    """Whether trying again at once is pointless: the server understood and said no."""
+    """Return whether trying again at once is pointless: the server understood and said no."""
     return isinstance(failure, urllib.error.HTTPError) and 400 <= failure.code < 500 and failure.code not in (408, 429)
 
 
@@ -142,7 +142,7 @@ def _say(failure: Exception) -> str:
 
 
 def _range_start(header: str | None) -> int:
-    """The first byte of `bytes 100-199/1000`; -1 when there is no such header."""
+    """Return the first byte of `bytes 100-199/1000`; -1 when there is no such header."""
     first = (header or "").removeprefix("bytes").strip().partition("-")[0]
     return int(first) if first.isdigit() else -1
 

@@ -93,7 +93,9 @@ def _read_columns(file: TextFile, broken: ProblemLog) -> Judgments:
 
 
 def _cells(line: str, count: int | None) -> list[str]:
-    """A line's columns: separated by tabs, where that makes as many as are expected, or else by blanks and tabs."""
+    """Return a line's columns: separated by tabs, where that makes as many as are expected, or else by blanks and
+    tabs.
+    """
     cells = [cell.strip() for cell in line.split("\t")]
     if len(cells) in ((2, 3, 4) if count is None else (count,)):
         return cells
@@ -101,7 +103,8 @@ def _cells(line: str, count: int | None) -> list[str]:
 
 
 def _header(file: TextFile, number: int, cells: list[str]) -> _Columns | None:
-    """The columns by their names, if the line is a header: no relevance in it, and two known names or that of it last.
+    """Return the columns by their names, if the line is a header: no relevance in it, and two known names or that of it
+    last.
 
     Raises:
         DatasetError: it does not say which column is the query's or the document's.

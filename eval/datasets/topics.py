@@ -97,7 +97,7 @@ def _read(file: TextFile, broken: ProblemLog, topic_field: str, plain: bool) -> 
 
 
 def _whole(lines: Iterable[tuple[int, str]]) -> str:
-    """The lines in one text, each on the line of its number."""
+    """Return the lines in one text, each on the line of its number."""
     parts: list[str] = []
     for number, line in lines:
         parts += [""] * (number - 1 - len(parts))
@@ -119,7 +119,7 @@ def _named(file: TextFile, number: int, row: Row, broken: ProblemLog, *, plain: 
 
 
 def _read_lines(file: TextFile, lines: Iterable[tuple[int, str]], broken: ProblemLog, plain: bool) -> Iterator[Query]:
-    """Lines of columns separated by tabs; a line that begins with a brace is a JSON object."""
+    """Yield lines of columns separated by tabs; a line that begins with a brace is a JSON object."""
     first = True
     header: list[str] = []
     columns = 0, 1
@@ -156,7 +156,9 @@ def _read_lines(file: TextFile, lines: Iterable[tuple[int, str]], broken: Proble
 
 
 def _columns(file: TextFile, number: int, names: list[str]) -> tuple[int, int] | None:
-    """Where a header line has the id and the text; None if it is none: it begins with a name of ids, or names both."""
+    """Return where a header line has the id and the text; None if it is none: it begins with a name of ids, or names
+    both.
+    """
     if len(names) < 2:
         return None
     identifier, text = find_field(names, QUERY_ID), find_field(names, QUERY_TEXT)

@@ -48,7 +48,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def mark(x: float, y: float, place: int, title: str = "") -> Markup:
-    """A system's mark: its colour and its shape."""
+    """Return a system's mark: its colour and its shape."""
     name = f"mark c{place % COLOURS}"
     shape = _SHAPES[place % len(_SHAPES)]
     said = tag("title", title) if title else None
@@ -65,7 +65,7 @@ def mark(x: float, y: float, place: int, title: str = "") -> Markup:
 
 
 def legend(names: Sequence[str]) -> Markup:
-    """Which mark is which system."""
+    """Return which mark is which system."""
     entries = [
         tag(
             "li",
@@ -211,7 +211,7 @@ def bars(values: Sequence[Bar], *, title: str, low_label: str, high_label: str) 
 
 
 def interval(low: float, value: float, high: float, reach: float) -> Markup:
-    """A confidence interval around its mean, over a line at 0; `reach` is what the width stands for."""
+    """Return a confidence interval around its mean, over a line at 0; `reach` is what the width stands for."""
     width, height = 120, 18
     x = Scale(-reach, reach, 4, width - 4)
     name = "gain" if low > 0 else "loss" if high < 0 else "unclear"

@@ -75,7 +75,7 @@ def _interval_chart(row: Difference, comparison: Comparison) -> Markup:
 
 
 def _values_of(entry: HardQuery) -> str:
-    """The values of all systems, said once where they are equal."""
+    """Return the values of all systems, said once where they are equal."""
     values = [f"{value:.4f}" for value in entry.values.values()]
     if len(set(values)) > 1:
         return ", ".join(f"{system} {value}" for system, value in zip(entry.values, values, strict=True))
@@ -83,7 +83,7 @@ def _values_of(entry: HardQuery) -> str:
 
 
 def _ranks_of(document: WantedDocument) -> str:
-    """The rank at which each system has a relevant document."""
+    """Return the rank at which each system has a relevant document."""
     several = len(document.ranks) > 1
     return ", ".join(
         (f"{system} " if several else "") + ("not found" if rank is None else f"at rank {rank:,}")

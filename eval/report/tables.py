@@ -113,7 +113,7 @@ def _mean_group(evaluation: Evaluation, title: str, name: str | None) -> Summary
 
 
 def _cells(means: Mapping[str, Mapping[str, float]], sure: set[tuple[str, str]]) -> dict[str, tuple[QualityCell, ...]]:
-    """The cells of each system; the best of several systems is set apart."""
+    """Return the cells of each system; the best of several systems is set apart."""
     best = {measure: max(row[measure] for row in means.values()) for row in means.values() for measure in row}
     return {
         system: tuple(

@@ -91,7 +91,7 @@ def _check_answers(address: str) -> None:
 
 
 def slots_of(ray: Any, settings: RaySettings, gpus: int) -> int:
-    """How many tasks the cluster can run at a time, at least one."""
+    """Return how many tasks the cluster can run at a time, at least one."""
     resources = ray.cluster_resources()
     if gpus:
         if not resources.get("GPU"):

@@ -112,22 +112,24 @@ class _Counted:
 
 
 def in_shard(identifier: str, number: int, count: int) -> bool:
-    """Whether an id belongs to shard `number` of `count`, from 1: the first 8 bytes of its SHA-256 modulo `count`."""
+    """Return whether an id belongs to shard `number` of `count`, from 1: the first 8 bytes of its SHA-256 modulo
+    `count`.
+    """
     return shard_of(identifier, count) == number
 
 
 def shard_of(identifier: str, count: int) -> int:
-    """The shard of `count`, from 1, that an id belongs to."""
+    """Return the shard of `count`, from 1, that an id belongs to."""
     return int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8], "big") % count + 1
 
 
 def partial_files(out: Path) -> tuple[Path, Path]:
-    """The unfinished vectors, and what is known of them."""
+    """Return the unfinished vectors, and what is known of them."""
     return out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.partial.json")
 
 
 def kept_vectors(out: Path) -> int:
-    """How many vectors an interrupted run holds for the next attempt."""
+    """Return how many vectors an interrupted run holds for the next attempt."""
     try:
         return int(orjson.loads(partial_files(out)[1].read_bytes())["kept"]["lines"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -319,7 +321,7 @@ class _Attempt:
 
 
 def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Counted:
-    """How much of an earlier attempt counts."""
+    """Return how much of an earlier attempt counts."""
     partial, notes = partial_files(out)
     nothing = _Counted(0, 0, "")
     if not partial.exists():

@@ -182,7 +182,7 @@ _encoders: dict[tuple[str, str], LearnedEncoder] = {}
 
 
 def _loaded(name: str, settings: LearnedSettings | None) -> LearnedEncoder:
-    """The encoder, loaded once a worker."""
+    """Return the encoder, loaded once a worker."""
     key = name, repr(settings)
     if key not in _encoders:
         _encoders.clear()

@@ -51,7 +51,7 @@ class Texts:
 
 
 def shard_folder(out: Path) -> Path:
-    """Where the shards of an unfinished run are."""
+    """Return where the shards of an unfinished run are."""
     return out.with_name(f"{out.name}.shards")
 
 
@@ -61,7 +61,7 @@ def shard_stem(number: int, count: int) -> str:
 
 
 def finished_shards(out: Path) -> tuple[int, int]:
-    """How many shards an interrupted run has finished, and of how many; (0, 0) where there is none."""
+    """Return how many shards an interrupted run has finished, and of how many; (0, 0) where there is none."""
     try:
         count = int(orjson.loads((shard_folder(out) / "run.json").read_bytes())["shards"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -103,7 +103,7 @@ def _sweep(folder: Path) -> None:
 
 
 def finished_shard(folder: Path, number: int, count: int) -> dict[str, Any] | None:
-    """What is known of a finished shard; None for one that is not finished."""
+    """Return what is known of a finished shard; None for one that is not finished."""
     stem = shard_stem(number, count)
     try:
         if not (folder / f"{stem}.jsonl").is_file():

@@ -39,7 +39,7 @@ class Damage:
         self.documents: dict[int, Problem] = {}
 
     def of(self, snapshot: Snapshot) -> tuple[Problem, ...]:
-        """All that is known of a snapshot, the files of its segments included."""
+        """Return all that is known of a snapshot, the files of its segments included."""
         files = [
             Problem(str(found.path), found.problem)
             for part in snapshot.parts

@@ -211,7 +211,7 @@ def _link(path: Path, place: Path) -> bool:
 
 
 def _verified(copy: Path, source: Path) -> tuple[int, int]:
-    """Documents and segments of a copy, read to the last byte."""
+    """Return documents and segments of a copy, read to the last byte."""
     with Collection.open(copy) as collection:
         problems = collection.verify()
         if problems:

@@ -83,7 +83,7 @@ class Fusion:
                 )
 
     def weight(self, side: str) -> float:
-        """The weight of the side "sparse" or "dense"."""
+        """Return the weight of the side "sparse" or "dense"."""
         return self.dense_weight if side == "dense" else 1.0 - self.dense_weight
 
 

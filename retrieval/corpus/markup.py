@@ -27,7 +27,7 @@ class FrontMatterError(ValueError):
 
 
 def decode(content: bytes, *, html: bool = False) -> str:
-    """The text of a file: UTF-8, UTF-16 with a byte order mark, or what an HTML file declares.
+    """Return the text of a file: UTF-8, UTF-16 with a byte order mark, or what an HTML file declares.
 
     Raises `UnicodeDecodeError`.
     """
@@ -47,7 +47,7 @@ def decode(content: bytes, *, html: bool = False) -> str:
 
 
 def plain(text: str) -> Extracted:
-    """A text file has no title of its own."""
+    """Return a text file has no title of its own."""
     return Extracted("", text.strip())
 
 
@@ -60,7 +60,9 @@ _UNREAD = "script,style,noscript,template,nav,svg,iframe,object,head"
 
 
 def html(markup: str) -> Extracted:
-    """The text of an HTML page without scripts, styles and navigation; the title is its <title> or first <h1>."""
+    """Return the text of an HTML page without scripts, styles and navigation; the title is its <title> or first
+    <h1>.
+    """
     from selectolax.lexbor import LexborHTMLParser
 
     tree = LexborHTMLParser(markup)

@@ -125,7 +125,7 @@ class ParquetCorpus(Corpus):
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | ValueError | OverflowError]:
-    """The rows of a batch as dicts; in place of one with a value out of Python's range, the error."""
+    """Yield the rows of a batch as dicts; in place of one with a value out of Python's range, the error."""
     try:
         yield from batch.to_pylist()
     except (ValueError, OverflowError):  # raised before the first row: `to_pylist` makes all of them
@@ -148,7 +148,7 @@ def _microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _plain(field: str, value: Any) -> Any:
-    """A value of pyarrow's as JSON has it; what JSON has no form for is left for validation to name.
+    """Return a value of pyarrow's as JSON has it; what JSON has no form for is left for validation to name.
 
     Raises:
         InvalidDocumentError: a decimal number would lose digits.

@@ -21,7 +21,7 @@ class FieldNames:
 
     @classmethod
     def choose(cls, id_field: str | None, text_field: str | None, title_field: str | None) -> FieldNames:
-        """The usual names, save for those that the caller names."""
+        """Return the usual names, save for those that the caller names."""
         usual = cls()
         return cls(
             usual.id if id_field is None else (id_field,),
@@ -44,7 +44,7 @@ class FieldNames:
 
 
 def document_from_row(row: dict[str, Any], names: FieldNames, *, nameable: bool = True) -> Document:
-    """The document that a row holds; `row` is used up.
+    """Return the document that a row holds; `row` is used up.
 
     Integer ids become their decimal form. What is no id, text or title is metadata; the entries of an object named
     `metadata` (as BEIR has) are lifted to the top level, where a field of the row itself wins over one of the same

@@ -32,7 +32,7 @@ def open_vectors(
     text_field: str | None = None,
     title_field: str | None = None,
 ) -> Corpus:
-    """The corpus of vectors at `source`: an `.npz` file, or JSON Lines in any form that `open_corpus` takes.
+    """Return the corpus of vectors at `source`: an `.npz` file, or JSON Lines in any form that `open_corpus` takes.
 
     Raises:
         CorpusError: it cannot be opened, or is of another format.
@@ -62,7 +62,7 @@ class VectorLinesCorpus(JsonLinesCorpus):
 
     @classmethod
     def like(cls, corpus: JsonLinesCorpus) -> VectorLinesCorpus:
-        """The corpus of the same input."""
+        """Return the corpus of the same input."""
         return cls(corpus.name, corpus._open_stream, corpus.total_bytes, corpus._names)
 
     def bind(self, encoder: SparseEncoder | None) -> None:
@@ -148,7 +148,9 @@ class NpzCorpus(Corpus):
 
 
 def _lookup(encoder: SparseEncoder, terms: list[int]) -> list[int]:
-    """Each term's id again by way of its text; -1 where it is no term: a special token, an output without a token."""
+    """Return each term's id again by way of its text; -1 where it is no term: a special token, an output without a
+    token.
+    """
     texts = []
     for term in terms:
         try:

@@ -67,7 +67,7 @@ class Document:
 
 
 def validate_id(value: object) -> str:
-    """The id itself, if it is one; otherwise `InvalidDocumentError` says which rule it breaks."""
+    """Return the id itself, if it is one; otherwise `InvalidDocumentError` says which rule it breaks."""
     if not isinstance(value, str):
         raise InvalidDocumentError(
             f"the id must be a string, not {_kind(value)} ({_shown(value)})",
@@ -176,7 +176,7 @@ def _validate_text(name: str, value: object) -> None:
 
 
 def is_encodable(text: str) -> bool:
-    """Whether UTF-8 can encode a text; without that, no document can hold it."""
+    """Return whether UTF-8 can encode a text; without that, no document can hold it."""
     return _utf8_bytes(text) is not None
 
 
@@ -191,7 +191,7 @@ def _utf8_bytes(text: str) -> int | None:
 
 
 def _shown(value: object) -> str:
-    """A short, printable form of what was given."""
+    """Return a short, printable form of what was given."""
     if isinstance(value, str) and len(value) > _SHOWN_CHARACTERS:
         return f"{value[:_SHOWN_CHARACTERS]!a}…"
     text = ascii(value) if isinstance(value, str) else repr(value)
@@ -199,7 +199,7 @@ def _shown(value: object) -> str:
 
 
 def _kind(value: object) -> str:
-    """What JSON calls a value of this type, or what Python calls it."""
+    """Return what JSON calls a value of this type, or what Python calls it."""
     if value is None:
         return "null"
     if isinstance(value, bool):

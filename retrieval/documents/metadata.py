@@ -11,7 +11,7 @@ Value: TypeAlias = str | int | float
 
 
 def flatten(metadata: Mapping[str, JSON]) -> list[tuple[str, Value]]:
-    """The pairs (field, value) of a document's metadata, each once, in the order in which they are met.
+    """Return the pairs (field, value) of a document's metadata, each once, in the order in which they are met.
 
     - Nested names are joined with dots: `{"author": {"name": "Lin"}}` gives `("author.name", "Lin")`.
     - Each element of a list is a value of the list's field; objects and lists in it are flattened likewise.

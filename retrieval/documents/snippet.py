@@ -42,7 +42,7 @@ def printable(text: str) -> str:
 def make_snippet(
     text: str, spans: Sequence[tuple[int, int, int]], terms: Collection[int], width: int = WIDTH
 ) -> Snippet:
-    """The window of a text that holds the most distinct matched terms, cut between words.
+    """Return the window of a text that holds the most distinct matched terms, cut between words.
 
     Of windows with equally many terms the one with more matches wins, then the earliest; without a match it is the
     beginning of the text. Script-agnostic: where words are not separated by blanks, cuts fall between characters
@@ -79,7 +79,7 @@ def make_snippet(
 
 
 def _one_line(text: str) -> tuple[str, _Places | None]:
-    """The text made printable, and the place that each of its characters has moved to; None where none has."""
+    """Return the text made printable, and the place that each of its characters has moved to; None where none has."""
     if (
         text.isprintable() and "  " not in text and " " not in (text[:1], text[-1:])
     ):  # most texts are such a line already

@@ -62,7 +62,7 @@ class Address:
 
 
 def looks_like_address(text: str) -> bool:
-    """Whether a text is written as an address is, and no path of this name is there."""
+    """Return whether a text is written as an address is, and no path of this name is there."""
     found = _SCHEME.fullmatch(text)
     if found is None:
         return False
@@ -70,7 +70,7 @@ def looks_like_address(text: str) -> bool:
 
 
 def read_address(text: str | Path | Address) -> Address:
-    """What an address means. A path that is there is a path, whatever it looks like.
+    """Return what an address means. A path that is there is a path, whatever it looks like.
 
     Raises:
         UnknownAddressError: the scheme is unknown, or the address is not written as those of its engine are.

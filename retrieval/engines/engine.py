@@ -76,7 +76,7 @@ class Ranked:
         return len(self.ids)
 
     def ordered(self, depth: int) -> Ranked:
-        """The best `depth`, score descending, then internal id ascending."""
+        """Return the best `depth`, score descending, then internal id ascending."""
         order = np.lexsort((self.internal_ids, -self.scores))[:depth]
         return Ranked([self.ids[place] for place in order.tolist()], self.internal_ids[order], self.scores[order])
 
@@ -120,18 +120,18 @@ class Engine(Protocol):
         """Merge what many small upserts leave behind; returns whether there was anything to do."""
 
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
-        """The digests of those documents that are there."""
+        """Return the digests of those documents that are there."""
 
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Those documents that are there."""
+        """Return those documents that are there."""
 
     def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
-        """The stored weights of documents (EXPLAIN)."""
+        """Return the stored weights of documents (EXPLAIN)."""
 
     def search_sparse(
         self, queries: Sequence[SparseVector], limit: int, where: Expression | None, among: Sequence[int] | None = None
     ) -> list[Ranked]:
-        """The best `limit` documents that share a term with each query; `where` needs FILTER.
+        """Return the best `limit` documents that share a term with each query; `where` needs FILTER.
 
         With `among`, only documents with these internal ids (needs DENSE, whose hybrid searches ask for it).
         """
@@ -139,22 +139,22 @@ class Engine(Protocol):
     def search_dense(
         self, queries: NDArray[np.float32], limit: int, where: Expression | None, among: Sequence[int] | None = None
     ) -> list[Ranked]:
-        """The best `limit` documents by inner product with each query, float32[m, width] (DENSE).
+        """Return the best `limit` documents by inner product with each query, float32[m, width] (DENSE).
 
         Documents without a vector, whose row has zeros, are not found.
         """
 
     def count(self, where: Expression | None = None) -> int:
-        """How many documents there are, or pass a filter."""
+        """Return how many documents there are, or pass a filter."""
 
     def ids(self, where: Expression) -> list[str]:
-        """The ids of the documents that pass a filter, in any order (FILTER)."""
+        """Return the ids of the documents that pass a filter, in any order (FILTER)."""
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        """How many documents hold each term (FREQUENCIES)."""
+        """Return how many documents hold each term (FREQUENCIES)."""
 
     def rows(self, batch: int) -> Iterator[list[EngineRow]]:
-        """All rows, `batch` at a time, in any order, for moving them elsewhere."""
+        """Return all rows, `batch` at a time, in any order, for moving them elsewhere."""
 
     def refresh(self) -> bool:
         """See what others have written; returns whether anything may have changed.
@@ -163,10 +163,10 @@ class Engine(Protocol):
         """
 
     def size(self) -> Size:
-        """What it keeps."""
+        """Return what it keeps."""
 
     def health(self) -> Health:
-        """Whether it answers."""
+        """Return whether it answers."""
 
     def close(self) -> None:
         """Give back connections."""

@@ -36,7 +36,7 @@ class HybridRanking:
     shares: list[SideShares]
 
     def cut(self, k: int, *, explain: bool) -> tuple[Ranked, list[tuple[Share, ...]] | None]:
-        """The best `k`, best first, and where asked for what each side gave to each."""
+        """Return the best `k`, best first, and where asked for what each side gave to each."""
         chosen = best(self.scores, k)
         ranked = Ranked([self.ids[place] for place in chosen.tolist()], self.internal_ids[chosen], self.scores[chosen])
         return ranked, [shares_at(self.sides, self.shares, place) for place in chosen.tolist()] if explain else None
@@ -45,7 +45,7 @@ class HybridRanking:
 def rank_hybrid(
     engine: Engine, query: Query, vector: NDArray[np.float32], fusion: Fusion, where: Expression | None
 ) -> HybridRanking:
-    """The candidates of a query with their fused scores.
+    """Return the candidates of a query with their fused scores.
 
     Raises:
         UnsupportedError: the fusion's method is `fixed` without `sparse_high`, or it asks for more candidates than the
@@ -96,7 +96,7 @@ def rank_hybrid(
 
 
 def _at(internal_ids: NDArray[np.int64], ranked: Ranked) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """A ranking's scores at the places of `internal_ids`, ascending, and where it has any."""
+    """Return a ranking's scores at the places of `internal_ids`, ascending, and where it has any."""
     scores = np.zeros(len(internal_ids), np.float64)
     known = np.zeros(len(internal_ids), np.bool_)
     places = np.searchsorted(internal_ids, ranked.internal_ids)

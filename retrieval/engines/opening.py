@@ -124,7 +124,7 @@ def _require_encoders(place: Address, encoder: str, dense: str | None) -> None:
 
 
 def _engine(place: Address, milvus: MilvusSettings | None, create: Manifest | None = None) -> Engine:
-    """The engine of an address, open; with `create`, a new collection in it."""
+    """Return the engine of an address, open; with `create`, a new collection in it."""
     if place.engine == LUCENE:
         from .lucene import open_lucene
 

@@ -106,15 +106,15 @@ class Backend(Protocol):
         ...
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
-        """The document with this id, or None."""
+        """Return the document with this id, or None."""
         ...
 
     def count(self, filter: str | None = None) -> int:
-        """How many documents there are, or pass a filter expression."""
+        """Return how many documents there are, or pass a filter expression."""
         ...
 
     def ids(self, filter: str) -> list[str]:
-        """The ids of the documents that pass a filter expression."""
+        """Return the ids of the documents that pass a filter expression."""
         ...
 
     def search(
@@ -123,7 +123,7 @@ class Backend(Protocol):
         k: int | None = None,
         **options: Unpack[SearchKeywords],
     ) -> SearchResult:
-        """The best documents for a query; the arguments are those of `Collection.search`."""
+        """Return the best documents for a query; the arguments are those of `Collection.search`."""
         ...
 
     def search_many(
@@ -137,7 +137,7 @@ class Backend(Protocol):
         ...
 
     def statistics(self) -> LiveStatistics:
-        """How many documents there are, and how many hold each term."""
+        """Return how many documents there are, and how many hold each term."""
         ...
 
     def spans(self, text: str) -> list[Span]:
@@ -145,15 +145,15 @@ class Backend(Protocol):
         ...
 
     def highlights(self, text: str, terms: frozenset[int]) -> list[Span]:
-        """Those of `spans(text)` that count for one of `terms`."""
+        """Return those of `spans(text)` that count for one of `terms`."""
         ...
 
     def info(self) -> CollectionInfo | EngineInfo:
-        """Counts, sizes, encoder."""
+        """Return counts, sizes, encoder."""
         ...
 
     def health(self) -> Health:
-        """Whether it can be searched now."""
+        """Return whether it can be searched now."""
         ...
 
     def warm(self) -> None:

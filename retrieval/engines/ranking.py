@@ -22,7 +22,7 @@ Search = Callable[[Sequence[int], int], list[Ranked]]
 
 
 def complete_ranking(search: Search, places: Sequence[int], number: int, depth: int, most: int) -> list[Ranked]:
-    """The best `depth` of each of `number` queries in our order; empty for those not in `places`.
+    """Return the best `depth` of each of `number` queries in our order; empty for those not in `places`.
 
     Among more equals than `most` hits hold, those that the engine returns first are taken.
     """

@@ -31,11 +31,11 @@ class Source:
     name: str
 
     def share(self, documents: int) -> float:
-        """Which share of all documents these are."""
+        """Return which share of all documents these are."""
         return documents / max(1, self.header.documents)
 
     def rows(self) -> Iterator[RowChunk]:
-        """All live documents, with impacts in steps of the header's scale, for its average length."""
+        """Return all live documents, with impacts in steps of the header's scale, for its average length."""
         return live_rows(self.snapshot, self.sparse_field, self.header.scale, self.header.average_length)
 
     @property
@@ -56,12 +56,12 @@ class Form(Protocol):
         ...
 
     def readme(self, source: Source) -> str:
-        """How the files are loaded and asked, as Markdown; quantisation is told beside it."""
+        """Return how the files are loaded and asked, as Markdown; quantisation is told beside it."""
         ...
 
 
 def tokens_of(chunk: RowChunk, place: int) -> dict[str, int]:
-    """Tokens and impacts of a document.
+    """Return tokens and impacts of a document.
 
     Raises:
         ExportError: two of its terms read alike, so an object of tokens cannot hold both.
@@ -78,6 +78,6 @@ def tokens_of(chunk: RowChunk, place: int) -> dict[str, int]:
 
 
 def slug(name: str) -> str:
-    """A name that engines take for an index: lower-case letters, digits, hyphens."""
+    """Return a name that engines take for an index: lower-case letters, digits, hyphens."""
     kept = "".join(char if char.isascii() and char.isalnum() else "-" for char in name.lower()).strip("-")
     return kept or "lexhound"

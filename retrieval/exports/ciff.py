@@ -191,7 +191,7 @@ def _description(source: Source) -> str:
 
 
 def encode_postings(docids: NDArray[np.int64], tfs: NDArray[np.int64]) -> bytes:
-    """The field `postings` of a list: docids int64[m], ascending; tfs int64[m], above 0."""
+    """Return the field `postings` of a list: docids int64[m], ascending; tfs int64[m], above 0."""
     gaps = np.diff(docids, prepend=0)
     gap_sizes = np.where(gaps > 0, varint_sizes(gaps) + 1, 0)  # a gap of 0, of document 0, is left out
     bodies = gap_sizes + varint_sizes(tfs) + 1
@@ -232,7 +232,7 @@ class CiffReader:
             raise self._damaged(str(error)) from error
 
     def lists(self) -> Iterator[CiffList]:
-        """All postings lists."""
+        """Yield all postings lists."""
         for _ in range(self.header.lists):
             message = self._message("postings list")
             try:

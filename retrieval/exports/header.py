@@ -50,7 +50,7 @@ class ExportHeader:
     files: tuple[str, ...] = field(default=())
 
     def to_json(self) -> bytes:
-        """The file's content."""
+        """Return the file's content."""
         dense = None
         if self.dense is not None:
             dense = {"encoder": self.dense.encoder.as_dict(), "width": self.dense.width, "index": self.dense.index}
@@ -77,7 +77,7 @@ class ExportHeader:
 
 
 def read_header(folder: Path) -> ExportHeader:
-    """What an export says of itself.
+    """Return what an export says of itself.
 
     Raises:
         ExportError: the folder is no export, one of a later version, or its header is damaged.

@@ -62,7 +62,7 @@ class ParquetForm:
 
 
 def require_pyarrow(what: str) -> tuple[Any, Any]:
-    """The packages `pyarrow` and `pyarrow.parquet`.
+    """Return the packages `pyarrow` and `pyarrow.parquet`.
 
     Raises:
         ExportError: they are not installed.

@@ -19,7 +19,7 @@ _MOST_BYTES = 2**31 - 1  # Protocol Buffers' own limit of a message
 
 
 def varint(value: int) -> bytes:
-    """A number of 0 or more, 7 bits a byte, the lowest first."""
+    """Return a number of 0 or more, 7 bits a byte, the lowest first."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -29,27 +29,27 @@ def varint(value: int) -> bytes:
 
 
 def number_field(number: int, value: int) -> bytes:
-    """A field of an integer; nothing for 0."""
+    """Return a field of an integer; nothing for 0."""
     return varint(number << 3 | VARINT) + varint(value) if value else b""
 
 
 def bytes_field(number: int, value: bytes) -> bytes:
-    """A field of text or bytes; nothing for empty ones."""
+    """Return a field of text or bytes; nothing for empty ones."""
     return varint(number << 3 | BYTES) + varint(len(value)) + value if value else b""
 
 
 def double_field(number: int, value: float) -> bytes:
-    """A field of a double; nothing for 0."""
+    """Return a field of a double; nothing for 0."""
     return varint(number << 3 | FIXED64) + np.float64(value).astype("<f8").tobytes() if value else b""
 
 
 def delimited(message: bytes) -> bytes:
-    """A message behind its length, as streams of messages hold them."""
+    """Return a message behind its length, as streams of messages hold them."""
     return varint(len(message)) + message
 
 
 def read_delimited(file: IO[bytes]) -> bytes | None:
-    """The next message of a stream; None at its end.
+    """Return the next message of a stream; None at its end.
 
     Raises:
         ValueError: the stream ends in the middle of a message.
@@ -112,7 +112,7 @@ def _varint_at(message: bytes, place: int) -> tuple[int, int]:
 
 
 def varint_sizes(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many bytes each of some numbers from 0 to 2**35 - 1 takes."""
+    """Return how many bytes each of some numbers from 0 to 2**35 - 1 takes."""
     sizes = np.ones(len(values), np.int64)
     for bits in (7, 14, 21, 28):
         sizes += values >= 1 << bits
@@ -131,7 +131,7 @@ def put_varints(out: NDArray[np.uint8], places: NDArray[np.int64], values: NDArr
 
 
 def all_varints(data: bytes) -> NDArray[np.int64]:
-    """The numbers of a run of varints, each below 2**35.
+    """Return the numbers of a run of varints, each below 2**35.
 
     Raises:
         ValueError: a number is longer, or cut short.

@@ -82,7 +82,7 @@ class QdrantForm:
 
 
 def creation(source: Source) -> dict[str, Any]:
-    """The body of the request that makes the collection."""
+    """Return the body of the request that makes the collection."""
     sparse: dict[str, Any] = {"modifier": "idf"} if source.lexical else {}
     request: dict[str, Any] = {"sparse_vectors": {SPARSE: sparse}}
     if source.header.dense is not None:

@@ -17,7 +17,7 @@ _AT_ONCE = 900
 
 
 def document_frequencies(snapshot: Snapshot) -> NDArray[np.int64]:
-    """How many live documents hold each term, by term id: int64, as long as the largest id asks for."""
+    """Return how many live documents hold each term, by term id: int64, as long as the largest id asks for."""
     largest = max((int(part.segment.index.postings.terms[-1]) for part in _holding(snapshot)), default=-1)
     counts = np.zeros(largest + 1, np.int64)
     for part in _holding(snapshot):

@@ -163,7 +163,7 @@ def _header(collection: Collection, snapshot: Snapshot, format: str) -> ExportHe
 
 
 def _scale(snapshot: Snapshot) -> tuple[float, QuantisationLoss]:
-    """The one scale of an export, and what rounding to it has cost in all: engines know no more than one."""
+    """Return the one scale of an export, and what rounding to it has cost in all: engines know no more than one."""
     indexes = [part.segment.index for part in snapshot.parts]
     loss = QuantisationLoss()
     for index in indexes:

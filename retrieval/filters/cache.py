@@ -29,7 +29,7 @@ class ColumnCache:
         self._reading: dict[Key, Future[Column]] = {}
 
     def get(self, key: Key, read: Callable[[], Column]) -> Column:
-        """The column of a key; `read` makes it where it is not there."""
+        """Return the column of a key; `read` makes it where it is not there."""
         with self._lock:
             column = self._columns.get(key)
             if column is not None:

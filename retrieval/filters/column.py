@@ -52,7 +52,7 @@ class Texts:
         return len(self._data) + self._ends.nbytes
 
     def cut(self, text: str, side: Side) -> int:
-        """How many texts are less than one, or with side `right` at most it."""
+        """Return how many texts are less than one, or with side `right` at most it."""
         search = bisect_left if side == "left" else bisect_right
         return search(range(len(self)), text.encode("utf-8"), key=self.__getitem__)
 
@@ -82,15 +82,15 @@ class Column:
         return sum(each.nbytes for each in arrays) + self.texts.nbytes
 
     def rows_of(self, span: Span) -> NDArray[np.int32]:
-        """The rows with a value in a span of places; one with several such values is there several times."""
+        """Return the rows with a value in a span of places; one with several such values is there several times."""
         return self.rows[self.starts[span[0]] : self.starts[span[1]]]
 
     def everything(self) -> Span:
-        """The span of all values."""
+        """Return the span of all values."""
         return 0, len(self.starts) - 1
 
     def span(self, operator: Operator, value: Value) -> Span:
-        """The places of the values of which a comparison holds; for `!=` those of the values that are equal."""
+        """Return the places of the values of which a comparison holds; for `!=` those of the values that are equal."""
         if isinstance(value, str):
             first, end = self._numbers, len(self.starts) - 1
         else:
@@ -116,7 +116,7 @@ class Column:
 
 
 def _cut_integers(integers: NDArray[np.int64], value: float, side: Side) -> int:
-    """How many integers are less than a number (side `right`: at most it), compared exactly."""
+    """Return how many integers are less than a number (side `right`: at most it), compared exactly."""
     if value > _INT64_MAX:
         return len(integers)
     if value < _INT64_MIN:
@@ -126,7 +126,7 @@ def _cut_integers(integers: NDArray[np.int64], value: float, side: Side) -> int:
 
 
 def _cut_floats(floats: NDArray[np.float64], value: float, side: Side) -> int:
-    """How many floats are less than a number (side `right`: at most it), compared exactly."""
+    """Return how many floats are less than a number (side `right`: at most it), compared exactly."""
     nearest = float(value)
     if nearest == value:
         return int(np.searchsorted(floats, nearest, side))
@@ -137,7 +137,7 @@ def _cut_floats(floats: NDArray[np.float64], value: float, side: Side) -> int:
 def read_column(
     connection: sqlite3.Connection, field: str, internal_ids: NDArray[np.int64], gone: NDArray[np.int32]
 ) -> Column:
-    """The column of a field over the rows whose numbers in the database are `internal_ids` (int64, ascending).
+    """Return the column of a field over the rows whose numbers in the database are `internal_ids` (int64, ascending).
 
     Cost: two scans of the field's part of the metadata table; every pair of a value and a row is fetched once.
     """
@@ -172,7 +172,7 @@ def read_column(
 def read_within(
     connection: sqlite3.Connection, field: str, internal_ids: NDArray[np.int64], gone: NDArray[np.int32]
 ) -> Column:
-    """The rows with any field whose name begins with `field` and a dot, as a column of a single value."""
+    """Return the rows with any field whose name begins with `field` and a dot, as a column of a single value."""
     # "/" follows "." in Unicode: these are the names that start with "field.".
     found, kept = _rows(_plain(connection, _WITHIN, (f"{field}.", f"{field}/", *_range(internal_ids))), internal_ids)
     rows = np.unique(found[kept])
@@ -191,7 +191,7 @@ def _plain(connection: sqlite3.Connection, statement: str, values: tuple[Any, ..
 
 
 def _rows(cursor: sqlite3.Cursor, internal_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """The places of the numbers that a statement gives among `internal_ids`, and which of them are there."""
+    """Return the places of the numbers that a statement gives among `internal_ids`, and which of them are there."""
     found = np.fromiter(chain.from_iterable(cursor), np.int64)
     if not len(internal_ids):
         return np.empty(len(found), np.int32), np.zeros(len(found), np.bool_)

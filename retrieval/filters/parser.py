@@ -100,7 +100,7 @@ _MAX_DIGITS = 4000  # leading zeros may be many, and Python reads no more than 4
 
 
 def parse_filter(text: str) -> Expression:
-    """The expression that `text` writes. Raises `FilterSyntaxError`, which points at the character."""
+    """Return the expression that `text` writes. Raises `FilterSyntaxError`, which points at the character."""
     from lark import UnexpectedInput
 
     if len(text) > MAX_FILTER_CHARACTERS:
@@ -220,7 +220,7 @@ class _Builder:
 
 
 def _beyond_64_bits(token: Token) -> int | None:
-    """The integer that a number writes, if 64 bits do not hold it: as such no document has it."""
+    """Return the integer that a number writes, if 64 bits do not hold it: as such no document has it."""
     if re.search(r"[.eE]", token):
         return None
     number = int(token) if len(token) <= _MAX_DIGITS else 10**_MAX_DIGITS
@@ -228,7 +228,7 @@ def _beyond_64_bits(token: Token) -> int | None:
 
 
 def _as_float(number: int) -> float:
-    """The nearest floating-point number, infinite beyond them all."""
+    """Return the nearest floating-point number, infinite beyond them all."""
     try:
         return float(number)
     except OverflowError:
@@ -257,7 +257,7 @@ def _field(token: Token) -> str:
 
 
 def _explained(error: UnexpectedInput, text: str, accepted: set[str]) -> FilterSyntaxError:
-    """What was wrong at which character, and which of the accepted terminals would have been right there."""
+    """Return what was wrong at which character, and which of the accepted terminals would have been right there."""
     from lark import UnexpectedCharacters
 
     position = error.pos_in_stream or 0

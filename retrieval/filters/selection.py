@@ -21,10 +21,10 @@ class Columns(Protocol):
     """Where the columns of a segment come from."""
 
     def field(self, name: str) -> Column:
-        """The values of a field."""
+        """Return the values of a field."""
 
     def within(self, name: str) -> Column:
-        """The rows that have a field within this one."""
+        """Return the rows that have a field within this one."""
 
 
 def select(expression: Expression, columns: Columns, n_rows: int) -> NDArray[np.bool_]:
@@ -52,7 +52,7 @@ class _Selection:
         self._known: dict[Expression, NDArray[np.bool_]] = {}
 
     def mask(self, expression: Expression) -> NDArray[np.bool_]:
-        """The rows for which a part of the expression holds; the array may be one that is kept."""
+        """Return the rows for which a part of the expression holds; the array may be one that is kept."""
         found = self._known.get(expression)
         if found is None:
             check_deadline()
@@ -104,7 +104,7 @@ class _Selection:
         return found
 
     def _spans(self, clause: Comparison | Membership) -> list[Span]:
-        """The places of the values that a clause names."""
+        """Return the places of the values that a clause names."""
         column = self._column(clause.field)
         if isinstance(clause, Membership):
             return [column.span("=", value) for value in clause.values]
@@ -119,7 +119,7 @@ class _Selection:
         return found
 
     def _other(self, field: str, spans: Sequence[Span]) -> NDArray[np.bool_]:
-        """Rows that have the field, and no value of it in the spans."""
+        """Return rows that have the field, and no value of it in the spans."""
         found = self._marked([(field, [self._column(field).everything()])])
         column = self._column(field)
         for span in _joined(spans):
@@ -137,14 +137,14 @@ class _Selection:
 
 
 def _is_positive(operand: Expression) -> TypeGuard[Comparison | Membership]:
-    """Whether a clause holds for every row with one of some values."""
+    """Return whether a clause holds for every row with one of some values."""
     if isinstance(operand, Comparison):
         return operand.operator != "!="
     return isinstance(operand, Membership) and not operand.negated
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:
-    """The same places as spans that do not overlap, none of them empty."""
+    """Return the same places as spans that do not overlap, none of them empty."""
     found: list[Span] = []
     for start, end in sorted(spans):
         if start >= end:

@@ -51,7 +51,7 @@ _log = logging.getLogger("lexhound.serve")
 
 
 def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
-    """The service as an ASGI application.
+    """Return the service as an ASGI application.
 
     Raises:
         UsageError: the key file cannot be read.
@@ -99,7 +99,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
 
 
 def _addresses(app: FastAPI) -> list[tuple[re.Pattern[str], set[str]]]:
-    """Every address and the methods that it knows, in the order in which they are tried."""
+    """Return every address and the methods that it knows, in the order in which they are tried."""
     found: dict[str, tuple[re.Pattern[str], set[str]]] = {}
     for route in [*(route for router in ROUTERS for route in router.routes), *app.routes]:
         if isinstance(route, Route):

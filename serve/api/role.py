@@ -33,7 +33,9 @@ class Role:
             (self.ready / str(self.place)).touch()
 
     def all_ready(self) -> bool:
-        """Whether every process has been ready; one that takes another's place later answers nothing before it is."""
+        """Return whether every process has been ready; one that takes another's place later answers nothing before it
+        is.
+        """
         return self.ready is None or all((self.ready / str(place)).exists() for place in range(self.processes))
 
 

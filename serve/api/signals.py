@@ -27,7 +27,7 @@ class RefreshSignal:
         path.write_bytes(_COUNT.pack(0))
 
     def value(self) -> int:
-        """The number now."""
+        """Return the number now."""
         return int(_COUNT.unpack_from(self._shared)[0])
 
     def raise_it(self) -> int:

@@ -49,13 +49,13 @@ class Service:
     together: bool = False
 
     def all_ready(self) -> bool:
-        """Whether this process answers, and so do those beside it, which a caller's next request may reach."""
+        """Return whether this process answers, and so do those beside it, which a caller's next request may reach."""
         self.together = self.together or self.role.all_ready()
         return self.ready and self.together
 
 
 def service_of(connection: HTTPConnection) -> Service:
-    """The service that answers a request."""
+    """Return the service that answers a request."""
     service = connection.app.state.service
     if not isinstance(service, Service):
         raise AssertionError("the application was not started")

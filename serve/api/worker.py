@@ -11,7 +11,7 @@ from .server import run_worker
 
 
 def _read_task() -> bytes:
-    """The first line of standard input, and not a byte more: the rest tells whether the parent is there."""
+    """Return the first line of standard input, and not a byte more: the rest tells whether the parent is there."""
     line = bytearray()
     while (byte := os.read(0, 1)) not in (b"", b"\n"):
         line += byte

@@ -205,7 +205,7 @@ class DenseOptions:
 
 
 def fusion_of(method: Method | None, dense_weight: float | None, depth: int | None) -> Fusion | None:
-    """The fusion that the options ask for; None where none of them is given.
+    """Return the fusion that the options ask for; None where none of them is given.
 
     Raises:
         QueryError: a value is out of its range.

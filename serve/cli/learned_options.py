@@ -85,7 +85,7 @@ StoredTrust = Annotated[
 
 
 def trusting(trust_remote_code: bool) -> LearnedSettings | None:
-    """How the encoder of a stored collection runs: as always, unless its code may be run."""
+    """Return how the encoder of a stored collection runs: as always, unless its code may be run."""
     if not trust_remote_code:
         return None
     from lexhound.encoders.sparse.settings import LearnedSettings
@@ -175,5 +175,5 @@ class LearnedOptions:
 
 
 def _flag(setting: str) -> str:
-    """The option that gives a setting."""
+    """Return the option that gives a setting."""
     return "--" + {"ratio": "prune-ratio", "query_ratio": "query-prune-ratio"}.get(setting, setting.replace("_", "-"))

@@ -65,5 +65,5 @@ Recall = Annotated[
 
 
 def as_text(argument: str) -> str:
-    """An argument as Unicode: bytes of the command line that are not UTF-8 become U+FFFD."""
+    """Return an argument as Unicode: bytes of the command line that are not UTF-8 become U+FFFD."""
     return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -30,7 +30,7 @@ def harmless(text: str) -> str:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person with a terminal that can move its cursor is at the other end."""
+    """Return whether a person with a terminal that can move its cursor is at the other end."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 

@@ -81,7 +81,7 @@ class Reporter(Protocol):
 
 
 def reporter(stage: str) -> Reporter:
-    """The reporter for this process's standard error; `stage` is what it shows at first."""
+    """Return the reporter for this process's standard error; `stage` is what it shows at first."""
     return Bar(stage) if is_terminal(sys.stderr) else Lines(stage)
 
 
@@ -155,7 +155,7 @@ class Lines:
         self._state = state
 
     def line(self) -> str:
-        """The line that is due."""
+        """Return the line that is due."""
         passed = duration(self._clock() - self._started)
         figures = self._estimate.describe(self._state)
         return f"{self._state.stage}: {figures}, after {passed}" if figures else f"{self._state.stage}, after {passed}"
@@ -166,7 +166,7 @@ class Lines:
 
 
 def rate(number: int, seconds: float) -> str:
-    """How many a second: `8,192/s`, `0.4/s`."""
+    """Return how many a second: `8,192/s`, `0.4/s`."""
     value = number / seconds
     return f"{value:,.0f}/s" if value >= 10 else f"{value:.1f}/s"
 
@@ -177,7 +177,7 @@ def counted(number: int, noun: str = "document") -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span for people: `0.84 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Return a time span for people: `0.84 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 10:
         return f"{seconds:.2f} s"
     whole = round(seconds)

@@ -21,7 +21,8 @@ _HINT = 'write one query a line, as {"id": "1", "text": "..."}, as id, tab and t
 
 
 def read_queries(path: Path) -> Iterator[Named]:
-    """The queries of a file, or of standard input for `-`; the id of one that has none is the number of its line.
+    """Return the queries of a file, or of standard input for `-`; the id of one that has none is the number of its
+    line.
 
     Raises:
         QueryError: a line is no query, or its id was there before; says which.
@@ -46,7 +47,7 @@ def read_queries(path: Path) -> Iterator[Named]:
 
 
 def batches_of(queries: Iterable[Named], size: int) -> Iterator[list[Named]]:
-    """The queries in lists of at most `size`."""
+    """Yield the queries in lists of at most `size`."""
     iterator = iter(queries)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -53,7 +53,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 
 def _tell_usage(error: typer.TyperException, *, json: bool) -> int:
-    """A command line that Typer could not make sense of."""
+    """Return a command line that Typer could not make sense of."""
     message = error.format_message().rstrip()
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "lexhound")
@@ -68,7 +68,7 @@ def _tell_usage(error: typer.TyperException, *, json: bool) -> int:
 
 
 def _tell_exception(error: Exception, *, json: bool) -> int:
-    """An exception of the library, or one that nobody expected."""
+    """Return an exception of the library, or one that nobody expected."""
     from lexhound.core.errors import FAILED
     from lexhound.serve.errors import Failure, describe_failure
 
@@ -95,7 +95,7 @@ def _prepare_streams() -> None:
 
 
 def _reader_gone() -> int:
-    """The reader of our output had what it wanted: nothing to tell, and nothing more to write at exit."""
+    """Return the reader of our output had what it wanted: nothing to tell, and nothing more to write at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

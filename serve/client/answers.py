@@ -19,7 +19,7 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The form in which it is sent."""
+        """Return the form in which it is sent."""
         return {"id": self.id, "text": self.text, "title": self.title, "metadata": dict(self.metadata)}
 
 
@@ -167,12 +167,12 @@ class Facet:
 
 
 def document_of(told: Mapping[str, Any]) -> Document:
-    """A stored document."""
+    """Return a stored document."""
     return Document(told["id"], told["text"], told["title"], told["metadata"])
 
 
 def collection_summary(told: Mapping[str, Any]) -> CollectionSummary:
-    """A collection in the list."""
+    """Return a collection in the list."""
     return CollectionSummary(
         told["name"],
         told["documents"],
@@ -185,7 +185,7 @@ def collection_summary(told: Mapping[str, Any]) -> CollectionSummary:
 
 
 def collection_info(told: Mapping[str, Any]) -> CollectionInfo:
-    """The figures of a collection."""
+    """Return the figures of a collection."""
     return CollectionInfo(
         told["name"],
         told["documents"],
@@ -202,7 +202,7 @@ def collection_info(told: Mapping[str, Any]) -> CollectionInfo:
 
 
 def bulk_result(told: Mapping[str, Any], before: BulkResult) -> BulkResult:
-    """The result of one more request of a bulk load."""
+    """Return the result of one more request of a bulk load."""
     rejected = tuple(
         Rejection(
             before.total + item["place"],
@@ -223,7 +223,7 @@ def bulk_result(told: Mapping[str, Any], before: BulkResult) -> BulkResult:
 
 
 def search_result(told: Mapping[str, Any]) -> SearchResult:
-    """The hits of one query."""
+    """Return the hits of one query."""
     stats = told.get("stats")
     return SearchResult(
         tuple(_hit(each) for each in told["hits"]),

@@ -66,7 +66,7 @@ class PageFile:
 
 
 def page_files() -> dict[str, PageFile]:
-    """The page's files by name. Raises `FileNotFoundError` where the package was installed without them."""
+    """Return the page's files by name. Raises `FileNotFoundError` where the package was installed without them."""
     files = {
         path.name: PageFile(content, _MEDIA_TYPES[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:24]}"')
         for path in sorted(STATIC.iterdir())

@@ -126,7 +126,7 @@ class _Maker:
         return self._words
 
     def order(self, kinds: Sequence[str], per_document: int) -> Iterator[str]:
-        """The kinds in an order of this document's own, round after round."""
+        """Return the kinds in an order of this document's own, round after round."""
         kinds = list(dict.fromkeys(kinds))
         shuffled = [kinds[place] for place in self._random.permutation(len(kinds))]
         return itertools.chain.from_iterable(itertools.repeat(shuffled, per_document + 1))
@@ -205,7 +205,7 @@ def _idf(frequencies: NDArray[np.int64], n_documents: int) -> NDArray[np.float64
 
 
 def _telling(token: str) -> bool:
-    """Whether a token may stand in a query of keywords: letters, and not too few of them for its script."""
+    """Return whether a token may stand in a query of keywords: letters, and not too few of them for its script."""
     return len(token) > (2 if token.isascii() else 1) and not token.isdigit() and any(map(str.isalpha, token))
 
 
@@ -225,7 +225,7 @@ def _sentence_spans(text: str) -> list[tuple[int, int]]:
 
 
 def _is_end(text: str, stop: int, end: int) -> bool:
-    """Whether a full stop at `stop`, with what closes after it up to `end`, ends a sentence."""
+    """Return whether a full stop at `stop`, with what closes after it up to `end`, ends a sentence."""
     following = text[end:].lstrip()[:1]
     if following.islower():
         return False

@@ -78,7 +78,7 @@ def _name(items: Sequence[Item], depends_on: str) -> str:
 
 
 def _read(path: Path, rows: int) -> NDArray[np.float32] | None:
-    """A shard, or None where there is none that is whole."""
+    """Return a shard, or None where there is none that is whole."""
     try:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):

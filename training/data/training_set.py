@@ -225,7 +225,7 @@ def _cross_encoder(
 
 
 def _scores(known: Mapping[int, Mapping[int, float]], normalise: str) -> ListTeacher:
-    """A teacher that is a file."""
+    """Return a teacher that is a file."""
     queries = np.array(sorted(known), dtype=np.int64)
     depth = max(map(len, known.values()), default=0)
     documents = np.full((len(queries), depth), -1, dtype=np.int32)

@@ -62,7 +62,7 @@ def word_terms(subwords: Subwords) -> tuple[NDArray[np.int64], list[str]]:
 
 
 def is_word(token: str) -> bool:
-    """Whether a token is a word and not a piece of one, a sign, a number or a special token."""
+    """Return whether a token is a word and not a piece of one, a sign, a number or a special token."""
     return len(token) >= _LEAST_LETTERS and token.isalpha()
 
 

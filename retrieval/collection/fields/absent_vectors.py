@@ -44,7 +44,7 @@ present = PresentRows()
 
 
 def has_vector(index: VectorIndex, rows: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of some scored rows have a vector: bool[len(rows)]."""
+    """Return which of some scored rows have a vector: bool[len(rows)]."""
     found = np.ones(len(rows), np.bool_)
     doubtful = np.flatnonzero(scores == 0)
     if len(doubtful):
@@ -76,7 +76,7 @@ def search_many_present(
     recall: float | None,
     threads: int | None,
 ) -> list[TopK]:
-    """The same of many queries, float32[m, width]."""
+    """Return the same of many queries, float32[m, width]."""
     found = [TopK.empty()] * len(queries)
     places = np.flatnonzero(queries.any(axis=1))
     mask = allowed

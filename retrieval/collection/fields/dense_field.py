@@ -52,7 +52,7 @@ class DenseField:
 
     @classmethod
     def named(cls, model: str, settings: DenseSettings | None = None) -> DenseField:
-        """The side of a model given by its path or hub name; loads it to be sure that it can be.
+        """Return the side of a model given by its path or hub name; loads it to be sure that it can be.
 
         Raises:
             EncoderError: it cannot be loaded.
@@ -81,11 +81,13 @@ class DenseField:
         return 0 if self._encoder is None else self._encoder.tokens_encoded
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Documents' vectors: float32[len(texts), width]; zeros stand for none, of a text without a token."""
+        """Return documents' vectors: float32[len(texts), width]; zeros stand for none, of a text without a token."""
         return self._checked(self.encoder.encode_documents(texts))
 
     def encode_with(self, sparse: SparseEncoder, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
-        """Documents' sparse vectors by another encoder and dense ones by this, of one pass where both are one model."""
+        """Return documents' sparse vectors by another encoder and dense ones by this, of one pass where both are one
+        model.
+        """
         from lexhound.encoders.shared_backbone import encode_both, shares_a_pass
         from lexhound.encoders.sparse.encoder import LearnedEncoder
 
@@ -98,12 +100,12 @@ class DenseField:
         return sparse.encode_documents(texts), self.encode(texts)
 
     def query(self, text: str) -> NDArray[np.float32]:
-        """A query's vector: float32[width]."""
+        """Return a query's vector: float32[width]."""
         vector: NDArray[np.float32] = self.queries([text])[0]
         return vector
 
     def queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Queries' vectors: float32[len(texts), width]."""
+        """Return queries' vectors: float32[len(texts), width]."""
         return self._checked(self.encoder.encode_queries(texts))
 
     def _checked(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:

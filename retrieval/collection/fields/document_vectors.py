@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def vectors_of(
     sparse_field: SparseField, dense: DenseField | None, documents: Sequence[Document]
 ) -> tuple[csr_array, NDArray[np.float32] | None]:
-    """The vectors of documents, sparse and, where the collection has them, dense; of one pass where that can be.
+    """Return the vectors of documents, sparse and, where the collection has them, dense; of one pass where that can be.
 
     Raises:
         InvalidDocumentError: a document brings a vector that is none of the collection's encoder. EncoderError.
@@ -42,7 +42,7 @@ def vectors_of(
 
 
 def _given(sparse_field: SparseField, documents: Sequence[Document]) -> csr_array:
-    """The sparse vectors of documents of which some bring theirs."""
+    """Return the sparse vectors of documents of which some bring theirs."""
     from lexhound.encoders.vector_files import stacked
 
     if not isinstance(sparse_field, LearnedField):

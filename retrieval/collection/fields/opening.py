@@ -20,7 +20,7 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 
 
 def identify(encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None = None) -> EncoderIdentity:
-    """The identity of an encoder given by name (`bm25`, a path, a hub name); loads a model to be sure it can be.
+    """Return the identity of an encoder given by name (`bm25`, a path, a hub name); loads a model to be sure it can be.
 
     Raises:
         EncoderError: the encoder cannot be loaded.
@@ -31,7 +31,7 @@ def identify(encoder: str, lexical: LexicalSettings | None, learned: LearnedSett
 def open_named(
     encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None, *, whole: bool = True
 ) -> tuple[EncoderIdentity, LearnedField | None]:
-    """The same, and the field with the loaded model; None for `bm25`, which needs a collection's terms.
+    """Return the same, and the field with the loaded model; None for `bm25`, which needs a collection's terms.
 
     Unless `whole`, a model of the document side alone is not loaded.
     """
@@ -50,7 +50,7 @@ def load_field(
     like: SparseField | None = None,
     learned: LearnedSettings | None = None,
 ) -> SparseField:
-    """The field of a stored identity; `like` is one of the same identity whose model may be shared.
+    """Return the field of a stored identity; `like` is one of the same identity whose model may be shared.
 
     Of `learned` counts only what changes no vectors: device, precision, batches, trust.
 

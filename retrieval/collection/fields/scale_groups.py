@@ -32,7 +32,7 @@ class Group:
 
 
 def ranges_of(sparse_field: SparseField, batch: Batch) -> RowRanges | None:
-    """Which scales suit the rows of a batch; None where all have the field's."""
+    """Return which scales suit the rows of a batch; None where all have the field's."""
     if sparse_field.scale is not None:
         return None
     return row_ranges(batch.indptr, np.asarray(batch.values, np.float32))
@@ -45,7 +45,8 @@ def grouped(
     *,
     scale: float | None = None,
 ) -> list[Group]:
-    """The rows of a batch, in the groups given or else in those that suit them; groups without rows are left out.
+    """Return the rows of a batch, in the groups given or else in those that suit them; groups without rows are left
+    out.
 
     With a `scale` they are one group with that.
     """
@@ -62,7 +63,7 @@ def grouped(
 def regrouped(
     sparse_field: SparseField, indexes: Sequence[InvertedIndex], kept: Sequence[NDArray[np.bool_]]
 ) -> list[list[Group]]:
-    """The kept rows of several indexes in groups that suit them all: for each group, its rows in each index.
+    """Return the kept rows of several indexes in groups that suit them all: for each group, its rows in each index.
 
     Where all that is in a group has one scale already it stays, so that impacts are copied.
     """
@@ -85,5 +86,5 @@ def regrouped(
 
 
 def part_of(batch: Batch, group: Group) -> Batch:
-    """The rows of a batch that are of a group."""
+    """Return the rows of a batch that are of a group."""
     return keep_rows(batch, group.rows)

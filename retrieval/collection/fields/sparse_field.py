@@ -58,7 +58,7 @@ class SparseField(Protocol):
         """How many tokens models have read since this was made; None where that says nothing."""
 
     def encode(self, texts: Sequence[str]) -> csr_array:
-        """Vectors to store; may grow the vocabulary inside the caller's transaction."""
+        """Return vectors to store; may grow the vocabulary inside the caller's transaction."""
 
     def encode_ahead(self, text: str) -> Iterator[None]:
         """Do the work of encoding a long text in steps; may grow the vocabulary inside the caller's transactions.
@@ -67,33 +67,37 @@ class SparseField(Protocol):
         """
 
     def compute_weights(self, batch: Batch, average_length: float) -> WeightRows:
-        """The weights of stored vectors; `average_length` is a document's mean number of words (lexical only)."""
+        """Return the weights of stored vectors; `average_length` is a document's mean number of words (lexical
+        only).
+        """
 
     def weight_function(self, average_length: float) -> WeightFunction | None:
-        """How a merge computes weights anew, or None where they do not depend on the average length."""
+        """Return how a merge computes weights anew, or None where they do not depend on the average length."""
 
     def query(self, text: str, statistics: LiveStatistics) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """A query's (terms, weights), terms ascending and weights > 0."""
+        """Return a query's (terms, weights), terms ascending and weights > 0."""
 
     def queries(
         self, texts: Sequence[str], statistics: LiveStatistics
     ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-        """The same of many queries."""
+        """Return the same of many queries."""
 
     def term_text(self, term_id: int) -> str:
-        """The term as a person reads it."""
+        """Return the term as a person reads it."""
 
     def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
-        """The ids of terms written as `term_text` writes them, -1 for those it never would; int32, one a term."""
+        """Return the ids of terms written as `term_text` writes them, -1 for those it never would; int32, one a
+        term.
+        """
 
     def typed_terms(self, query: str) -> frozenset[int]:
-        """The terms that the query's own words stand for, as against those that the encoder adds."""
+        """Return the terms that the query's own words stand for, as against those that the encoder adds."""
 
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         """(start, end, term id) of the words of a text that count for a term."""
 
     def highlights(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
-        """Those of `spans(text)` that count for one of `terms`."""
+        """Return those of `spans(text)` that count for one of `terms`."""
 
     def forget(self) -> None:
         """Drop caches that a rolled-back transaction may have made untrue."""

@@ -61,17 +61,17 @@ class TableQueries:
             return self._table
 
     def query(self, text: str) -> NDArray[np.float32]:
-        """A query's vector: float32[width]."""
+        """Return a query's vector: float32[width]."""
         vector: NDArray[np.float32] = self.queries([text])[0]
         return vector
 
     def queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Queries' vectors: float32[len(texts), width]."""
+        """Return queries' vectors: float32[len(texts), width]."""
         return self.table.encode_queries(texts)
 
 
 def has_table(directory: Path) -> bool:
-    """Whether a collection keeps a table."""
+    """Return whether a collection keeps a table."""
     return (directory / FOLDER).is_dir()
 
 

@@ -22,7 +22,7 @@ _RANGE = (
 
 
 def find_facets(connection: sqlite3.Connection, fields: Sequence[str] | None, limit: int) -> list[Facet]:
-    """The facets of fields (all of them, by name, unless given), at most `limit` values each.
+    """Return the facets of fields (all of them, by name, unless given), at most `limit` values each.
 
     Fields that no live document has are left out. Cost: two scans of the fields' rows, a look-up for each.
     """
@@ -32,7 +32,7 @@ def find_facets(connection: sqlite3.Connection, fields: Sequence[str] | None, li
 
 
 def _fields(connection: sqlite3.Connection) -> list[str]:
-    """Every field, in ascending order: jumps from one to the next in the primary key, not a scan."""
+    """Return every field, in ascending order: jumps from one to the next in the primary key, not a scan."""
     names: list[str] = []
     row = connection.execute("SELECT min(field) FROM metadata").fetchone()
     while row[0] is not None and len(names) < MAX_FIELDS:

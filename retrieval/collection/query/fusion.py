@@ -83,7 +83,7 @@ def fuse(fusion: Fusion, sides: Sequence[SideScores]) -> tuple[NDArray[np.float6
 
 
 def best(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    """The places of the `k` largest scores, largest first, of equal ones the first: int64."""
+    """Return the places of the `k` largest scores, largest first, of equal ones the first: int64."""
     order: NDArray[np.int64] = np.argsort(-scores, kind="stable")[:k]
     return order
 
@@ -111,7 +111,9 @@ def _ranks(side: SideScores) -> NDArray[np.int64]:
 
 
 def _mapping(fusion: Fusion, side: SideScores) -> tuple[float, float]:
-    """What is taken from a score, and what the rest is divided by; a spread of 0 says that there is nothing to tell."""
+    """Return what is taken from a score, and what the rest is divided by; a spread of 0 says that there is nothing to
+    tell.
+    """
     scores = side.scores
     if not len(scores):
         return 0.0, 0.0

@@ -36,7 +36,7 @@ def rank_hybrid(
     allowed: Masks,
     recall: float | None = None,
 ) -> tuple[FusedRows, SearchStats]:
-    """The candidates of a query with their fused scores."""
+    """Return the candidates of a query with their fused scores."""
     lexical, read = rank(snapshot, query, fusion.depth, allowed, recall)
     near, scored = rank_dense(snapshot, vector, fusion.depth, allowed, recall)
     stats = SearchStats(read.postings_read, read.rows_scored + scored.rows_scored)
@@ -52,7 +52,7 @@ def rank_hybrid_many(
     threads: int | None,
     recall: float | None = None,
 ) -> Iterator[FusedRows]:
-    """The same of many queries, in their order."""
+    """Yield the same of many queries, in their order."""
     lexical = rank_rows(snapshot, queries, fusion.depth, allowed, threads, recall)
     near = rank_dense_many(snapshot, vectors, fusion.depth, allowed, threads, recall)
     for query, vector, mine, other in zip(queries, vectors, lexical, near, strict=True):
@@ -62,7 +62,8 @@ def rank_hybrid_many(
 def rank_dense(
     snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: Masks, recall: float | None = None
 ) -> tuple[RankedRows, SearchStats]:
-    """The best `depth` rows by inner product, over all parts; nearly so where one is clustered and `recall` not 1.
+    """Return the best `depth` rows by inner product, over all parts; nearly so where one is clustered and `recall` not
+    1.
 
     Rows without a vector are not found, and nothing for a query without one: zeros.
     """
@@ -82,7 +83,7 @@ def rank_dense_many(
     threads: int | None = None,
     recall: float | None = None,
 ) -> list[RankedRows]:
-    """The same of many queries, float32[m, width]."""
+    """Return the same of many queries, float32[m, width]."""
     found = [
         search_many_present(vectors_of(part), vectors, depth, mask, recall, threads)
         for part, mask in zip(snapshot.parts, allowed, strict=True)
@@ -93,7 +94,7 @@ def rank_dense_many(
 def candidate_scores(
     snapshot: Snapshot, query: Query, vector: NDArray[np.float32], depth: int, allowed: Masks
 ) -> tuple[list[str], list[SideScores]]:
-    """Ids and both sides' scores of a query's candidates, for learning how to fuse them."""
+    """Return ids and both sides' scores of a query's candidates, for learning how to fuse them."""
     lexical, _ = rank(snapshot, query, depth, allowed)
     near, _ = rank_dense(snapshot, vector, depth, allowed)
     pool = _pooled(lexical, near)
@@ -102,7 +103,7 @@ def candidate_scores(
 
 
 def vectors_of(part: Part) -> VectorIndex:
-    """The dense vectors of a part of a collection that has them."""
+    """Return the dense vectors of a part of a collection that has them."""
     if part.segment.dense is None:
         raise CorruptCollectionError(
             f"segment {part.segment.name} has no dense vectors, and its collection should have them",
@@ -112,7 +113,7 @@ def vectors_of(part: Part) -> VectorIndex:
 
 
 def shares_at(sides: Sequence[SideScores], given: Sequence[SideShares], place: int) -> tuple[Share, ...]:
-    """What each side says of one candidate and gives to its fused score."""
+    """Return what each side says of one candidate and gives to its fused score."""
     return tuple(
         Share(
             "dense" if side.name == "dense" else "sparse",
@@ -136,13 +137,13 @@ class FusedRows:
     shares: list[SideShares]
 
     def cut(self, k: int) -> tuple[RankedRows, NDArray[np.int64]]:
-        """The best `k`, best first, and their places in the pool."""
+        """Return the best `k`, best first, and their places in the pool."""
         chosen = best(self.scores, k)
         pool = self.pool
         return RankedRows(pool.parts[chosen], pool.rows[chosen], pool.internal_ids[chosen], self.scores[chosen]), chosen
 
     def shares_of(self, place: int) -> tuple[Share, ...]:
-        """What each side gave to one candidate."""
+        """Return what each side gave to one candidate."""
         return shares_at(self.sides, self.shares, place)
 
 
@@ -161,7 +162,7 @@ def _fused(
 
 
 def _pooled(lexical: RankedRows, near: RankedRows) -> RankedRows:
-    """The union of two rankings, by seq; without scores."""
+    """Return the union of two rankings, by seq; without scores."""
     internal_ids, first = np.unique(np.concatenate([lexical.internal_ids, near.internal_ids]), return_index=True)
     parts = np.concatenate([lexical.parts, near.parts])[first]
     rows = np.concatenate([lexical.rows, near.rows])[first]
@@ -176,7 +177,7 @@ def _scored(
     lexical: RankedRows,
     near: RankedRows,
 ) -> list[SideScores]:
-    """What each side says of every candidate, whichever side found it."""
+    """Return what each side says of every candidate, whichever side found it."""
     own, known = _known(pool, lexical)
     matched = known.copy()
     others, near_known = _known(pool, near)
@@ -198,7 +199,7 @@ def _scored(
 
 
 def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """A ranking's scores at the places of the pool, and where it has any."""
+    """Return a ranking's scores at the places of the pool, and where it has any."""
     scores = np.zeros(len(pool.internal_ids), np.float64)
     known = np.zeros(len(pool.internal_ids), np.bool_)
     places = np.searchsorted(pool.internal_ids, ranked.internal_ids)
@@ -207,7 +208,7 @@ def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], N
 
 
 def _score_rows(part: Part, query: Query, rows: NDArray[np.int64]) -> TopK:
-    """Those of some rows (ascending, as internal ids in a segment are) that match, with their scores."""
+    """Return those of some rows (ascending, as internal ids in a segment are) that match, with their scores."""
     mask = np.zeros(part.segment.n_rows, np.bool_)
     mask[rows] = True
     return part.segment.index.search(query, len(rows), allowed=mask)

@@ -44,13 +44,13 @@ PendingKey: TypeAlias = tuple[frozenset[int], Weighing]
 
 
 def tombstones_of(connection: sqlite3.Connection) -> NDArray[np.int64]:
-    """Rows that segments or batches hold and that are no more: int64, ascending."""
+    """Return rows that segments or batches hold and that are no more: int64, ascending."""
     rows = connection.execute("SELECT seq FROM tombstones ORDER BY seq").fetchall()
     return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
 
 def live_of(internal_ids: NDArray[np.int64], tombstones: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    """Which of `internal_ids` (ascending) are no tombstones; None where none is."""
+    """Return which of `internal_ids` (ascending) are no tombstones; None where none is."""
     if not len(internal_ids) or not len(tombstones):
         return None
     own = tombstones[
@@ -108,7 +108,7 @@ def _groups(
     known: dict[int, RowRanges],
     read: Callable[[int], Batch],
 ) -> tuple[tuple[int, ...], dict[int, RowRanges]]:
-    """The scales of all that waits, and the ranges of each batch."""
+    """Return the scales of all that waits, and the ranges of each batch."""
     if sparse_field.scale is not None:
         return FIXED, {}
     found = {}

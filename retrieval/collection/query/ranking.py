@@ -39,7 +39,7 @@ def rank(
     allowed: Sequence[NDArray[np.bool_] | None],
     recall: float | None = None,
 ) -> tuple[RankedRows, SearchStats]:
-    """The best `depth` rows over all parts; approximate where `recall` is given (see `check_recall`)."""
+    """Return the best `depth` rows over all parts; approximate where `recall` is given (see `check_recall`)."""
     found = [TopK.empty()] * len(snapshot.parts)
     stats = SearchStats(0, 0)
     floor = _Floor(depth)
@@ -75,7 +75,7 @@ def rank_rows(
     threads: int | None,
     recall: float | None = None,
 ) -> list[RankedRows]:
-    """The best `depth` rows of many queries, over `threads` threads (all cores by default)."""
+    """Return the best `depth` rows of many queries, over `threads` threads (all cores by default)."""
     if len(queries) == 1:  # a batch has to be laid out, which takes longer than a short search
         return [rank(snapshot, queries[0], depth, allowed, recall)[0]]
     if len(queries) > _TOGETHER and current_deadline() is not None:
@@ -119,12 +119,12 @@ class _Floor:
 
 
 def _largest_first(snapshot: Snapshot) -> list[int]:
-    """The parts in the order in which they are searched: the threshold of a large one serves all others."""
+    """Return the parts in the order in which they are searched: the threshold of a large one serves all others."""
     return sorted(range(len(snapshot.parts)), key=lambda i: -snapshot.parts[i].segment.n_rows)
 
 
 def merge_ranked(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> RankedRows:
-    """The best `depth` rows of a ranking of each part."""
+    """Return the best `depth` rows of a ranking of each part."""
     if not found:
         nothing = np.empty(0, np.int64)
         return RankedRows(nothing, nothing, nothing, np.empty(0, np.float64))

@@ -32,7 +32,7 @@ class Passed:
         self._size = 0
 
     def get(self, filter: str) -> Masks | None:
-        """The rows of each part, if they are known."""
+        """Return the rows of each part, if they are known."""
         with self._lock:
             masks = self._masks.get(filter)
             if masks is not None:
@@ -66,7 +66,7 @@ def rows_passing(snapshot: Snapshot, filter: str | None) -> list[NDArray[np.bool
 
 
 def seqs_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
-    """The row numbers of live documents that a filter expression accepts; ascending.
+    """Return the row numbers of live documents that a filter expression accepts; ascending.
 
     Raises:
         FilterSyntaxError, DeadlineError: as for `rows_passing`.
@@ -77,7 +77,7 @@ def seqs_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
 
 
 def count_passing(snapshot: Snapshot, filter: str) -> int:
-    """How many live documents a filter expression accepts.
+    """Return how many live documents a filter expression accepts.
 
     Raises:
         FilterSyntaxError, DeadlineError: as for `rows_passing`.
@@ -86,7 +86,7 @@ def count_passing(snapshot: Snapshot, filter: str) -> int:
 
 
 def is_known(snapshot: Snapshot, filter: str) -> bool:
-    """Whether it is known which rows pass a filter."""
+    """Return whether it is known which rows pass a filter."""
     return snapshot.passed.get(filter) is not None
 
 
@@ -110,11 +110,11 @@ class _PartColumns:
         self._segment = part.segment
 
     def field(self, name: str) -> Column:
-        """The values of a field."""
+        """Return the values of a field."""
         return self._get(name, read_column, within=False)
 
     def within(self, name: str) -> Column:
-        """The rows that have a field within this one."""
+        """Return the rows that have a field within this one."""
         return self._get(name, read_within, within=True)
 
     def _get(
@@ -131,7 +131,9 @@ class _PartColumns:
         return self._snapshot.columns.get((self._segment, name, within), read)
 
     def _gone(self, connection: sqlite3.Connection) -> NDArray[np.int32]:
-        """Rows whose documents have been deleted since the snapshot was taken: their metadata may be gone too."""
+        """Return rows whose documents have been deleted since the snapshot was taken: their metadata may be gone
+        too.
+        """
         internal_ids = self._segment.internal_ids
         (generation,) = connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()
         if not len(internal_ids) or int(generation) == self._snapshot.generation:

@@ -153,7 +153,7 @@ class Snapshot:
         return max((index.greatest_weight for index in indexes if index.scale <= usual), default=0.0)
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        """How many live documents hold each term; int64, one a term. Counted once a term and snapshot."""
+        """Return how many live documents hold each term; int64, one a term. Counted once a term and snapshot."""
         wanted = terms.tolist()
         missing = np.array([term for term in wanted if term not in self._frequencies], np.int32)
         if len(missing):
@@ -164,7 +164,7 @@ class Snapshot:
         return np.array([self._frequencies[term] for term in wanted], np.int64)
 
     def holds(self, identifier: str) -> bool:
-        """Whether a document of this id was there; a scan of all ids."""
+        """Return whether a document of this id was there; a scan of all ids."""
         return any(
             part.live is None or bool(part.live[row])
             for part in self.parts
@@ -173,7 +173,7 @@ class Snapshot:
 
 
 def generation_of(connection: sqlite3.Connection) -> int:
-    """The number that every committed write raises by one."""
+    """Return the number that every committed write raises by one."""
     row = connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()
     if row is None or not isinstance(row[0], int):
         raise _damaged("the database does not tell its generation", DATABASE)

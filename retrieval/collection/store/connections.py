@@ -32,7 +32,7 @@ class Connections:
         self._closed = False
 
     def take(self) -> sqlite3.Connection:
-        """A connection for the caller alone, to be given back with `give` or closed.
+        """Return a connection for the caller alone, to be given back with `give` or closed.
 
         Raises:
             CollectionGoneError: another database, or none, is at the path by now.

@@ -33,14 +33,14 @@ _MERGED = ".merged"
 
 
 def wanted_kind(policy: str, n_rows: int) -> str:
-    """The kind of index, "flat" or "spann", for a segment of so many rows."""
+    """Return the kind of index, "flat" or "spann", for a segment of so many rows."""
     if policy == "auto":
         return "spann" if n_rows >= CLUSTERED_FROM and _has_faiss() else "flat"
     return policy
 
 
 def kind_of(index: VectorIndex) -> str:
-    """Which kind an index is: "flat" or "spann"."""
+    """Return which kind an index is: "flat" or "spann"."""
     return "flat" if isinstance(index, FlatIndex) else "spann"
 
 
@@ -76,7 +76,7 @@ def build_dense(folder: Path, vectors: NDArray[np.float32], policy: str) -> Vect
 
 
 def dense_in_memory(vectors: NDArray[np.float32]) -> VectorIndex:
-    """The index of documents that are in no segment yet."""
+    """Return the index of documents that are in no segment yet."""
     return FlatIndex.from_vectors(vectors)
 
 
@@ -130,7 +130,9 @@ def _has_faiss() -> bool:
 
 
 def _clustered(folder: Path) -> bool:
-    """Whether a folder holds a clustered index, which has no header at the top, though it may have lost a file."""
+    """Return whether a folder holds a clustered index, which has no header at the top, though it may have lost a
+    file.
+    """
     if (folder / HEADER).exists():
         return False
     from lexhound.index.spann.storage import POSTINGS_FILE

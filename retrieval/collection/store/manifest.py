@@ -52,7 +52,7 @@ class Manifest:
 
     @classmethod
     def new(cls, created_by: str, encoder: EncoderIdentity, dense: DenseManifest | None = None) -> Manifest:
-        """The manifest of a collection that is being made, in the oldest format that can hold it."""
+        """Return the manifest of a collection that is being made, in the oldest format that can hold it."""
         return cls(1 if dense is None else 2 if dense.index == "flat" else 3, created_by, encoder, dense)
 
     def to_json(self) -> dict[str, Any]:
@@ -124,12 +124,12 @@ def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
 
 
 def _checksum(values: dict[str, Any]) -> str:
-    """The checksum of all other values, in whatever order and form they stand."""
+    """Return the checksum of all other values, in whatever order and form they stand."""
     return f"crc32:{zlib.crc32(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)):08x}"
 
 
 def _dense(values: Any) -> DenseManifest | None:
-    """What the manifest says of dense vectors; raises as reading any JSON of another shape does."""
+    """Return what the manifest says of dense vectors; raises as reading any JSON of another shape does."""
     if values is None:
         return None
     width = values["width"]

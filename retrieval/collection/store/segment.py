@@ -53,7 +53,7 @@ class Ids(Protocol):
     def __getitem__(self, row: int, /) -> str: ...
 
     def rows_of(self, identifier: str) -> Iterator[int]:
-        """The rows that have an id, deleted ones too: more than one where a document was replaced."""
+        """Return the rows that have an id, deleted ones too: more than one where a document was replaced."""
         ...
 
 
@@ -165,7 +165,7 @@ def told_as_damage(directory: Path) -> Iterator[None]:
 
 
 def damaged_files(problems: Sequence[FileProblem]) -> CorruptCollectionError:
-    """What is raised where files of a segment are damaged."""
+    """Return what is raised where files of a segment are damaged."""
     more = f", and {len(problems) - 1:,} more files are damaged" if len(problems) > 1 else ""
     return CorruptCollectionError(
         f"damaged: {problems[0]}{more}", hint="restore the file from a backup or index the corpus again"

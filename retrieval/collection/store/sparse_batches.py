@@ -103,7 +103,7 @@ def concatenate(batches: list[Batch]) -> Batch:
 
 
 def keep_rows(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
-    """The rows of a batch where `keep` (bool, one a row) is true."""
+    """Return the rows of a batch where `keep` (bool, one a row) is true."""
     if keep.all():
         return batch
     ends = batch.indptr.astype(np.int64)

@@ -19,7 +19,7 @@ class Connection(sqlite3.Connection):
     """As `sqlite3.Connection`; statements raise CorruptCollectionError where the file is not what was written."""
 
     def cursor(self, factory: Callable[[sqlite3.Connection], Any] | None = None) -> Any:
-        """A cursor that does the same."""
+        """Return a cursor that does the same."""
         return super().cursor(factory or Cursor)
 
     # Python's own make a plain cursor.

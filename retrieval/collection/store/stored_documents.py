@@ -38,24 +38,26 @@ _MODE = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
 def content_hash(document: Document) -> int:
-    """A signed 64-bit hash of everything a document holds but its id, a vector included; equal contents, equal hash."""
+    """Return a signed 64-bit hash of everything a document holds but its id, a vector included; equal contents, equal
+    hash.
+    """
     return _number(_hash(document, _content(document)))
 
 
 def stored_hash(document: Document) -> bytes:
-    """What `rows.hash` holds of a document: `content_hash` and the checksum."""
+    """Return what `rows.hash` holds of a document: `content_hash` and the checksum."""
     content = _content(document)
     first = _hash(document, content)
     return first + _checksum(content, first, document.id)
 
 
 def hash_of(stored: bytes | int) -> int:
-    """The `content_hash` in a `rows.hash`, of this or an earlier version."""
+    """Return the `content_hash` in a `rows.hash`, of this or an earlier version."""
     return _number(stored[:_HASH_BYTES]) if isinstance(stored, bytes) else stored
 
 
 def document_of(row: StoredRow, *, exact: bool) -> Document:
-    """The document of a row, compared with its hash.
+    """Return the document of a row, compared with its hash.
 
     `exact`: a hash of earlier versions is of contents alone, as no document of the collection brings a vector.
 
@@ -76,7 +78,8 @@ def document_of(row: StoredRow, *, exact: bool) -> Document:
 def digested_document(
     columns: tuple[str, str, str, str | None], digest: int, vector: tuple[NDArray[np.int32], NDArray[np.float32]]
 ) -> Document:
-    """A document of id, title, text and metadata as another store keeps them, with its `content_hash` and its vector.
+    """Return a document of id, title, text and metadata as another store keeps them, with its `content_hash` and its
+    vector.
 
     Raises:
         CorruptCollectionError: it is not what was written, with that vector or without; names the document.
@@ -93,7 +96,7 @@ def digested_document(
 
 
 def is_whole(document: Document, stored: object, *, exact: bool) -> bool:
-    """Whether a document that was read is the one that a `rows.hash` was made of."""
+    """Return whether a document that was read is the one that a `rows.hash` was made of."""
     content = _content(document)
     if isinstance(stored, bytes):
         first = stored[:_HASH_BYTES]
@@ -104,7 +107,7 @@ def is_whole(document: Document, stored: object, *, exact: bool) -> bool:
 
 
 def read_rows(connection: sqlite3.Connection, internal_ids: Sequence[int]) -> list[StoredRow]:
-    """The rows of some numbers, at most some hundred, in no order; contents that are missing are None.
+    """Return the rows of some numbers, at most some hundred, in no order; contents that are missing are None.
 
     Raises:
         CorruptCollectionError: one cannot be read; names it.
@@ -123,7 +126,9 @@ def read_rows(connection: sqlite3.Connection, internal_ids: Sequence[int]) -> li
 def damaged_rows(
     connection: sqlite3.Connection, internal_ids: Sequence[int], *, exact: bool
 ) -> dict[int, CorruptCollectionError]:
-    """Those rows of some numbers whose documents are not what was written, and what is wrong; see `document_of`."""
+    """Return those rows of some numbers whose documents are not what was written, and what is wrong; see
+    `document_of`.
+    """
     found: dict[int, CorruptCollectionError] = {}
     for start in range(0, len(internal_ids), ROWS_AT_ONCE):
         chunk = list(internal_ids[start : start + ROWS_AT_ONCE])
@@ -143,7 +148,7 @@ def damaged_rows(
 
 
 def damaged_document(seq: int, identifier: object, reason: str) -> CorruptCollectionError:
-    """What is raised for a document that is not what was written; `identifier` may be damaged, too."""
+    """Return what is raised for a document that is not what was written; `identifier` may be damaged, too."""
     return _damaged_document(identifier, reason, f"{DATABASE}, row {seq}")
 
 

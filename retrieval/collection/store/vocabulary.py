@@ -28,7 +28,7 @@ class SqliteVocabulary:
         self._lock = RLock()
 
     def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
-        """The ids of terms, -1 for those the collection has never seen; int32, one a term."""
+        """Return the ids of terms, -1 for those the collection has never seen; int32, one a term."""
         known: dict[str, int] = {}
         wanted = terms if len(terms) <= _CHUNK else sorted(terms)  # of many, neighbours lie on the same pages
         for start in range(0, len(wanted), _CHUNK):
@@ -41,7 +41,7 @@ class SqliteVocabulary:
         return np.fromiter((known.get(term, -1) for term in terms), dtype=np.int32, count=len(terms))
 
     def grow(self, terms: Sequence[str]) -> NDArray[np.int32]:
-        """The ids of terms; terms not seen before are appended in the order given."""
+        """Return the ids of terms; terms not seen before are appended in the order given."""
         ids = self.lookup(terms)
         places = np.flatnonzero(ids < 0)
         if not len(places):
@@ -57,7 +57,7 @@ class SqliteVocabulary:
         return ids
 
     def text(self, term_id: int) -> str:
-        """The term of an id.
+        """Return the term of an id.
 
         Raises:
             IndexError: no term has this id.
@@ -69,7 +69,7 @@ class SqliteVocabulary:
         return str(row[0])
 
     def __len__(self) -> int:
-        """How many terms there are; ids run from 0 to this, less one."""
+        """Return how many terms there are; ids run from 0 to this, less one."""
         with self._lock:
             row = self._connection.execute("SELECT coalesce(max(term_id) + 1, 0) FROM terms").fetchone()
         return int(row[0])

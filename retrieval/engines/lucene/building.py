@@ -35,7 +35,7 @@ _ARGUMENTS = (
 
 
 def number_text(seq: int) -> str:
-    """A document's name in Lucene, which breaks ties by it: numbers of one length, in order of insertion."""
+    """Return a document's name in Lucene, which breaks ties by it: numbers of one length, in order of insertion."""
     return f"{seq:019d}"
 
 

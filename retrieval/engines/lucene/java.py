@@ -40,7 +40,7 @@ class Java:
 
 
 def find_java() -> Java:
-    """The Java and the Anserini that are installed.
+    """Return the Java and the Anserini that are installed.
 
     Raises:
         MissingEngineError: one of them is missing, or they do not fit together; says which, and what to do.
@@ -79,7 +79,7 @@ def _archive() -> Path:
 
 
 def _needed(archive: Path) -> int:
-    """The Java version that an archive was compiled for, as its class files say."""
+    """Return the Java version that an archive was compiled for, as its class files say."""
     try:
         with zipfile.ZipFile(archive) as jar, jar.open(INDEXER.replace(".", "/") + ".class") as compiled:
             head = compiled.read(8)

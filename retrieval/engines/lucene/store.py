@@ -80,7 +80,7 @@ class Store:
         return int((self._one("SELECT coalesce(sum(length(terms)), 0) / 4 FROM rows") or (0,))[0])
 
     def count(self) -> int:
-        """Documents."""
+        """Return documents."""
         return int((self._one("SELECT count(*) FROM rows") or (0,))[0])
 
     def put(self, rows: Sequence[EngineRow]) -> None:
@@ -119,7 +119,7 @@ class Store:
             yield row[0], _vector(row[1], row[2])
 
     def rows(self) -> Iterator[EngineRow]:
-        """All documents, in order."""
+        """Yield all documents, in order."""
         for seq, identifier, digest, title, text, metadata, terms, weights in self._pages(
             "seq, id, digest, title, text, metadata, terms, weights"
         ):
@@ -127,11 +127,11 @@ class Store:
             yield EngineRow(seq, digest, digested_document((identifier, title, text, metadata), digest, vector), vector)
 
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
-        """The digests of those documents that are there."""
+        """Return the digests of those documents that are there."""
         return dict(self._chosen("id, digest", "id", ids))
 
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Those documents that are there, each compared with its digest.
+        """Return those documents that are there, each compared with its digest.
 
         Raises:
             CorruptCollectionError: one is not what was written; names it.
@@ -143,7 +143,7 @@ class Store:
         }
 
     def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
-        """The weights of those documents that are there, as they were given."""
+        """Return the weights of those documents that are there, as they were given."""
         return {row[0]: _vector(row[1], row[2]) for row in self._chosen("id, terms, weights", "id", ids)}
 
     def numbered(self, internal_ids: Sequence[int]) -> dict[int, tuple[str, SparseVector]]:
@@ -152,7 +152,7 @@ class Store:
         return {row[0]: (row[1], _vector(row[2], row[3])) for row in found}
 
     def frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        """How many documents hold each term, once the index is built."""
+        """Return how many documents hold each term, once the index is built."""
         known: dict[int, int] = dict(self._chosen("term, documents", "term", terms.tolist(), "frequencies"))
         return np.array([known.get(term, 0) for term in terms.tolist()], np.int64)
 

@@ -48,7 +48,7 @@ class Weighing:
         return cls(math.ldexp(1.0, choose_scale(ranges)), 1.0, None)
 
     def impacts(self, vectors: Sequence[SparseVector]) -> NDArray[np.uint8]:
-        """The impact of each term of some documents, 1 to 255, one document behind the other."""
+        """Return the impact of each term of some documents, 1 to 255, one document behind the other."""
         values = np.concatenate([np.empty(0, np.float32), *(values for _, values in vectors)])
         if self.lexical is not None:
             lengths = [values.sum(dtype=np.float32) for _, values in vectors]

@@ -111,7 +111,7 @@ class Client:
         raise AssertionError("unreachable")
 
     def call(self, ask: Callable[[], T], *, connecting: bool = False) -> T:
-        """What `ask` returns, with its failures in our words."""
+        """Return what `ask` returns, with its failures in our words."""
         try:
             return ask()
         except (EngineError, MemoryError):

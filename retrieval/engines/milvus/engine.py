@@ -136,29 +136,29 @@ class MilvusEngine:
         return self._frequencies.merge()
 
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
-        """The digests of those documents that are there."""
+        """Return the digests of those documents that are there."""
         return {row["id"]: int(row["digest"]) for row in self._rows_of(ids, ["id", "digest"])}
 
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Those documents that are there."""
+        """Return those documents that are there."""
         return {row["id"]: _document(row) for row in self._rows_of(ids, _STORED)}
 
     def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
-        """The stored weights of documents."""
+        """Return the stored weights of documents."""
         there = list(self.digests(ids))  # milvus-lite fails where vectors are asked for and there are none
         return {row["id"]: _vector(row["sparse"]) for row in self._rows_of(there, ["id", "sparse"])}
 
     def search_sparse(
         self, queries: Sequence[SparseVector], limit: int, where: Expression | None, among: Sequence[int] | None = None
     ) -> list[Ranked]:
-        """The best documents by the inverted index; exact."""
+        """Return the best documents by the inverted index; exact."""
         data = [dict(zip(terms.tolist(), weights.tolist(), strict=True)) for terms, weights in queries]
         return self._search("sparse", data, limit, where, among, {"drop_ratio_search": 0.0})
 
     def search_dense(
         self, queries: NDArray[np.float32], limit: int, where: Expression | None, among: Sequence[int] | None = None
     ) -> list[Ranked]:
-        """The best documents by dense vectors; exact with the index FLAT.
+        """Return the best documents by dense vectors; exact with the index FLAT.
 
         Zeros, which stand for none, score 0: only where that is found are such documents excluded by name.
         """
@@ -198,19 +198,19 @@ class MilvusEngine:
         ]
 
     def count(self, where: Expression | None = None) -> int:
-        """How many documents there are, or pass a filter."""
+        """Return how many documents there are, or pass a filter."""
         return int(self._query(self._expression(where, None), ["count(*)"])[0]["count(*)"])
 
     def ids(self, where: Expression) -> list[str]:
-        """The ids of the documents that pass a filter."""
+        """Return the ids of the documents that pass a filter."""
         return [row["id"] for rows in self._pages(self._expression(where, None), ["id"], 1000) for row in rows]
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        """How many documents hold each term, as far as this client has seen."""
+        """Return how many documents hold each term, as far as this client has seen."""
         return self._frequencies.of(terms)
 
     def rows(self, batch: int) -> Iterator[list[EngineRow]]:
-        """All rows, in no order."""
+        """Yield all rows, in no order."""
         fields = [*_STORED, "seq", "digest", "sparse", *(["dense"] if self.manifest.dense is not None else [])]
         for found in self._pages("seq >= 0", fields, min(batch, 1000)):
             yield [_row(values) for values in found]
@@ -242,7 +242,7 @@ class MilvusEngine:
         return self._frequencies.load()
 
     def _identity(self) -> tuple[object, object]:
-        """What tells the collection from one that is made after it is dropped.
+        """Return what tells the collection from one that is made after it is dropped.
 
         milvus-lite gives no ids; there only one with other encoders is told from it, and one with the same will do.
         """
@@ -260,7 +260,7 @@ class MilvusEngine:
         return Size(None if path is None else path.stat().st_size, None, settings)
 
     def health(self) -> Health:
-        """Whether it answers."""
+        """Return whether it answers."""
         try:
             self._client("has_collection", self._name)
         except EngineError as error:
@@ -306,7 +306,7 @@ def _keys(ids: Sequence[str]) -> str:
 
 
 def _chunks(rows: Sequence[EngineRow]) -> Iterator[list[EngineRow]]:
-    """Rows in requests that are not too large."""
+    """Yield rows in requests that are not too large."""
     chunk: list[EngineRow] = []
     size = 0
     for row in rows:

@@ -38,7 +38,7 @@ _EXACT = 2**53
 
 
 def flags_of(metadata: Mapping[str, JSON]) -> dict[str, int | float | str]:
-    """What is stored of a document's metadata."""
+    """Return what is stored of a document's metadata."""
     flags: dict[str, int | float | str] = {}
     for field, value in flatten(metadata):
         name = _digest(field)
@@ -63,7 +63,7 @@ def _widen(flags: dict[str, Any], kind: str, low: str, high: str, name: str, val
 
 
 def translate(expression: Expression, *, negated: bool = False) -> str:
-    """The expression of Milvus that holds of the same documents.
+    """Return the expression of Milvus that holds of the same documents.
 
     Raises:
         UnsupportedError: it compares the size of numbers beyond 2**53.
@@ -125,7 +125,9 @@ def _digest(field: str, value: Value | None = None) -> str:
 
 
 def tenant_of(expression: Expression | None, field: str) -> str | None:
-    """The tenant key to which a filter confines a search, where it says `field = "..."` of all that it lets through."""
+    """Return the tenant key to which a filter confines a search, where it says `field = "..."` of all that it lets
+    through.
+    """
     if isinstance(expression, And):
         found = (tenant_of(operand, field) for operand in expression.operands)
         return next((key for key in found if key is not None), None)
@@ -135,7 +137,7 @@ def tenant_of(expression: Expression | None, field: str) -> str | None:
 
 
 def tenant_key(metadata: Mapping[str, JSON], field: str) -> str:
-    """The key of a document's tenant; "" where it has none.
+    """Return the key of a document's tenant; "" where it has none.
 
     Raises:
         UnsupportedError: it has several.

@@ -91,7 +91,7 @@ class Frequencies:
         return True
 
     def of(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        """How many documents hold each term: int64, one a term."""
+        """Return how many documents hold each term: int64, one a term."""
         with self._lock:
             return np.array([max(0, self._counts.get(term, 0)) for term in terms.tolist()], np.int64)
 
@@ -168,7 +168,7 @@ class Frequencies:
 
 
 def _pack(terms: list[int], counts: list[int]) -> str:
-    """Terms (ascending) and counts as text: differences and counts as int32, deflated, in base64."""
+    """Return terms (ascending) and counts as text: differences and counts as int32, deflated, in base64."""
     steps = np.diff(np.array(terms, np.int64), prepend=0).astype("<i4")
     return base64.b64encode(zlib.compress(steps.tobytes() + np.array(counts, "<i4").tobytes())).decode()
 

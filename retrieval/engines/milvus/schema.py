@@ -46,18 +46,18 @@ class Layout:
 
 
 def key_of(identifier: str) -> str:
-    """The primary key of an id."""
+    """Return the primary key of an id."""
     return hashlib.blake2b(identifier.encode(), digest_size=16).hexdigest()
 
 
 def describe(manifest: Manifest, settings: MilvusSettings) -> str:
-    """The description of a new collection."""
+    """Return the description of a new collection."""
     layout = {"layout": LAYOUT, "tenant_field": settings.tenant_field, "dense_index": settings.dense_index}
     return orjson.dumps({"lexhound": layout | {"manifest": manifest.to_json()}}).decode()
 
 
 def read_description(text: str, where: str) -> tuple[Manifest, Layout]:
-    """What `describe` wrote.
+    """Return what `describe` wrote.
 
     Raises:
         NotACollectionError: it is another's collection. NewerFormatError: a later version wrote it.
@@ -149,7 +149,7 @@ def check(documents: Sequence[Document], tenant_field: str) -> None:
 
 
 def values_of(row: EngineRow, layout: Layout) -> dict[str, Any]:
-    """A row as pymilvus takes it."""
+    """Return a row as pymilvus takes it."""
     document, (terms, weights) = row.document, row.sparse
     values: dict[str, Any] = {
         "key": key_of(document.id),

@@ -62,7 +62,7 @@ class Gate:
         lane: Lane = "search",
         deadline: Deadline | None = None,
     ) -> T:
-        """The result of `function`, run in a thread of a lane.
+        """Return the result of `function`, run in a thread of a lane.
 
         A place is given back when the thread is done, not before. The work ends early where it looks at its deadline
         (`retrieval.deadline`), and when the client of `request` goes away.

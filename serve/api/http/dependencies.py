@@ -30,7 +30,7 @@ class StrictRequest(Request):
     """A request whose body is read as rows of documents are: nothing in it is altered in silence."""
 
     async def json(self) -> Any:
-        """The body's value.
+        """Return the body's value.
 
         Raises:
             RequestError: it is not JSON, or an object in it has a key twice.
@@ -48,7 +48,7 @@ class ReadRoute(APIRoute):
     media_types: ClassVar[frozenset[str]] = frozenset({JSON_TYPE})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of FastAPI, with ours before it."""
+        """Return the handler of FastAPI, with ours before it."""
         handle = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
@@ -99,7 +99,7 @@ class BulkRoute(WriteRoute):
 
 
 def media_type_of(request: Request) -> str:
-    """The body's type, without its parameters."""
+    """Return the body's type, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -115,7 +115,7 @@ def check_media_type(request: Request, known: frozenset[str]) -> None:
 
 
 def limited(request: Request, limit: int) -> Receive:
-    """The request's messages, up to a number of bytes of body.
+    """Return the request's messages, up to a number of bytes of body.
 
     Raises (when it is called): TooLargeError (413).
     """

@@ -46,5 +46,5 @@ def check_number(count: int, most: int, noun: str, where: str) -> None:
 
 
 def beyond(message: str, where: str, hint: str) -> RequestError:
-    """A value beyond a limit; the limits are in the OpenAPI document, so it does not fit the schema."""
+    """Return a value beyond a limit; the limits are in the OpenAPI document, so it does not fit the schema."""
     return RequestError(message, where=where, hint=hint, code="limit", status=422)

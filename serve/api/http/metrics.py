@@ -76,7 +76,7 @@ class Metrics:
         self._gauges = _Gauges(waiting, ready, collections)
 
     def expose(self, shown: Shown) -> bytes:
-        """The figures of all processes; those of single collections as far as they may be told."""
+        """Return the figures of all processes; those of single collections as far as they may be told."""
         registry = self.registry
         if os.environ.get(SHARED_FOLDER):
             registry = CollectorRegistry()
@@ -107,7 +107,7 @@ class _Gauges:
         self._collections = collections
 
     def collect(self, shown: Shown) -> Iterable[Metric]:
-        """The figures now."""
+        """Yield the figures now."""
         documents = GaugeMetricFamily("lexhound_documents", "Searchable documents.", labels=["collection"])
         segments = GaugeMetricFamily("lexhound_segments", "Segments that a search visits.", labels=["collection"])
         logs = GaugeMetricFamily("lexhound_wal_bytes", "Bytes of SQLite's write-ahead log.", labels=["collection"])

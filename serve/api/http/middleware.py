@@ -94,7 +94,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 def respond(answer: Answer, request_id: str) -> Response:
-    """An error in the one shape that errors have."""
+    """Return an error in the one shape that errors have."""
     error = {
         "code": answer.code,
         "message": answer.message,
@@ -117,7 +117,7 @@ async def tell_service_error(request: Request, error: Exception) -> Response:
 
 
 async def tell_http_error(request: Request, error: Exception) -> Response:
-    """What routing itself refuses, and what a body raised while FastAPI read it."""
+    """Return what routing itself refuses, and what a body raised while FastAPI read it."""
     if not isinstance(error, HTTPException):
         raise error
     if isinstance(error.__cause__, ServiceError):
@@ -137,7 +137,7 @@ async def tell_http_error(request: Request, error: Exception) -> Response:
 
 
 async def tell_invalid(request: Request, error: Exception) -> Response:
-    """A request that does not fit the schema (422), or is no JSON at all (400)."""
+    """Return a request that does not fit the schema (422), or is no JSON at all (400)."""
     if not isinstance(error, RequestValidationError):
         raise error
     problems: list[dict[str, Any]] = list(error.errors())
@@ -175,7 +175,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def _allowed(request: Request) -> set[str]:
-    """Every method that this address knows."""
+    """Return every method that this address knows."""
     for pattern, methods in request.app.state.addresses:
         if pattern.match(request.scope["path"]):
             return set(methods)

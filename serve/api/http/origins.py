@@ -84,12 +84,12 @@ class Origins:
 
 
 def _bare(name: str) -> str:
-    """A host as it is compared: without brackets, in lower case, without the root's dot."""
+    """Return a host as it is compared: without brackets, in lower case, without the root's dot."""
     return name.strip("[]").lower().removesuffix(".")
 
 
 def _is_same(origin: str, headers: Headers) -> bool:
-    """Whether an origin is the host that a request names."""
+    """Return whether an origin is the host that a request names."""
     try:
         parts = urlsplit(origin)
         port = parts.port

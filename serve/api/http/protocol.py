@@ -37,7 +37,7 @@ class Limits:
 
 
 def protocol_for(settings: Settings) -> type[Protocol]:
-    """The protocol with the limits that the settings draw."""
+    """Return the protocol with the limits that the settings draw."""
     limits = Limits(
         settings.header_seconds,
         settings.body_seconds,
@@ -133,7 +133,7 @@ class Protocol(HttpToolsProtocol):
         self._refuse(400, "not_http", "the request is not HTTP, or its address is too long", "long queries go by POST")
 
     def _has_room(self) -> bool:
-        """Whether one more connection may be; connections that do nothing make room for it."""
+        """Return whether one more connection may be; connections that do nothing make room for it."""
         others = [
             each
             for each in self.connections
@@ -180,7 +180,7 @@ class Protocol(HttpToolsProtocol):
         self._look_in(limits.body_seconds)
 
     def _is_held(self) -> bool:
-        """Whether it is not the peer that is being waited for."""
+        """Return whether it is not the peer that is being waited for."""
         if self.flow.read_paused or self.transport.is_closing():
             return True
         if self._stage == "head":  # sent ahead, while another request is answered
@@ -190,7 +190,7 @@ class Protocol(HttpToolsProtocol):
         return waiting and not self.cycle.response_complete
 
     def _is_stuck(self) -> bool:
-        """Whether bytes of an answer have waited since the last look without any being taken."""
+        """Return whether bytes of an answer have waited since the last look without any being taken."""
         before, self._stuck = self._stuck, self.transport.get_write_buffer_size()
         return 0 < before <= self._stuck
 

@@ -33,7 +33,7 @@ class Caller:
         return None if self.key is None else self.key.id or self.key.name
 
     def may(self, scope: Scope, collection: str | None) -> bool:
-        """Whether the caller has a right; `collection` is None where no single one is meant."""
+        """Return whether the caller has a right; `collection` is None where no single one is meant."""
         return self.key is None or self.key.allows(scope, collection)
 
     def check(self, scope: Scope, collection: str | None) -> None:
@@ -63,7 +63,7 @@ class Guard:
         self._keys: Sequence[Key] = self._own if self._path is None else (*self._own, *read_keys(self._path))
 
     def identify(self, connection: HTTPConnection) -> Caller:
-        """The caller of a request.
+        """Return the caller of a request.
 
         Raises:
             AccessError: (401) there is no key, or it is none of ours.

@@ -30,7 +30,7 @@ class Forwarder:
         )
 
     async def __call__(self, request: Request) -> Response:
-        """The writing process's answer to a request.
+        """Return the writing process's answer to a request.
 
         Raises:
             UnavailableError: it does not answer, because it is being started again.

@@ -41,10 +41,10 @@ class Splitter(Protocol):
     """Takes pieces of a body and gives the documents in them, as JSON; None for one that is too long."""
 
     def feed(self, piece: bytes) -> Iterator[bytes | None]:
-        """The documents that end in this piece."""
+        """Return the documents that end in this piece."""
 
     def end(self) -> Iterator[bytes | None]:
-        """What was still open when the body ended."""
+        """Return what was still open when the body ended."""
 
 
 class Lines:
@@ -56,7 +56,7 @@ class Lines:
         self._skipping = False
 
     def feed(self, piece: bytes) -> Iterator[bytes | None]:
-        """The lines that end in this piece."""
+        """Yield the lines that end in this piece."""
         start = 0
         while (end := piece.find(b"\n", start)) >= 0:
             self._keep(piece[start:end])
@@ -72,7 +72,7 @@ class Lines:
                 self._rest.clear()
 
     def end(self) -> Iterator[bytes | None]:
-        """The line that is open."""
+        """Yield the line that is open."""
         if self._skipping:
             yield None
         elif line := bytes(self._rest).strip(_BLANK):
@@ -96,7 +96,7 @@ class Elements:
         self._expected = False  # whether a comma has announced an element
 
     def feed(self, piece: bytes) -> Iterator[bytes | None]:
-        """The elements that end in this piece.
+        """Yield the elements that end in this piece.
 
         Raises:
             RequestError: the body is no array; the elements before that have been given.
@@ -195,7 +195,7 @@ class Elements:
 
 
 def parse_document(line: bytes | None, limit: int) -> Document | Rejected:
-    """The document that a piece of JSON holds, or why it holds none."""
+    """Return the document that a piece of JSON holds, or why it holds none."""
     if line is None:
         return Rejected(None, "too_large", f"the document has more than {limit:,} bytes", "split it into passages")
     try:

@@ -74,7 +74,7 @@ class Report:
         self._file.close()
 
     def answer(self) -> Response:
-        """The whole report."""
+        """Return the whole report."""
         tail = b"]," + orjson.dumps(self.counts)[1:]
         size = self._file.tell()
         self._file.seek(0)
@@ -141,7 +141,9 @@ class Load:
         return report
 
     async def _parse(self, splitter: Splitter, piece: bytes | None) -> tuple[list[Parsed], RequestError | None]:
-        """The documents that end in a piece of the body (None: the body has ended), and what is wrong with it."""
+        """Return the documents that end in a piece of the body (None: the body has ended), and what is wrong with
+        it.
+        """
 
         def work() -> tuple[list[Parsed], RequestError | None]:
             found: list[Parsed] = []
@@ -157,7 +159,7 @@ class Load:
         return await self._catalogue.run(work)
 
     def _fitting(self, parsed: Parsed) -> Parsed:
-        """The document, or why the engine behind the collection cannot hold it."""
+        """Return the document, or why the engine behind the collection cannot hold it."""
         if isinstance(parsed, Document):
             try:
                 self._served.reader.check([parsed])
@@ -176,7 +178,7 @@ class Load:
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes | None]:
-    """The body in pieces of about PIECE bytes, then None."""
+    """Return the body in pieces of about PIECE bytes, then None."""
     gathered = bytearray()
     async for part in request.stream():
         gathered += part

@@ -24,12 +24,12 @@ _NAME = re.compile(NAME_PATTERN.removesuffix("$") + r"\Z")
 
 
 def is_name(text: str) -> bool:
-    """Whether a collection may have this name."""
+    """Return whether a collection may have this name."""
     return _NAME.match(text) is not None
 
 
 def name_of(directory: Path) -> str:
-    """The name of the collection in a directory; characters that names cannot have become `-`."""
+    """Return the name of the collection in a directory; characters that names cannot have become `-`."""
     name = Path(os.path.abspath(directory)).name.removesuffix(SUFFIX)  # noqa: PTH100  links keep their own name
     return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-")[:128] or "collection"
 
@@ -47,7 +47,7 @@ class DataFolder:
         self.single = (path / MANIFEST).is_file()
 
     def find(self, name: str) -> Path | None:
-        """The directory of a collection, if there is one of this name.
+        """Return the directory of a collection, if there is one of this name.
 
         Raises:
             ConflictError: there are two, `NAME` and `NAME.index`.
@@ -70,18 +70,18 @@ class DataFolder:
         return found[0] if found else None
 
     def place(self, name: str) -> Path:
-        """Where a new collection of this name goes."""
+        """Return where a new collection of this name goes."""
         return self.path / f"{name}{SUFFIX}"
 
     def names(self) -> list[str]:
-        """The names of all collections, in ascending order."""
+        """Return the names of all collections, in ascending order."""
         if self.single:
             return [name_of(self.path)]
         recover_all(self.path)
         return sorted(set(self._names()))
 
     def twice(self) -> str | None:
-        """The first name, if any, that two directories have."""
+        """Return the first name, if any, that two directories have."""
         counts = Counter(() if self.single else self._names())
         return min((name for name, count in counts.items() if count > 1), default=None)
 

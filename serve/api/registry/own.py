@@ -8,7 +8,7 @@ from lexhound.retrieval.errors import UnsupportedError
 
 
 def own_collection(collection: Backend, missing: str) -> Collection:
-    """A collection, as one of our own.
+    """Return a collection, as one of our own.
 
     Raises:
         UnsupportedError: another engine keeps it; `missing` says what that means for the request.

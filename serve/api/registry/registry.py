@@ -296,11 +296,11 @@ class Catalogue:
     # Looking after
 
     async def names(self) -> list[str]:
-        """The names of all collections, in ascending order."""
+        """Return the names of all collections, in ascending order."""
         return await self.run(self._source.names)
 
     def is_at_hand(self, name: str) -> bool:
-        """Whether a collection is open, so that using it waits for nobody."""
+        """Return whether a collection is open, so that using it waits for nobody."""
         served = self._open.get(name)
         return served is not None and not served.retired
 
@@ -313,7 +313,7 @@ class Catalogue:
         return None
 
     def damaged(self) -> int:
-        """How many collections are known to be damaged so that searches of them are refused.
+        """Return how many collections are known to be damaged so that searches of them are refused.
 
         Raises:
             CorruptCollectionError: all of them are.
@@ -388,7 +388,7 @@ class Catalogue:
         task.add_done_callback(self._closing.discard)
 
     def open_now(self) -> Sequence[Served]:
-        """The collections that are open."""
+        """Return the collections that are open."""
         return list(self._open.values())
 
     async def close(self) -> None:
@@ -400,7 +400,7 @@ class Catalogue:
 
 
 def unknown_collection() -> UnknownNameError:
-    """What a request for a collection that is not there meets."""
+    """Return what a request for a collection that is not there meets."""
     return UnknownNameError(
         "there is no such collection",
         where="path.name",

@@ -55,7 +55,9 @@ class Follower(Protocol):
         """Make what this process wrote searchable."""
 
     def sizes(self) -> tuple[int, int, int | None] | None:
-        """Documents, segments and bytes of SQLite's log (None in another engine); None where they cannot be told."""
+        """Return documents, segments and bytes of SQLite's log (None in another engine); None where they cannot be
+        told.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Source(Protocol):
     """Whether opening may fail now and succeed later, without anything on this machine having changed."""
 
     def names(self) -> list[str]:
-        """The names of all collections, in ascending order."""
+        """Return the names of all collections, in ascending order."""
 
     def open(self, name: str, learned: LearnedSettings | None) -> Opened | None:
         """Open a collection; None where there is none of this name."""
@@ -86,7 +88,7 @@ class Source(Protocol):
 
 
 def open_source(settings: Settings, metrics: Metrics) -> Source:
-    """The source that the settings name; see `check_source` for what can be wrong with it."""
+    """Return the source that the settings name; see `check_source` for what can be wrong with it."""
     if isinstance(settings.data, Path):
         return DirectorySource(settings.data, metrics)
     return EngineSource(read_address(settings.data), metrics)
@@ -147,7 +149,7 @@ class DirectorySource:
         self._metrics = metrics
 
     def names(self) -> list[str]:
-        """The names of all collections, in ascending order."""
+        """Return the names of all collections, in ascending order."""
         return self.folder.names()
 
     def open(self, name: str, learned: LearnedSettings | None) -> Opened | None:
@@ -190,7 +192,7 @@ class EngineSource:
         self.name = name_of(Path(text))
 
     def names(self) -> list[str]:
-        """The one name."""
+        """Return the one name."""
         return [self.name]
 
     def open(self, name: str, learned: LearnedSettings | None) -> Opened | None:
@@ -260,7 +262,7 @@ class _DirectoryFollower:
         _refresh(self._reader, self._metrics)
 
     def sizes(self) -> tuple[int, int, int | None] | None:
-        """Documents and parts of the snapshot that searches see, and the length of the log now."""
+        """Return documents and parts of the snapshot that searches see, and the length of the log now."""
         snapshot = self._reader.snapshot()
         return snapshot.n_documents, len(snapshot.parts), log_bytes(self._path)
 
@@ -300,7 +302,7 @@ class _EngineFollower:
         """Nothing: what this process wrote through the reader, the reader knows."""
 
     def sizes(self) -> tuple[int, int, int | None] | None:
-        """Documents; engines tell of no segments."""
+        """Return documents; engines tell of no segments."""
         with suppress(EngineError):
             return self._collection.count(), 0, None
         return None

@@ -90,7 +90,7 @@ class WriteQueue:
         return await self._enqueue((), function)
 
     def collection(self) -> Backend | None:
-        """The collection as opened for writing, if any write has come."""
+        """Return the collection as opened for writing, if any write has come."""
         return self._collection
 
     def _enqueue(self, documents: Sequence[Document], function: Callable[[Backend], Any] | None) -> Any:

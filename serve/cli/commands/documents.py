@@ -94,7 +94,7 @@ def delete(
 
 
 def _read_ids(path: Path) -> list[str]:
-    """The ids of a file, one a line; blank lines are passed over.
+    """Return the ids of a file, one a line; blank lines are passed over.
 
     Raises:
         InvalidDocumentError: a line is no id; says which.

@@ -189,7 +189,7 @@ def index(options: IndexOptions) -> None:
 
 
 def _encoder(options: IndexOptions) -> str:
-    """The encoder's name: the one that was given, or the usual one."""
+    """Return the encoder's name: the one that was given, or the usual one."""
     if options.encoder is not None:
         return options.encoder
     if options.vectors:
@@ -214,7 +214,7 @@ def _check_vectors(options: IndexOptions, encoder: str) -> None:
 
 
 def _what_is_kept(options: IndexOptions, address: Address) -> tuple[str, str]:
-    """What an interrupted run leaves, and how it goes on."""
+    """Return what an interrupted run leaves, and how it goes on."""
     from lexhound.retrieval.collection.building import kept_documents
 
     into = options.into

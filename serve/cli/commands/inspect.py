@@ -124,14 +124,14 @@ def _encode(encoder: LearnedEncoder, text: str, side: str) -> QueryVector:
 
 
 def _terms(encoder: LearnedEncoder, text: str, side: str, vector: QueryVector) -> list[dict[str, Any]]:
-    """Terms and weights, the heaviest first, of equal weights the lower id."""
+    """Return terms and weights, the heaviest first, of equal weights the lower id."""
     own = set(encoder.subwords(side).ids(text))
     pairs = sorted(zip(vector[0].tolist(), vector[1].tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
     return [{"term": encoder.term_text(term), "weight": weight, "in_text": term in own} for term, weight in pairs]
 
 
 def _overlap(encoder: LearnedEncoder, document: QueryVector, query: QueryVector) -> list[dict[str, Any]]:
-    """What each term gives to the score, the largest first."""
+    """Return what each term gives to the score, the largest first."""
     weights = dict(zip(document[0].tolist(), document[1].tolist(), strict=True))
     parts = [
         {

@@ -31,7 +31,8 @@ from lexhound.retrieval.collection.store.schema import connect, create_database,
 from lexhound.retrieval.collection.store.segment import open_segment
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
 from lexhound.retrieval.collection.write.compaction import merge
-from lexhound.retrieval.collection.write.writer import PUBLISHED, Writer
+from lexhound.retrieval.collection.write.rows import PUBLISHED
+from lexhound.retrieval.collection.write.writer import Writer
 from lexhound.retrieval.errors import CollectionExistsError, ExportError
 
 from .header import FREQUENCIES, ExportHeader, read_header

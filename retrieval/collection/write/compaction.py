@@ -28,7 +28,9 @@ from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE, d
 from lexhound.retrieval.collection.store.wal import WAIT_SECONDS
 
 from .average_length import credit, far_segments, grown, live_average, renew, spend
-from .writer import PUBLISHED, Writer, register_segment
+from .flush import BuiltSegment, register_segment, reserve_segment, writing_segments
+from .rows import PUBLISHED
+from .writer import Writer
 
 # This many segments of one size class (sizes within a factor of SIZE_CLASS) are merged into one of the next class:
 # each document is rewritten about log(n) times, and a search visits at most a few dozen segments.
@@ -190,8 +192,8 @@ def merge(writer: Writer, names: Sequence[str], run: int, *, average: float | No
         wanted = all(_is_indexed_as_wanted(writer, segment) for segment in segments)
         if not dropped and fresh and wanted and _are_grouped(groups, segments):
             return documents, 0
-        built: list[tuple[str, NDArray[np.int64]]] = []
-        with writer.writing_segments(built):
+        built: list[BuiltSegment] = []
+        with writing_segments(writer, built):
             for group in groups:
                 _write(writer, segments, group, average, built, refresh=not fresh)
         with writer.transaction() as connection:
@@ -228,7 +230,7 @@ def _write(
     segments: Sequence[Segment],
     group: Sequence[Group],
     average: float,
-    built: list[tuple[str, NDArray[np.int64]]],
+    built: list[BuiltSegment],
     *,
     refresh: bool,
 ) -> None:
@@ -258,7 +260,7 @@ def _write(
             if segment.dense is not None
         ]
         indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(internal_ids), width, policy)
-    name = writer.reserve_segment()
+    name = reserve_segment(writer)
     built.append((name, internal_ids))
     write_segment(writer.directory, name, internal_ids, partial(_ids_of, segments), indexes)
 

@@ -34,7 +34,8 @@ from .ingest_jobs import (
     staged_internal_ids,
     unfinished_run,
 )
-from .writer import PUBLISHED, SMALLEST_SEGMENT, AddReport, Writer, tombstone
+from .rows import PUBLISHED, tombstone
+from .writer import SMALLEST_SEGMENT, AddReport, Writer
 
 # Of a document whose id an earlier row of the same run had.
 _TWICE = "its id occurs a second time in this run"

@@ -1,4 +1,4 @@
-"""Writing to a collection: transactions, documents in and out, and batches turned into segments.
+"""Writing to a collection: transactions, and documents in and out.
 
 A write is acknowledged when its SQLite transaction has committed. Everything here runs under the writer's lock, in one
 process; readers see each transaction whole or not at all.
@@ -6,48 +6,36 @@ process; readers see each transaction whole or not at all.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from lexhound.core.disk_errors import storage_errors
-from lexhound.index.inverted.builder import build_inverted
 from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseField
 from lexhound.retrieval.collection.fields.document_vectors import vectors_of
-from lexhound.retrieval.collection.fields.scale_groups import grouped, part_of
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.store.average_length import read_average_length
-from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, pack_dense, unpack_dense
-from lexhound.retrieval.collection.store.dense_index import NAME as DENSE
-from lexhound.retrieval.collection.store.dense_index import build_dense
-from lexhound.retrieval.collection.store.manifest import raise_format
+from lexhound.retrieval.collection.store.dense_batches import pack_dense
 from lexhound.retrieval.collection.store.schema import DATABASE, check_identity, identity_of, log_identity, translate
-from lexhound.retrieval.collection.store.segment import SEGMENTS, write_segment
-from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, pack, unpack
+from lexhound.retrieval.collection.store.sparse_batches import pack
 from lexhound.retrieval.collection.store.stored_documents import content_hash, damaged_rows, hash_of, stored_hash
 from lexhound.retrieval.collection.store.table_checksum import write_table_checksum
 from lexhound.retrieval.collection.store.wal import BoundedLog
-from lexhound.retrieval.documents.document import Document, is_encodable
+from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
-from lexhound.retrieval.documents.metadata import flatten
 
-from .average_length import Lengths, grown, live_average, renew
+from .average_length import Lengths, grown, renew
+from .flush import flush
+from .rows import PUBLISHED, insert_rows, tombstone, visible_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-# Rows that no run owns: they are visible as soon as they are committed.
-PUBLISHED = 0
 
 # A segment is built when this much waits in batches: bounds both the memory of building it and the time that opening a
 # collection spends on indexing the rest in memory.
@@ -56,9 +44,6 @@ FLUSH_BYTES = 32 * 2**20
 FIRST_SEGMENT = 8192
 # At the end of a writing session, fewer documents than this stay in the database rather than become a tiny segment.
 SMALLEST_SEGMENT = 1024
-
-_CHUNK = 900  # SQL parameters in one statement
-
 
 Status: TypeAlias = Literal["added", "replaced", "unchanged"]
 
@@ -275,26 +260,7 @@ class Writer:
         run: int,
         encoded: tuple[csr_array | None, NDArray[np.float32] | None] | None = None,
     ) -> None:
-        first = _next_internal_id(connection)
-        internal_ids = np.arange(first, first + len(documents), dtype=np.int64)
-        numbered = list(zip(internal_ids.tolist(), documents, strict=True))
-        connection.executemany(
-            "INSERT INTO rows(seq, id, run, hash) VALUES (?, ?, ?, ?)",
-            ((seq, document.id, run, stored) for seq, (document, stored) in numbered),
-        )
-        connection.executemany(
-            "INSERT INTO contents(seq, title, text, metadata) VALUES (?, ?, ?, ?)",
-            ((seq, document.title, document.text, _metadata_json(document)) for seq, (document, _) in numbered),
-        )
-        connection.executemany(
-            "INSERT OR IGNORE INTO metadata(field, value, seq) VALUES (?, ?, ?)",
-            (
-                (field, value, seq)
-                for seq, (document, _) in numbered
-                if document.metadata
-                for field, value in flatten(document.metadata)
-            ),
-        )
+        internal_ids = insert_rows(connection, documents, run)
         own = [document for document, _ in documents]
         vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, own)
         if vectors is None:
@@ -308,119 +274,20 @@ class Writer:
                 (*batch, pack_dense(internal_ids, dense)),
             )
 
+    def flush(self, run: int = PUBLISHED) -> None:
+        """Turn the waiting batches of an ingest job, or of documents that are visible, into segments.
+
+        Raises:
+            StorageFullError: the disk is full; the documents stay where they were.
+        """
+        flush(self, run)
+
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents by id in one transaction; returns the ids that were there."""
         with self.transaction() as connection:
             existing = visible_rows(connection, ids)
             tombstone(connection, [seq for seq, _ in existing.values()])
         return [identifier for identifier in dict.fromkeys(ids) if identifier in existing]
-
-    def flush(self, run: int = PUBLISHED) -> None:
-        """Turn the waiting batches of a run into a segment.
-
-        Raises:
-            StorageFullError: the disk is full; the documents stay where they were.
-        """
-        with self.lock:
-            waiting = self.connection.execute(
-                "SELECT batch, vectors FROM batches WHERE run = ? ORDER BY batch", (run,)
-            ).fetchall()
-            if not waiting:
-                return
-            whole = concatenate([unpack(blob) for _, blob in waiting])
-            batch, dead = self._without_dead(whole)
-            vectors = None if self.dense is None else self._waiting_vectors(run, self.dense.width)
-            if vectors is not None and dead:
-                vectors = vectors[np.isin(whole.internal_ids, batch.internal_ids)]
-            last_batch = int(waiting[-1][0])
-            del waiting, whole  # the blobs are as large as the batch
-            built: list[tuple[str, NDArray[np.int64]]] = []
-            average = self.average_length or live_average(self, run)
-            if len(batch.internal_ids):
-                # What a run puts aside is searched by nobody before it is merged, so it need not be clustered.
-                policy = self.dense_index if run == PUBLISHED else "flat"
-                built = self._build(batch, vectors, average, policy)
-            with self.transaction() as connection:
-                connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (run, last_batch))
-                connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in dead))
-                for name, internal_ids in built:
-                    register_segment(connection, name, run, internal_ids)
-                if built and run == PUBLISHED:
-                    renew(self, connection, average)
-
-    def _without_dead(self, batch: Batch) -> tuple[Batch, list[int]]:
-        rows = self.connection.execute(
-            "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?",
-            (int(batch.internal_ids[0]), int(batch.internal_ids[-1])),
-        )
-        dead = np.array([seq for (seq,) in rows], np.int64)
-        return keep_rows(batch, ~np.isin(batch.internal_ids, dead)), np.intersect1d(batch.internal_ids, dead).tolist()
-
-    def _waiting_vectors(self, run: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """The dense vectors of a run's waiting batches, in the order of their rows."""
-        waiting = self.connection.execute("SELECT dense FROM batches WHERE run = ? ORDER BY batch", (run,))
-        return concatenate_dense([unpack_dense(blob, width) for (blob,) in waiting]).vectors
-
-    def _build(
-        self,
-        batch: Batch,
-        vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None,
-        average: float,
-        policy: str,
-    ) -> list[tuple[str, NDArray[np.int64]]]:
-        """Write segments of a batch, one a group of its rows; their names and rows."""
-        sparse_field = self.sparse_field
-        built: list[tuple[str, NDArray[np.int64]]] = []
-        with self.writing_segments(built):
-            for group in grouped(sparse_field, batch, scale=self.scale):
-                part = part_of(batch, group)
-                weights = sparse_field.compute_weights(part, average)
-                indexes: dict[str, Callable[[Path], object]] = {
-                    sparse_field.name: partial(
-                        build_inverted,
-                        weights=weights,
-                        scale=group.scale,
-                        frequencies=weights.frequencies,
-                        lengths=weights.lengths,
-                        mean_length=average if sparse_field.frequencies else None,
-                    )
-                }
-                if vectors is not None:
-                    indexes[DENSE] = partial(build_dense, vectors=vectors[group.rows], policy=policy)
-                name = self.reserve_segment()
-                built.append((name, part.internal_ids))
-                write_segment(self.directory, name, part.internal_ids, self.ids_of, indexes)
-        return built
-
-    @contextmanager
-    def writing_segments(self, built: list[tuple[str, NDArray[np.int64]]]) -> Iterator[None]:
-        """Where several segments are written for one transaction: all of them, or none is left behind."""
-        self.check_place()  # the manifest of another collection is none of ours
-        # Segments of their own scales: earlier versions could not merge them.
-        with storage_errors(self.directory):
-            raise_format(self.directory)
-            try:
-                yield
-            except BaseException:
-                for name, _ in built:
-                    shutil.rmtree(self.directory / SEGMENTS / name, ignore_errors=True)
-                raise
-
-    def reserve_segment(self) -> str:
-        """A name that no other segment has or will get, whichever of two that are being written is finished first."""
-        with self.lock:
-            name = next_segment_name(self.connection)
-            with self.transaction() as connection:
-                connection.execute("INSERT OR REPLACE INTO properties VALUES ('last_segment', ?)", (int(name),))
-        return name
-
-    def ids_of(self, internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
-        """The ids of row numbers (ascending)."""
-        rows = self.connection.execute(
-            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(internal_ids[0]), int(internal_ids[-1]))
-        )
-        by_seq = dict(rows.fetchall())
-        return [by_seq[seq] for seq in internal_ids.tolist()]
 
     def _is_due(self, run: int) -> bool:
         length = "length(vectors)" if self.dense is None else "length(vectors) + length(dense)"
@@ -438,50 +305,3 @@ class Writer:
             "SELECT coalesce(sum(documents), 0) FROM batches WHERE run = ?", (run,)
         ).fetchone()
         return int(row[0])
-
-
-def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """(seq, `content_hash`) of the published documents with these ids."""
-    found: dict[str, tuple[int, int]] = {}
-    ids = [identifier for identifier in ids if is_encodable(identifier)]  # no document has another
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
-        marks = ",".join("?" * len(chunk))
-        for identifier, seq, digest in connection.execute(
-            f"SELECT id, seq, hash FROM rows WHERE id IN ({marks}) AND run NOT IN (SELECT run FROM runs)", chunk
-        ):
-            found[identifier] = (seq, hash_of(digest))
-    return found
-
-
-def tombstone(connection: sqlite3.Connection, internal_ids: Sequence[int]) -> None:
-    """Remove documents; their rows stay in segments as tombstones until `compact`."""
-    keys = [(seq,) for seq in internal_ids]
-    connection.executemany("INSERT INTO tombstones(seq) VALUES (?)", keys)
-    connection.executemany("DELETE FROM contents WHERE seq = ?", keys)
-    connection.executemany("DELETE FROM rows WHERE seq = ?", keys)
-
-
-def register_segment(
-    connection: sqlite3.Connection, name: str, run: int, internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> None:
-    """Make a written segment live (inside a transaction)."""
-    connection.execute(
-        "INSERT INTO segments(name, run, first_seq, last_seq, documents) VALUES (?, ?, ?, ?, ?)",
-        (name, run, int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)),
-    )
-
-
-def next_segment_name(connection: sqlite3.Connection) -> str:
-    """A name that no segment has had."""
-    row = connection.execute("SELECT value FROM properties WHERE name = 'last_segment'").fetchone()
-    return f"{(int(row[0]) if row else 0) + 1:08d}"
-
-
-def _next_internal_id(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rows'").fetchone()
-    return (int(row[0]) if row else 0) + 1
-
-
-def _metadata_json(document: Document) -> str | None:
-    return orjson.dumps(document.metadata).decode() if document.metadata else None

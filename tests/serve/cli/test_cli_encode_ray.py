@@ -260,7 +260,7 @@ def test_an_address_where_nobody_answers_is_told_at_once() -> None:
     for address, says in (
         (f"127.0.0.1:{free_port()}", "no Ray cluster answers"),
         (f"ray://127.0.0.1:{free_port()}", "no Ray cluster answers"),
-        ("somewhere", "no address"),
+        ("somewhere", "not an address"),
     ):
         with pytest.raises(ClusterError, match=says) as caught:
             cluster._check_answers(address)

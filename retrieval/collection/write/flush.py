@@ -1,0 +1,163 @@
+"""Batches that wait in the database turned into segments."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.core.disk_errors import storage_errors
+from lexhound.index.inverted.builder import build_inverted
+from lexhound.retrieval.collection.fields.scale_groups import grouped, part_of
+from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, unpack_dense
+from lexhound.retrieval.collection.store.dense_index import NAME as DENSE
+from lexhound.retrieval.collection.store.dense_index import build_dense
+from lexhound.retrieval.collection.store.manifest import raise_format
+from lexhound.retrieval.collection.store.segment import SEGMENTS, write_segment
+from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, unpack
+
+from .average_length import live_average, renew
+from .rows import PUBLISHED
+
+if TYPE_CHECKING:
+    from .writer import Writer
+
+BuiltSegment: TypeAlias = tuple[str, NDArray[np.int64]]
+"""The name of a written segment, and the internal ids of its rows."""
+
+
+def flush(writer: Writer, run: int) -> None:
+    """Turn the waiting batches of a run into a segment.
+
+    Raises:
+        StorageFullError: the disk is full; the documents stay where they were.
+    """
+    with writer.lock:
+        waiting = writer.connection.execute(
+            "SELECT batch, vectors FROM batches WHERE run = ? ORDER BY batch", (run,)
+        ).fetchall()
+        if not waiting:
+            return
+        whole = concatenate([unpack(blob) for _, blob in waiting])
+        batch, dead = _without_dead(writer, whole)
+        vectors = None if writer.dense is None else _waiting_vectors(writer, run, writer.dense.width)
+        if vectors is not None and dead:
+            vectors = vectors[np.isin(whole.internal_ids, batch.internal_ids)]
+        last_batch = int(waiting[-1][0])
+        del waiting, whole  # the blobs are as large as the batch
+        built: list[BuiltSegment] = []
+        average = writer.average_length or live_average(writer, run)
+        if len(batch.internal_ids):
+            # What a run puts aside is searched by nobody before it is merged, so it need not be clustered.
+            policy = writer.dense_index if run == PUBLISHED else "flat"
+            built = _build_segments(writer, batch, vectors, average, policy)
+        with writer.transaction() as connection:
+            connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (run, last_batch))
+            connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in dead))
+            for name, internal_ids in built:
+                register_segment(connection, name, run, internal_ids)
+            if built and run == PUBLISHED:
+                renew(writer, connection, average)
+
+
+def _without_dead(writer: Writer, batch: Batch) -> tuple[Batch, list[int]]:
+    rows = writer.connection.execute(
+        "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?",
+        (int(batch.internal_ids[0]), int(batch.internal_ids[-1])),
+    )
+    dead = np.array([seq for (seq,) in rows], np.int64)
+    return keep_rows(batch, ~np.isin(batch.internal_ids, dead)), np.intersect1d(batch.internal_ids, dead).tolist()
+
+
+def _waiting_vectors(writer: Writer, run: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """The dense vectors of a run's waiting batches, in the order of their rows."""
+    waiting = writer.connection.execute("SELECT dense FROM batches WHERE run = ? ORDER BY batch", (run,))
+    return concatenate_dense([unpack_dense(blob, width) for (blob,) in waiting]).vectors
+
+
+def _build_segments(
+    writer: Writer,
+    batch: Batch,
+    vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None,
+    average: float,
+    policy: str,
+) -> list[BuiltSegment]:
+    """Write segments of a batch, one a group of its rows; their names and rows."""
+    sparse_field = writer.sparse_field
+    built: list[BuiltSegment] = []
+    with writing_segments(writer, built):
+        for group in grouped(sparse_field, batch, scale=writer.scale):
+            part = part_of(batch, group)
+            weights = sparse_field.compute_weights(part, average)
+            indexes: dict[str, Callable[[Path], object]] = {
+                sparse_field.name: partial(
+                    build_inverted,
+                    weights=weights,
+                    scale=group.scale,
+                    frequencies=weights.frequencies,
+                    lengths=weights.lengths,
+                    mean_length=average if sparse_field.frequencies else None,
+                )
+            }
+            if vectors is not None:
+                indexes[DENSE] = partial(build_dense, vectors=vectors[group.rows], policy=policy)
+            name = reserve_segment(writer)
+            built.append((name, part.internal_ids))
+            write_segment(writer.directory, name, part.internal_ids, partial(_ids_of, writer), indexes)
+    return built
+
+
+@contextmanager
+def writing_segments(writer: Writer, built: list[BuiltSegment]) -> Iterator[None]:
+    """Where several segments are written for one transaction: all of them, or none is left behind."""
+    writer.check_place()  # the manifest of another collection is none of ours
+    # Segments of their own scales: earlier versions could not merge them.
+    with storage_errors(writer.directory):
+        raise_format(writer.directory)
+        try:
+            yield
+        except BaseException:
+            for name, _ in built:
+                shutil.rmtree(writer.directory / SEGMENTS / name, ignore_errors=True)
+            raise
+
+
+def reserve_segment(writer: Writer) -> str:
+    """A name that no other segment has or will get, whichever of two that are being written is finished first."""
+    with writer.lock:
+        name = next_segment_name(writer.connection)
+        with writer.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO properties VALUES ('last_segment', ?)", (int(name),))
+    return name
+
+
+def _ids_of(writer: Writer, internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
+    """The ids of row numbers (ascending)."""
+    rows = writer.connection.execute(
+        "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(internal_ids[0]), int(internal_ids[-1]))
+    )
+    by_seq = dict(rows.fetchall())
+    return [by_seq[seq] for seq in internal_ids.tolist()]
+
+
+def register_segment(
+    connection: sqlite3.Connection, name: str, run: int, internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> None:
+    """Make a written segment live (inside a transaction)."""
+    connection.execute(
+        "INSERT INTO segments(name, run, first_seq, last_seq, documents) VALUES (?, ?, ?, ?, ?)",
+        (name, run, int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)),
+    )
+
+
+def next_segment_name(connection: sqlite3.Connection) -> str:
+    """A name that no segment has had."""
+    row = connection.execute("SELECT value FROM properties WHERE name = 'last_segment'").fetchone()
+    return f"{(int(row[0]) if row else 0) + 1:08d}"

@@ -3,7 +3,7 @@
     RetrievalError
     ├── InvalidDocumentError      a document breaks one of the rules for ids, texts or metadata
     ├── CorpusError               a corpus as a whole cannot be read: missing, unknown format, damaged, empty
-    │   └── BadRowError           one row cannot become a document, and the run stops at bad rows
+    │   └── BadRowError           one row cannot become a document, and the ingest job stops at bad rows
     ├── QueryError                a search request is wrong in itself (negative k, over-long query)
     │   └── FilterSyntaxError     a filter expression does not follow the filter grammar
     ├── DeadlineError             the work was given up: its time is over, or nobody waits for it any more
@@ -21,7 +21,7 @@
         ├── CorruptCollectionError a file of the collection is damaged or missing
         ├── DenseIndexError       its dense vectors cannot be indexed in the way that was asked for
         ├── StaleSnapshotError    what a snapshot saw is no longer kept: move on to the newest state
-        └── UnfinishedRunError    an indexing run was cut short and has to be resumed or dropped first
+        └── UnfinishedRunError    an ingest job was interrupted and has to be resumed or dropped first
 
 A disk that is full or read-only, and a collection that another process holds, are told by the errors of `core.errors`.
 """
@@ -53,7 +53,7 @@ class CorpusError(RetrievalError):
 
 
 class BadRowError(CorpusError):
-    """Raised when a row of a corpus cannot become a document and the run is to stop at the first such row."""
+    """Raised when a row of a corpus cannot become a document and the ingest job is to stop at the first such row."""
 
 
 class QueryError(RetrievalError):
@@ -193,11 +193,11 @@ class DenseIndexError(CollectionError):
 
 
 class UnfinishedRunError(CollectionError):
-    """Raised when an indexing run was cut short and must be resumed or dropped before other writes."""
+    """Raised when an ingest job was interrupted and must be resumed or dropped before other writes."""
 
     http_status = 409
     public = PublicText(
-        "an indexing run over the collection was cut short",
+        "an ingest job over the collection was interrupted",
         "whoever runs the service has to finish it with `lexhound index`, or drop it",
     )
 

@@ -21,7 +21,7 @@ from lexhound.retrieval.collection.fields.opening import open_named
 from lexhound.retrieval.collection.store.manifest import MANIFEST, read_manifest
 from lexhound.retrieval.collection.store.schema import connect
 from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
-from lexhound.retrieval.collection.write.ingest_jobs import describe_source, held_documents, unfinished_run
+from lexhound.retrieval.collection.write.ingest_jobs import describe_source, held_documents, unfinished_job
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.errors import (
     CollectionExistsError,
@@ -35,7 +35,7 @@ from .collection import Collection
 from .recovery import recover_claimed
 from .settings import CollectionSettings, SettingsKeywords
 
-# What is built to replace a collection; a run that is cut short goes on in it.
+# What is built to replace a collection; an ingest job that is cut short goes on in it.
 BUILDING = "building"
 
 
@@ -74,7 +74,7 @@ def build_collection(
     Where nothing of the corpus could be stored, no collection is left behind that was not there before.
 
     Args:
-        source: what identifies the corpus when the run is started again, as for `Collection.ingest`.
+        source: what identifies the corpus when the job is started again, as for `Collection.ingest`.
         settings, keywords: as for `Collection.create`.
         overwrite: replace a collection that is at `path`. The old one stays as it is until the new one is complete.
         on_bad_row, progress: as for `Collection.ingest`.
@@ -106,7 +106,7 @@ def build_collection(
 
 
 def kept_documents(path: str | Path, *, overwrite: bool = False) -> int:
-    """How many documents an unfinished run at `path`, or its replacement, holds for the next attempt."""
+    """How many documents an unfinished ingest job at `path`, or its replacement, holds for the next attempt."""
     directory = Path(path)
     place = neighbour(directory, BUILDING) if overwrite and directory.exists() else directory
     try:
@@ -114,8 +114,8 @@ def kept_documents(path: str | Path, *, overwrite: bool = False) -> int:
     except (RetrievalError, StorageError):
         return 0
     try:
-        run = unfinished_run(connection)
-        return 0 if run is None else held_documents(connection, run)
+        job = unfinished_job(connection)
+        return 0 if job is None else held_documents(connection, job)
     finally:
         connection.close()
 
@@ -187,11 +187,11 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
             hint="finish it with the settings it was begun with, or start over with --overwrite",
         )
     with collection.snapshot().reading() as connection:
-        run = unfinished_run(connection)
-        held = 0 if run is None else held_documents(connection, run)
-    if run is not None and run.source != ingest.source and held:
+        job = unfinished_job(connection)
+        held = 0 if job is None else held_documents(connection, job)
+    if job is not None and job.source != ingest.source and held:
         raise UnfinishedRunError(
-            f"an unfinished collection of {describe_source(run.source)} is here already",
+            f"an unfinished collection of {describe_source(job.source)} is here already",
             where=where,
             hint="finish it with the command it was begun with, or start over with --overwrite",
         )

@@ -67,7 +67,7 @@ from lexhound.retrieval.collection.store.table_checksum import check_tables
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
 from lexhound.retrieval.collection.store.wal import WAIT_SECONDS
 from lexhound.retrieval.collection.write import compaction, ingest
-from lexhound.retrieval.collection.write import ingest_jobs as runs
+from lexhound.retrieval.collection.write.ingest_jobs import discard_job
 from lexhound.retrieval.collection.write.writer import FIRST_SEGMENT, SMALLEST_SEGMENT, AddReport, Status, Writer
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.deadline import interrupting
@@ -339,15 +339,15 @@ class Collection:
         on_bad_row: Callable[[BadRow], None] | None = None,
         progress: Callable[[ingest.Progress], None] | None = None,
     ) -> ingest.IngestReport:
-        """Add a whole corpus as one run: all of it becomes visible at the end, and an interrupted run can go on.
+        """Add a whole corpus as one ingest job: all of it becomes visible at the end, and an interrupted job can go on.
 
-        See `retrieval.ingest.ingest`.
+        See `collection.write.ingest.ingest`.
         """
         return ingest.ingest(self._writing(), corpus, source=source, on_bad_row=on_bad_row, progress=progress)
 
     def discard_unfinished(self) -> int:
-        """Drop what an unfinished run holds; returns how many documents that was."""
-        return runs.discard_run(self._writing())
+        """Drop what an unfinished ingest job holds; returns how many documents that was."""
+        return discard_job(self._writing())
 
     def compact(self) -> compaction.CompactReport:
         """Merge all segments into one without deleted rows and refresh the lexical statistics."""

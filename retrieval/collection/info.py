@@ -61,7 +61,7 @@ class CollectionInfo:
     Attributes:
         documents: live documents; deleted: rows that segments still hold for deleted or replaced ones.
         pending: documents in no segment yet (indexed in memory when the collection is opened).
-        unfinished: a run that is going on, or that was cut short and holds documents; None where there is none.
+        unfinished: an ingest job that is going on, or that was cut short and holds documents; None where there is none.
         average_length: mean number of words a document, as new weights use it (lexical); None before the first segment.
         far_average: older weights that were made with another average, where it is far from today's; else None.
         impact_scales: the weight of one step of the 8-bit impacts, ascending: one where all weights suit each other.

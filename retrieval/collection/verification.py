@@ -140,7 +140,7 @@ def verify_values(directory: Path, connection: sqlite3.Connection, pace: Pace = 
 
 
 def _damaged_documents(connection: sqlite3.Connection, exact: bool, pace: Pace) -> dict[int, CorruptCollectionError]:
-    """What is wrong with which document of those that are stored, those of unfinished runs included.
+    """What is wrong with which document of those that are stored, those of unfinished ingest jobs included.
 
     Where documents may have brought their vectors to an earlier version, the hash of its rows tells nothing of a single
     one; but where most of them match, they are of texts alone.

@@ -42,7 +42,7 @@ class BadRow:
         return self.file if self.line is None else f"{self.file}, {self.unit} {self.line}"
 
     def error(self) -> BadRowError:
-        """The exception for a run that stops at this row."""
+        """The exception for an ingest job that stops at this row."""
         return BadRowError(self.reason, where=self.where, hint=self.hint or None)
 
     def __str__(self) -> str:

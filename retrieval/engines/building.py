@@ -53,7 +53,7 @@ def build_in_engine(
         raise CollectionExistsError(
             error.message,
             where=error.where,
-            hint=f"add to it, or finish a run that was interrupted, with: lexhound add {address} {corpus.name}",
+            hint=f"add to it, or finish an ingest job that was interrupted, with: lexhound add {address} {corpus.name}",
         ) from error
     with collection:
         return collection.ingest(corpus, source=source, on_bad_row=on_bad_row, progress=progress)

@@ -3,8 +3,8 @@
 Encoding, modes, fusion, explanations and the order of hits are those of our own `Collection`; the engine stores and
 ranks. Where it could only do something that is like what was asked, it is refused (`UnsupportedError`).
 
-What differs from our own collections, for every engine: documents of an interrupted run are visible (started again,
-the run passes over those that are there), and others' writes are seen as the engine lets them be seen.
+What differs from our own collections, for every engine: documents of an interrupted ingest job are visible (started
+again, the job passes over those that are there), and others' writes are seen as the engine lets them be seen.
 """
 
 from __future__ import annotations
@@ -178,8 +178,8 @@ class EngineCollection:
     ) -> IngestReport:
         """Add a whole corpus, chunk by chunk; each chunk is visible when it is stored.
 
-        A run that is started again reads the corpus from the start and encodes only what is not there, so `source`,
-        which tells runs apart elsewhere, is not looked at.
+        A job that is started again reads the corpus from the start and encodes only what is not there, so `source`,
+        which tells jobs apart elsewhere, is not looked at.
 
         Raises:
             BadRowError: a bad row, and `on_bad_row` is not given; documents before it are stored.

@@ -9,7 +9,7 @@ from .address import LUCENE, MILVUS, MILVUS_LITE, Address
 NO_BM25 = "the encoder bm25: its vocabulary and average length change with the documents, and nothing there keeps them"
 NO_RECALL = "approximate searches with a recall: sparse and dense searches are exact"
 NO_FIXED = "fusion `fixed` without sparse_high: only Lexhound's own index bounds what a document may weigh"
-NO_RUNS = "runs that become visible as a whole: documents are visible chunk by chunk"
+NO_JOBS = "ingest jobs that become visible as a whole: documents are visible chunk by chunk"
 
 NO_FACETS = "facets: the values of metadata fields are counted in Lexhound's own index only"
 NO_WORK = "how much a search read: engines do not tell"
@@ -22,7 +22,7 @@ NO_DEPTH = "hits beyond the 16,384th"
 NO_GREAT_NUMBERS = "filters that compare by size with numbers of 2**53 and more"
 NO_LONG_TEXTS = "texts, titles and metadata of more than 65,535 bytes"
 
-_MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_RUNS, NO_DEPTH, NO_GREAT_NUMBERS, NO_LONG_TEXTS, NO_FACETS, NO_WORK)
+_MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_JOBS, NO_DEPTH, NO_GREAT_NUMBERS, NO_LONG_TEXTS, NO_FACETS, NO_WORK)
 _LUCENE = (NO_DENSE, NO_FILTER, NO_CHANGE, NO_RECALL, NO_FACETS, NO_WORK)
 
 REFUSED: dict[str, tuple[str, ...]] = {MILVUS: _MILVUS, MILVUS_LITE: _MILVUS, LUCENE: _LUCENE}

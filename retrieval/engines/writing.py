@@ -22,7 +22,7 @@ from lexhound.retrieval.errors import BadRowError, CorpusError
 
 from .engine import Ability, Engine, EngineRow, SparseVector, require
 
-_TWICE = "its id occurs a second time in this run"
+_TWICE = "its id occurs a second time in this ingest job"
 _TWICE_HINT = "Give every document an id of its own, or remove one of the two."
 
 

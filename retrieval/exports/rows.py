@@ -101,7 +101,7 @@ def live_rows(
         average_length: weights of bm25 that were made with another average are made with this.
     """
     names = TermNames(snapshot, sparse_field)
-    # Segments hold rising runs of rows, but a run that took long may overlap with single documents added meanwhile.
+    # An ingest job that took long may overlap with single documents added meanwhile.
     for part in sorted(
         snapshot.parts, key=lambda part: int(part.segment.internal_ids[0]) if part.segment.n_rows else 0
     ):

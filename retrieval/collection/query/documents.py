@@ -48,13 +48,13 @@ def read_latest(connection: sqlite3.Connection, identifier: str, *, exact: bool)
 
 
 def _refuse_hidden(connection: sqlite3.Connection, identifier: str) -> None:
-    """Raise CorruptCollectionError where a row is said to be of an unfinished run that began only after it."""
+    """Raise CorruptCollectionError where a row is said to be of an unfinished ingest job that began only after it."""
     hidden = connection.execute(
         "SELECT 1 FROM rows JOIN runs USING (run) WHERE id = ? AND seq < first_seq", (identifier,)
     ).fetchone()
     if hidden is not None:
         raise CorruptCollectionError(
-            f"the document {identifier!a} is damaged: it is said to be of a run that began after it",
+            f"the document {identifier!a} is damaged: it is said to be of an ingest job that began after it",
             where=DATABASE,
             hint="restore the file from a backup or index the corpus again",
         )

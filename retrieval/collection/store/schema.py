@@ -10,7 +10,7 @@ The database is the single source of truth: a segment directory that no row of `
     batches      encoded documents that are in no segment yet; with dense vectors, they have a column of their own
     segments     the live segments
     tombstones   rows that a batch or a segment still holds but that no longer exist
-    runs         bulk runs that have not been published: their rows, batches and segments are invisible
+    runs         ingest jobs that have not been published: their rows, batches and segments are invisible
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A checksum of the small tables: what a collection knows of itself, renewed by every transaction.
 
-SQLite keeps no checksums. Documents have theirs (`content`), batches too (`vectors`), and what stands in two places is
-compared (`verification`); this one is for what stands in one: properties, segments, runs and the counters of rows.
-Earlier versions write without renewing it, which the generation in it tells; it is not looked at then.
+SQLite keeps no checksums. Documents and batches have their own, and `verification` compares what stands in two places.
+This one covers what stands in one: properties, segments, ingest jobs and the counters of rows. Earlier versions write
+without renewing it; the generation in it tells, and then it is not compared.
 """
 
 from __future__ import annotations

@@ -51,15 +51,15 @@ class Lengths:
     average: float | None
 
 
-def live_average(writer: Writer, run: int | None = None, without: Sequence[int] = ()) -> float:
-    """Mean words a live document, 1 where there are none; with a `run` as if published, without some rows.
+def live_average(writer: Writer, job: int | None = None, without: Sequence[int] = ()) -> float:
+    """Mean words a live document, 1 where there are none; with a `job` as if published, without some rows.
 
     1 for a field whose weights do not depend on it.
     """
     if not writer.sparse_field.frequencies:
         return 1.0
     with writer.lock:
-        words, documents = _counted(writer, -1 if run is None else run, np.sort(np.array(without, np.int64)))
+        words, documents = _counted(writer, -1 if job is None else job, np.sort(np.array(without, np.int64)))
     return words / documents if words else 1.0
 
 
@@ -126,19 +126,19 @@ def lengths_of(writer: Writer, name: str) -> Lengths:
     return found
 
 
-def _counted(writer: Writer, run: int, without: NDArray[np.int64]) -> tuple[int, int]:
-    """Words and documents of the live rows, those of a run among them; under the lock."""
+def _counted(writer: Writer, job: int, without: NDArray[np.int64]) -> tuple[int, int]:
+    """Words and documents of the live rows, those of an ingest job among them; under the lock."""
     connection = writer.connection
     dead = np.union1d(np.array([seq for (seq,) in connection.execute("SELECT seq FROM tombstones")], np.int64), without)
     hidden = "run IN (SELECT run FROM runs WHERE run != ?)"
     words = documents = 0
-    names = [name for (name,) in connection.execute(f"SELECT name FROM segments WHERE NOT {hidden}", (run,))]
+    names = [name for (name,) in connection.execute(f"SELECT name FROM segments WHERE NOT {hidden}", (job,))]
     for name in names:
         own = lengths_of(writer, name)
         gone = _places(own.internal_ids, dead)
         words += own.total - int(own.words[gone].sum(dtype=np.int64))
         documents += len(own.internal_ids) - len(gone)
-    for (blob,) in connection.execute(f"SELECT vectors FROM batches WHERE NOT {hidden}", (run,)):
+    for (blob,) in connection.execute(f"SELECT vectors FROM batches WHERE NOT {hidden}", (job,)):
         batch = unpack(blob)
         ends = np.concatenate([[0], np.cumsum(batch.values, dtype=np.int64)])
         lengths = np.diff(ends[batch.indptr.astype(np.int64)])

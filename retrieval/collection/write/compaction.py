@@ -1,8 +1,9 @@
-"""Merging segments: `compact` makes one of all, a bulk run one of its own, and small ones are merged as they pile up.
+"""Merging segments: `compact` makes one of all, an ingest job one of its own, and small ones are merged as they gather.
 
-Rows go where their weights suit each other (`groups`): as a rule one segment comes of a merge. Weights of bm25 are made
-anew with today's average length, so those of a compacted collection are those of an index built at once over the same
-documents; a learned encoder's are, too, but for what rounding to a finer scale first has moved.
+Rows go where their weights suit each other (`scale_groups`): as a rule a merge makes one segment. A merge computes the
+weights of BM25 again with today's average length, so those of a compacted collection are those of an index built at
+once over the same documents. Those of a learned encoder are, too, but for what rounding to a finer scale first has
+moved.
 """
 
 from __future__ import annotations
@@ -139,11 +140,11 @@ def recompute_far_weights(writer: Writer) -> int:
     return done
 
 
-def merge_run(writer: Writer, run: int, average: float) -> None:
-    """Merge the segments of an unpublished bulk run into one, weighed with the average that holds once it is public."""
-    names = _segments(writer, "run = ?", run)
+def merge_job(writer: Writer, job: int, average: float) -> None:
+    """Merge the segments of an unpublished ingest job into one, with the average length that it will be public with."""
+    names = _segments(writer, "run = ?", job)
     if names:
-        merge(writer, names, run, average=average)
+        merge(writer, names, job, average=average)
 
 
 def merge_small(writer: Writer) -> bool:
@@ -164,7 +165,7 @@ def merge_small(writer: Writer) -> bool:
         merged = True
 
 
-def merge(writer: Writer, names: Sequence[str], run: int, *, average: float | None = None) -> tuple[int, int]:
+def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | None = None) -> tuple[int, int]:
     """Replace segments by few of their live rows, in order of insertion; returns (documents kept, rows dropped).
 
     `average` is the average length to weigh with, of all live documents unless given. As a rule one segment is left;
@@ -203,7 +204,7 @@ def merge(writer: Writer, names: Sequence[str], run: int, *, average: float | No
                 "DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in np.concatenate(gone).tolist())
             )
             for name, internal_ids in built:
-                register_segment(connection, name, run, internal_ids)
+                register_segment(connection, name, job, internal_ids)
         for old in names:  # readers that have them mapped keep them until they refresh
             shutil.rmtree(directory / SEGMENTS / old, ignore_errors=True)
         return documents, dropped

@@ -33,37 +33,37 @@ BuiltSegment: TypeAlias = tuple[str, NDArray[np.int64]]
 """The name of a written segment, and the internal ids of its rows."""
 
 
-def flush(writer: Writer, run: int) -> None:
-    """Turn the waiting batches of a run into a segment.
+def flush(writer: Writer, job: int) -> None:
+    """Turn the waiting batches of an ingest job into a segment.
 
     Raises:
         StorageFullError: the disk is full; the documents stay where they were.
     """
     with writer.lock:
         waiting = writer.connection.execute(
-            "SELECT batch, vectors FROM batches WHERE run = ? ORDER BY batch", (run,)
+            "SELECT batch, vectors FROM batches WHERE run = ? ORDER BY batch", (job,)
         ).fetchall()
         if not waiting:
             return
         whole = concatenate([unpack(blob) for _, blob in waiting])
         batch, dead = _without_dead(writer, whole)
-        vectors = None if writer.dense is None else _waiting_vectors(writer, run, writer.dense.width)
+        vectors = None if writer.dense is None else _waiting_vectors(writer, job, writer.dense.width)
         if vectors is not None and dead:
             vectors = vectors[np.isin(whole.internal_ids, batch.internal_ids)]
         last_batch = int(waiting[-1][0])
         del waiting, whole  # the blobs are as large as the batch
         built: list[BuiltSegment] = []
-        average = writer.average_length or live_average(writer, run)
+        average = writer.average_length or live_average(writer, job)
         if len(batch.internal_ids):
-            # What a run puts aside is searched by nobody before it is merged, so it need not be clustered.
-            policy = writer.dense_index if run == PUBLISHED else "flat"
+            # What an ingest job puts aside is searched by nobody before it is merged, so it need not be clustered.
+            policy = writer.dense_index if job == PUBLISHED else "flat"
             built = _build_segments(writer, batch, vectors, average, policy)
         with writer.transaction() as connection:
-            connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (run, last_batch))
+            connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (job, last_batch))
             connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in dead))
             for name, internal_ids in built:
-                register_segment(connection, name, run, internal_ids)
-            if built and run == PUBLISHED:
+                register_segment(connection, name, job, internal_ids)
+            if built and job == PUBLISHED:
                 renew(writer, connection, average)
 
 
@@ -76,9 +76,9 @@ def _without_dead(writer: Writer, batch: Batch) -> tuple[Batch, list[int]]:
     return keep_rows(batch, ~np.isin(batch.internal_ids, dead)), np.intersect1d(batch.internal_ids, dead).tolist()
 
 
-def _waiting_vectors(writer: Writer, run: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """The dense vectors of a run's waiting batches, in the order of their rows."""
-    waiting = writer.connection.execute("SELECT dense FROM batches WHERE run = ? ORDER BY batch", (run,))
+def _waiting_vectors(writer: Writer, job: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """The dense vectors of an ingest job's waiting batches, in the order of their rows."""
+    waiting = writer.connection.execute("SELECT dense FROM batches WHERE run = ? ORDER BY batch", (job,))
     return concatenate_dense([unpack_dense(blob, width) for (blob,) in waiting]).vectors
 
 
@@ -148,12 +148,12 @@ def _ids_of(writer: Writer, internal_ids: np.ndarray[tuple[int], np.dtype[np.int
 
 
 def register_segment(
-    connection: sqlite3.Connection, name: str, run: int, internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]
+    connection: sqlite3.Connection, name: str, job: int, internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> None:
     """Make a written segment live (inside a transaction)."""
     connection.execute(
         "INSERT INTO segments(name, run, first_seq, last_seq, documents) VALUES (?, ?, ?, ?, ?)",
-        (name, run, int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)),
+        (name, job, int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)),
     )
 
 

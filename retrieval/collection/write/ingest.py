@@ -1,8 +1,8 @@
-"""Bulk runs: a corpus into a collection, all of it or none, resumable.
+"""Ingest jobs: a corpus into a collection, all of it or none, resumable.
 
-A run's documents are stored and indexed as they come, durable but invisible, and published in one transaction at the
-end. A run that stops early (a bad row, Ctrl-C, a crash, a full disk) keeps what it has; the same run started again
-reads the corpus from the start, passes over the documents it already holds, and goes on from there.
+A job stores and indexes documents as they come, durable but invisible, and publishes them in one transaction at the
+end. A job that stops early (a bad row, Ctrl-C, a crash, a full disk) keeps what it has. The same job started again
+reads the corpus from the start, passes over the documents that it holds already, and goes on from there.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import BadRowError, CorpusError, RetrievalError, UnfinishedRunError
 
 from .average_length import live_average, renew
-from .compaction import merge_run, merge_small, recompute_far_weights
+from .compaction import merge_job, merge_small, recompute_far_weights
 from .ingest_jobs import (
-    Run,
+    IngestJob,
     describe_source,
-    discard_run,
+    discard_job,
     held_documents,
     running_mark,
     staged_internal_ids,
-    unfinished_run,
+    unfinished_job,
 )
 from .rows import PUBLISHED, tombstone
 from .writer import SMALLEST_SEGMENT, AddReport, Writer
 
-# Of a document whose id an earlier row of the same run had.
-_TWICE = "its id occurs a second time in this run"
+# Of a document whose id an earlier row of the same job had.
+_TWICE = "its id occurs a second time in this ingest job"
 _TWICE_HINT = "Give every document an id of its own, or remove one of the two."
 
 Phase = Literal["reading", "merging", "publishing"]
@@ -46,7 +46,7 @@ Phase = Literal["reading", "merging", "publishing"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is; given to the caller after every acknowledged chunk.
+    """How far an ingest job is; given to the caller after every acknowledged chunk.
 
     Attributes:
         documents: read so far, of which `resumed` were already held by an earlier attempt.
@@ -66,7 +66,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What a finished run did; `resumed` of its documents came from an earlier attempt."""
+    """What a finished ingest job did; `resumed` of its documents came from an earlier attempt."""
 
     added: int
     replaced: int
@@ -83,79 +83,80 @@ def ingest(
     on_bad_row: Callable[[BadRow], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> IngestReport:
-    """Read a corpus into a collection as one run, or go on with the run of the same `source`.
+    """Read a corpus into a collection as one ingest job, or go on with the job of the same `source`.
 
     Args:
-        source: what identifies the run when it is started again (the corpus's path and the reading options).
-        on_bad_row: called for every bad row, which is then skipped; without it the first one stops the run.
+        source: what identifies the job when it is started again (the corpus's path and the reading options).
+        on_bad_row: called for every bad row, which is then skipped; without it the first one stops the job.
         progress: called after every acknowledged chunk and at the start of every later phase.
 
     Raises:
         BadRowError: a bad row, and `on_bad_row` is not given. The documents before it are kept for the next attempt.
         CorpusError: the corpus holds no document, or cannot be read.
-        UnfinishedRunError: a run of another source has not been finished.
+        UnfinishedRunError: an ingest job of another source has not been finished.
         StorageFullError: the disk is full. What was acknowledged is kept for the next attempt.
     """
     corpus.bind(learned_encoder(writer.sparse_field))
-    run = unfinished_run(writer.connection)
-    if run is not None and run.source != source:
-        held = held_documents(writer.connection, run)
+    job = unfinished_job(writer.connection)
+    if job is not None and job.source != source:
+        held = held_documents(writer.connection, job)
         if held:
             place = writer.directory
             raise UnfinishedRunError(
-                f"an earlier run over {describe_source(run.source)} was not finished; it holds {held:,} documents",
+                f"an earlier ingest job over {describe_source(job.source)} was not finished; it holds {held:,}"
+                " documents",
                 where=str(place),
                 hint="run it again to finish it, or drop it: lexhound add"
                 f" {shlex.quote(str(place))} --discard-unfinished",
             )
-        discard_run(writer)
-        run = None
+        discard_job(writer)
+        job = None
     with writer.transaction() as connection:
-        if run is None:
+        if job is None:
             cursor = connection.execute(
                 "INSERT INTO runs(source, first_seq)"
                 " SELECT ?, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rows'), 0) + 1",
                 (source,),
             )
-            run = Run(int(cursor.lastrowid or 0), source, _first_internal_id(connection))
+            job = IngestJob(int(cursor.lastrowid or 0), source, _first_internal_id(connection))
         connection.execute(
-            "INSERT OR REPLACE INTO properties VALUES ('running', ?)", (running_mark(run.number, os.getpid()),)
+            "INSERT OR REPLACE INTO properties VALUES ('running', ?)", (running_mark(job.number, os.getpid()),)
         )
     try:
-        state = _Reading(writer, corpus, run, on_bad_row, progress)
+        state = _Attempt(writer, corpus, job, on_bad_row, progress)
         state.read()
         return state.finish()
     except BaseException:
         with suppress(RetrievalError, StorageError):  # told already, or the next run does it
-            _stop(writer, run)
+            _stop(writer, job)
         raise
 
 
-def _stop(writer: Writer, run: Run) -> None:
+def _stop(writer: Writer, job: IngestJob) -> None:
     """Put an attempt that failed in order: where it holds nothing, no trace of it is left."""
-    if unfinished_run(writer.connection) is None:
+    if unfinished_job(writer.connection) is None:
         return
-    if held_documents(writer.connection, run):
+    if held_documents(writer.connection, job):
         with writer.transaction() as connection:
             connection.execute("DELETE FROM properties WHERE name = 'running'")
     else:
-        discard_run(writer)
+        discard_job(writer)
 
 
-class _Reading:
-    """One attempt at a run."""
+class _Attempt:
+    """One attempt at an ingest job."""
 
     def __init__(
         self,
         writer: Writer,
         corpus: Corpus,
-        run: Run,
+        job: IngestJob,
         on_bad_row: Callable[[BadRow], None] | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._writer = writer
         self._corpus = corpus
-        self._run = run
+        self._job = job
         self._on_bad_row = on_bad_row
         self._progress = progress
         self._report = AddReport()
@@ -169,7 +170,7 @@ class _Reading:
 
     def read(self) -> None:
         """Store the whole corpus, chunk by chunk, behind what an earlier attempt holds."""
-        staged = _Staged(self._writer, self._run)
+        staged = _Staged(self._writer, self._job)
         chunk: dict[str, Document] = {}
         places: dict[str, BadRow] = {}
         for row in self._corpus:
@@ -192,9 +193,9 @@ class _Reading:
 
     def finish(self) -> IngestReport:
         """Index what still waits, merge, publish."""
-        writer, run = self._writer, self._run.number
+        writer, job = self._writer, self._job.number
         if not self._resumed + self._report.total:
-            discard_run(writer)
+            discard_job(writer)
             if not self._rejected:
                 raise self._corpus.empty_error()
             raise CorpusError(
@@ -205,12 +206,12 @@ class _Reading:
         self._tell("merging")
         fresh = not writer.connection.execute(
             "SELECT EXISTS(SELECT 1 FROM segments WHERE run != ?) OR EXISTS(SELECT 1 FROM batches WHERE run != ?)",
-            (run, run),
+            (job, job),
         ).fetchone()[0]
-        if fresh or writer.waiting_documents(run) >= SMALLEST_SEGMENT:
-            writer.flush(run)
-        average = live_average(writer, run, self._stale()) if writer.sparse_field.frequencies else 1.0
-        merge_run(writer, run, average)
+        if fresh or writer.waiting_documents(job) >= SMALLEST_SEGMENT:
+            writer.flush(job)
+        average = live_average(writer, job, self._stale()) if writer.sparse_field.frequencies else 1.0
+        merge_job(writer, job, average)
         self._tell("publishing")
         replaced = self._publish(average)
         if writer.waiting_documents(PUBLISHED) >= SMALLEST_SEGMENT:
@@ -221,33 +222,33 @@ class _Reading:
         return IngestReport(staged - replaced, replaced, self._report.unchanged, self._rejected, self._resumed)
 
     def _stale(self) -> list[int]:
-        """The rows of documents that the run replaces."""
+        """The rows of documents that the job replaces."""
         found = self._writer.connection.execute(
             "SELECT old.seq FROM rows AS new CROSS JOIN rows AS old ON old.id = new.id AND old.run != new.run"
             " WHERE new.seq >= ? AND new.run = ?",
-            (self._run.first_internal_id, self._run.number),
+            (self._job.first_internal_id, self._job.number),
         )
         return [seq for (seq,) in found]
 
     def _publish(self, average: float) -> int:
-        """Make the run visible and its predecessors invisible, at once; returns how many were replaced."""
-        run = self._run.number
+        """Make the job visible and its predecessors invisible, at once; returns how many were replaced."""
+        job = self._job.number
         with self._writer.transaction() as connection:
             stale = self._stale()
             tombstone(connection, stale)
-            connection.execute("DELETE FROM runs WHERE run = ?", (run,))
+            connection.execute("DELETE FROM runs WHERE run = ?", (job,))
             connection.execute("DELETE FROM properties WHERE name = 'running'")
-            connection.execute("UPDATE batches SET run = ? WHERE run = ?", (PUBLISHED, run))
+            connection.execute("UPDATE batches SET run = ? WHERE run = ?", (PUBLISHED, job))
             if connection.execute("SELECT EXISTS(SELECT 1 FROM segments)").fetchone()[0]:
                 renew(self._writer, connection, average)
         return len(stale)
 
     def _store(self, chunk: dict[str, Document], places: dict[str, BadRow]) -> None:
-        """Acknowledge a chunk, without the documents whose id the run already holds; empties it."""
+        """Acknowledge a chunk, without the documents whose id the job already holds; empties it."""
         held = self._held(list(chunk))
         kept = [document for document in chunk.values() if document.id not in held]
         self._remember_unchanged(kept)
-        self._report += self._writer.store(kept, self._run.number)
+        self._report += self._writer.store(kept, self._job.number)
         duplicates = [places[identifier] for identifier in chunk if identifier in held]
         chunk.clear()
         places.clear()
@@ -255,7 +256,7 @@ class _Reading:
             self._reject(row)
 
     def _held(self, ids: Sequence[str]) -> set[str]:
-        """Those of `ids` that an earlier row of this run had."""
+        """Those of `ids` that an earlier row of this job had."""
         held: set[str] = set()
         for start in range(0, len(ids), 900):
             part = ids[start : start + 900]
@@ -263,7 +264,7 @@ class _Reading:
             rows = self._writer.connection.execute(
                 f"SELECT id FROM rows WHERE id IN ({marks}) AND run = ?"
                 f" UNION ALL SELECT id FROM passed_over WHERE id IN ({marks})",
-                (*part, self._run.number, *part),
+                (*part, self._job.number, *part),
             )
             held.update(identifier for (identifier,) in rows)
         return held
@@ -287,17 +288,18 @@ class _Reading:
         if self._on_bad_row is not None:
             self._on_bad_row(row)
             return
-        held = held_documents(self._writer.connection, self._run)
-        kept = (
-            f"Nothing of this run is visible yet; the {held:,} documents before this row are kept, and the same command"
-            f" goes on from there; lexhound add {shlex.quote(str(self._writer.directory))} --discard-unfinished drops"
-            " them"
-        )
+        held = held_documents(self._writer.connection, self._job)
+        kept = "Nothing of this ingest job has been kept"
+        if held:
+            command = f"lexhound add {shlex.quote(str(self._writer.directory))} --discard-unfinished"
+            kept = (
+                f"Nothing of this ingest job is visible yet; the {held:,} documents before this row are kept, and the"
+                f" same command goes on from there; {command} drops them"
+            )
         raise BadRowError(
             row.reason,
             where=row.where,
-            hint=f"{row.hint} {kept if held else 'Nothing of this run has been kept'}. With --on-error skip, bad rows"
-            " are passed over".strip(),
+            hint=f"{row.hint} {kept}. With --on-error skip, bad rows are passed over".strip(),
         )
 
     def _tell(self, phase: Phase) -> None:
@@ -318,18 +320,18 @@ class _Reading:
 class _Staged:
     """The documents that an earlier attempt holds, in the order in which it read them."""
 
-    def __init__(self, writer: Writer, run: Run) -> None:
+    def __init__(self, writer: Writer, job: IngestJob) -> None:
         self._writer = writer
-        self._run = run
+        self._job = job
         self._rows = self._pages()
         self._next = next(self._rows, None)
 
     def _pages(self) -> Iterator[tuple[int, str, bytes | int]]:
-        seq = self._run.first_internal_id - 1
+        seq = self._job.first_internal_id - 1
         while True:
             page = self._writer.connection.execute(
                 "SELECT seq, id, hash FROM rows WHERE seq > ? AND run = ? ORDER BY seq LIMIT 4096",
-                (seq, self._run.number),
+                (seq, self._job.number),
             ).fetchall()
             if not page:
                 return
@@ -346,13 +348,13 @@ class _Staged:
             self._next = next(self._rows, None)
             return True
         duplicate = self._writer.connection.execute(
-            "SELECT 1 FROM rows WHERE id = ? AND run = ? AND seq < ?", (document.id, self._run.number, seq)
+            "SELECT 1 FROM rows WHERE id = ? AND run = ? AND seq < ?", (document.id, self._job.number, seq)
         ).fetchone()
         if duplicate:
             return False  # a bad row that the earlier attempt skipped too
         existing = self._writer.known([document], [digest])
         if document.id in existing and existing[document.id][1] == digest:
-            return False  # unchanged since before the run: never staged, so it says nothing about the order
+            return False  # unchanged since before the job: never staged, so it says nothing about the order
         self.drop_rest()
         return False
 
@@ -361,7 +363,7 @@ class _Staged:
         if self._next is None:
             return
         with self._writer.transaction() as connection:
-            tombstone(connection, staged_internal_ids(connection, self._run, self._next[0]))
+            tombstone(connection, staged_internal_ids(connection, self._job, self._next[0]))
         self._next = None
 
 

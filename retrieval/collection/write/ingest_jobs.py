@@ -1,4 +1,4 @@
-"""Bulk runs that are not published: which there is, what it holds, who is at it, and dropping it."""
+"""Ingest jobs that are not published: which there is, what it holds, who is at it, and dropping it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .writer import Writer
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """An unpublished run as the database names it."""
+class IngestJob:
+    """An unpublished ingest job as the database names it."""
 
     number: int
     source: str
@@ -24,7 +24,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A run that is not visible: its corpus, how many documents it holds, and the process that is at it, if one is."""
+    """An ingest job that is not visible: its corpus, its documents so far, and the process that is at it, if one is."""
 
     source: str
     documents: int
@@ -32,70 +32,70 @@ class Unfinished:
 
 
 def describe_unfinished(connection: sqlite3.Connection, directory: Path) -> Unfinished | None:
-    """The run that is going on, or that was cut short and holds documents; None where there is neither."""
-    run = unfinished_run(connection)
-    if run is None:
+    """The job that is going on, or that was cut short and holds documents; None where there is neither."""
+    job = unfinished_job(connection)
+    if job is None:
         return None
-    held = held_documents(connection, run)
+    held = held_documents(connection, job)
     row = connection.execute("SELECT value FROM properties WHERE name = 'running'").fetchone()
     holder = holder_of(directory)
     running = None
-    if row is not None and holder is not None and row[0] == running_mark(run.number, holder.pid):
+    if row is not None and holder is not None and row[0] == running_mark(job.number, holder.pid):
         running = holder
     if not held and running is None:
         return None
-    return Unfinished(describe_source(run.source), held, running)
+    return Unfinished(describe_source(job.source), held, running)
 
 
-def held_documents(connection: sqlite3.Connection, run: Run) -> int:
-    """How many documents a run has put aside."""
+def held_documents(connection: sqlite3.Connection, job: IngestJob) -> int:
+    """How many documents an ingest job has put aside."""
     row = connection.execute(
-        "SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (run.first_internal_id, run.number)
+        "SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (job.first_internal_id, job.number)
     )
     return int(row.fetchone()[0])
 
 
-def running_mark(run: int, pid: int) -> str:
-    """What the property `running` holds while a process is at a run."""
-    return f"{run} {pid}"
+def running_mark(job: int, pid: int) -> str:
+    """What the property `running` holds while a process is at an ingest job."""
+    return f"{job} {pid}"
 
 
-def unfinished_run(connection: sqlite3.Connection) -> Run | None:
-    """The run that an earlier process did not finish, if there is one."""
+def unfinished_job(connection: sqlite3.Connection) -> IngestJob | None:
+    """The job that an earlier process did not finish, if there is one."""
     row = connection.execute("SELECT run, source, first_seq FROM runs").fetchone()
-    return None if row is None else Run(*row)
+    return None if row is None else IngestJob(*row)
 
 
-def discard_run(writer: Writer) -> int:
-    """Drop the unfinished run and all it held; returns how many documents that were."""
-    run = unfinished_run(writer.connection)
-    if run is None:
+def discard_job(writer: Writer) -> int:
+    """Drop the unfinished ingest job and all it held; returns how many documents that were."""
+    job = unfinished_job(writer.connection)
+    if job is None:
         return 0
     with writer.transaction() as connection:
-        internal_ids = staged_internal_ids(connection, run, run.first_internal_id)
+        internal_ids = staged_internal_ids(connection, job, job.first_internal_id)
         keys = [(seq,) for seq in internal_ids]
         connection.executemany("DELETE FROM contents WHERE seq = ?", keys)
         connection.executemany("DELETE FROM rows WHERE seq = ?", keys)
         for segment in connection.execute(
-            "SELECT first_seq, last_seq FROM segments WHERE run = ?", (run.number,)
+            "SELECT first_seq, last_seq FROM segments WHERE run = ?", (job.number,)
         ).fetchall():
             connection.execute("DELETE FROM tombstones WHERE seq BETWEEN ? AND ?", segment)
-        connection.execute("DELETE FROM segments WHERE run = ?", (run.number,))
-        connection.execute("DELETE FROM batches WHERE run = ?", (run.number,))
-        connection.execute("DELETE FROM runs WHERE run = ?", (run.number,))
+        connection.execute("DELETE FROM segments WHERE run = ?", (job.number,))
+        connection.execute("DELETE FROM batches WHERE run = ?", (job.number,))
+        connection.execute("DELETE FROM runs WHERE run = ?", (job.number,))
         connection.execute("DELETE FROM properties WHERE name = 'running'")
     return len(internal_ids)
 
 
 def describe_source(source: str) -> str:
-    """The corpus's name in a run's `source`, for messages."""
+    """The corpus's name in an ingest job's `source`, for messages."""
     try:
         return str(orjson.loads(source)["corpus"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return source
 
 
-def staged_internal_ids(connection: sqlite3.Connection, run: Run, first: int) -> list[int]:
-    """The rows that a run has put aside, from `first` on."""
-    rows = connection.execute("SELECT seq FROM rows WHERE seq >= ? AND run = ?", (first, run.number))
+def staged_internal_ids(connection: sqlite3.Connection, job: IngestJob, first: int) -> list[int]:
+    """The rows that an ingest job has put aside, from `first` on."""
+    rows = connection.execute("SELECT seq FROM rows WHERE seq >= ? AND run = ?", (first, job.number))
     return [seq for (seq,) in rows]

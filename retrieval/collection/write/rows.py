@@ -42,7 +42,7 @@ def tombstone(connection: sqlite3.Connection, internal_ids: Sequence[int]) -> No
 
 
 def insert_rows(
-    connection: sqlite3.Connection, documents: Sequence[tuple[Document, bytes]], run: int
+    connection: sqlite3.Connection, documents: Sequence[tuple[Document, bytes]], job: int
 ) -> NDArray[np.int64]:
     """Insert documents with their hashes (`stored_hash`); return their internal ids, int64, ascending."""
     first = _next_internal_id(connection)
@@ -50,7 +50,7 @@ def insert_rows(
     numbered = list(zip(internal_ids.tolist(), documents, strict=True))
     connection.executemany(
         "INSERT INTO rows(seq, id, run, hash) VALUES (?, ?, ?, ?)",
-        ((seq, document.id, run, stored) for seq, (document, stored) in numbered),
+        ((seq, document.id, job, stored) for seq, (document, stored) in numbered),
     )
     connection.executemany(
         "INSERT INTO contents(seq, title, text, metadata) VALUES (?, ?, ?, ?)",

@@ -189,7 +189,7 @@ class Writer:
                     return
             yield
 
-    def store(self, documents: Sequence[Document], run: int) -> AddReport:
+    def store(self, documents: Sequence[Document], job: int) -> AddReport:
         """Encode and store documents with distinct ids in one transaction; those already stored are left alone."""
         if not documents:
             return AddReport()
@@ -202,16 +202,16 @@ class Writer:
                 if document.id not in existing or existing[document.id][1] != hash_of(stored)
             ]
             stale = [existing[document.id][0] for document, _ in changed if document.id in existing]
-            if run == PUBLISHED:
+            if job == PUBLISHED:
                 tombstone(connection, stale)
             if changed:
-                self._insert(connection, changed, run)
-                if run == PUBLISHED and grown(self):
+                self._insert(connection, changed, job)
+                if job == PUBLISHED and grown(self):
                     renew(self, connection)
         # Not while segments are merged, which may take long: a later chunk will do it.
-        if self._is_due(run) and self.merging.acquire(blocking=False):
+        if self._is_due(job) and self.merging.acquire(blocking=False):
             try:
-                self.flush(run)
+                self.flush(job)
             finally:
                 self.merging.release()
         return AddReport(len(changed) - len(stale), len(stale), len(documents) - len(changed))
@@ -257,15 +257,15 @@ class Writer:
         self,
         connection: sqlite3.Connection,
         documents: Sequence[tuple[Document, bytes]],
-        run: int,
+        job: int,
         encoded: tuple[csr_array | None, NDArray[np.float32] | None] | None = None,
     ) -> None:
-        internal_ids = insert_rows(connection, documents, run)
+        internal_ids = insert_rows(connection, documents, job)
         own = [document for document, _ in documents]
         vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, own)
         if vectors is None:
             vectors = self.sparse_field.encode([document.encoded_text for document in own])
-        batch = (run, len(documents), pack(internal_ids, vectors, frequencies=self.sparse_field.frequencies))
+        batch = (job, len(documents), pack(internal_ids, vectors, frequencies=self.sparse_field.frequencies))
         if dense is None:
             connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)
         else:
@@ -274,13 +274,13 @@ class Writer:
                 (*batch, pack_dense(internal_ids, dense)),
             )
 
-    def flush(self, run: int = PUBLISHED) -> None:
+    def flush(self, job: int = PUBLISHED) -> None:
         """Turn the waiting batches of an ingest job, or of documents that are visible, into segments.
 
         Raises:
             StorageFullError: the disk is full; the documents stay where they were.
         """
-        flush(self, run)
+        flush(self, job)
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents by id in one transaction; returns the ids that were there."""
@@ -289,19 +289,19 @@ class Writer:
             tombstone(connection, [seq for seq, _ in existing.values()])
         return [identifier for identifier in dict.fromkeys(ids) if identifier in existing]
 
-    def _is_due(self, run: int) -> bool:
+    def _is_due(self, job: int) -> bool:
         length = "length(vectors)" if self.dense is None else "length(vectors) + length(dense)"
         documents, size = self.connection.execute(
-            f"SELECT coalesce(sum(documents), 0), coalesce(sum({length}), 0) FROM batches WHERE run = ?", (run,)
+            f"SELECT coalesce(sum(documents), 0), coalesce(sum({length}), 0) FROM batches WHERE run = ?", (job,)
         ).fetchone()
         if size >= FLUSH_BYTES:
             return True
         lexical = self.sparse_field.frequencies
         return lexical and documents >= FIRST_SEGMENT and read_average_length(self.connection) is None
 
-    def waiting_documents(self, run: int) -> int:
-        """How many documents of a run are in no segment yet."""
+    def waiting_documents(self, job: int) -> int:
+        """How many documents of an ingest job are in no segment yet."""
         row = self.connection.execute(
-            "SELECT coalesce(sum(documents), 0) FROM batches WHERE run = ?", (run,)
+            "SELECT coalesce(sum(documents), 0) FROM batches WHERE run = ?", (job,)
         ).fetchone()
         return int(row[0])

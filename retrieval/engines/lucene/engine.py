@@ -233,7 +233,7 @@ class LuceneEngine:
             if self._weighing is None:
                 if self._writing is None and self._store.count():
                     raise EngineError(
-                        "the index is not built: the run that was to make it was not finished",
+                        "the index is not built: the ingest job that was to make it was not finished",
                         where=self.address,
                         hint="finish it with the command it was begun with",
                     )

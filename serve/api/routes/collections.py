@@ -164,7 +164,7 @@ async def discard_unfinished(name: Name, request: Request) -> Response:
     service = service_of(request)
     async with service.catalogue.use(name) as served:
         dropped = await served.writes.call(
-            lambda opened: own_collection(opened, "there are no unfinished runs").discard_unfinished()
+            lambda opened: own_collection(opened, "there are no unfinished ingest jobs").discard_unfinished()
         )
     return json_response({"discarded": dropped})
 

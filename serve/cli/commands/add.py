@@ -88,10 +88,10 @@ def add(options: AddOptions) -> None:
         if options.discard_unfinished:
             if not isinstance(collection, Collection):
                 raise UsageError(
-                    "only Lexhound's own collections have unfinished runs", hint="leave --discard-unfinished out"
+                    "only Lexhound's own collections have unfinished ingest jobs", hint="leave --discard-unfinished out"
                 )
             discarded = collection.discard_unfinished()
-            tell(f"{counted(discarded)} of an unfinished run dropped")
+            tell(f"{counted(discarded)} of an unfinished ingest job dropped")
         for source in sources:
             started = perf_counter()
             corpus = options.corpus.open(source, vectors=options.vectors)

@@ -153,12 +153,14 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
     ]
     rows = [row for row in rows if not row[1].startswith("0 ")]
     if found.unfinished is not None:
-        run = found.unfinished
-        if run.running is not None:
-            at_it = f"process {run.running.pid} since {run.running.clock}"
-            rows.append(("running", f"a run over {run.source}, by {at_it}; {counted(run.documents)} so far"))
+        job = found.unfinished
+        if job.running is not None:
+            at_it = f"process {job.running.pid} since {job.running.clock}"
+            rows.append(("running", f"an ingest job over {job.source}, by {at_it}; {counted(job.documents)} so far"))
         else:
-            what = f"a run over {run.source} was interrupted; it holds {counted(run.documents)}, not yet visible"
+            what = (
+                f"an ingest job over {job.source} was interrupted; it holds {counted(job.documents)}, not yet visible"
+            )
             rows.append(("unfinished", what))
             again = f"lexhound add {shlex.quote(found.path)} --discard-unfinished"
             rows.append(("", f"the same command finishes it, {again} drops it"))

@@ -101,7 +101,7 @@ def test_documents_are_added_and_deleted_at_an_address(folder: Path) -> None:
     assert deleted == {"deleted": ["e"], "missing": ["zz"]}
     refused = run("add", place, "--discard-unfinished")
     assert refused.code == 2
-    assert "unfinished runs" in refused.err
+    assert "unfinished ingest jobs" in refused.err
     (folder / "bad.jsonl").write_text('{"_id": "f", "text": "new"}\nnonsense\n')
     stopped = run("add", place, folder / "bad.jsonl")
     assert stopped.code == 1

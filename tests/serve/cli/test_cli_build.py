@@ -208,7 +208,7 @@ def test_a_run_that_kept_nothing_leaves_no_trace(copy: Path, tmp_path: Path, cor
     (tmp_path / "good.jsonl").write_bytes(many(4, "beta"))
     failed = run("add", copy, tmp_path / "bad.jsonl")
     assert failed.code == 1
-    assert "Nothing of this run has been kept" in failed.err
+    assert "Nothing of this ingest job has been kept" in failed.err
     assert "--discard-unfinished" not in failed.err
     assert run("info", copy, "--json").json["unfinished"] is None
     assert run("add", copy, tmp_path / "good.jsonl", "--json").json["documents"] == 10

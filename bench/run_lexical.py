@@ -25,7 +25,7 @@ from common.processes import lexhound, measure_search_process, run_process
 from common.queries import Questions, measure_queries
 from common.referee import Referee
 
-from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.index import Query
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.query.ranking import rank

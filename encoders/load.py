@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lexhound.encoders.bm25 import encoder as lexical
-from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.encoder import LexicalEncoder
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import Vocabulary
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.layout import FAMILIES

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.eval.datasets.dataset import Dataset
 from lexhound.retrieval.collection.collection import Collection

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lexhound.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lexhound.encoders.bm25.encoder import LexicalSettings
+    from lexhound.encoders.bm25.settings import LexicalSettings
     from lexhound.retrieval.collection.collection import Collection
     from lexhound.retrieval.collection.request import Fusion
     from lexhound.retrieval.collection.result import Contribution, Hit, SearchResult, Share
@@ -46,7 +46,7 @@ if not TYPE_CHECKING:
             "Document": "lexhound.retrieval.documents.document",
             "Fusion": "lexhound.retrieval.collection.request",
             "Hit": "lexhound.retrieval.collection.result",
-            "LexicalSettings": "lexhound.encoders.bm25.encoder",
+            "LexicalSettings": "lexhound.encoders.bm25.settings",
             "RetrievalError": "lexhound.retrieval.errors",
             "SearchResult": "lexhound.retrieval.collection.result",
             "Share": "lexhound.retrieval.collection.result",

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.encoder import LexicalEncoder
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.corpus import BadRow, Corpus
 

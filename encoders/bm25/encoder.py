@@ -12,9 +12,8 @@ The collection supplies what the text alone does not say: the average length, N,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.encoders.base import EncoderIdentity, QueryVector, Span, fingerprint_of
-from lexhound.encoders.errors import IdentityError, SettingsError
+from lexhound.encoders.errors import IdentityError
 from lexhound.encoders.libraries import require_same
-from lexhound.encoders.text.analyzer import STORED, Analyser, resolve_language
+from lexhound.encoders.text.analyzer import STORED, Analyser
 from lexhound.encoders.text.highlighting import Highlighter
 from lexhound.encoders.text.tokenizer import TOKENISER_VERSION, pieces, surface_token_spans, surface_tokens
 
+from .settings import LexicalSettings
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -58,41 +58,6 @@ _REMEDY = (
 )
 _NOTHING = -1
 _SEVERAL = -2
-
-
-@dataclass(frozen=True, slots=True)
-class LexicalSettings:
-    """Options of BM25 and of its text analysis.
-
-    Attributes:
-        k1: how slowly repeated words stop counting, >= 0. Zero counts presence only. 0.9 suits passages and
-            abstracts (the value of BEIR's published baselines); 1.2 to 2 suits long documents.
-        b: how much longer documents are marked down, 0 (not at all) to 1 (in proportion).
-        language: name or ISO code of the stemmer and stop words, or "none"; stored as the full name.
-        stemming: count inflections of a word together.
-        stop_words: leave the language's stop words out of queries where they are frequent in the collection;
-            see `LexicalEncoder.query_weights`.
-    """
-
-    k1: float = 0.9
-    b: float = 0.4
-    language: str = "english"
-    stemming: bool = True
-    stop_words: bool = True
-
-    def __post_init__(self) -> None:
-        if not _is_number(self.k1) or not math.isfinite(self.k1) or self.k1 < 0:
-            raise SettingsError(f"k1 is {self.k1!r}", "It must be a number of at least 0; 0.9 is the default")
-        if not _is_number(self.b) or not 0 <= self.b <= 1:
-            raise SettingsError(f"b is {self.b!r}", "It must be a number from 0 to 1; 0.4 is the default")
-        if not isinstance(self.language, str):
-            raise SettingsError(f"language is {self.language!r}", 'It must be a name such as "english"')
-        for name in ("stemming", "stop_words"):
-            if not isinstance(getattr(self, name), bool):
-                raise SettingsError(f"{name} is {getattr(self, name)!r}", "It must be true or false")
-        object.__setattr__(self, "k1", float(self.k1))
-        object.__setattr__(self, "b", float(self.b))
-        object.__setattr__(self, "language", resolve_language(self.language))
 
 
 class LexicalEncoder:
@@ -404,7 +369,3 @@ def _version_of(stored: EncoderIdentity, settings: LexicalSettings) -> int:
         " no tokeniser that this version knows",
         "Upgrade lexhound, or index the documents again",
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,7 +12,6 @@ differ by less than 1e-5.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -25,78 +24,17 @@ from lexhound.encoders.base import EncoderIdentity, fingerprint_of
 from lexhound.encoders.checkpoints.hub import Located, locate
 from lexhound.encoders.checkpoints.loading import require_neural
 from lexhound.encoders.checkpoints.modules import ST_CONFIG
-from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
+from lexhound.encoders.errors import CheckpointError, IdentityError
 from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
 from lexhound.encoders.runtime.backbone import Backbone, attention, padded
 from lexhound.encoders.runtime.batching import by_length, halving
-from lexhound.encoders.runtime.device import DEVICES, PRECISIONS
 
-from .layout import POOLINGS, DenseLayout, read_dense_layout
+from .layout import DenseLayout, read_dense_layout
+from .settings import DenseSettings
 
 KIND = "dense"
 SIDES = ("query", "document")
 _VERSION = 1  # of how settings and files become vectors: part of every fingerprint
-# These only say how fast vectors come; the others say what they are.
-_RUNNING = frozenset({"batch_tokens", "device", "precision"})
-
-
-@dataclass(frozen=True, slots=True)
-class DenseSettings:
-    """Options of a dense encoder; None believes what the model's folder says.
-
-    Attributes:
-        max_length: longest input in tokens, special ones included; never more than the model's own limit. What is
-            beyond it is left out.
-        pooling: "mean", "cls" or "lasttoken".
-        normalise: bring vectors to unit length, so that inner products are cosines.
-        query_prompt, document_prompt: put before every text of that side ("query: " and "passage: " for some models).
-        batch_tokens: tokens a batch, padding included.
-        device, precision: as of `lexhound.encoders.sparse.settings.LearnedSettings`; vectors are float32 in any case.
-    """
-
-    max_length: int | None = None
-    pooling: str | None = None
-    normalise: bool | None = None
-    query_prompt: str | None = None
-    document_prompt: str | None = None
-    batch_tokens: int = 8192
-    device: str = "auto"
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name, least in (("max_length", 3), ("batch_tokens", 1)):
-            value = getattr(self, name)
-            if value is None and name == "max_length":
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise SettingsError(f"{name} is {value!r}", f"It must be a whole number of at least {least}")
-        if self.pooling is not None and self.pooling not in POOLINGS:
-            raise SettingsError(f"pooling is {self.pooling!r}", f"It must be one of {', '.join(POOLINGS)}")
-        if self.normalise is not None and not isinstance(self.normalise, bool):
-            raise SettingsError(f"normalise is {self.normalise!r}", "It must be true or false")
-        for name in ("query_prompt", "document_prompt"):
-            if not isinstance(getattr(self, name), str | None):
-                raise SettingsError(f"{name} is {getattr(self, name)!r}", "It must be a text")
-        for name, allowed in (("device", DEVICES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in allowed:
-                raise SettingsError(f"{name} is {getattr(self, name)!r}", f"It must be one of {', '.join(allowed)}")
-
-    def identifying(self) -> dict[str, Any]:
-        """Return the settings that change vectors, those at their defaults left out."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in _RUNNING and getattr(self, field.name) != field.default
-        }
-
-    def running(self, identifying: dict[str, Any]) -> DenseSettings:
-        """Return settings that make the vectors `identifying` says, the way these run.
-
-        Raises:
-            TypeError: `identifying` names a setting that there is not.
-        """
-        own = {name: value for name, value in asdict(self).items() if name in _RUNNING}
-        return DenseSettings(**{**identifying, **own})
 
 
 class DenseEncoder:

@@ -1,30 +1,27 @@
-"""Options of learned encoders: what they change about vectors, and what about speed alone."""
+"""Options of learned sparse encoders."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+import math
+from dataclasses import dataclass
 
-from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.runtime.device import DEVICES, PRECISIONS
 from lexhound.encoders.runtime.pooling import ACTIVATIONS, POOLINGS
+from lexhound.encoders.settings import EncoderSettings, require_flag, require_number, require_one_of, require_whole
 
 LONG_TEXTS = ("truncate", "windows")
 QUERY_IDFS = ("model", "collection")
 
-# These only say how fast vectors come; the others say what they are.
-_RUNNING = frozenset({"batch_tokens", "device", "precision", "trust_remote_code"})
-
 
 @dataclass(frozen=True, slots=True)
-class LearnedSettings:
-    """Options of a learned encoder, both sides.
+class LearnedSettings(EncoderSettings):
+    """Options of a learned encoder, for documents and queries.
 
     Attributes:
         max_length: longest input in tokens, special ones included; never more than the model's own limit. Time grows
             with it; 256 is what most models were trained at, 512 misses less of long documents.
         long_texts: what happens to a longer text. "truncate" leaves out what is beyond the limit; "windows" encodes
-            it piece by piece, without overlap, and takes each term's largest weight: nothing is missed, and a text of
+            it window by window, without overlap, and takes each term's largest weight: nothing is missed, and a text of
             n windows takes n times as long.
         top_k: keep only the heaviest terms of a document, None for as many as the checkpoint says, all where it says
             nothing. Smaller indexes, a little less recall.
@@ -33,8 +30,8 @@ class LearnedSettings:
         query_top_k, query_ratio: the same for queries. Faster searches, a little less recall.
         query_idf: "collection" computes the weights of inference-free queries from the document frequencies of the
             collection that is searched (see `encoders.sparse.live_idf`), "model" takes those of the encoder's table;
-            None believes the checkpoint. For encoders whose query side is a table of idf.
-        pooling, activation: override what the checkpoint says of a masked-language-model or regression side (see
+            None believes the checkpoint. For encoders whose queries have a table of idf.
+        pooling, activation: override what the checkpoint says of a masked-language-model or regression encoder (see
             `encoders.runtime.pooling`); None believes it. Needed where a bare checkpoint's authors used another.
         batch_tokens: tokens a batch, padding included. More is faster on a GPU and takes more memory; on a CPU it
             hardly matters.
@@ -59,47 +56,21 @@ class LearnedSettings:
     device: str = "auto"
     trust_remote_code: bool = False
 
+    _RUNNING = frozenset({"batch_tokens", "device", "precision", "trust_remote_code"})
+
     def __post_init__(self) -> None:
         for name, least in (("max_length", 3), ("batch_tokens", 1), ("top_k", 1), ("query_top_k", 1)):
-            value = getattr(self, name)
-            if value is None and name.endswith("top_k"):
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise SettingsError(f"{name} is {value!r}", f"It must be a whole number of at least {least}")
+            if getattr(self, name) is not None or not name.endswith("top_k"):
+                require_whole(name, getattr(self, name), least)
+        below = math.nextafter(1, 0)
         for name in ("ratio", "query_ratio"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
-                raise SettingsError(f"{name} is {value!r}", "It must be a number from 0 to below 1")
-            object.__setattr__(self, name, float(value))
-        named: tuple[tuple[str, tuple[str, ...]], ...] = (
-            ("long_texts", LONG_TEXTS), ("device", DEVICES), ("precision", PRECISIONS),
-        )  # fmt: skip
-        for name, allowed in named:
-            _one_of(name, getattr(self, name), allowed)
-        for name, values in (("pooling", POOLINGS), ("activation", ACTIVATIONS), ("query_idf", QUERY_IDFS)):
-            if getattr(self, name) is not None:
-                _one_of(name, getattr(self, name), values)
-        if not isinstance(self.trust_remote_code, bool):
-            raise SettingsError(f"trust_remote_code is {self.trust_remote_code!r}", "It must be true or false")
-
-    def identifying(self) -> dict[str, Any]:
-        """Return the settings that change vectors, those at their defaults left out."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in _RUNNING and getattr(self, field.name) != field.default
-        }
-
-    def running(self, identifying: dict[str, Any]) -> LearnedSettings:
-        """Return settings that make the vectors `identifying` says, the way these run.
-
-        Raises:
-            TypeError: `identifying` names a setting that there is not.
-        """
-        own = {name: value for name, value in asdict(self).items() if name in _RUNNING}
-        return LearnedSettings(**{**identifying, **own})
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise SettingsError(f"{name} is {value!r}", f"It must be one of {', '.join(allowed)}")
+            value = require_number(name, getattr(self, name), 0, below, "It must be a number from 0 to below 1")
+            object.__setattr__(self, name, value)
+        choices: dict[str, tuple[str, ...]] = {
+            "long_texts": LONG_TEXTS, "device": DEVICES, "precision": PRECISIONS,
+            "pooling": POOLINGS, "activation": ACTIVATIONS, "query_idf": QUERY_IDFS,
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) is not None or name in ("long_texts", "device", "precision"):
+                require_one_of(name, getattr(self, name), allowed)
+        require_flag("trust_remote_code", self.trust_remote_code)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from lexhound.encoders.bm25.encoder import LexicalSettings
-    from lexhound.encoders.dense.encoder import DenseSettings
+    from lexhound.encoders.bm25.settings import LexicalSettings
+    from lexhound.encoders.dense.settings import DenseSettings
     from lexhound.encoders.sparse.settings import LearnedSettings
 
 

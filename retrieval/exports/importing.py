@@ -19,7 +19,8 @@ from lexhound.core.atomic_files import neighbour, replace_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim, WriterLock
 from lexhound.encoders.base import EncoderIdentity
-from lexhound.encoders.bm25.encoder import KIND, LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.encoder import KIND, LexicalEncoder
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.collection.building import require_collection
 from lexhound.retrieval.collection.fields.dense_field import DenseField

@@ -12,7 +12,7 @@ from .learned_options import LearnedOptions
 from .options import as_text
 
 if TYPE_CHECKING:
-    from lexhound.encoders.dense.encoder import DenseSettings
+    from lexhound.encoders.dense.settings import DenseSettings
     from lexhound.retrieval.collection.request import Fusion
 
 DENSE_PANEL, FUSION_PANEL = "Dense vectors", "Dense and hybrid searches"
@@ -187,7 +187,7 @@ class DenseOptions:
 
                 raise UsageError(f"{', '.join(alone)} belongs to --dense", hint="name its model: --dense MODEL")
             return None
-        from lexhound.encoders.dense.encoder import DenseSettings
+        from lexhound.encoders.dense.settings import DenseSettings
         from lexhound.encoders.errors import SettingsError
 
         shared = {"precision": learned.precision, "device": learned.device, "batch_tokens": learned.batch_tokens}

@@ -9,7 +9,8 @@ import pytest
 import Stemmer
 
 from lexhound.encoders.base import EncoderIdentity, fingerprint_of
-from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.encoder import LexicalEncoder
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.encoders.errors import IdentityError
 from lexhound.encoders.load import load_encoder

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tiny_checkpoints import build_tiny_masked_lm
 
-from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.dense.encoder import DenseEncoder
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.shared_backbone import encode_both, shares_a_pass
 from lexhound.encoders.sparse.encoder import LearnedEncoder

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.eval import systems as module
 from lexhound.eval.datasets.folder import load_folder
 from lexhound.eval.datasets.own import load_judged_file

@@ -16,7 +16,7 @@ from command import run
 from tiny_checkpoints import build_tiny_embedding_model
 
 from lexhound.core.errors import ReadOnlyError
-from lexhound.encoders.dense.encoder import DenseSettings
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.eval.datasets import Dataset, open_dataset
 from lexhound.eval.errors import MeasureError, TuningError
 from lexhound.eval.measures import cutoff_of, score_run

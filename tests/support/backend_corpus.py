@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
-from lexhound.encoders.dense.encoder import DenseSettings
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.store.stored_documents import content_hash

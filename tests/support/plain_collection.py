@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.encoder import LexicalEncoder
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval import Document
 

@@ -21,11 +21,13 @@ from lexhound.encoders.base import fingerprint_of
 from lexhound.encoders.checkpoints.hub import files_hash, locate
 from lexhound.encoders.checkpoints.loading import require_neural
 from lexhound.encoders.checkpoints.modules import stated_length
-from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.dense.encoder import DenseEncoder
 from lexhound.encoders.dense.layout import POOLINGS
-from lexhound.encoders.errors import CheckpointError, SettingsError
+from lexhound.encoders.dense.settings import DenseSettings
+from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.runtime.backbone import Backbone, attention, padded
 from lexhound.encoders.runtime.batching import by_length, halving
+from lexhound.encoders.settings import require_one_of, require_whole
 from lexhound.encoders.text.subwords import encodable
 from lexhound.training.data.shards import Progress, in_shards
 
@@ -56,12 +58,11 @@ class TeacherSettings:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, least in (("max_length", 3), ("batch_tokens", 1)):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise SettingsError(f"a teacher's {name} is {value!r}", f"It must be a whole number from {least} up")
-        if self.pooling is not None and self.pooling not in POOLINGS:
-            raise SettingsError(f"a teacher's pooling is {self.pooling!r}", f"It must be one of {', '.join(POOLINGS)}")
+        if self.max_length is not None:
+            require_whole("a teacher's max_length", self.max_length, 3)
+        require_whole("a teacher's batch_tokens", self.batch_tokens, 1)
+        if self.pooling is not None:
+            require_one_of("a teacher's pooling", self.pooling, POOLINGS)
 
 
 class DenseTeacher:

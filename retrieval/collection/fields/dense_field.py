@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from lexhound.encoders.base import EncoderIdentity, SparseEncoder
-    from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+    from lexhound.encoders.dense.encoder import DenseEncoder
+    from lexhound.encoders.dense.settings import DenseSettings
 
 BATCH_DOCUMENTS = 256
 """Documents encoded and acknowledged together, at most."""
@@ -121,7 +122,8 @@ class DenseField:
 
 
 def _reopened(identity: EncoderIdentity) -> DenseEncoder:
-    from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+    from lexhound.encoders.dense.encoder import DenseEncoder
+    from lexhound.encoders.dense.settings import DenseSettings
     from lexhound.encoders.errors import IdentityError
 
     options: dict[str, Any] = dict(identity.settings)

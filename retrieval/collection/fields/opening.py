@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from lexhound.encoders.base import EncoderIdentity
-from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.encoder import LexicalEncoder
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary, Vocabulary
 from lexhound.encoders.load import load_encoder
 from lexhound.encoders.sparse.encoder import LearnedEncoder

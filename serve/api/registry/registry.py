@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from lexhound.core.atomic_files import move_directory
 from lexhound.core.errors import CollectionGoneError, LexhoundError
-from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.engines.protocol import Backend

@@ -24,7 +24,7 @@ from lexhound.serve.errors import UsageError
 from .names import SUFFIX, DataFolder, name_of
 
 if TYPE_CHECKING:
-    from lexhound.encoders.bm25.encoder import LexicalSettings
+    from lexhound.encoders.bm25.settings import LexicalSettings
     from lexhound.encoders.sparse.settings import LearnedSettings
     from lexhound.retrieval.collection.verification import Problem
     from lexhound.retrieval.engines.protocol import Backend

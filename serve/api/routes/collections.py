@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from lexhound.core.errors import LexhoundError
 from lexhound.encoders.bm25.encoder import KIND as BM25
-from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.retrieval.collection.backup import backup_collection
 from lexhound.retrieval.errors import EngineError, NotACollectionError
 from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of

@@ -23,7 +23,7 @@ from lexhound.serve.cli.output import Output
 from lexhound.serve.cli.progress import counted, duration, rate, reporter
 
 if TYPE_CHECKING:
-    from lexhound.encoders.bm25.encoder import LexicalSettings
+    from lexhound.encoders.bm25.settings import LexicalSettings
     from lexhound.retrieval.engines.address import Address
 
 
@@ -77,7 +77,7 @@ class LexicalOptions:
                 names = ", ".join(flags.get(name, f"--{name}") for name in given)
                 raise UsageError(f"{names} belongs to the encoder bm25, not to {encoder}", hint="leave it out")
             return None
-        from lexhound.encoders.bm25.encoder import LexicalSettings
+        from lexhound.encoders.bm25.settings import LexicalSettings
 
         return LexicalSettings(**given)
 

@@ -168,7 +168,8 @@ def _print_overlap(output: Output, parts: list[dict[str, Any]]) -> None:
 
 def _show_lexical(output: Output, text: str, query: bool, top: int) -> None:
     """The terms of bm25 and how often each occurs: weights come from a collection."""
-    from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+    from lexhound.encoders.bm25.encoder import LexicalEncoder
+    from lexhound.encoders.bm25.settings import LexicalSettings
     from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 
     encoder = LexicalEncoder(LexicalSettings(), MemoryVocabulary())

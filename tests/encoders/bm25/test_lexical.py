@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexhound.encoders.base import Encoder, EncoderIdentity, fingerprint_of
-from lexhound.encoders.bm25.encoder import MAX_FREQUENCY, PIECE_CHARACTERS, LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.encoder import MAX_FREQUENCY, PIECE_CHARACTERS, LexicalEncoder
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary, Vocabulary
 from lexhound.encoders.errors import EncoderError, IdentityError, LanguageError, SettingsError
 from lexhound.encoders.text.analyzer import languages, resolve_language, stop_words_of
@@ -387,8 +388,9 @@ def test_errors_say_what_and_what_to_do() -> None:
 def test_queries_import_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from lexhound.encoders.lexical import MAX_FREQUENCY, PIECE_CHARACTERS, LexicalEncoder, LexicalSettings\n"
-        "from lexhound.encoders.vocabulary import MemoryVocabulary\n"
+        "from lexhound.encoders.bm25.encoder import LexicalEncoder\n"
+        "from lexhound.encoders.bm25.settings import LexicalSettings\n"
+        "from lexhound.encoders.bm25.vocabulary import MemoryVocabulary\n"
         "import lexhound.encoders.load\n"
         "LexicalEncoder(LexicalSettings(), MemoryVocabulary(['flow'])).query_counts('the flow')\n"
         "print([name for name in ('torch', 'transformers', 'scipy', 'tokenizers') if name in sys.modules])\n"

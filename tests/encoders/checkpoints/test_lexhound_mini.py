@@ -9,7 +9,8 @@ import pytest
 from counted import Counted
 
 from lexhound.encoders.checkpoints.bundled import DEFAULT, MINI, bundled_folder, bundled_names
-from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.dense.encoder import DenseEncoder
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.shared_backbone import shares_a_pass
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings

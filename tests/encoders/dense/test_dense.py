@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tiny_checkpoints import build_tiny_causal_lm, build_tiny_embedding_model
 
 from lexhound.encoders.base import EncoderIdentity, fingerprint_of
-from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.dense.encoder import DenseEncoder
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
 
 TEXTS = [

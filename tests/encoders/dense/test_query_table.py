@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from tiny_checkpoints import build_tiny_embedding_model
 
-from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.dense.encoder import DenseEncoder
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.dense.static_queries import StaticQueryEmbeddings, fit
 from lexhound.encoders.errors import CheckpointError, SettingsError
 

@@ -14,7 +14,8 @@ from tiny_checkpoints import build_tiny_masked_lm, vocabulary
 
 from lexhound.core.errors import MissingExtraError
 from lexhound.encoders.base import EncoderIdentity, SparseEncoder
-from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.encoder import LexicalEncoder
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.encoders.errors import IdentityError, SettingsError, UnknownEncoderError
 from lexhound.encoders.load import load_encoder

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from korean_sentences import QUERIES, SENTENCES
 
-from lexhound.encoders.bm25.encoder import LexicalEncoder, LexicalSettings
+from lexhound.encoders.bm25.encoder import LexicalEncoder
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.documents.snippet import make_snippet

@@ -124,7 +124,7 @@ def test_unfinished_with_other_arguments(tmp_path: Path) -> None:
     assert kept_documents(target) == 1
     with pytest.raises(UnfinishedRunError, match=r"a\.jsonl"):
         build(target, corpus_file(tmp_path / "b.jsonl", "b"))
-    from lexhound.encoders.bm25.encoder import LexicalSettings
+    from lexhound.encoders.bm25.settings import LexicalSettings
 
     with pytest.raises(CollectionExistsError, match="other settings"):
         build(target, tmp_path / "a.jsonl", lexical=LexicalSettings(k1=2.0))

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from repository import TINY_DENSE
 
-from lexhound.encoders.dense.encoder import DenseSettings
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.corpus import open_corpus

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from repository import TINY_DENSE
 
-from lexhound.encoders.dense.encoder import DenseSettings
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.query import snapshot
 from lexhound.retrieval.collection.store.manifest import MANIFEST

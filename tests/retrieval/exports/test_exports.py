@@ -191,7 +191,7 @@ def _words(document: Document) -> int:
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
-    from lexhound.encoders.dense.encoder import DenseSettings
+    from lexhound.encoders.dense.settings import DenseSettings
     from lexhound.encoders.sparse.settings import LearnedSettings
 
     folder = tmp_path_factory.mktemp("learned")

@@ -15,7 +15,7 @@ pytest.importorskip("transformers", reason="needs the extra neural")
 from service import Service, running
 from tiny_checkpoints import build_tiny_embedding_model
 
-from lexhound.encoders.dense.encoder import DenseSettings
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.collection.request import METHODS
 from lexhound.serve.api.schemas import collection_models, search_models

@@ -12,7 +12,8 @@ from command import run
 from tiny_checkpoints import build_tiny_embedding_model
 
 from lexhound.core.errors import ReadOnlyError
-from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.dense.encoder import DenseEncoder
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.dense.static_queries import fit
 from lexhound.encoders.errors import CheckpointError
 from lexhound.retrieval import Collection, Document

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tiny_checkpoints import build_tiny_embedding_model
 
-from lexhound.encoders.dense.encoder import DenseEncoder, DenseSettings
+from lexhound.encoders.dense.encoder import DenseEncoder
+from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.errors import CheckpointError, EncoderError
 from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.collection.building import build_collection

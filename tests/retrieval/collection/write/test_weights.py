@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from repository import GOLDEN
 
-from lexhound.encoders.bm25.encoder import LexicalSettings
+from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.index.inverted.scales import MOST_GROUPS
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.store.average_length import FAR

@@ -16,6 +16,7 @@ from lexhound.serve.cli.commands import (
     export,
     index,
     inspect,
+    keys,
     move,
     search,
     serve,
@@ -89,4 +90,4 @@ app.command("encode", rich_help_panel=ENCODE)(encode.encode)
 app.command("inspect", rich_help_panel=ENCODE)(inspect.inspect)
 app.command("train", rich_help_panel=TRAIN)(train.train)
 app.command("serve", rich_help_panel=SERVE)(serve.serve)
-app.add_typer(serve.keys, rich_help_panel=SERVE)
+app.add_typer(keys.keys, rich_help_panel=SERVE)

@@ -21,6 +21,7 @@ from .maintenance import weight_notes
 
 if TYPE_CHECKING:
     from lexhound.retrieval.corpus import Corpus
+    from lexhound.retrieval.engines.protocol import Backend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +87,7 @@ def add(options: AddOptions) -> None:
     opened = open_collection(options.directory, writable=True, milvus=milvus_settings(), learned=learned)
     with stoppable(what_is_kept), opened as collection, rejects:
         if options.discard_unfinished:
-            if not isinstance(collection, Collection):
-                raise UsageError(
-                    "only Lexhound's own collections have unfinished ingest jobs", hint="leave --discard-unfinished out"
-                )
-            discarded = collection.discard_unfinished()
-            tell(f"{counted(discarded)} of an unfinished ingest job dropped")
+            discarded = _discard_unfinished(collection)
         for source in sources:
             started = perf_counter()
             corpus = options.corpus.open(source, vectors=options.vectors)
@@ -118,3 +114,17 @@ def add(options: AddOptions) -> None:
     output.line(f"{options.directory} has ", (counted(documents), "bold"))
     for note in notes:
         tell(note)
+
+
+def _discard_unfinished(collection: Backend) -> int:
+    """Drop the documents of an interrupted ingest job; return how many they were."""
+    from lexhound.retrieval.collection.collection import Collection
+    from lexhound.serve.errors import UsageError
+
+    if not isinstance(collection, Collection):
+        raise UsageError(
+            "only Lexhound's own collections have unfinished ingest jobs", hint="leave --discard-unfinished out"
+        )
+    discarded = collection.discard_unfinished()
+    tell(f"{counted(discarded)} of an unfinished ingest job dropped")
+    return discarded

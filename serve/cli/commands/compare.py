@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexhound.serve.cli.interruption import stoppable
+from lexhound.serve.cli.option_groups import with_options
 from lexhound.serve.cli.options import Json
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import reporter
@@ -27,11 +29,14 @@ class Missing(StrEnum):
     COMMON = "common"
 
 
-def compare(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOptions:
+    """Arguments and options of `lexhound compare`."""
+
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN", help="TREC run files, the baseline first.", show_default=False)
-    ],
-    qrels: Annotated[Path, typer.Option(metavar="FILE", help="The judgments.", show_default=False)],
+    ]
+    qrels: Annotated[Path, typer.Option(metavar="FILE", help="The judgments.", show_default=False)]
     measure: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,40 +44,43 @@ def compare(
             help="A measure as ir-measures writes it; changed queries go by the first. May be repeated.",
             show_default="nDCG@10, R@100, AP",
         ),
-    ] = None,
+    ] = None
     every_pair: Annotated[
         bool,
         typer.Option(
             "--every-pair", help="Compare each run with each other, not only with the first.", show_default=False
         ),
-    ] = False,
+    ] = False
     missing: Annotated[
         Missing,
         typer.Option(help="Queries that not every run answers: error, zero (they count 0), or common (drop them)."),
-    ] = Missing.ERROR,
-    permutations: Annotated[int, typer.Option(help="Draws of the randomisation test, 10,000 or more.")] = 10_000,
-    resamples: Annotated[int, typer.Option(min=1, help="Draws of the bootstrap interval.")] = 10_000,
-    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Confidence of the bootstrap interval.")] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 20,
-    changed: Annotated[int, typer.Option(min=0, help="How many of the most changed queries are shown.")] = 5,
-    shown: Annotated[int, typer.Option(min=1, help="How many documents of each ranking are shown for them.")] = 3,
+    ] = Missing.ERROR
+    permutations: Annotated[int, typer.Option(help="Draws of the randomisation test, 10,000 or more.")] = 10_000
+    resamples: Annotated[int, typer.Option(min=1, help="Draws of the bootstrap interval.")] = 10_000
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Confidence of the bootstrap interval.")] = 0.95
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 20
+    changed: Annotated[int, typer.Option(min=0, help="How many of the most changed queries are shown.")] = 5
+    shown: Annotated[int, typer.Option(min=1, help="How many documents of each ranking are shown for them.")] = 3
     queries: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="Queries, to show their texts.", show_default="beside the judgments, in a BEIR folder"
         ),
-    ] = None,
+    ] = None
     corpus: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="Documents, to show titles.", show_default="beside the judgments, in a BEIR folder"
         ),
-    ] = None,
+    ] = None
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page to look at (HTML).", show_default=False)
-    ] = None,
-    json: Json = False,
-) -> None:
+    ] = None
+    json: Json = False
+
+
+@with_options
+def compare(options: CompareOptions) -> None:
     """Test whether runs differ by more than chance, and in which queries.
 
     Example:
@@ -82,31 +90,33 @@ def compare(
     from lexhound.eval.commands import ComparisonRequest, run_comparison
     from lexhound.eval.comparison import ComparisonOptions
 
-    output = Output(json=json)
-    options = ComparisonOptions(
-        every_pair=every_pair,
-        permutations=permutations,
-        resamples=resamples,
-        confidence=confidence,
-        seed=seed,
-        changed=changed,
-        shown=shown,
-        missing=missing.value,
-        **({"measures": tuple(measure)} if measure else {}),
+    output = Output(json=options.json)
+    settings = ComparisonOptions(
+        every_pair=options.every_pair,
+        permutations=options.permutations,
+        resamples=options.resamples,
+        confidence=options.confidence,
+        seed=options.seed,
+        changed=options.changed,
+        shown=options.shown,
+        missing=options.missing.value,
+        **({"measures": tuple(options.measure)} if options.measure else {}),
     )
-    request = ComparisonRequest(tuple(runs), qrels, queries, corpus, options, report=report)
+    request = ComparisonRequest(
+        tuple(options.runs), options.qrels, options.queries, options.corpus, settings, report=options.report
+    )
     with stoppable(lambda: ("nothing was written", "the same command starts again")), reporter("comparing"):
         comparison = run_comparison(request)
     for notice in comparison.notices:
         tell(notice)
-    if json:
+    if options.json:
         from lexhound.eval.serialise import to_json
 
         output.document(to_json(comparison))
     else:
         _print(output, comparison)
-    if report is not None:
-        tell(f"written: {report}")
+    if options.report is not None:
+        tell(f"written: {options.report}")
 
 
 def _print(output: Output, comparison: Comparison) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +12,13 @@ import typer
 from lexhound.serve.cli.dense_options import DenseWeight, FusionDepth, FusionOption, Mode, fusion_of
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.learned_options import TrustRemoteCode, trusting
+from lexhound.serve.cli.option_groups import with_options
 from lexhound.serve.cli.options import Json, Recall, as_text
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import State, reporter
 
 if TYPE_CHECKING:
-    from lexhound.eval.commands import EvaluationOutcome
+    from lexhound.eval.commands import EvaluationOutcome, EvaluationRequest
     from lexhound.eval.comparison import Comparison
     from lexhound.eval.cost import Cost
     from lexhound.eval.datasets.public import FetchProgress
@@ -36,7 +38,10 @@ _STAGES = {
 _UNITS = {"prepare": "documents", "search": "queries", "time": "queries"}
 
 
-def evaluate(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions:
+    """Arguments and options of `lexhound eval`."""
+
     datasets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -44,11 +49,11 @@ def evaluate(
             help="BEIR folders, files of judged queries, or names of BEIR sets such as scifact.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     encoder: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A system: bm25, or a checkpoint. May be repeated.", show_default="bm25"),
-    ] = None,
+    ] = None
     collection: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,8 +61,8 @@ def evaluate(
             help="A system: an existing collection, by its directory or address. May be repeated.",
             show_default=False,
         ),
-    ] = None,
-    trust_remote_code: TrustRemoteCode = False,
+    ] = None
+    trust_remote_code: TrustRemoteCode = False
     dense: Annotated[
         str | None,
         typer.Option(
@@ -65,17 +70,17 @@ def evaluate(
             help="A dense model; its vectors stand beside the index of every --encoder.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     mode: Annotated[
         list[Mode] | None,
         typer.Option(
             help="A mode of search, each a system of its own. May be repeated.",
             show_default="sparse, with --dense hybrid",
         ),
-    ] = None,
-    fusion: FusionOption = None,
-    dense_weight: DenseWeight = None,
-    fusion_depth: FusionDepth = None,
+    ] = None
+    fusion: FusionOption = None
+    dense_weight: DenseWeight = None
+    fusion_depth: FusionDepth = None
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -83,16 +88,16 @@ def evaluate(
             help="Instead of a data set: queries (TREC topics, TSV, CSV, JSON Lines).",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     qrels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --queries: their judgments.", show_default=False)
-    ] = None,
+    ] = None
     topic_field: Annotated[
         str, typer.Option(metavar="NAME", help="The part of a TREC topic that is the query: title, desc or narr.")
-    ] = "title",
+    ] = "title"
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which judgments, such as dev.", show_default="test")
-    ] = None,
+    ] = None
     measure: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,49 +105,52 @@ def evaluate(
             help="A measure as ir-measures writes it, such as nDCG@10; the first is the main one. May be repeated.",
             show_default="the usual seven",
         ),
-    ] = None,
-    depth: Annotated[int, typer.Option(help="How many documents are retrieved for each query.")] = 1000,
+    ] = None
+    depth: Annotated[int, typer.Option(help="How many documents are retrieved for each query.")] = 1000
     keep_identical: Annotated[
         bool,
         typer.Option(
             "--keep-identical", help="Keep a document whose id equals the query's in the ranking.", show_default=False
         ),
-    ] = False,
+    ] = False
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads that search all queries.", show_default="all cores")
-    ] = None,
-    recall: Recall = None,
+    ] = None
+    recall: Recall = None
     run: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH", help="Write the TREC run: a file, or a folder for several runs.", show_default=False
         ),
-    ] = None,
+    ] = None
     per_query: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="Write the figures of single queries (.csv, otherwise JSON Lines).", show_default=False
         ),
-    ] = None,
+    ] = None
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page to look at (HTML).", show_default=False)
-    ] = None,
+    ] = None
     work: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The folder of indexes and finished parts.", show_default=f"{_CACHE}/eval"),
-    ] = None,
+    ] = None
     cache: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The folder of BEIR sets.", show_default=f"{_CACHE}/beir"),
-    ] = None,
+    ] = None
     offline: Annotated[
         bool, typer.Option("--offline", help="Never download: say what is missing.", show_default=False)
-    ] = False,
+    ] = False
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do every part again, finished or not.", show_default=False)
-    ] = False,
-    json: Json = False,
-) -> None:
+    ] = False
+    json: Json = False
+
+
+@with_options
+def evaluate(options: EvaluateOptions) -> None:
     """Measure quality and cost of systems on judged queries.
 
     After an interruption, the same command continues with the unfinished parts.
@@ -156,56 +164,23 @@ def evaluate(
     """
     from lexhound.serve.errors import UsageError
 
-    if not datasets and queries is None and qrels is None:
+    if not options.datasets and options.queries is None and options.qrels is None:
         raise UsageError(
             "there is no data set to evaluate on", hint="name a BEIR folder, or a BEIR set such as scifact"
         )
-    if (queries is None) != (qrels is None):
+    if (options.queries is None) != (options.qrels is None):
         raise UsageError("queries and judgments go together", hint="give both --queries and --qrels")
-    from lexhound.eval.commands import EvaluationRequest, run_evaluation
-    from lexhound.eval.datasets.public import FetchOptions
-    from lexhound.eval.evaluation import EvaluationOptions
-    from lexhound.eval.measures import DEFAULT_MEASURES
-    from lexhound.retrieval.collection.request import check_recall
-    from lexhound.serve.engines import milvus_settings
+    from lexhound.eval.commands import run_evaluation
 
-    check_recall(recall)
-    output = Output(json=json)
-    folder = work or Path(_CACHE).expanduser() / "eval"
-    request = EvaluationRequest(
-        work=folder,
-        datasets=tuple(datasets or ()),
-        queries=queries,
-        qrels=qrels,
-        topic_field=topic_field,
-        split=split,
-        encoders=tuple(encoder or ()),
-        collections=tuple(collection or ()),
-        milvus=milvus_settings(),
-        learned=trusting(trust_remote_code),
-        dense=None if dense is None else as_text(dense),
-        modes=tuple(each.value for each in mode or ()),
-        fusion=fusion_of(fusion, dense_weight, fusion_depth),
-        threads=threads,
-        recall=recall,
-        options=EvaluationOptions(
-            measures=tuple(measure or DEFAULT_MEASURES),
-            depth=depth,
-            drop_identical=not keep_identical,
-            reuse=not fresh,
-        ),
-        fetch=FetchOptions(offline=offline) if cache is None else FetchOptions(cache=cache, offline=offline),
-        run=run,
-        per_query=per_query,
-        report=report,
-    )
-    stopped = (f"finished parts are kept in {folder}", "the same command goes on with the rest")
+    output = Output(json=options.json)
+    request = _request(options)
+    stopped = (f"finished parts are kept in {request.work}", "the same command goes on with the rest")
     with stoppable(lambda: stopped), reporter("starting") as progress:
         outcome = run_evaluation(request, progress=_steps(progress.update), fetching=_fetching(progress.update))
     for dataset in outcome.evaluation.datasets:
         for notice in dataset.report.notices():
             tell(f"{dataset.label}: {notice}")
-    if json:
+    if options.json:
         from lexhound.eval.serialise import to_json
 
         output.document(to_json(outcome))
@@ -213,6 +188,47 @@ def evaluate(
         _print(output, outcome)
     for path in outcome.written:
         tell(f"written: {path}")
+
+
+def _request(options: EvaluateOptions) -> EvaluationRequest:
+    """What the library is to evaluate."""
+    from lexhound.eval.commands import EvaluationRequest
+    from lexhound.eval.datasets.public import FetchOptions
+    from lexhound.eval.evaluation import EvaluationOptions
+    from lexhound.eval.measures import DEFAULT_MEASURES
+    from lexhound.retrieval.collection.request import check_recall
+    from lexhound.serve.engines import milvus_settings
+
+    check_recall(options.recall)
+    return EvaluationRequest(
+        work=options.work or Path(_CACHE).expanduser() / "eval",
+        datasets=tuple(options.datasets or ()),
+        queries=options.queries,
+        qrels=options.qrels,
+        topic_field=options.topic_field,
+        split=options.split,
+        encoders=tuple(options.encoder or ()),
+        collections=tuple(options.collection or ()),
+        milvus=milvus_settings(),
+        learned=trusting(options.trust_remote_code),
+        dense=None if options.dense is None else as_text(options.dense),
+        modes=tuple(each.value for each in options.mode or ()),
+        fusion=fusion_of(options.fusion, options.dense_weight, options.fusion_depth),
+        threads=options.threads,
+        recall=options.recall,
+        options=EvaluationOptions(
+            measures=tuple(options.measure or DEFAULT_MEASURES),
+            depth=options.depth,
+            drop_identical=not options.keep_identical,
+            reuse=not options.fresh,
+        ),
+        fetch=FetchOptions(offline=options.offline)
+        if options.cache is None
+        else FetchOptions(cache=options.cache, offline=options.offline),
+        run=options.run,
+        per_query=options.per_query,
+        report=options.report,
+    )
 
 
 def _steps(update: Callable[[State], None]) -> Progress:

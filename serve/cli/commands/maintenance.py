@@ -139,6 +139,49 @@ def _show_engine(output: Output, found: EngineInfo) -> None:
 
 
 def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
+    counts = [
+        ("documents", f"{found.documents:,}"),
+        ("deleted", f"{found.deleted:,} rows that `lexhound compact` would drop"),
+        ("waiting", f"{found.pending:,} documents that are in no segment yet"),
+    ]
+    rows = [row for row in counts if not row[1].startswith("0 ")]
+    rows += _unfinished_rows(found)
+    rows += [("damaged", f"{problem.where}: {problem.message}") for problem in found.damage]
+    rows += _encoder_rows(found)
+    rows += _dense_rows(found)
+    if found.fusion is not None:
+        rows.append(("fusion", f"{found.fusion.method}, dense weight {found.fusion.dense_weight:g} (kept here)"))
+    rows += _weight_rows(found)
+    rows += [("note", note) for note in weight_notes(found)]
+    return [
+        *rows,
+        ("segments", f"{len(found.segments):,}"),
+        ("index", _size(found.index_bytes)),
+        ("documents and metadata", _size(found.database_bytes)),
+        ("", f"{_size(found.log_bytes)} of it in the log"),
+        ("format", f"{found.format}, made by {found.created_by}"),
+    ]
+
+
+def _unfinished_rows(found: CollectionInfo) -> list[tuple[str, str]]:
+    """An ingest job that runs, or one that was interrupted and how it goes on."""
+    job = found.unfinished
+    if job is None:
+        return []
+    if job.running is not None:
+        process = f"process {job.running.pid} since {job.running.clock}"
+        return [("running", f"an ingest job over {job.source}, by {process}; {counted(job.documents)} so far")]
+    again = f"lexhound add {shlex.quote(found.path)} --discard-unfinished"
+    return [
+        (
+            "unfinished",
+            f"an ingest job over {job.source} was interrupted; it holds {counted(job.documents)}, not yet visible",
+        ),
+        ("", f"the same command finishes it, {again} drops it"),
+    ]
+
+
+def _encoder_rows(found: CollectionInfo) -> list[tuple[str, str]]:
     from lexhound.encoders.bm25.encoder import KIND as BM25
     from lexhound.encoders.libraries import told
 
@@ -146,66 +189,45 @@ def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
     settings = ", ".join(
         f"{name} {_plain(value)}" for name, value in sorted(encoder.settings.items()) if value is not None
     )
-    rows = [
-        ("documents", f"{found.documents:,}"),
-        ("deleted", f"{found.deleted:,} rows that `lexhound compact` would drop"),
-        ("waiting", f"{found.pending:,} documents that are in no segment yet"),
-    ]
-    rows = [row for row in rows if not row[1].startswith("0 ")]
-    if found.unfinished is not None:
-        job = found.unfinished
-        if job.running is not None:
-            at_it = f"process {job.running.pid} since {job.running.clock}"
-            rows.append(("running", f"an ingest job over {job.source}, by {at_it}; {counted(job.documents)} so far"))
-        else:
-            what = (
-                f"an ingest job over {job.source} was interrupted; it holds {counted(job.documents)}, not yet visible"
-            )
-            rows.append(("unfinished", what))
-            again = f"lexhound add {shlex.quote(found.path)} --discard-unfinished"
-            rows.append(("", f"the same command finishes it, {again} drops it"))
-    rows += [("damaged", f"{problem.where}: {problem.message}") for problem in found.damage]
-    rows.append(("encoder", f"{encoder.name} ({settings})" if settings else encoder.name))
+    rows = [("encoder", f"{encoder.name} ({settings})" if settings else encoder.name)]
     if encoder.libraries:
         rows.append(("", f"made with {told(encoder)}"))
     elif encoder.kind == BM25:
         rows.append(("", "made by a version that did not note its libraries, which read Hangul by whole words"))
-    if found.dense is not None:
-        dense = found.dense
-        rows.append(("dense", f"{dense.encoder.name}, {dense.vectors:,} vectors of {dense.width:,} values"))
-        rows.append(("", f"{_size(dense.bytes)} in segments"))
-        if dense.clustered:
-            kept = f"{_size(dense.resident_bytes)} of tables in memory"
-            rows.append(("", f"{dense.clustered:,} of them in clustered segments; {kept}"))
-        elif dense.index != "auto":
-            rows.append(("", f"index {dense.index}"))
-        if dense.queries == "table":
-            rows.append(("", "queries by a table of tokens, without the model"))
-    if found.fusion is not None:
-        rows.append(("fusion", f"{found.fusion.method}, dense weight {found.fusion.dense_weight:g} (kept here)"))
-    rows += [("terms", f"{found.terms:,}"), ("postings", f"{found.postings:,}")]
+    return rows
+
+
+def _dense_rows(found: CollectionInfo) -> list[tuple[str, str]]:
+    dense = found.dense
+    if dense is None:
+        return []
+    rows = [
+        ("dense", f"{dense.encoder.name}, {dense.vectors:,} vectors of {dense.width:,} values"),
+        ("", f"{_size(dense.bytes)} in segments"),
+    ]
+    if dense.clustered:
+        tables = f"{_size(dense.resident_bytes)} of tables in memory"
+        rows.append(("", f"{dense.clustered:,} of them in clustered segments; {tables}"))
+    elif dense.index != "auto":
+        rows.append(("", f"index {dense.index}"))
+    if dense.queries == "table":
+        rows.append(("", "queries by a table of tokens, without the model"))
+    return rows
+
+
+def _weight_rows(found: CollectionInfo) -> list[tuple[str, str]]:
+    """Terms and postings, the average length, and what 8-bit impacts lose."""
+    rows = [("terms", f"{found.terms:,}"), ("postings", f"{found.postings:,}")]
     if found.documents + found.deleted:
         rows.append(("", f"{found.postings / (found.documents + found.deleted):,.1f} a document"))
     if found.average_length is not None:
         rows.append(("average length", f"{found.average_length:,.1f} words"))
     loss = found.loss
     if loss.count:
-        rows.append(
-            (
-                "quantisation",
-                f"8 bits; {loss.relative_error:.2%} of the weight lost, at most {loss.max_absolute_error:.2g} at once",
-            )
-        )
+        lost = f"{loss.relative_error:.2%} of the weight lost, at most {loss.max_absolute_error:.2g} at once"
+        rows.append(("quantisation", f"8 bits; {lost}"))
     if len(found.impact_scales) > 1:
         rows.append(("", f"{len(found.impact_scales)} scales, as weights differ widely or came at different times"))
-    rows += [("note", note) for note in weight_notes(found)]
-    rows += [
-        ("segments", f"{len(found.segments):,}"),
-        ("index", _size(found.index_bytes)),
-        ("documents and metadata", _size(found.database_bytes)),
-        ("", f"{_size(found.log_bytes)} of it in the log"),
-        ("format", f"{found.format}, made by {found.created_by}"),
-    ]
     return rows
 
 

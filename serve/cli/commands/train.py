@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,8 +20,11 @@ from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import State, counted, reporter
 
 if TYPE_CHECKING:
+    from lexhound.eval.validation import ValidationSet
+    from lexhound.training.data.pool import Pool
     from lexhound.training.distributed import Distributed
-    from lexhound.training.loop import Outcome
+    from lexhound.training.loop import Outcome, Trainer
+    from lexhound.training.model import TrainableEncoder
     from lexhound.training.recipe import Recipe
 
 
@@ -111,58 +115,29 @@ def _train(
         from lexhound.training.distributed import device_of, join
 
         join(distributed, device_of(device, distributed))
-    from lexhound.eval.validation import open_validation_set, validator
-    from lexhound.training.data.pool import read_pool
-
     say = tell if distributed is None or distributed.first else _silent
     # Whatever is wrong with the data is told before anything heavy is imported or computed.
-    validation = recipe.validation
-    sets = [
-        open_validation_set(_set_path(recipe, name), validation.documents, validation.queries, recipe.seed)
-        for name in validation.sets
-    ]
-    pool = read_pool(recipe)
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in pool.counts().items())
-    left = f"; {pool.left_out:,} left out" if pool.left_out else ""
-    say(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){left}")
+    sets, pool = _read_data(recipe, say)
 
     import torch
 
+    from lexhound.eval.validation import validator
     from lexhound.training.data.training_set import prepare
     from lexhound.training.distributed import Distributed, device_of, join, leave
-    from lexhound.training.export import DocumentUse, export_encoder
-    from lexhound.training.initialization import solve_head
     from lexhound.training.loop import Trainer
-    from lexhound.training.model import ModelSettings, TrainableEncoder
-    from lexhound.training.surface_match import measure_surface_match
 
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
-    settings = ModelSettings(
-        recipe.model_path(recipe.model.start),
-        recipe.model.max_length,
-        recipe.model.activation,
-        recipe.model.frozen_layers,
-    )
     distributed = distributed or Distributed()
-    place = device_of(device, distributed)
-    model = TrainableEncoder(settings).to(place)
-
-    def told(stage: str, done: int, total: int) -> None:
-        show(State(stage, done, fraction=done / max(1, total), unit="texts"))
-
+    target = device_of(device, distributed)
+    model = _model(recipe).to(target)
+    told = partial(_tell_texts, show)
     training = prepare(recipe, pool, model, folder / "teachers", told, device=device)
     if not model.has_head and distributed.first:  # whose weights all begin with
-        start = solve_head(
-            model,
-            _spread(training.documents, 1500),
-            own=recipe.model.own,
-            absent_quantile=recipe.model.absent_quantile,
-        )
-        say(f"head solved in closed form: cosine {start.cosine:.3f}, own token first in {start.own_first:.0%}")
+        _solve_head(recipe, model, training.documents, say)
     if distributed.first:
-        join(distributed, place)
+        join(distributed, target)
     trainer = Trainer(
         model,
         training,
@@ -175,9 +150,58 @@ def _train(
     with _interruptible(say) as asked:
         outcome = trainer.run(stop=asked.is_set)
     leave(distributed)
-    if not distributed.first:
-        return outcome
+    if distributed.first:
+        _export(recipe, trainer, training.documents, folder, told)
+    return outcome
+
+
+def _read_data(recipe: Recipe, say: Callable[[str], None]) -> tuple[list[ValidationSet], Pool]:
+    from lexhound.eval.validation import open_validation_set
+    from lexhound.training.data.pool import read_pool
+
+    validation = recipe.validation
+    sets = [
+        open_validation_set(_set_path(recipe, name), validation.documents, validation.queries, recipe.seed)
+        for name in validation.sets
+    ]
+    pool = read_pool(recipe)
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in pool.counts().items())
+    left = f"; {pool.left_out:,} left out" if pool.left_out else ""
+    say(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){left}")
+    return sets, pool
+
+
+def _model(recipe: Recipe) -> TrainableEncoder:
+    from lexhound.training.model import ModelSettings, TrainableEncoder
+
+    settings = recipe.model
+    return TrainableEncoder(
+        ModelSettings(
+            recipe.model_path(settings.start), settings.max_length, settings.activation, settings.frozen_layers
+        )
+    )
+
+
+def _solve_head(recipe: Recipe, model: TrainableEncoder, documents: Sequence[Any], say: Callable[[str], None]) -> None:
+    from lexhound.training.initialization import solve_head
+
+    start = solve_head(
+        model, _spread(documents, 1500), own=recipe.model.own, absent_quantile=recipe.model.absent_quantile
+    )
+    say(f"head solved in closed form: cosine {start.cosine:.3f}, own token first in {start.own_first:.0%}")
+
+
+def _export(
+    recipe: Recipe,
+    trainer: Trainer,
+    documents: Sequence[Any],
+    folder: Path,
+    told: Callable[[str, int, int], None],
+) -> None:
+    """Write the page of the run's curves, and the encoder in place of an earlier one."""
     from lexhound.eval.report.training import write_curves
+    from lexhound.training.export import DocumentUse, export_encoder
+    from lexhound.training.surface_match import measure_surface_match
 
     write_curves(folder / "log.jsonl", folder / "curves.html", recipe.name)
     encoder = folder / "encoder"
@@ -185,16 +209,20 @@ def _train(
         import shutil
 
         shutil.rmtree(encoder)
+    model = trainer.model
     use = DocumentUse(recipe.exact_terms.boost, recipe.model.top_k or None, "mean" if recipe.model.dense else None)
     ratios = None
     if recipe.query.surface_match:
-        sample = _spread(training.documents, recipe.query.surface_match)
+        sample = _spread(documents, recipe.query.surface_match)
         ratios = measure_surface_match(
             model, sample, use.exact_terms, use.top_k, lambda done: told("measuring surface matches", done, len(sample))
         )
     table = None if recipe.query.kind == "model" else trainer.table()
     export_encoder(model, table, encoder, query=recipe.query, surface_match=ratios, document=use)
-    return outcome
+
+
+def _tell_texts(show: Callable[[State], None], stage: str, done: int, total: int) -> None:
+    show(State(stage, done, fraction=done / max(1, total), unit="texts"))
 
 
 def _set_path(recipe: Recipe, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from lexhound.serve.cli.dense_options import FusionDepth, Method
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.learned_options import StoredTrust, trusting
+from lexhound.serve.cli.option_groups import with_options
 from lexhound.serve.cli.options import Directory, Json
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import State, reporter
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
 _STAGES = {"scoring": "queries", "measuring": "settings"}
 
 
-def tune_fusion(
-    directory: Directory,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneFusionOptions:
+    """Arguments and options of `lexhound tune-fusion`."""
+
+    directory: Directory
     dataset: Annotated[
         str,
         typer.Argument(
@@ -30,26 +35,26 @@ def tune_fusion(
             " of a BEIR set.",
             show_default=False,
         ),
-    ],
+    ]
     split: Annotated[
         str, typer.Option(metavar="NAME", help="Which judgments: such as train or dev, never those you report.")
-    ] = "train",
-    measure: Annotated[
-        str, typer.Option(metavar="NAME", help="The measure to maximise, as ir-measures writes it.")
-    ] = "nDCG@10",
+    ] = "train"
+    measure: Annotated[str, typer.Option(metavar="NAME", help="The measure to maximise, as ir-measures writes it.")] = (
+        "nDCG@10"
+    )
     method: Annotated[
         list[Method] | None,
         typer.Option(help="A method to try. May be repeated.", show_default="all"),
-    ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 20,
-    fusion_depth: FusionDepth = None,
+    ] = None
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 20
+    fusion_depth: FusionDepth = None
     keep_identical: Annotated[
         bool,
         typer.Option(
             "--keep-identical", help="Keep a document whose id equals the query's in the ranking.", show_default=False
         ),
-    ] = False,
+    ] = False
     save: Annotated[
         bool,
         typer.Option(
@@ -57,10 +62,13 @@ def tune_fusion(
             help="Store the choice in the collection, for hybrid searches that name no fusion.",
             show_default=False,
         ),
-    ] = False,
-    trust_remote_code: StoredTrust = False,
-    json: Json = False,
-) -> None:
+    ] = False
+    trust_remote_code: StoredTrust = False
+    json: Json = False
+
+
+@with_options
+def tune_fusion(options: TuneFusionOptions) -> None:
     """Choose the fusion of a collection's hybrid searches by judged queries.
 
     Cross-validation measures each setting on queries that had no part in choosing it.
@@ -75,38 +83,41 @@ def tune_fusion(
     from lexhound.eval.tuning import tune_fusion as tune
     from lexhound.retrieval.collection.collection import Collection
 
-    output = Output(json=json)
-    usual = TuningOptions()
-    options = TuningOptions(
-        measure=measure,
-        methods=tuple(each.value for each in method) if method else usual.methods,
-        depth=usual.depth if fusion_depth is None else fusion_depth,
-        folds=folds,
-        seed=seed,
-        drop_identical=not keep_identical,
+    output = Output(json=options.json)
+    default = TuningOptions()
+    settings = TuningOptions(
+        measure=options.measure,
+        methods=tuple(each.value for each in options.method) if options.method else default.methods,
+        depth=default.depth if options.fusion_depth is None else options.fusion_depth,
+        folds=options.folds,
+        seed=options.seed,
+        drop_identical=not options.keep_identical,
     )
+    directory, learned = options.directory, trusting(options.trust_remote_code)
     with (
         stoppable(lambda: ("the collection is as it was", "the same command starts again")),
-        Collection.open(directory, writable=save, learned=trusting(trust_remote_code)) as collection,
+        Collection.open(directory, writable=options.save, learned=learned) as collection,
         reporter("reading") as progress,
     ):
-        found = open_dataset(dataset, split=split)
-        if len(found) != 1:
-            raise TuningError(f"{dataset} is {len(found)} data sets, over as many corpora", "Name one of them.")
+        datasets = open_dataset(options.dataset, split=options.split)
+        if len(datasets) != 1:
+            raise TuningError(
+                f"{options.dataset} is {len(datasets)} data sets, over as many corpora", "Name one of them."
+            )
 
-        def told(stage: str, done: int, total: int) -> None:
+        def show(stage: str, done: int, total: int) -> None:
             progress.update(State(stage, done, fraction=done / total, unit=_STAGES[stage]))
 
-        tuning = tune(collection, found[0], options, told)
-        if save and tuning.gained:
+        tuning = tune(collection, datasets[0], settings, show)
+        if options.save and tuning.gained:
             collection.keep_fusion(tuning.chosen)
-    if json:
+    if options.json:
         from lexhound.eval.serialise import to_json
 
-        output.document(to_json(tuning) | {"gained": tuning.gained, "saved": save and tuning.gained})
+        output.document(to_json(tuning) | {"gained": tuning.gained, "saved": options.save and tuning.gained})
         return
-    _print(output, tuning, found[0].label)
-    if save:
+    _print(output, tuning, datasets[0].label)
+    if options.save:
         tell(f"{directory}: {'keeps it from now on' if tuning.gained else 'is as it was'}")
 
 

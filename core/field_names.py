@@ -17,6 +17,7 @@ DOCUMENT_TITLE = ("title",)
 # What says which query: in judgments, and in a file of queries, whose own `id` is the query's too.
 QUERY = ("query_id", "queryid", "qid", "topic_id", "topicid", "topic")
 QUERY_ID = ("_id", "id", *QUERY, "num", "number")
+OWN_QUERY_ID = ("_id", *QUERY)  # where a row's `id` may be another thing's
 QUERY_TEXT = ("query", "query_text", "text", "question", "title")
 
 # What says which document in judgments, and how relevant it is.
@@ -24,7 +25,15 @@ JUDGED_DOCUMENT = (
     *("corpus_id", "corpusid", "document_id", "documentid", "doc_id", "docid", "docno"),
     *("passage_id", "pid", "document", "doc", "did"),
 )
+JUDGED_DOCUMENTS = ("document_ids", "docids", "doc_ids")  # a list of them
 RELEVANCE = ("score", "relevance", "rel", "grade", "label", "judgment", "judgement", "relevant")
+
+# What training files hold: a query, a text that answers it, texts that do not, and what a teacher gives documents.
+TRAINING_QUERY = ("query", "anchor", "question")
+POSITIVE = ("positive", "text", "answer", "document", "pos", "contents")
+NEGATIVES = ("negatives", "negative", "neg")
+TRAINING_TEXT = ("text", "positive", "answer", "document", "pos", "contents", "body")
+SCORES = ("scores", "score")
 
 
 def normalise(name: str) -> str:

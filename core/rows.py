@@ -1,4 +1,4 @@
-"""Records of CSV and lines of TSV, each with its line; what cannot be read is told, and costs no other row.
+"""Rows of text files, each with its line: JSON Lines, TSV, CSV; what cannot be read is told, and costs no other row.
 
 CSV quotes fields with `"`, so a record may span lines, and one quote too many makes a record of rows that have nothing
 to do with each other. So a record that is wrong in its quotes is one bad line: reading goes on at the next line. TSV
@@ -12,11 +12,41 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import orjson
+
+from .errors import LexhoundError
 from .streams import MAX_RAW_BYTES, MAX_ROW_BYTES, InputStream, read_lines
+from .strict_json import json_fault, parse_json
 
 _MAX_ROW_LINES = 250_000  # lines are held as objects until their record ends
 _NOT_UTF8 = "Convert the file to UTF-8."
+_ONE_OBJECT_A_LINE = "Write one JSON object a line; `jq -c '.[]' FILE` makes that of a JSON array."
+
+
+class RowError(LexhoundError):
+    """A row does not hold what its format asks for; its reader knows where it stands."""
+
+    http_status = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text without its end, its number, and its first bytes."""
+
+    text: str
+    line: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class JsonRecord:
+    """The object on a line of JSON Lines, the number of the line, and the whole of it."""
+
+    values: dict[str, Any]
+    line: int
+    raw: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +79,8 @@ class BadRecord:
         return self.hint == _NOT_UTF8
 
 
-def read_tsv(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Record | BadRecord]:
-    """The rows of a file of tab-separated columns; lines without a word are passed over."""
+def read_text(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Line | BadRecord]:
+    """Yield the lines that hold anything but blanks."""
     for number, (line, complete) in enumerate(read_lines(stream, max_bytes), 1):
         raw = line[:MAX_RAW_BYTES]
         if not complete:
@@ -64,7 +94,60 @@ def read_tsv(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Re
                 number, 1, "a carriage return in the middle of the line", "End lines with LF, or CR and LF.", raw
             )
         elif text and not text.isspace():
-            yield Record(text.split("\t"), number, 1, raw)
+            yield Line(text, number, raw)
+
+
+def read_tsv(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Record | BadRecord]:
+    """Yield the rows of a file of tab-separated columns; lines without a word are passed over."""
+    for line in read_text(stream, max_bytes):
+        yield line if isinstance(line, BadRecord) else Record(line.text.split("\t"), line.line, 1, line.raw)
+
+
+def read_json_lines(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[JsonRecord | BadRecord]:
+    """Yield the objects of a file of JSON Lines; blank lines are passed over. A bad record has its whole line."""
+    for number, (line, complete) in enumerate(read_lines(stream, max_bytes), 1):
+        if not complete:
+            yield BadRecord(number, 1, *_too_long(max_bytes), line)
+        elif line and not line.isspace():
+            try:
+                yield JsonRecord(json_object(line), number, line)
+            except RowError as error:
+                yield BadRecord(number, 1, error.message, error.hint or "", line)
+
+
+def json_object(line: bytes) -> dict[str, Any]:
+    """Return the object that a line of JSON Lines holds.
+
+    Raises:
+        RowError: it is not UTF-8, not JSON, or no object.
+    """
+    try:
+        values = parse_json(line)
+    except orjson.JSONDecodeError as error:
+        if reason := not_utf8(line):
+            raise RowError(reason, _NOT_UTF8) from error
+        hint = _ONE_OBJECT_A_LINE if line.lstrip().startswith(b"[") else "Write one JSON object a line."
+        if line.strip() == b"{":
+            hint = "Write each object on one line; `jq -c . FILE` does that."
+        raise RowError(json_fault(error), hint) from error
+    if not isinstance(values, dict):
+        raise RowError("JSON, but not an object", _ONE_OBJECT_A_LINE)
+    return values
+
+
+def column_names(header: Sequence[str]) -> list[str]:
+    """Return the names of a table's columns; those without one are numbered.
+
+    Raises:
+        RowError: two have the same name.
+    """
+    names = [cell.strip() or f"column_{number}" for number, cell in enumerate(header, 1)]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise RowError(
+            f"the header names the column {repeated[0]!r} more than once", "Give every column a name of its own."
+        )
+    return names
 
 
 def read_csv(

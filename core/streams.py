@@ -19,6 +19,7 @@ Fault = Callable[[str, str, str], Exception]
 MAX_ROW_BYTES = 64 * 2**20  # a row (line, record, file) beyond this is bad, so that memory stays bounded
 MAX_RAW_BYTES = 200  # of a bad row, kept for messages and rejects files
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+"""What the last suffix of a name promises."""
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -142,6 +143,17 @@ class InputStream(io.RawIOBase):
         else:
             message = f"the {self._kind} data is damaged ({error})"
         return self.fault(message, self.name, "Fetch or compress the file again.")
+
+
+def without_compression(path: Path) -> Path:
+    """Return the name without what says that it is compressed: `queries.jsonl` for `queries.jsonl.gz`."""
+    return path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
+
+
+def find_compressed(path: Path) -> Path | None:
+    """Return the path itself, or the same name with `.gz` or `.zst` behind it; None where there is no such file."""
+    candidates = (path, *(path.with_name(path.name + suffix) for suffix in COMPRESSIONS))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def open_input(path: Path, name: str, fault: Fault) -> InputStream:

@@ -14,15 +14,16 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from lexhound.core.field_names import DOCUMENT_ID, find_field
-from lexhound.core.streams import MAX_ROW_BYTES, open_input, read_lines
-from lexhound.core.strict_json import json_fault, parse_json
+from lexhound.core.rows import BadRecord
+from lexhound.core.rows import read_json_lines as read_rows
+from lexhound.core.streams import open_input
 
 from .base import EncoderIdentity, QueryVector
 from .errors import VectorFileError
@@ -126,11 +127,11 @@ def read_json_lines(path: Path, terms: Terms) -> Iterator[Named]:
         return VectorFileError(message, hint.removesuffix("."), where=where)
 
     with open_input(path, str(path), fault) as stream:
-        for number, (line, complete) in enumerate(read_lines(stream, MAX_ROW_BYTES), 1):
-            if not complete:
-                raise VectorFileError(f"longer than {MAX_ROW_BYTES:,} bytes", where=f"{path}:{number}")
-            if not line.isspace():
-                yield _parse(line, f"{path}:{number}", terms)
+        for record in read_rows(stream):
+            where = f"{path}:{record.line}"
+            if isinstance(record, BadRecord):
+                raise VectorFileError(record.reason, 'Write {"id": ..., "vector": {...}} a line', where=where)
+            yield _parse(record.values, where, terms)
 
 
 def write_npz(path: Path, ids: Sequence[str], vectors: csr_array, maker: Maker) -> None:
@@ -202,13 +203,7 @@ def stacked(vectors: Sequence[QueryVector], vocabulary_size: int) -> csr_array:
     return csr_array((weights, terms, indptr), shape=(len(vectors), vocabulary_size))
 
 
-def _parse(line: bytes, where: str, terms: Terms) -> Named:
-    try:
-        values = parse_json(line)
-    except orjson.JSONDecodeError as error:
-        raise VectorFileError(json_fault(error), 'Write {"id": ..., "vector": {...}} a line', where=where) from error
-    if not isinstance(values, dict):
-        raise VectorFileError("JSON, but not an object", 'Write {"id": ..., "vector": {...}} a line', where=where)
+def _parse(values: dict[str, Any], where: str, terms: Terms) -> Named:
     name = find_field(values, DOCUMENT_ID)
     identifier = None if name is None else values[name]
     if isinstance(identifier, int) and not isinstance(identifier, bool):

@@ -355,7 +355,7 @@ def run_comparison(request: ComparisonRequest) -> Comparison:
 
 def _beside(request: ComparisonRequest) -> tuple[Path | None, Path | None]:
     """Queries and corpus: as given, or those of the BEIR folder that the judgments stand in."""
-    from .files import find_compressed
+    from lexhound.core.streams import find_compressed
 
     folder = request.qrels.resolve().parent
     if folder.name != "qrels":

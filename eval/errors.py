@@ -5,9 +5,6 @@ Every error carries one message that says what is wrong and where, and a hint th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-
 from lexhound.core.errors import USAGE, LexhoundError
 
 
@@ -49,11 +46,3 @@ class TuningError(EvaluationError):
 
 class UnfitSystemError(EvaluationError):
     """A system cannot be evaluated on a data set, such as one without a corpus to index."""
-
-
-def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Up to `count` of the known names that look most like `name`, whatever the case of their letters."""
-    by_lower: dict[str, str] = {}
-    for candidate in known:
-        by_lower.setdefault(candidate.lower(), candidate)
-    return [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)]

@@ -11,29 +11,12 @@ from pathlib import Path
 from typing import IO
 
 from lexhound.core.atomic_files import make_directories, replace_file
-from lexhound.core.rows import decoded, not_utf8
-from lexhound.core.streams import MAX_ROW_BYTES, Fault, InputStream, open_input, read_lines
+from lexhound.core.rows import BadRecord, read_text
+from lexhound.core.streams import Fault, InputStream, open_input, without_compression
 
 from .errors import DatasetError
 
-COMPRESSIONS = ("", ".gz", ".zst")
-
-
-def find_compressed(path: Path) -> Path | None:
-    """The file itself, or the same name with `.gz` or `.zst` behind it; None when there is none."""
-    for suffix in COMPRESSIONS:
-        candidate = path.with_name(path.name + suffix)
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def plain_suffix(path: Path) -> str:
-    """The suffix that tells the format: `.jsonl` for `queries.jsonl.gz`; lower case."""
-    name = path.name.lower()
-    for suffix in COMPRESSIONS[1:]:
-        name = name.removesuffix(suffix)
-    return Path(name).suffix
+NUL_HINT = "Is it UTF-16? Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW."
 
 
 def dataset_fault(message: str, where: str, hint: str) -> DatasetError:
@@ -53,7 +36,7 @@ class TextFile:
     @classmethod
     def at(cls, path: Path, fault: Fault = dataset_fault) -> TextFile:
         """The file at a path; what is wrong with it is raised as `fault` makes it."""
-        return cls(str(path), plain_suffix(path), lambda: open_input(path, str(path), fault))
+        return cls(str(path), without_compression(path).suffix.lower(), lambda: open_input(path, str(path), fault))
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """(line number from 1, line without its end) of every line that is not blank.
@@ -63,21 +46,13 @@ class TextFile:
                 too long, or holds what no line of text does. A file of the wrong encoding has no good lines.
         """
         with self.open() as stream:
-            for number, (line, complete) in enumerate(read_lines(stream, MAX_ROW_BYTES), 1):
-                text = decoded(line)
-                reason = ""
-                if not complete:
-                    reason, hint = f"longer than {MAX_ROW_BYTES:,} bytes", "Check that the file has line breaks."
-                elif text is None:
-                    reason, hint = not_utf8(line), "Convert the file to UTF-8: iconv -f LATIN1 -t UTF-8 FILE > NEW."
-                elif "\0" in text:
-                    reason, hint = "a NUL byte", "Is it UTF-16? Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW."
-                elif "\r" in text.rstrip("\r"):
-                    reason, hint = "a carriage return in the middle of the line", "End lines with LF, or CR and LF."
-                if reason:
-                    raise stream.fault(reason, f"{self.name}, line {number}", hint)
-                if text and not text.isspace():
-                    yield number, text.rstrip("\r")
+            for line in read_text(stream):
+                where = f"{self.name}, line {line.line}"
+                if isinstance(line, BadRecord):
+                    raise stream.fault(line.reason, where, line.hint)
+                if "\0" in line.text:
+                    raise stream.fault("a NUL byte", where, NUL_HINT)
+                yield line.line, line.text
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lexhound.core.errors import MissingExtraError
+from lexhound.core.suggestions import nearest
 from lexhound.eval.datasets.dataset import Qrels
 
-from .errors import MeasureError, nearest
+from .errors import MeasureError
 from .runs import Run, trec_order
 
 DEFAULT_MEASURES = ("nDCG@10", "R@100", "R@1000", "RR@10", "AP", "P@10", "Judged@10")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lexhound.eval.errors import UnknownDatasetError, nearest
+from lexhound.core.suggestions import nearest
+from lexhound.eval.errors import UnknownDatasetError
 
 ADDRESS = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/{name}.zip"
 

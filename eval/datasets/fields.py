@@ -7,13 +7,10 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
 from lexhound.core.field_names import normalise, normalised
-from lexhound.core.rows import BadRecord, Record, read_csv, read_tsv
-from lexhound.core.strict_json import json_fault, parse_json
+from lexhound.core.rows import BadRecord, Record, RowError, column_names, json_object, read_csv, read_tsv
 from lexhound.eval.errors import DatasetError
-from lexhound.eval.files import TextFile
+from lexhound.eval.files import NUL_HINT, TextFile
 
 from .dataset import ProblemLog
 
@@ -52,10 +49,9 @@ def read_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
 def json_row(line: str) -> dict[str, Any] | str:
     """The row that a line of JSON Lines holds, with normalised names, or what is wrong with it."""
     try:
-        row = parse_json(line.encode())
-    except orjson.JSONDecodeError as error:
-        return json_fault(error)
-    return normalised(row) if isinstance(row, dict) else "not a JSON object"
+        return normalised(json_object(line.encode()))
+    except RowError as error:
+        return error.message
 
 
 def _table_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
@@ -68,8 +64,7 @@ def _table_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]
                     raise stream.fault(what + record.reason, f"{file.name}, line {record.line}", record.hint)
                 broken.add(file.name, record.line, record.reason, record.lines)
             elif any("\0" in cell for cell in record.cells):
-                hint = "Is it UTF-16? Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW."
-                raise stream.fault("a NUL byte", f"{file.name}, line {record.line}", hint)
+                raise stream.fault("a NUL byte", f"{file.name}, line {record.line}", NUL_HINT)
             elif names is None:
                 names = _header(file, record)
             elif len(record.cells) != len(names):
@@ -80,14 +75,10 @@ def _table_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]
 
 
 def _header(file: TextFile, record: Record) -> list[str]:
-    names = [normalise(cell) or f"column_{number}" for number, cell in enumerate(record.cells, 1)]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DatasetError(
-            f"{file.name}, line {record.line}: the header names the column {repeated[0]!r} more than once",
-            "Give every column a name of its own.",
-        )
-    return names
+    try:
+        return column_names([normalise(cell) for cell in record.cells])
+    except RowError as error:
+        raise DatasetError(f"{file.name}, line {record.line}: {error.message}", error.hint) from error
 
 
 def as_id(value: Any) -> str | None:

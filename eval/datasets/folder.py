@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lexhound.core.streams import COMPRESSIONS, find_compressed
 from lexhound.eval.errors import DatasetError
-from lexhound.eval.files import COMPRESSIONS, find_compressed
 
 from .dataset import Dataset, ProblemLog, build_dataset
 from .qrels import read_qrels
@@ -17,7 +17,7 @@ def available_splits(folder: Path) -> list[str]:
     qrels = folder / "qrels"
     if not qrels.is_dir():
         return []
-    suffixes = tuple(f".tsv{compression}" for compression in COMPRESSIONS)
+    suffixes = tuple(f".tsv{compression}" for compression in ("", *COMPRESSIONS))
     names = (entry.name for entry in qrels.iterdir() if entry.is_file())
     return sorted({name[: name.index(".tsv")] for name in names if name.endswith(suffixes)})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lexhound.core.field_names import JUDGED_DOCUMENT, QUERY, QUERY_TEXT, RELEVANCE, find_field
+from lexhound.core.field_names import JUDGED_DOCUMENT, OWN_QUERY_ID, QUERY_TEXT, RELEVANCE, find_field
 from lexhound.eval.errors import DatasetError
 from lexhound.eval.files import TextFile
 
@@ -71,7 +71,7 @@ def load_judged_file(path: Path, *, name: str | None = None, corpus: Path | None
             broken.add(file.name, line, "no text of the query")
             continue
         text = row[text_field].strip()
-        id_field = find_field(row, ("_id", *QUERY))
+        id_field = find_field(row, OWN_QUERY_ID)
         query_id = numbered.setdefault(text, f"q{len(numbered) + 1}") if id_field is None else as_id(row[id_field])
         if query_id is None:
             broken.add(file.name, line, "the query id is empty or holds a control character")

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lexhound.core.streams import find_compressed
 from lexhound.eval.errors import DownloadError
-from lexhound.eval.files import digest_file, find_compressed, write_bytes
+from lexhound.eval.files import digest_file, write_bytes
 
 from .archive import ArchiveLimits, extract
 from .catalogue import PublicSet, find_public

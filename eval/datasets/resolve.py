@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lexhound.core.streams import find_compressed
 from lexhound.eval.errors import DatasetError, UnknownDatasetError
-from lexhound.eval.files import find_compressed
 
 from .catalogue import FORUMS
 from .dataset import Dataset

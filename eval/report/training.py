@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from lexhound.core.templates import render_page
+from lexhound.training.log import TrainingLog
 
 from .environment import report_environment, static_file
 
@@ -58,7 +58,7 @@ class Curve:
 
 def write_curves(log: Path, page: Path, name: str) -> None:
     """Draw the curves of a run's log, JSON Lines of steps and validations, into a page."""
-    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    records = TrainingLog(log).read()
     validations = sorted({key for record in records for key in record if key.startswith("validation ")})
     curves = [
         Curve(key.removeprefix("validation ").capitalize() + ", nDCG@10", _points(records, key), dots=True)

@@ -154,9 +154,3 @@ class StreamCorpus(Corpus):
 
     @abstractmethod
     def _rows(self, stream: InputStream) -> Iterator[Document | BadRow]: ...
-
-    def _too_long(self) -> BadRow:
-        return self.bad_row(
-            f"longer than {self._max_row_bytes:,} bytes",
-            "Check that the file has line breaks between its rows, or split the document into passages.",
-        )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lexhound.core.streams import COMPRESSIONS, MAX_ROW_BYTES, buffered, open_input
+from lexhound.core.streams import MAX_ROW_BYTES, buffered, open_input, without_compression
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CorpusError, InvalidDocumentError
 
@@ -127,12 +127,12 @@ def _walk(folder: Path) -> Iterator[Path | OSError]:
 def _suffix(name: str) -> str:
     """The suffix that tells how to read a file, below a suffix of compression."""
     path = Path(name.lower())
-    return Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
+    return without_compression(path).suffix
 
 
 def _stem(name: str) -> str:
     path = Path(name)
-    return Path(path.stem).stem if path.suffix.lower() in COMPRESSIONS else path.stem
+    return without_compression(path).stem
 
 
 def _size(path: Path) -> int:

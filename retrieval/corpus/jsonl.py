@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
-from lexhound.core.streams import InputStream, read_lines
-from lexhound.core.strict_json import json_fault, parse_json
+from lexhound.core.rows import JsonRecord, read_json_lines
+from lexhound.core.streams import InputStream
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import InvalidDocumentError
 
 from .base import BadRow, StreamCorpus
 from .rows import document_from_row
-
-_ONE_OBJECT_A_LINE = "Write one JSON object a line; `jq -c '.[]' FILE` makes that of a JSON array."
-
-_FINITE = "Weights are finite and 0 or more."
 
 
 class JsonLinesCorpus(StreamCorpus):
@@ -29,20 +23,16 @@ class JsonLinesCorpus(StreamCorpus):
     """
 
     def _rows(self, stream: InputStream) -> Iterator[Document | BadRow]:
-        for number, (line, complete) in enumerate(read_lines(stream, self._max_row_bytes), 1):
-            if complete and (not line or line.isspace()):
-                continue
-            self._line = number
-            self._raw = line
-            yield self._parse(line) if complete else self._too_long()
+        for record in read_json_lines(stream, self._max_row_bytes):
+            self._line, self._raw = record.line, record.raw
+            if isinstance(record, JsonRecord):
+                yield self._parse(record.values)
+            elif self.brings_vectors and record.reason.startswith("not JSON") and b"NaN" in record.raw:
+                yield self.bad_row(f"NaN is no weight, and {record.reason}", "Weights are finite and 0 or more.")
+            else:
+                yield self.bad_row(record.reason, record.hint)
 
-    def _parse(self, line: bytes) -> Document | BadRow:
-        try:
-            row = parse_json(line)
-        except orjson.JSONDecodeError as error:
-            return self._not_json(line, error)
-        if not isinstance(row, dict):
-            return self.bad_row("JSON, but not an object", _ONE_OBJECT_A_LINE)
+    def _parse(self, row: dict[str, Any]) -> Document | BadRow:
         try:
             return self._document(row)
         except InvalidDocumentError as error:
@@ -51,18 +41,3 @@ class JsonLinesCorpus(StreamCorpus):
     def _document(self, row: dict[str, Any]) -> Document:
         """What a row holds; raises InvalidDocumentError."""
         return document_from_row(row, self._names)
-
-    def _not_json(self, line: bytes, error: orjson.JSONDecodeError) -> BadRow:
-        try:
-            line.decode()
-        except UnicodeDecodeError as bad:
-            return self.bad_row(
-                f"not UTF-8: byte {bad.start + 1} of the line is 0x{line[bad.start]:02x}",
-                "Convert the file to UTF-8.",
-            )
-        if self.brings_vectors and b"NaN" in line:
-            return self.bad_row(f"NaN is no weight, and {json_fault(error)}", _FINITE)
-        hint = _ONE_OBJECT_A_LINE if line.lstrip().startswith(b"[") else "Write one JSON object a line."
-        if line.strip() == b"{":
-            hint = "Write each object on one line; `jq -c . FILE` does that."
-        return self.bad_row(json_fault(error), hint)

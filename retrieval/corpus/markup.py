@@ -6,6 +6,7 @@ import codecs
 import re
 from dataclasses import dataclass, field
 
+from lexhound.core.rows import RowError
 from lexhound.retrieval.documents.document import JSON
 
 
@@ -18,12 +19,12 @@ class Extracted:
     metadata: dict[str, JSON] = field(default_factory=dict)
 
 
-class FrontMatterError(ValueError):
+class FrontMatterError(RowError):
     """A Markdown file's front matter cannot be read; `line` counts from 1 in the whole file."""
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
-        self.message, self.line = message, line
+        self.line = line
 
 
 def decode(content: bytes, *, html: bool = False) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from lexhound.core.streams import COMPRESSIONS, InputStream, open_input
+from lexhound.core.streams import COMPRESSIONS, InputStream, find_compressed, open_input, without_compression
 from lexhound.retrieval.errors import CorpusError
 
 from .base import Corpus, corpus_fault
@@ -29,7 +29,6 @@ _SUFFIXES = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
-_BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz", "corpus.jsonl.zst")
 _SAY_FORMAT = f"Say which it is (format, --format): {', '.join(FORMATS)}."
 
 
@@ -72,9 +71,9 @@ def open_corpus(
 
 def _open_folder(path: Path, format: str | None, names: FieldNames, *, named_fields: bool) -> Corpus:
     if format in (None, "jsonl"):
-        for name in _BEIR_FILES:
-            if (path / name).is_file():
-                return _open_file(path / name, "jsonl", names, regular=True)
+        corpus_file = find_compressed(path / "corpus.jsonl")
+        if corpus_file is not None:
+            return _open_file(corpus_file, "jsonl", names, regular=True)
     if format not in (None, "folder"):
         raise CorpusError(f"a folder cannot be read as {format}", where=str(path), hint="Name a file in it.")
     if named_fields:
@@ -97,7 +96,7 @@ def _open_file(path: Path, format: str | None, names: FieldNames, *, regular: bo
     name = str(path)
     compressed = path.suffix.lower() in COMPRESSIONS
     if format is None:
-        suffix = Path(path.stem).suffix.lower() if compressed else path.suffix.lower()
+        suffix = without_compression(path).suffix.lower()
         format = _SUFFIXES.get(suffix)
         if format is None:
             raise _unknown(path, suffix)
@@ -179,9 +178,7 @@ def _tables_in(folder: Path) -> str:
     """A hint that names the first files of the folder that could be corpora by themselves."""
     try:
         names = sorted(
-            entry.name
-            for entry in folder.iterdir()
-            if (Path(entry.stem) if entry.suffix.lower() in COMPRESSIONS else entry).suffix.lower() in _SUFFIXES
+            entry.name for entry in folder.iterdir() if without_compression(entry).suffix.lower() in _SUFFIXES
         )
     except OSError:
         return ""

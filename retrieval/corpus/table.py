@@ -6,7 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
-from lexhound.core.rows import BadRecord, Record, read_csv, read_tsv
+from lexhound.core.rows import BadRecord, Record, RowError, column_names, read_csv, read_tsv
 from lexhound.core.streams import InputStream
 from lexhound.retrieval.documents.document import JSON, Document
 from lexhound.retrieval.errors import CorpusError, InvalidDocumentError
@@ -65,14 +65,10 @@ class TableCorpus(StreamCorpus):
         ]
 
     def _columns(self, header: list[str]) -> list[str]:
-        columns = [cell.strip() or f"column_{number}" for number, cell in enumerate(header, 1)]
-        repeated = sorted({name for name in columns if columns.count(name) > 1})
-        if repeated:
-            raise CorpusError(
-                f"the header names the column {repeated[0]!r} more than once",
-                where=self.where,
-                hint="Give every column a name of its own.",
-            )
+        try:
+            columns = column_names(header)
+        except RowError as error:
+            raise CorpusError(error.message, error.hint, where=self.where) from error
         self._names.require(columns, self.where)
         return columns
 

@@ -11,6 +11,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from lexhound.core.rows import BadRecord, read_json_lines
+from lexhound.core.streams import InputStream
 from lexhound.core.strict_json import json_fault, parse_json
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import ExportError, InvalidDocumentError
@@ -23,6 +25,7 @@ from .parquet import require_pyarrow
 from .qdrant import DENSE, SPARSE
 from .terms import TERMS
 
+_MAX_LINE_BYTES = 2**40  # a document and its vectors, however long
 _MOST_IMPACT = 255
 _HINT = "export the collection again"
 
@@ -219,13 +222,16 @@ def _checked(parse: Callable[[], ExportedRow], where: str) -> ExportedRow:
 def _lines(folder: Path, files: tuple[str, ...] | list[str]) -> Iterator[tuple[str, Any]]:
     for name in files:
         path = folder / name
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                where = f"{path}, line {number}"
-                try:
-                    yield where, parse_json(line)
-                except orjson.JSONDecodeError as error:
-                    raise ExportError(json_fault(error), where=where, hint=_HINT) from error
+        with path.open("rb") as file, InputStream(file, str(path), _fault) as stream:
+            for record in read_json_lines(stream, _MAX_LINE_BYTES):
+                where = f"{path}, line {record.line}"
+                if isinstance(record, BadRecord):
+                    raise ExportError(record.reason, where=where, hint=_HINT)
+                yield where, record.values
+
+
+def _fault(message: str, where: str, _: str) -> ExportError:
+    return ExportError(message, where=where, hint=_HINT)
 
 
 def _ids_of_terms(folder: Path) -> dict[str, int]:

@@ -14,17 +14,17 @@ from lexhound.core import field_names as names
 
 from .rows import Field, Row, is_table, read_rows
 
-QUERY = Field("query", ("query", "anchor", "question"))
-POSITIVE = Field("positive", ("positive", "text", "answer", "document", "pos", "contents"))
-NEGATIVES = Field("negatives", ("negatives", "negative", "neg"), many=True)
+QUERY = Field("query", names.TRAINING_QUERY)
+POSITIVE = Field("positive", names.POSITIVE)
+NEGATIVES = Field("negatives", names.NEGATIVES, many=True)
 QUERY_ID = Field("query_id", names.QUERY, "id")
-DOCUMENT_IDS = Field("document_ids", ("document_ids", "docids", "doc_ids"), "id", many=True)
-SCORES = Field("scores", ("scores", "score"), "number")
-TITLE = Field("title", ("title",))
+DOCUMENT_IDS = Field("document_ids", names.JUDGED_DOCUMENTS, "id", many=True)
+SCORES = Field("scores", names.SCORES, "number")
+TITLE = Field("title", names.DOCUMENT_TITLE)
 # Files of documents and of queries are those that are indexed and asked, with whatever else they hold.
 DOCUMENT_ID = Field("id", names.DOCUMENT_ID, "id")
 QUESTION_ID = Field("id", names.QUERY_ID, "id")
-TEXT = Field("text", ("text", "positive", "answer", "document", "pos", "contents", "body"))
+TEXT = Field("text", names.TRAINING_TEXT)
 QUESTION = Field("query", (*QUERY.names, "text"))
 SOURCE = Field("source", ("source",))
 # Fields that rows may have beside those of their kind.

@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
-
 from lexhound.core.field_names import normalised
-from lexhound.core.rows import decoded, not_utf8
-from lexhound.core.streams import COMPRESSIONS, MAX_ROW_BYTES, open_input, read_lines
-from lexhound.core.strict_json import json_fault, parse_json
+from lexhound.core.rows import BadRecord, Record, read_json_lines, read_tsv
+from lexhound.core.streams import open_input, without_compression
 from lexhound.encoders.errors import TrainingDataError
 
 _TABLE = ".tsv"
@@ -111,8 +108,7 @@ class Row:
 
 def is_table(path: Path) -> bool:
     """Whether a file is read as tab-separated columns."""
-    inner = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
-    return inner.suffix.lower() == _TABLE
+    return without_compression(path).suffix.lower() == _TABLE
 
 
 def read_rows(
@@ -127,12 +123,10 @@ def read_rows(
     Raises:
         TrainingDataError: from the iteration: the file is missing, empty or damaged, or a row is wrong.
     """
-    table = is_table(path)
     known = {name for field in fields for name in field.names} | set(beside or ())
     empty = True
-    for where, line in _lines(path):
+    for row in _rows(path, fields):
         empty = False
-        row = Row(_parse_table(line, where, fields) if table else _parse_json(line, where, fields), where)
         if beside is not None:
             for name in row.values:
                 if name not in known:
@@ -150,60 +144,40 @@ def _called(fields: Sequence[Field]) -> str:
     return ", ".join(field.called for field in fields)
 
 
-def _parse_json(line: bytes, where: str, fields: Sequence[Field]) -> dict[str, Any]:
-    try:
-        values = parse_json(line)
-    except orjson.JSONDecodeError as error:
-        raise TrainingDataError(f"{where}: {json_fault(error)}", "Write one JSON object a line, in UTF-8") from error
-    if not isinstance(values, dict):
-        raise TrainingDataError(f"{where}: not an object", f"Write an object with {_called(fields)} on each line")
-    found = normalised(values)
-    if isinstance(found, str):
-        raise TrainingDataError(f"{where}: {found}", "Keep one of them")
-    return found
-
-
-def _parse_table(line: bytes, where: str, fields: Sequence[Field]) -> dict[str, Any]:
-    text = decoded(line)
-    if text is None:
-        raise TrainingDataError(f"{where}: {not_utf8(line)}", "Convert the file to UTF-8")
-    if "\r" in text:
-        raise TrainingDataError(
-            f"{where}: a carriage return in the middle of the line", "End lines with LF, or CR and LF"
-        )
-    columns = text.split("\t")
-    last = fields[-1]
-    if len(columns) < len(fields) or (len(columns) > len(fields) and not last.many):
-        raise TrainingDataError(
-            f"{where}: {len(columns)} columns where {_called(fields)} are expected", "Separate them by one tab each"
-        )
-    values: dict[str, Any] = {field.names[0]: column for field, column in zip(fields, columns, strict=False)}
-    if last.many:
-        values[last.names[0]] = columns[len(fields) - 1 :]
-    if last.kind == "number":
-        try:
-            values[last.names[0]] = [float(columns[-1])]
-        except ValueError as error:
-            raise TrainingDataError(
-                f"{where}: {columns[-1]!r} is not a number", "The last column is the score"
-            ) from error
-    return values
-
-
-def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield `FILE, line N` and the line, for all lines that are not blank."""
+def _rows(path: Path, fields: Sequence[Field]) -> Iterator[Row]:
     if not path.exists():
         raise TrainingDataError(f"there is no file {path}", "Give the path of a training file")
     with open_input(path, str(path), _fault) as stream:
-        for number, (line, complete) in enumerate(read_lines(stream, MAX_ROW_BYTES), 1):
-            where = f"{path}, line {number}"
-            if not complete:
-                raise TrainingDataError(
-                    f"{where}: longer than {MAX_ROW_BYTES:,} bytes",
-                    "Check that the file has line breaks between its rows",
-                )
-            if line.strip():
-                yield where, line
+        for record in read_tsv(stream) if is_table(path) else read_json_lines(stream):
+            where = f"{path}, line {record.line}"
+            if isinstance(record, BadRecord):
+                raise TrainingDataError(f"{where}: {record.reason}", record.hint)
+            if isinstance(record, Record):
+                yield Row(_from_cells(record.cells, where, fields), where)
+                continue
+            values = normalised(record.values)
+            if isinstance(values, str):
+                raise TrainingDataError(f"{where}: {values}", "Keep one of them")
+            yield Row(values, where)
+
+
+def _from_cells(cells: list[str], where: str, fields: Sequence[Field]) -> dict[str, Any]:
+    last = fields[-1]
+    if len(cells) < len(fields) or (len(cells) > len(fields) and not last.many):
+        raise TrainingDataError(
+            f"{where}: {len(cells)} columns where {_called(fields)} are expected", "Separate them by one tab each"
+        )
+    values: dict[str, Any] = {field.names[0]: cell for field, cell in zip(fields, cells, strict=False)}
+    if last.many:
+        values[last.names[0]] = cells[len(fields) - 1 :]
+    if last.kind == "number":
+        try:
+            values[last.names[0]] = [float(cells[-1])]
+        except ValueError as error:
+            raise TrainingDataError(
+                f"{where}: {cells[-1]!r} is not a number", "The last column is the score"
+            ) from error
+    return values
 
 
 def _fault(message: str, where: str, hint: str) -> TrainingDataError:

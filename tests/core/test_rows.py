@@ -48,7 +48,7 @@ def test_json_lines_have_their_numbers_and_faults() -> None:
     bad = [row for row in rows if isinstance(row, BadRecord)]
     assert [row.reason for row in bad][:3] == [
         "JSON, but not an object",
-        "the key 'a' stands twice in one object",
+        "the key 'a' occurs twice in one object",
         "not UTF-8: byte 11 of the line is 0xe9",
     ]
     assert [row.undecodable for row in bad] == [False, False, True, False, False]

@@ -1,6 +1,6 @@
 """Which fusion suits a collection: chosen on judged queries, and judged by cross-validation.
 
-Candidates and both sides' scores are gathered once a query; every setting is then a re-ranking of them. The setting
+Candidates and both fields' scores are gathered once a query; every setting is then a re-ranking of them. The setting
 that is best on the mean over all queries is what tuning would choose. What it is worth is not that mean, which has been
 looked at, but the cross-validated one: the queries are dealt into folds, and those of each fold are measured with the
 setting that is best on the others (Bruch, Gai & Ingber, TOIS 2023, tune a convex combination in the same way).
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.retrieval.collection.collection import Collection
-from lexhound.retrieval.collection.query.fusion import SideScores, best, fuse
+from lexhound.retrieval.collection.query.fusion import FieldScores, best, fuse
 from lexhound.retrieval.collection.request import METHODS, Fusion
 
 from .datasets import Dataset
@@ -39,7 +39,7 @@ class TuningOptions:
         methods: of fusion.METHODS, those that are tried.
         weights: the dense weights that are tried.
         rank_constants: of `rrf`.
-        depth: candidates a side.
+        depth: candidates from each field.
         folds: of the cross-validation; 2 or more.
         seed: of the deal into folds and of the test.
         drop_identical: leave out a document whose id equals the query's, as BEIR does.
@@ -88,7 +88,7 @@ class Tuning:
 
     Attributes:
         measure, queries, folds: as measured; `queries` are the judged ones.
-        sparse, dense: the means of the two sides alone.
+        sparse, dense: the means of the two fields alone.
         present: the collection's fusion so far, and its mean.
         methods: for each method its best setting.
         best: the best of all settings.
@@ -139,8 +139,8 @@ def tune_fusion(
     wanted = cutoff_of(measure) or _WHOLE
     pools = _Pools(names, options.drop_identical, wanted)
     candidates = collection.fusion_candidates([dataset.queries[name] for name in names], options.depth)
-    for number, (ids, sides) in enumerate(candidates, 1):
-        pools.add(ids, sides)
+    for number, (ids, fields) in enumerate(candidates, 1):
+        pools.add(ids, fields)
         told("scoring", number, len(names))
     qrels = {name: dict(dataset.qrels[name]) for name in names}
     if not any(document in qrels[name] for name, ids in zip(names, pools.ids, strict=True) for document in ids):
@@ -193,16 +193,16 @@ class _Pools:
         self._drop = drop_identical
         self._wanted = wanted
         self.ids: list[list[str]] = []
-        self._sides: list[list[SideScores]] = []
+        self._fields: list[list[FieldScores]] = []
 
-    def add(self, ids: list[str], sides: list[SideScores]) -> None:
+    def add(self, ids: list[str], fields: list[FieldScores]) -> None:
         self.ids.append(ids)
-        self._sides.append(sides)
+        self._fields.append(fields)
 
     def rankings(self, fusion: Fusion) -> dict[str, list[tuple[str, float]]]:
         found = {}
-        for name, ids, sides in zip(self._names, self.ids, self._sides, strict=True):
-            scores, _ = fuse(fusion, sides)
+        for name, ids, fields in zip(self._names, self.ids, self._fields, strict=True):
+            scores, _ = fuse(fusion, fields)
             places = best(scores, self._wanted + 1).tolist()
             ranking = [(ids[place], float(scores[place])) for place in places if not self._drop or ids[place] != name]
             found[name] = ranking[: self._wanted]

@@ -38,7 +38,7 @@ from lexhound.retrieval.collection.query import row_filter as passing
 from lexhound.retrieval.collection.query.documents import read_ids, read_latest
 from lexhound.retrieval.collection.query.encoding import QueryEncoders
 from lexhound.retrieval.collection.query.facets import find_facets
-from lexhound.retrieval.collection.query.fusion import SideScores
+from lexhound.retrieval.collection.query.fusion import FieldScores
 from lexhound.retrieval.collection.query.search import answer, answer_many
 from lexhound.retrieval.collection.query.snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from lexhound.retrieval.collection.query.stored_fusion import write_fusion
@@ -698,7 +698,7 @@ class Collection:
         with self._writing().transaction() as connection:
             write_fusion(connection, fusion)
 
-    def fusion_candidates(self, queries: Sequence[str], depth: int) -> Iterator[tuple[list[str], list[SideScores]]]:
+    def fusion_candidates(self, queries: Sequence[str], depth: int) -> Iterator[tuple[list[str], list[FieldScores]]]:
         """Each query's candidates, `depth` a side: their ids, and what both sides say of them, for `fusion.fuse`.
 
         Raises:

@@ -1,8 +1,8 @@
 """Hybrid searches in another engine, by the rule of our own (`retrieval.fusion`).
 
-The best candidates of each side are searched, each side is asked for its scores of the candidates that only the other
-found, and our fusion makes one score of two. Engines have fusions of their own, but those rank each side's list by
-itself: a document that one list just misses gets nothing from that side, so the ranking depends on where lists end.
+The best candidates of each field are searched, each field is asked for its scores of the candidates that only the other
+found, and our fusion makes one score of two. Engines have fusions of their own, but those rank each field's list by
+itself: a document that one list just misses gets nothing from that field, so the ranking depends on where lists end.
 They are another rule, and so are not used.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.inverted.quantization import Query
-from lexhound.retrieval.collection.query.fusion import SideScores, SideShares, best, fuse
+from lexhound.retrieval.collection.query.fusion import FieldScores, FieldShares, best, fuse
 from lexhound.retrieval.collection.query.hybrid import shares_at
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.result import Share
@@ -32,14 +32,14 @@ class HybridRanking:
     ids: list[str]
     internal_ids: NDArray[np.int64]
     scores: NDArray[np.float64]
-    sides: list[SideScores]
-    shares: list[SideShares]
+    fields: list[FieldScores]
+    shares: list[FieldShares]
 
     def cut(self, k: int, *, explain: bool) -> tuple[Ranked, list[tuple[Share, ...]] | None]:
-        """Return the best `k`, best first, and where asked for what each side gave to each."""
+        """Return the best `k`, best first, and where asked for what each field gave to each."""
         chosen = best(self.scores, k)
         ranked = Ranked([self.ids[place] for place in chosen.tolist()], self.internal_ids[chosen], self.scores[chosen])
-        return ranked, [shares_at(self.sides, self.shares, place) for place in chosen.tolist()] if explain else None
+        return ranked, [shares_at(self.fields, self.shares, place) for place in chosen.tolist()] if explain else None
 
 
 def rank_hybrid(
@@ -90,9 +90,9 @@ def rank_hybrid(
     if missing and vector.any():
         more, found = _at(internal_ids, engine.search_dense(vector[None], len(missing), None, among=missing)[0])
         others, known = others + more, known | found
-    sides = [SideScores("sparse", own, matched, 0.0), SideScores("dense", others, known, 1.0)]
-    scores, shares = fuse(fusion, sides)
-    return HybridRanking([names[seq] for seq in internal_ids.tolist()], internal_ids, scores, sides, shares)
+    fields = [FieldScores("sparse", own, matched, 0.0), FieldScores("dense", others, known, 1.0)]
+    scores, shares = fuse(fusion, fields)
+    return HybridRanking([names[seq] for seq in internal_ids.tolist()], internal_ids, scores, fields, shares)
 
 
 def _at(internal_ids: NDArray[np.int64], ranked: Ranked) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -1,8 +1,8 @@
 """Dense and hybrid searches over a snapshot.
 
-A hybrid search takes the best candidates of the inverted index and those of the dense vectors, lets each side score the
-candidates that only the other one found, and fuses (`fusion`). Scores are exact on both sides, so a document's fused
-score is the same on every page.
+A hybrid search takes the best candidates of the inverted index and those of the dense vectors, lets each field score
+the candidates that only the other one found, and fuses (`fusion`). Scores are exact on both fields, so a document's
+fused score is the same on every page.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.result import Share
 from lexhound.retrieval.errors import CorruptCollectionError
 
-from .fusion import SideScores, SideShares, best, fuse
+from .fusion import FieldScores, FieldShares, best, fuse
 from .ranking import RankedRows, merge_ranked, named, rank, rank_rows
 from .snapshot import Part, Snapshot
 
@@ -93,13 +93,13 @@ def rank_dense_many(
 
 def candidate_scores(
     snapshot: Snapshot, query: Query, vector: NDArray[np.float32], depth: int, allowed: Masks
-) -> tuple[list[str], list[SideScores]]:
-    """Return ids and both sides' scores of a query's candidates, for learning how to fuse them."""
+) -> tuple[list[str], list[FieldScores]]:
+    """Return ids and both fields' scores of a query's candidates, for learning how to fuse them."""
     lexical, _ = rank(snapshot, query, depth, allowed)
     near, _ = rank_dense(snapshot, vector, depth, allowed)
     pool = _pooled(lexical, near)
-    sides = _scored(snapshot, query, vector, pool, lexical, near)
-    return [identifier for identifier, _ in named(snapshot, pool)], sides
+    fields = _scored(snapshot, query, vector, pool, lexical, near)
+    return [identifier for identifier, _ in named(snapshot, pool)], fields
 
 
 def vectors_of(part: Part) -> VectorIndex:
@@ -112,29 +112,29 @@ def vectors_of(part: Part) -> VectorIndex:
     return part.segment.dense
 
 
-def shares_at(sides: Sequence[SideScores], given: Sequence[SideShares], place: int) -> tuple[Share, ...]:
-    """Return what each side says of one candidate and gives to its fused score."""
+def shares_at(fields: Sequence[FieldScores], given: Sequence[FieldShares], place: int) -> tuple[Share, ...]:
+    """Return what each field says of one candidate and gives to its fused score."""
     return tuple(
         Share(
-            "dense" if side.name == "dense" else "sparse",
-            float(side.scores[place]),
+            "dense" if field.name == "dense" else "sparse",
+            float(field.scores[place]),
             int(own.ranks[place]) or None,
             float(own.values[place]),
             own.weight,
             float(own.shares[place]),
         )
-        for side, own in zip(sides, given, strict=True)
+        for field, own in zip(fields, given, strict=True)
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusedRows:
-    """The candidates of a query, by seq, with the scores of both sides and the fused ones."""
+    """The candidates of a query, by seq, with the scores of both fields and the fused ones."""
 
     pool: RankedRows
     scores: NDArray[np.float64]
-    sides: list[SideScores]
-    shares: list[SideShares]
+    fields: list[FieldScores]
+    shares: list[FieldShares]
 
     def cut(self, k: int) -> tuple[RankedRows, NDArray[np.int64]]:
         """Return the best `k`, best first, and their places in the pool."""
@@ -143,8 +143,8 @@ class FusedRows:
         return RankedRows(pool.parts[chosen], pool.rows[chosen], pool.internal_ids[chosen], self.scores[chosen]), chosen
 
     def shares_of(self, place: int) -> tuple[Share, ...]:
-        """Return what each side gave to one candidate."""
-        return shares_at(self.sides, self.shares, place)
+        """Return what each field gave to one candidate."""
+        return shares_at(self.fields, self.shares, place)
 
 
 def _fused(
@@ -156,9 +156,9 @@ def _fused(
     fusion: Fusion,
 ) -> FusedRows:
     pool = _pooled(lexical, near)
-    sides = _scored(snapshot, query, vector, pool, lexical, near)
-    scores, shares = fuse(fusion, sides)
-    return FusedRows(pool, scores, sides, shares)
+    fields = _scored(snapshot, query, vector, pool, lexical, near)
+    scores, shares = fuse(fusion, fields)
+    return FusedRows(pool, scores, fields, shares)
 
 
 def _pooled(lexical: RankedRows, near: RankedRows) -> RankedRows:
@@ -176,8 +176,8 @@ def _scored(
     pool: RankedRows,
     lexical: RankedRows,
     near: RankedRows,
-) -> list[SideScores]:
-    """Return what each side says of every candidate, whichever side found it."""
+) -> list[FieldScores]:
+    """Return what each field says of every candidate, whichever field found it."""
     own, known = _known(pool, lexical)
     matched = known.copy()
     others, near_known = _known(pool, near)
@@ -195,7 +195,7 @@ def _scored(
             vectors, rows = vectors_of(part), pool.rows[missing]
             others[missing] = vectors.scores_of(rows, vector)
             close[missing] = has_vector(vectors, rows, others[missing])
-    return [SideScores("sparse", own, matched, ceiling), SideScores("dense", others, close, 1.0)]
+    return [FieldScores("sparse", own, matched, ceiling), FieldScores("dense", others, close, 1.0)]
 
 
 def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -28,7 +28,7 @@ MEMORY_SEGMENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Weighing:
+class WeightBasis:
     """What the weights of documents that wait are made with; it depends on what waits, and not on who reads when.
 
     Attributes:
@@ -40,7 +40,7 @@ class Weighing:
 
 
 # Which batches segments in memory hold, and what their weights were made with.
-PendingKey: TypeAlias = tuple[frozenset[int], Weighing]
+PendingKey: TypeAlias = tuple[frozenset[int], WeightBasis]
 
 
 def tombstones_of(connection: sqlite3.Connection) -> NDArray[np.int64]:
@@ -89,16 +89,16 @@ def index_pending(
     groups, ranges = _groups(sparse_field, sorted(waiting), known[1], read)
     if average_length is None:
         average_length = _average_of(connection, sparse_field, [read(number) for number in sorted(waiting)])
-    weighing = Weighing(average_length, groups)
-    kept = {key: own for key, own in known[0].items() if key[0] <= waiting and key[1] == weighing}
+    basis = WeightBasis(average_length, groups)
+    kept = {key: own for key, own in known[0].items() if key[0] <= waiting and key[1] == basis}
     if len(kept) >= MEMORY_SEGMENTS:
         kept = {}
     new = sorted(waiting - {batch for key in kept for batch in key[0]})
     if new:
         vectors = [read(number) for number in new]
-        segments = _index_batches(connection, sparse_field, weighing, new, vectors, width)
+        segments = _index_batches(connection, sparse_field, basis, new, vectors, width)
         if segments:
-            kept[frozenset(new), weighing] = segments
+            kept[frozenset(new), basis] = segments
     return kept, ranges
 
 
@@ -132,7 +132,7 @@ def _average_of(connection: sqlite3.Connection, sparse_field: SparseField, batch
 def _index_batches(
     connection: sqlite3.Connection,
     sparse_field: SparseField,
-    weighing: Weighing,
+    basis: WeightBasis,
     numbers: Sequence[int],
     batches: Sequence[Batch],
     width: int | None,
@@ -165,15 +165,15 @@ def _index_batches(
             hint="restore the file from a backup or index the corpus again",
         )
     segments = []
-    for group in grouped(sparse_field, batch, weighing.groups):
+    for group in grouped(sparse_field, batch, basis.groups):
         part = part_of(batch, group)
-        weights = sparse_field.compute_weights(part, weighing.average_length)
+        weights = sparse_field.compute_weights(part, basis.average_length)
         index = InvertedIndex.from_csr(
             weights,
             group.scale,
             frequencies=weights.frequencies,
             lengths=weights.lengths,
-            mean_length=weighing.average_length if sparse_field.frequencies else None,
+            mean_length=basis.average_length if sparse_field.frequencies else None,
         )
         dense = None if vectors is None else dense_in_memory(vectors[group.rows])
         segments.append(

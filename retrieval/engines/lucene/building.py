@@ -15,9 +15,9 @@ from lexhound.core.atomic_files import put_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.retrieval.errors import EngineError
 
+from .impact_weights import ImpactWeights
 from .java import INDEXER, Java
 from .store import Store
-from .weighing import Weighing
 
 if TYPE_CHECKING:
     from lexhound.encoders.bm25.encoder import LexicalEncoder
@@ -39,7 +39,7 @@ def number_text(seq: int) -> str:
     return f"{seq:019d}"
 
 
-def build(folder: Path, store: Store, java: Java, lexical: LexicalEncoder | None) -> Weighing:
+def build(folder: Path, store: Store, java: Java, lexical: LexicalEncoder | None) -> ImpactWeights:
     """Build the index of all documents of a store, and note it there; returns how they were weighed.
 
     Raises:
@@ -50,8 +50,8 @@ def build(folder: Path, store: Store, java: Java, lexical: LexicalEncoder | None
         shutil.rmtree(aside, ignore_errors=True)
         try:
             (aside / "documents").mkdir(parents=True)
-            weighing = Weighing.of((vector for _, vector in store.weights()), lexical)
-            frequencies, indexed = _write_impacts(store, aside / "documents" / "impacts.jsonl", weighing)
+            impact_weights = ImpactWeights.of((vector for _, vector in store.weights()), lexical)
+            frequencies, indexed = _write_impacts(store, aside / "documents" / "impacts.jsonl", impact_weights)
             if indexed:
                 _run(java, aside)
             else:
@@ -59,11 +59,11 @@ def build(folder: Path, store: Store, java: Java, lexical: LexicalEncoder | None
             put_directory(aside / INDEX, folder / INDEX)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    store.built(weighing.scale, weighing.average_length, frequencies)
-    return weighing
+    store.built(impact_weights.scale, impact_weights.average_length, frequencies)
+    return impact_weights
 
 
-def _write_impacts(store: Store, path: Path, weighing: Weighing) -> tuple[NDArray[np.int64], int]:
+def _write_impacts(store: Store, path: Path, impact_weights: ImpactWeights) -> tuple[NDArray[np.int64], int]:
     """Write Anserini's lines; returns how many documents hold each term, and how many have any."""
     counts = np.zeros(0, np.int64)
     indexed = 0
@@ -76,7 +76,7 @@ def _write_impacts(store: Store, path: Path, weighing: Weighing) -> tuple[NDArra
             if int(terms[-1]) >= len(counts):
                 counts = np.concatenate([counts, np.zeros(int(terms[-1]) + 1 - len(counts), np.int64)])
             counts[terms] += 1
-            impacts = dict(zip(map(str, terms.tolist()), weighing.impacts([vector]).tolist(), strict=True))
+            impacts = dict(zip(map(str, terms.tolist()), impact_weights.impacts([vector]).tolist(), strict=True))
             file.write(orjson.dumps({"id": number_text(seq), "contents": "", "vector": impacts}) + b"\n")
     return counts, indexed
 

@@ -34,10 +34,10 @@ from lexhound.retrieval.errors import CollectionExistsError, EngineError, NotACo
 from lexhound.retrieval.filters import Expression
 
 from .building import INDEX, build
+from .impact_weights import ImpactWeights
 from .java import Java, find_java
 from .machine import Searcher
 from .store import DATABASE, Store
-from .weighing import Weighing
 
 MANIFEST = "lucene.json"
 MAX_HITS = 100_000
@@ -95,7 +95,7 @@ class LuceneEngine:
         self._store = Store(folder)
         self._lexical = _lexical(manifest, self._store)
         statistics = self._store.statistics
-        self._weighing = None if statistics is None else Weighing(*statistics, self._lexical)
+        self._impact_weights = None if statistics is None else ImpactWeights(*statistics, self._lexical)
         self._known = _identity(folder)
         self._searcher: Searcher | None = None
         self._writing: WriterLock | None = None
@@ -111,7 +111,7 @@ class LuceneEngine:
     def upsert(self, rows: Sequence[EngineRow]) -> None:
         """Keep rows for the index, which is built by `finish`, or by the first search."""
         with self._lock:
-            if self._weighing is not None:
+            if self._impact_weights is not None:
                 raise UnsupportedError(
                     "a Lucene index is not added to once it is built",
                     where=self.address,
@@ -129,10 +129,10 @@ class LuceneEngine:
     def finish(self) -> None:
         """Build the index of what was inserted, once."""
         with self._lock:
-            if self._weighing is None:
+            if self._impact_weights is None:
                 if self._writing is None:
                     self._writing = WriterLock(self._folder)
-                self._weighing = build(self._folder, self._store, self._java, self._lexical)
+                self._impact_weights = build(self._folder, self._store, self._java, self._lexical)
 
     def maintain(self) -> bool:
         """Nothing piles up."""
@@ -148,9 +148,9 @@ class LuceneEngine:
 
     def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
         """The weights of documents as the index has them: impacts times their scale."""
-        weighing = self._ready()
+        impact_weights = self._ready()
         return {
-            identifier: (vector[0], (weighing.impacts([vector]) * weighing.scale).astype(np.float32))
+            identifier: (vector[0], (impact_weights.impacts([vector]) * impact_weights.scale).astype(np.float32))
             for identifier, vector in self._store.vectors(ids).items()
         }
 
@@ -160,8 +160,8 @@ class LuceneEngine:
         """The best documents by the impact index; exact."""
         if where is not None or among is not None:
             raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
-        weighing = self._ready()
-        return [self._search(terms, weights, limit, weighing) for terms, weights in queries]
+        impact_weights = self._ready()
+        return [self._search(terms, weights, limit, impact_weights) for terms, weights in queries]
 
     def search_dense(
         self, queries: NDArray[np.float32], limit: int, where: Expression | None, among: Sequence[int] | None = None
@@ -198,21 +198,21 @@ class LuceneEngine:
             )
         with self._lock:
             statistics = self._store.statistics
-            if self._weighing is not None or statistics is None:
+            if self._impact_weights is not None or statistics is None:
                 return False
-            self._weighing = Weighing(*statistics, self._lexical)
+            self._impact_weights = ImpactWeights(*statistics, self._lexical)
             return True
 
     def size(self) -> Size:
         """Bytes of the index and of the documents, and what it is made of."""
         size = sum((Path(place) / name).stat().st_size for place, _, names in os.walk(self._folder) for name in names)
-        settings = {"scale": self._weighing and self._weighing.scale, "bits": 8, "java": self._java.version}
+        settings = {"scale": self._impact_weights and self._impact_weights.scale, "bits": 8, "java": self._java.version}
         return Size(size, self._store.postings, settings)
 
     def health(self) -> Health:
         """Whether there is an index that opens."""
         engine = f"Anserini {self._java.anserini}, Java {self._java.version}"
-        if self._weighing is None and self._store.count():
+        if self._impact_weights is None and self._store.count():
             return Health(False, engine, "the index is not built yet")
         return Health(True, engine)
 
@@ -227,10 +227,10 @@ class LuceneEngine:
                 self._writing.release()
                 self._writing = None
 
-    def _ready(self) -> Weighing:
+    def _ready(self) -> ImpactWeights:
         """How the vectors of the index were weighed; it is built and opened if need be."""
         with self._lock:
-            if self._weighing is None:
+            if self._impact_weights is None:
                 if self._writing is None and self._store.count():
                     raise EngineError(
                         "the index is not built: the ingest job that was to make it was not finished",
@@ -238,13 +238,15 @@ class LuceneEngine:
                         hint="finish it with the command it was begun with",
                     )
                 if self._writing is None:  # empty, and not ours to write to
-                    return Weighing(1.0, 1.0, self._lexical)
+                    return ImpactWeights(1.0, 1.0, self._lexical)
                 self.finish()
             if self._searcher is None and any((self._folder / INDEX).iterdir()):
                 self._searcher = Searcher(self._java, self._folder / INDEX)
-            return self._weighing or Weighing(1.0, 1.0, self._lexical)
+            return self._impact_weights or ImpactWeights(1.0, 1.0, self._lexical)
 
-    def _search(self, terms: NDArray[np.int32], weights: NDArray[np.float32], limit: int, weighing: Weighing) -> Ranked:
+    def _search(
+        self, terms: NDArray[np.int32], weights: NDArray[np.float32], limit: int, impact_weights: ImpactWeights
+    ) -> Ranked:
         searcher = self._searcher
         if searcher is None or not len(terms):
             return Ranked.of(())
@@ -266,16 +268,18 @@ class LuceneEngine:
         while True:
             wanted = min(wanted, documents)
             internal_ids, sums = searcher.search(names, numbers, wanted)
-            ranked = self._rescored(internal_ids, lookup, weighing)
+            ranked = self._rescored(internal_ids, lookup, impact_weights)
             if len(internal_ids) < wanted or wanted == documents or (integers == exact * factor).all():
                 break
-            bound = (float(sums[-1]) + above) / factor * weighing.scale
+            bound = (float(sums[-1]) + above) / factor * impact_weights.scale
             if int((ranked.scores > bound).sum()) >= limit:
                 break
             wanted *= _MORE
         return ranked.ordered(limit)
 
-    def _rescored(self, internal_ids: NDArray[np.int64], lookup: NDArray[np.float64], weighing: Weighing) -> Ranked:
+    def _rescored(
+        self, internal_ids: NDArray[np.int64], lookup: NDArray[np.float64], impact_weights: ImpactWeights
+    ) -> Ranked:
         """Documents with sums of impact × the weight as it was given (`lookup`, by term id), times the scale."""
         found = self._store.numbered(internal_ids.tolist())
         ids = [found[seq][0] for seq in internal_ids.tolist()]
@@ -285,10 +289,10 @@ class LuceneEngine:
         terms = np.concatenate([terms for terms, _ in vectors])
         places = np.repeat(np.arange(len(vectors)), [len(terms) for terms, _ in vectors])
         shared = terms < len(lookup)
-        products = lookup[terms[shared]] * weighing.impacts(vectors)[shared]
+        products = lookup[terms[shared]] * impact_weights.impacts(vectors)[shared]
         # Multiples of one unit below 2**53 of it: the sums are exact in any order.
         sums = np.bincount(places[shared], products, len(vectors)).astype(np.float64)
-        return Ranked(ids, internal_ids, sums * weighing.scale)
+        return Ranked(ids, internal_ids, sums * impact_weights.scale)
 
 
 def _lexical(manifest: Manifest, store: Store) -> LexicalEncoder | None:

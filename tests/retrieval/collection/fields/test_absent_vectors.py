@@ -15,7 +15,7 @@ from lexhound.index import FlatIndex
 from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.collection.fields.absent_vectors import search_many_present, search_present
 from lexhound.retrieval.collection.fields.dense_field import DenseField
-from lexhound.retrieval.collection.query.fusion import SideScores, fuse
+from lexhound.retrieval.collection.query.fusion import FieldScores, fuse
 from lexhound.retrieval.collection.request import METHODS
 from lexhound.retrieval.collection.store import dense_index
 from lexhound.retrieval.engines.collection import EngineCollection
@@ -138,8 +138,8 @@ def test_another_engine_is_asked_in_the_same_way(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_document_without_a_vector_counts_as_the_least_of_the_candidates(method: str) -> None:
-    def side(name: str, scores: list[float], matched: list[bool]) -> SideScores:
-        return SideScores(name, np.array(scores), np.array(matched), 1.0)
+    def side(name: str, scores: list[float], matched: list[bool]) -> FieldScores:
+        return FieldScores(name, np.array(scores), np.array(matched), 1.0)
 
     sparse = side("sparse", [1.0, 1.0, 1.0], [True] * 3)
     # All are unlike the query: 0 in place of a score would be above them.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexhound.retrieval.collection.query.fusion import SideScores, best, fuse
+from lexhound.retrieval.collection.query.fusion import FieldScores, best, fuse
 from lexhound.retrieval.collection.request import METHODS, Fusion
 from lexhound.retrieval.errors import QueryError
 
@@ -69,12 +69,12 @@ def plain(fusion: Fusion, scores: Scores) -> list[tuple[float, float]]:
     return list(zip(*shares, strict=True))
 
 
-def sides_of(scores: Scores) -> list[SideScores]:
+def sides_of(scores: Scores) -> list[FieldScores]:
     return [
-        SideScores(
+        FieldScores(
             "sparse", np.array([one for one, _, _ in scores]), np.array([matched for _, _, matched in scores]), CEILING
         ),
-        SideScores("dense", np.array([other for _, other, _ in scores]), np.ones(len(scores), np.bool_), 1.0),
+        FieldScores("dense", np.array([other for _, other, _ in scores]), np.ones(len(scores), np.bool_), 1.0),
     ]
 
 

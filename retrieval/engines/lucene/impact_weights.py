@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighing:
+class ImpactWeights:
     """How the vectors of an index became impacts; fixed when it is built, as in a collection of our own built at once.
 
     Attributes:
@@ -34,7 +34,7 @@ class Weighing:
     lexical: LexicalEncoder | None
 
     @classmethod
-    def of(cls, vectors: Iterable[SparseVector], lexical: LexicalEncoder | None) -> Weighing:
+    def of(cls, vectors: Iterable[SparseVector], lexical: LexicalEncoder | None) -> ImpactWeights:
         """That of all vectors of a collection: they are read once."""
         greatest, totals, counts = array("d"), array("d"), array("q")
         for _, values in vectors:

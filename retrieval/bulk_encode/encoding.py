@@ -328,16 +328,16 @@ def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Counted
         return nothing
     try:
         values = orjson.loads(notes.read_bytes())
-        kept = _Counted(**values["kept"])
+        counted = _Counted(**values["kept"])
         before = values["made"]
     except FileNotFoundError:
         if partial.stat().st_size == 0 or start_over:  # stopped before its first chunk was whole
             return nothing
-        before = kept = None
+        before = counted = None
     except (ValueError, KeyError, TypeError):
-        before = kept = None
-    if before == made and kept is not None and partial.stat().st_size >= kept.size:
-        return kept
+        before = counted = None
+    if before == made and counted is not None and partial.stat().st_size >= counted.size:
+        return counted
     if start_over:
         notes.unlink(missing_ok=True)
         return nothing
@@ -351,8 +351,8 @@ def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Counted
     )
 
 
-def _write_notes(path: Path, made: dict[str, object], kept: _Counted) -> None:
-    values = {"made": made, "kept": {"lines": kept.lines, "size": kept.size, "digest": kept.digest}}
+def _write_notes(path: Path, made: dict[str, object], counted: _Counted) -> None:
+    values = {"made": made, "kept": {"lines": counted.lines, "size": counted.size, "digest": counted.digest}}
     write_file(path, orjson.dumps(values))
 
 

@@ -41,9 +41,7 @@ class Damage:
     def of(self, snapshot: Snapshot) -> tuple[Problem, ...]:
         """Return all that is known of a snapshot, the files of its segments included."""
         files = [
-            Problem(str(found.path), found.problem)
-            for part in snapshot.parts
-            for found in part.segment.condition.problems
+            Problem(str(file.path), file.problem) for part in snapshot.parts for file in part.segment.condition.problems
         ]
         documents = dict(self.documents)
         if documents and not files:  # those that were put in again are gone
@@ -119,7 +117,7 @@ class Checker:
             return
         try:
             self._worked = perf_counter()
-            searches = verify_database(self._directory, connection, whole=False) + verify_table(self._directory)
+            searches = verify_database(self._directory, connection, thorough=False) + verify_table(self._directory)
             self._damage.searches += tuple(searches)
             self._pace()
             if searches:

@@ -200,9 +200,9 @@ def _copy_tree(source: Path, target: Path, *, link: bool) -> int:
     return linked
 
 
-def _link(path: Path, place: Path) -> bool:
+def _link(path: Path, target: Path) -> bool:
     try:
-        place.hardlink_to(path)
+        target.hardlink_to(path)
     except OSError as error:
         if error.errno in _CANNOT_LINK:
             return False

@@ -108,9 +108,9 @@ def build_collection(
 def kept_documents(path: str | Path, *, overwrite: bool = False) -> int:
     """How many documents an unfinished ingest job at `path`, or its replacement, holds for the next attempt."""
     directory = Path(path)
-    place = neighbour(directory, BUILDING) if overwrite and directory.exists() else directory
+    unfinished = neighbour(directory, BUILDING) if overwrite and directory.exists() else directory
     try:
-        connection = connect(place, writable=False)
+        connection = connect(unfinished, writable=False)
     except (RetrievalError, StorageError):
         return 0
     try:
@@ -124,7 +124,7 @@ def _build(directory: Path, settings: CollectionSettings, ingest: _Ingest, *, st
     unfinished = None
     if directory.exists():
         unfinished = _unfinished(directory, settings, ingest, start_over=start_over)
-    collection = unfinished or Collection.create(directory, settings, whole=ingest.encodes, claimed=True)
+    collection = unfinished or Collection.create(directory, settings, load_model=ingest.encodes, claimed=True)
     try:
         with collection:
             return ingest.run(collection)
@@ -176,7 +176,7 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
             where=where,
             hint="put more documents into it with `lexhound add`, replace it with --overwrite, or give another path",
         )
-    identity, sparse_field = open_named(settings.encoder, settings.lexical, settings.learned, whole=ingest.encodes)
+    identity, sparse_field = open_named(settings.encoder, settings.lexical, settings.learned, load_model=ingest.encodes)
     dense_field = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
     if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(
         collection, dense_field, settings.dense_index

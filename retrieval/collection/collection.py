@@ -148,7 +148,7 @@ class Collection:
         path: str | Path,
         settings: CollectionSettings | None = None,
         *,
-        whole: bool = True,
+        load_model: bool = True,
         claimed: bool = False,
         **keywords: Unpack[SettingsKeywords],
     ) -> Collection:
@@ -156,8 +156,8 @@ class Collection:
 
         Args:
             settings: of the encoders and the dense index; `keywords` are their attributes (`CollectionSettings`).
-            whole: load a checkpoint's document encoder now, to be sure that it can be; not needed for documents that
-                bring their vectors.
+            load_model: load a checkpoint's document encoder now, to be sure that it can be; documents that bring their
+                vectors do not need it.
             claimed: whether the caller has the claim to `path` (`lock.Claim`).
 
         Raises:
@@ -173,7 +173,7 @@ class Collection:
         recover(directory)
         if os.path.lexists(directory):
             raise _exists(directory)
-        identity, loaded = open_named(settings.encoder, settings.lexical, settings.learned, whole=whole)
+        identity, loaded = open_named(settings.encoder, settings.lexical, settings.learned, load_model=load_model)
         side = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
         vectors = None if side is None else DenseManifest(side.identity, side.width, settings.dense_index)
         with nullcontext() if claimed else Claim(directory), storage_errors(directory):
@@ -560,7 +560,7 @@ class Collection:
         if self._ids_whole or self.checked:
             return
         with self._connections.reading() as connection:  # it takes about a second for a million rows
-            problems = [found for (found,) in connection.execute("PRAGMA integrity_check(rows)") if found != "ok"]
+            problems = [message for (message,) in connection.execute("PRAGMA integrity_check(rows)") if message != "ok"]
         if problems:
             raise CorruptCollectionError(
                 f"the index of ids is damaged: {problems[0]}",

@@ -40,12 +40,12 @@ def recover(directory: Path) -> None:
 
 def recover_claimed(claim: Claim) -> None:
     """The same for who has the claim; what was left beside is removed, but not an index that can be gone on with."""
-    whole, old = claim.place, neighbour(claim.place, REPLACED)
-    with storage_errors(whole):
-        if not whole.exists() and old.exists():
-            move_directory(old, whole)
+    directory, old = claim.place, neighbour(claim.place, REPLACED)
+    with storage_errors(directory):
+        if not directory.exists() and old.exists():
+            move_directory(old, directory)
     for suffix in _LEFT:
-        shutil.rmtree(neighbour(whole, suffix), ignore_errors=True)
+        shutil.rmtree(neighbour(directory, suffix), ignore_errors=True)
 
 
 def recover_all(folder: Path) -> None:

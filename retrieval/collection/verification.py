@@ -48,7 +48,7 @@ def verify(directory: Path, snapshot: Snapshot, index_name: str, width: int | No
     """
     problems: list[Problem] = []
     with snapshot.reading() as connection:
-        problems += verify_database(directory, connection, whole=True)
+        problems += verify_database(directory, connection, thorough=True)
         damaged = verify_documents(directory, connection, snapshot.exact)
         problems += damaged.values() if damaged else verify_values(directory, connection)
         for part in snapshot.parts:
@@ -78,8 +78,8 @@ def verify_part(directory: Path, part: Part, index_name: str, width: int | None)
     """Read every byte of a part's files, if it has any."""
     if part.segment.name == PENDING:
         return []
-    found = verify_segment(directory, part.segment.name, index_name, dense=width is not None)
-    return [Problem(str(each.path), each.problem) for each in found]
+    file_problems = verify_segment(directory, part.segment.name, index_name, dense=width is not None)
+    return [Problem(str(each.path), each.problem) for each in file_problems]
 
 
 def verify_table(directory: Path) -> list[Problem]:
@@ -91,16 +91,16 @@ def verify_table(directory: Path) -> list[Problem]:
     return [Problem(str(path), problem) for path, problem in StaticQueryEmbeddings.verify(directory / FOLDER)]
 
 
-def verify_database(directory: Path, connection: sqlite3.Connection, *, whole: bool) -> list[Problem]:
+def verify_database(directory: Path, connection: sqlite3.Connection, *, thorough: bool) -> list[Problem]:
     """What searches and filters stand on in the database: its pages, its indexes, its small tables.
 
-    Unless `whole`, the pages of texts are left to `verify_documents`.
+    Unless `thorough`, the pages of texts are left to `verify_documents`.
     """
     where = str(directory / DATABASE)
     problems: list[Problem] = []
     try:
         connection.execute("PRAGMA cell_size_check = ON")
-        for table in (20,) if whole else _TABLES:
+        for table in (20,) if thorough else _TABLES:
             rows = connection.execute(f"PRAGMA integrity_check({table})").fetchall()
             problems += [Problem(where, str(message)) for (message,) in rows if message != "ok"]
         check_tables(connection)
@@ -145,11 +145,11 @@ def _damaged_documents(connection: sqlite3.Connection, exact: bool, pace: Pace) 
     Where documents may have brought their vectors to an earlier version, the hash of its rows tells nothing of a single
     one; but where most of them match, they are of texts alone.
     """
-    found: dict[int, CorruptCollectionError] = {}
+    damaged: dict[int, CorruptCollectionError] = {}
     doubtful: dict[int, CorruptCollectionError] = {}
     alike = 0
     for internal_ids in _chunks(connection):
-        found |= damaged_rows(connection, internal_ids, exact=exact)
+        damaged |= damaged_rows(connection, internal_ids, exact=exact)
         if not exact:
             query = "SELECT seq FROM rows WHERE seq BETWEEN ? AND ? AND typeof(hash) = 'integer'"
             old = [seq for (seq,) in connection.execute(query, (internal_ids[0], internal_ids[-1]))]
@@ -157,7 +157,7 @@ def _damaged_documents(connection: sqlite3.Connection, exact: bool, pace: Pace) 
             doubtful |= other
             alike += len(old) - len(other)
         pace()
-    return doubtful | found if alike > len(doubtful) else found
+    return doubtful | damaged if alike > len(doubtful) else damaged
 
 
 def _chunks(connection: sqlite3.Connection) -> Iterator[list[int]]:
@@ -225,12 +225,12 @@ def _batches(connection: sqlite3.Connection, width: int | None) -> Iterator[Prob
 
 
 def _segments(snapshot: Snapshot, connection: sqlite3.Connection) -> Iterator[Problem]:
-    told = {
+    listed = {
         name: facts for name, *facts in connection.execute("SELECT name, first_seq, last_seq, documents FROM segments")
     }
     for part in snapshot.parts:
         name, internal_ids = part.segment.name, part.segment.internal_ids
-        if name != PENDING and told.get(name) != [int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)]:
+        if name != PENDING and listed.get(name) != [int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)]:
             yield Problem(f"{DATABASE}, table segments", f"what it tells of segment {name} is not what the files hold")
 
 

@@ -78,11 +78,11 @@ class TableCorpus(StreamCorpus):
                 f"{len(cells)} fields where the header has {len(columns)}",
                 self.quoting,
             )
-        kept = {*names.id, *names.text, *names.title}
+        text_columns = {*names.id, *names.text, *names.title}
         row = {
-            name: cell if name in kept else _value(cell)
+            name: cell if name in text_columns else _value(cell)
             for name, cell in zip(columns, cells, strict=True)
-            if cell or name in kept
+            if cell or name in text_columns
         }
         try:
             return document_from_row(row, names)

@@ -127,7 +127,9 @@ class NpzCorpus(Corpus):
         special = np.array(sorted(self._encoder.special_tokens.values()), np.int32)
         used = np.setdiff1d(table.vectors.indices, special).tolist()
         self.special_weights = int(np.count_nonzero(table.vectors.data[np.isin(table.vectors.indices, special)]))
-        unknown = {term for term, found in zip(used, _lookup(self._encoder, used), strict=True) if found != term}
+        unknown = {
+            term for term, term_again in zip(used, _lookup(self._encoder, used), strict=True) if term_again != term
+        }
         ends = table.vectors.indptr.tolist()
         size = self._path.stat().st_size
         for row, identifier in enumerate(table.ids):
@@ -140,9 +142,9 @@ class NpzCorpus(Corpus):
             if wrong:
                 yield self.bad_row(f"the encoder has no term {min(wrong)}", "Give the encoder that made the file.")
                 continue
-            kept = (weights > 0) & ~np.isin(terms, special)
+            is_term = (weights > 0) & ~np.isin(terms, special)
             try:
-                yield EncodedDocument(Document(identifier, ""), (terms[kept], weights[kept]))
+                yield EncodedDocument(Document(identifier, ""), (terms[is_term], weights[is_term]))
             except InvalidDocumentError as error:
                 yield self.bad_row(error.message, error.hint or "")
 

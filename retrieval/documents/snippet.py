@@ -55,11 +55,11 @@ def make_snippet(
     """
     if width < 8:
         raise ValueError(f"width is {width}; at least 8 characters are needed")
-    line, place = _one_line(text)
-    if place is None:
+    line, position = _one_line(text)
+    if position is None:
         matches = [span for span in spans if span[2] in terms and span[0] < span[1]]
     else:
-        matches = [(place(start), place(end), term) for start, end, term in spans if term in terms]
+        matches = [(position(start), position(end), term) for start, end, term in spans if term in terms]
         matches = [match for match in matches if match[0] < match[1]]
     start, end = _window(line, matches, width)
     shown = line[start:end].strip(" ")
@@ -133,7 +133,7 @@ def _best_cluster(matches: Sequence[tuple[int, int, int]], inner: int) -> tuple[
     """Start and end of the matches that fit into `inner` characters and have the most distinct terms."""
     if not matches:
         return 0, 0
-    found = matches[0][0], min(matches[0][1], matches[0][0] + inner)
+    cluster = matches[0][0], min(matches[0][1], matches[0][0] + inner)
     best = range(0)  # of matches
     best_terms = 0
     inside: dict[int, int] = {}  # term -> matches in the window
@@ -155,8 +155,8 @@ def _best_cluster(matches: Sequence[tuple[int, int, int]], inner: int) -> tuple[
             if not inside[term]:
                 del inside[term]
     if best:
-        found = matches[best[0]][0], max(matches[each][1] for each in best)
-    return found
+        cluster = matches[best[0]][0], max(matches[each][1] for each in best)
+    return cluster
 
 
 def _cut_start(line: str, start: int, limit: int) -> int:

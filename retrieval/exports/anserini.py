@@ -52,13 +52,13 @@ class AnseriniForm:
                 for token in set(chunk.names.values()) - checked:
                     check_token(token)
                 checked = set(chunk.names.values())
-                for place, document in enumerate(chunk.documents):
+                for position, document in enumerate(chunk.documents):
                     row: dict[str, object] = {"id": document.id, "contents": document.text}
                     if document.title:
                         row["title"] = document.title
                     if document.metadata:
                         row["metadata"] = document.metadata
-                    row["vector"] = tokens_of(chunk, place)
+                    row["vector"] = tokens_of(chunk, position)
                     files.write(orjson.dumps(row, option=LINE))
                 done += len(chunk.documents)
                 tell(done, source.share(done))

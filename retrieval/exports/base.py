@@ -60,17 +60,17 @@ class Form(Protocol):
         ...
 
 
-def tokens_of(chunk: RowChunk, place: int) -> dict[str, int]:
+def tokens_of(chunk: RowChunk, position: int) -> dict[str, int]:
     """Return tokens and impacts of a document.
 
     Raises:
         ExportError: two of its terms read alike, so an object of tokens cannot hold both.
     """
-    tokens = chunk.tokens(place)
-    terms, _ = chunk.vector(place)
+    tokens = chunk.tokens(position)
+    terms, _ = chunk.vector(position)
     if len(tokens) != len(terms):
         raise ExportError(
-            f"two terms of the document {chunk.documents[place].id!r} have the same text, so a vector of tokens"
+            f"two terms of the document {chunk.documents[position].id!r} have the same text, so a vector of tokens"
             " cannot hold both",
             hint="export as qdrant or parquet, which number the terms",
         )
@@ -79,5 +79,5 @@ def tokens_of(chunk: RowChunk, place: int) -> dict[str, int]:
 
 def slug(name: str) -> str:
     """Return a name that engines take for an index: lower-case letters, digits, hyphens."""
-    kept = "".join(char if char.isascii() and char.isalnum() else "-" for char in name.lower()).strip("-")
-    return kept or "lexhound"
+    name_of_index = "".join(char if char.isascii() and char.isalnum() else "-" for char in name.lower()).strip("-")
+    return name_of_index or "lexhound"

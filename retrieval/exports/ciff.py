@@ -104,9 +104,9 @@ class CiffForm:
                     hint="export as qdrant or parquet, which number the terms",
                 )
             before = text
-            found = [part.postings(term) for part in parts]
-            docids = np.concatenate([np.empty(0, np.int64), *(docids for docids, _ in found)])
-            tfs = np.concatenate([np.empty(0, np.int64), *(tfs for _, tfs in found)])
+            postings = [part.postings(term) for part in parts]
+            docids = np.concatenate([np.empty(0, np.int64), *(docids for docids, _ in postings)])
+            tfs = np.concatenate([np.empty(0, np.int64), *(tfs for _, tfs in postings)])
             head = bytes_field(1, text) + number_field(2, len(docids)) + number_field(3, int(tfs.sum()))
             file.write(delimited(head + encode_postings(docids, tfs)))
             done += len(docids)
@@ -152,9 +152,9 @@ class _Numbered:
         if slot == len(index.postings.terms) or index.postings.terms[slot] != term:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         rows, impacts, frequencies = postings_of(index, slot)
-        kept = self.live[rows]
+        live = self.live[rows]
         values = self._levels[impacts] if frequencies is None else frequencies
-        return self.docids[rows[kept]].astype(np.int64), values[kept].astype(np.int64)
+        return self.docids[rows[live]].astype(np.int64), values[live].astype(np.int64)
 
 
 def _bases(source: Source) -> Iterator[tuple[Part, int]]:

@@ -137,13 +137,15 @@ def _build(
         ) from error
 
 
-def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[int, int], None] | None) -> ImportReport:
-    connection = connect(place, writable=True)
+def _fill(
+    directory: Path, folder: Path, header: ExportHeader, progress: Callable[[int, int], None] | None
+) -> ImportReport:
+    connection = connect(directory, writable=True)
     try:
         sparse_field = load_field(header.encoder, SqliteVocabulary(connection))
         dense = None if header.dense is None else DenseField(header.dense.encoder, header.dense.width)
         policy = "flat" if header.dense is None else header.dense.index
-        writer = Writer(place, connection, RLock(), sparse_field, dense, policy)
+        writer = Writer(directory, connection, RLock(), sparse_field, dense, policy)
         anew = sparse_field.frequencies and header.average_length is None
         # With the average and the scale of the exported collection every weight becomes the impact that it was.
         writer.average_length, writer.scale = header.average_length, header.scale
@@ -162,22 +164,22 @@ def _fill(place: Path, folder: Path, header: ExportHeader, progress: Callable[[i
         names = [name for (name,) in connection.execute("SELECT name FROM segments ORDER BY first_seq")]
         if len(names) > 1:
             merge(writer, names, PUBLISHED, average=header.average_length)
-        found = _postings(place, connection, sparse_field)
-        if found != postings and not anew:
+        n_postings = _postings(directory, connection, sparse_field)
+        if n_postings != postings and not anew:
             raise ExportError(
                 "the texts no longer have the terms that were exported",
                 where=str(folder),
                 hint="export the collection again, or index its texts",
             )
-        return ImportReport(done, found, ())
+        return ImportReport(done, n_postings, ())
     finally:
         connection.close()
-        keep_log(place)
+        keep_log(directory)
 
 
-def _postings(place: Path, connection: sqlite3.Connection, sparse_field: SparseField) -> int:
+def _postings(directory: Path, connection: sqlite3.Connection, sparse_field: SparseField) -> int:
     names = connection.execute("SELECT name FROM segments").fetchall()
-    return sum(open_segment(place, name, sparse_field.name).index.n_postings for (name,) in names)
+    return sum(open_segment(directory, name, sparse_field.name).index.n_postings for (name,) in names)
 
 
 def _store(

@@ -41,14 +41,14 @@ class OpenSearchForm:
             PartFiles(folder, "sparse_vector", "ndjson", _PART_BYTES) as vectors,
         ):
             for chunk in source.rows():
-                for place, document in enumerate(chunk.documents):
+                for position, document in enumerate(chunk.documents):
                     action = orjson.dumps({"index": {"_index": source.name, "_id": document.id}}, option=LINE)
                     row: dict[str, Any] = {"id": document.id, "title": document.title, "text": document.text}
                     row["metadata"] = document.metadata
-                    if chunk.dense is not None and chunk.dense[place].any():  # zeros stand for none
-                        row[DENSE_FIELD] = chunk.dense[place]
-                    tokens = _features(chunk, place)
-                    terms, impacts = chunk.vector(place)
+                    if chunk.dense is not None and chunk.dense[position].any():  # zeros stand for none
+                        row[DENSE_FIELD] = chunk.dense[position]
+                    tokens = _features(chunk, position)
+                    terms, impacts = chunk.vector(position)
                     ids = dict(zip(map(str, terms.tolist()), impacts.tolist(), strict=True))
                     options = LINE | orjson.OPT_SERIALIZE_NUMPY
                     features.write(action + orjson.dumps({**row, FIELD: tokens}, option=options))
@@ -105,14 +105,14 @@ Answers of `_bulk` have `"errors": false` where all went well. Parts have at mos
 """
 
 
-def _features(chunk: RowChunk, place: int) -> dict[str, int]:
-    tokens = tokens_of(chunk, place)
+def _features(chunk: RowChunk, position: int) -> dict[str, int]:
+    tokens = tokens_of(chunk, position)
     if not any("." in token for token in tokens):
         return tokens
     named = {token.replace(".", _DOT): impact for token, impact in tokens.items()}
     if len(named) != len(tokens):
         raise ExportError(
-            f"a token of the document {chunk.documents[place].id!r} holds {_DOT!r}, which stands for a dot",
+            f"a token of the document {chunk.documents[position].id!r} holds {_DOT!r}, which stands for a dot",
             hint="export in another format",
         )
     return named

@@ -55,10 +55,10 @@ def read_delimited(file: IO[bytes]) -> bytes | None:
         ValueError: the stream ends in the middle of a message.
     """
     size = shift = 0
-    for place in range(_LONGEST_VARINT):
+    for offset in range(_LONGEST_VARINT):
         byte = file.read(1)
         if not byte:
-            if place == 0:
+            if offset == 0:
                 return None
             break
         size |= (byte[0] & 127) << shift
@@ -79,35 +79,35 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes, int]]:
     Raises:
         ValueError: the bytes are no message.
     """
-    place = 0
-    while place < len(message):
-        tag, place = _varint_at(message, place)
+    offset = 0
+    while offset < len(message):
+        tag, offset = _varint_at(message, offset)
         value: int | bytes
         kind = tag & 7
         if kind == VARINT:
-            value, place = _varint_at(message, place)
+            value, offset = _varint_at(message, offset)
         elif kind in (FIXED64, BYTES):
             size = 8
             if kind == BYTES:
-                size, place = _varint_at(message, place)
-            value = message[place : place + size]
+                size, offset = _varint_at(message, offset)
+            value = message[offset : offset + size]
             if len(value) != size:
                 raise ValueError("a field is truncated")
-            place += size
+            offset += size
         else:
             raise ValueError(f"a field of wire type {kind}")
-        yield tag >> 3, value, place
+        yield tag >> 3, value, offset
 
 
-def _varint_at(message: bytes, place: int) -> tuple[int, int]:
+def _varint_at(message: bytes, offset: int) -> tuple[int, int]:
     value = shift = 0
-    while place < len(message) and shift < 70:
-        byte = message[place]
+    while offset < len(message) and shift < 70:
+        byte = message[offset]
         value |= (byte & 127) << shift
-        place += 1
+        offset += 1
         shift += 7
         if byte < 128:
-            return value, place
+            return value, offset
     raise ValueError("a number is truncated")
 
 
@@ -119,7 +119,7 @@ def varint_sizes(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return sizes
 
 
-def put_varints(out: NDArray[np.uint8], places: NDArray[np.int64], values: NDArray[np.int64]) -> None:
+def put_varints(out: NDArray[np.uint8], offsets: NDArray[np.int64], values: NDArray[np.int64]) -> None:
     """Write each number at its place."""
     sizes = varint_sizes(values)
     for byte in range(5):
@@ -127,7 +127,7 @@ def put_varints(out: NDArray[np.uint8], places: NDArray[np.int64], values: NDArr
         if not chosen.any():
             return
         more = np.where(sizes[chosen] > byte + 1, 128, 0)
-        out[places[chosen] + byte] = (values[chosen] >> (7 * byte)) & 127 | more
+        out[offsets[chosen] + byte] = (values[chosen] >> (7 * byte)) & 127 | more
 
 
 def all_varints(data: bytes) -> NDArray[np.int64]:

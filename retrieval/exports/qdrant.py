@@ -32,13 +32,13 @@ class QdrantForm:
         frame = {"head": b'{"points":[\n', "between": b",\n", "tail": b"\n]}\n"}
         with PartFiles(folder, "points", "json", _PART_BYTES, **frame) as files:
             for chunk in source.rows():
-                for place, document in enumerate(chunk.documents):
-                    terms, impacts = chunk.vector(place)
+                for position, document in enumerate(chunk.documents):
+                    terms, impacts = chunk.vector(position)
                     vector: dict[str, Any] = {}
                     if len(terms):  # a point may lack a vector
                         vector[SPARSE] = {"indices": terms.tolist(), "values": impacts.astype(float).tolist()}
-                    if chunk.dense is not None and chunk.dense[place].any():  # zeros stand for none
-                        vector[DENSE] = chunk.dense[place]
+                    if chunk.dense is not None and chunk.dense[position].any():  # zeros stand for none
+                        vector[DENSE] = chunk.dense[position]
                     payload = {
                         "id": document.id,
                         "title": document.title,

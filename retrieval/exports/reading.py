@@ -143,15 +143,15 @@ def _ciff(folder: Path, header: ExportHeader) -> Iterator[ExportedRow]:
         order = np.lexsort((terms, docids))
         docids, terms, impacts = docids[order], terms[order], impacts[order]
         ends = np.searchsorted(docids, np.arange(reader.header.documents + 1))
-        for place, (docid, identifier, _) in enumerate(reader.records()):
+        for number, (docid, identifier, _) in enumerate(reader.records()):
 
-            def parse(place: int = place, docid: int = docid, identifier: str = identifier) -> ExportedRow:
-                if docid != place:
-                    raise ValueError(f"record {place} is of docid {docid}")
-                own = slice(int(ends[place]), int(ends[place + 1]))
-                return _row(header, (identifier, "", "", {}), terms[own], impacts[own], None)
+            def parse(number: int = number, docid: int = docid, identifier: str = identifier) -> ExportedRow:
+                if docid != number:
+                    raise ValueError(f"record {number} is of docid {docid}")
+                postings = slice(int(ends[number]), int(ends[number + 1]))
+                return _row(header, (identifier, "", "", {}), terms[postings], impacts[postings], None)
 
-            yield _checked(parse, f"{path}, record {place}")
+            yield _checked(parse, f"{path}, record {number}")
 
 
 def _all_postings(
@@ -161,15 +161,22 @@ def _all_postings(
     docids: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
     terms: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
     impacts: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)]
-    for found in reader.lists():
-        if found.term not in ids or len(found.docids) == 0:
-            raise ExportError(f"the list of {found.term!r} is empty or of no term of {TERMS}", where=where, hint=_HINT)
-        inside = found.docids[0] >= 0 and found.docids[-1] < reader.header.documents
-        if not inside or (np.diff(found.docids) <= 0).any() or found.tfs.min() < 1 or found.tfs.max() > _MOST_IMPACT:
-            raise ExportError(f"the list of {found.term!r} is damaged", where=where, hint=_HINT)
-        docids.append(found.docids.astype(np.int32))
-        terms.append(np.full(len(found.docids), ids[found.term], np.int32))
-        impacts.append(found.tfs.astype(np.uint8))
+    for postings in reader.lists():
+        if postings.term not in ids or len(postings.docids) == 0:
+            raise ExportError(
+                f"the list of {postings.term!r} is empty or of no term of {TERMS}", where=where, hint=_HINT
+            )
+        inside = postings.docids[0] >= 0 and postings.docids[-1] < reader.header.documents
+        if (
+            not inside
+            or (np.diff(postings.docids) <= 0).any()
+            or postings.tfs.min() < 1
+            or postings.tfs.max() > _MOST_IMPACT
+        ):
+            raise ExportError(f"the list of {postings.term!r} is damaged", where=where, hint=_HINT)
+        docids.append(postings.docids.astype(np.int32))
+        terms.append(np.full(len(postings.docids), ids[postings.term], np.int32))
+        impacts.append(postings.tfs.astype(np.uint8))
     return np.concatenate(docids), np.concatenate(terms), np.concatenate(impacts)
 
 

@@ -43,17 +43,17 @@ class RowChunk:
     names: dict[int, str]
     dense: NDArray[np.float32] | None
 
-    def vector(self, place: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    def vector(self, position: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
         """Term ids (ascending) and impacts of a document of the chunk."""
-        own = slice(int(self.indptr[place]), int(self.indptr[place + 1]))
-        return self.terms[own], self.impacts[own]
+        entries = slice(int(self.indptr[position]), int(self.indptr[position + 1]))
+        return self.terms[entries], self.impacts[entries]
 
-    def tokens(self, place: int) -> dict[str, int]:
+    def tokens(self, position: int) -> dict[str, int]:
         """Tokens and impacts of a document of the chunk, the heaviest first, of equal ones the lower id.
 
         Where two ids read alike the token is there once, so that `len` differs from that of `vector`.
         """
-        terms, impacts = self.vector(place)
+        terms, impacts = self.vector(position)
         order = np.lexsort((terms, -impacts.astype(np.int16)))
         names = (self.names[term] for term in terms[order].tolist())
         return dict(zip(names, impacts[order].tolist(), strict=True))
@@ -128,12 +128,12 @@ class _Levels:
         if average_length not in (None, index.mean_length or snapshot.legacy_average):
             self._weight_function = sparse_field.weight_function(average_length or 1.0)
 
-    def of(self, window: ForwardRows, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Of some postings of a window, `places`, that stand one behind the other in its `rows`."""
+    def of(self, window: ForwardRows, rows: NDArray[np.int64], entries: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Of some postings of a window, `entries`, that stand one behind the other in its `rows`."""
         if self._weight_function is None or window.frequencies is None or self._lengths is None:
-            return self._levels[window.impacts[places]]
+            return self._levels[window.impacts[entries]]
         lengths = np.repeat(self._lengths[window.first + rows], np.diff(window.indptr)[rows])
-        return quantise_weights(self._weight_function(window.frequencies[places], lengths), self.scale)
+        return quantise_weights(self._weight_function(window.frequencies[entries], lengths), self.scale)
 
 
 def _part_rows(snapshot: Snapshot, part: Part, names: TermNames, levels: _Levels) -> Iterator[RowChunk]:
@@ -146,15 +146,15 @@ def _part_rows(snapshot: Snapshot, part: Part, names: TermNames, levels: _Levels
             rows = live[start : start + CHUNK]
             begins, lengths = window.indptr[rows], np.diff(window.indptr)[rows]
             indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-            places = np.repeat(begins - indptr[:-1], lengths) + np.arange(indptr[-1])
-            terms = window.terms[places]
+            entries = np.repeat(begins - indptr[:-1], lengths) + np.arange(indptr[-1])
+            terms = window.terms[entries]
             internal_ids = segment.internal_ids[window.first + rows].tolist()
             documents = read_documents(snapshot, internal_ids)
             yield RowChunk(
                 [documents[seq] for seq in internal_ids],
                 indptr,
                 terms,
-                levels.of(window, rows, places),
+                levels.of(window, rows, entries),
                 levels.scale,
                 names.of(np.unique(terms)),
                 None if segment.dense is None else segment.dense.vectors_of(window.first + rows),

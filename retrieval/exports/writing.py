@@ -172,7 +172,10 @@ def _scale(snapshot: Snapshot) -> tuple[float, QuantisationLoss]:
     if len(scales) <= 1:
         return (scales.pop() if scales else 1.0), loss
     ranges = [stored_ranges(index) for index in indexes]
-    live = [own if part.live is None else own.of(part.live) for own, part in zip(ranges, snapshot.parts, strict=True)]
+    live = [
+        part_ranges if part.live is None else part_ranges.of(part.live)
+        for part_ranges, part in zip(ranges, snapshot.parts, strict=True)
+    ]
     scale = math.ldexp(1.0, choose_scale(RowRanges.joined(live)))
     for index in indexes:
         counts = np.bincount(index.postings.impacts, minlength=MAX_IMPACT + 1)

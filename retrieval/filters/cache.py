@@ -36,9 +36,9 @@ class ColumnCache:
                 self._columns.move_to_end(key)
                 return column
             waiting = self._reading.get(key)
-            own: Future[Column] = Future()
+            result: Future[Column] = Future()
             if waiting is None:
-                self._reading[key] = own
+                self._reading[key] = result
         if waiting is not None:
             return waiting.result()
         try:
@@ -46,13 +46,13 @@ class ColumnCache:
         except BaseException as error:
             with self._lock:
                 del self._reading[key]
-            own.set_exception(error)
+            result.set_exception(error)
             raise
         with self._lock:
             del self._reading[key]
             self.read += 1
             self._keep(key, column)
-        own.set_result(column)
+        result.set_result(column)
         return column
 
     def retain(self, owners: Collection[Hashable]) -> None:

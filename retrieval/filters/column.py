@@ -43,8 +43,8 @@ class Texts:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __getitem__(self, place: int) -> bytes:
-        return self._data[self._ends[place - 1] if place else 0 : self._ends[place]]
+    def __getitem__(self, position: int) -> bytes:
+        return self._data[self._ends[position - 1] if position else 0 : self._ends[position]]
 
     @property
     def nbytes(self) -> int:
@@ -154,11 +154,11 @@ def read_column(
             integers.append(value)
         else:
             floats.append(value)
-    rows, kept = _rows(_plain(connection, _SEQS, within), internal_ids)
+    rows, known = _rows(_plain(connection, _SEQS, within), internal_ids)
     starts = np.concatenate([[0], np.cumsum(np.frombuffer(counts, np.int64))]).astype(np.int64)
-    if not kept.all():
-        starts = np.concatenate([[0], np.cumsum(kept)])[starts]
-        rows = rows[kept]
+    if not known.all():
+        starts = np.concatenate([[0], np.cumsum(known)])[starts]
+        rows = rows[known]
     return Column(
         np.frombuffer(integers, np.int64),
         np.frombuffer(floats, np.float64),
@@ -174,8 +174,10 @@ def read_within(
 ) -> Column:
     """Return the rows with any field whose name begins with `field` and a dot, as a column of a single value."""
     # "/" follows "." in Unicode: these are the names that start with "field.".
-    found, kept = _rows(_plain(connection, _WITHIN, (f"{field}.", f"{field}/", *_range(internal_ids))), internal_ids)
-    rows = np.unique(found[kept])
+    rows_found, known = _rows(
+        _plain(connection, _WITHIN, (f"{field}.", f"{field}/", *_range(internal_ids))), internal_ids
+    )
+    rows = np.unique(rows_found[known])
     nothing = Texts(b"", np.empty(0, np.int64))
     return Column(np.zeros(1, np.int64), np.empty(0), nothing, np.array([0, len(rows)]), rows, gone)
 
@@ -192,8 +194,8 @@ def _plain(connection: sqlite3.Connection, statement: str, values: tuple[Any, ..
 
 def _rows(cursor: sqlite3.Cursor, internal_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Return the places of the numbers that a statement gives among `internal_ids`, and which of them are there."""
-    found = np.fromiter(chain.from_iterable(cursor), np.int64)
+    numbers = np.fromiter(chain.from_iterable(cursor), np.int64)
     if not len(internal_ids):
-        return np.empty(len(found), np.int32), np.zeros(len(found), np.bool_)
-    places = np.minimum(np.searchsorted(internal_ids, found), len(internal_ids) - 1)
-    return places.astype(np.int32), internal_ids[places] == found
+        return np.empty(len(numbers), np.int32), np.zeros(len(numbers), np.bool_)
+    positions = np.minimum(np.searchsorted(internal_ids, numbers), len(internal_ids) - 1)
+    return positions.astype(np.int32), internal_ids[positions] == numbers

@@ -200,11 +200,11 @@ class _Builder:
         return re.sub(r"\\(.)", unescape, token[1:-1], flags=re.DOTALL)
 
     def _number(self, token: Token) -> int | float:
-        whole = _beyond_64_bits(token)
-        if whole is None:
+        integer = _beyond_64_bits(token)
+        if integer is None:
             return self._finite(float(token), token) if re.search(r"[.eE]", token) else int(token)
-        number = self._finite(_as_float(whole), token)
-        if number != whole:
+        number = self._finite(_as_float(integer), token)
+        if number != integer:
             raise FilterSyntaxError(
                 "an integer of more than 64 bits, which no document holds",
                 self._text,
@@ -276,10 +276,10 @@ def _explained(error: UnexpectedInput, text: str, accepted: set[str]) -> FilterS
         expected = [words for name, words in _WORDS if name in accepted]
         if token.type == "$END":
             position = len(text)
-            found = "the expression ends"
+            problem = "the expression ends"
         else:
-            found = f"found {_shortened(token)!r}"
-        reason = f"expected {_listed(expected)}, but {found}"
+            problem = f"found {_shortened(token)!r}"
+        reason = f"expected {_listed(expected)}, but {problem}"
         if token.type == "FIELD" and "STRING" in accepted:
             hint = "Put text in quotes."
             if not token.startswith("`"):

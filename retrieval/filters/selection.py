@@ -37,10 +37,10 @@ def select(expression: Expression, columns: Columns, n_rows: int) -> NDArray[np.
         DeadlineError: the time for it is over.
     """
     selection = _Selection(columns, n_rows)
-    found = selection.mask(expression).copy()
+    selected = selection.mask(expression).copy()
     for gone in selection.gone:
-        found[gone] = False
-    return found
+        selected[gone] = False
+    return selected
 
 
 class _Selection:
@@ -53,13 +53,13 @@ class _Selection:
 
     def mask(self, expression: Expression) -> NDArray[np.bool_]:
         """Return the rows for which a part of the expression holds; the array may be one that is kept."""
-        found = self._known.get(expression)
-        if found is None:
+        selected = self._known.get(expression)
+        if selected is None:
             check_deadline()
-            found = self._evaluate(expression)
+            selected = self._evaluate(expression)
             if (len(self._known) + 1) * self._n_rows <= _MEMORY:
-                self._known[expression] = found
-        return found
+                self._known[expression] = selected
+        return selected
 
     def _evaluate(self, expression: Expression) -> NDArray[np.bool_]:
         match expression:
@@ -71,10 +71,10 @@ class _Selection:
                 spans = self._spans(expression)
                 return self._other(field, spans) if negated else self._marked([(field, spans)])
             case Exists(field):
-                found = self._marked([(field, [self._column(field).everything()])])
+                selected = self._marked([(field, [self._column(field).everything()])])
                 within = self._column(field, within=True)
-                found[within.rows] = True
-                return found
+                selected[within.rows] = True
+                return selected
             case Not(operand):
                 return ~self.mask(operand)
             case And(operands):
@@ -83,12 +83,12 @@ class _Selection:
                 return self._any(list(dict.fromkeys(operands)))
 
     def _all(self, operands: Sequence[Expression]) -> NDArray[np.bool_]:
-        found = self.mask(operands[0]).copy()
+        selected = self.mask(operands[0]).copy()
         for operand in operands[1:]:
-            if not found.any():
+            if not selected.any():
                 break
-            found &= self.mask(operand)
-        return found
+            selected &= self.mask(operand)
+        return selected
 
     def _any(self, operands: Sequence[Expression]) -> NDArray[np.bool_]:
         spans: dict[str, list[Span]] = {}
@@ -98,10 +98,10 @@ class _Selection:
                 spans.setdefault(operand.field, []).extend(self._spans(operand))
             else:
                 others.append(operand)
-        found = self._marked(spans.items())
+        selected = self._marked(spans.items())
         for operand in others:
-            found |= self.mask(operand)
-        return found
+            selected |= self.mask(operand)
+        return selected
 
     def _spans(self, clause: Comparison | Membership) -> list[Span]:
         """Return the places of the values that a clause names."""
@@ -111,20 +111,20 @@ class _Selection:
         return [column.span(clause.operator, clause.value)]
 
     def _marked(self, wanted: Iterable[tuple[str, Sequence[Span]]]) -> NDArray[np.bool_]:
-        found = np.zeros(self._n_rows, np.bool_)
+        selected = np.zeros(self._n_rows, np.bool_)
         for field, spans in wanted:
             column = self._column(field)
             for span in _joined(spans):
-                found[column.rows_of(span)] = True
-        return found
+                selected[column.rows_of(span)] = True
+        return selected
 
     def _other(self, field: str, spans: Sequence[Span]) -> NDArray[np.bool_]:
         """Return rows that have the field, and no value of it in the spans."""
-        found = self._marked([(field, [self._column(field).everything()])])
+        selected = self._marked([(field, [self._column(field).everything()])])
         column = self._column(field)
         for span in _joined(spans):
-            found[column.rows_of(span)] = False
-        return found
+            selected[column.rows_of(span)] = False
+        return selected
 
     def _column(self, name: str, *, within: bool = False) -> Column:
         column = self._fields.get((name, within))
@@ -145,12 +145,12 @@ def _is_positive(operand: Expression) -> TypeGuard[Comparison | Membership]:
 
 def _joined(spans: Iterable[Span]) -> list[Span]:
     """Return the same places as spans that do not overlap, none of them empty."""
-    found: list[Span] = []
+    joined: list[Span] = []
     for start, end in sorted(spans):
         if start >= end:
             continue
-        if found and start <= found[-1][1]:
-            found[-1] = found[-1][0], max(found[-1][1], end)
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
         else:
-            found.append((start, end))
-    return found
+            joined.append((start, end))
+    return joined

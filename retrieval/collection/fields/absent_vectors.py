@@ -29,15 +29,15 @@ class PresentRows:
     def of(self, index: VectorIndex) -> NDArray[np.bool_]:
         """bool[n_rows]; reads all vectors the first time."""
         with self._lock:
-            found = self._known.get(index)
-        if found is None:
-            found = np.empty(index.n_rows, np.bool_)
+            mask = self._known.get(index)
+        if mask is None:
+            mask = np.empty(index.n_rows, np.bool_)
             for start in range(0, index.n_rows, _ROWS_AT_ONCE):
                 rows = np.arange(start, min(start + _ROWS_AT_ONCE, index.n_rows))
-                found[rows] = index.vectors_of(rows).any(axis=1)
+                mask[rows] = index.vectors_of(rows).any(axis=1)
             with self._lock:
-                self._known[index] = found
-        return found
+                self._known[index] = mask
+        return mask
 
 
 present = PresentRows()
@@ -45,11 +45,11 @@ present = PresentRows()
 
 def has_vector(index: VectorIndex, rows: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which of some scored rows have a vector: bool[len(rows)]."""
-    found = np.ones(len(rows), np.bool_)
+    present = np.ones(len(rows), np.bool_)
     doubtful = np.flatnonzero(scores == 0)
     if len(doubtful):
-        found[doubtful] = index.vectors_of(rows[doubtful]).any(axis=1)
-    return found
+        present[doubtful] = index.vectors_of(rows[doubtful]).any(axis=1)
+    return present
 
 
 def search_present(
@@ -77,22 +77,22 @@ def search_many_present(
     threads: int | None,
 ) -> list[TopK]:
     """Return the same of many queries, float32[m, width]."""
-    found = [TopK.empty()] * len(queries)
-    places = np.flatnonzero(queries.any(axis=1))
+    rankings = [TopK.empty()] * len(queries)
+    queries_left = np.flatnonzero(queries.any(axis=1))
     mask = allowed
     for _ in range(2):
-        if not len(places):
+        if not len(queries_left):
             break
-        tops = index.search_many(queries[places], depth, allowed=mask, recall=recall, threads=threads)
+        tops = index.search_many(queries[queries_left], depth, allowed=mask, recall=recall, threads=threads)
         again = []
-        for place, top in zip(places.tolist(), tops, strict=True):
-            found[place] = top
+        for query, top in zip(queries_left.tolist(), tops, strict=True):
+            rankings[query] = top
             if mask is allowed and not has_vector(index, top.rows, top.scores).all():
-                again.append(place)
-        places = np.array(again, np.int64)
-        if len(places):
+                again.append(query)
+        queries_left = np.array(again, np.int64)
+        if len(queries_left):
             mask = _present(index, allowed)
-    return found
+    return rankings
 
 
 def _present(index: VectorIndex, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

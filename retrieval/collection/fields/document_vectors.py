@@ -63,10 +63,10 @@ def _given(sparse_field: SparseField, documents: Sequence[Document]) -> csr_arra
                     f"the vector of {document.id!r} has the term {int(document.terms[-1])}, the encoder has {size}",
                     hint="Give vectors of the collection's encoder.",
                 )
-            kept = ~np.isin(document.terms, special)
-            vectors.append((document.terms[kept], document.weights[kept]))
+            terms_kept = ~np.isin(document.terms, special)
+            vectors.append((document.terms[terms_kept], document.weights[terms_kept]))
         elif made is not None:
-            place = slice(int(made.indptr[row]), int(made.indptr[row + 1]))
-            vectors.append((made.indices[place].astype(np.int32), made.data[place].astype(np.float32)))
+            entries = slice(int(made.indptr[row]), int(made.indptr[row + 1]))
+            vectors.append((made.indices[entries].astype(np.int32), made.data[entries].astype(np.float32)))
             row += 1
     return stacked(vectors, size)

@@ -30,16 +30,16 @@ def identify(encoder: str, lexical: LexicalSettings | None, learned: LearnedSett
 
 
 def open_named(
-    encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None, *, whole: bool = True
+    encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None, *, load_model: bool = True
 ) -> tuple[EncoderIdentity, LearnedField | None]:
     """Return the same, and the field with the loaded model; None for `bm25`, which needs a collection's terms.
 
-    Unless `whole`, a model of the document side alone is not loaded.
+    Unless `load_model`, a model of the document side alone is not loaded.
     """
     loaded = load_encoder(encoder, vocabulary=MemoryVocabulary(), lexical_settings=lexical, learned_settings=learned)
     if not isinstance(loaded, LearnedEncoder):
         return loaded.identity, None
-    if whole:
+    if load_model:
         loaded.prepare()
     return loaded.identity, LearnedField(loaded)
 

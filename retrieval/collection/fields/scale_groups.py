@@ -56,33 +56,35 @@ def grouped(
     ranges = row_ranges(batch.indptr, np.asarray(batch.values, np.float32))
     chosen = choose_groups(ranges) if groups is None else groups
     numbers = group_of(ranges, chosen)
-    found = [Group(numbers == number, math.ldexp(1.0, exponent)) for number, exponent in enumerate(chosen)]
-    return [group for group in found if group.rows.any()]
+    all_groups = [Group(numbers == number, math.ldexp(1.0, exponent)) for number, exponent in enumerate(chosen)]
+    return [group for group in all_groups if group.rows.any()]
 
 
 def regrouped(
-    sparse_field: SparseField, indexes: Sequence[InvertedIndex], kept: Sequence[NDArray[np.bool_]]
+    sparse_field: SparseField, indexes: Sequence[InvertedIndex], live: Sequence[NDArray[np.bool_]]
 ) -> list[list[Group]]:
     """Return the kept rows of several indexes in groups that suit them all: for each group, its rows in each index.
 
     Where all that is in a group has one scale already it stays, so that impacts are copied.
     """
     if sparse_field.scale is not None:
-        return [[Group(keep, sparse_field.scale) for keep in kept]] if any(keep.any() for keep in kept) else []
+        return [[Group(keep, sparse_field.scale) for keep in live]] if any(keep.any() for keep in live) else []
     ranges = [stored_ranges(index) for index in indexes]
-    chosen = choose_groups(RowRanges.joined([each.of(keep) for each, keep in zip(ranges, kept, strict=True)]))
+    chosen = choose_groups(RowRanges.joined([each.of(keep) for each, keep in zip(ranges, live, strict=True)]))
     numbers = [group_of(each, chosen) for each in ranges]
-    found = []
+    regrouped_rows = []
     for number, exponent in enumerate(chosen):
-        rows = [keep & (own == number) for keep, own in zip(kept, numbers, strict=True)]
-        if not any(own.any() for own in rows):
+        rows = [keep & (group_rows == number) for keep, group_rows in zip(live, numbers, strict=True)]
+        if not any(group_rows.any() for group_rows in rows):
             continue
         scales = {
-            index.scale for index, own, each in zip(indexes, rows, ranges, strict=True) if (own & ~each.empty).any()
+            index.scale
+            for index, group_rows, each in zip(indexes, rows, ranges, strict=True)
+            if (group_rows & ~each.empty).any()
         }
         scale = scales.pop() if len(scales) == 1 else math.ldexp(1.0, exponent)
-        found.append([Group(own, scale) for own in rows])
-    return found
+        regrouped_rows.append([Group(group_rows, scale) for group_rows in rows])
+    return regrouped_rows
 
 
 def part_of(batch: Batch, group: Group) -> Batch:

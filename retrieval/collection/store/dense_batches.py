@@ -42,11 +42,11 @@ def unpack_dense(blob: bytes | None, width: int) -> DenseBatch:
     try:
         if blob is None:
             raise ValueError("they are missing")
-        magic, n_rows, found, checksum = _HEADER.unpack_from(blob)
+        magic, n_rows, stored_width, checksum = _HEADER.unpack_from(blob)
         if magic != _MAGIC or zlib.crc32(memoryview(blob)[_HEADER.size :]) != checksum:
             raise ValueError("checksum mismatch")
-        if found != width:
-            raise ValueError(f"they are {found} wide and not {width}")
+        if stored_width != width:
+            raise ValueError(f"they are {stored_width} wide and not {width}")
         if len(blob) != _HEADER.size + n_rows * (8 + 4 * width):
             raise ValueError(f"{len(blob)} bytes for {n_rows} rows")
         internal_ids = np.frombuffer(blob, "<i8", n_rows, _HEADER.size)

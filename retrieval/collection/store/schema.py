@@ -136,14 +136,14 @@ def check_identity(directory: Path, identity: Identity, log: Identity | None = N
     Raises:
         CollectionGoneError: it is another one, or there is none any more.
     """
-    found = find_identity(directory)
-    if found != identity:
+    current = find_identity(directory)
+    if current != identity:
         raise CollectionGoneError(
             "the collection was removed while it was open"
-            if found is None
+            if current is None
             else "the collection was replaced by another one while it was open",
             where=str(directory),
-            hint="open it again" if found is not None else "make it again, or restore it from a backup",
+            hint="open it again" if current is not None else "make it again, or restore it from a backup",
         )
     if log is not None and log_identity(directory) != log:
         raise CollectionGoneError(
@@ -201,10 +201,10 @@ def keep_log(directory: Path) -> None:
         for name in (LOG, LOG_INDEX):
             descriptor = os.open(directory / name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, status.st_mode & 0o777)
             try:
-                own = os.fstat(descriptor)
-                if own.st_size == 0 and (own.st_mode ^ status.st_mode) & 0o777:
+                log_status = os.fstat(descriptor)
+                if log_status.st_size == 0 and (log_status.st_mode ^ status.st_mode) & 0o777:
                     os.fchmod(descriptor, status.st_mode & 0o777)
-                if own.st_uid != status.st_uid or own.st_gid != status.st_gid:
+                if log_status.st_uid != status.st_uid or log_status.st_gid != status.st_gid:
                     os.fchown(descriptor, status.st_uid, status.st_gid)
             finally:
                 os.close(descriptor)

@@ -82,12 +82,12 @@ class MappedIds:
         """See `Ids`; a scan of the bytes of all ids."""
         wanted, data = identifier.encode("utf-8", "replace"), bytes(self._data)
         ends = np.asarray(self._ends)
-        place = data.find(wanted)
-        while place >= 0:
-            row = int(np.searchsorted(ends, place, side="right"))
-            if row < len(ends) and (ends[row - 1] if row else 0) == place and ends[row] == place + len(wanted):
+        position = data.find(wanted)
+        while position >= 0:
+            row = int(np.searchsorted(ends, position, side="right"))
+            if row < len(ends) and (ends[row - 1] if row else 0) == position and ends[row] == position + len(wanted):
                 yield row
-            place = data.find(wanted, place + 1)
+            position = data.find(wanted, position + 1)
 
 
 class ListedIds(list[str]):
@@ -95,7 +95,7 @@ class ListedIds(list[str]):
 
     def rows_of(self, identifier: str) -> Iterator[int]:
         """See `Ids`."""
-        return (row for row, own in enumerate(self) if own == identifier)
+        return (row for row, listed in enumerate(self) if listed == identifier)
 
 
 @dataclass(slots=True)
@@ -261,13 +261,13 @@ def read_through(directory: Path, segment: Segment, index_name: str, pace: Pace 
         return
     dense = segment.dense is not None
     try:
-        found = tuple(verify_segment(directory, segment.name, index_name, dense=dense, pace=pace))
+        problems = tuple(verify_segment(directory, segment.name, index_name, dense=dense, pace=pace))
     except OSError as error:
         path = Path(error.filename or directory / SEGMENTS / segment.name)
-        found = (FileProblem(path, f"cannot be read: {error.strerror}"),)
-    if found and not (directory / SEGMENTS / segment.name).exists():
+        problems = (FileProblem(path, f"cannot be read: {error.strerror}"),)
+    if problems and not (directory / SEGMENTS / segment.name).exists():
         return  # merged into another meanwhile
-    segment.condition.problems += tuple(each for each in found if each not in segment.condition.problems)
+    segment.condition.problems += tuple(each for each in problems if each not in segment.condition.problems)
     segment.condition.read = True
 
 

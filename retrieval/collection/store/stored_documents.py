@@ -129,7 +129,7 @@ def damaged_rows(
     """Return those rows of some numbers whose documents are not what was written, and what is wrong; see
     `document_of`.
     """
-    found: dict[int, CorruptCollectionError] = {}
+    damaged: dict[int, CorruptCollectionError] = {}
     for start in range(0, len(internal_ids), ROWS_AT_ONCE):
         chunk = list(internal_ids[start : start + ROWS_AT_ONCE])
         try:
@@ -137,14 +137,14 @@ def damaged_rows(
                 try:
                     document_of(row, exact=exact)
                 except CorruptCollectionError as error:
-                    found[row[0]] = error
+                    damaged[row[0]] = error
         except CorruptCollectionError as error:
             if len(chunk) == 1:
-                found[chunk[0]] = error
+                damaged[chunk[0]] = error
             else:
                 for seq in chunk:
-                    found |= damaged_rows(connection, [seq], exact=exact)
-    return found
+                    damaged |= damaged_rows(connection, [seq], exact=exact)
+    return damaged
 
 
 def damaged_document(seq: int, identifier: object, reason: str) -> CorruptCollectionError:

@@ -43,17 +43,17 @@ class SqliteVocabulary:
     def grow(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """Return the ids of terms; terms not seen before are appended in the order given."""
         ids = self.lookup(terms)
-        places = np.flatnonzero(ids < 0)
-        if not len(places):
+        unknown = np.flatnonzero(ids < 0)
+        if not len(unknown):
             return ids
-        unseen = [terms[place] for place in places.tolist()]
+        unseen = [terms[position] for position in unknown.tolist()]
         distinct = dict.fromkeys(unseen)
         first = len(self)
         new = dict(zip(distinct, range(first, first + len(distinct)), strict=True))
         self._connection.executemany(
             "INSERT INTO terms(term_id, term) VALUES (?, ?)", zip(new.values(), new.keys(), strict=True)
         )
-        ids[places] = [new[term] for term in unseen]
+        ids[unknown] = [new[term] for term in unseen]
         return ids
 
     def text(self, term_id: int) -> str:

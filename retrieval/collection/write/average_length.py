@@ -97,7 +97,11 @@ def far_segments(writer: Writer, today: float) -> list[tuple[str, int]]:
             "SELECT name, documents FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY documents, name"
         ).fetchall()
         lengths = [(name, rows, lengths_of(writer, name)) for name, rows in names]
-    return [(name, rows) for name, rows, own in lengths if is_far(own.average or legacy or today, today)]
+    return [
+        (name, rows)
+        for name, rows, segment_lengths in lengths
+        if is_far(segment_lengths.average or legacy or today, today)
+    ]
 
 
 def credit(writer: Writer) -> int:
@@ -116,14 +120,16 @@ def spend(writer: Writer, rows: int) -> None:
 
 def lengths_of(writer: Writer, name: str) -> Lengths:
     """The lengths of a segment's rows; read once a writer."""
-    found = writer.lengths.get(name)
-    if found is None:
+    segment_lengths = writer.lengths.get(name)
+    if segment_lengths is None:
         segment = open_segment(writer.directory, name, writer.sparse_field.name)
         words = segment.index.lengths
         words = np.zeros(segment.n_rows, np.uint32) if words is None else words
-        found = Lengths(segment.internal_ids, words, int(words.sum(dtype=np.int64)), segment.index.mean_length)
-        writer.lengths[name] = found
-    return found
+        segment_lengths = Lengths(
+            segment.internal_ids, words, int(words.sum(dtype=np.int64)), segment.index.mean_length
+        )
+        writer.lengths[name] = segment_lengths
+    return segment_lengths
 
 
 def _counted(writer: Writer, job: int, without: NDArray[np.int64]) -> tuple[int, int]:
@@ -134,10 +140,10 @@ def _counted(writer: Writer, job: int, without: NDArray[np.int64]) -> tuple[int,
     words = documents = 0
     names = [name for (name,) in connection.execute(f"SELECT name FROM segments WHERE NOT {hidden}", (job,))]
     for name in names:
-        own = lengths_of(writer, name)
-        gone = _places(own.internal_ids, dead)
-        words += own.total - int(own.words[gone].sum(dtype=np.int64))
-        documents += len(own.internal_ids) - len(gone)
+        segment_lengths = lengths_of(writer, name)
+        gone = _places(segment_lengths.internal_ids, dead)
+        words += segment_lengths.total - int(segment_lengths.words[gone].sum(dtype=np.int64))
+        documents += len(segment_lengths.internal_ids) - len(gone)
     for (blob,) in connection.execute(f"SELECT vectors FROM batches WHERE NOT {hidden}", (job,)):
         batch = unpack(blob)
         ends = np.concatenate([[0], np.cumsum(batch.values, dtype=np.int64)])
@@ -155,9 +161,9 @@ def _places(internal_ids: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray
     if not len(internal_ids):
         return np.empty(0, np.int64)
     inside = some[np.searchsorted(some, internal_ids[0]) : np.searchsorted(some, internal_ids[-1], side="right")]
-    places = np.searchsorted(internal_ids, inside)
-    found: NDArray[np.int64] = places[internal_ids[places] == inside]
-    return found
+    positions = np.searchsorted(internal_ids, inside)
+    matching: NDArray[np.int64] = positions[internal_ids[positions] == inside]
+    return matching
 
 
 def _last_internal_id(connection: sqlite3.Connection) -> int:

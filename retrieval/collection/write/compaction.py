@@ -183,13 +183,15 @@ def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | No
             read_through(directory, segment, sparse_field.name)
             segment.check_condition()
         with writer.lock:
-            kept = [_kept(writer, segment) for segment in segments]
+            live = [_live_rows(writer, segment) for segment in segments]
             average = live_average(writer) if average is None else average
-            weighed = [_weighed_with(writer, segment) for segment in segments]
-        dropped = sum(int((~keep).sum()) for keep in kept)
-        documents = sum(int(keep.sum()) for keep in kept)
-        fresh = not sparse_field.frequencies or all(own == average for own in weighed)
-        groups = regrouped(sparse_field, [segment.index for segment in segments], kept)
+            stored_averages = [_weighed_with(writer, segment) for segment in segments]
+        dropped = sum(int((~keep).sum()) for keep in live)
+        documents = sum(int(keep.sum()) for keep in live)
+        fresh = not sparse_field.frequencies or all(
+            average_of_segment == average for average_of_segment in stored_averages
+        )
+        groups = regrouped(sparse_field, [segment.index for segment in segments], live)
         wanted = all(_is_indexed_as_wanted(writer, segment) for segment in segments)
         if not dropped and fresh and wanted and _are_grouped(groups, segments):
             return documents, 0
@@ -199,7 +201,7 @@ def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | No
                 _write(writer, segments, group, average, built, refresh=not fresh)
         with writer.transaction() as connection:
             connection.executemany("DELETE FROM segments WHERE name = ?", ((old,) for old in names))
-            gone = [segment.internal_ids[~keep] for segment, keep in zip(segments, kept, strict=True)]
+            gone = [segment.internal_ids[~keep] for segment, keep in zip(segments, live, strict=True)]
             connection.executemany(
                 "DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in np.concatenate(gone).tolist())
             )
@@ -215,8 +217,12 @@ def _are_grouped(groups: Sequence[Sequence[Group]], segments: Sequence[Segment])
     if len(groups) != len(segments):
         return False
     for group in groups:
-        own = [number for number, each in enumerate(group) if each.rows.any()]
-        if len(own) != 1 or not group[own[0]].rows.all() or group[own[0]].scale != segments[own[0]].index.scale:
+        members = [number for number, each in enumerate(group) if each.rows.any()]
+        if (
+            len(members) != 1
+            or not group[members[0]].rows.all()
+            or group[members[0]].scale != segments[members[0]].index.scale
+        ):
             return False
     return True
 
@@ -236,7 +242,11 @@ def _write(
     refresh: bool,
 ) -> None:
     sparse_field = writer.sparse_field
-    chosen = [(segment, own.rows) for segment, own in zip(segments, group, strict=True) if own.rows.any()]
+    chosen = [
+        (segment, rows_of_group.rows)
+        for segment, rows_of_group in zip(segments, group, strict=True)
+        if rows_of_group.rows.any()
+    ]
     internal_ids = np.sort(np.concatenate([segment.internal_ids[rows] for segment, rows in chosen]))
     parts = []
     for segment, rows in chosen:
@@ -276,12 +286,12 @@ def _ids_of(segments: Sequence[Segment], internal_ids: NDArray[np.int64]) -> lis
     ids = [""] * len(internal_ids)
     for segment in segments:
         rows = np.minimum(np.searchsorted(segment.internal_ids, internal_ids), segment.n_rows - 1)
-        for place in np.flatnonzero(segment.internal_ids[rows] == internal_ids).tolist():
-            ids[place] = segment.ids[rows[place]]
+        for position in np.flatnonzero(segment.internal_ids[rows] == internal_ids).tolist():
+            ids[position] = segment.ids[rows[position]]
     return ids
 
 
-def _kept(writer: Writer, segment: Segment) -> NDArray[np.bool_]:
+def _live_rows(writer: Writer, segment: Segment) -> NDArray[np.bool_]:
     rows = writer.connection.execute(
         "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?",
         (int(segment.internal_ids[0]), int(segment.internal_ids[-1])),

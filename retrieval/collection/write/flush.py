@@ -45,13 +45,13 @@ def flush(writer: Writer, job: int) -> None:
         ).fetchall()
         if not waiting:
             return
-        whole = concatenate([unpack(blob) for _, blob in waiting])
-        batch, dead = _without_dead(writer, whole)
+        with_deleted = concatenate([unpack(blob) for _, blob in waiting])
+        batch, deleted = _without_deleted(writer, with_deleted)
         vectors = None if writer.dense is None else _waiting_vectors(writer, job, writer.dense.width)
-        if vectors is not None and dead:
-            vectors = vectors[np.isin(whole.internal_ids, batch.internal_ids)]
+        if vectors is not None and deleted:
+            vectors = vectors[np.isin(with_deleted.internal_ids, batch.internal_ids)]
         last_batch = int(waiting[-1][0])
-        del waiting, whole  # the blobs are as large as the batch
+        del waiting, with_deleted  # the blobs are as large as the batch
         built: list[BuiltSegment] = []
         average = writer.average_length or live_average(writer, job)
         if len(batch.internal_ids):
@@ -60,14 +60,14 @@ def flush(writer: Writer, job: int) -> None:
             built = _build_segments(writer, batch, vectors, average, policy)
         with writer.transaction() as connection:
             connection.execute("DELETE FROM batches WHERE run = ? AND batch <= ?", (job, last_batch))
-            connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in dead))
+            connection.executemany("DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in deleted))
             for name, internal_ids in built:
                 register_segment(connection, name, job, internal_ids)
             if built and job == PUBLISHED:
                 renew(writer, connection, average)
 
 
-def _without_dead(writer: Writer, batch: Batch) -> tuple[Batch, list[int]]:
+def _without_deleted(writer: Writer, batch: Batch) -> tuple[Batch, list[int]]:
     rows = writer.connection.execute(
         "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?",
         (int(batch.internal_ids[0]), int(batch.internal_ids[-1])),

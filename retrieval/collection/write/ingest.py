@@ -101,13 +101,13 @@ def ingest(
     if job is not None and job.source != source:
         held = held_documents(writer.connection, job)
         if held:
-            place = writer.directory
+            directory = writer.directory
             raise UnfinishedRunError(
                 f"an earlier ingest job over {describe_source(job.source)} was not finished; it holds {held:,}"
                 " documents",
-                where=str(place),
+                where=str(directory),
                 hint="run it again to finish it, or drop it: lexhound add"
-                f" {shlex.quote(str(place))} --discard-unfinished",
+                f" {shlex.quote(str(directory))} --discard-unfinished",
             )
         discard_job(writer)
         job = None
@@ -172,24 +172,24 @@ class _Attempt:
         """Store the whole corpus, chunk by chunk, behind what an earlier attempt holds."""
         staged = _Staged(self._writer, self._job)
         chunk: dict[str, Document] = {}
-        places: dict[str, BadRow] = {}
+        duplicates_of: dict[str, BadRow] = {}
         for row in self._corpus:
             if isinstance(row, BadRow):
-                self._store(chunk, places)
+                self._store(chunk, duplicates_of)
                 self._reject(row)
             elif staged.matches(row):
                 self._resumed += 1
             elif row.id in chunk:
-                self._store(chunk, places)
+                self._store(chunk, duplicates_of)
                 self._reject(self._corpus.bad_row(_TWICE, _TWICE_HINT))
             else:
                 chunk[row.id] = row
-                places[row.id] = self._corpus.bad_row(_TWICE, _TWICE_HINT)
+                duplicates_of[row.id] = self._corpus.bad_row(_TWICE, _TWICE_HINT)
                 if len(chunk) == self._writer.batch_documents:
-                    self._store(chunk, places)
+                    self._store(chunk, duplicates_of)
                     self._tell("reading")
         staged.drop_rest()
-        self._store(chunk, places)
+        self._store(chunk, duplicates_of)
 
     def finish(self) -> IngestReport:
         """Index what still waits, merge, publish."""
@@ -223,12 +223,12 @@ class _Attempt:
 
     def _stale(self) -> list[int]:
         """The rows of documents that the job replaces."""
-        found = self._writer.connection.execute(
+        rows = self._writer.connection.execute(
             "SELECT old.seq FROM rows AS new CROSS JOIN rows AS old ON old.id = new.id AND old.run != new.run"
             " WHERE new.seq >= ? AND new.run = ?",
             (self._job.first_internal_id, self._job.number),
         )
-        return [seq for (seq,) in found]
+        return [seq for (seq,) in rows]
 
     def _publish(self, average: float) -> int:
         """Make the job visible and its predecessors invisible, at once; returns how many were replaced."""
@@ -243,15 +243,15 @@ class _Attempt:
                 renew(self._writer, connection, average)
         return len(stale)
 
-    def _store(self, chunk: dict[str, Document], places: dict[str, BadRow]) -> None:
+    def _store(self, chunk: dict[str, Document], duplicates_of: dict[str, BadRow]) -> None:
         """Acknowledge a chunk, without the documents whose id the job already holds; empties it."""
         held = self._held(list(chunk))
-        kept = [document for document in chunk.values() if document.id not in held]
-        self._remember_unchanged(kept)
-        self._report += self._writer.store(kept, self._job.number)
-        duplicates = [places[identifier] for identifier in chunk if identifier in held]
+        new = [document for document in chunk.values() if document.id not in held]
+        self._remember_unchanged(new)
+        self._report += self._writer.store(new, self._job.number)
+        duplicates = [duplicates_of[identifier] for identifier in chunk if identifier in held]
         chunk.clear()
-        places.clear()
+        duplicates_of.clear()
         for row in duplicates:
             self._reject(row)
 
@@ -289,17 +289,17 @@ class _Attempt:
             self._on_bad_row(row)
             return
         held = held_documents(self._writer.connection, self._job)
-        kept = "Nothing of this ingest job has been kept"
+        consequence = "Nothing of this ingest job has been kept"
         if held:
             command = f"lexhound add {shlex.quote(str(self._writer.directory))} --discard-unfinished"
-            kept = (
+            consequence = (
                 f"Nothing of this ingest job is visible yet; the {held:,} documents before this row are kept, and the"
                 f" same command goes on from there; {command} drops them"
             )
         raise BadRowError(
             row.reason,
             where=row.where,
-            hint=f"{row.hint} {kept}. With --on-error skip, bad rows are passed over".strip(),
+            hint=f"{row.hint} {consequence}. With --on-error skip, bad rows are passed over".strip(),
         )
 
     def _tell(self, phase: Phase) -> None:

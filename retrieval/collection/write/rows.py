@@ -21,7 +21,7 @@ _CHUNK = 900  # SQL parameters in one statement
 
 def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     """(seq, `content_hash`) of the published documents with these ids."""
-    found: dict[str, tuple[int, int]] = {}
+    visible: dict[str, tuple[int, int]] = {}
     ids = [identifier for identifier in ids if is_encodable(identifier)]  # no document has another
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
@@ -29,8 +29,8 @@ def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str
         for identifier, seq, digest in connection.execute(
             f"SELECT id, seq, hash FROM rows WHERE id IN ({marks}) AND run NOT IN (SELECT run FROM runs)", chunk
         ):
-            found[identifier] = (seq, hash_of(digest))
-    return found
+            visible[identifier] = (seq, hash_of(digest))
+    return visible
 
 
 def tombstone(connection: sqlite3.Connection, internal_ids: Sequence[int]) -> None:

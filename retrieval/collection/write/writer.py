@@ -96,14 +96,14 @@ class Writer:
     @property
     def batch_documents(self) -> int:
         """Documents encoded and acknowledged together."""
-        own = self.sparse_field.batch_documents
-        return own if self.dense is None else min(own, BATCH_DOCUMENTS)
+        sparse = self.sparse_field.batch_documents
+        return sparse if self.dense is None else min(sparse, BATCH_DOCUMENTS)
 
     @property
     def tokens_encoded(self) -> int | None:
         """How many tokens models have read; None without a model."""
-        own = self.sparse_field.tokens_encoded
-        return own if self.dense is None else (own or 0) + self.dense.tokens_encoded
+        sparse = self.sparse_field.tokens_encoded
+        return sparse if self.dense is None else (sparse or 0) + self.dense.tokens_encoded
 
     @contextmanager
     def transaction(self, *, visible: bool = True) -> Iterator[sqlite3.Connection]:
@@ -164,13 +164,13 @@ class Writer:
             hashes = [content_hash(document) for document in documents]
             existing = self.known(documents, hashes)
             statuses: list[Status] = []
-            for place, (document, digest) in enumerate(zip(documents, hashes, strict=True)):
+            for position, (document, digest) in enumerate(zip(documents, hashes, strict=True)):
                 there = document.id in digests or document.id in existing
                 before = digests[document.id] if document.id in digests else existing.get(document.id, (0, None))[1]
                 statuses.append("added" if not there else "unchanged" if before == digest else "replaced")
                 digests[document.id] = digest
-                last[document.id] = place
-            self.store([documents[place] for place in sorted(last.values())], PUBLISHED)
+                last[document.id] = position
+            self.store([documents[position] for position in sorted(last.values())], PUBLISHED)
         return statuses
 
     def encode_ahead(self, document: Document) -> Iterator[None]:
@@ -221,14 +221,14 @@ class Writer:
 
         The hash is None where what is stored is damaged, so that putting the same document in again mends it.
         """
-        found = visible_rows(self.connection, [document.id for document in documents])
+        visible = visible_rows(self.connection, [document.id for document in documents])
         same = [
-            found[document.id][0]
+            visible[document.id][0]
             for document, digest in zip(documents, hashes, strict=True)
-            if document.id in found and found[document.id][1] == digest
+            if document.id in visible and visible[document.id][1] == digest
         ]
         damaged = damaged_rows(self.connection, same, exact=self.sparse_field.frequencies)
-        return {identifier: (seq, None if seq in damaged else digest) for identifier, (seq, digest) in found.items()}
+        return {identifier: (seq, None if seq in damaged else digest) for identifier, (seq, digest) in visible.items()}
 
     def store_encoded(
         self, documents: Sequence[Document], vectors: csr_array | None, dense: NDArray[np.float32] | None
@@ -261,10 +261,10 @@ class Writer:
         encoded: tuple[csr_array | None, NDArray[np.float32] | None] | None = None,
     ) -> None:
         internal_ids = insert_rows(connection, documents, job)
-        own = [document for document, _ in documents]
-        vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, own)
+        plain = [document for document, _ in documents]
+        vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, plain)
         if vectors is None:
-            vectors = self.sparse_field.encode([document.encoded_text for document in own])
+            vectors = self.sparse_field.encode([document.encoded_text for document in plain])
         batch = (job, len(documents), pack(internal_ids, vectors, frequencies=self.sparse_field.frequencies))
         if dense is None:
             connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)

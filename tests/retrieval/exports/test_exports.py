@@ -168,7 +168,7 @@ def test_one_scale_for_all_in_an_export_of_several(tmp_path: Path) -> None:
     def document(name: str, *weights: float) -> Document:
         return EncodedDocument(Document(name, ""), (terms[: len(weights)], np.array(weights, np.float32)))
 
-    with Collection.create(tmp_path / "c", encoder="lexhound-mini", whole=False) as collection:
+    with Collection.create(tmp_path / "c", encoder="lexhound-mini", load_model=False) as collection:
         collection.add([document("huge", 1000), *(document(f"u{i}", 1 + i / 8, 3.5) for i in range(8))])
         collection.maintain(1)
         assert len(collection.info().segments) == 2

@@ -282,7 +282,7 @@ def test_documents_with_vectors_from_python(model: Path, tmp_path: Path) -> None
         return np.array([term for term, _ in pairs], np.int32), np.array([weight for _, weight in pairs], np.float32)
 
     heat, cat = vocabulary().index("heat"), vocabulary().index("cat")
-    with Collection.create(tmp_path / "x", encoder=str(model), whole=False) as collection:
+    with Collection.create(tmp_path / "x", encoder=str(model), load_model=False) as collection:
         report = collection.add(
             [
                 EncodedDocument(Document("a", "any text"), vector((heat, 2.0), (cat, 1.0))),

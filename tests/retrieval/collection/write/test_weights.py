@@ -25,7 +25,7 @@ Weights = dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]
 
 def create(path: Path) -> Collection:
     """A collection of a learned encoder, whose documents bring their vectors."""
-    return Collection.create(path, encoder="lexhound-mini", whole=False)
+    return Collection.create(path, encoder="lexhound-mini", load_model=False)
 
 
 def encoded(identifier: str, weights: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float32]]) -> Document:

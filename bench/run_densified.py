@@ -47,7 +47,7 @@ def main() -> None:
     with Collection.open(arguments.collection) as collection, tempfile.TemporaryDirectory() as folder:
         snapshot = collection.snapshot()
         queries = collection.encode_queries(texts)
-        near = collection._dense.queries(texts)
+        near = collection._encoders.dense.queries(texts)
         ids, rows, vectors = _read(snapshot)
         everything = [part.live for part in snapshot.parts]
         scale = max(part.segment.index.scale for part in snapshot.parts)

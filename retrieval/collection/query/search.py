@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -14,8 +14,9 @@ from lexhound.retrieval.errors import CorruptCollectionError
 
 from .documents import read_documents
 from .encoding import QueryEncoders, encode_query
+from .fusion import FieldScores
 from .hits import HitMaker, sort_contributions
-from .hybrid import rank_dense, rank_dense_many, rank_hybrid, rank_hybrid_many
+from .hybrid import candidate_scores, rank_dense, rank_dense_many, rank_hybrid, rank_hybrid_many
 from .ranking import RankedRows, named, rank, rank_many
 from .row_filter import rows_passing
 from .snapshot import Part, Snapshot
@@ -57,6 +58,17 @@ def answer_many(snapshot: Snapshot, encoders: QueryEncoders, request: BatchReque
     fusion = request.fusion or snapshot.fusion or Fusion()
     fused = rank_hybrid_many(snapshot, encoded, vectors, fusion, allowed, threads, recall)
     return [named(snapshot, each.cut(k)[0]) for each in fused]
+
+
+def fusion_candidates(
+    snapshot: Snapshot, encoders: QueryEncoders, request: BatchRequest, depth: int
+) -> Iterator[tuple[list[str], list[FieldScores]]]:
+    """Yield each query's candidates, `depth` a side: their ids and both sides' scores, for learning to fuse."""
+    allowed = rows_passing(snapshot, request.filter)
+    vectors = encoders.sparse.queries(request.queries, snapshot)
+    near = () if encoders.dense is None else encoders.dense.queries(request.queries)
+    for (terms, weights), vector in zip(vectors, near, strict=True):
+        yield candidate_scores(snapshot, Query.from_weights(terms, weights), vector, depth, allowed)
 
 
 def _hits(

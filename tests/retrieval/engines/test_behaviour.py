@@ -293,7 +293,7 @@ def _contributions(collection: Backend, term: int) -> list[object]:
         text = collection._sparse_field.term_text(term)
     else:
         assert isinstance(collection, Collection)
-        text = collection._sparse_field.term_text(term)
+        text = collection.sparse_field.term_text(term)
     hits = collection.search({text: 1.0}, 100, explain=True).hits
     return [each for hit in hits for each in hit.contributions or ()]
 

@@ -115,7 +115,7 @@ def test_an_export_and_its_import_keep_them_apart(tmp_path: Path, form: str) -> 
         export_collection(made, tmp_path / "out", form)
     import_export(tmp_path / "out", tmp_path / "again")
     with Collection.open(tmp_path / "again", writable=True) as again:
-        again._dense = WordVectors(EncoderIdentity("words", "words", "0"), WIDTH)
+        again._encoders.dense = WordVectors(EncoderIdentity("words", "words", "0"), WIDTH)
         assert again.search_many(["word1 word2", ""], 100, mode="dense") == before
         assert len(before[0]) == 20
 

@@ -1,0 +1,61 @@
+"""Making the directory of an empty collection, which is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+
+from lexhound.core.atomic_files import make_directories, neighbour, publish_directory
+from lexhound.core.disk_errors import storage_errors
+from lexhound.core.lock import Claim
+from lexhound.retrieval.collection.fields.dense_field import DenseField
+from lexhound.retrieval.collection.fields.opening import VERSION, open_named
+from lexhound.retrieval.collection.store.dense_index import check_policy
+from lexhound.retrieval.collection.store.manifest import MANIFEST, DenseManifest, Manifest, write_manifest
+from lexhound.retrieval.collection.store.schema import create_database
+from lexhound.retrieval.errors import CollectionExistsError
+
+from .encoders import LoadedEncoders
+from .recovery import recover
+from .settings import CollectionSettings
+
+
+def create_directory(
+    directory: Path, settings: CollectionSettings, *, load_model: bool, claimed: bool
+) -> LoadedEncoders:
+    """Make the directory of an empty collection; returns the encoders that were loaded for it.
+
+    The arguments, and what it raises, are those of `Collection.create`.
+    """
+    check_policy(settings.dense_index)
+    recover(directory)
+    if os.path.lexists(directory):
+        raise _exists(directory)
+    identity, sparse = open_named(settings.encoder, settings.lexical, settings.learned, load_model=load_model)
+    dense = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
+    vectors = None if dense is None else DenseManifest(dense.identity, dense.width, settings.dense_index)
+    with nullcontext() if claimed else Claim(directory), storage_errors(directory):
+        # Made aside and renamed, so that a crash leaves a whole collection or none.
+        make_directories(directory.resolve().parent)
+        aside = neighbour(directory, "creating")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            create_database(aside, dense=dense is not None)
+            write_manifest(aside, Manifest.new(f"lexhound {VERSION}", identity, vectors))
+            publish_directory(aside, directory)
+        except FileExistsError as error:
+            raise _exists(directory) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return LoadedEncoders(sparse, dense)
+
+
+def _exists(directory: Path) -> CollectionExistsError:
+    return CollectionExistsError(
+        "a collection is here already" if (directory / MANIFEST).exists() else "something is here already",
+        where=str(directory),
+        hint="give another path, add to a collection with `lexhound add`, or replace it with --overwrite",
+    )

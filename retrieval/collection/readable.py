@@ -1,0 +1,298 @@
+"""The reading half of an open collection: searching, looking up, figures and condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Unpack
+
+from lexhound.core.errors import MissingExtraError, StorageError
+from lexhound.encoders.errors import EncoderError
+from lexhound.index.inverted.index import read_ahead, warm
+from lexhound.index.inverted.quantization import Query
+from lexhound.retrieval.collection.fields.dense_field import WARMING
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
+from lexhound.retrieval.collection.query.fusion import FieldScores
+from lexhound.retrieval.collection.query.hybrid import rank_dense
+from lexhound.retrieval.collection.query.search import answer, answer_many, fusion_candidates
+from lexhound.retrieval.collection.query.snapshot import Snapshot
+from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, Fusion, SearchKeywords, SearchRequest
+from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult
+from lexhound.retrieval.collection.store.connections import Connections
+from lexhound.retrieval.collection.store.manifest import Manifest
+from lexhound.retrieval.collection.store.schema import Identity, check_identity
+from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError
+
+from .encoders import CollectionEncoders, LoadedEncoders
+from .health import ENGINE, Health
+from .info import CollectionInfo, describe
+from .reader import CollectionReader
+from .verification import Problem, verify
+
+if TYPE_CHECKING:
+    from lexhound.encoders.base import Span
+
+
+class ReadableCollection:
+    """What can be read of an open collection; `Collection` opens, closes and writes it.
+
+    Attributes:
+        path: its directory.
+        manifest: which encoders made its vectors.
+    """
+
+    def __init__(
+        self, directory: Path, manifest: Manifest, loaded: LoadedEncoders, identity: Identity | None, *, writable: bool
+    ) -> None:
+        self.path = directory
+        self.manifest = manifest
+        self._connections = Connections(directory, identity)
+        self._vocabulary = self._connections.take()  # used under the vocabulary's lock
+        self._encoders = CollectionEncoders(directory, manifest, SqliteVocabulary(self._vocabulary), loaded)
+        self._reader = CollectionReader(directory, self._connections, self._encoders, follows_writes=writable)
+
+    def _close_reading(self) -> None:
+        self._reader.close()
+        self._vocabulary.close()
+        self._connections.close()
+
+    @property
+    def address(self) -> str:
+        """Where it is, as a person writes it."""
+        return str(self.path)
+
+    @property
+    def sparse_field(self) -> SparseField:
+        """How texts become the vectors of the inverted index; for what reads those vectors back."""
+        return self._encoders.sparse
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes that a search may ask for, beside `auto`."""
+        return ("sparse",) if self._encoders.dense is None else ("sparse", "dense", "hybrid")
+
+    def refresh(self) -> bool:
+        """Move on to the newest committed state; returns whether anything had changed.
+
+        Its cost is that of what is new. Searches in other threads go on with the state before.
+        """
+        return self._reader.refresh()
+
+    def is_current(self) -> bool:
+        """Whether reads see the newest committed state; one small read of the database."""
+        return self._reader.is_current()
+
+    def snapshot(self, *, hold: bool = False) -> Snapshot:
+        """The state that reads see; a writer's own follows its writes.
+
+        With `hold`, the newest state, whose documents all stay readable for as long as there is a reference to it, and
+        for as long SQLite's log grows with every write: for what reads everything, such as an export.
+        """
+        return self._reader.snapshot(hold=hold)
+
+    def search(
+        self,
+        query: str | Mapping[str, float] | SearchRequest,
+        k: int | None = None,
+        **options: Unpack[SearchKeywords],
+    ) -> SearchResult:
+        """Return the best documents for a query; fewer than asked for where fewer match.
+
+        Args:
+            query: a text, the weights of terms, or a whole request.
+            k: how many hits; 10 unless given.
+            options: the other attributes of `SearchRequest`.
+
+        Raises:
+            QueryError: an option is out of bounds, or the collection does not have the mode; FilterSyntaxError: the
+            filter does not parse. EncoderError: a model cannot be loaded.
+        """
+        request = SearchRequest.of(query, k, options)
+        encoders = self._encoders.of_queries(request)
+        return self._reader.read(lambda snapshot: answer(snapshot, encoders, request))
+
+    def search_many(
+        self, queries: Sequence[str] | BatchRequest, k: int | None = None, **options: Unpack[BatchKeywords]
+    ) -> list[RankedIds]:
+        """Return (id, score) of the best documents for each query, best first, on all cores.
+
+        The answers are those of `search`; in modes dense and hybrid up to the rounding of query vectors, whose last
+        bits may differ when many are encoded together.
+
+        Args:
+            queries: texts, or a whole request.
+            k: how many hits a query; 10 unless given.
+            options: the other attributes of `BatchRequest`.
+
+        Raises:
+            QueryError, FilterSyntaxError, EncoderError: as for `search`.
+        """
+        request = BatchRequest.of(queries, k, options)
+        encoders = self._encoders.of_queries(request)
+        return self._reader.read(lambda snapshot: answer_many(snapshot, encoders, request))
+
+    def get(self, identifier: str, *, latest: bool = False) -> Document | None:
+        """The document with this id as it is now, or None; unless `latest`, only one that searches see too.
+
+        Raises:
+            CorruptCollectionError: it is not what was written, or the index of ids is damaged.
+        """
+        return self._reader.get(identifier, latest=latest)
+
+    def count(self, filter: str | None = None) -> int:
+        """How many documents there are, or pass a filter expression.
+
+        Raises:
+            FilterSyntaxError: the filter does not parse.
+        """
+        return self._reader.count(filter)
+
+    def ids(self, filter: str) -> list[str]:
+        """The ids of the documents that pass a filter expression, in order of insertion.
+
+        Raises:
+            FilterSyntaxError: the filter does not parse.
+        """
+        return self._reader.ids(filter)
+
+    def facets(self, fields: Sequence[str] | None = None, limit: int = 20) -> list[Facet]:
+        """The most frequent values of metadata fields (all fields unless named), and the range of numbers.
+
+        Raises:
+            DeadlineError: the time for it is over. CorruptCollectionError: it could be wrong by damage that is known.
+        """
+        return self._reader.facets(fields, limit)
+
+    def prepare_filter(self, filter: str) -> None:
+        """Find the documents that pass a filter now, so that a search with it that comes next need not.
+
+        Raises:
+            FilterSyntaxError: the filter does not parse. DeadlineError: the time for it is over.
+        """
+        self._reader.prepare_filter(filter)
+
+    def is_prepared(self, filter: str) -> bool:
+        """Whether it is known which documents pass a filter."""
+        return self._reader.is_prepared(filter)
+
+    @property
+    def dense_queries(self) -> str:
+        """What makes the dense vectors of queries: "table" where the collection keeps one, otherwise "model"."""
+        return "model" if self._encoders.static_queries is None else "table"
+
+    def ask_dense_by(self, which: str) -> None:
+        """Let this object's searches make the dense vectors of queries by the "table" or by the "model".
+
+        Raises:
+            QueryError: the collection keeps no table, or `which` is something else.
+        """
+        self._encoders.choose_dense_queries(which)
+
+    @property
+    def fusion(self) -> Fusion:
+        """How hybrid searches that name no fusion are fused."""
+        return self.snapshot().fusion or Fusion()
+
+    def fusion_candidates(self, queries: Sequence[str], depth: int) -> Iterator[tuple[list[str], list[FieldScores]]]:
+        """Each query's candidates, `depth` a side: their ids, and what both sides say of them, for `fusion.fuse`.
+
+        Raises:
+            QueryError: a query is out of bounds, or the collection has no dense vectors. EncoderError: as for `search`.
+        """
+        request = BatchRequest(queries, mode="hybrid")
+        return fusion_candidates(self._reader.searchable(), self._encoders.of_queries(request), request, depth)
+
+    def encode_queries(self, queries: Sequence[str]) -> list[Query]:
+        """Query vectors as the index takes them, one a text."""
+        vectors = self.sparse_field.queries(queries, self.snapshot())
+        return [Query.from_weights(terms, weights) for terms, weights in vectors]
+
+    def statistics(self) -> Snapshot:
+        """How many documents there are, and how many hold each term."""
+        return self.snapshot()
+
+    def spans(self, text: str) -> list[Span]:
+        """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
+        return self.sparse_field.spans(text)
+
+    def highlights(self, text: str, terms: frozenset[int]) -> list[Span]:
+        """Those of `spans(text)` that count for one of `terms` (`SearchResult.terms`, say); quick for many texts."""
+        return self.sparse_field.highlights(text, terms)
+
+    def warm(self) -> None:
+        """Compile the search kernels, or load them from the cache, and load the dense model, before a query needs them.
+
+        A dense model that cannot be loaded is left to the searches that need it. Postings are read into the system's
+        cache by a thread in the background, as many as half of the memory holds.
+        """
+        warm()
+        snapshot = self.snapshot()
+        indexes = [part.segment.index for part in snapshot.parts]
+        Thread(target=read_ahead, args=(indexes,), name="read-ahead", daemon=True).start()
+        dense = self._encoders.dense_queries
+        if dense is not None:
+            with suppress(EncoderError, MissingExtraError):
+                rank_dense(snapshot, dense.query(WARMING), 1, [part.live for part in snapshot.parts])
+
+    # Condition
+
+    def info(self) -> CollectionInfo:
+        """Counts, sizes, encoder and quantisation loss.
+
+        Raises:
+            CollectionGoneError: the collection is no longer at its path.
+        """
+        try:
+            snapshot = self.snapshot()
+        except CorruptCollectionError:
+            latest = self._reader.latest
+            if latest is None:
+                raise
+            snapshot = latest  # its figures are whole, and `damage` tells the rest
+        try:
+            return describe(self.path, self.manifest, self.sparse_field, snapshot, self.damage)
+        except (FileNotFoundError, NotACollectionError):
+            self.check_place()
+            raise
+
+    def check_place(self) -> None:
+        """Be sure that the collection is still at its path.
+
+        Raises:
+            CollectionGoneError: it was removed, or another one is there.
+        """
+        check_identity(self.path, self._connections.identity)
+
+    def health(self) -> Health:
+        """Whether it can be searched now; damage that is known by which no search is wrong is told, too."""
+        try:
+            self._reader.searchable()
+        except (CollectionError, StorageError) as error:
+            return Health(False, ENGINE, str(error))
+        damage = self.damage
+        return Health(True, ENGINE, f"{damage[0].where}: {damage[0].message}" if damage else "")
+
+    def check_in_background(self) -> None:
+        """Read everything once in a thread of its own, and later what is new, and compare it with its checksums.
+
+        What it finds is in `damage`: searches that could be wrong by it raise CorruptCollectionError from then on.
+        """
+        self._reader.check_in_background()
+
+    @property
+    def checked(self) -> bool:
+        """Whether `check_in_background` has read everything that was there when it began."""
+        return self._reader.checked
+
+    @property
+    def damage(self) -> tuple[Problem, ...]:
+        """What is known to be damaged; `verify` finds all of it."""
+        return self._reader.damage
+
+    def verify(self) -> list[Problem]:
+        """Read every file and check it against its checksum and the database; an empty list means all is well."""
+        return verify(self.path, self.snapshot(hold=True), self.sparse_field.name, self._encoders.width)

@@ -1,0 +1,209 @@
+"""What reads of an open collection see: its newest snapshot, and what is known to be damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import RLock
+from typing import TypeVar
+
+from lexhound.core.errors import ReadOnlyError
+from lexhound.retrieval.collection.query.documents import read_ids, read_latest
+from lexhound.retrieval.collection.query.facets import find_facets
+from lexhound.retrieval.collection.query.row_filter import count_passing, is_known, rows_passing, seqs_passing
+from lexhound.retrieval.collection.query.snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
+from lexhound.retrieval.collection.result import Facet
+from lexhound.retrieval.collection.store.connections import Connections
+from lexhound.retrieval.collection.store.schema import DATABASE
+from lexhound.retrieval.collection.store.segment import told_as_damage
+from lexhound.retrieval.deadline import interrupting
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import CorruptCollectionError, StaleSnapshotError
+
+from .background_check import Checker, Damage
+from .encoders import CollectionEncoders
+from .verification import Problem
+
+T = TypeVar("T")
+
+
+class CollectionReader:
+    """Reads an open collection. Safe to call from several threads.
+
+    Attributes:
+        follows_writes: whether every read sees the newest committed state, as a writer's own reads do.
+        latest: the snapshot that reads saw last, None before the first.
+    """
+
+    def __init__(
+        self, directory: Path, connections: Connections, encoders: CollectionEncoders, *, follows_writes: bool
+    ) -> None:
+        self._directory = directory
+        self._connections = connections
+        self._encoders = encoders
+        self.follows_writes = follows_writes
+        # Refreshing may index what is new, so it has a lock of its own: searches keep the old snapshot meanwhile.
+        # Where both are held, `_refreshing` was taken first.
+        self._refreshing = RLock()
+        self._lock = RLock()
+        self._segments = SegmentCache()
+        self.latest: Snapshot | None = None
+        self._watch = connections.take()  # tells under `_refreshing` whether anything has changed
+        self._damage = Damage()
+        self._ids_checked = False
+        self._checker: Checker | None = None
+
+    def close(self) -> None:
+        """Give back the snapshot and its segments."""
+        if self._checker is not None:
+            self._checker.close()
+            self._checker = None
+        with self._refreshing, self._lock:
+            self.latest = None
+            self._segments = SegmentCache()
+            self._watch.close()
+
+    # States
+
+    def refresh(self) -> bool:
+        """Move on to the newest committed state; see `Collection.refresh`."""
+        with self._refreshing:
+            before = self.latest
+            if before is not None and before.generation == generation_of(self._watch):
+                return False
+            newest = self._take(hold=False)
+            with self._lock:
+                self.latest = newest
+            if self._checker is not None:
+                self._checker.look()
+            return True
+
+    def _take(self, *, hold: bool) -> Snapshot:
+        encoders = self._encoders
+        return take_snapshot(self._connections, encoders.sparse, self._segments, encoders.width, hold=hold)
+
+    def is_current(self) -> bool:
+        """Return whether reads see the newest committed state."""
+        with self._refreshing:
+            return self.latest is not None and self.latest.generation == generation_of(self._watch)
+
+    def snapshot(self, *, hold: bool = False) -> Snapshot:
+        """Return the state that reads see, or with `hold` the newest one; see `Collection.snapshot`."""
+        if hold:
+            with self._refreshing:
+                return self._take(hold=True)
+        if self.latest is None or self.follows_writes:
+            self.refresh()
+        with self._lock:
+            if self.latest is None:
+                raise ReadOnlyError("the collection is closed", where=str(self._directory), hint="open it again")
+            snapshot = self.latest
+        for part in snapshot.parts:
+            part.segment.check_sizes()
+        return snapshot
+
+    def searchable(self, *, hold: bool = False) -> Snapshot:
+        """Return the same, for a search.
+
+        Raises:
+            CorruptCollectionError: the search could be wrong by damage that is known.
+        """
+        snapshot = self.snapshot(hold=hold)
+        for part in snapshot.parts:
+            part.segment.check_condition()
+        for problem in self._damage.searches:
+            raise CorruptCollectionError(
+                f"damaged: {problem.message}",
+                where=problem.where,
+                hint="run `lexhound verify`; restore the collection from a backup or index the corpus again",
+            )
+        return snapshot
+
+    def read(self, function: Callable[[Snapshot], T]) -> T:
+        """Return what `function` makes of the state that reads see; of the newest one where documents of it are gone.
+
+        Raises:
+            CorruptCollectionError: as for `searchable`.
+        """
+        with told_as_damage(self._directory):
+            for _ in range(2):
+                try:
+                    return function(self.searchable())
+                except StaleSnapshotError:
+                    self.refresh()
+            return function(self.searchable(hold=True))
+
+    # Documents
+
+    def get(self, identifier: str, *, latest: bool) -> Document | None:
+        """Return a document by its id; see `Collection.get`."""
+        exact = self._encoders.sparse.frequencies
+        if latest:
+            with self._connections.reading() as connection:
+                document, seen = read_latest(connection, identifier, exact=exact), True
+        else:
+            snapshot = self.snapshot()
+            with snapshot.reading() as connection:
+                document = read_latest(connection, identifier, exact=exact)
+                seen = generation_of(connection) == snapshot.generation
+            seen = seen or snapshot.holds(identifier)
+        if document is None:
+            self._check_ids()
+        return document if seen else None
+
+    def _check_ids(self) -> None:
+        """Before the first document is said not to be there: the index of ids leads to every row."""
+        if self._ids_checked or self.checked:
+            return
+        with self._connections.reading() as connection:  # it takes about a second for a million rows
+            problems = [answer for (answer,) in connection.execute("PRAGMA integrity_check(rows)") if answer != "ok"]
+        if problems:
+            raise CorruptCollectionError(
+                f"the index of ids is damaged: {problems[0]}",
+                where=str(self._directory / DATABASE),
+                hint="restore the file from a backup or index the corpus again",
+            )
+        self._ids_checked = True
+
+    def count(self, filter: str | None) -> int:
+        """Return how many documents there are, or pass a filter expression."""
+        return self.snapshot().n_documents if filter is None else count_passing(self.searchable(), filter)
+
+    def ids(self, filter: str) -> list[str]:
+        """Return the ids of the documents that pass a filter expression, in order of insertion."""
+        return self.read(lambda snapshot: read_ids(snapshot, seqs_passing(snapshot, filter).tolist()))
+
+    def facets(self, fields: Sequence[str] | None, limit: int) -> list[Facet]:
+        """Return the values of metadata fields; see `Collection.facets`."""
+        self.searchable()
+        with self._connections.reading() as connection, interrupting(connection):
+            return find_facets(connection, fields, limit)
+
+    def prepare_filter(self, filter: str) -> None:
+        """Find the documents that pass a filter."""
+        rows_passing(self.searchable(), filter)
+
+    def is_prepared(self, filter: str) -> bool:
+        """Return whether it is known which documents pass a filter."""
+        return is_known(self.snapshot(), filter)
+
+    # Damage
+
+    def check_in_background(self) -> None:
+        """Read everything once in a thread of its own; see `Collection.check_in_background`."""
+        if self._checker is None:
+            self.snapshot()
+            name = self._encoders.sparse.name
+            self._checker = Checker(self._directory, name, self._damage, lambda: self.latest)
+
+    @property
+    def checked(self) -> bool:
+        """Whether `check_in_background` has read everything that was there when it began."""
+        return self._checker is not None and self._checker.done.is_set()
+
+    @property
+    def damage(self) -> tuple[Problem, ...]:
+        """What is known to be damaged."""
+        with self._lock:
+            snapshot = self.latest
+        return () if snapshot is None else self._damage.of(snapshot)

@@ -195,8 +195,6 @@ ALLOWED = {
 LEFT = {
     "index/inverted/calibration.py:Dial",
     "index/inverted/calibration.py:slack_for",
-    "retrieval/collection/query/row_filter.py:seqs_passing",
-    "retrieval/collection/static_query_fitting.py:distil",
     "serve/api/http/admission.py:Gate",
     "serve/api/http/middleware.py:Envelope",
     "serve/api/registry/registry.py:Catalogue",

@@ -41,7 +41,7 @@ from .encoders import LoadedEncoders
 from .readable import ReadableCollection
 from .recovery import recover
 from .settings import CollectionSettings, SettingsKeywords
-from .static_query_fitting import DOCUMENTS, distil
+from .static_query_fitting import DOCUMENTS, fit_to_documents
 from .writing import close_writer, open_writer
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class Collection(ReadableCollection):
         for part in snapshot.parts:
             read_through(self.path, part.segment, self.sparse_field.name)
             part.segment.check_condition()
-        table = distil(snapshot, dense, documents)
+        table = fit_to_documents(snapshot, dense, documents)
         keep_table(self.path, table)
         self._encoders.reopen_static_queries()
         return table.facts

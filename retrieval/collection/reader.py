@@ -10,7 +10,7 @@ from typing import TypeVar
 from lexhound.core.errors import ReadOnlyError
 from lexhound.retrieval.collection.query.documents import read_ids, read_latest
 from lexhound.retrieval.collection.query.facets import find_facets
-from lexhound.retrieval.collection.query.row_filter import count_passing, is_known, rows_passing, seqs_passing
+from lexhound.retrieval.collection.query.row_filter import count_passing, internal_ids_passing, is_known, rows_passing
 from lexhound.retrieval.collection.query.snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from lexhound.retrieval.collection.result import Facet
 from lexhound.retrieval.collection.store.connections import Connections
@@ -171,7 +171,7 @@ class CollectionReader:
 
     def ids(self, filter: str) -> list[str]:
         """Return the ids of the documents that pass a filter expression, in order of insertion."""
-        return self.read(lambda snapshot: read_ids(snapshot, seqs_passing(snapshot, filter).tolist()))
+        return self.read(lambda snapshot: read_ids(snapshot, internal_ids_passing(snapshot, filter).tolist()))
 
     def facets(self, fields: Sequence[str] | None, limit: int) -> list[Facet]:
         """Return the values of metadata fields; see `Collection.facets`."""

@@ -19,7 +19,7 @@ DOCUMENTS = 20_000
 """How many documents a table is fitted to, at most."""
 
 
-def distil(snapshot: Snapshot, dense: DenseField, documents: int, seed: int = 0) -> StaticQueryEmbeddings:
+def fit_to_documents(snapshot: Snapshot, dense: DenseField, documents: int, seed: int = 0) -> StaticQueryEmbeddings:
     """Fit a table of static query embeddings to `documents` of a snapshot at most, drawn at random by `seed`.
 
     Raises:

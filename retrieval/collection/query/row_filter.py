@@ -65,7 +65,7 @@ def rows_passing(snapshot: Snapshot, filter: str | None) -> list[NDArray[np.bool
     return list(_passing(snapshot, filter))
 
 
-def seqs_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
+def internal_ids_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
     """Return the row numbers of live documents that a filter expression accepts; ascending.
 
     Raises:

@@ -15,7 +15,7 @@ from plain_selection import matches
 
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.query import row_filter as passing
-from lexhound.retrieval.collection.query.row_filter import count_passing, is_known, rows_passing, seqs_passing
+from lexhound.retrieval.collection.query.row_filter import count_passing, internal_ids_passing, is_known, rows_passing
 from lexhound.retrieval.deadline import Deadline, within
 from lexhound.retrieval.errors import DeadlineError
 from lexhound.retrieval.filters import parse_filter
@@ -64,7 +64,7 @@ def test_the_rows_of_a_filter_are_kept_for_the_next_page(
     first = rows_passing(snapshot, "n < 7")
     assert is_known(snapshot, "n < 7")
     assert [id(mask) for mask in rows_passing(snapshot, "n < 7")] == [id(mask) for mask in first]
-    assert len(seqs_passing(snapshot, "n < 7")) == 7
+    assert len(internal_ids_passing(snapshot, "n < 7")) == 7
     monkeypatch.setattr(passing, "_KEPT_BYTES", 3 * (500 + len("n < 10")))
     for number in range(10, 13):
         assert count_passing(snapshot, f"n < {number}") == number

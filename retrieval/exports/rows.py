@@ -16,10 +16,10 @@ from lexhound.index.inverted.quantization import quantise_weights, requantised
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.documents import read_documents
 from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
+from lexhound.retrieval.collection.store.sql import select_in
 from lexhound.retrieval.documents.document import Document
 
 CHUNK = 512  # documents handed on together
-_NAMES_AT_ONCE = 900  # SQLite's parameter limit was 999 for many years
 _MOST_NAMES = 1 << 20  # remembered, some 100 bytes each
 
 
@@ -75,12 +75,8 @@ class TermNames:
         missing = [term for term in wanted if term not in self._known]
         if self._sparse_field.frequencies:  # a vocabulary of the collection's own, in its database
             with self._snapshot.reading() as connection:
-                for start in range(0, len(missing), _NAMES_AT_ONCE):
-                    chunk = missing[start : start + _NAMES_AT_ONCE]
-                    marks = ",".join("?" * len(chunk))
-                    self._known.update(
-                        connection.execute(f"SELECT term_id, term FROM terms WHERE term_id IN ({marks})", chunk)
-                    )
+                query = "SELECT term_id, term FROM terms WHERE term_id IN (?)"
+                self._known.update(select_in(connection, query, missing))
         else:
             self._known.update((term, self._sparse_field.term_text(term)) for term in missing)
         return {term: self._known[term] for term in wanted}

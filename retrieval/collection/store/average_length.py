@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from lexhound.retrieval.errors import CorruptCollectionError
 
 from .schema import DATABASE
+from .sql import read_properties, write_property
 
 FAR = 0.1
 """Weights made with an average that differs by more than this share are far from those of today. At 10 %, a weight of
@@ -60,15 +61,9 @@ def read_average_length(connection: sqlite3.Connection) -> float | None:
 
 def write_average_length(connection: sqlite3.Connection, average: float) -> None:
     """Store what `read_average_length` reads (inside a transaction)."""
-    connection.execute("INSERT OR REPLACE INTO properties VALUES ('mean_length', ?)", (average,))
+    write_property(connection, "mean_length", average)
 
 
 def is_far(stored: float, today: float) -> bool:
     """Return whether weights made with the one average are far from those of the other."""
     return abs(stored - today) > FAR * today
-
-
-def read_properties(connection: sqlite3.Connection, *names: str) -> dict[str, float]:
-    """Read those properties of the database that it has."""
-    marks = ",".join("?" * len(names))
-    return dict(connection.execute(f"SELECT name, value FROM properties WHERE name IN ({marks})", names))

@@ -13,6 +13,7 @@ import sqlite3
 from lexhound.retrieval.errors import CorruptCollectionError
 
 from .schema import DATABASE
+from .sql import write_property
 
 _NAME = "checksum"
 _TABLES = (
@@ -25,7 +26,7 @@ _TABLES = (
 
 def write_table_checksum(connection: sqlite3.Connection) -> None:
     """Renew the checksum: the last thing that a transaction does."""
-    connection.execute("INSERT OR REPLACE INTO properties VALUES (?, ?)", (_NAME, _made(connection)))
+    write_property(connection, _NAME, _made(connection))
 
 
 def check_tables(connection: sqlite3.Connection) -> None:

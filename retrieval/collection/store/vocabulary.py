@@ -12,8 +12,7 @@ from threading import RLock
 import numpy as np
 from numpy.typing import NDArray
 
-# SQLite's parameter limit was 999 for many years; staying below it works everywhere.
-_CHUNK = 900
+from .sql import MOST_PARAMETERS, select_in
 
 
 class SqliteVocabulary:
@@ -29,15 +28,9 @@ class SqliteVocabulary:
 
     def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """Return the ids of terms, -1 for those the collection has never seen; int32, one a term."""
-        known: dict[str, int] = {}
-        wanted = terms if len(terms) <= _CHUNK else sorted(terms)  # of many, neighbours lie on the same pages
-        for start in range(0, len(wanted), _CHUNK):
-            chunk = wanted[start : start + _CHUNK]
-            marks = ",".join("?" * len(chunk))
-            with self._lock:
-                known.update(
-                    self._connection.execute(f"SELECT term, term_id FROM terms WHERE term IN ({marks})", chunk)
-                )
+        ordered = terms if len(terms) <= MOST_PARAMETERS else sorted(terms)  # of many, neighbours lie on the same pages
+        with self._lock:
+            known = dict(select_in(self._connection, "SELECT term, term_id FROM terms WHERE term IN (?)", ordered))
         return np.fromiter((known.get(term, -1) for term in terms), dtype=np.int32, count=len(terms))
 
     def grow(self, terms: Sequence[str]) -> NDArray[np.int32]:

@@ -19,11 +19,11 @@ from lexhound.retrieval.collection.store.average_length import (
     is_far,
     read_average_length,
     read_average_lengths,
-    read_properties,
     write_average_length,
 )
 from lexhound.retrieval.collection.store.segment import open_segment
 from lexhound.retrieval.collection.store.sparse_batches import unpack
+from lexhound.retrieval.collection.store.sql import last_internal_id, read_properties, write_property
 
 if TYPE_CHECKING:
     from .writer import Writer
@@ -68,7 +68,7 @@ def grown(writer: Writer) -> bool:
     if not writer.sparse_field.frequencies or read_average_length(writer.connection) is None:
         return False
     due = read_properties(writer.connection, "mean_length_due").get("mean_length_due", 0)
-    return _last_internal_id(writer.connection) >= due
+    return last_internal_id(writer.connection) >= int(due)
 
 
 def renew(writer: Writer, connection: sqlite3.Connection, average: float | None = None) -> None:
@@ -79,12 +79,10 @@ def renew(writer: Writer, connection: sqlite3.Connection, average: float | None 
     today = live_average(writer) if average is None else average
     if stored is None or average is not None or abs(stored - today) > _NEAR * today:
         write_average_length(connection, today)
-    last = _last_internal_id(connection)
+    last = last_internal_id(connection)
     live = int(connection.execute("SELECT coalesce(sum(documents), 0) FROM segments").fetchone()[0])
     live += int(connection.execute("SELECT coalesce(sum(documents), 0) FROM batches").fetchone()[0])
-    connection.execute(
-        "INSERT OR REPLACE INTO properties VALUES ('mean_length_due', ?)", (last + max(1, live // _GROWTH),)
-    )
+    write_property(connection, "mean_length_due", last + max(1, live // _GROWTH))
 
 
 def far_segments(writer: Writer, today: float) -> list[tuple[str, int]]:
@@ -107,15 +105,15 @@ def far_segments(writer: Writer, today: float) -> list[tuple[str, int]]:
 def credit(writer: Writer) -> int:
     """How many rows may be weighed anew for what has come since the last time."""
     spent = int(read_properties(writer.connection, "weighed_seq").get("weighed_seq", 0))
-    return PAID * (_last_internal_id(writer.connection) - spent)
+    return PAID * (last_internal_id(writer.connection) - spent)
 
 
 def spend(writer: Writer, rows: int) -> None:
     """Take weighing so many rows anew off what has come."""
     with writer.transaction() as connection:
         spent = int(read_properties(connection, "weighed_seq").get("weighed_seq", 0))
-        spent = min(spent + -(-rows // PAID), _last_internal_id(connection))
-        connection.execute("INSERT OR REPLACE INTO properties VALUES ('weighed_seq', ?)", (spent,))
+        spent = min(spent + -(-rows // PAID), last_internal_id(connection))
+        write_property(connection, "weighed_seq", spent)
 
 
 def lengths_of(writer: Writer, name: str) -> Lengths:
@@ -164,8 +162,3 @@ def _places(internal_ids: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray
     positions = np.searchsorted(internal_ids, inside)
     matching: NDArray[np.int64] = positions[internal_ids[positions] == inside]
     return matching
-
-
-def _last_internal_id(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rows'").fetchone()
-    return int(row[0]) if row else 0

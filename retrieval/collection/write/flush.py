@@ -22,6 +22,7 @@ from lexhound.retrieval.collection.store.dense_index import build_dense
 from lexhound.retrieval.collection.store.manifest import raise_format
 from lexhound.retrieval.collection.store.segment import SEGMENTS, write_segment
 from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, unpack
+from lexhound.retrieval.collection.store.sql import read_properties, write_property
 
 from .average_length import live_average, renew
 from .rows import PUBLISHED
@@ -134,7 +135,7 @@ def reserve_segment(writer: Writer) -> str:
     with writer.lock:
         name = next_segment_name(writer.connection)
         with writer.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO properties VALUES ('last_segment', ?)", (int(name),))
+            write_property(connection, "last_segment", int(name))
     return name
 
 
@@ -159,5 +160,4 @@ def register_segment(
 
 def next_segment_name(connection: sqlite3.Connection) -> str:
     """A name that no segment has had."""
-    row = connection.execute("SELECT value FROM properties WHERE name = 'last_segment'").fetchone()
-    return f"{(int(row[0]) if row else 0) + 1:08d}"
+    return f"{int(read_properties(connection, 'last_segment').get('last_segment', 0)) + 1:08d}"

@@ -13,11 +13,13 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from lexhound.core.errors import StorageError
 from lexhound.retrieval.collection.fields.sparse_field import learned_encoder
 from lexhound.retrieval.collection.store.schema import DATABASE, translate
+from lexhound.retrieval.collection.store.sql import last_internal_id, select_in, write_property
 from lexhound.retrieval.collection.store.stored_documents import content_hash, hash_of
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
@@ -113,15 +115,10 @@ def ingest(
         job = None
     with writer.transaction() as connection:
         if job is None:
-            cursor = connection.execute(
-                "INSERT INTO runs(source, first_seq)"
-                " SELECT ?, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rows'), 0) + 1",
-                (source,),
-            )
-            job = IngestJob(int(cursor.lastrowid or 0), source, _first_internal_id(connection))
-        connection.execute(
-            "INSERT OR REPLACE INTO properties VALUES ('running', ?)", (running_mark(job.number, os.getpid()),)
-        )
+            first = last_internal_id(connection) + 1
+            cursor = connection.execute("INSERT INTO runs(source, first_seq) VALUES (?, ?)", (source, first))
+            job = IngestJob(int(cursor.lastrowid or 0), source, first)
+        write_property(connection, "running", running_mark(job.number, os.getpid()))
     try:
         state = _Attempt(writer, corpus, job, on_bad_row, progress)
         state.read()
@@ -257,17 +254,10 @@ class _Attempt:
 
     def _held(self, ids: Sequence[str]) -> set[str]:
         """Those of `ids` that an earlier row of this job had."""
-        held: set[str] = set()
-        for start in range(0, len(ids), 900):
-            part = ids[start : start + 900]
-            marks = ",".join("?" * len(part))
-            rows = self._writer.connection.execute(
-                f"SELECT id FROM rows WHERE id IN ({marks}) AND run = ?"
-                f" UNION ALL SELECT id FROM passed_over WHERE id IN ({marks})",
-                (*part, self._job.number, *part),
-            )
-            held.update(identifier for (identifier,) in rows)
-        return held
+        connection = self._writer.connection
+        stored = select_in(connection, "SELECT id FROM rows WHERE id IN (?) AND run = ?", ids, self._job.number)
+        passed_over = select_in(connection, "SELECT id FROM passed_over WHERE id IN (?)", ids)
+        return {identifier for (identifier,) in chain(stored, passed_over)}
 
     def _remember_unchanged(self, documents: Sequence[Document]) -> None:
         """Unchanged documents are not stored again, so their ids would be missing when a duplicate comes."""
@@ -365,7 +355,3 @@ class _Staged:
         with self._writer.transaction() as connection:
             tombstone(connection, staged_internal_ids(connection, self._job, self._next[0]))
         self._next = None
-
-
-def _first_internal_id(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT max(first_seq) FROM runs").fetchone()[0])

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from lexhound.retrieval.collection.store.sql import last_internal_id, select_in
 from lexhound.retrieval.collection.store.stored_documents import hash_of
 from lexhound.retrieval.documents.document import Document, is_encodable
 from lexhound.retrieval.documents.metadata import flatten
@@ -16,21 +17,12 @@ from lexhound.retrieval.documents.metadata import flatten
 # Rows that no ingest job owns: they are visible as soon as they are committed.
 PUBLISHED = 0
 
-_CHUNK = 900  # SQL parameters in one statement
-
 
 def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     """(seq, `content_hash`) of the published documents with these ids."""
-    visible: dict[str, tuple[int, int]] = {}
     ids = [identifier for identifier in ids if is_encodable(identifier)]  # no document has another
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
-        marks = ",".join("?" * len(chunk))
-        for identifier, seq, digest in connection.execute(
-            f"SELECT id, seq, hash FROM rows WHERE id IN ({marks}) AND run NOT IN (SELECT run FROM runs)", chunk
-        ):
-            visible[identifier] = (seq, hash_of(digest))
-    return visible
+    query = "SELECT id, seq, hash FROM rows WHERE id IN (?) AND run NOT IN (SELECT run FROM runs)"
+    return {identifier: (seq, hash_of(stored)) for identifier, seq, stored in select_in(connection, query, ids)}
 
 
 def tombstone(connection: sqlite3.Connection, internal_ids: Sequence[int]) -> None:
@@ -45,7 +37,7 @@ def insert_rows(
     connection: sqlite3.Connection, documents: Sequence[tuple[Document, bytes]], job: int
 ) -> NDArray[np.int64]:
     """Insert documents with their hashes (`stored_hash`); return their internal ids, int64, ascending."""
-    first = _next_internal_id(connection)
+    first = last_internal_id(connection) + 1
     internal_ids = np.arange(first, first + len(documents), dtype=np.int64)
     numbered = list(zip(internal_ids.tolist(), documents, strict=True))
     connection.executemany(
@@ -66,11 +58,6 @@ def insert_rows(
         ),
     )
     return internal_ids
-
-
-def _next_internal_id(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rows'").fetchone()
-    return (int(row[0]) if row else 0) + 1
 
 
 def _metadata_json(document: Document) -> str | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lexhound.encoders.bm25.vocabulary import Vocabulary
 from lexhound.retrieval.collection.store.schema import translate
+from lexhound.retrieval.collection.store.sql import select_in
 from lexhound.retrieval.collection.store.sqlite_damage import Connection
 from lexhound.retrieval.collection.store.stored_documents import digested_document
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
@@ -28,7 +29,6 @@ from lexhound.retrieval.errors import CorruptCollectionError
 Row: TypeAlias = tuple[Any, ...]
 
 DATABASE = "lucene.sqlite"
-_AT_ONCE = 900
 _TABLES = """
 CREATE TABLE properties(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE rows(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest INTEGER NOT NULL, title TEXT NOT NULL,
@@ -180,13 +180,8 @@ class Store:
             last = page[-1][0]
 
     def _chosen(self, columns: str, key: str, wanted: Sequence[object], table: str = "rows") -> list[Row]:
-        rows: list[Row] = []
-        for start in range(0, len(wanted), _AT_ONCE):
-            chunk = wanted[start : start + _AT_ONCE]
-            marks = ",".join("?" * len(chunk))
-            with self._lock:
-                rows += self._connection.execute(f"SELECT {columns} FROM {table} WHERE {key} IN ({marks})", chunk)
-        return rows
+        with self._lock:
+            return list(select_in(self._connection, f"SELECT {columns} FROM {table} WHERE {key} IN (?)", wanted))
 
     def _one(self, statement: str) -> Row | None:
         with self._lock:

@@ -4,16 +4,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo.index
-# Processes that share the tests, a whole file each.
+# Processes that share the tests.
 JOBS ?= 2
+# The tests of `make check`: those that start no process, browser, model or engine of others; tests/support/marks.py.
+CHECKED := "not (browser or engine or model or process or slow)"
 BENCH := build/bench
 PEERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types client bench clean
+.PHONY: help demo check test test-page test-suite lint types client bench clean
 
 help:
 	@echo "make demo    install Lexhound, index 1,400 abstracts, answer three questions"
+	@echo "make check   ruff, and the tests that start no process, browser, model or engine: a minute"
 	@echo "make test    lint, types, import direction, and the whole test suite"
 	@echo "make lint    ruff"
 	@echo "make types   mypy and the import contract"
@@ -45,10 +48,20 @@ types: $(VENV)/installed-dev
 client: $(VENV)/installed-dev
 	$(BIN)/python tools/sync_client.py
 
+check: lint
+	$(BIN)/python -m pytest --quiet -m $(CHECKED) --numprocesses $(JOBS) --dist worksteal
+
+# Beside each other what keeps one processor busy.
+test: $(VENV)/installed-dev
+	$(MAKE) --jobs 2 --output-sync=target lint types test-page
+	$(MAKE) test-suite
+
 # The page's tests in a process of their own: the browser's driver keeps an event loop running, and others need theirs.
-test: lint types
+test-page: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/serve/page
-	$(BIN)/python -m pytest --ignore=tests/serve/page --numprocesses $(JOBS) --dist loadfile
+
+test-suite: $(VENV)/installed-dev
+	$(BIN)/python -m pytest --ignore=tests/serve/page --numprocesses $(JOBS) --dist worksteal
 
 # Vectors of the sample, made once: the bundled model reads some ten abstracts a second.
 $(BENCH)/passages.npz: $(VENV)/installed-dev

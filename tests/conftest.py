@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from marks import MARKS, Guard, excluded, marks_of, marks_of_file
 from repository import ROOT, SAMPLES
 
 # Vectors are compared with those of other code and of other runs: what is asked of 16-bit numbers, their tests name.
@@ -19,6 +21,38 @@ os.environ.setdefault("LEXHOUND_ENCODER", "bm25")
 # to take it as in a terminal: a handler, unlike being ignored, is not handed on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+GUARD = Guard()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in MARKS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a file alone that has no test to be selected: importing some of them takes seconds."""
+    if collection_path.suffix != ".py" or not (left_out := excluded(config.option.markexpr)):
+        return None
+    return True if marks_of_file(collection_path) & left_out else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function):
+            for mark in sorted(marks_of(item) | marks_of_file(item.path)):
+                item.add_marker(mark)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    GUARD.watch({mark.name for mark in item.iter_markers()})
+    try:
+        return (yield)
+    finally:
+        GUARD.watch(None)
 
 
 # Derandomised: the same examples on every run, so that a red suite is red for everyone.

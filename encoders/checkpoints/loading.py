@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lexhound.core.errors import first_line
-from lexhound.core.extras import extra
+from lexhound.core.errors import MissingExtraError
 from lexhound.encoders.errors import CheckpointError
 
 from .hub import CONFIG, weight_files
-from .weights import merge_adapter, read_tensors
+from .weights import first_line, merge_adapter, read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -88,9 +87,13 @@ class RegressionModel:
 
 def require_neural() -> None:
     """Raise MissingExtraError unless torch and transformers can be imported."""
-    with extra("neural", "encoding with a model"):
+    try:
         import torch  # noqa: F401
         import transformers  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"encoding with a model needs {error.name}, which is not installed", "pip install 'lexhound[neural]'"
+        ) from error
 
 
 def load_language_model(

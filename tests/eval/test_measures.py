@@ -140,6 +140,7 @@ tricky_ids = st.one_of(
 )
 
 
+@pytest.mark.process  # of the script that computes ERR
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(tricky_ids, min_size=4, max_size=4, unique=True),
@@ -169,6 +170,7 @@ def test_no_measure_depends_on_what_queries_and_documents_are_called(
     assert values(queries, documents) == values(list("1234"), list("123456789"))
 
 
+@pytest.mark.process  # of the script that computes ERR
 def test_err_and_exponential_ndcg_by_hand() -> None:
     """The script that computes them cuts query ids at the last hyphen: these two would be one."""
     run = Run("s", {"PLAIN-1": [("a b", 2.0), ("c", 1.0)], "OTHER-1": [("c", 1.0)], "q": [("c", 2.0)]})

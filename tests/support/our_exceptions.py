@@ -10,6 +10,8 @@ from lexhound.core.errors import LexhoundError
 
 # Packages of extras without which some modules cannot be imported, and nothing needs them.
 EXTRAS = {"triton"}
+# Those that are caught where they are meant for: the user's own wish, told in its own way, and a bad row of a corpus.
+CAUGHT = {"Stopped", "FrontMatterError"}
 
 
 def our_exceptions() -> dict[str, type[LexhoundError]]:
@@ -29,7 +31,7 @@ def our_exceptions() -> dict[str, type[LexhoundError]]:
                 continue
             if value.__module__ != module.name or value.__name__.startswith("_"):
                 continue
-            if value.__name__ == "Stopped":  # the user's own wish, told in its own way
+            if value.__name__ in CAUGHT:
                 continue
             assert issubclass(value, LexhoundError), f"{value.__module__}.{value.__name__}"
             assert found.setdefault(value.__name__.removesuffix("Error"), value) is value, "two of one name"

@@ -18,7 +18,7 @@ _HOP_BY_HOP = frozenset({
 })  # fmt: skip
 
 
-class WriteProxy:
+class Forwarder:
     """A client of the writing process."""
 
     def __init__(self, socket: Path) -> None:

@@ -16,6 +16,8 @@ from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.training.recipe_file import read_recipe
 
+pytestmark = pytest.mark.model
+
 TEXTS = [
     "The kitten slept on the windowsill while rain fell outside.",
     "Petrol prices rose after the refinery fire.",

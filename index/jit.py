@@ -7,7 +7,10 @@ one mapped from a file run the same compiled code, and one entry in the cache se
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
@@ -31,19 +34,39 @@ Integer = int | np.int64
 """A whole number inside a kernel, where there is no difference between the two."""
 
 
+@cache
+def _folder_stamp(folder: Path) -> tuple[float, int]:
+    stats = [path.stat() for path in folder.glob("*.py")]
+    return max(stat.st_mtime for stat in stats), sum(stat.st_size for stat in stats)
+
+
+def _compile(function: Callable[P, R], **flags: Any) -> Callable[P, R]:
+    compiled: Callable[P, R]
+    try:
+        compiled = numba.njit(nogil=True, error_model="numpy", cache=True, **flags)(function)
+    except RuntimeError:  # Numba found no place for a cache
+        compiled = numba.njit(nogil=True, error_model="numpy", cache=False, **flags)(function)
+    stored = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if stored is not None:
+        with contextlib.suppress(OSError):
+            stored._source_stamp = _folder_stamp(Path(function.__code__.co_filename).parent)
+    return compiled
+
+
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` at its first call: no Python objects, no GIL, no division-by-zero checks, cached on disk.
 
-    Numba notices a change of the file that holds a kernel, not of a file that it calls into: kernels that call each
-    other live in one file, so that a stale cache cannot be used. The cache stands beside the source, or where that is
-    read-only in the user's cache directory, or in NUMBA_CACHE_DIR; where none can be written, kernels work uncached.
+    Numba compiles anew when the file of a kernel has changed, but does not look at the files of kernels that it calls.
+    So the cache is stamped with all modules of the folder: kernels that call each other live in one folder, and a stale
+    cache is not used. The cache stands beside the source, or where that is read-only in the user's cache directory, or
+    in NUMBA_CACHE_DIR; where none can be written, kernels work uncached.
     """
-    compiled: Callable[P, R]
-    try:
-        compiled = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # Numba found no place for a cache
-        compiled = numba.njit(nogil=True, error_model="numpy", cache=False)(function)
-    return compiled
+    return _compile(function)
+
+
+def inlined_kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """`kernel` that becomes a part of its caller: a phase of a long kernel, which LLVM then optimizes once."""
+    return _compile(function, inline="always")
 
 
 def reordering_kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -51,12 +74,7 @@ def reordering_kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     Their last bits depend on the processor: for choices that are approximate anyway, never for scores that are shown.
     """
-    compiled: Callable[P, R]
-    try:
-        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDERING, cache=True)(function)
-    except RuntimeError:
-        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDERING, cache=False)(function)
-    return compiled
+    return _compile(function, fastmath=_REORDERING)
 
 
 def frozen(array: np.ndarray[tuple[int, ...], np.dtype[T]]) -> np.ndarray[tuple[int, ...], np.dtype[T]]:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,14 @@ from lexhound.index.jit import frozen
 from lexhound.index.topk import SearchStats, TopK
 
 from . import format as layout
+from .accumulator import ACCUMULATOR_SIZE
+from .arguments import EXACT_FACTOR, BatchArrays, IndexArrays
 from .calibration import Dial
 from .format import Postings
 from .postings import count_live, impacts_of_row
 from .quantization import MAX_IMPACT, QuantisationLoss, Query
-from .traversal import ACCUMULATOR_SIZE, EXACT_SLACK, WORKSPACE_ROWS, search_batch, search_windows
+from .query_lists import LIST_FIELDS
+from .traversal import search_batch, search_windows
 
 if TYPE_CHECKING:
     from .builder import SparseRows
@@ -45,21 +48,24 @@ _NO_MASK: NDArray[np.bool_] = frozen(np.empty(0, np.bool_))
 
 
 class _Workspace:
-    """What the search kernel writes into besides its results.
-
-    accumulator: int32[65536] and flags: uint8[65536], zero between searches, of which a search touches one window;
-    candidates: int32[2, 65536].
-    """
+    """The arrays of `arguments.Scratch` that depend on no query: zero between searches, which touch one window each."""
 
     def __init__(self) -> None:
-        self.accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
-        self.flags = np.zeros(ACCUMULATOR_SIZE, np.uint8)
-        self.candidates = np.empty((2, ACCUMULATOR_SIZE), np.int32)
+        self._accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
+        self._flags = np.zeros(ACCUMULATOR_SIZE, np.uint8)
+        self._candidates = np.empty((2, ACCUMULATOR_SIZE), np.int32)
 
-    @staticmethod
-    def of_query(terms: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The kernel's `lists` and `priorities` for so many query terms."""
-        return np.empty((WORKSPACE_ROWS, terms), np.int64), np.empty(terms, np.float64)
+    def scratch(self, terms: int, k: int) -> tuple[Any, ...]:
+        """Return the fields of `arguments.Scratch` for queries of at most so many terms, and k hits."""
+        return (
+            self._accumulator,
+            self._flags,
+            self._candidates,
+            np.empty((LIST_FIELDS, terms), np.int64),
+            np.empty(terms, np.float64),
+            np.empty(k, np.int64),
+            np.empty(k, np.int64),
+        )
 
 
 class _Scratch(threading.local):
@@ -104,6 +110,7 @@ class InvertedIndex:
         self.loss = loss
         self.dial = dial or Dial()
         self.directory = directory
+        self._arrays: tuple[Any, ...] = tuple(IndexArrays(*(getattr(postings, name) for name in IndexArrays._fields)))
 
     # Making one
 
@@ -316,33 +323,14 @@ class InvertedIndex:
     ) -> tuple[TopK, SearchStats]:
         if len(query) == 0 or k == 0:
             return TopK.empty(), SearchStats(0, 0)
-        postings = self.postings
-        workspace = _scratch.workspace(postings.window_bits)
+        workspace = _scratch.workspace(self.postings.window_bits)
         rows, scores = np.empty(k, np.int64), np.empty(k, np.float64)
         stats = np.zeros(2, np.int64)
         hits = search_windows(
-            query.terms,
-            query.weights,
-            postings.terms,
-            postings.entry_starts,
-            postings.entry_windows,
-            postings.entry_ends,
-            postings.entry_maxima,
-            postings.rows,
-            postings.impacts,
-            postings.n_rows,
-            postings.window_bits,
-            _NO_MASK if mask is None else mask,
-            mask is not None,
-            slack,
-            above,
-            query.scale * self.scale,
-            workspace.accumulator,
-            workspace.flags,
-            workspace.candidates,
-            *workspace.of_query(len(query)),
-            np.empty(k, np.int64),
-            np.empty(k, np.int64),
+            (query.terms, query.weights, query.scale * self.scale, above),
+            self._arrays,
+            (_NO_MASK if mask is None else mask, mask is not None, slack),
+            workspace.scratch(len(query), k),
             rows,
             scores,
             stats,
@@ -360,34 +348,21 @@ class InvertedIndex:
     ) -> list[TopK]:
         if k == 0:
             return [TopK.empty()] * len(queries)
-        postings = self.postings
         sizes = [len(query) for query in queries]
         rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float64)
         hits = np.empty(len(queries), np.int64)
+        batch = BatchArrays(
+            starts=frozen(np.cumsum([0, *sizes])),
+            terms=frozen(np.concatenate([query.terms for query in queries])),
+            weights=frozen(np.concatenate([query.weights for query in queries])),
+            units=frozen(np.array([query.scale * self.scale for query in queries], np.float64)),
+            above=above,
+        )
         search_batch(
-            frozen(np.cumsum([0, *sizes])),
-            frozen(np.concatenate([query.terms for query in queries])),
-            frozen(np.concatenate([query.weights for query in queries])),
-            postings.terms,
-            postings.entry_starts,
-            postings.entry_windows,
-            postings.entry_ends,
-            postings.entry_maxima,
-            postings.rows,
-            postings.impacts,
-            postings.n_rows,
-            postings.window_bits,
-            _NO_MASK if mask is None else mask,
-            mask is not None,
-            slack,
-            above,
-            frozen(np.array([query.scale * self.scale for query in queries], np.float64)),
-            workspace.accumulator,
-            workspace.flags,
-            workspace.candidates,
-            *workspace.of_query(max(sizes)),
-            np.empty(k, np.int64),
-            np.empty(k, np.int64),
+            tuple(batch),
+            self._arrays,
+            (_NO_MASK if mask is None else mask, mask is not None, slack),
+            workspace.scratch(max(sizes), k),
             rows,
             scores,
             np.zeros(2, np.int64),
@@ -464,7 +439,7 @@ def _slack(slack: float) -> int:
     """A slack as the kernel counts it; never rounded down to less than was asked for."""
     if not 0 <= slack <= 1:
         raise ValueError(f"slack must be from 0 to 1, not {slack}")
-    return math.ceil(slack * EXACT_SLACK)
+    return math.ceil(slack * EXACT_FACTOR)
 
 
 def _differences(entries: NDArray[np.int64], entry_ends: NDArray[np.uint32]) -> NDArray[np.int64]:

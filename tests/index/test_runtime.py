@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -100,6 +101,25 @@ def test_kernels_work_where_no_cache_can_be_written(monkeypatch):
     numbers = np.arange(3)
     _jit.kernel(double)(numbers)
     assert numbers.tolist() == [0, 2, 4]
+
+
+def test_a_changed_module_makes_the_kernels_of_its_folder_compile_anew(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = ("stamped_inner", "stamped_outer")
+    (tmp_path / "stamped_outer.py").write_text(
+        "import stamped_inner\nfrom lexhound.index.jit import kernel\n\n\n"
+        "@kernel\ndef outer(x):\n    return stamped_inner.inner(x) + 1\n"
+    )
+    for factor in (2, 30):
+        (tmp_path / "stamped_inner.py").write_text(
+            f"from lexhound.index.jit import kernel\n\n\n@kernel\ndef inner(x):\n    return {factor} * x\n"
+        )
+        _jit._folder_stamp.cache_clear()
+        importlib.invalidate_caches()
+        assert importlib.import_module("stamped_outer").outer(5) == 5 * factor + 1
+        for name in names:
+            monkeypatch.delitem(sys.modules, name)
+    assert list(tmp_path.rglob("stamped_outer.outer*.nbc"))  # it was cached
 
 
 SEARCH = """

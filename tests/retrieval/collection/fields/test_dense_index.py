@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from lexhound.encoders.base import EncoderIdentity
-from lexhound.index.spann import ClusteredIndex
+from lexhound.index.spann import ClusteredIndex, build_clustered
+from lexhound.index.spann import index as spann_index
 from lexhound.retrieval import Collection, Document, Fusion, SearchResult
 from lexhound.retrieval.collection.building import build_collection
 from lexhound.retrieval.collection.fields.dense_field import DenseField
@@ -181,10 +182,10 @@ def test_a_bulk_run_is_clustered_once_at_its_end(tmp_path: Path, monkeypatch: py
     corpus.write_bytes(b"".join(orjson.dumps({"id": d.id, "text": d.text}) + b"\n" for d in documents(0, 400)))
     built: list[int] = []
     monkeypatch.setattr(
-        "lexhound.index.spann.build_clustered",
-        lambda folder, vectors: built.append(len(vectors)) or _build(folder, vectors),
+        spann_index,
+        "build_clustered",
+        lambda folder, vectors: built.append(len(vectors)) or build_clustered(folder, vectors),
     )
-    from lexhound.index.spann.index import build_clustered as _build
 
     for size in (10**9, 5000):  # one segment of the run, and many
         monkeypatch.setattr("lexhound.retrieval.collection.write.writer.FLUSH_BYTES", size)

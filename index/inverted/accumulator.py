@@ -1,0 +1,106 @@
+"""Scores of a window: postings are added up in an accumulator, and chunks without a good score are passed over."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.inverted.heap import offer
+from lexhound.index.jit import Integer, kernel
+
+ACCUMULATOR_SIZE = 1 << 16
+"""One place for each value that a 16-bit row can take, whatever the window size."""
+
+# Rows per step of a scan. A step is one maximum over int32s, which the compiler turns into vector instructions:
+# 256 took 1.4 microseconds for 16,384 rows, 64 took 2.2.
+CHUNK = 256
+STRIP = 32  # of a chunk that holds something
+
+
+@kernel
+def accumulate(
+    factor: np.int32, rows: NDArray[np.uint16], impacts: NDArray[np.uint8], accumulator: NDArray[np.int32]
+) -> None:
+    """Add a list's postings of a window to the scores of their rows."""
+    for i in range(len(rows)):
+        accumulator[rows[i]] += factor * np.int32(impacts[i])
+
+
+@kernel
+def accumulate_flagged(
+    factor: np.int32,
+    rows: NDArray[np.uint16],
+    impacts: NDArray[np.uint8],
+    flags: NDArray[np.uint8],
+    accumulator: NDArray[np.int32],
+) -> None:
+    """`accumulate`, only for rows whose flag is 1 and not 0, which are few: eight rows are passed over at a time."""
+    whole = len(rows) & -8
+    for left in range(0, whole, 8):
+        some = (
+            flags[rows[left]]
+            | flags[rows[left + 1]]
+            | flags[rows[left + 2]]
+            | flags[rows[left + 3]]
+            | flags[rows[left + 4]]
+            | flags[rows[left + 5]]
+            | flags[rows[left + 6]]
+            | flags[rows[left + 7]]
+        )
+        if some:
+            for i in range(left, left + 8):
+                accumulator[rows[i]] += factor * np.int32(impacts[i] * flags[rows[i]])
+    for i in range(whole, len(rows)):
+        accumulator[rows[i]] += factor * np.int32(impacts[i] * flags[rows[i]])
+
+
+@kernel
+def clear(rows: NDArray[np.uint16], accumulator: NDArray[np.int32]) -> None:
+    """Set the scores of these rows to zero."""
+    for i in range(len(rows)):
+        accumulator[rows[i]] = 0
+
+
+@kernel
+def greatest(scores: NDArray[np.int32]) -> np.int32:
+    """Return the greatest of some scores, 0 at least; vectorised."""
+    best = np.int32(0)
+    for i in range(len(scores)):
+        best = max(best, scores[i])
+    return best
+
+
+@kernel
+def threshold_of(
+    heap: NDArray[np.int64],
+    size: Integer,
+    accumulator: NDArray[np.int32],
+    allowed: NDArray[np.bool_],
+    filtered: bool,
+    limit: Integer,
+    trial: NDArray[np.int64],
+) -> Integer:
+    """Return a score that rows must exceed, from the scores so far of a window; 0 where that tells nothing.
+
+    One less than the k-th best of the hits in `heap[:size]` and of the (partial) scores of the window's rows: at least
+    k rows will have that score, so lower ones are out. allowed: bool[limit], read only when `filtered`. trial:
+    int64[k], used up.
+    """
+    trial[:size] = heap[:size]
+    taken: Integer = size
+    least = np.int64(1)
+    for left in range(0, limit, CHUNK):
+        chunk = accumulator[left : min(left + CHUNK, limit)]
+        if greatest(chunk) < least:
+            continue
+        for near in range(0, len(chunk), STRIP):
+            strip = chunk[near : near + STRIP]
+            if greatest(strip) < least:
+                continue
+            for i in range(len(strip)):
+                score = np.int64(strip[i])
+                if score >= least and (not filtered or allowed[left + near + i]):
+                    taken = offer(trial, taken, score, np.int64(0))
+                    if taken == len(trial):
+                        least = (trial[0] >> 32) + 1
+    return (trial[0] >> 32) - 1 if taken == len(trial) else 0

@@ -1,0 +1,124 @@
+"""The posting lists of a query, window by window: which there are, what each can add, and the order of reading them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.inverted.arguments import IndexArrays
+from lexhound.index.jit import Integer, kernel
+
+LIST_FIELDS = 8
+"""Rows of the int64 workspace `lists` of a search; each has one place per query term."""
+
+# What those rows hold. Of each query term that the index knows:
+_CURSOR = 0  # its next entry in the directory
+_LAST = 1  # the end of its entries
+_WEIGHT = 2  # its integer weight in the query
+# and, packed, of each of them that has postings in the present window:
+START = 3  # its first posting there
+STOP = 4  # the end of them
+FACTOR = 5  # its integer weight again
+TOP = 6  # the most that it adds to a score
+ORDER = 7  # not of a list: the lists in the order in which they are read
+
+
+@kernel
+def find_term(terms: NDArray[np.uint32], term: int) -> int:
+    """Return where `term` stands in the ascending `terms`, or -1. Binary search."""
+    at, span = 0, len(terms)
+    while span > 1:  # as often for every term and without another branch, so that searches run side by side
+        half = span >> 1
+        at += half if terms[at + half] <= term else 0
+        span -= half
+    if span == 1 and terms[at] == term:
+        return at
+    return -1
+
+
+@kernel
+def look_up(
+    terms: NDArray[np.uint32],
+    entry_starts: NDArray[np.uint32],
+    query_terms: NDArray[np.int32],
+    query_weights: NDArray[np.int32],
+    lists: NDArray[np.int64],
+) -> int:
+    """Fill the first three rows of `lists` with the query terms that the index knows; return how many."""
+    known = 0
+    for i in range(len(query_terms)):
+        at = find_term(terms, query_terms[i])
+        if at >= 0:
+            lists[_CURSOR, known] = entry_starts[at]
+            lists[_LAST, known] = entry_starts[at + 1]
+            lists[_WEIGHT, known] = query_weights[i]
+            known += 1
+    return known
+
+
+@kernel
+def next_window(known: int, entry_windows: NDArray[np.uint16], lists: NDArray[np.int64]) -> Integer:
+    """Return the lowest window in which a query term still has postings, or -1."""
+    window: Integer = -1
+    for j in range(known):
+        if lists[_CURSOR, j] < lists[_LAST, j]:
+            ahead = np.int64(entry_windows[lists[_CURSOR, j]])
+            if window < 0 or ahead < window:
+                window = ahead
+    return window
+
+
+@kernel
+def enter_window(
+    window: Integer,
+    known: int,
+    index: IndexArrays,
+    lists: NDArray[np.int64],
+    priorities: NDArray[np.float64],
+) -> tuple[int, Integer, Integer]:
+    """Fill the last rows of `lists` with the terms of `window`; return how many, their postings, and the bound.
+
+    Steps past their entries. priorities float64[as wide as lists]: written: what a list takes off the bound a posting.
+    """
+    entry_windows, entry_ends, entry_maxima = index.entry_windows, index.entry_ends, index.entry_maxima
+    active = 0
+    postings: Integer = 0
+    bound: Integer = 0
+    for j in range(known):
+        entry = lists[_CURSOR, j]
+        if entry < lists[_LAST, j] and entry_windows[entry] == window:
+            start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
+            stop = np.int64(entry_ends[entry])
+            top = lists[_WEIGHT, j] * np.int64(entry_maxima[entry])
+            lists[START, active] = start
+            lists[STOP, active] = stop
+            lists[FACTOR, active] = lists[_WEIGHT, j]
+            lists[TOP, active] = top
+            lists[ORDER, active] = active
+            lists[_CURSOR, j] = entry + 1
+            priorities[active] = top / (stop - start)
+            postings += stop - start
+            bound += top
+            active += 1
+    return active, postings, bound
+
+
+@kernel
+def order_by(keys: NDArray[np.float64], order: NDArray[np.int64]) -> None:
+    """Sort `order` by falling `keys[order[i]]`, of equal ones the lower number first. Shell's sort, in place."""
+    gap = 1
+    while gap < len(order) // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, len(order)):
+            moved = order[i]
+            key = keys[moved]
+            hole = i
+            while hole >= gap:
+                before = order[hole - gap]
+                if keys[before] > key or (keys[before] == key and before < moved):
+                    break
+                order[hole] = before
+                hole -= gap
+            order[hole] = moved
+        gap //= 3

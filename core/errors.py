@@ -116,6 +116,11 @@ class StorageFullError(StorageError):
     )
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's text that is not blank, or the name of its class."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def as_sentence(hint: str) -> str:
     """Return a hint with a capital at its beginning, unless it begins with a command or a path, and a full stop."""
     first = hint.split(maxsplit=1)[0]

@@ -58,8 +58,35 @@ def _holder(descriptor: int) -> Holder | None:
     return Holder(int(written), os.fstat(descriptor).st_mtime) if written.isdecimal() else None
 
 
-class WriterLock:
-    """An advisory lock on `write.lock`; the system releases it when the process ends, however it ends."""
+class _Lock:
+    """A locked file that is open; closing it gives the lock back, and so does the end of the process."""
+
+    _path: Path
+    _descriptor: int
+
+    def _say_who(self) -> None:
+        """Write who has the lock into the file."""
+        with suppress(OSError):  # only a message says it: a full disk is told by what needs the room
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock back; calling it twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class WriterLock(_Lock):
+    """The right to write to a collection: an advisory lock on its `write.lock`."""
 
     def __init__(self, directory: Path) -> None:
         """Take the lock at once or fail.
@@ -81,16 +108,13 @@ class WriterLock:
             ) from error
         if not self._taken():
             holder = _holder(self._descriptor)
-            os.close(self._descriptor)
-            known = "" if holder is None else f" (pid {holder.pid}, since {holder.clock})"
+            self.release()
             raise CollectionLockedError(
-                "another process is writing to this collection" + known,
+                f"another process is writing to this collection{_named(holder)}",
                 where=str(directory),
                 hint="wait until it has finished, or stop it; readers are not affected",
             )
-        os.ftruncate(self._descriptor, 0)
-        with suppress(OSError):  # only a message says it: a full disk is told by what needs the room
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._say_who()
 
     def _taken(self) -> bool:
         for attempt in range(_ATTEMPTS):
@@ -116,22 +140,8 @@ class WriterLock:
                 hint="open it again",
             )
 
-    def release(self) -> None:
-        """Give the lock back; calling it twice is harmless."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-
-class Claim:
+class Claim(_Lock):
     """The right to make or to replace what is at a path: an advisory lock on a file beside it, for as long as it takes.
 
     Attributes:
@@ -149,29 +159,24 @@ class Claim:
         self._path = neighbour(directory, CLAIM)
         with storage_errors(self._path.parent):
             make_directories(self._path.parent)
-            while True:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            while not self._taken(directory):
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-                if not self._lock(directory):
-                    continue
-                now = datetime.now(UTC).isoformat(" ", "seconds").removesuffix("+00:00")
-                with suppress(OSError):  # only a message says it
-                    os.ftruncate(self._descriptor, 0)
-                    os.pwrite(self._descriptor, f"{os.getpid()}, since {now} UTC\n".encode(), 0)
-                return
+            self._say_who()
 
-    def _lock(self, directory: Path) -> bool:
+    def _taken(self, directory: Path) -> bool:
         """Lock the file; false where the run that had it has just removed it."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = b""
+            holder = None
             for _ in range(50):  # it says who it is just after it has locked the file
-                if holder := os.pread(self._descriptor, 64, 0).strip():
+                if holder := _holder(self._descriptor):
                     break
                 time.sleep(0.002)
             os.close(self._descriptor)
             raise CollectionLockedError(
-                "another run is building here" + (f" (pid {holder.decode('ascii', 'replace')})" if holder else ""),
+                f"another run is building here{_named(holder)}",
                 where=str(directory),
                 hint="wait until it has finished, or stop it",
             ) from None
@@ -184,16 +189,11 @@ class Claim:
         """Give the claim back; calling it twice is harmless."""
         if self._descriptor >= 0:
             self._path.unlink(missing_ok=True)  # while it is locked: who waits for it looks whether it is still there
-            os.close(self._descriptor)
-            self._descriptor = -1
+        super().release()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
+def _named(holder: Holder | None) -> str:
+    return "" if holder is None else f" (pid {holder.pid}, since {holder.clock})"
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lexhound.core.errors import MissingExtraError
+from lexhound.core.errors import first_line
+from lexhound.core.extras import extra
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import TOKENIZER_FILES
 
@@ -113,14 +114,9 @@ def _download(name: str) -> Path:
         f"Where there is a network, run `hf download {name} --local-dir {name.rpartition('/')[2]}`, bring that folder "
         f"here and give its path; it must hold {CONFIG}, the tokenizer's files and model.safetensors"
     )
-    try:
+    with extra("neural", f"{name} is not a folder here, and a model of the hub"):
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{name} is not a folder here, and a model of the hub needs {error.name}, which is not installed",
-            "pip install 'lexhound[neural]'",
-        ) from error
     # Modules of sentence-transformers lie in folders of their own.
     small = [*SMALL_FILES, *(f"*/{file}" for file in SMALL_FILES), *ADAPTER_WEIGHTS]
     safe = [*SAFE_WEIGHTS, *(f"*/{file}" for file in SAFE_WEIGHTS)]
@@ -139,7 +135,7 @@ def _download(name: str) -> Path:
             f"{name} is neither a folder here nor a model on the Hugging Face hub", "Check the spelling"
         ) from error
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = first_line(error)
         raise CheckpointError(
             f"{name} is not a folder here, and the Hugging Face hub cannot be reached ({reason})", by_hand
         ) from error

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lexhound.core.errors import MissingExtraError
+from lexhound.core.errors import first_line
+from lexhound.core.extras import extra
 from lexhound.encoders.errors import CheckpointError
 
 from .hub import CONFIG, weight_files
-from .weights import first_line, merge_adapter, read_tensors
+from .weights import merge_adapter, read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -87,13 +88,9 @@ class RegressionModel:
 
 def require_neural() -> None:
     """Raise MissingExtraError unless torch and transformers can be imported."""
-    try:
+    with extra("neural", "encoding with a model"):
         import torch  # noqa: F401
         import transformers  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"encoding with a model needs {error.name}, which is not installed", "pip install 'lexhound[neural]'"
-        ) from error
 
 
 def load_language_model(

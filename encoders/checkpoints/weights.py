@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lexhound.core.errors import first_line
 from lexhound.encoders.errors import CheckpointError
 
 from .hub import weight_files
@@ -67,8 +68,3 @@ def read_tensors(folder: Path, wanted: tuple[str, ...], stem: str = "") -> dict[
 
 def _has(name: str, wanted: tuple[str, ...]) -> bool:
     return any(part in name for part in wanted)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's text, or its class where it has none."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

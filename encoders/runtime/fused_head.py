@@ -21,6 +21,8 @@ from typing import Any
 import torch
 import triton
 
+from lexhound.core.errors import first_line
+
 from . import triton_head as head_kernels
 
 Pooled = Callable[..., torch.Tensor]
@@ -112,7 +114,7 @@ def _try(device: torch.device, dtype: torch.dtype, pooled: Pooled) -> str | None
                     if plain is None or ours is None or not bool(_distance(plain, ours) < close):
                         return f"its {pooling} differs from that of the plain path"
     except (RuntimeError, OSError, AttributeError, TypeError, ValueError, subprocess.SubprocessError, _TRITON) as error:
-        return next(iter(str(error).splitlines()), "") or type(error).__name__
+        return first_line(error)
     return None
 
 

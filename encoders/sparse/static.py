@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.core.errors import MissingExtraError
+from lexhound.core.extras import extra
 from lexhound.encoders.base import QueryVector
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import Subwords
@@ -147,10 +147,8 @@ def _read(path: Path, subwords: Subwords) -> NDArray[np.float32]:
         return _by_token([line.rsplit(None, 1) for line in lines if line.strip()], subwords)
     if path.suffix == ".safetensors":
         return _from_safetensors(path)
-    try:
+    with extra("neural", f"reading {path}"):
         import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"reading {path} needs torch", "pip install 'lexhound[neural]'") from error
     loaded: NDArray[np.float32] = torch.load(path, map_location="cpu", weights_only=True)["weight"].float().numpy()
     return loaded
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.errors import MissingExtraError
+from lexhound.core.extras import extra
 from lexhound.encoders.base import Span
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.libraries import digest_of
@@ -243,13 +244,8 @@ def _mark_special(tokenizer: Tokenizer, *settings: dict[str, Any]) -> None:
 
 def _converted(folder: Path) -> Tokenizer:
     """Make a tokenizer of older files by way of transformers."""
-    try:
+    with extra("neural", f"{folder} has no {TOKENIZER}, and making one of its other files"):
         import transformers
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{folder} has no {TOKENIZER}, and making one of its other files needs transformers",
-            "pip install 'lexhound[neural]'",
-        ) from error
     loaded: Any = transformers.AutoTokenizer.from_pretrained(
         folder, use_fast=True, local_files_only=True, trust_remote_code=False
     )

@@ -7,7 +7,8 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from lexhound.core.errors import MissingExtraError
+from lexhound.core.errors import first_line
+from lexhound.core.extras import extra
 from lexhound.retrieval.errors import ClusterError
 
 _ANSWER_SECONDS = 5.0
@@ -35,10 +36,8 @@ def import_ray() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
+    with extra("ray", "--ray"):
         import ray
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("--ray needs the package ray", "pip install 'lexhound[ray]'") from error
     return ray
 
 
@@ -104,9 +103,3 @@ def slots_of(ray: Any, settings: RaySettings, gpus: int) -> int:
             hint="lower --ray-processors",
         )
     return processors // settings.processors
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or the name of its type."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)

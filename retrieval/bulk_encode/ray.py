@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from lexhound.core.atomic_files import move_file, write_file
-from lexhound.core.errors import LexhoundError
+from lexhound.core.errors import LexhoundError, first_line
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.retrieval.collection.write.ingest import Progress
 from lexhound.retrieval.corpus import BadRow
 from lexhound.retrieval.errors import ClusterError
 
-from .cluster import Cluster, RaySettings, first_line, import_ray, slots_of
+from .cluster import Cluster, RaySettings, import_ray, slots_of
 from .encoding import EncodingOptions, EncodingReport, check_out, encode_corpus, partial_files
 from .shards import (
     ShardProgress,

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.errors import first_line
 from lexhound.retrieval.errors import EngineError, MissingEngineError
 
 from .java import Java
@@ -60,7 +61,7 @@ def _start(java: Java) -> None:
         classes["IndexSearcher"].setMaxClauseCount(_MOST_TERMS)
     except Exception as error:  # jnius raises whatever Java threw, and others of its own
         raise MissingEngineError(
-            f"the Java machine does not start in this process: {_first_line(error)}",
+            f"the Java machine does not start in this process: {first_line(error)}",
             where=java.command,
             hint=f"set JAVA_HOME to the folder of a JDK; {java.archive.name} was to run in Java {java.version}",
         ) from error
@@ -107,11 +108,7 @@ class Searcher:
                 raise
             except Exception as error:  # jnius raises whatever Java threw
                 raise EngineError(
-                    f"Lucene failed: {_first_line(error)}", where=str(self._index), hint="index the corpus again"
+                    f"Lucene failed: {first_line(error)}", where=str(self._index), hint="index the corpus again"
                 ) from error
 
         return _call(safely)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

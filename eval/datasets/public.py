@@ -12,7 +12,7 @@ from lexhound.eval.errors import DownloadError
 from lexhound.eval.files import digest_file, write_bytes
 
 from .archive import ArchiveLimits, extract
-from .catalogue import PublicSet, find_public
+from .beir import PublicSet, find_public
 from .dataset import Dataset
 from .download import DownloadOptions, download
 from .folder import available_splits, load_folder

@@ -7,7 +7,7 @@ from pathlib import Path
 from lexhound.core.streams import find_compressed
 from lexhound.eval.errors import DatasetError, UnknownDatasetError
 
-from .catalogue import FORUMS
+from .beir import FORUMS
 from .dataset import Dataset
 from .folder import is_beir_folder, load_folder
 from .own import load_judged_file

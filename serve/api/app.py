@@ -19,13 +19,19 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from lexhound.core.errors import LexhoundError
-from lexhound.serve.api.http.admission import Gate
+from lexhound.serve.api.http.admission import AdmissionControl
 from lexhound.serve.api.http.metrics import Metrics, Reading
-from lexhound.serve.api.http.middleware import REQUEST_ID, Envelope, tell_http_error, tell_invalid, tell_service_error
+from lexhound.serve.api.http.middleware import (
+    REQUEST_ID,
+    RequestMiddleware,
+    tell_http_error,
+    tell_invalid,
+    tell_service_error,
+)
 from lexhound.serve.api.http.origins import Origins
 from lexhound.serve.api.http.security import Guard
-from lexhound.serve.api.http.write_proxy import Forwarder
-from lexhound.serve.api.registry.registry import Catalogue
+from lexhound.serve.api.http.write_proxy import WriteProxy
+from lexhound.serve.api.registry.registry import CollectionRegistry
 from lexhound.serve.api.routes import collections, documents, search, service
 from lexhound.serve.api.schemas.openapi import describe_api
 from lexhound.serve.page import mount_page
@@ -65,15 +71,15 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
         settings=settings,
         metrics=metrics,
         guard=Guard(settings),
-        gate=Gate(settings.search_threads, settings.max_waiting, settings.search_seconds),
+        admission=AdmissionControl(settings.search_threads, settings.max_waiting, settings.search_seconds),
         background=background,
         opening=opening,
         compacting=ThreadPoolExecutor(1, "compacting"),
-        catalogue=Catalogue(settings, metrics, background, opening, signal),
-        forward=None if role.writer is None else Forwarder(role.writer),
+        registry=CollectionRegistry(settings, metrics, background, opening, signal),
+        write_proxy=None if role.writer is None else WriteProxy(role.writer),
         role=role,
     )
-    metrics.watch(lambda: found.gate.waiting, lambda: found.ready, lambda: _sizes(found))
+    metrics.watch(lambda: found.admission.waiting, lambda: found.ready, lambda: _sizes(found))
     app.state.service = found
     app.add_exception_handler(LexhoundError, tell_service_error)
     app.add_exception_handler(HTTPException, tell_http_error)
@@ -84,7 +90,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
     mount_reference(app)
     app.state.addresses = _addresses(app)
     app.add_middleware(Origins, settings=settings)
-    app.add_middleware(Envelope, metrics=metrics)
+    app.add_middleware(RequestMiddleware, metrics=metrics)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -117,34 +123,34 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     starting = asyncio.create_task(_start(found))
     if found.role.replaces:
         await starting
-    caring = asyncio.create_task(found.catalogue.look_after())
+    maintenance = asyncio.create_task(found.registry.maintain())
     try:
         yield
     finally:
         found.ready = False
-        for task in (starting, caring):
+        for task in (starting, maintenance):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        if isinstance(found.forward, Forwarder):
-            await found.forward.close()
+        if isinstance(found.write_proxy, WriteProxy):
+            await found.write_proxy.close()
         # A compaction that runs is finished: what it has done would have to be done again.
         await asyncio.get_running_loop().run_in_executor(None, found.compacting.shutdown)
-        await found.catalogue.close()
-        found.gate.close()
+        await found.registry.close()
+        found.admission.close()
         found.opening.shutdown(wait=True)
         found.background.shutdown(wait=True)
         _log.info("stopped")
 
 
 async def _start(found: Service) -> None:
-    await found.catalogue.run(_warm)
-    await found.catalogue.open_all()
+    await found.registry.run(_warm)
+    await found.registry.open_all()
     # What is there now stays for good: the garbage collector need not look through it while requests wait.
     gc.collect()
     gc.freeze()
     found.ready = True
-    fields = {"collections": len(found.catalogue.open_now()), "pid": os.getpid(), "writes": found.forward is None}
+    fields = {"collections": len(found.registry.open_now()), "pid": os.getpid(), "writes": found.write_proxy is None}
     _log.info("ready", extra={"fields": fields})
     found.role.say_ready()
 
@@ -156,7 +162,7 @@ def _warm() -> None:
 
 
 def _sizes(found: Service) -> Reading:
-    for served in found.catalogue.open_now():
+    for served in found.registry.open_now():
         sizes = served.follower.sizes()
         if sizes is not None:
             yield served.name, *sizes

@@ -13,10 +13,10 @@ from starlette.responses import Response
 from .role import ALONE, Role
 
 if TYPE_CHECKING:
-    from lexhound.serve.api.http.admission import Gate
+    from lexhound.serve.api.http.admission import AdmissionControl
     from lexhound.serve.api.http.metrics import Metrics
     from lexhound.serve.api.http.security import Guard
-    from lexhound.serve.api.registry.registry import Catalogue
+    from lexhound.serve.api.registry.registry import CollectionRegistry
     from lexhound.serve.settings import Settings
 
 Forward: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -27,23 +27,23 @@ class Service:
     """The parts of a service; made when the application starts, closed when it ends.
 
     Attributes:
-        gate: lets searches to the search threads, and turns away what cannot wait.
+        admission: runs searches in the search threads, and refuses those that cannot wait.
         background: threads for what takes some time: refreshing, describing, taking bodies apart.
         opening: threads for what may load a model or wait for a writer: opening, making, closing, deleting.
         compacting: the one thread for what may take minutes, so that nothing else waits for it.
-        forward: hands a write on to the process that writes; None in that process.
+        write_proxy: hands a write on to the process that writes; None in that process.
         role: what this process is among those that serve; ready: it answers; together: all of them have been ready.
     """
 
     settings: Settings
     metrics: Metrics
     guard: Guard
-    gate: Gate
+    admission: AdmissionControl
     background: ThreadPoolExecutor
     opening: ThreadPoolExecutor
     compacting: ThreadPoolExecutor
-    catalogue: Catalogue
-    forward: Forward | None = None
+    registry: CollectionRegistry
+    write_proxy: Forward | None = None
     role: Role = ALONE
     ready: bool = False
     together: bool = False

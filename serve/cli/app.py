@@ -14,9 +14,11 @@ from lexhound.serve.cli.commands import (
     encode,
     evaluate,
     export,
+    import_,
     index,
     inspect,
     keys,
+    maintenance,
     move,
     search,
     serve,
@@ -24,8 +26,6 @@ from lexhound.serve.cli.commands import (
     train,
     tune,
 )
-from lexhound.serve.cli.commands import import_ as bring
-from lexhound.serve.cli.commands import maintenance as care
 
 from .options import ASK, BUILD, ENCODE, KEEP, MEASURE, SERVE, TRAIN
 
@@ -70,13 +70,13 @@ def lexhound(
 
 app.command("index", rich_help_panel=BUILD)(index.index)
 app.command("add", rich_help_panel=BUILD)(add.add)
-app.command("import", rich_help_panel=BUILD)(bring.bring)
+app.command("import", rich_help_panel=BUILD)(import_.import_collection)
 app.command("delete", rich_help_panel=BUILD)(documents.delete)
 app.command("search", rich_help_panel=ASK)(search.search)
 app.command("get", rich_help_panel=ASK)(documents.get)
-app.command("info", rich_help_panel=KEEP)(care.info)
-app.command("verify", rich_help_panel=KEEP)(care.verify)
-app.command("compact", rich_help_panel=KEEP)(care.compact)
+app.command("info", rich_help_panel=KEEP)(maintenance.info)
+app.command("verify", rich_help_panel=KEEP)(maintenance.verify)
+app.command("compact", rich_help_panel=KEEP)(maintenance.compact)
 app.command("backup", rich_help_panel=KEEP)(backup.backup)
 app.command("restore", rich_help_panel=KEEP)(backup.restore)
 app.command("export", rich_help_panel=KEEP)(export.export)

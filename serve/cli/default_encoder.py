@@ -15,7 +15,7 @@ VARIABLE = "LEXHOUND_ENCODER"
 LEXICAL = "bm25"
 
 
-def usual_encoder(*, lexical_options: bool, dense: bool) -> str:
+def default_encoder(*, lexical_options: bool, dense: bool) -> str:
     """Return the encoder's name, and tell which it is and what else there is.
 
     The bundled model answers better than bm25 on every set that was measured (docs/evaluation.md), and takes far longer

@@ -117,7 +117,7 @@ def dict_shuffled(ranking):
 
 
 def test_means_over_sets_count_a_group_once(make_folder, tmp_path: Path, brute_force) -> None:
-    from lexhound.eval.datasets.catalogue import FORUMS
+    from lexhound.eval.datasets.beir import FORUMS
 
     for place, forum in enumerate(FORUMS):
         make_folder(f"cqadupstack/{forum}", qrels=[("q1", "d1" if place < 3 else "lost", 1)])

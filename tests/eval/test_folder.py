@@ -131,7 +131,7 @@ def test_shared_collections_are_clean(shared_data: Path) -> None:
 
 
 def test_forums_of_cqadupstack_are_parts_of_one_set(make_folder, tmp_path: Path) -> None:
-    from lexhound.eval.datasets.catalogue import FORUMS
+    from lexhound.eval.datasets.beir import FORUMS
 
     for forum in FORUMS:
         make_folder(f"cqadupstack/{forum}")

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from lexhound.eval.datasets import archive as archive_module
-from lexhound.eval.datasets import catalogue
+from lexhound.eval.datasets import beir
 from lexhound.eval.datasets.archive import ArchiveLimits, extract
-from lexhound.eval.datasets.catalogue import CATALOGUE, FORUMS, find_public
+from lexhound.eval.datasets.beir import CATALOGUE, FORUMS, find_public
 from lexhound.eval.datasets.download import DownloadOptions, download
 from lexhound.eval.datasets.public import FetchOptions, default_cache, fetch, load_public
 from lexhound.eval.datasets.resolve import open_dataset
@@ -88,7 +88,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    monkeypatch.setattr(catalogue, "ADDRESS", server.address + "/{name}.zip")
+    monkeypatch.setattr(beir, "ADDRESS", server.address + "/{name}.zip")
     yield server
     server.shutdown()
     thread.join()
@@ -264,7 +264,7 @@ def test_offline_says_which_file_is_wanted_and_where(published, server: Server, 
 
 
 def test_nothing_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "ADDRESS", "http://127.0.0.1:9/{name}.zip")
+    monkeypatch.setattr(beir, "ADDRESS", "http://127.0.0.1:9/{name}.zip")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(DownloadError, match="the server cannot be reached"):
         fetch("scifact", FetchOptions(tmp_path, download=FAST))

@@ -16,7 +16,7 @@ from .exceptions import BusyError
 
 T = TypeVar("T")
 
-Lane: TypeAlias = Literal["search", "filter", "wide"]
+Pool: TypeAlias = Literal["search", "filter", "wide"]
 
 STUCK_SECONDS = 5.0
 """How long all search threads may be busy with the same requests before the service says that it is not ready."""
@@ -24,31 +24,31 @@ STUCK_SECONDS = 5.0
 _LONG_SECONDS = 0.05
 
 
-class Gate:
+class AdmissionControl:
     """Runs functions in threads; a bounded number may wait for one. Used from the event loop only.
 
-    A lone request goes straight to an idle thread: nothing is held back in the hope of company. There are three lanes,
+    A lone request goes straight to an idle thread: nothing is held back in the hope of company. There are three pools,
     so that what takes long waits for its like and not in the way of others: plain searches; filters that have not been
     asked before; and what is wide: batches, large pages, facets.
     """
 
     def __init__(self, threads: int, waiting: int, seconds: float | None = None) -> None:
         self._seconds = seconds
-        self._lanes: dict[Lane, _Lane] = {
-            "search": _Lane("search", threads, waiting),
-            "filter": _Lane("filter", 1, waiting),
-            "wide": _Lane("wide", max(1, threads - 1), waiting),
+        self._pools: dict[Pool, _Pool] = {
+            "search": _Pool("search", threads, waiting),
+            "filter": _Pool("filter", 1, waiting),
+            "wide": _Pool("wide", max(1, threads - 1), waiting),
         }
 
     @property
     def waiting(self) -> int:
         """How many requests wait for a thread."""
-        return sum(lane.waiting for lane in self._lanes.values())
+        return sum(pool.waiting for pool in self._pools.values())
 
     @property
     def is_stuck(self) -> bool:
         """Whether no search can be answered: all threads for plain ones have been busy for long."""
-        return self._lanes["search"].is_stuck
+        return self._pools["search"].is_stuck
 
     def deadline(self) -> Deadline:
         """When what a request asks for is to be given up, if it begins now."""
@@ -59,10 +59,10 @@ class Gate:
         function: Callable[[], T],
         *,
         request: Request | None = None,
-        lane: Lane = "search",
+        pool: Pool = "search",
         deadline: Deadline | None = None,
     ) -> T:
-        """Return the result of `function`, run in a thread of a lane.
+        """Return the result of `function`, run in a thread of a pool.
 
         A place is given back when the thread is done, not before. The work ends early where it looks at its deadline
         (`retrieval.deadline`), and when the client of `request` goes away.
@@ -71,7 +71,7 @@ class Gate:
             BusyError: too many wait already. DeadlineError: it was given up. ClientDisconnect: nobody waits for it.
         """
         deadline = deadline or self.deadline()
-        task = self._lanes[lane].start(function, deadline)
+        task = self._pools[pool].start(function, deadline)
         remaining = deadline.remaining
         quick = _LONG_SECONDS if remaining is None else min(_LONG_SECONDS, remaining)
         done, _ = await asyncio.wait([task], timeout=quick)
@@ -94,13 +94,13 @@ class Gate:
 
     def close(self) -> None:
         """Wait for the functions that run."""
-        for lane in self._lanes.values():
-            lane.close()
+        for pool in self._pools.values():
+            pool.close()
 
 
-class _Lane:
+class _Pool:
     def __init__(self, name: str, threads: int, waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, name)
+        self._executor = ThreadPoolExecutor(threads, name)
         self._threads = threads
         self._limit = threads + waiting
         self._inside = 0
@@ -124,7 +124,7 @@ class _Lane:
                 return function()
 
         self._inside += 1
-        task = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        task = asyncio.get_running_loop().run_in_executor(self._executor, work)
         task.add_done_callback(self._left)
         return task
 
@@ -135,7 +135,7 @@ class _Lane:
             task.exception()  # seen, even where the caller has gone away
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
 
 async def _gone(request: Request) -> None:

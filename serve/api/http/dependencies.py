@@ -80,9 +80,9 @@ class WriteRoute(ReadRoute):
 
     async def answer(self, request: Request, handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
         """Hand the request on where another process writes."""
-        forward = service_of(request).forward
-        if forward is not None:
-            return await forward(request)
+        write_proxy = service_of(request).write_proxy
+        if write_proxy is not None:
+            return await write_proxy(request)
         return await super().answer(request, handle)
 
 
@@ -93,7 +93,7 @@ class BulkRoute(WriteRoute):
 
     async def answer(self, request: Request, handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
         """Check the body's type alone."""
-        if service_of(request).forward is None:
+        if service_of(request).write_proxy is None:
             check_media_type(request, self.media_types)
         return await super().answer(request, handle)
 

@@ -32,7 +32,7 @@ _log = logging.getLogger("lexhound.request")
 _PASSING = (CollectionGoneError, CollectionLockedError, DeadlineError, StaleSnapshotError)
 
 
-class Envelope:
+class RequestMiddleware:
     """Outermost middleware."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

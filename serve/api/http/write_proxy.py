@@ -18,7 +18,7 @@ _HOP_BY_HOP = frozenset({
 })  # fmt: skip
 
 
-class Forwarder:
+class WriteProxy:
     """A client of the writing process."""
 
     def __init__(self, socket: Path) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +17,6 @@ from lexhound.core.errors import CollectionGoneError, LexhoundError
 from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.collection.collection import Collection
-from lexhound.retrieval.engines.protocol import Backend
 from lexhound.retrieval.errors import CorruptCollectionError, EngineError
 from lexhound.serve.api.http.exceptions import ConflictError, UnknownNameError
 from lexhound.serve.api.http.metrics import Metrics
@@ -26,7 +24,8 @@ from lexhound.serve.api.signals import RefreshSignal
 from lexhound.serve.settings import Settings
 
 from .names import DataFolder
-from .sources import ENGINE_SECONDS, DirectorySource, Follower, open_source
+from .served import ServedCollection
+from .sources import ENGINE_SECONDS, DirectorySource, open_source
 from .write_queue import WriteQueue
 
 T = TypeVar("T")
@@ -34,39 +33,7 @@ T = TypeVar("T")
 _log = logging.getLogger("lexhound.serve")
 
 
-@dataclass(slots=True, eq=False)
-class Served:
-    """One open collection: a reader that requests share, and the queue of its writer.
-
-    Attributes:
-        follower: keeps the reader up to date, and notices when the collection is gone.
-        users: requests that are using it; it is closed when the last has finished.
-        loads: those of them that write to it.
-        deleting: it is about to be deleted, and takes no further writes.
-        seen: the refresh signal that the reader has caught up with.
-    """
-
-    name: str
-    reader: Backend
-    writes: WriteQueue
-    follower: Follower
-    users: int = 0
-    loads: int = 0
-    deleting: bool = False
-    retired: bool = False
-    compacting: bool = False
-    seen: int = 0
-    quiet: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def close(self) -> None:
-        """Finish the writes that wait and give everything back."""
-        try:
-            self.writes.close()
-        finally:
-            self.reader.close()
-
-
-class Catalogue:
+class CollectionRegistry:
     """Open collections by name. Its methods run on the event loop, what takes time in background threads."""
 
     def __init__(
@@ -83,7 +50,7 @@ class Catalogue:
         self._background = background
         self._opening = opening
         self._signal = signal
-        self._open: dict[str, Served] = {}
+        self._open: dict[str, ServedCollection] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._closing: set[asyncio.Task[None]] = set()
         # Why another engine's collections could not be opened, and when that is to be tried again.
@@ -93,7 +60,7 @@ class Catalogue:
     # Using
 
     @asynccontextmanager
-    async def write(self, name: str) -> AsyncIterator[Served]:
+    async def write(self, name: str) -> AsyncIterator[ServedCollection]:
         """As `use`, for a request that writes: a deletion of the collection waits for it, and it for none.
 
         Raises:
@@ -108,14 +75,14 @@ class Catalogue:
             finally:
                 self.finish(served)
 
-    def finish(self, served: Served) -> None:
+    def finish(self, served: ServedCollection) -> None:
         """Say that what wrote to a collection has finished."""
         served.loads -= 1
         if not served.loads:
             served.quiet.set()
 
     @asynccontextmanager
-    async def use(self, name: str) -> AsyncIterator[Served]:
+    async def use(self, name: str) -> AsyncIterator[ServedCollection]:
         """The collection of this name, open for as long as the block runs, and as fresh as `?refresh=true` asked for.
 
         Raises:
@@ -133,19 +100,19 @@ class Catalogue:
         finally:
             self.release(served)
 
-    def release(self, served: Served) -> None:
+    def release(self, served: ServedCollection) -> None:
         """Say that a user of a collection has finished."""
         served.users -= 1
         if served.retired and not served.users:
             self._close_later(served)
 
-    async def _current(self, name: str) -> Served:
+    async def _current(self, name: str) -> ServedCollection:
         served = self._open.get(name)
         if served is None or served.retired:
             served = await self._opened(name)
         wanted = self._signal.value()
         if served.seen != wanted:
-            if not await self._look_at(served, told=True):
+            if not await self._catch_up(served, told=True):
                 return await self._opened(name)
             served.seen = wanted
         return served
@@ -158,12 +125,12 @@ class Catalogue:
         """Run what may load a model or wait for a writer in a thread that nothing short waits for."""
         return await asyncio.get_running_loop().run_in_executor(self._opening, function)
 
-    async def announce(self, served: Served) -> None:
+    async def announce(self, served: ServedCollection) -> None:
         """Make what has been written searchable at once, here and in the processes beside this one."""
         await self.run(served.follower.refresh)
         served.seen = self._signal.raise_it()
 
-    async def _opened(self, name: str) -> Served:
+    async def _opened(self, name: str) -> ServedCollection:
         async with self._locks.setdefault(name, asyncio.Lock()):
             served = self._open.get(name)
             if served is not None and not served.retired:
@@ -187,13 +154,13 @@ class Catalogue:
             self._open[name] = served
             return served
 
-    def _load(self, name: str) -> Served | None:
+    def _load(self, name: str) -> ServedCollection | None:
         opened = self._source.open(name, self._running)
         if opened is None:
             return None
         limit = self._settings.search_threads + self._settings.max_waiting
         writes = WriteQueue(opened.writer, self._metrics, limit)
-        return Served(name, opened.reader, writes, opened.follower, seen=self._signal.value())
+        return ServedCollection(name, opened.reader, writes, opened.follower, seen=self._signal.value())
 
     @property
     def _running(self) -> LearnedSettings | None:
@@ -264,7 +231,7 @@ class Catalogue:
             self._retire(served)
             await self._remove(path)
 
-    async def _quieten(self, served: Served) -> None:
+    async def _quieten(self, served: ServedCollection) -> None:
         """Wait until nothing writes to a collection."""
         served.quiet.clear()
         if not served.loads:
@@ -333,13 +300,13 @@ class Catalogue:
                 level = logging.WARNING if self._source.remote else logging.ERROR
                 _log.log(level, "collection %s cannot be opened: %s", name, error)
 
-    async def look_after(self) -> None:
+    async def maintain(self) -> None:
         """For as long as the service runs: refresh readers that are behind, let go of collections that are gone."""
         while True:
             await asyncio.sleep(self._settings.refresh_seconds)
             for served in list(self._open.values()):
                 try:
-                    await self._look_at(served)
+                    await self._catch_up(served)
                 except Exception as error:  # noqa: BLE001  one collection's trouble is not the others'
                     _log.error("collection %s cannot be refreshed: %s", served.name, error)
             if self._source.remote:
@@ -356,7 +323,7 @@ class Catalogue:
             except Exception as error:  # noqa: BLE001  told to whoever asks for the collection
                 _log.warning("collection %s cannot be opened yet: %s", name, error)
 
-    async def _look_at(self, served: Served, *, told: bool = False) -> bool:
+    async def _catch_up(self, served: ServedCollection, *, told: bool = False) -> bool:
         """Bring a reader up to date; where its collection is gone or another one, let go of it and return false."""
         if served.retired:
             return False
@@ -369,14 +336,14 @@ class Catalogue:
         finally:
             self.release(served)
 
-    def _retire(self, served: Served) -> None:
+    def _retire(self, served: ServedCollection) -> None:
         served.retired = True
         if self._open.get(served.name) is served:
             del self._open[served.name]
         if not served.users:
             self._close_later(served)
 
-    def _close_later(self, served: Served) -> None:
+    def _close_later(self, served: ServedCollection) -> None:
         async def close() -> None:
             try:
                 await self._run_long(served.close)
@@ -387,7 +354,7 @@ class Catalogue:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def open_now(self) -> Sequence[Served]:
+    def open_now(self) -> Sequence[ServedCollection]:
         """Return the collections that are open."""
         return list(self._open.values())
 

@@ -20,7 +20,7 @@ from lexhound.retrieval.errors import EngineError, NotACollectionError
 from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of
 from lexhound.serve.api.http.exceptions import ConflictError, RequestError, ServiceError, UnknownNameError
 from lexhound.serve.api.registry.names import NAME_PATTERN
-from lexhound.serve.api.registry.own import own_collection
+from lexhound.serve.api.registry.native import native_collection
 from lexhound.serve.api.registry.registry import unknown_collection
 from lexhound.serve.api.schemas import collection_models
 from lexhound.serve.api.schemas.answers import description_answer, json_response, summary_answer, unavailable_answer
@@ -45,17 +45,17 @@ async def list_collections(request: Request) -> Response:
     """Every collection that the key opens, by name."""
     service = service_of(request)
     caller = caller_of(request)
-    names = await service.catalogue.names()
+    names = await service.registry.names()
     told = await asyncio.gather(*(_summary(service, name) for name in names if caller.may("read", name)))
     return json_response({"collections": [each for each in told if each is not None]})
 
 
 async def _summary(service: Service, name: str) -> dict[str, Any] | None:
     # One that is being opened, made or deleted may take long: its line then says that it is not available.
-    patience = None if service.catalogue.is_at_hand(name) else _PATIENCE_SECONDS
+    patience = None if service.registry.is_at_hand(name) else _PATIENCE_SECONDS
     try:
-        async with asyncio.timeout(patience), service.catalogue.use(name) as served:
-            info = await service.catalogue.run(served.reader.info)
+        async with asyncio.timeout(patience), service.registry.use(name) as served:
+            info = await service.registry.run(served.reader.info)
             return summary_answer(name, info)
     except TimeoutError:
         return unavailable_answer(name)
@@ -95,7 +95,7 @@ async def create_collection(body: collection_models.CollectionRequest, request: 
         raise RequestError(
             "settings are for the encoder bm25 only", where="body.settings", hint="leave them out", code="settings"
         )
-    await service.catalogue.create(body.name, offered[body.encoder], lexical)
+    await service.registry.create(body.name, offered[body.encoder], lexical)
     return json_response(await _description(service, body.name), 201)
 
 
@@ -111,9 +111,9 @@ async def describe_collection(name: Name, request: Request) -> Response:
 
 
 async def _description(service: Service, name: str) -> dict[str, Any]:
-    async with service.catalogue.use(name) as served:
+    async with service.registry.use(name) as served:
         try:
-            return description_answer(name, await service.catalogue.run(served.reader.info))
+            return description_answer(name, await service.registry.run(served.reader.info))
         except FileNotFoundError:  # removed by others a moment ago
             raise unknown_collection() from None
 
@@ -126,7 +126,7 @@ async def _description(service: Service, name: str) -> dict[str, Any]:
 )
 async def delete_collection(name: Name, request: Request) -> Response:
     """Remove a collection with all its documents. Loads that are under way are waited for; searches are not."""
-    await service_of(request).catalogue.delete(name)
+    await service_of(request).registry.delete(name)
     return json_response({"deleted": name})
 
 
@@ -145,8 +145,8 @@ async def backup(name: Name, body: collection_models.BackupRequest, request: Req
         raise ConflictError("the service keeps no backups", hint="start it with --backups DIR", code="no_backups")
     called = body.name or datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     started = perf_counter()
-    async with service.catalogue.use(name) as served:
-        collection = own_collection(served.reader, "its own tools make copies")
+    async with service.registry.use(name) as served:
+        collection = native_collection(served.reader, "its own tools make copies")
         copy = partial(backup_collection, collection.path, folder / name / called)
         report = await asyncio.get_running_loop().run_in_executor(service.compacting, copy)
     told = {"name": called, "documents": report.documents, "segments": report.segments, "bytes": report.bytes}
@@ -162,9 +162,9 @@ async def backup(name: Name, body: collection_models.BackupRequest, request: Req
 async def discard_unfinished(name: Name, request: Request) -> Response:
     """Drop the documents of a run that was interrupted; none of them has been visible."""
     service = service_of(request)
-    async with service.catalogue.use(name) as served:
+    async with service.registry.use(name) as served:
         dropped = await served.writes.call(
-            lambda opened: own_collection(opened, "there are no unfinished ingest jobs").discard_unfinished()
+            lambda opened: native_collection(opened, "there are no unfinished ingest jobs").discard_unfinished()
         )
     return json_response({"discarded": dropped})
 
@@ -179,12 +179,14 @@ async def discard_unfinished(name: Name, request: Request) -> Response:
 async def compact(name: Name, request: Request) -> Response:
     """Begin a compaction; searches and writes go on meanwhile."""
     service = service_of(request)
-    async with service.catalogue.write(name) as served:
+    async with service.registry.write(name) as served:
         if served.compacting:
             return json_response({"status": "running"}, 202)
         served.compacting = True
         try:
-            collection = own_collection(await served.writes.call(lambda opened: opened), "there is nothing to compact")
+            collection = native_collection(
+                await served.writes.call(lambda opened: opened), "there is nothing to compact"
+            )
         except BaseException:
             served.compacting = False
             raise
@@ -193,8 +195,8 @@ async def compact(name: Name, request: Request) -> Response:
 
     def done(task: asyncio.Future[Any]) -> None:
         served.compacting = False
-        service.catalogue.finish(served)
-        service.catalogue.release(served)
+        service.registry.finish(served)
+        service.registry.release(served)
         error = None if task.cancelled() else task.exception()
         if isinstance(error, LexhoundError | OSError):
             _log.error("compaction of %s failed: %s", name, error)

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
+from lexhound.serve.api.bulk.load import Load
 from lexhound.serve.api.http.dependencies import BulkRoute, ReadRoute, WriteRoute
 from lexhound.serve.api.http.exceptions import UnknownNameError
 from lexhound.serve.api.http.limits import check_number, check_text
-from lexhound.serve.api.registry.bulk_load import Load
 from lexhound.serve.api.registry.names import NAME_PATTERN
 from lexhound.serve.api.schemas import document_models
 from lexhound.serve.api.schemas.answers import document_answer, json_response
@@ -67,11 +67,11 @@ async def put_documents(
     disk is full), the documents before it are stored; sending them again does no harm.
     """
     service = service_of(request)
-    async with service.catalogue.write(name) as served:
-        load = Load(service.catalogue, served, service.settings.max_document_bytes, service.metrics)
+    async with service.registry.write(name) as served:
+        load = Load(service.registry, served, service.settings.max_document_bytes, service.metrics)
         report = await load.run(request, errors_only=items == "errors")
         if refresh:
-            await service.catalogue.announce(served)
+            await service.registry.announce(served)
     return report.answer()
 
 
@@ -91,7 +91,7 @@ async def delete_documents(
         check_number(len(body.ids), settings.max_batch, "ids", "body.ids")
     else:
         check_text(body.filter, "body.filter", settings)
-    async with service.catalogue.write(name) as served:
+    async with service.registry.write(name) as served:
         if isinstance(body, document_models.DeleteByIds):
             wanted = list(dict.fromkeys(body.ids))
             gone: list[str] = await served.writes.call(lambda collection: collection.delete(wanted))
@@ -102,7 +102,7 @@ async def delete_documents(
             gone = await served.writes.call(lambda collection: collection.delete(collection.ids(expression)))
             missing = []
         if refresh:
-            await service.catalogue.announce(served)
+            await service.registry.announce(served)
     return json_response({"deleted": len(gone), "missing": missing})
 
 
@@ -115,8 +115,8 @@ async def delete_documents(
 async def get_document(name: Name, id: Id, request: Request) -> Response:
     """The document as it is stored: the latest that was acknowledged, searchable already or not."""
     service = service_of(request)
-    async with service.catalogue.use(name) as served:
-        found = await service.gate.run(lambda: served.reader.get(id, latest=True))
+    async with service.registry.use(name) as served:
+        found = await service.admission.run(lambda: served.reader.get(id, latest=True))
     if found is None:
         raise _no_document()
     return json_response(document_answer(found))
@@ -131,10 +131,10 @@ async def get_document(name: Name, id: Id, request: Request) -> Response:
 async def delete_document(name: Name, id: Id, request: Request, refresh: Refresh = False) -> Response:
     """Deleted for good when it is answered."""
     service = service_of(request)
-    async with service.catalogue.write(name) as served:
+    async with service.registry.write(name) as served:
         gone = await served.writes.call(lambda collection: collection.delete([id]))
         if refresh:
-            await service.catalogue.announce(served)
+            await service.registry.announce(served)
     if not gone:
         raise _no_document()
     return json_response({"deleted": 1, "missing": []})

@@ -15,10 +15,10 @@ from lexhound.retrieval.deadline import Deadline
 from lexhound.retrieval.engines.protocol import Backend
 from lexhound.serve.api.http.dependencies import ReadRoute
 from lexhound.serve.api.http.exceptions import RequestError
-from lexhound.serve.api.http.lanes import lane_of
 from lexhound.serve.api.http.limits import beyond, check_fields, check_number, check_page, check_text
+from lexhound.serve.api.http.pools import pool_of
 from lexhound.serve.api.registry.names import NAME_PATTERN
-from lexhound.serve.api.registry.own import own_collection
+from lexhound.serve.api.registry.native import native_collection
 from lexhound.serve.api.schemas import search_models
 from lexhound.serve.api.schemas.answers import facet_answer, json_response, modes_of, search_answer
 from lexhound.serve.api.schemas.openapi import errors
@@ -96,7 +96,7 @@ async def _search(request: Request, name: str, body: search_models.SearchBody, w
         check_text(body.query, "query.q" if where == "query" else "body.query", settings)
     else:
         check_number(len(body.vector), settings.max_vector_terms, "terms", "body.vector")
-    async with service.catalogue.use(name) as served:
+    async with service.registry.use(name) as served:
         reader = served.reader
         _check_fusion(reader, body, where)
         asked = body.request(_mode(reader, body.mode, where))
@@ -106,7 +106,7 @@ async def _search(request: Request, name: str, body: search_models.SearchBody, w
             return json_response(search_answer(asked, result)).body, result  # type: ignore[return-value]
 
         deadline = await _prepared(request, reader, asked.filter)
-        content, result = await service.gate.run(work, request=request, lane=lane_of(asked), deadline=deadline)
+        content, result = await service.admission.run(work, request=request, pool=pool_of(asked), deadline=deadline)
     service.metrics.encode_seconds.observe(result.encoding)
     service.metrics.search_seconds.observe(result.took - result.encoding)
     return json_response(content)
@@ -114,10 +114,10 @@ async def _search(request: Request, name: str, body: search_models.SearchBody, w
 
 async def _prepared(request: Request, reader: Backend, filter: str | None) -> Deadline:
     """When a search that begins now is to end; its filter has been worked out where that may take time."""
-    gate = service_of(request).gate
-    deadline = gate.deadline()
+    admission = service_of(request).admission
+    deadline = admission.deadline()
     if filter is not None and isinstance(reader, Collection) and not reader.is_prepared(filter):
-        await gate.run(lambda: reader.prepare_filter(filter), request=request, lane="filter", deadline=deadline)
+        await admission.run(lambda: reader.prepare_filter(filter), request=request, pool="filter", deadline=deadline)
     return deadline
 
 
@@ -174,7 +174,7 @@ async def search_many(name: Name, body: search_models.BatchRequest, request: Req
             "body.k",
             "send the queries in several requests",
         )
-    async with service.catalogue.use(name) as served:
+    async with service.registry.use(name) as served:
         reader = served.reader
         _check_fusion(reader, body, "body")
         asked = body.request(_mode(reader, body.mode, "body"))
@@ -187,7 +187,7 @@ async def search_many(name: Name, body: search_models.BatchRequest, request: Req
             return bytes(json_response({"results": results, "took_ms": took}).body)
 
         deadline = await _prepared(request, reader, body.filter)
-        return json_response(await service.gate.run(work, request=request, lane="wide", deadline=deadline))
+        return json_response(await service.admission.run(work, request=request, pool="wide", deadline=deadline))
 
 
 @router.post(
@@ -204,9 +204,11 @@ async def count(
     """How many documents there are, or pass a filter."""
     service = service_of(request)
     check_text(body.filter, "body.filter", service.settings)
-    async with service.catalogue.use(name) as served:
+    async with service.registry.use(name) as served:
         deadline = await _prepared(request, served.reader, body.filter)
-        found = await service.gate.run(lambda: served.reader.count(body.filter), request=request, deadline=deadline)
+        found = await service.admission.run(
+            lambda: served.reader.count(body.filter), request=request, deadline=deadline
+        )
     return json_response({"count": found})
 
 
@@ -227,10 +229,12 @@ async def facets(
 ) -> Response:
     """What can be filtered by: fields, their most frequent values, and the range of numbers."""
     service = service_of(request)
-    async with service.catalogue.use(name) as served:
+    async with service.registry.use(name) as served:
         reader = served.reader
 
         def work() -> dict[str, Any]:
-            return facet_answer(own_collection(reader, "nothing counts the values of its fields").facets(field, limit))
+            return facet_answer(
+                native_collection(reader, "nothing counts the values of its fields").facets(field, limit)
+            )
 
-        return json_response(await service.gate.run(work, request=request, lane="wide"))
+        return json_response(await service.admission.run(work, request=request, pool="wide"))

@@ -43,15 +43,15 @@ async def ready(request: Request) -> Response:
         raise UnavailableError(
             "the service is starting", hint="try again after the time in Retry-After", code="starting"
         )
-    if service.gate.is_stuck:
+    if service.admission.is_stuck:
         raise UnavailableError(
             f"all search threads have been busy with the same requests for more than {STUCK_SECONDS:g} seconds",
             code="busy",
         )
-    trouble = service.catalogue.trouble()
+    trouble = service.registry.trouble()
     if trouble is not None:
         raise trouble
-    return json_response({"status": "ready", "damaged": service.catalogue.damaged()})
+    return json_response({"status": "ready", "damaged": service.registry.damaged()})
 
 
 @router.get(
@@ -72,5 +72,5 @@ async def metrics(request: Request) -> Response:
     if not service.settings.open_metrics:
         caller = service.guard.identify(request)
         caller.check("read", None)
-    figures = await service.catalogue.run(lambda: service.metrics.expose(lambda name: caller.may("read", name)))
+    figures = await service.registry.run(lambda: service.metrics.expose(lambda name: caller.may("read", name)))
     return Response(figures, headers={"content-type": CONTENT_TYPE})

@@ -16,7 +16,7 @@ from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import State, counted, duration, rate, reporter
 
 
-def bring(
+def import_collection(
     source: Annotated[
         Path, typer.Argument(metavar="EXPORT", help="A folder that `lexhound export` wrote.", show_default=False)
     ],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lexhound.serve.cli.corpus_options import BadRowOptions, CorpusOptions, Vectors, beside
-from lexhound.serve.cli.default_encoder import usual_encoder
+from lexhound.serve.cli.default_encoder import default_encoder
 from lexhound.serve.cli.dense_options import DenseOptions
 from lexhound.serve.cli.ingest_output import forward, summary, tell_special_weights
 from lexhound.serve.cli.interruption import stoppable
@@ -196,7 +196,7 @@ def _encoder(options: IndexOptions) -> str:
         from lexhound.serve.errors import UsageError
 
         raise UsageError("--vectors needs the encoder that made them", hint="name it: --encoder MODEL")
-    return usual_encoder(lexical_options=bool(options.lexical.given()), dense=options.dense.dense is not None)
+    return default_encoder(lexical_options=bool(options.lexical.given()), dense=options.dense.dense is not None)
 
 
 def _check_vectors(options: IndexOptions, encoder: str) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from lexhound.retrieval import Document
 from lexhound.retrieval.corpus import open_corpus
+from lexhound.serve.api.bulk.body import Elements, Lines, Rejected, parse_document
 from lexhound.serve.api.http.exceptions import RequestError
-from lexhound.serve.api.registry.bulk_body import Elements, Lines, Rejected, parse_document
 
 LIMIT = 1000
 VALUES = st.recursive(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command import environment, run
 
-from lexhound.serve.cli.default_encoder import VARIABLE, usual_encoder
+from lexhound.serve.cli.default_encoder import VARIABLE, default_encoder
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_the_environment_decides_and_the_flag_before_it(corpus: Path, tmp_path: 
 
 def test_words_stand_beside_dense_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "nothing")
-    assert usual_encoder(lexical_options=False, dense=True) == "bm25"
+    assert default_encoder(lexical_options=False, dense=True) == "bm25"
 
 
 def test_vectors_need_a_named_encoder(corpus: Path, tmp_path: Path) -> None:
@@ -75,5 +75,5 @@ def test_without_torch_it_is_bm25_and_says_so(
     monkeypatch.setattr(
         "lexhound.serve.cli.default_encoder.find_spec", lambda name: None if name == "torch" else object()
     )
-    assert usual_encoder(lexical_options=False, dense=False) == "bm25"
+    assert default_encoder(lexical_options=False, dense=False) == "bm25"
     assert "pip install 'lexhound[neural]'" in capsys.readouterr().err

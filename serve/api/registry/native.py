@@ -7,7 +7,7 @@ from lexhound.retrieval.engines.protocol import Backend
 from lexhound.retrieval.errors import UnsupportedError
 
 
-def own_collection(collection: Backend, missing: str) -> Collection:
+def native_collection(collection: Backend, missing: str) -> Collection:
     """Return a collection, as one of our own.
 
     Raises:

@@ -1,10 +1,10 @@
-"""Which lane a search goes by: what its request asks for says how long it may take, before it has begun."""
+"""Which thread pool runs a search: the request says how long it may take, before it has begun."""
 
 from __future__ import annotations
 
 from lexhound.retrieval.collection.request import SearchRequest
 
-from .admission import Lane
+from .admission import Pool
 
 # A hit with a snippet takes some times as long as one without, one with an explanation too.
 _SNIPPET, _EXPLANATION = 4, 5
@@ -13,7 +13,7 @@ _DEEP = 1000
 _CHARACTERS, _TERMS = 1000, 200
 
 
-def lane_of(request: SearchRequest) -> Lane:
+def pool_of(request: SearchRequest) -> Pool:
     """`search` for a page as people ask for it, `wide` for what costs as much as many of them."""
     page = request.k * (1 + _SNIPPET * request.highlight + _EXPLANATION * request.explain)
     if page > _HITS or request.depth > _DEEP:

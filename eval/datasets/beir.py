@@ -1,7 +1,7 @@
 """The sets of the BEIR benchmark: their names, their published places, sizes and checksums.
 
 Names, addresses and MD5 sums are those of the table in the BEIR project's README; the sizes in bytes are
-those that the `ir_datasets` catalogue records for the same archives.
+those that the `ir_datasets` package records for the same archives.
 """
 
 from __future__ import annotations

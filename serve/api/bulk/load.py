@@ -17,9 +17,10 @@ from lexhound.retrieval.errors import UnsupportedError
 from lexhound.serve.api.http.dependencies import NDJSON_TYPES, media_type_of
 from lexhound.serve.api.http.exceptions import RequestError
 from lexhound.serve.api.http.metrics import Metrics
+from lexhound.serve.api.registry.registry import CollectionRegistry
+from lexhound.serve.api.registry.served import ServedCollection
 
-from .bulk_body import Elements, Lines, Rejected, Splitter, parse_document
-from .registry import Catalogue, Served
+from .body import Elements, Lines, Rejected, Splitter, parse_document
 
 # Bytes of a body that are taken apart together, in a thread: small enough that a load shares the processors.
 PIECE = 128 * 1024
@@ -94,8 +95,8 @@ class Report:
 class Load:
     """One bulk load into one collection."""
 
-    def __init__(self, catalogue: Catalogue, served: Served, limit: int, metrics: Metrics) -> None:
-        self._catalogue = catalogue
+    def __init__(self, registry: CollectionRegistry, served: ServedCollection, limit: int, metrics: Metrics) -> None:
+        self._registry = registry
         self._served = served
         self._limit = limit
         self._metrics = metrics
@@ -156,7 +157,7 @@ class Load:
 
         if piece is None or len(piece) < 4096:  # quicker than a way to a thread and back
             return work()
-        return await self._catalogue.run(work)
+        return await self._registry.run(work)
 
     def _fitting(self, parsed: Parsed) -> Parsed:
         """Return the document, or why the engine behind the collection cannot hold it."""

@@ -1,4 +1,4 @@
-"""The way to the search threads: lanes that do not wait for each other, deadlines, and callers that go away."""
+"""The way to the search threads: pools that do not wait for each other, deadlines, and callers that go away."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from lexhound.retrieval.deadline import Deadline, check_deadline, current_deadline, within
 from lexhound.retrieval.errors import DeadlineError
 from lexhound.serve.api.http import admission as gates
-from lexhound.serve.api.http.admission import Gate
+from lexhound.serve.api.http.admission import AdmissionControl
 from lexhound.serve.api.http.exceptions import BusyError
-from lexhound.serve.api.http.lanes import lane_of
+from lexhound.serve.api.http.pools import pool_of
 from lexhound.serve.api.schemas.search_models import FusionOptions, SearchOptions, TextSearch, VectorSearch
 
 
@@ -41,42 +41,44 @@ class Work:
         return "done"
 
 
-def with_gate(check: Callable[[Gate], Any], threads: int = 2, waiting: int = 5, seconds: float | None = None) -> None:
+def with_gate(
+    check: Callable[[AdmissionControl], Any], threads: int = 2, waiting: int = 5, seconds: float | None = None
+) -> None:
     async def run() -> None:
-        gate = Gate(threads, waiting, seconds)
+        admission = AdmissionControl(threads, waiting, seconds)
         try:
-            await check(gate)
+            await check(admission)
         finally:
-            gate.close()
+            admission.close()
 
     asyncio.run(run())
 
 
 def test_plain_searches_do_not_wait_for_wide_ones_and_filters() -> None:
-    async def check(gate: Gate) -> None:
+    async def check(admission: AdmissionControl) -> None:
         works = [Work() for _ in range(6)]
         running = [
-            asyncio.create_task(gate.run(work, lane="wide" if number % 2 else "filter"))
+            asyncio.create_task(admission.run(work, pool="wide" if number % 2 else "filter"))
             for number, work in enumerate(works)
         ]
         while not (works[0].begun.is_set() and works[1].begun.is_set()):
             await asyncio.sleep(0.005)
-        assert await asyncio.wait_for(gate.run(lambda: 7), PATIENCE) == 7
-        assert (gate.waiting, gate.is_stuck) == (4, False)  # one thread a lane
+        assert await asyncio.wait_for(admission.run(lambda: 7), PATIENCE) == 7
+        assert (admission.waiting, admission.is_stuck) == (4, False)  # one thread a pool
         for work in works:
             work.may_end.set()
         assert await asyncio.gather(*running) == ["done"] * 6
-        assert gate.waiting == 0
+        assert admission.waiting == 0
 
     with_gate(check)
 
 
 def test_work_ends_by_its_deadline_and_what_waits_for_it_never_begins() -> None:
-    async def check(gate: Gate) -> None:
+    async def check(admission: AdmissionControl) -> None:
         works = [Work(), Work()]
         answers = await asyncio.gather(
             *(
-                gate.run(work, lane="wide", deadline=Deadline(seconds))
+                admission.run(work, pool="wide", deadline=Deadline(seconds))
                 for work, seconds in zip(works, (0.3, 0.1), strict=True)
             ),
             return_exceptions=True,
@@ -86,23 +88,23 @@ def test_work_ends_by_its_deadline_and_what_waits_for_it_never_begins() -> None:
         assert works[0].ended.wait(PATIENCE)
         assert works[0].looks > 0
         assert not works[1].begun.is_set()
-        assert await gate.run(lambda: 7, lane="wide") == 7
+        assert await admission.run(lambda: 7, pool="wide") == 7
 
     with_gate(check)
 
 
 def test_work_that_looks_at_no_clock_is_answered_in_time_all_the_same() -> None:
-    async def check(gate: Gate) -> None:
+    async def check(admission: AdmissionControl) -> None:
         hanging = threading.Event()
         with pytest.raises(DeadlineError):
-            await gate.run(lambda: hanging.wait(PATIENCE))
+            await admission.run(lambda: hanging.wait(PATIENCE))
         hanging.set()
 
     with_gate(check, seconds=0.1)
 
 
 def test_work_ends_when_its_caller_goes_away() -> None:
-    async def check(gate: Gate) -> None:
+    async def check(admission: AdmissionControl) -> None:
         gone = asyncio.Event()
 
         async def receive() -> dict[str, Any]:
@@ -110,7 +112,7 @@ def test_work_ends_when_its_caller_goes_away() -> None:
             return {"type": "http.disconnect"}
 
         work = Work()
-        asking = asyncio.create_task(gate.run(work, request=Request({"type": "http"}, receive)))
+        asking = asyncio.create_task(admission.run(work, request=Request({"type": "http"}, receive)))
         while not work.looks:
             await asyncio.sleep(0.005)
         gone.set()
@@ -123,14 +125,14 @@ def test_work_ends_when_its_caller_goes_away() -> None:
 
 
 def test_too_many_in_a_lane_are_sent_away_and_other_lanes_are_open() -> None:
-    async def check(gate: Gate) -> None:
+    async def check(admission: AdmissionControl) -> None:
         works = [Work() for _ in range(3)]
-        running = [asyncio.create_task(gate.run(work, lane="wide")) for work in works]
+        running = [asyncio.create_task(admission.run(work, pool="wide")) for work in works]
         while not works[0].begun.is_set():
             await asyncio.sleep(0.005)
         with pytest.raises(BusyError):
-            await gate.run(lambda: 7, lane="wide")
-        assert await gate.run(lambda: 7) == 7
+            await admission.run(lambda: 7, pool="wide")
+        assert await admission.run(lambda: 7) == 7
         for work in works:
             work.may_end.set()
         await asyncio.gather(*running)
@@ -139,21 +141,21 @@ def test_too_many_in_a_lane_are_sent_away_and_other_lanes_are_open() -> None:
 
 
 def test_a_gate_whose_threads_are_all_busy_for_long_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def check(gate: Gate) -> None:
+    async def check(admission: AdmissionControl) -> None:
         works = [Work(), Work()]
-        running = [asyncio.create_task(gate.run(works[0]))]
+        running = [asyncio.create_task(admission.run(works[0]))]
         while not works[0].begun.is_set():
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)
-        assert not gate.is_stuck  # the other thread is free
-        running.append(asyncio.create_task(gate.run(works[1])))
+        assert not admission.is_stuck  # the other thread is free
+        running.append(asyncio.create_task(admission.run(works[1])))
         while not works[1].begun.is_set():
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)
-        assert gate.is_stuck
+        assert admission.is_stuck
         works[0].may_end.set()
         await running[0]
-        assert not gate.is_stuck
+        assert not admission.is_stuck
         works[1].may_end.set()
         await running[1]
 
@@ -184,7 +186,7 @@ def test_a_deadline_counts_for_its_own_thread_and_block_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "lane"),
+    ("body", "pool"),
     [
         (TextSearch(query="heat"), "search"),
         (TextSearch(query="heat", k=20, explain=True, highlight=False), "search"),
@@ -198,5 +200,5 @@ def test_a_deadline_counts_for_its_own_thread_and_block_only() -> None:
         (TextSearch(query="heat", fusion=FusionOptions(depth=1001)), "wide"),
     ],
 )
-def test_what_a_request_asks_for_says_its_lane(body: SearchOptions, lane: str) -> None:
-    assert lane_of(body.request(body.mode)) == lane
+def test_what_a_request_asks_for_says_its_lane(body: SearchOptions, pool: str) -> None:
+    assert pool_of(body.request(body.mode)) == pool

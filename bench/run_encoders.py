@@ -110,7 +110,7 @@ def run_one(way: str, folder: Path, given: argparse.Namespace) -> None:
         encoder = LearnedEncoder(folder, LearnedSettings(device="cpu", precision=precision, top_k=TERMS))
         encoder.prepare()
         if way == "plain head":
-            encoder._side("document")._head = None
+            encoder._encoder("document")._head = None
         encode = encoder.encode_documents
         dense = lambda vectors: vectors.toarray()  # noqa: E731
     encode(texts[:2])  # what is compiled or allocated once; the screened head is fitted within what is measured

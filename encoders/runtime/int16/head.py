@@ -27,7 +27,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import COLUMN_NORM, ROW_NORM, maxima, quantised, screened
+from .kernels import COLUMN_NORM, ROW_NORM, Bound, Decoder, maxima, quantised, screened
 from .packing import BAND, Packed, filled, in_turn, packed, paired, rounded_rows
 
 _CHUNK = 240  # tokens at a time and thread
@@ -149,8 +149,8 @@ class MaximumHead:
             return False
         rows, _ = rounded_rows(bounding, ROW_NORM)
         threshold = -_rounding(rows, self._screen.longest_column)
-        columns, weight, bias = self._screen.columns, self._weight, self._bias
-        return screened(rows, columns, threshold, states, weight, bias, owners, largest, _LIMIT) >= 0
+        bound = Bound(rows, self._screen.columns, threshold)
+        return screened(bound, Decoder(states, self._weight, self._bias), owners, largest, _LIMIT) >= 0
 
 
 def _extended(

@@ -6,31 +6,36 @@ Schwarz no sum leaves 32 bits, and rounding costs less than TF32's does. Sums of
 here treats a row, or a text, on its own: so results are the same to the bit whatever is computed beside them, in any
 order, by any number of threads.
 
-Numba cannot say which registers hold a tile of a product, so the innermost loops are written as LLVM instructions. All
-kernels stand in this file, because Numba notices a change of the file that holds a kernel only.
+All kernels stand in this file, because Numba notices a change of the file that holds a kernel only.
 """
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import llvmlite.binding
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils as _cgutils
-from numba.core import types
-from numba.extending import intrinsic
 
-cgutils: Any = _cgutils  # it has no types
+from .tiles import (
+    COLUMNS,
+    ROWS,
+    address,
+    float_tile,
+    floor,
+    integer_tile,
+    power_of_two,
+    rounded,
+    threshold_tile,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-ROWS, COLUMNS = 6, 16
-"""A tile: 12 registers of sums, two of one factor and one of the other; AVX2 has sixteen."""
+TILES = "752befd47961890d"
+"""The start of the SHA-256 of `tiles.py`, from which the kernels here are compiled too."""
 
 ROW_NORM, COLUMN_NORM = 32_700.0, 65_000.0
 _BLOCK = 60  # rows that go through the feed-forward layers together: what they make stays in the second-level cache
@@ -60,215 +65,6 @@ def _kernel(function: Callable[P, R]) -> Callable[P, R]:
     return compiled
 
 
-def _instructions(function: Callable[..., Any]) -> Any:
-    """What kernels call as a function of what `function` is given beside the typing context."""
-    return intrinsic(function)
-
-
-# Tiles, in LLVM instructions
-
-_I8, _I16, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
-_PAIRS, _SUMS, _FLOATS = ir.VectorType(_I16, 16), ir.VectorType(_I32, 8), ir.VectorType(_F32, 8)
-
-
-def _at(builder: Any, pointer: Any, kind: Any, index: Any) -> Any:
-    """Address of the element `index` of an array of `kind` at `pointer`."""
-    number = ir.Constant(_I64, index) if isinstance(index, int) else index
-    return builder.gep(builder.bitcast(pointer, kind.as_pointer()), [number])
-
-
-def _everywhere(builder: Any, value: Any, kind: Any) -> Any:
-    """A vector of eight times `value`."""
-    empty = ir.Constant(kind, ir.Undefined)
-    vector = builder.insert_element(empty, value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(vector, empty, ir.Constant(_SUMS, [0] * 8))
-
-
-def _accumulated(builder: Any, steps: Any, kind: Any, columns_at: Any, row_at: Any, multiply: Any) -> list[list[Any]]:
-    """Emit the loop over the common dimension; return the tile's sums, one vector for each row and half of the columns.
-
-    The compiler would load all rows first and then run out of registers: an empty instruction that it must take to
-    change memory keeps each row's load where it is used.
-    """
-    before, loop, after = builder.block, builder.append_basic_block("sum"), builder.append_basic_block("summed")
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    step = builder.phi(_I64)
-    step.add_incoming(ir.Constant(_I64, 0), before)
-    sums = [[builder.phi(kind) for _ in range(2)] for _ in range(ROWS)]
-    columns = columns_at(step)
-    barrier = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", side_effect=True)
-    added = []
-    for row in range(ROWS):
-        builder.call(barrier, [])
-        value = row_at(row, step)
-        added.append([multiply(value, columns[half], sums[row][half]) for half in range(2)])
-    following = builder.add(step, ir.Constant(_I64, 1))
-    step.add_incoming(following, loop)
-    for row in range(ROWS):
-        for half in range(2):
-            sums[row][half].add_incoming(ir.Constant(kind, [0] * 8), before)
-            sums[row][half].add_incoming(added[row][half], loop)
-    builder.cbranch(builder.icmp_signed("<", following, steps), loop, after)
-    builder.position_at_end(after)
-    return added
-
-
-def _integer_sums(builder: Any, rows: Any, row_length: Any, columns: Any, pairs: Any) -> list[list[Any]]:
-    multiply = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(_SUMS, [_PAIRS, _PAIRS]), "llvm.x86.avx2.pmadd.wd"
-    )
-    starts = [_at(builder, rows, _I16, builder.mul(row_length, ir.Constant(_I64, row))) for row in range(ROWS)]
-    return _accumulated(
-        builder,
-        pairs,
-        _SUMS,
-        lambda step: [
-            builder.load(
-                _at(builder, columns, _PAIRS, builder.add(builder.shl(step, ir.Constant(_I64, 1)), half)), align=2
-            )
-            for half in (ir.Constant(_I64, 0), ir.Constant(_I64, 1))
-        ],
-        lambda row, step: builder.bitcast(
-            _everywhere(builder, builder.load(_at(builder, starts[row], _I32, step), align=2), _SUMS), _PAIRS
-        ),
-        lambda value, column, total: builder.add(total, builder.call(multiply, [value, column])),
-    )
-
-
-_POINTER, _WHOLE = types.voidptr, types.int64
-
-
-@_instructions
-def _integer_tile(_: Any, rows: Any, row_length: Any, columns: Any, pairs: Any, out: Any, out_length: Any,
-                  row_scales: Any, column_scales: Any, bias: Any) -> Any:  # fmt: skip
-    """out[row, column] = sum over pairs · row_scales[row] · column_scales[column] + bias[column]."""
-    signature = types.void(_POINTER, _WHOLE, _POINTER, _WHOLE, _POINTER, _WHOLE, _POINTER, _POINTER, _POINTER)
-
-    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
-        rows, row_length, columns, pairs, out, out_length, row_scales, column_scales, bias = given
-        sums = _integer_sums(builder, rows, row_length, columns, pairs)
-        scales, biases = (
-            [builder.load(_at(builder, source, _FLOATS, half), align=4) for half in range(2)]
-            for source in (column_scales, bias)
-        )
-        for row in range(ROWS):
-            scale = _everywhere(builder, builder.load(_at(builder, row_scales, _F32, row), align=4), _FLOATS)
-            place = _at(builder, out, _F32, builder.mul(out_length, ir.Constant(_I64, row)))
-            for half in range(2):
-                value = builder.fmul(builder.sitofp(sums[row][half], _FLOATS), builder.fmul(scale, scales[half]))
-                builder.store(builder.fadd(value, biases[half]), _at(builder, place, _FLOATS, half), align=4)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@_instructions
-def _threshold_tile(_: Any, rows: Any, row_length: Any, columns: Any, pairs: Any, threshold: Any, out: Any) -> Any:
-    """Whether any sum is above the threshold; then a bit of out, uint8[ROWS, COLUMNS / 8], says so of each."""
-    signature = types.boolean(_POINTER, _WHOLE, _POINTER, _WHOLE, types.int32, _POINTER)
-
-    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        rows, row_length, columns, pairs, threshold, out = given
-        sums = _integer_sums(builder, rows, row_length, columns, pairs)
-        largest = sums[0][0]
-        for vector in [vector for row in sums for vector in row][1:]:
-            largest = builder.select(builder.icmp_signed(">", vector, largest), vector, largest)
-        least = _everywhere(builder, threshold, _SUMS)
-        found = builder.icmp_signed(
-            "!=", builder.bitcast(builder.icmp_signed(">", largest, least), _I8), ir.Constant(_I8, 0)
-        )
-        with builder.if_then(found, likely=False):
-            for row in range(ROWS):
-                for half in range(2):
-                    above = builder.bitcast(builder.icmp_signed(">", sums[row][half], least), _I8)
-                    builder.store(above, _at(builder, out, _I8, 2 * row + half), align=1)
-        return found
-
-    return signature, generate
-
-
-@_instructions
-def _float_tile(_: Any, rows: Any, row_length: Any, columns: Any, column_length: Any, steps: Any, out: Any,
-                out_length: Any, row_scales: Any) -> Any:  # fmt: skip
-    """out[row, column] = row_scales[row] · sum over steps of rows[row, step] · columns[step, column], float32."""
-    signature = types.void(_POINTER, _WHOLE, _POINTER, _WHOLE, _WHOLE, _POINTER, _WHOLE, _POINTER)
-
-    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
-        rows, row_length, columns, column_length, steps, out, out_length, row_scales = given
-        fused = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_FLOATS, [_FLOATS] * 3), "llvm.fma.v8f32"
-        )
-        starts = [_at(builder, rows, _F32, builder.mul(row_length, ir.Constant(_I64, row))) for row in range(ROWS)]
-
-        def columns_at(step: Any) -> list[Any]:
-            start = _at(builder, columns, _F32, builder.mul(step, column_length))
-            return [builder.load(_at(builder, start, _FLOATS, half), align=4) for half in range(2)]
-
-        sums = _accumulated(
-            builder,
-            steps,
-            _FLOATS,
-            columns_at,
-            lambda row, step: _everywhere(
-                builder, builder.load(_at(builder, starts[row], _F32, step), align=4), _FLOATS
-            ),
-            lambda value, column, total: builder.call(fused, [value, column, total]),
-        )
-        for row in range(ROWS):
-            scale = _everywhere(builder, builder.load(_at(builder, row_scales, _F32, row), align=4), _FLOATS)
-            place = _at(builder, out, _F32, builder.mul(out_length, ir.Constant(_I64, row)))
-            for half in range(2):
-                builder.store(builder.fmul(sums[row][half], scale), _at(builder, place, _FLOATS, half), align=4)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@_instructions
-def _address(_: Any, array: Any, element: Any) -> Any:
-    """Address of an element of a contiguous array, counted through all its dimensions."""
-    size = array.dtype.bitwidth // 8
-
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=given[0]).data
-        pointer = _at(builder, data, _I8, builder.mul(given[1], ir.Constant(_I64, size)))
-        return builder.bitcast(pointer, _I8.as_pointer())
-
-    return types.voidptr(array, types.int64), generate
-
-
-@_instructions
-def _rounded(_: Any, value: Any) -> Any:
-    """The nearest 16-bit integer."""
-
-    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        nearest = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_F32, [_F32]), "llvm.rint.f32")
-        return builder.fptosi(builder.call(nearest, given), _I16)
-
-    return types.int16(types.float32), generate
-
-
-@_instructions
-def _floor(_: Any, value: Any) -> Any:
-    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        floor = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_F32, [_F32]), "llvm.floor.f32")
-        return builder.call(floor, given)
-
-    return types.float32(types.float32), generate
-
-
-@_instructions
-def _power_of_two(_: Any, exponent: Any) -> Any:
-    """2 to a whole float32 from -126 to 127."""
-
-    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        biased = builder.add(builder.fptosi(given[0], _I32), ir.Constant(_I32, 127))
-        return builder.bitcast(builder.shl(biased, ir.Constant(_I32, 23)), _F32)
-
-    return types.float32(types.float32), generate
-
-
 # Rows
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -287,12 +83,12 @@ _ROW_NORM, _TINY = np.float32(ROW_NORM), np.float32(1e-30)
 def _exp(x: Any) -> Any:
     """exp of a float32 <= 0, to 1e-6 of itself; what is below exp(-87) is that."""
     power = (x if x > _LOWEST else _LOWEST) * _LOG2E
-    whole = _floor(power + _HALF)
+    whole = floor(power + _HALF)
     rest = power - whole
     series = _E6
     for factor in (_E5, _E4, _E3, _E2, _E1, _ONE):
         series = series * rest + factor
-    return series * _power_of_two(whole)
+    return series * power_of_two(whole)
 
 
 @_kernel
@@ -315,7 +111,7 @@ def quantised(values: Any, whole: Any, scales: Any) -> None:
         scale = _ROW_NORM / np.sqrt(squares)
         scales[row] = _ONE / scale
         for column in range(values.shape[1]):
-            whole[row, column] = _rounded(values[row, column] * scale)
+            whole[row, column] = rounded(values[row, column] * scale)
 
 
 @_kernel
@@ -365,11 +161,12 @@ def product(rows: Any, row_scales: Any, columns: Any, column_scales: Any, bias: 
     for panel in range(columns.shape[0]):
         first = panel * COLUMNS
         for row in range(0, n, ROWS):
-            _integer_tile(
-                _address(rows, row * width), width, _address(columns, first * width), width // 2,
-                _address(out, row * length + first), length,
-                _address(row_scales, row), _address(column_scales, first), _address(bias, first),
-            )  # fmt: skip
+            integer_tile(
+                (address(rows, row * width), width),
+                (address(columns, first * width), width // 2),
+                (address(out, row * length + first), length),
+                (address(row_scales, row), address(column_scales, first), address(bias, first)),
+            )
 
 
 @_kernel
@@ -403,11 +200,13 @@ def _attended(states: Any, starts: Any, heads: Any, out: Any) -> None:
                     keys[token // COLUMNS, part, token % COLUMNS] = value
             for panel in range((length + COLUMNS - 1) // COLUMNS):
                 for row in range(0, length, ROWS):
-                    _float_tile(
-                        _address(states, (start + row) * 3 * width + at), 3 * width,
-                        _address(keys, panel * size * COLUMNS), COLUMNS, size,
-                        _address(scores, row * room + panel * COLUMNS), room, _address(ones, row),
-                    )  # fmt: skip
+                    float_tile(
+                        (address(states, (start + row) * 3 * width + at), 3 * width),
+                        (address(keys, panel * size * COLUMNS), COLUMNS),
+                        size,
+                        (address(scores, row * room + panel * COLUMNS), room),
+                        address(ones, row),
+                    )
             for row in range(length):
                 largest = scores[row, 0]
                 for token in range(1, length):
@@ -420,11 +219,13 @@ def _attended(states: Any, starts: Any, heads: Any, out: Any) -> None:
                 shares[row] = _ONE / total
             for part in range(0, size, COLUMNS):
                 for row in range(0, length, ROWS):
-                    _float_tile(
-                        _address(scores, row * room), room,
-                        _address(states, start * 3 * width + 2 * width + at + part), 3 * width, length,
-                        _address(out, (start + row) * width + at + part), width, _address(shares, row),
-                    )  # fmt: skip
+                    float_tile(
+                        (address(scores, row * room), room),
+                        (address(states, start * 3 * width + 2 * width + at + part), 3 * width),
+                        length,
+                        (address(out, (start + row) * width + at + part), width),
+                        address(shares, row),
+                    )
 
 
 @_kernel
@@ -479,20 +280,38 @@ def _inner(one: Any, other: Any) -> Any:
     return total
 
 
+class Bound(NamedTuple):
+    """What bounds logits: rows int16[n, width], n a multiple of ROWS, columns int16[panels, width / 2, COLUMNS, 2],
+    whose products with the rows are above the threshold, int32, wherever a logit is above 0.
+    """
+
+    rows: Any
+    columns: Any
+    threshold: Any
+
+
+class Decoder(NamedTuple):
+    """What logits are computed of: states float32[n, full width], weight float32[terms, full width], bias
+    float32[terms].
+    """
+
+    states: Any
+    weight: Any
+    bias: Any
+
+
 @_kernel
-def screened(
-    rows: Any, columns: Any, threshold: Any, states: Any, weight: Any, bias: Any, owners: Any, largest: Any, limit: Any
-) -> int:
+def screened(bound: Any, decoder: Any, owners: Any, largest: Any, limit: Any) -> int:
     """Raise largest[text, term] to each logit whose bound is above the threshold; return how many these are.
 
     Args:
-        rows: int16[n, width], n a multiple of ROWS; columns: int16[panels, width / 2, COLUMNS, 2]: their products bound
-            the logits of rows and terms. threshold: int32.
-        states: float32[n, full width]; weight: float32[terms, full width]; bias: float32[terms].
+        bound: a `Bound`; decoder: a `Decoder`.
         owners: int64[n], each row's text; rows of no text are copies of another.
         largest: float32[texts, terms], written. limit: -1 is returned when more than this share of the pairs so far,
             and of 64 panels, are above the threshold.
     """
+    rows, columns, threshold = bound
+    states, weight, bias = decoder
     n, width = rows.shape
     terms = weight.shape[0]
     above = np.empty(ROWS * COLUMNS // 8, dtype=np.uint8)
@@ -500,9 +319,9 @@ def screened(
     for panel in range(columns.shape[0]):
         first = panel * COLUMNS
         for row in range(0, n, ROWS):
-            if not _threshold_tile(
-                _address(rows, row * width), width, _address(columns, first * width), width // 2,
-                threshold, _address(above, 0),
+            if not threshold_tile(
+                address(rows, row * width), width, address(columns, first * width), width // 2,
+                threshold, address(above, 0),
             ):  # fmt: skip
                 continue
             for place in range(len(above)):
@@ -522,7 +341,9 @@ def screened(
 
 @_kernel
 def maxima(rows: Any, row_scales: Any, columns: Any, column_scales: Any, bias: Any, owners: Any, largest: Any) -> None:
-    """Raise largest[text, term] to the logit of every row and term; arguments as of `product` and `screened`."""
+    """Raise largest[text, term] to the logit of every row and term; arguments as of `product`, `Decoder` and
+    `screened`.
+    """
     n, width = rows.shape
     terms = largest.shape[1]
     logits = np.empty((ROWS, COLUMNS), dtype=np.float32)
@@ -530,11 +351,12 @@ def maxima(rows: Any, row_scales: Any, columns: Any, column_scales: Any, bias: A
         first = panel * COLUMNS
         length = min(COLUMNS, terms - first)
         for row in range(0, n, ROWS):
-            _integer_tile(
-                _address(rows, row * width), width, _address(columns, first * width), width // 2,
-                _address(logits, 0), COLUMNS,
-                _address(row_scales, row), _address(column_scales, first), _address(bias, first),
-            )  # fmt: skip
+            integer_tile(
+                (address(rows, row * width), width),
+                (address(columns, first * width), width // 2),
+                (address(logits, 0), COLUMNS),
+                (address(row_scales, row), address(column_scales, first), address(bias, first)),
+            )
             for token in range(ROWS):
                 text = owners[row + token]
                 for term in range(length):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import COLUMNS, available, layers, normalised
+from .kernels import available, layers, normalised
 from .packing import filled, in_turn, packed
+from .tiles import COLUMNS
 
 if TYPE_CHECKING:
     import torch

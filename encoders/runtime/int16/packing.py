@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import COLUMN_NORM, COLUMNS, ROWS
+from .kernels import COLUMN_NORM
+from .tiles import COLUMNS, ROWS
 
 BAND = 2048
 """Terms that are brought into another form together, so that little memory is needed beside what comes out."""

@@ -39,7 +39,7 @@ def regression(
     encoder: DenseEncoder, texts: list[str], vectors: NDArray[np.float32], ridge: float
 ) -> tuple[dict[int, NDArray[np.float64]], list[int]]:
     """The vector of each token by the normal equations, in float64; and the texts that were kept out."""
-    tokens = [encoder.body.subwords.ids(text) for text in texts]
+    tokens = [encoder.backbone.subwords.ids(text) for text in texts]
     rows = [row for row, ids in enumerate(tokens) if ids]
     held = rows[19::20]
     rows = [row for row in rows if row not in held]
@@ -65,9 +65,9 @@ def test_a_table_is_the_ridge_regression_of_the_vectors(
     wanted, held = regression(encoder, texts, vectors, 0.1)
     assert (table.facts.texts, table.facts.tokens) == (120, len(wanted))
     queries = ["heat transfer", "wing wing the", "plate zebra", "flow " * 50]
-    limit = encoder.body.limit - 2
+    limit = encoder.backbone.limit - 2
     for query, found in zip(queries, table.encode_queries(queries), strict=True):
-        ids = encoder.body.subwords.ids(query)[:limit]
+        ids = encoder.backbone.subwords.ids(query)[:limit]
         total = sum((wanted.get(token, np.zeros(32)) for token in ids), np.zeros(32))
         assert np.allclose(found, total / np.linalg.norm(total), atol=5e-3)
     cosines = [

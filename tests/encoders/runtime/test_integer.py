@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tiny_checkpoints import build_tiny_masked_lm
 from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.runtime.device import wants_integers
 from lexhound.encoders.runtime.int16 import head as head_module
-from lexhound.encoders.runtime.int16 import kernels
+from lexhound.encoders.runtime.int16 import kernels, tiles
 from lexhound.encoders.runtime.int16 import layers as body_module
 from lexhound.encoders.runtime.int16.head import MaximumHead
 from lexhound.encoders.runtime.int16.layers import IntegerBackbone, integer_backbone
@@ -31,7 +32,7 @@ TEXTS = ["heat transfer in flow", "", "the cat sat on the mat. " * 30, "wing", "
 
 
 def side(folder: Path, **options: object) -> LanguageModelEncoder:
-    found = LearnedEncoder(folder, LearnedSettings(device="cpu", **options))._side("document")  # type: ignore[arg-type]
+    found = LearnedEncoder(folder, LearnedSettings(device="cpu", **options))._encoder("document")  # type: ignore[arg-type]
     assert isinstance(found, LanguageModelEncoder)
     return found
 
@@ -75,11 +76,11 @@ def test_a_product_is_the_one_of_its_integers(rows: int, pairs: int, terms: int,
 @pytest.mark.parametrize("sign", [1, -1])
 def test_no_sum_leaves_32_bits(width: int, sign: int) -> None:
     """Where a row and a column point the same way, the sum is as large as it can be."""
-    values = np.ones((kernels.ROWS, width), np.float32)
+    values = np.ones((tiles.ROWS, width), np.float32)
     values[1, 1:] = 1e-3
     whole, scales = np.empty(values.shape, np.int16), np.empty(len(values), np.float32)
     kernels.quantised(values, whole, scales)
-    out = np.empty((kernels.ROWS, kernels.COLUMNS), np.float32)
+    out = np.empty((tiles.ROWS, tiles.COLUMNS), np.float32)
     kernels.product(whole, scales, *packed(sign * values, None), out)
     expected = sign * values @ values.T
     np.testing.assert_allclose(out[:, : len(values)], expected, atol=1e-3 * np.abs(expected).max())
@@ -111,7 +112,7 @@ def states_of(model: torch.nn.Module, row: list[int]) -> np.ndarray:
 
 def test_layers_give_what_torch_gives(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = side(folder, precision="int16")
-    twin, model = own._body, own._model.body
+    twin, model = own._backbone, own._model.backbone
     assert twin is not None
     generator = np.random.default_rng(1)
     rows = [generator.integers(0, 150, length).tolist() for length in (1, 2, 7, 64, 33, 5, 6, 12, 64, 17)]
@@ -130,7 +131,7 @@ def test_layers_give_what_torch_gives(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_models_of_another_form_are_left_to_torch(bert: Path) -> None:
-    model = side(bert, precision="float32")._model.body
+    model = side(bert, precision="float32")._model.backbone
     assert isinstance(integer_backbone(model, 150), IntegerBackbone)
     for name, value in (("hidden_act", "relu"), ("model_type", "electra"), ("is_decoder", True)):
         before = getattr(model.config, name)
@@ -273,7 +274,7 @@ def test_other_poolings_have_no_screen(bert: Path, pooling: str, activation: str
     one, other = (side(bert, precision=each, **ways) for each in ("float32", "int16"))
     assert one._head is None
     assert other._head is None
-    assert other._body is not None
+    assert other._backbone is not None
     for (terms, weights), (others, ours) in zip(one.encode(TEXTS), other.encode(TEXTS), strict=True):
         rows = np.zeros((2, 400))
         rows[0, terms], rows[1, others] = weights, ours
@@ -308,9 +309,9 @@ def test_where_integers_are_asked_for_and_cannot_be(
 ) -> None:
     from lexhound.encoders.runtime.int16 import layers as body
 
-    assert side(bert, precision="float32")._body is None
+    assert side(bert, precision="float32")._backbone is None
     monkeypatch.setattr(body, "integer_body", lambda *_: None)
-    assert side(bert)._body is None
+    assert side(bert)._backbone is None
     with pytest.raises(SettingsError, match="cannot be run in 16-bit integers"):
         side(bert, precision="int16")
 
@@ -321,7 +322,7 @@ def test_without_compiled_kernels_torch_does_it(bert: Path, monkeypatch: pytest.
     monkeypatch.setattr(kernels.numba.config, "DISABLE_JIT", 1)
     assert not kernels.available()
     own = side(bert)
-    assert own._body is None
+    assert own._backbone is None
     assert own._head is None
     for (terms, weights), (others, ours) in zip(expected, own.encode(TEXTS), strict=True):
         np.testing.assert_array_equal(terms, others)
@@ -342,3 +343,9 @@ def test_the_environment_says_what_auto_means(bert: Path, monkeypatch: pytest.Mo
         side(bert)
     monkeypatch.delenv("LEXHOUND_PRECISION")
     assert wants_integers("auto", torch.device("cpu")) != bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def test_the_kernels_name_the_tiles_that_they_are_compiled_from() -> None:
+    """Else a cache of kernels would outlive a change of the tiles (`kernels.TILES` says which digest to write)."""
+    assert hashlib.sha256(Path(tiles.__file__).read_bytes()).hexdigest().startswith(kernels.TILES)
+    assert len(kernels.TILES) == 16

@@ -170,7 +170,7 @@ def test_every_character_is_classed_as_unicode_says() -> None:
         char = chr(code)
         category = unicodedata.category(char)
         if category[0] in "LN":
-            assert patterns.form.fullmatch(char), hex(code)
+            assert patterns.surface.fullmatch(char), hex(code)
             assert patterns.piece.fullmatch(char) or char in "\uff9e\uff9f\u0e33\u0eb3", hex(code)
         elif category[0] in "CZ":
             found = patterns.piece.findall(char)

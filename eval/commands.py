@@ -30,7 +30,7 @@ from .results import Evaluation
 from .runs import Run, read_run, write_run
 from .serialise import to_json_bytes
 from .system import DocumentText
-from .systems import CollectionSystem, EncoderSystem
+from .systems import CollectionSystem, EncoderSystem, SearchOptions
 from .workspace import Workspace
 
 
@@ -175,15 +175,13 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
         for mode in modes or ("sparse" if dense is None else "hybrid",):
             if mode == "dense" and any(one.mode == "dense" and isinstance(one, EncoderSystem) for one in systems):
                 continue  # whatever the encoder beside it
+            fusion = request.fusion if mode in ("auto", "hybrid") and dense is not None else None
             made: EncoderSystem | CollectionSystem = EncoderSystem(
                 encoder,
                 workspace,
-                threads=request.threads,
                 dense=dense,
                 learned=request.learned,
-                mode=mode,
-                recall=request.recall,
-                fusion=request.fusion if mode in ("auto", "hybrid") and dense is not None else None,
+                options=SearchOptions(mode, fusion, request.recall, request.threads),
             )
             made.name = _unused(made.name, f"{encoder} {mode}", taken)
             systems.append(made)
@@ -192,11 +190,8 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
             fusion = request.fusion if mode == "hybrid" else None
             made = CollectionSystem(
                 path,
-                threads=request.threads,
                 learned=request.learned,
-                mode=mode,
-                fusion=fusion,
-                recall=request.recall,
+                options=SearchOptions(mode, fusion, request.recall, request.threads),
                 milvus=request.milvus,
             )
             made.name = _unused(made.name, f"{path} {mode}", taken)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter, time_ns
 from typing import Any
@@ -36,18 +36,29 @@ from .workspace import Workspace, code_digest, fingerprint, our_version
 PREPARED = "evaluation.json"
 
 
-class OpenCollection:
-    """What both kinds of system do with the collection that they have opened.
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How a system is searched.
 
-    Args:
-        mode, fusion, recall: how it is searched, as `Collection.search` takes them.
+    Attributes:
+        mode, fusion, recall: as `Collection.search` takes them; `recall` is the share of the exact hits that is enough.
+        threads: for batches of queries; all cores unless given.
     """
 
-    def __init__(self, threads: int | None, mode: str, fusion: Fusion | None, recall: float | None) -> None:
-        self.threads = threads or available_cores()
-        self.mode = mode
-        self.fusion = fusion
-        self.recall = recall
+    mode: str
+    fusion: Fusion | None = None
+    recall: float | None = None
+    threads: int | None = None
+
+
+class OpenCollection:
+    """What both kinds of system do with the collection that they have opened."""
+
+    def __init__(self, options: SearchOptions) -> None:
+        self.threads = options.threads or available_cores()
+        self.mode = options.mode
+        self.fusion = options.fusion
+        self.recall = options.recall
         self._collection: Backend | None = None
 
     def rank(self, queries: Sequence[str], k: int) -> list[Ranking]:
@@ -126,13 +137,11 @@ class EncoderSystem(OpenCollection):
         encoder: `bm25`, or the path or hub name of a model, as `Collection.create` takes it.
         workspace: where the indexes go. One that was interrupted is finished, one that is there is used.
         name: for tables; the last part of the encoder's name unless given.
-        threads: for batches of queries; all cores unless given.
         lexical: settings of `bm25`.
         learned: how a model runs: settings that change no vectors.
-        recall: search approximately, for this share of the exact hits.
         dense: the path or hub name of a dense model, whose vectors are kept beside the index; systems that differ in
-            nothing but their mode share one index.
-        mode, fusion: how it is searched.
+            nothing but their options share one index.
+        options: how it is searched.
     """
 
     def __init__(
@@ -141,20 +150,17 @@ class EncoderSystem(OpenCollection):
         workspace: Workspace,
         *,
         name: str | None = None,
-        threads: int | None = None,
         lexical: LexicalSettings | None = None,
         learned: LearnedSettings | None = None,
         dense: str | None = None,
-        mode: str = "sparse",
-        fusion: Fusion | None = None,
-        recall: float | None = None,
+        options: SearchOptions = SearchOptions("sparse"),
     ) -> None:
-        super().__init__(threads, mode, fusion, recall)
+        super().__init__(options)
         self.encoder = encoder
         self.lexical = lexical
         self.learned = learned
         self.dense = dense
-        self.name = name or _name_of(encoder, dense, mode)
+        self.name = name or _name_of(encoder, dense, options.mode)
         self._workspace = workspace
         self._settings: dict[str, Any] | None = None
 
@@ -243,18 +249,15 @@ class CollectionSystem(OpenCollection):
         address: str | Path,
         *,
         name: str | None = None,
-        threads: int | None = None,
         learned: LearnedSettings | None = None,
-        mode: str = "auto",
-        fusion: Fusion | None = None,
-        recall: float | None = None,
+        options: SearchOptions = SearchOptions("auto"),
         milvus: MilvusSettings | None = None,
     ) -> None:
-        super().__init__(threads, mode, fusion, recall)
+        super().__init__(options)
         self.address = read_address(address)
         path = self.address.path
         short = path.resolve().name if path is not None and self.address.own else str(self.address)
-        self.name = name or short + ("" if mode == "auto" else f" {mode}")
+        self.name = name or short + ("" if options.mode == "auto" else f" {options.mode}")
         self.learned = learned
         self._milvus = milvus
         self._made = time_ns()

@@ -152,8 +152,9 @@ class Dataset:
 
 @dataclass(slots=True)
 class Judgments:
-    """Judgments while they are read: the pairs, and how many lines were no good."""
+    """Judgments while they are read: the pairs, and the lines that hold none."""
 
+    broken: ProblemLog
     qrels: Qrels = field(default_factory=dict)
     repeated: int = 0
 
@@ -170,7 +171,6 @@ def build_dataset(
     split: str,
     queries: Mapping[str, str],
     judgments: Judgments,
-    broken_judgments: ProblemLog,
     broken_queries: ProblemLog,
     corpus: Path | None,
     files: tuple[Path, ...],
@@ -184,9 +184,9 @@ def build_dataset(
     qrels = judgments.qrels
     source = files[-1]
     if not qrels:
-        first = f" The first broken line: {broken_judgments.shown[0]}" if broken_judgments.shown else ""
+        first = f" The first broken line: {judgments.broken.shown[0]}" if judgments.broken.shown else ""
         raise DatasetError(
-            f"{source}: no judgments could be read ({broken_judgments.count:,} broken lines).{first}",
+            f"{source}: no judgments could be read ({judgments.broken.count:,} broken lines).{first}",
             "Each line holds a query id, a document id and a whole number for the relevance.",
         )
     judged = {query_id: text for query_id, text in queries.items() if query_id in qrels}
@@ -196,7 +196,7 @@ def build_dataset(
             f"{source}: none of the {len(qrels):,} judged queries has a text among {len(queries):,} queries",
             f"The ids must be the same on both sides; the first judged one is {missing[0]!r}.",
         )
-    examples = [str(problem) for problem in (*broken_judgments.shown, *broken_queries.shown)]
+    examples = [str(problem) for problem in (*judgments.broken.shown, *broken_queries.shown)]
     if missing:
         examples.append("judged but without a text: " + ", ".join(missing[:SHOWN_PROBLEMS]))
     report = DatasetReport(
@@ -204,7 +204,7 @@ def build_dataset(
         judgments=sum(map(len, qrels.values())),
         relevant=sum(value >= 1 for row in qrels.values() for value in row.values()),
         unjudged_queries=len(queries) - len(judged),
-        broken_judgments=broken_judgments.count,
+        broken_judgments=judgments.broken.count,
         repeated_judgments=judgments.repeated,
         broken_queries=broken_queries.count,
         missing_queries=len(missing),

@@ -55,16 +55,15 @@ def load_folder(folder: Path, split: str = "test", *, name: str | None = None, g
             f"{folder}: there is no queries.jsonl",
             'Put it there, one query a line: {"_id": "1", "text": "…"}.',
         )
-    broken_queries, broken_judgments = ProblemLog(), ProblemLog()
+    broken_queries = ProblemLog()
     queries = read_queries(asked, broken_queries)
-    judgments = read_qrels(judged, broken_judgments)
+    judgments = read_qrels(judged)
     corpus = find_compressed(folder / "corpus.jsonl")
     return build_dataset(
         name=name or folder.resolve().name,
         split=split,
         queries=queries,
         judgments=judgments,
-        broken_judgments=broken_judgments,
         broken_queries=broken_queries,
         corpus=corpus,
         files=(*((corpus,) if corpus else ()), asked, judged),

@@ -30,15 +30,14 @@ def load_pair(
     Raises:
         DatasetError: a file is missing or holds nothing that could be used.
     """
-    broken_queries, broken_judgments = ProblemLog(), ProblemLog()
+    broken_queries = ProblemLog()
     queries = read_queries(queries_path, broken_queries, topic_field=topic_field)
-    judgments = read_qrels(qrels_path, broken_judgments)
+    judgments = read_qrels(qrels_path)
     return build_dataset(
         name=name or queries_path.name.split(".")[0],
         split="",
         queries=queries,
         judgments=judgments,
-        broken_judgments=broken_judgments,
         broken_queries=broken_queries,
         corpus=corpus,
         files=(*((corpus,) if corpus else ()), queries_path, qrels_path),
@@ -62,7 +61,7 @@ def load_judged_file(path: Path, *, name: str | None = None, corpus: Path | None
     file = TextFile.at(path)
     queries: dict[str, str] = {}
     numbered: dict[str, str] = {}
-    judgments = Judgments()
+    judgments = Judgments(broken)
     for line, row in read_rows(file, broken):
         text_field = find_field(row, _QUERY_TEXT)
         if text_field is None or not isinstance(row[text_field], str) or not row[text_field].strip():
@@ -89,7 +88,6 @@ def load_judged_file(path: Path, *, name: str | None = None, corpus: Path | None
         split="",
         queries=queries,
         judgments=judgments,
-        broken_judgments=broken,
         broken_queries=ProblemLog(),
         corpus=corpus,
         files=(*((corpus,) if corpus else ()), path),

@@ -40,7 +40,7 @@ def read_qrels(path: Path, broken: ProblemLog | None = None) -> Judgments:
 
 
 def _read_named(file: TextFile, broken: ProblemLog) -> Judgments:
-    judgments = Judgments()
+    judgments = Judgments(broken)
     for number, row in read_rows(file, broken):
         query = find_field(row, _QUERY)
         document = find_field(row, JUDGED_DOCUMENT)
@@ -52,7 +52,7 @@ def _read_named(file: TextFile, broken: ProblemLog) -> Judgments:
             )
         # A list of relevant documents needs no relevance column: being listed says it.
         grade = 1 if relevance is None else as_relevance(row[relevance])
-        _add(judgments, file, number, broken, as_id(row[query]), as_id(row[document]), grade)
+        _add(judgments, file, number, as_id(row[query]), as_id(row[document]), grade)
     return judgments
 
 
@@ -70,7 +70,7 @@ _BEIR, _TREC = _Columns(3, 0, 1, 2), _Columns(4, 0, 2, 3)
 
 
 def _read_columns(file: TextFile, broken: ProblemLog) -> Judgments:
-    judgments = Judgments()
+    judgments = Judgments(broken)
     columns: _Columns | None = None
     first = True
     for number, line in file.lines():
@@ -86,7 +86,7 @@ def _read_columns(file: TextFile, broken: ProblemLog) -> Judgments:
             broken.add(file.name, number, f"{len(cells)} columns, {expected}")
             continue
         relevance = 1 if form.relevance is None else as_relevance(cells[form.relevance])
-        added = _add(judgments, file, number, broken, as_id(cells[form.query]), as_id(cells[form.document]), relevance)
+        added = _add(judgments, file, number, as_id(cells[form.query]), as_id(cells[form.document]), relevance)
         if added:
             columns = form
     return judgments
@@ -129,15 +129,14 @@ def _add(
     judgments: Judgments,
     file: TextFile,
     number: int,
-    broken: ProblemLog,
     query_id: str | None,
     document_id: str | None,
     relevance: int | None,
 ) -> bool:
     if query_id is None or document_id is None:
-        broken.add(file.name, number, "a query or document id is empty or holds a control character")
+        judgments.broken.add(file.name, number, "a query or document id is empty or holds a control character")
     elif relevance is None:
-        broken.add(file.name, number, "the relevance is not a whole number")
+        judgments.broken.add(file.name, number, "the relevance is not a whole number")
     else:
         judgments.add(query_id, document_id, relevance)
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -101,7 +102,7 @@ def scatter(points: Sequence[Point], *, x_label: str, y_label: str, title: str) 
     y_ticks = nice_ticks(max(0.0, min(ys) - spread * 0.4), max(ys) + spread * 0.4)
     x = Scale(x_ticks[0], x_ticks[-1], left, width - right, logarithmic)
     y = Scale(y_ticks[0], y_ticks[-1], height - bottom, top)
-    drawn: list[Markup] = [_frame(x, y, x_ticks, y_ticks, x_label, y_label, width, height, bottom)]
+    drawn: list[Markup] = [_frame(_Axis(x, x_ticks, x_label), _Axis(y, y_ticks, y_label), height, bottom)]
     label_places: list[float] = []
     for point in sorted(points, key=lambda point: -point.y):
         px, py = x(point.x), y(point.y)
@@ -146,7 +147,7 @@ def curves(lines: Sequence[Line], *, x_label: str, y_label: str, title: str) -> 
     x_ticks = [10.0**power for power in range(_power(deepest, down=False) + 1)]
     x = Scale(1, x_ticks[-1], left, width - right, True)
     y = Scale(0, 1, height - bottom, top)
-    drawn = [_frame(x, y, x_ticks, [0, 0.25, 0.5, 0.75, 1], x_label, y_label, width, height, bottom)]
+    drawn = [_frame(_Axis(x, x_ticks, x_label), _Axis(y, [0, 0.25, 0.5, 0.75, 1], y_label), height, bottom)]
     for line in lines:
         path = " ".join(f"{x(depth):g},{y(value):g}" for depth, value in line.points)
         drawn.append(tag("polyline", points=path, class_=f"curve c{line.place % COLOURS} d{line.place % 4}"))
@@ -228,31 +229,35 @@ def interval(low: float, value: float, high: float, reach: float) -> Markup:
     )
 
 
+class _Axis(NamedTuple):
+    """An axis: its scale, the values that have a tick, and its name."""
+
+    scale: Scale
+    ticks: Sequence[float]
+    label: str
+
+
 def _frame(
-    x: Scale,
-    y: Scale,
-    x_ticks: Sequence[float],
-    y_ticks: Sequence[float],
-    x_label: str,
-    y_label: str,
-    width: int,
+    x_axis: _Axis,
+    y_axis: _Axis,
     height: int,
     bottom: int,
 ) -> Markup:
     """Grid, ticks and the names of both axes."""
     drawn: list[Markup] = []
-    for tick in y_ticks:
+    x, y = x_axis.scale, y_axis.scale
+    for tick in y_axis.ticks:
         drawn.append(tag("line", x1=x.start, x2=x.end, y1=y(tick), y2=y(tick), class_="grid"))
         drawn.append(tag("text", f"{tick:g}", x=x.start - 7, y=y(tick) + 4, text_anchor="end", class_="tick"))
-    for tick in x_ticks:
+    for tick in x_axis.ticks:
         drawn.append(tag("line", x1=x(tick), x2=x(tick), y1=y.start, y2=y.start + 4, class_="axis"))
         drawn.append(
             tag("text", f"{tick:,.10g}", x=x(tick), y=height - bottom + 17, text_anchor="middle", class_="tick")
         )
     drawn.append(tag("line", x1=x.start, x2=x.end, y1=y.start, y2=y.start, class_="axis"))
     middle = (x.start + x.end) / 2
-    drawn.append(tag("text", x_label, x=middle, y=height - 6, text_anchor="middle", class_="axis-name"))
-    drawn.append(tag("text", y_label, x=2, y=13, class_="axis-name"))
+    drawn.append(tag("text", x_axis.label, x=middle, y=height - 6, text_anchor="middle", class_="axis-name"))
+    drawn.append(tag("text", y_axis.label, x=2, y=13, class_="axis-name"))
     return join(drawn)
 
 

@@ -13,7 +13,7 @@ from lexhound.eval.datasets.folder import load_folder
 from lexhound.eval.datasets.own import load_judged_file
 from lexhound.eval.errors import DatasetError
 from lexhound.eval.evaluation import EvaluationOptions, evaluate
-from lexhound.eval.systems import CollectionSystem, EncoderSystem
+from lexhound.eval.systems import CollectionSystem, EncoderSystem, SearchOptions
 from lexhound.eval.workspace import Workspace
 from lexhound.retrieval import Collection, Document
 
@@ -150,7 +150,9 @@ def test_threads_do_not_change_the_run(samples: Path, tmp_path: Path) -> None:
     dataset = load_folder(samples / "cranfield")
     runs = []
     for threads in (1, 2):
-        system = EncoderSystem("bm25", Workspace(tmp_path / str(threads)), threads=threads)
+        system = EncoderSystem(
+            "bm25", Workspace(tmp_path / str(threads)), options=SearchOptions("sparse", threads=threads)
+        )
         evaluation = evaluate([dataset], [system], OPTIONS, workspace=Workspace(tmp_path / str(threads)))
         path = evaluation.parts[0].run_path
         assert path is not None

@@ -180,8 +180,8 @@ def compare(
     pairs = list(combinations(names, 2)) if options.every_pair else [(names[0], name) for name in names[1:]]
     differences = tuple(
         difference
-        for place in range(len(measures))
-        for difference in _differences(place, pairs, per_query, list(judged), options)
+        for number in range(len(measures))
+        for difference in _differences(number, pairs, per_query, list(judged), options)
     )
     by_name = {run.name: run for run in runs}
     changed = [
@@ -233,15 +233,15 @@ def _shared_queries(runs: Sequence[Run], qrels: Qrels, options: ComparisonOption
         counts = ", ".join(f"{run.name} {len(ids):,}" for run, ids in zip(runs, answered, strict=True))
         union = set.union(*answered)
         example = next(query_id for query_id in qrels if query_id in union and query_id not in common)
-        said = f"the runs answer different judged queries ({counts}; {len(common):,} in common; e.g. {example!r})"
+        message = f"the runs answer different judged queries ({counts}; {len(common):,} in common; e.g. {example!r})"
         if options.missing == "error":
             raise ComparisonError(
-                said,
+                message,
                 "If that is as it should be, say --missing zero (an unanswered query counts 0) or "
                 "--missing common (only the common queries are compared).",
             )
         notices.append(
-            said + ("; unanswered ones count 0" if options.missing == "zero" else "; only these are compared")
+            message + ("; unanswered ones count 0" if options.missing == "zero" else "; only these are compared")
         )
     if options.missing == "common":
         return {query_id: judged for query_id, judged in qrels.items() if query_id in common}, notices
@@ -268,7 +268,7 @@ def _differences(
     randomised = [
         randomisation_test(values, permutations=options.permutations, seed=options.seed) for *_, values in rows
     ]
-    found = []
+    differences = []
     for (baseline, system, measure, values), t, t_holm, r, r_holm in zip(
         rows, t_tests, holm(t_tests), randomised, holm(randomised), strict=True
     ):
@@ -276,12 +276,12 @@ def _differences(
             values, resamples=options.resamples, confidence=options.confidence, seed=options.seed
         )
         wins, ties, losses = wins_ties_losses(values)
-        found.append(
+        differences.append(
             Difference(
                 measure, baseline, system, float(values.mean()), interval, t, t_holm, r, r_holm, wins, ties, losses
             )
         )
-    return found
+    return differences
 
 
 def _changed(
@@ -294,12 +294,12 @@ def _changed(
 ) -> list[ChangedQuery]:
     """Return the queries with the largest differences of the main measure, the largest first."""
     first, second = per_query[baseline.name][0], per_query[system.name][0]
-    found = []
+    changes = []
     for query_id, judged in qrels.items():
         before, after = first.per_query[query_id], second.per_query[query_id]
         if before != after:
-            found.append((abs(after - before), query_id, before, after, judged))
-    found.sort(key=lambda entry: -entry[0])  # stable: equal changes stay in the order of the judgments
+            changes.append((abs(after - before), query_id, before, after, judged))
+    changes.sort(key=lambda entry: -entry[0])  # stable: equal changes stay in the order of the judgments
     return [
         ChangedQuery(
             query_id,
@@ -312,15 +312,15 @@ def _changed(
             ranked(baseline.rankings.get(query_id, ()), judged, options.shown),
             ranked(system.rankings.get(query_id, ()), judged, options.shown),
         )
-        for _, query_id, before, after, judged in found[: options.changed]
+        for _, query_id, before, after, judged in changes[: options.changed]
     ]
 
 
 def ranked(ranking: Ranking, judged: Mapping[str, int], count: int) -> tuple[RankedDocument, ...]:
     """Return the top of a ranking with its judgments."""
     return tuple(
-        RankedDocument(place, document, score, judged.get(document))
-        for place, (document, score) in enumerate(ranking[:count], 1)
+        RankedDocument(rank, document, score, judged.get(document))
+        for rank, (document, score) in enumerate(ranking[:count], 1)
     )
 
 

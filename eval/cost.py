@@ -150,7 +150,7 @@ def spread(items: Sequence[str], count: int) -> list[str]:
     if len(items) <= count:
         return list(items)
     places = np.linspace(0, len(items) - 1, count).round().astype(int)
-    return [items[place] for place in places]
+    return [items[index] for index in places]
 
 
 def machine() -> dict[str, str | int]:

@@ -220,9 +220,9 @@ def _search(dataset: Dataset, system: System, options: EvaluationOptions, tell: 
 
 
 def _finish(answer: Ranking, query_id: str, options: EvaluationOptions, system: str) -> Ranking:
-    kept = [entry for entry in answer if not (options.drop_identical and entry[0] == query_id)]
+    entries = [entry for entry in answer if not (options.drop_identical and entry[0] == query_id)]
     try:
-        return canonical_ranking(kept[: options.depth])
+        return canonical_ranking(entries[: options.depth])
     except ValueError as error:
         raise RunFormatError(f"{system}: query {query_id!r}: {error}", "This is a fault of the system.") from error
 

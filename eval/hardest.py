@@ -64,7 +64,7 @@ def hardest_queries(
     candidates.sort(key=lambda query_id: (sum(row[query_id] for row in scores), -relevant[query_id]))
     chosen = candidates[:count]
     runs = {part.system: part.run(only=set(chosen)).rankings for part in parts}
-    found = []
+    hard = []
     for query_id in chosen:
         judged = dataset.qrels[query_id]
         places = {
@@ -72,7 +72,7 @@ def hardest_queries(
             for system, rankings in runs.items()
         }
         best = sorted((entry for entry in judged.items() if entry[1] >= 1), key=lambda entry: -entry[1])
-        found.append(
+        hard.append(
             HardQuery(
                 dataset.name,
                 query_id,
@@ -86,7 +86,7 @@ def hardest_queries(
                 relevant[query_id],
             )
         )
-    return found if lookup is None else _with_texts(found, lookup)
+    return hard if lookup is None else _with_texts(hard, lookup)
 
 
 def _with_texts(

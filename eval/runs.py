@@ -79,9 +79,9 @@ def strict_scores(scores: Sequence[float]) -> npt.NDArray[np.float32]:
     if (np.diff(rounded) < 0).all():
         return rounded
     strict = rounded.copy()
-    for place in range(1, len(strict)):
-        if strict[place] >= strict[place - 1]:
-            strict[place] = np.nextafter(strict[place - 1], LOWEST)
+    for position in range(1, len(strict)):
+        if strict[position] >= strict[position - 1]:
+            strict[position] = np.nextafter(strict[position - 1], LOWEST)
     return strict
 
 
@@ -134,7 +134,7 @@ def read_run(path: Path, *, name: str | None = None, only: Collection[str] | Non
     """
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such run", "Check the path.")
-    found: dict[str, dict[str, float]] = {}
+    scores: dict[str, dict[str, float]] = {}
     tags: set[str] = set()
     for number, line in TextFile.at(path).lines():
         cells = line.split("\t")
@@ -157,7 +157,7 @@ def read_run(path: Path, *, name: str | None = None, only: Collection[str] | Non
                 f"{path}, line {number}: the score {written!r} is not a finite number",
                 "The fifth column of a TREC run is the score.",
             )
-        documents = found.setdefault(query_id, {})
+        documents = scores.setdefault(query_id, {})
         if document in documents:
             raise RunFormatError(
                 f"{path}, line {number}: document {document!r} occurs twice under query {query_id!r}",
@@ -166,7 +166,7 @@ def read_run(path: Path, *, name: str | None = None, only: Collection[str] | Non
         documents[document] = score
         if len(tags) < 2:
             tags.add(tag)
-    rankings = {query_id: trec_order(documents.items()) for query_id, documents in found.items()}
+    rankings = {query_id: trec_order(documents.items()) for query_id, documents in scores.items()}
     return Run(name or (tags.pop() if len(tags) == 1 else path.name), rankings, path)
 
 

@@ -83,10 +83,10 @@ class OpenCollection:
 
     def texts(self, document_ids: Ids[str]) -> Mapping[str, DocumentText]:
         """Return the stored words of documents."""
-        found = ((identifier, self.collection.get(identifier)) for identifier in document_ids)
+        documents = ((identifier, self.collection.get(identifier)) for identifier in document_ids)
         return {
             identifier: DocumentText(document.title, document.text)
-            for identifier, document in found
+            for identifier, document in documents
             if document is not None
         }
 

@@ -64,13 +64,13 @@ class TuningOptions:
 
     def settings(self) -> list[Fusion]:
         """Return every fusion that is tried."""
-        found = []
+        fusions = []
         for method in self.methods:
             for weight in self.weights:
                 plain = Fusion(method=method, dense_weight=weight, depth=self.depth)
                 constants = self.rank_constants if method == "rrf" else (plain.rank_constant,)
-                found += [replace(plain, rank_constant=constant) for constant in constants]
-        return found
+                fusions += [replace(plain, rank_constant=constant) for constant in constants]
+        return fusions
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +129,19 @@ def tune_fusion(
     """
     options = options or TuningOptions()
     (measure,) = measure_names([options.measure])
-    told = progress or (lambda *_: None)
+    report = progress or (lambda *_: None)
     names = [name for name in dataset.queries if any(value > 0 for value in dataset.qrels[name].values())]
     if len(names) < options.folds:
         raise TuningError(
             f"{dataset.label} has {len(names)} queries with a relevant document, fewer than the {options.folds} folds",
             "Judge more queries, or take fewer folds.",
         )
-    wanted = cutoff_of(measure) or _WHOLE
-    pools = _Pools(names, options.drop_identical, wanted)
+    depth = cutoff_of(measure) or _WHOLE
+    pools = _Pools(names, options.drop_identical, depth)
     candidates = collection.fusion_candidates([dataset.queries[name] for name in names], options.depth)
     for number, (ids, fields) in enumerate(candidates, 1):
         pools.add(ids, fields)
-        told("scoring", number, len(names))
+        report("scoring", number, len(names))
     qrels = {name: dict(dataset.qrels[name]) for name in names}
     if not any(document in qrels[name] for name, ids in zip(names, pools.ids, strict=True) for document in ids):
         raise TuningError(
@@ -156,7 +156,7 @@ def tune_fusion(
     for number, fusion in enumerate(tried):
         (scores,) = score_run(Run("fused", pools.rankings(fusion)), qrels, [measure])
         values[number] = [scores.per_query[name] for name in names]
-        told("measuring", number + 1, len(tried))
+        report("measuring", number + 1, len(tried))
     means = values.mean(axis=1)
     folds = np.random.default_rng(options.seed).permutation(len(names)) % options.folds
     rows = np.arange(len(settings))
@@ -164,7 +164,7 @@ def tune_fusion(
         _tuned(settings, values, rows[[fusion.method == method for fusion in settings]], folds)[0]
         for method in dict.fromkeys(options.methods)
     )
-    found, held = _tuned(settings, values, rows, folds)
+    fitted, held = _tuned(settings, values, rows, folds)
     now = values[len(settings)]
     better, same, worse = wins_ties_losses(held - now)
     return Tuning(
@@ -176,22 +176,22 @@ def tune_fusion(
         present=present,
         present_mean=float(now.mean()),
         methods=methods,
-        best=found,
+        best=fitted,
         p=randomisation_test(held - now, seed=options.seed),
         better=better,
         same=same,
         worse=worse,
-        chosen=found.fusion if found.cross_validated > float(now.mean()) else present,
+        chosen=fitted.fusion if fitted.cross_validated > float(now.mean()) else present,
     )
 
 
 class _Pools:
     """The candidates of all queries, to be ranked again and again."""
 
-    def __init__(self, names: Sequence[str], drop_identical: bool, wanted: int) -> None:
+    def __init__(self, names: Sequence[str], drop_identical: bool, depth: int) -> None:
         self._names = names
         self._drop = drop_identical
-        self._wanted = wanted
+        self._wanted = depth
         self.ids: list[list[str]] = []
         self._fields: list[list[FieldScores]] = []
 
@@ -200,13 +200,13 @@ class _Pools:
         self._fields.append(fields)
 
     def rankings(self, fusion: Fusion) -> dict[str, list[tuple[str, float]]]:
-        found = {}
+        rankings_of = {}
         for name, ids, fields in zip(self._names, self.ids, self._fields, strict=True):
             scores, _ = fuse(fusion, fields)
             places = best(scores, self._wanted + 1).tolist()
-            ranking = [(ids[place], float(scores[place])) for place in places if not self._drop or ids[place] != name]
-            found[name] = ranking[: self._wanted]
-        return found
+            ranking = [(ids[row], float(scores[row])) for row in places if not self._drop or ids[row] != name]
+            rankings_of[name] = ranking[: self._wanted]
+        return rankings_of
 
 
 def _tuned(

@@ -96,13 +96,13 @@ def open_validation_set(name: str, documents: int, queries: int, seed: int = 0) 
     judged = _drawn(judged, queries or len(judged), random)
     relevant = {key for query in judged for key, value in dataset.qrels[query].items() if value > 0}
     texts = _texts(dataset)
-    wanted = documents or len(texts)
+    count = documents or len(texts)
     # Some documents must be beside the point, however many are relevant.
-    kept = set(_drawn([key for key in texts if key in relevant], max(1, round(_RELEVANT * wanted)), random))
-    kept |= set(_drawn([key for key in texts if key not in relevant], wanted - len(kept), random))
-    qrels = {query: {key: value for key, value in dataset.qrels[query].items() if key in kept} for query in judged}
-    qrels = {query: own for query, own in qrels.items() if any(value > 0 for value in own.values())}
-    listed = sorted(kept)
+    sample = set(_drawn([key for key in texts if key in relevant], max(1, round(_RELEVANT * count)), random))
+    sample |= set(_drawn([key for key in texts if key not in relevant], count - len(sample), random))
+    qrels = {query: {key: value for key, value in dataset.qrels[query].items() if key in sample} for query in judged}
+    qrels = {query: grades for query, grades in qrels.items() if any(value > 0 for value in grades.values())}
+    listed = sorted(sample)
     return ValidationSet(
         f"{Path(folder).name} {split}",
         listed,
@@ -116,7 +116,7 @@ def _drawn(items: list[str], count: int, random: np.random.Generator) -> list[st
     """Return `count` of the items, drawn at random, in their order; all where there are no more."""
     if count >= len(items):
         return items
-    return [items[place] for place in sorted(random.choice(len(items), max(0, count), replace=False).tolist())]
+    return [items[position] for position in sorted(random.choice(len(items), max(0, count), replace=False).tolist())]
 
 
 def _texts(dataset: Dataset) -> dict[str, str]:
@@ -193,9 +193,9 @@ def query_vectors(
 
 def with_exact_terms(vectors: csr_array, token_ids: list[NDArray[np.int32]], rule: ExactTermBoost) -> csr_array:
     """Return documents' vectors with the weights of their own words added."""
-    own = [rule.weights(text_ids) for text_ids in token_ids]
-    starts = np.concatenate([[0], np.cumsum([len(terms) for terms, _ in own])])
-    terms, weights = (np.concatenate([np.empty(0), *(row[place] for row in own)]) for place in (0, 1))
+    boosts = [rule.weights(text_ids) for text_ids in token_ids]
+    starts = np.concatenate([[0], np.cumsum([len(terms) for terms, _ in boosts])])
+    terms, weights = (np.concatenate([np.empty(0), *(row[place] for row in boosts)]) for place in (0, 1))
     return csr_array(
         vectors + csr_array((weights.astype(np.float32), terms.astype(np.int32), starts), shape=vectors.shape)
     )
@@ -203,9 +203,9 @@ def with_exact_terms(vectors: csr_array, token_ids: list[NDArray[np.int32]], rul
 
 def _without_common(weights: NDArray[np.float32], starts: NDArray[np.int64], least: float) -> NDArray[np.float32]:
     """Return weights with those below `least` put to 0, but for queries that have no others."""
-    kept = weights.copy()
+    remaining = weights.copy()
     for start, end in itertools.pairwise(starts.tolist()):
-        row = kept[start:end]
+        row = remaining[start:end]
         if (row > least).any():
             row[row <= least] = 0.0
-    return kept
+    return remaining

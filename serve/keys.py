@@ -142,13 +142,13 @@ def revoke_key(path: Path, identifier: str) -> Key:
         NotFoundError: no key has this id.
     """
     keys = read_keys(path)
-    gone = next((key for key in keys if key.id == identifier), None)
-    if gone is None:
+    revoked = next((key for key in keys if key.id == identifier), None)
+    if revoked is None:
         raise NotFoundError(
             f"no key has the id {identifier}", where=str(path), hint="`lexhound keys list` shows the ids"
         )
-    _write(path, [key for key in keys if key is not gone])
-    return gone
+    _write(path, [key for key in keys if key is not revoked])
+    return revoked
 
 
 def _key(entry: dict[str, Any]) -> Key:

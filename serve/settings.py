@@ -189,8 +189,8 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
             return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=values)
 
     try:
-        found = FromFile(**{name: value for name, value in flags.items() if value is not None})
-        return Settings.model_construct(**dict(found))
+        loaded = FromFile(**{name: value for name, value in flags.items() if value is not None})
+        return Settings.model_construct(**dict(loaded))
     except ValidationError as error:
         raise _told(error, flags, values, path) from error
 

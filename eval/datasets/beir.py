@@ -109,11 +109,11 @@ def find_public(name: str) -> PublicSet:
     Raises:
         UnknownDatasetError: there is none; the message suggests the nearest names.
     """
-    wanted = name.strip().lower().removeprefix("beir/").removeprefix("beir-")
-    entry = CATALOGUE.get(_ALIASES.get(wanted, wanted))
+    key = name.strip().lower().removeprefix("beir/").removeprefix("beir-")
+    entry = CATALOGUE.get(_ALIASES.get(key, key))
     if entry is not None:
         return entry
-    near = nearest(wanted, (*CATALOGUE, *_ALIASES))
+    near = nearest(key, (*CATALOGUE, *_ALIASES))
     suggestion = f"Did you mean {' or '.join(near)}? " if near else ""
     raise UnknownDatasetError(
         f"{name!r} is neither a folder or file here nor a BEIR set",

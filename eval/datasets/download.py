@@ -76,16 +76,16 @@ def download(
                 f"without a network, fetch it elsewhere and put it at {target}",
             ) from failure
         sleep(options.pause * 2**fruitless)
-    found = digest_file(part, "md5")
-    if md5 and found != md5:
+    digest = digest_file(part, "md5")
+    if md5 and digest != md5:
         _forget(part)
         raise DownloadError(
-            f"{address}: what arrived has the MD5 sum {found}, but {md5} is published",
+            f"{address}: what arrived has the MD5 sum {digest}, but {md5} is published",
             "It was damaged on the way, or the published file has changed. Nothing of it was kept: try again.",
         )
     move_file(part, target)
     _forget(part)
-    return found
+    return digest
 
 
 def _continue(address: str, part: Path, timeout: float, progress: ByteProgress | None) -> Exception | None:

@@ -49,14 +49,14 @@ def load_folder(folder: Path, split: str = "test", *, name: str | None = None, g
             f"{folder}: no judgments for the split {split!r}",
             f"This folder has {', '.join(splits)}: choose one of them (--split).",
         )
-    asked = find_compressed(folder / "queries.jsonl")
-    if asked is None:
+    queries_path = find_compressed(folder / "queries.jsonl")
+    if queries_path is None:
         raise DatasetError(
             f"{folder}: there is no queries.jsonl",
             'Put it there, one query a line: {"_id": "1", "text": "…"}.',
         )
     broken_queries = ProblemLog()
-    queries = read_queries(asked, broken_queries)
+    queries = read_queries(queries_path, broken_queries)
     judgments = read_qrels(judged)
     corpus = find_compressed(folder / "corpus.jsonl")
     return build_dataset(
@@ -66,6 +66,6 @@ def load_folder(folder: Path, split: str = "test", *, name: str | None = None, g
         judgments=judgments,
         broken_queries=broken_queries,
         corpus=corpus,
-        files=(*((corpus,) if corpus else ()), asked, judged),
+        files=(*((corpus,) if corpus else ()), queries_path, judged),
         group=group,
     )

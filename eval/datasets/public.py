@@ -92,11 +92,11 @@ def _obtain(
     if archive.is_file():
         if progress is not None:
             progress("check", archive.name, 0, archive.stat().st_size)
-        found = digest_file(archive, "md5")
-        if found == entry.md5:
+        digest = digest_file(archive, "md5")
+        if digest == entry.md5:
             return
         raise DownloadError(
-            f"{archive}: its MD5 sum is {found}, but {entry.md5} is published",
+            f"{archive}: its MD5 sum is {digest}, but {entry.md5} is published",
             f"Delete it and fetch {entry.address} again.",
         )
     by_hand = (

@@ -112,10 +112,10 @@ def _header(file: TextFile, number: int, cells: list[str]) -> _Columns | None:
     if any(as_relevance(cell) is not None for cell in cells):
         return None
     names = [normalise(cell) for cell in cells]
-    found = [find_field(names, known) for known in (_QUERY, JUDGED_DOCUMENT, RELEVANCE)]
-    if sum(name is not None for name in found) < 2 and names[-1] not in RELEVANCE:
+    positions = [find_field(names, known) for known in (_QUERY, JUDGED_DOCUMENT, RELEVANCE)]
+    if sum(name is not None for name in positions) < 2 and names[-1] not in RELEVANCE:
         return None
-    query, document, relevance = (None if name is None else names.index(name) for name in found)
+    query, document, relevance = (None if name is None else names.index(name) for name in positions)
     if query is None or document is None:
         lacking = "query id" if query is None else "document id"
         raise DatasetError(

@@ -46,8 +46,8 @@ def read_queries(path: Path, broken: ProblemLog | None = None, *, topic_field: s
         raise DatasetError(f"{path}: there is no such file of queries", "Check the path.")
     if topic_field not in TOPIC_FIELDS:
         raise DatasetError(f"there is no topic field {topic_field!r}", f"Choose {', '.join(TOPIC_FIELDS)}.")
-    found = each_query(TextFile.at(path), log, topic_field=topic_field)
-    queries = {identifier: text for _, identifier, text in found}
+    rows = each_query(TextFile.at(path), log, topic_field=topic_field)
+    queries = {identifier: text for _, identifier, text in rows}
     if not queries:
         first = f" The first broken line: {log.shown[0]}" if log.shown else ""
         raise DatasetError(
@@ -164,15 +164,15 @@ def _columns(file: TextFile, number: int, names: list[str]) -> tuple[int, int] |
     identifier, text = find_field(names, QUERY_ID), find_field(names, QUERY_TEXT)
     if identifier is None or (text is None and names[0] not in QUERY_ID):
         return None
-    place = names.index(identifier)
+    column = names.index(identifier)
     if text is not None:
-        return place, names.index(text)
+        return column, names.index(text)
     if len(names) > 2:
         raise DatasetError(
             f"{file.name}, line {number}: the header names no column for the text; found: {', '.join(names)}",
             f"Call it {' or '.join(QUERY_TEXT[:3])}.",
         )
-    return place, 1 - place
+    return column, 1 - column
 
 
 def _read_topics(file: TextFile, text: str, topic_field: str, broken: ProblemLog) -> Iterator[Query]:
@@ -193,9 +193,9 @@ def _read_topics(file: TextFile, text: str, topic_field: str, broken: ProblemLog
 def _elements(topic: str) -> Iterator[tuple[str, str]]:
     """Name (lower case) and text of each element of a topic."""
     tags = [tag for tag in _TAG.finditer(topic) if tag[2].lower() not in _INLINE]
-    for place, tag in enumerate(tags):
+    for position, tag in enumerate(tags):
         if not tag[1]:
-            end = tags[place + 1].start() if place + 1 < len(tags) else len(topic)
+            end = tags[position + 1].start() if position + 1 < len(tags) else len(topic)
             yield tag[2].lower(), _clean(topic[tag.end() : end])
 
 

@@ -48,21 +48,21 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(number * step, 12) for number in range(first, last + 1)]
 
 
-def mark(x: float, y: float, place: int, title: str = "") -> Markup:
+def mark(x: float, y: float, number: int, title: str = "") -> Markup:
     """Return a system's mark: its colour and its shape."""
-    name = f"mark c{place % COLOURS}"
-    shape = _SHAPES[place % len(_SHAPES)]
-    said = tag("title", title) if title else None
+    name = f"mark c{number % COLOURS}"
+    shape = _SHAPES[number % len(_SHAPES)]
+    tooltip = tag("title", title) if title else None
     if shape == "circle":
-        return tag("circle", said, cx=x, cy=y, r=5, class_=name)
+        return tag("circle", tooltip, cx=x, cy=y, r=5, class_=name)
     if shape == "square":
-        return tag("rect", said, x=x - 4.5, y=y - 4.5, width=9, height=9, class_=name)
+        return tag("rect", tooltip, x=x - 4.5, y=y - 4.5, width=9, height=9, class_=name)
     corners: dict[str, list[tuple[float, float]]] = {
         "triangle": [(0, -5.5), (5.5, 4.5), (-5.5, 4.5)],
         "diamond": [(0, -6), (6, 0), (0, 6), (-6, 0)],
     }
     text = " ".join(f"{x + dx:g},{y + dy:g}" for dx, dy in corners[shape])
-    return tag("polygon", said, points=text, class_=name)
+    return tag("polygon", tooltip, points=text, class_=name)
 
 
 def legend(names: Sequence[str]) -> Markup:
@@ -70,10 +70,10 @@ def legend(names: Sequence[str]) -> Markup:
     entries = [
         tag(
             "li",
-            tag("svg", mark(8, 8, place), viewbox="0 0 16 16", width=16, height=16, aria_hidden="true"),
+            tag("svg", mark(8, 8, number), viewbox="0 0 16 16", width=16, height=16, aria_hidden="true"),
             name,
         )
-        for place, name in enumerate(names)
+        for number, name in enumerate(names)
     ]
     return tag("ul", entries, class_="legend")
 
@@ -185,13 +185,13 @@ def bars(values: Sequence[Bar], *, title: str, low_label: str, high_label: str) 
     step = (width - left - right) / max(1, len(ordered))
     if len(ordered) <= MOST_BARS:
         gap = 0.2 if step > 2 else 0.0
-        for place, bar in enumerate(ordered):
+        for position, bar in enumerate(ordered):
             if bar.value:
                 drawn.append(
                     tag(
                         "rect",
                         tag("title", f"{signed(bar.value) if negative else f'{bar.value:.4f}'}  {bar.label}"),
-                        x=round(left + place * step, 2),
+                        x=round(left + position * step, 2),
                         y=min(zero, y(bar.value)),
                         width=round(step * (1 - gap), 2),
                         height=max(0.5, round(abs(zero - y(bar.value)), 2)),
@@ -200,11 +200,11 @@ def bars(values: Sequence[Bar], *, title: str, low_label: str, high_label: str) 
                 )
     else:
         for name, chosen in (("gain", [b.value > 0 for b in ordered]), ("loss", [b.value < 0 for b in ordered])):
-            places = [place for place, wanted in enumerate(chosen) if wanted]
-            if places:
-                thin = places[:: max(1, len(places) // MOST_BARS)]
-                outline = [f"{left + place * step:.1f},{y(ordered[place].value):g}" for place in thin]
-                first, last = left + places[0] * step, left + (places[-1] + 1) * step
+            positions = [position for position, drawn_here in enumerate(chosen) if drawn_here]
+            if positions:
+                thin = positions[:: max(1, len(positions) // MOST_BARS)]
+                outline = [f"{left + position * step:.1f},{y(ordered[position].value):g}" for position in thin]
+                first, last = left + positions[0] * step, left + (positions[-1] + 1) * step
                 text = " ".join([f"{first:.1f},{zero:g}", *outline, f"{last:.1f},{zero:g}"])
                 drawn.append(tag("polygon", points=text, class_=name))
     ends = tag("div", tag("span", high_label), tag("span", low_label), class_="ends")

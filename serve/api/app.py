@@ -67,7 +67,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
     background = ThreadPoolExecutor(_BACKGROUND_THREADS, "background")
     opening = ThreadPoolExecutor(_BACKGROUND_THREADS, "opening")
     signal = RefreshSignal(role.signal)
-    found = Service(
+    service = Service(
         settings=settings,
         metrics=metrics,
         guard=Guard(settings),
@@ -79,8 +79,8 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
         write_proxy=None if role.writer is None else WriteProxy(role.writer),
         role=role,
     )
-    metrics.watch(lambda: found.admission.waiting, lambda: found.ready, lambda: _sizes(found))
-    app.state.service = found
+    metrics.watch(lambda: service.admission.waiting, lambda: service.ready, lambda: _sizes(service))
+    app.state.service = service
     app.add_exception_handler(LexhoundError, tell_service_error)
     app.add_exception_handler(HTTPException, tell_http_error)
     app.add_exception_handler(RequestValidationError, tell_invalid)
@@ -106,11 +106,11 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
 
 def _addresses(app: FastAPI) -> list[tuple[re.Pattern[str], set[str]]]:
     """Return every address and the methods that it knows, in the order in which they are tried."""
-    found: dict[str, tuple[re.Pattern[str], set[str]]] = {}
+    addresses: dict[str, tuple[re.Pattern[str], set[str]]] = {}
     for route in [*(route for router in ROUTERS for route in router.routes), *app.routes]:
         if isinstance(route, Route):
-            found.setdefault(route.path, (route.path_regex, set()))[1].update(route.methods or ())
-    return list(found.values())
+            addresses.setdefault(route.path, (route.path_regex, set()))[1].update(route.methods or ())
+    return list(addresses.values())
 
 
 @asynccontextmanager
@@ -119,40 +119,44 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
     A process that takes another's place opens them before its first request: those beside it answer meanwhile.
     """
-    found: Service = app.state.service
-    starting = asyncio.create_task(_start(found))
-    if found.role.replaces:
+    service: Service = app.state.service
+    starting = asyncio.create_task(_start(service))
+    if service.role.replaces:
         await starting
-    maintenance = asyncio.create_task(found.registry.maintain())
+    maintenance = asyncio.create_task(service.registry.maintain())
     try:
         yield
     finally:
-        found.ready = False
+        service.ready = False
         for task in (starting, maintenance):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        if isinstance(found.write_proxy, WriteProxy):
-            await found.write_proxy.close()
+        if isinstance(service.write_proxy, WriteProxy):
+            await service.write_proxy.close()
         # A compaction that runs is finished: what it has done would have to be done again.
-        await asyncio.get_running_loop().run_in_executor(None, found.compacting.shutdown)
-        await found.registry.close()
-        found.admission.close()
-        found.opening.shutdown(wait=True)
-        found.background.shutdown(wait=True)
+        await asyncio.get_running_loop().run_in_executor(None, service.compacting.shutdown)
+        await service.registry.close()
+        service.admission.close()
+        service.opening.shutdown(wait=True)
+        service.background.shutdown(wait=True)
         _log.info("stopped")
 
 
-async def _start(found: Service) -> None:
-    await found.registry.run(_warm)
-    await found.registry.open_all()
+async def _start(service: Service) -> None:
+    await service.registry.run(_warm)
+    await service.registry.open_all()
     # What is there now stays for good: the garbage collector need not look through it while requests wait.
     gc.collect()
     gc.freeze()
-    found.ready = True
-    fields = {"collections": len(found.registry.open_now()), "pid": os.getpid(), "writes": found.write_proxy is None}
+    service.ready = True
+    fields = {
+        "collections": len(service.registry.open_now()),
+        "pid": os.getpid(),
+        "writes": service.write_proxy is None,
+    }
     _log.info("ready", extra={"fields": fields})
-    found.role.say_ready()
+    service.role.say_ready()
 
 
 def _warm() -> None:
@@ -161,8 +165,8 @@ def _warm() -> None:
     warm()
 
 
-def _sizes(found: Service) -> Reading:
-    for served in found.registry.open_now():
+def _sizes(service: Service) -> Reading:
+    for served in service.registry.open_now():
         sizes = served.follower.sizes()
         if sizes is not None:
             yield served.name, *sizes

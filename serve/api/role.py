@@ -36,7 +36,7 @@ class Role:
         """Return whether every process has been ready; one that takes another's place later answers nothing before it
         is.
         """
-        return self.ready is None or all((self.ready / str(place)).exists() for place in range(self.processes))
+        return self.ready is None or all((self.ready / str(number)).exists() for number in range(self.processes))
 
 
 ALONE = Role()

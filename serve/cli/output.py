@@ -71,11 +71,11 @@ class Output:
 
     def columns(self, head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: int = 0) -> None:
         """Print a table: the first column to the left, figures to the right."""
-        widths = [max(len(cells[place]) for cells in [head, *rows]) for place in range(len(head))]
+        widths = [max(len(cells[column]) for cells in [head, *rows]) for column in range(len(head))]
         for number, cells in enumerate([head, *rows]):
             aligned = [
-                f"{cell:<{width}}" if place == 0 else f"{cell:>{width}}"
-                for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+                f"{cell:<{width}}" if column == 0 else f"{cell:>{width}}"
+                for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
             ]
             self.line(("  ".join(aligned).rstrip(), "" if number else "dim"), indent=indent)
 

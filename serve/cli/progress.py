@@ -180,10 +180,10 @@ def duration(seconds: float) -> str:
     """Return a time span for people: `0.84 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 10:
         return f"{seconds:.2f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, left = divmod(whole, 60)
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    minutes, left = divmod(rounded, 60)
     if minutes < 60:
         return f"{minutes} min {left} s"
     hours, minutes = divmod(minutes, 60)

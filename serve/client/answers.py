@@ -166,42 +166,42 @@ class Facet:
     maximum: float | None
 
 
-def document_of(told: Mapping[str, Any]) -> Document:
+def document_of(answer: Mapping[str, Any]) -> Document:
     """Return a stored document."""
-    return Document(told["id"], told["text"], told["title"], told["metadata"])
+    return Document(answer["id"], answer["text"], answer["title"], answer["metadata"])
 
 
-def collection_summary(told: Mapping[str, Any]) -> CollectionSummary:
+def collection_summary(answer: Mapping[str, Any]) -> CollectionSummary:
     """Return a collection in the list."""
     return CollectionSummary(
-        told["name"],
-        told["documents"],
-        told["segments"],
-        told["bytes"],
-        None if told["encoder"] is None else told["encoder"]["name"],
-        tuple(told["modes"]),
-        told["health"],
+        answer["name"],
+        answer["documents"],
+        answer["segments"],
+        answer["bytes"],
+        None if answer["encoder"] is None else answer["encoder"]["name"],
+        tuple(answer["modes"]),
+        answer["health"],
     )
 
 
-def collection_info(told: Mapping[str, Any]) -> CollectionInfo:
+def collection_info(answer: Mapping[str, Any]) -> CollectionInfo:
     """Return the figures of a collection."""
     return CollectionInfo(
-        told["name"],
-        told["documents"],
-        told["deleted"],
-        told["pending"],
-        None if told["segments"] is None else len(told["segments"]),
-        told["bytes"],
-        told["encoder"]["name"],
-        told["encoder"]["settings"],
-        tuple(told["modes"]),
-        told["health"],
-        told,
+        answer["name"],
+        answer["documents"],
+        answer["deleted"],
+        answer["pending"],
+        None if answer["segments"] is None else len(answer["segments"]),
+        answer["bytes"],
+        answer["encoder"]["name"],
+        answer["encoder"]["settings"],
+        tuple(answer["modes"]),
+        answer["health"],
+        answer,
     )
 
 
-def bulk_result(told: Mapping[str, Any], before: BulkResult) -> BulkResult:
+def bulk_result(answer: Mapping[str, Any], before: BulkResult) -> BulkResult:
     """Return the result of one more request of a bulk load."""
     rejected = tuple(
         Rejection(
@@ -211,51 +211,51 @@ def bulk_result(told: Mapping[str, Any], before: BulkResult) -> BulkResult:
             item["error"]["message"],
             item["error"]["hint"],
         )
-        for item in told["items"]
+        for item in answer["items"]
         if item["status"] == "error"
     )
     return BulkResult(
-        before.added + told["added"],
-        before.replaced + told["replaced"],
-        before.unchanged + told["unchanged"],
+        before.added + answer["added"],
+        before.replaced + answer["replaced"],
+        before.unchanged + answer["unchanged"],
         before.rejected + rejected,
     )
 
 
-def search_result(told: Mapping[str, Any]) -> SearchResult:
+def search_result(answer: Mapping[str, Any]) -> SearchResult:
     """Return the hits of one query."""
-    stats = told.get("stats")
+    stats = answer.get("stats")
     return SearchResult(
-        tuple(_hit(each) for each in told["hits"]),
-        told["took_ms"],
+        tuple(_hit(each) for each in answer["hits"]),
+        answer["took_ms"],
         None if stats is None else Stats(stats["postings_read"], stats["documents_scored"]),
-        tuple(told.get("unknown_terms") or ()),
+        tuple(answer.get("unknown_terms") or ()),
     )
 
 
-def _hit(told: Mapping[str, Any]) -> Hit:
-    snippet = told.get("snippet")
-    explanation, shares = told.get("explanation"), told.get("shares")
+def _hit(answer: Mapping[str, Any]) -> Hit:
+    snippet = answer.get("snippet")
+    explanation, shares = answer.get("explanation"), answer.get("shares")
     return Hit(
-        told["rank"],
-        told["id"],
-        told["score"],
-        told.get("title"),
-        told.get("text"),
-        told.get("metadata"),
+        answer["rank"],
+        answer["id"],
+        answer["score"],
+        answer.get("title"),
+        answer.get("text"),
+        answer.get("metadata"),
         None if snippet is None else Snippet(snippet["text"], tuple((start, end) for start, end in snippet["marks"])),
         None if explanation is None else tuple(Contribution(**each) for each in explanation),
         None if shares is None else tuple(Share(**each) for each in shares),
     )
 
 
-def facet_of(told: Mapping[str, Any]) -> Facet:
+def facet_of(answer: Mapping[str, Any]) -> Facet:
     """One metadata field."""
     return Facet(
-        told["field"],
-        told["kind"],
-        told["documents"],
-        tuple((each["value"], each["count"]) for each in told["values"]),
-        told["min"],
-        told["max"],
+        answer["field"],
+        answer["kind"],
+        answer["documents"],
+        tuple((each["value"], each["count"]) for each in answer["values"]),
+        answer["min"],
+        answer["max"],
     )

@@ -34,9 +34,9 @@ class ApiError(ClientError):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        place = f" ({self.where})" if self.where else ""
+        where = f" ({self.where})" if self.where else ""
         hint = f". {self.hint}" if self.hint else ""
-        return f"{self.status} {self.code}: {self.message}{place}{hint}"
+        return f"{self.status} {self.code}: {self.message}{where}{hint}"
 
 
 class UnreachableError(ClientError):

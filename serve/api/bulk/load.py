@@ -147,13 +147,13 @@ class Load:
         """
 
         def work() -> tuple[list[Parsed], RequestError | None]:
-            found: list[Parsed] = []
+            parsed: list[Parsed] = []
             try:
                 for line in splitter.end() if piece is None else splitter.feed(piece):
-                    found.append(self._fitting(parse_document(line, self._limit)))
+                    parsed.append(self._fitting(parse_document(line, self._limit)))
             except RequestError as error:
-                return found, error
-            return found, None
+                return parsed, error
+            return parsed, None
 
         if piece is None or len(piece) < 4096:  # quicker than a way to a thread and back
             return work()

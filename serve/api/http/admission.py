@@ -77,18 +77,20 @@ class AdmissionControl:
         done, _ = await asyncio.wait([task], timeout=quick)
         if done:
             return task.result()
-        gone = None if request is None else asyncio.ensure_future(_gone(request))
+        disconnect = None if request is None else asyncio.ensure_future(_gone(request))
         try:
-            waited_for: list[asyncio.Future[T] | asyncio.Task[None]] = [task] if gone is None else [task, gone]
+            waited_for: list[asyncio.Future[T] | asyncio.Task[None]] = (
+                [task] if disconnect is None else [task, disconnect]
+            )
             await asyncio.wait(waited_for, timeout=deadline.remaining, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if gone is not None:
-                gone.cancel()
+            if disconnect is not None:
+                disconnect.cancel()
             if not task.done():
                 deadline.cancel()
         if task.done():
             return task.result()
-        if gone is not None and gone.done():
+        if disconnect is not None and disconnect.done():
             raise ClientDisconnect
         raise deadline.over()
 

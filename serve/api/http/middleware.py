@@ -62,12 +62,12 @@ class RequestMiddleware:
         except ClientDisconnect:
             pass
         except Exception as error:
-            told = answer_for(error)
-            if told is INTERNAL:
+            failure = answer_for(error)
+            if failure is INTERNAL:
                 _log.exception("request failed", extra={"fields": {"request_id": request_id}})
             if status:  # too late for another answer: the connection is cut, so that nobody takes it for whole
                 raise
-            await respond(told, request_id)(scope, receive, answer)
+            await respond(failure, request_id)(scope, receive, answer)
         finally:
             self._account(scope, request_id, status or GONE, time.perf_counter() - started)
 
@@ -107,13 +107,13 @@ def respond(answer: Answer, request_id: str) -> Response:
 
 async def tell_service_error(request: Request, error: Exception) -> Response:
     """Exceptions of ours that a route raised."""
-    told = answer_for(error)
-    if told.status >= 500 and not isinstance(error, ServiceError):
+    answer = answer_for(error)
+    if answer.status >= 500 and not isinstance(error, ServiceError):
         # What comes and goes by itself is no fault; of what nobody expected, the log has the traceback.
         level = logging.WARNING if isinstance(error, _PASSING) else logging.ERROR
-        trace = error if told is INTERNAL else None
+        trace = error if answer is INTERNAL else None
         _log.log(level, "request failed: %s", error, exc_info=trace, extra={"fields": {"request_id": _id(request)}})
-    return respond(told, _id(request))
+    return respond(answer, _id(request))
 
 
 async def tell_http_error(request: Request, error: Exception) -> Response:
@@ -123,17 +123,19 @@ async def tell_http_error(request: Request, error: Exception) -> Response:
     if isinstance(error.__cause__, ServiceError):
         return await tell_service_error(request, error.__cause__)
     if error.status_code == 404:
-        told = Answer(404, "not_found", "there is nothing at this address", "path", "GET /docs tells what there is", {})
+        answer = Answer(
+            404, "not_found", "there is nothing at this address", "path", "GET /docs tells what there is", {}
+        )
     elif error.status_code == 405:
         allowed = ", ".join(sorted(_allowed(request)))
-        told = Answer(
+        answer = Answer(
             405, "method_not_allowed", f"{request.method} is not possible here", "method", f"use {allowed}",
             {"allow": allowed},
         )  # fmt: skip
     else:
         headers = dict(error.headers or {})
-        told = Answer(error.status_code, "bad_request", "the request cannot be read", "body", None, headers)
-    return respond(told, _id(request))
+        answer = Answer(error.status_code, "bad_request", "the request cannot be read", "body", None, headers)
+    return respond(answer, _id(request))
 
 
 async def tell_invalid(request: Request, error: Exception) -> Response:
@@ -144,11 +146,11 @@ async def tell_invalid(request: Request, error: Exception) -> Response:
     first: dict[str, Any] = problems[0] if problems else {"loc": (), "msg": "invalid", "type": "invalid"}
     if first["type"] == "json_invalid":
         reason = str(first.get("ctx", {}).get("error", "")).lower()
-        told = Answer(400, "not_json", f"the body is not JSON: {reason}".rstrip(": "), "body", "check its syntax", {})
+        answer = Answer(400, "not_json", f"the body is not JSON: {reason}".rstrip(": "), "body", "check its syntax", {})
     else:
         message = str(first["msg"]).removeprefix("Value error, ")
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        told = Answer(
+        answer = Answer(
             422,
             "invalid_request",
             f"{message[:1].lower()}{message[1:]}{more}",
@@ -156,7 +158,7 @@ async def tell_invalid(request: Request, error: Exception) -> Response:
             "the schema of the request is in /openapi.json",
             {},
         )
-    return respond(told, _id(request))
+    return respond(answer, _id(request))
 
 
 # Of the alternatives in `models` that a body is checked against.

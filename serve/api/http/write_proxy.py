@@ -51,8 +51,10 @@ class WriteProxy:
                 hint="it is being started again; what it acknowledged is not lost",
                 code="writer_unavailable",
             ) from error
-        kept = {name: value for name, value in answer.headers.items() if name not in _HOP_BY_HOP}
-        return StreamingResponse(answer.aiter_raw(), answer.status_code, kept, background=BackgroundTask(answer.aclose))
+        answer_headers = {name: value for name, value in answer.headers.items() if name not in _HOP_BY_HOP}
+        return StreamingResponse(
+            answer.aiter_raw(), answer.status_code, answer_headers, background=BackgroundTask(answer.aclose)
+        )
 
     async def close(self) -> None:
         """Close the connections."""

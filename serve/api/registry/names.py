@@ -59,15 +59,17 @@ class DataFolder:
         places = (self.place(name), self.path / name)
         for directory in places:
             recover(directory)
-        found = [directory for directory in places if (directory / MANIFEST).is_file() and name_of(directory) == name]
-        if len(found) > 1:
+        directories = [
+            directory for directory in places if (directory / MANIFEST).is_file() and name_of(directory) == name
+        ]
+        if len(directories) > 1:
             raise ConflictError(
                 "two directories have the name of this collection, so nobody can tell which is meant",
                 where="path.name",
                 hint="whoever runs the service has to rename one of them",
                 code="ambiguous_name",
             )
-        return found[0] if found else None
+        return directories[0] if directories else None
 
     def place(self, name: str) -> Path:
         """Return where a new collection of this name goes."""

@@ -110,11 +110,11 @@ class CollectionRegistry:
         served = self._open.get(name)
         if served is None or served.retired:
             served = await self._opened(name)
-        wanted = self._signal.value()
-        if served.seen != wanted:
-            if not await self._catch_up(served, told=True):
+        signal = self._signal.value()
+        if served.seen != signal:
+            if not await self._catch_up(served, announced=True):
                 return await self._opened(name)
-            served.seen = wanted
+            served.seen = signal
         return served
 
     async def run(self, function: Callable[[], T]) -> T:
@@ -247,13 +247,13 @@ class CollectionRegistry:
             ) from None
 
     async def _remove(self, path: Path) -> None:
-        gone = path.with_name(f".{path.name}.deleting-{time.time_ns()}")
+        removed = path.with_name(f".{path.name}.deleting-{time.time_ns()}")
         try:
-            await self.run(lambda: move_directory(path, gone))
+            await self.run(lambda: move_directory(path, removed))
         except FileNotFoundError:  # another process was quicker
             raise unknown_collection() from None
         self._signal.raise_it()
-        self._opening.submit(shutil.rmtree, gone, ignore_errors=True)
+        self._opening.submit(shutil.rmtree, removed, ignore_errors=True)
 
     def _folder_of_many(self) -> DataFolder:
         if self._source.single or not isinstance(self._source, DirectorySource):
@@ -285,10 +285,10 @@ class CollectionRegistry:
         Raises:
             CorruptCollectionError: all of them are.
         """
-        found = len(self._damaged) + sum(served.follower.damaged for served in self._open.values())
-        if found and found == len(self._damaged) + len(self._open):
+        count = len(self._damaged) + sum(served.follower.damaged for served in self._open.values())
+        if count and count == len(self._damaged) + len(self._open):
             raise CorruptCollectionError("every collection is damaged")
-        return found
+        return count
 
     async def open_all(self) -> None:
         """Open every collection; one that cannot be opened is logged and keeps the others from nothing."""
@@ -323,13 +323,13 @@ class CollectionRegistry:
             except Exception as error:  # noqa: BLE001  told to whoever asks for the collection
                 _log.warning("collection %s cannot be opened yet: %s", name, error)
 
-    async def _catch_up(self, served: ServedCollection, *, told: bool = False) -> bool:
+    async def _catch_up(self, served: ServedCollection, *, announced: bool = False) -> bool:
         """Bring a reader up to date; where its collection is gone or another one, let go of it and return false."""
         if served.retired:
             return False
         served.users += 1
         try:
-            if await self.run(lambda: served.follower.catch_up(told=told)):
+            if await self.run(lambda: served.follower.catch_up(announced=announced)):
                 return True
             self._retire(served)
             return False

@@ -45,7 +45,7 @@ class Follower(Protocol):
     damaged: bool
     """Whether searches are refused, because they could be wrong by damage that is known."""
 
-    def catch_up(self, *, told: bool) -> bool:
+    def catch_up(self, *, announced: bool) -> bool:
         """Bring the reader up to date where it is behind; false where the collection is gone or another one.
 
         With `told`, another process has said that there is something to see.
@@ -174,8 +174,8 @@ class DirectorySource:
         """Make an empty collection."""
         if self.folder.find(name) is not None:
             raise ConflictError(f"there is a collection {name!r} already", where="body.name", code="exists")
-        own = None if encoder == "bm25" else learned
-        Collection.create(self.folder.place(name), encoder=encoder, lexical=lexical, learned=own).close()
+        settings = None if encoder == "bm25" else learned
+        Collection.create(self.folder.place(name), encoder=encoder, lexical=lexical, learned=settings).close()
 
 
 class EngineSource:
@@ -222,8 +222,8 @@ class EngineSource:
                 "a Lucene index is built at once, of a whole corpus, and not filled over REST",
                 hint="make it on the command line: lexhound index CORPUS --into lucene:PATH",
             )
-        own = None if encoder == "bm25" else learned
-        create_collection(self.address, encoder=encoder, lexical=lexical, learned=own, milvus=self._milvus).close()
+        settings = None if encoder == "bm25" else learned
+        create_collection(self.address, encoder=encoder, lexical=lexical, learned=settings, milvus=self._milvus).close()
 
 
 class _DirectoryFollower:
@@ -238,7 +238,7 @@ class _DirectoryFollower:
         self._metrics = metrics
         self._told: set[Problem] = set()
 
-    def catch_up(self, *, told: bool) -> bool:
+    def catch_up(self, *, announced: bool) -> bool:
         """See `Follower`; what others say is not needed."""
         try:
             self._reader.check_place()
@@ -278,13 +278,13 @@ class _EngineFollower:
         self._metrics = metrics
         self._next = time.monotonic() + ENGINE_SECONDS
 
-    def catch_up(self, *, told: bool) -> bool:
+    def catch_up(self, *, announced: bool) -> bool:
         """See `Follower`.
 
         Raises:
             EngineError: the engine did not do what it was asked.
         """
-        if not told and time.monotonic() < self._next:
+        if not announced and time.monotonic() < self._next:
             return True
         try:
             _refresh(self._collection, self._metrics)

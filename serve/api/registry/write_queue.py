@@ -75,8 +75,8 @@ class WriteQueue:
         for document in documents:
             if len(document.text) > LONG_CHARACTERS:
                 await self._encode_ahead(document)
-        found: list[Status] = await self._enqueue(documents, None)
-        return found
+        statuses: list[Status] = await self._enqueue(documents, None)
+        return statuses
 
     async def _encode_ahead(self, document: Document) -> None:
         steps = await self.call(

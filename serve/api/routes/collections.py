@@ -46,8 +46,8 @@ async def list_collections(request: Request) -> Response:
     service = service_of(request)
     caller = caller_of(request)
     names = await service.registry.names()
-    told = await asyncio.gather(*(_summary(service, name) for name in names if caller.may("read", name)))
-    return json_response({"collections": [each for each in told if each is not None]})
+    summaries = await asyncio.gather(*(_summary(service, name) for name in names if caller.may("read", name)))
+    return json_response({"collections": [each for each in summaries if each is not None]})
 
 
 async def _summary(service: Service, name: str) -> dict[str, Any] | None:
@@ -149,8 +149,8 @@ async def backup(name: Name, body: collection_models.BackupRequest, request: Req
         collection = native_collection(served.reader, "its own tools make copies")
         copy = partial(backup_collection, collection.path, folder / name / called)
         report = await asyncio.get_running_loop().run_in_executor(service.compacting, copy)
-    told = {"name": called, "documents": report.documents, "segments": report.segments, "bytes": report.bytes}
-    return json_response(told | {"seconds": perf_counter() - started}, 201)
+    figures = {"name": called, "documents": report.documents, "segments": report.segments, "bytes": report.bytes}
+    return json_response(figures | {"seconds": perf_counter() - started}, 201)
 
 
 @writing.post(

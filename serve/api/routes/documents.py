@@ -93,17 +93,17 @@ async def delete_documents(
         check_text(body.filter, "body.filter", settings)
     async with service.registry.write(name) as served:
         if isinstance(body, document_models.DeleteByIds):
-            wanted = list(dict.fromkeys(body.ids))
-            gone: list[str] = await served.writes.call(lambda collection: collection.delete(wanted))
-            present = set(gone)
-            missing = [each for each in wanted if each not in present]
+            requested = list(dict.fromkeys(body.ids))
+            deleted: list[str] = await served.writes.call(lambda collection: collection.delete(requested))
+            present = set(deleted)
+            missing = [each for each in requested if each not in present]
         else:
             expression = body.filter
-            gone = await served.writes.call(lambda collection: collection.delete(collection.ids(expression)))
+            deleted = await served.writes.call(lambda collection: collection.delete(collection.ids(expression)))
             missing = []
         if refresh:
             await service.registry.announce(served)
-    return json_response({"deleted": len(gone), "missing": missing})
+    return json_response({"deleted": len(deleted), "missing": missing})
 
 
 @reading.get(
@@ -116,10 +116,10 @@ async def get_document(name: Name, id: Id, request: Request) -> Response:
     """The document as it is stored: the latest that was acknowledged, searchable already or not."""
     service = service_of(request)
     async with service.registry.use(name) as served:
-        found = await service.admission.run(lambda: served.reader.get(id, latest=True))
-    if found is None:
+        document = await service.admission.run(lambda: served.reader.get(id, latest=True))
+    if document is None:
         raise _no_document()
-    return json_response(document_answer(found))
+    return json_response(document_answer(document))
 
 
 @writing.delete(
@@ -132,10 +132,10 @@ async def delete_document(name: Name, id: Id, request: Request, refresh: Refresh
     """Deleted for good when it is answered."""
     service = service_of(request)
     async with service.registry.write(name) as served:
-        gone = await served.writes.call(lambda collection: collection.delete([id]))
+        deleted = await served.writes.call(lambda collection: collection.delete([id]))
         if refresh:
             await service.registry.announce(served)
-    if not gone:
+    if not deleted:
         raise _no_document()
     return json_response({"deleted": 1, "missing": []})
 

@@ -99,14 +99,14 @@ async def _search(request: Request, name: str, body: search_models.SearchBody, w
     async with service.registry.use(name) as served:
         reader = served.reader
         _check_fusion(reader, body, where)
-        asked = body.request(_mode(reader, body.mode, where))
+        search = body.request(_mode(reader, body.mode, where))
 
         def work() -> tuple[bytes, SearchResult]:
-            result = reader.search(asked)
-            return json_response(search_answer(asked, result)).body, result  # type: ignore[return-value]
+            result = reader.search(search)
+            return json_response(search_answer(search, result)).body, result  # type: ignore[return-value]
 
-        deadline = await _prepared(request, reader, asked.filter)
-        content, result = await service.admission.run(work, request=request, pool=pool_of(asked), deadline=deadline)
+        deadline = await _prepared(request, reader, search.filter)
+        content, result = await service.admission.run(work, request=request, pool=pool_of(search), deadline=deadline)
     service.metrics.encode_seconds.observe(result.encoding)
     service.metrics.search_seconds.observe(result.took - result.encoding)
     return json_response(content)
@@ -123,12 +123,12 @@ async def _prepared(request: Request, reader: Backend, filter: str | None) -> De
 
 def _mode(collection: Backend, mode: str, where: str) -> str:
     """The library's name of a mode, if the collection has it."""
-    own = modes_of(collection.manifest)
-    if mode != "auto" and mode not in own:
+    modes = modes_of(collection.manifest)
+    if mode != "auto" and mode not in modes:
         raise RequestError(
             f"the collection has no {mode} index",
             where=f"{where}.mode",
-            hint=f"leave the mode out, or ask for {' or '.join(own)}",
+            hint=f"leave the mode out, or ask for {' or '.join(modes)}",
             code="mode",
         )
     return "sparse" if mode == "lexical" else mode
@@ -165,8 +165,8 @@ async def search_many(name: Name, body: search_models.BatchRequest, request: Req
     check_page(body.k, 0, "body", settings)
     check_text(body.filter, "body.filter", settings)
     check_number(len(body.queries), settings.max_batch, "queries", "body.queries")
-    for place, query in enumerate(body.queries):
-        check_text(query, f"body.queries[{place}]", settings)
+    for number, query in enumerate(body.queries):
+        check_text(query, f"body.queries[{number}]", settings)
     if len(body.queries) * body.k > settings.max_batch * 100:
         raise beyond(
             f"{len(body.queries):,} queries of {body.k:,} hits each are {len(body.queries) * body.k:,} hits;"
@@ -177,11 +177,11 @@ async def search_many(name: Name, body: search_models.BatchRequest, request: Req
     async with service.registry.use(name) as served:
         reader = served.reader
         _check_fusion(reader, body, "body")
-        asked = body.request(_mode(reader, body.mode, "body"))
+        search = body.request(_mode(reader, body.mode, "body"))
 
         def work() -> bytes:
             started = time.perf_counter()
-            found = reader.search_many(asked)
+            found = reader.search_many(search)
             results = [{"hits": [{"id": each, "score": score} for each, score in hits]} for hits in found]
             took = round((time.perf_counter() - started) * 1000, 3)
             return bytes(json_response({"results": results, "took_ms": took}).body)
@@ -206,10 +206,10 @@ async def count(
     check_text(body.filter, "body.filter", service.settings)
     async with service.registry.use(name) as served:
         deadline = await _prepared(request, served.reader, body.filter)
-        found = await service.admission.run(
+        number = await service.admission.run(
             lambda: served.reader.count(body.filter), request=request, deadline=deadline
         )
-    return json_response({"count": found})
+    return json_response({"count": number})
 
 
 @router.get(

@@ -64,8 +64,8 @@ def document_answer(document: Document) -> dict[str, Any]:
 
 def modes_of(manifest: Manifest | CollectionInfo | EngineInfo) -> list[Literal["lexical", "sparse", "dense", "hybrid"]]:
     """The modes in which a collection can be searched; first the one that `auto` means."""
-    own: Literal["lexical", "sparse"] = "lexical" if manifest.encoder.kind == BM25 else "sparse"
-    return [own] if manifest.dense is None else ["hybrid", own, "dense"]
+    sparse_mode: Literal["lexical", "sparse"] = "lexical" if manifest.encoder.kind == BM25 else "sparse"
+    return [sparse_mode] if manifest.dense is None else ["hybrid", sparse_mode, "dense"]
 
 
 def summary_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, Any]:

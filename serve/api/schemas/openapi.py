@@ -55,7 +55,7 @@ def errors(*statuses: int) -> Responses:
 
 
 def _error(status: int) -> dict[str, Any]:
-    told: dict[str, Any] = {"model": Error, "description": _REASONS[status]}
+    response: dict[str, Any] = {"model": Error, "description": _REASONS[status]}
     example = {
         "code": _CODES[status],
         "message": _REASONS[status].partition(":")[0].rstrip(".").lower(),
@@ -63,12 +63,12 @@ def _error(status: int) -> dict[str, Any]:
         "hint": None,
         "request_id": "6f1d2c3b4a596877",
     }
-    told["content"] = {"application/json": {"example": {"error": example}}}
+    response["content"] = {"application/json": {"example": {"error": example}}}
     if status in (429, 503):
-        told["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+        response["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
     if status == 401:
-        told["headers"] = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}}
-    return told
+        response["headers"] = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}}
+    return response
 
 
 def describe_api(app: FastAPI, settings: Settings) -> None:
@@ -76,7 +76,7 @@ def describe_api(app: FastAPI, settings: Settings) -> None:
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            found = get_openapi(
+            openapi = get_openapi(
                 title="Lexhound",
                 version=VERSION,
                 description=DESCRIPTION,
@@ -84,13 +84,13 @@ def describe_api(app: FastAPI, settings: Settings) -> None:
                 tags=TAGS,
                 license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
             )
-            schemas = found["components"]["schemas"]
+            schemas = openapi["components"]["schemas"]
             schemas["DocumentBody"] = DocumentBody.model_json_schema()  # read as it streams, so FastAPI knows it not
             _limit(schemas, settings)
-            _limit_parameters(found["paths"], settings)
-            _link(found["paths"])
-            _secure(found, settings)
-            app.openapi_schema = found
+            _limit_parameters(openapi["paths"], settings)
+            _link(openapi["paths"])
+            _secure(openapi, settings)
+            app.openapi_schema = openapi
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
@@ -160,15 +160,15 @@ def _limit_text(schema: dict[str, Any], settings: Settings) -> None:
     schema["maxLength"] = min(settings.max_query_characters, schema.get("maxLength", settings.max_query_characters))
 
 
-def _secure(found: dict[str, Any], settings: Settings) -> None:
+def _secure(document: dict[str, Any], settings: Settings) -> None:
     """Say that keys are needed, where they are."""
     if not settings.has_keys:
         return
-    found["components"]["securitySchemes"] = {
+    document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
     }
-    for path, operations in found["paths"].items():
+    for path, operations in document["paths"].items():
         if path.startswith("/v1") or (path == "/metrics" and not settings.open_metrics):
             for operation in operations.values():
                 operation["security"] = [{"bearer": []}, {"header": []}]

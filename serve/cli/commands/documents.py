@@ -72,17 +72,17 @@ def delete(
     from lexhound.serve.engines import milvus_settings
     from lexhound.serve.errors import NotFoundError, UsageError
 
-    wanted = [validate_id(identifier) for identifier in ids or []]
+    requested = [validate_id(identifier) for identifier in ids or []]
     if ids_from is not None:
-        wanted += _read_ids(ids_from)
-    if not wanted:
+        requested += _read_ids(ids_from)
+    if not requested:
         raise UsageError("there is nothing to delete", hint="name ids, or a file of ids with --ids-from")
-    wanted = list(dict.fromkeys(wanted))
+    requested = list(dict.fromkeys(requested))
     output = Output(json=json)
     with open_collection(directory, writable=True, milvus=milvus_settings()) as collection:
-        deleted = collection.delete(wanted)
+        deleted = collection.delete(requested)
     gone = set(deleted)
-    missing = [identifier for identifier in wanted if identifier not in gone]
+    missing = [identifier for identifier in requested if identifier not in gone]
     if not deleted:
         raise NotFoundError(_missing(missing), where=str(directory))
     if json:

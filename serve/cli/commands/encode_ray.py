@@ -38,8 +38,8 @@ def encode_with_ray(options: EncodeOptions, settings: LearnedSettings | None) ->
 
     def what_is_kept() -> tuple[str, str]:
         finished, count = finished_shards(out)
-        kept = f"{finished:,} of {count:,} shards kept for {out}"
-        return kept, "the same command goes on from there" if finished else "the same command starts again"
+        text = f"{finished:,} of {count:,} shards kept for {out}"
+        return text, "the same command goes on from there" if finished else "the same command starts again"
 
     # Ray prints what befalls its workers to where results belong.
     with stoppable(what_is_kept), rejects, reporter("encoding") as progress, redirect_stdout(sys.stderr):

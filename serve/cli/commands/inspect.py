@@ -125,9 +125,11 @@ def _encode(encoder: LearnedEncoder, text: str, side: str) -> QueryVector:
 
 def _terms(encoder: LearnedEncoder, text: str, side: str, vector: QueryVector) -> list[dict[str, Any]]:
     """Return terms and weights, the heaviest first, of equal weights the lower id."""
-    own = set(encoder.subwords(side).ids(text))
+    text_terms = set(encoder.subwords(side).ids(text))
     pairs = sorted(zip(vector[0].tolist(), vector[1].tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
-    return [{"term": encoder.term_text(term), "weight": weight, "in_text": term in own} for term, weight in pairs]
+    return [
+        {"term": encoder.term_text(term), "weight": weight, "in_text": term in text_terms} for term, weight in pairs
+    ]
 
 
 def _overlap(encoder: LearnedEncoder, document: QueryVector, query: QueryVector) -> list[dict[str, Any]]:

@@ -52,10 +52,10 @@ def create(
     from lexhound.serve.keys import SCOPES, create_key
 
     scopes = SCOPES if not scope else tuple(each for each in SCOPES if each in {one.value for one in scope})
-    text, kept = create_key(file, name, scopes, collection)
+    text, key = create_key(file, name, scopes, collection)
     output = Output(json=json)
     if json:
-        output.document({"key": text, "id": kept.id, "name": name, "file": str(file)})
+        output.document({"key": text, "id": key.id, "name": name, "file": str(file)})
         return
     output.line((text, "bold"))
 
@@ -69,12 +69,12 @@ def show(file: KEYS_FILE = _DEFAULT_KEYS, json: Json = False) -> None:
     """
     from lexhound.serve.keys import read_keys
 
-    found = read_keys(file)
+    listed = read_keys(file)
     output = Output(json=json)
     if json:
-        output.document([{name: value for name, value in key.as_dict().items() if name != "sha256"} for key in found])
+        output.document([{name: value for name, value in key.as_dict().items() if name != "sha256"} for key in listed])
         return
-    for key in found:
+    for key in listed:
         opened = "all collections" if key.collections is None else ", ".join(sorted(key.collections))
         output.row(key.id, key.name, "+".join(sorted(key.scopes)), opened, key.created)
 
@@ -94,9 +94,9 @@ def revoke(
     """
     from lexhound.serve.keys import revoke_key
 
-    gone = revoke_key(file, identifier)
+    key = revoke_key(file, identifier)
     output = Output(json=json)
     if json:
-        output.document({"revoked": gone.id, "name": gone.name})
+        output.document({"revoked": key.id, "name": key.name})
         return
-    output.line(f"revoked {gone.id} ({gone.name})")
+    output.line(f"revoked {key.id} ({key.name})")

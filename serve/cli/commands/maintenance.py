@@ -96,15 +96,15 @@ def compact(directory: Directory, json: Json = False) -> None:
         tell(note)
 
 
-def weight_notes(found: CollectionInfo) -> list[str]:
+def weight_notes(info: CollectionInfo) -> list[str]:
     """What is amiss with a collection's weights, a sentence each."""
     notes = []
-    if found.loss.clipped:
+    if info.loss.clipped:
         notes.append(
-            f"{counted(found.loss.clipped, 'weight')} were too large for their 8 bits and are clipped; index the corpus"
+            f"{counted(info.loss.clipped, 'weight')} were too large for their 8 bits and are clipped; index the corpus"
             " again to have them whole"
         )
-    far = found.far_average
+    far = info.far_average
     if far is not None:
         notes.append(
             f"the weights of {counted(far.documents)} were made for an average length of {far.stored:,.1f} words, and"
@@ -113,65 +113,65 @@ def weight_notes(found: CollectionInfo) -> list[str]:
     return notes
 
 
-def _show_engine(output: Output, found: EngineInfo) -> None:
+def _show_engine(output: Output, info: EngineInfo) -> None:
     """A collection in another engine: what it holds, and what the engine refuses."""
     if output.json:
-        values = {name: getattr(found, name) for name in found.__dataclass_fields__}
+        values = {name: getattr(info, name) for name in info.__dataclass_fields__}
         dense = None
-        if found.dense is not None:
-            dense = {"encoder": found.dense.encoder.as_dict(), "width": found.dense.width}
-        output.document(values | {"encoder": found.encoder.as_dict(), "dense": dense, "settings": dict(found.settings)})
+        if info.dense is not None:
+            dense = {"encoder": info.dense.encoder.as_dict(), "width": info.dense.width}
+        output.document(values | {"encoder": info.encoder.as_dict(), "dense": dense, "settings": dict(info.settings)})
         return
-    rows = [("engine", found.engine), ("documents", f"{found.documents:,}"), ("encoder", found.encoder.name)]
-    if found.dense is not None:
-        rows.append(("dense", f"{found.dense.encoder.name}, vectors of {found.dense.width:,} values"))
-    if found.terms is not None:
-        rows.append(("terms", f"{found.terms:,}"))
-    if found.postings is not None:
-        rows.append(("postings", f"{found.postings:,}"))
-    if found.index_bytes is not None:
-        rows.append(("bytes", _size(found.index_bytes)))
-    rows += [(name, str(value)) for name, value in found.settings.items()]
-    rows.append(("made by", found.created_by))
-    rows += [("" if place else "refused", sentence) for place, sentence in enumerate(found.refused)]
-    output.line((found.address, "bold"))
+    rows = [("engine", info.engine), ("documents", f"{info.documents:,}"), ("encoder", info.encoder.name)]
+    if info.dense is not None:
+        rows.append(("dense", f"{info.dense.encoder.name}, vectors of {info.dense.width:,} values"))
+    if info.terms is not None:
+        rows.append(("terms", f"{info.terms:,}"))
+    if info.postings is not None:
+        rows.append(("postings", f"{info.postings:,}"))
+    if info.index_bytes is not None:
+        rows.append(("bytes", _size(info.index_bytes)))
+    rows += [(name, str(value)) for name, value in info.settings.items()]
+    rows.append(("made by", info.created_by))
+    rows += [("" if number else "refused", sentence) for number, sentence in enumerate(info.refused)]
+    output.line((info.address, "bold"))
     output.table(rows, indent=2)
 
 
-def _rows(found: CollectionInfo) -> list[tuple[str, str]]:
+def _rows(info: CollectionInfo) -> list[tuple[str, str]]:
     counts = [
-        ("documents", f"{found.documents:,}"),
-        ("deleted", f"{found.deleted:,} rows that `lexhound compact` would drop"),
-        ("waiting", f"{found.pending:,} documents that are in no segment yet"),
+        ("documents", f"{info.documents:,}"),
+        ("deleted", f"{info.deleted:,} rows that `lexhound compact` would drop"),
+        ("waiting", f"{info.pending:,} documents that are in no segment yet"),
     ]
     rows = [row for row in counts if not row[1].startswith("0 ")]
-    rows += _unfinished_rows(found)
-    rows += [("damaged", f"{problem.where}: {problem.message}") for problem in found.damage]
-    rows += _encoder_rows(found)
-    rows += _dense_rows(found)
-    if found.fusion is not None:
-        rows.append(("fusion", f"{found.fusion.method}, dense weight {found.fusion.dense_weight:g} (kept here)"))
-    rows += _weight_rows(found)
-    rows += [("note", note) for note in weight_notes(found)]
+    rows += _unfinished_rows(info)
+    rows += [("damaged", f"{problem.where}: {problem.message}") for problem in info.damage]
+    rows += _encoder_rows(info)
+    rows += _dense_rows(info)
+    if info.fusion is not None:
+        rows.append(("fusion", f"{info.fusion.method}, dense weight {info.fusion.dense_weight:g} (kept here)"))
+    rows += _weight_rows(info)
+    rows += [("note", note) for note in weight_notes(info)]
     return [
         *rows,
-        ("segments", f"{len(found.segments):,}"),
-        ("index", _size(found.index_bytes)),
-        ("documents and metadata", _size(found.database_bytes)),
-        ("", f"{_size(found.log_bytes)} of it in the log"),
-        ("format", f"{found.format}, made by {found.created_by}"),
+        ("segments", f"{len(info.segments):,}"),
+        ("index", _size(info.index_bytes)),
+        ("documents and metadata", _size(info.database_bytes)),
+        ("", f"{_size(info.log_bytes)} of it in the log"),
+        ("format", f"{info.format}, made by {info.created_by}"),
     ]
 
 
-def _unfinished_rows(found: CollectionInfo) -> list[tuple[str, str]]:
+def _unfinished_rows(info: CollectionInfo) -> list[tuple[str, str]]:
     """An ingest job that runs, or one that was interrupted and how it goes on."""
-    job = found.unfinished
+    job = info.unfinished
     if job is None:
         return []
     if job.running is not None:
         process = f"process {job.running.pid} since {job.running.clock}"
         return [("running", f"an ingest job over {job.source}, by {process}; {counted(job.documents)} so far")]
-    again = f"lexhound add {shlex.quote(found.path)} --discard-unfinished"
+    again = f"lexhound add {shlex.quote(info.path)} --discard-unfinished"
     return [
         (
             "unfinished",
@@ -181,11 +181,11 @@ def _unfinished_rows(found: CollectionInfo) -> list[tuple[str, str]]:
     ]
 
 
-def _encoder_rows(found: CollectionInfo) -> list[tuple[str, str]]:
+def _encoder_rows(info: CollectionInfo) -> list[tuple[str, str]]:
     from lexhound.encoders.bm25.encoder import KIND as BM25
     from lexhound.encoders.libraries import told
 
-    encoder = found.encoder
+    encoder = info.encoder
     settings = ", ".join(
         f"{name} {_plain(value)}" for name, value in sorted(encoder.settings.items()) if value is not None
     )
@@ -197,8 +197,8 @@ def _encoder_rows(found: CollectionInfo) -> list[tuple[str, str]]:
     return rows
 
 
-def _dense_rows(found: CollectionInfo) -> list[tuple[str, str]]:
-    dense = found.dense
+def _dense_rows(info: CollectionInfo) -> list[tuple[str, str]]:
+    dense = info.dense
     if dense is None:
         return []
     rows = [
@@ -215,38 +215,38 @@ def _dense_rows(found: CollectionInfo) -> list[tuple[str, str]]:
     return rows
 
 
-def _weight_rows(found: CollectionInfo) -> list[tuple[str, str]]:
+def _weight_rows(info: CollectionInfo) -> list[tuple[str, str]]:
     """Terms and postings, the average length, and what 8-bit impacts lose."""
-    rows = [("terms", f"{found.terms:,}"), ("postings", f"{found.postings:,}")]
-    if found.documents + found.deleted:
-        rows.append(("", f"{found.postings / (found.documents + found.deleted):,.1f} a document"))
-    if found.average_length is not None:
-        rows.append(("average length", f"{found.average_length:,.1f} words"))
-    loss = found.loss
+    rows = [("terms", f"{info.terms:,}"), ("postings", f"{info.postings:,}")]
+    if info.documents + info.deleted:
+        rows.append(("", f"{info.postings / (info.documents + info.deleted):,.1f} a document"))
+    if info.average_length is not None:
+        rows.append(("average length", f"{info.average_length:,.1f} words"))
+    loss = info.loss
     if loss.count:
         lost = f"{loss.relative_error:.2%} of the weight lost, at most {loss.max_absolute_error:.2g} at once"
         rows.append(("quantisation", f"8 bits; {lost}"))
-    if len(found.impact_scales) > 1:
-        rows.append(("", f"{len(found.impact_scales)} scales, as weights differ widely or came at different times"))
+    if len(info.impact_scales) > 1:
+        rows.append(("", f"{len(info.impact_scales)} scales, as weights differ widely or came at different times"))
     return rows
 
 
-def _as_json(found: CollectionInfo) -> dict[str, Any]:
-    values = {name: getattr(found, name) for name in found.__dataclass_fields__}
-    values["encoder"] = found.encoder.as_dict()
+def _as_json(info: CollectionInfo) -> dict[str, Any]:
+    values = {name: getattr(info, name) for name in info.__dataclass_fields__}
+    values["encoder"] = info.encoder.as_dict()
     values["dense"] = None
-    if found.dense is not None:
-        values["dense"] = asdict(found.dense) | {"encoder": found.dense.encoder.as_dict()}
-    values["fusion"] = None if found.fusion is None else asdict(found.fusion)
-    values["segments"] = [asdict(segment) for segment in found.segments]
+    if info.dense is not None:
+        values["dense"] = asdict(info.dense) | {"encoder": info.dense.encoder.as_dict()}
+    values["fusion"] = None if info.fusion is None else asdict(info.fusion)
+    values["segments"] = [asdict(segment) for segment in info.segments]
     values["unfinished"] = None
-    if found.unfinished is not None:
-        values["unfinished"] = asdict(found.unfinished)
-    values["damage"] = [asdict(problem) for problem in found.damage]
-    values["far_average"] = None if found.far_average is None else asdict(found.far_average)
-    values["loss"] = asdict(found.loss) | {
-        "mean_absolute_error": found.loss.mean_absolute_error,
-        "relative_error": found.loss.relative_error,
+    if info.unfinished is not None:
+        values["unfinished"] = asdict(info.unfinished)
+    values["damage"] = [asdict(problem) for problem in info.damage]
+    values["far_average"] = None if info.far_average is None else asdict(info.far_average)
+    values["loss"] = asdict(info.loss) | {
+        "mean_absolute_error": info.loss.mean_absolute_error,
+        "relative_error": info.loss.relative_error,
     }
     return values
 

@@ -181,10 +181,10 @@ def _print_contributions(output: Output, hit: Hit) -> None:
     total = sum(contribution.score for contribution in contributions)
     output.line(f"{'sum':<{width}}  {total:>9.4f}", indent=5)
     for share in hit.shares or ():
-        place = "no term in common" if share.rank is None else f"rank {share.rank:,}, score {share.score:.4f}"
+        detail = "no term in common" if share.rank is None else f"rank {share.rank:,}, score {share.score:.4f}"
         output.line(
             f"{share.side}: {share.share:.4f} = {share.weight:.2f} × {share.value:.4f}",
-            (f"  {place}", "dim"),
+            (f"  {detail}", "dim"),
             indent=5,
         )
 

@@ -87,8 +87,8 @@ def train(
             }
         )
         return
-    told = f", the best at step {outcome.best_step} ({outcome.best:.4f})" if outcome.best == outcome.best else ""
-    tell(f"{counted(outcome.steps, 'step')}{told} → {folder / 'encoder'}")
+    note = f", the best at step {outcome.best_step} ({outcome.best:.4f})" if outcome.best == outcome.best else ""
+    tell(f"{counted(outcome.steps, 'step')}{note} → {folder / 'encoder'}")
     tell(f"next: lexhound index corpus.jsonl --into my.index --encoder {folder / 'encoder'}")
 
 
@@ -132,8 +132,8 @@ def _train(
     distributed = distributed or Distributed()
     target = device_of(device, distributed)
     model = _model(recipe).to(target)
-    told = partial(_tell_texts, show)
-    training = prepare(recipe, pool, model, folder / "teachers", told, device=device)
+    report = partial(_tell_texts, show)
+    training = prepare(recipe, pool, model, folder / "teachers", report, device=device)
     if not model.has_head and distributed.first:  # whose weights all begin with
         _solve_head(recipe, model, training.documents, say)
     if distributed.first:
@@ -147,11 +147,11 @@ def _train(
         watcher=_Watcher(show),
         distributed=distributed,
     )
-    with _interruptible(say) as asked:
-        outcome = trainer.run(stop=asked.is_set)
+    with _interruptible(say) as stop:
+        outcome = trainer.run(stop=stop.is_set)
     leave(distributed)
     if distributed.first:
-        _export(recipe, trainer, training.documents, folder, told)
+        _export(recipe, trainer, training.documents, folder, report)
     return outcome
 
 
@@ -196,7 +196,7 @@ def _export(
     trainer: Trainer,
     documents: Sequence[Any],
     folder: Path,
-    told: Callable[[str, int, int], None],
+    report: Callable[[str, int, int], None],
 ) -> None:
     """Write the page of the run's curves, and the encoder in place of an earlier one."""
     from lexhound.eval.report.training import write_curves
@@ -215,7 +215,11 @@ def _export(
     if recipe.query.surface_match:
         sample = _spread(documents, recipe.query.surface_match)
         ratios = measure_surface_match(
-            model, sample, use.exact_terms, use.top_k, lambda done: told("measuring surface matches", done, len(sample))
+            model,
+            sample,
+            use.exact_terms,
+            use.top_k,
+            lambda done: report("measuring surface matches", done, len(sample)),
         )
     table = None if recipe.query.kind == "model" else trainer.table()
     export_encoder(model, table, encoder, query=recipe.query, surface_match=ratios, document=use)
@@ -243,17 +247,17 @@ def _silent(text: str) -> None:
 def _interruptible(say: Callable[[str], None]) -> Iterator[Event]:
     """Turn the first Ctrl-C, or the first order to end, into a wish to stop: the step is finished and its state saved.
     The second one stops."""
-    asked = Event()
+    stop = Event()
 
     def ask(number: int, _: object) -> None:
-        asked.set()
+        stop.set()
         signal.signal(number, before[number])
         say("stopping after this step")
 
     # torchrun passes Ctrl-C on as an order to end.
     before = {int(number): signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -29,7 +29,7 @@ class Deadline:
         return None if self._end is None else max(0.0, self._end - time.monotonic())
 
     def cancel(self) -> None:
-        """Nobody waits for the work any more."""
+        """Say that nobody waits for the work any more."""
         self._cancelled = True
 
     @property
@@ -72,7 +72,7 @@ def current_deadline() -> Deadline | None:
 
 
 def check_deadline() -> None:
-    """Raises DeadlineError where the work that this thread does is to be given up."""
+    """Raise DeadlineError where the work that this thread does is to be given up."""
     deadline = _current.get()
     if deadline is not None:
         deadline.check()

@@ -71,7 +71,7 @@ class Cluster:
 
 
 def _check_answers(address: str) -> None:
-    """Ray tries an address for long, and some of its versions end the process when they give up."""
+    """Check that something answers: Ray tries for long, and some versions end the process when they give up."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         if address not in ("", "auto", "local"):

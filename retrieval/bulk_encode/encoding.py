@@ -91,14 +91,14 @@ class TextDigest:
         self._hash = hashlib.sha256()
 
     def add(self, row: Document) -> None:
-        """One more."""
+        """Add a text."""
         for text in (row.id, row.encoded_text):
             data = text.encode()
             self._hash.update(len(data).to_bytes(8, "big"))
             self._hash.update(data)
 
     def hexdigest(self) -> str:
-        """Of all so far."""
+        """Return the digest of all texts so far, in hexadecimal."""
         return self._hash.hexdigest()
 
 

@@ -106,7 +106,7 @@ def build_collection(
 
 
 def kept_documents(path: str | Path, *, overwrite: bool = False) -> int:
-    """How many documents an unfinished ingest job at `path`, or its replacement, holds for the next attempt."""
+    """Return how many documents an unfinished build at `path`, or of its replacement, holds for the next attempt."""
     directory = Path(path)
     unfinished = neighbour(directory, BUILDING) if overwrite and directory.exists() else directory
     try:
@@ -222,7 +222,7 @@ def require_collection(directory: Path) -> None:
 
 
 def _holds_anything(directory: Path) -> bool:
-    """Whether an unfinished build has documents; true where that cannot be told."""
+    """Return whether an unfinished build has documents; true where that cannot be told."""
     try:
         return kept_documents(directory) > 0
     except (RetrievalError, StorageError, sqlite3.Error, OSError):

@@ -39,7 +39,7 @@ def recover(directory: Path) -> None:
 
 
 def recover_claimed(claim: Claim) -> None:
-    """The same for who has the claim; what was left beside is removed, but not an index that can be gone on with."""
+    """Recover for who has the claim, and remove what was left beside, but not an index that can be gone on with."""
     directory, old = claim.place, neighbour(claim.place, REPLACED)
     with storage_errors(directory):
         if not directory.exists() and old.exists():
@@ -49,7 +49,7 @@ def recover_claimed(claim: Claim) -> None:
 
 
 def recover_all(folder: Path) -> None:
-    """The same for every collection of a folder; what cannot be brought back is left to whoever opens it."""
+    """Recover every collection of a folder; what cannot be recovered is left to whoever opens it."""
     for path in folder.glob(f".*.{REPLACED}"):
         with suppress(RetrievalError, StorageError, OSError):
             recover(folder / path.name[1 : -len(f".{REPLACED}")])

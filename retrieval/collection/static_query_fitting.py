@@ -48,6 +48,6 @@ def fit_to_documents(snapshot: Snapshot, dense: DenseField, documents: int, seed
 
 
 def _live_rows(number: int, part: Part) -> NDArray[np.int64]:
-    """int64[n, 2]: the number of a part and its live rows."""
+    """Return int64[n, 2]: the number of a segment and its live rows."""
     rows = np.arange(part.segment.n_rows) if part.live is None else np.flatnonzero(part.live)
     return np.stack([np.full(len(rows), number), rows], axis=1)

@@ -92,7 +92,7 @@ def verify_table(directory: Path) -> list[Problem]:
 
 
 def verify_database(directory: Path, connection: sqlite3.Connection, *, thorough: bool) -> list[Problem]:
-    """What searches and filters stand on in the database: its pages, its indexes, its small tables.
+    """Check what searches and filters need of the database: its pages, its indexes, its small tables.
 
     Unless `thorough`, the pages of texts are left to `verify_documents`.
     """
@@ -140,7 +140,7 @@ def verify_values(directory: Path, connection: sqlite3.Connection, pace: Pace = 
 
 
 def _damaged_documents(connection: sqlite3.Connection, exact: bool, pace: Pace) -> dict[int, CorruptCollectionError]:
-    """What is wrong with which document of those that are stored, those of unfinished ingest jobs included.
+    """Return what is wrong with which stored document, those of unfinished ingest jobs included.
 
     Where documents may have brought their vectors to an earlier version, the hash of its rows tells nothing of a single
     one; but where most of them match, they are of texts alone.
@@ -161,7 +161,7 @@ def _damaged_documents(connection: sqlite3.Connection, exact: bool, pace: Pace) 
 
 
 def _chunks(connection: sqlite3.Connection) -> Iterator[list[int]]:
-    """The numbers of all rows, ascending, some at a time."""
+    """Yield the internal ids of all rows, ascending, some at a time."""
     query, last = "SELECT seq FROM rows WHERE seq > ? ORDER BY seq LIMIT ?", -1
     while internal_ids := [seq for (seq,) in connection.execute(query, (last, DOCUMENTS_AT_ONCE))]:
         last = internal_ids[-1]
@@ -169,7 +169,7 @@ def _chunks(connection: sqlite3.Connection) -> Iterator[list[int]]:
 
 
 def _values_of_table(connection: sqlite3.Connection, pace: Pace) -> int:
-    """A sum over the values that filters scan, of documents that are stored: the same in any order."""
+    """Return a sum over the values that filters scan, of stored documents: the same in any order."""
     total = 0
     cursor = connection.execute("SELECT field, value, seq FROM metadata WHERE seq IN (SELECT seq FROM rows)")
     for count, (field, value, seq) in enumerate(cursor, 1):
@@ -180,7 +180,7 @@ def _values_of_table(connection: sqlite3.Connection, pace: Pace) -> int:
 
 
 def _values_of_documents(connection: sqlite3.Connection, pace: Pace) -> int:
-    """The same sum over the documents' own metadata."""
+    """Return the same sum over the documents' own metadata."""
     query = (
         "SELECT seq, metadata FROM rows JOIN contents USING (seq) WHERE seq BETWEEN ? AND ? AND metadata IS NOT NULL"
     )
@@ -200,7 +200,7 @@ def _pair(field: str, value: Value, seq: int) -> int:
 def verify_agreement(
     directory: Path, snapshot: Snapshot, connection: sqlite3.Connection, width: int | None
 ) -> list[Problem]:
-    """What stands in two places is the same in both: batches, segments, the rows that they hold, and ids."""
+    """Check that what stands in two places is the same in both: batches, segments, their rows, and ids."""
     try:
         problems = [*_batches(connection, width), *_segments(snapshot, connection)]
         return problems or _rows(directory, snapshot, connection)
@@ -235,7 +235,7 @@ def _segments(snapshot: Snapshot, connection: sqlite3.Connection) -> Iterator[Pr
 
 
 def _rows(directory: Path, snapshot: Snapshot, connection: sqlite3.Connection) -> list[Problem]:
-    """The rows that the index would return are exactly the documents that the database holds, under the same ids."""
+    """Check that the rows that the index returns are the documents that the database holds, with the same ids."""
     visible = "run NOT IN (SELECT run FROM runs)"
     cursor = connection.execute(f"SELECT seq FROM rows WHERE {visible} ORDER BY seq")
     stored = np.fromiter((seq for (seq,) in cursor), np.int64)

@@ -15,7 +15,7 @@ from .rows import FieldNames
 
 
 def corpus_fault(message: str, where: str, hint: str) -> CorpusError:
-    """What a reader of files raises for a corpus."""
+    """Return what a reader of files raises for a corpus."""
     return CorpusError(message, where=where, hint=hint)
 
 
@@ -42,7 +42,7 @@ class BadRow:
         return self.file if self.line is None else f"{self.file}, {self.unit} {self.line}"
 
     def error(self) -> BadRowError:
-        """The exception for an ingest job that stops at this row."""
+        """Return the exception for an ingest job that stops at this row."""
         return BadRowError(self.reason, where=self.where, hint=self.hint or None)
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ class Corpus(ABC):
         """
 
     def bad_row(self, reason: str, hint: str = "") -> BadRow:
-        """The row that was yielded last as a bad one: for faults that only the reader of the corpus can see.
+        """Return the row that was yielded last as a bad one, for faults that only the reader of the corpus can see.
 
         >>> row = corpus.bad_row("the id 'a' was already used", "Keep one of the two.")
         """
@@ -108,11 +108,11 @@ class Corpus(ABC):
         return self.bad_row("").where
 
     def notices(self) -> list[str]:
-        """What the latest iteration read as it stands, but a person had better look at; a sentence each."""
+        """Return what a person should look at in what the latest iteration read; a sentence each."""
         return []
 
     def empty_error(self) -> CorpusError:
-        """The error for a corpus in which nothing was found."""
+        """Return the error for a corpus without documents."""
         return CorpusError(
             "the corpus is empty: it holds not one document",
             where=self.name,

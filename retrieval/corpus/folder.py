@@ -57,7 +57,7 @@ class FolderCorpus(Corpus):
         return self._bytes_read
 
     def has_files(self) -> bool:
-        """Whether the folder holds a single file that would be read."""
+        """Return whether the folder holds a single file that would be read."""
         return any(not isinstance(entry, OSError) for entry in _walk(self._folder))
 
     def __iter__(self) -> Iterator[Document | BadRow]:
@@ -103,7 +103,7 @@ class FolderCorpus(Corpus):
 
 
 def _walk(folder: Path) -> Iterator[Path | OSError]:
-    """The files to read, in order; in place of a folder that cannot be listed, the error."""
+    """Yield the files to read, in order; in place of a folder that cannot be listed, the error."""
     pending = [folder]  # a stack: the next path is the last
     while pending:
         path = pending.pop()
@@ -125,7 +125,7 @@ def _walk(folder: Path) -> Iterator[Path | OSError]:
 
 
 def _suffix(name: str) -> str:
-    """The suffix that tells how to read a file, below a suffix of compression."""
+    """Return the suffix that tells how to read a file, below a suffix of compression."""
     path = Path(name.lower())
     return without_compression(path).suffix
 
@@ -143,5 +143,5 @@ def _size(path: Path) -> int:
 
 
 def _shown(path: object) -> str:
-    """A path for messages: names that are not UTF-8 are shown with escapes."""
+    """Return a path for messages: names that are not UTF-8 are shown with escapes."""
     return str(path).encode(errors="backslashreplace").decode()

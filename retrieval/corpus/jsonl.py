@@ -39,5 +39,5 @@ class JsonLinesCorpus(StreamCorpus):
             return self.bad_row(error.message, error.hint or "")
 
     def _document(self, row: dict[str, Any]) -> Document:
-        """What a row holds; raises InvalidDocumentError."""
+        """Return the document of a row; raises InvalidDocumentError."""
         return document_from_row(row, self._names)

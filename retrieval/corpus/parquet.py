@@ -137,7 +137,7 @@ def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | ValueError | Overf
 
 
 def _microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Nanosecond timestamps cut to the microseconds that Python's own times hold."""
+    """Cut nanosecond timestamps to the microseconds that Python's own times hold."""
     import pyarrow as pa
 
     for position, column in enumerate(batch.schema):

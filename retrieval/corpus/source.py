@@ -41,7 +41,7 @@ def open_corpus(
     title_field: str | None = None,
     stdin: BinaryIO | None = None,
 ) -> Corpus:
-    """The corpus at `source`.
+    """Open the corpus at `source`.
 
     - a BEIR folder (one that holds `corpus.jsonl`, `.gz` or `.zst`), or a `.jsonl` or `.ndjson` file;
     - a `.csv` or `.tsv` file with a header row; a `.parquet` file;
@@ -175,7 +175,7 @@ def _unknown(path: Path, suffix: str) -> CorpusError:
 
 
 def _tables_in(folder: Path) -> str:
-    """A hint that names the first files of the folder that could be corpora by themselves."""
+    """Return a hint that names the first files of the folder that could be corpora by themselves."""
     try:
         names = sorted(
             entry.name for entry in folder.iterdir() if without_compression(entry).suffix.lower() in _SUFFIXES

@@ -53,7 +53,7 @@ class TableCorpus(StreamCorpus):
                 yield self._parse(record.cells, columns, names)
 
     def notices(self) -> list[str]:
-        """Records that may be several rows, made one by a stray quote."""
+        """Return the records that may be several rows, joined by a stray quote."""
         merged = self._merged
         if not merged:
             return []
@@ -109,7 +109,7 @@ class TsvCorpus(TableCorpus):
 
 
 def _chosen(columns: list[str], names: FieldNames) -> FieldNames:
-    """Of each group of names, the first that is a column: it alone is not metadata."""
+    """Return the first name of each group that is a column: it alone is not metadata."""
 
     def first(wanted: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name in wanted if name in columns)[:1]
@@ -118,7 +118,7 @@ def _chosen(columns: list[str], names: FieldNames) -> FieldNames:
 
 
 def _value(cell: str) -> JSON:
-    """The number that a cell is written exactly like, or the cell."""
+    """Return the number that a cell is written exactly like, or the cell."""
     if _INTEGER.fullmatch(cell) and _INT64_MIN <= int(cell) <= _INT64_MAX:
         return int(cell)
     return float(cell) if _DECIMAL.fullmatch(cell) else cell

@@ -181,7 +181,7 @@ def is_encodable(text: str) -> bool:
 
 
 def _utf8_bytes(text: str) -> int | None:
-    """Length in UTF-8, or None for a string that UTF-8 cannot encode."""
+    """Return the length in UTF-8, or None for a string that UTF-8 cannot encode."""
     if text.isascii():
         return len(text)
     try:

@@ -35,7 +35,7 @@ class Snippet:
 
 
 def printable(text: str) -> str:
-    """`text` on one line: whitespace collapsed, every character that could command a terminal replaced by U+FFFD."""
+    """Return a text on one line: whitespace collapsed, characters that could command a terminal as U+FFFD."""
     return _HARMFUL.sub("\ufffd", _GAP.sub(_filling, text))
 
 
@@ -160,7 +160,7 @@ def _best_cluster(matches: Sequence[tuple[int, int, int]], inner: int) -> tuple[
 
 
 def _cut_start(line: str, start: int, limit: int) -> int:
-    """`start` moved right, behind the next blank; never beyond `limit`."""
+    """Move `start` right, behind the next blank; never beyond `limit`."""
     if start <= 0 or line[start - 1] == " ":
         return max(start, 0)
     blank = line.find(" ", start, min(start + _REACH, limit))
@@ -168,7 +168,7 @@ def _cut_start(line: str, start: int, limit: int) -> int:
 
 
 def _cut_end(line: str, end: int, limit: int) -> int:
-    """`end` moved left, before the last blank; never before `limit`."""
+    """Move `end` left, before the last blank; never before `limit`."""
     if end >= len(line) or line[end] == " ":
         return min(end, len(line))
     blank = line.rfind(" ", max(end - _REACH, limit), end)
@@ -176,7 +176,7 @@ def _cut_end(line: str, end: int, limit: int) -> int:
 
 
 def _whole(line: str, cut: int, step: int, limit: int) -> int:
-    """`cut` moved by `step` until it stands before no combining mark or joiner, at most up to `limit`."""
+    """Move `cut` by `step` until it stands before no combining mark or joiner, at most up to `limit`."""
     while cut != limit and 0 < cut < len(line) and _continues(line[cut]):
         cut += step
     return cut
@@ -187,7 +187,7 @@ def _continues(character: str) -> bool:
 
 
 def _merged(marks: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Overlapping marks (of character bigrams, say) as one."""
+    """Merge overlapping marks, of character bigrams, say."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(marks):
         if merged and start < merged[-1][1]:

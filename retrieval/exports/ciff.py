@@ -146,7 +146,7 @@ class _Numbered:
         self.lengths = _impact_sums(part, self._levels) if index.lengths is None else index.lengths
 
     def postings(self, term: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Docids and tfs of a term's live postings."""
+        """Return docids and tfs of a term's live postings."""
         index = self.part.segment.index
         slot = int(np.searchsorted(index.postings.terms, term))
         if slot == len(index.postings.terms) or index.postings.terms[slot] != term:
@@ -241,7 +241,7 @@ class CiffReader:
                 raise self._damaged(str(error)) from error
 
     def records(self) -> Iterator[tuple[int, str, int]]:
-        """(docid, id, length) of all documents."""
+        """Yield (docid, id, length) of all documents."""
         for _ in range(self.header.documents):
             values = {number: value for number, value, _ in self._fields(self._message("document record"))}
             try:
@@ -285,7 +285,7 @@ def _list(message: bytes) -> CiffList:
 
 
 def _postings(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Gaps and tfs; quickly where all but the first posting have both fields in their order, as ours and most have."""
+    """Return gaps and tfs; quickly where all but the first posting have both fields in order, as ours and most have."""
     values = all_varints(data)
     first = 4 if len(values) >= 4 and values[2] == _TF else 6
     rest = values[first:].reshape(-1, 6) if len(values) >= first and (len(values) - first) % 6 == 0 else None

@@ -74,7 +74,7 @@ def read_delimited(file: IO[bytes]) -> bytes | None:
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int | bytes, int]]:
-    """(number, value, where the next field begins) of a message's fields; a double comes as its 8 bytes.
+    """Yield (number, value, where the next field begins) of a message's fields; a double as its 8 bytes.
 
     Raises:
         ValueError: the bytes are no message.

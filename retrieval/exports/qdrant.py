@@ -19,7 +19,7 @@ _NAMESPACE = uuid.UUID("0f3b7f5e-6d0f-5c8e-9d0a-3d1b8f6a2c47")
 
 
 def point_id(identifier: str) -> str:
-    """Qdrant's points are named by numbers or UUIDs: always the same UUID for a document's id."""
+    """Return the UUID of a point, always the same for a document's id: Qdrant names points by numbers or UUIDs."""
     return str(uuid.uuid5(_NAMESPACE, identifier))
 
 

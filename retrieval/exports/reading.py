@@ -45,7 +45,7 @@ Fields: TypeAlias = tuple[str, str, str, Any]
 
 
 def read_rows(folder: Path, header: ExportHeader) -> Iterator[ExportedRow]:
-    """All rows of an export, in order, a few at a time (of CIFF: after all postings have been read into memory).
+    """Yield all rows of an export, in order, a few at a time (of CIFF: after reading all postings into memory).
 
     Raises:
         ExportError: a file is missing, damaged or truncated; says which, and the line.
@@ -157,7 +157,7 @@ def _ciff(folder: Path, header: ExportHeader) -> Iterator[ExportedRow]:
 def _all_postings(
     reader: CiffReader, ids: dict[str, int], where: str
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
-    """Docids, term ids and impacts of a whole file, 9 bytes a posting."""
+    """Return docids, term ids and impacts of a whole file, 9 bytes a posting."""
     docids: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
     terms: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
     impacts: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)]
@@ -194,7 +194,7 @@ def _fields(row: Any) -> Fields:
 
 
 def _row(header: ExportHeader, fields: Fields, terms: Any, impacts: Any, dense: Any) -> ExportedRow:
-    """Raises ValueError, TypeError, KeyError or InvalidDocumentError for what no export holds."""
+    """Return a row of an export; raises ValueError, TypeError, KeyError or InvalidDocumentError for anything else."""
     identifier, text, title, metadata = fields
     document = Document(identifier, text, title, metadata)
     ids, values = np.asarray(terms, np.int64), np.asarray(impacts, np.float64)

@@ -44,12 +44,12 @@ class RowChunk:
     dense: NDArray[np.float32] | None
 
     def vector(self, position: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
-        """Term ids (ascending) and impacts of a document of the chunk."""
+        """Return term ids (ascending) and impacts of a document of the chunk."""
         entries = slice(int(self.indptr[position]), int(self.indptr[position + 1]))
         return self.terms[entries], self.impacts[entries]
 
     def tokens(self, position: int) -> dict[str, int]:
-        """Tokens and impacts of a document of the chunk, the heaviest first, of equal ones the lower id.
+        """Return tokens and impacts of a document of the chunk, the heaviest first, of equal ones the lower id.
 
         Where two ids read alike the token is there once, so that `len` differs from that of `vector`.
         """
@@ -68,7 +68,7 @@ class TermNames:
         self._known: dict[int, str] = {}
 
     def of(self, terms: NDArray[np.uint32]) -> dict[int, str]:
-        """The token of each of some distinct ids."""
+        """Return the token of each of some distinct ids."""
         wanted = terms.tolist()
         if len(self._known) + len(wanted) > _MOST_NAMES:
             self._known = {}
@@ -88,7 +88,7 @@ def live_rows(
     scale: float | None = None,
     average_length: float | None = None,
 ) -> Iterator[RowChunk]:
-    """All live documents of a snapshot with what the index and the dense side hold of them.
+    """Yield all live documents of a snapshot with what the inverted and the dense index hold of them.
 
     In order of insertion within a segment; where segments overlap, the one that begins first comes first.
 
@@ -125,7 +125,7 @@ class _Levels:
             self._weight_function = sparse_field.weight_function(average_length or 1.0)
 
     def of(self, window: ForwardRows, rows: NDArray[np.int64], entries: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Of some postings of a window, `entries`, that stand one behind the other in its `rows`."""
+        """Return the impacts of postings of a window, `entries`, that stand one behind the other in its `rows`."""
         if self._weight_function is None or window.frequencies is None or self._lengths is None:
             return self._levels[window.impacts[entries]]
         lengths = np.repeat(self._lengths[window.first + rows], np.diff(window.indptr)[rows])

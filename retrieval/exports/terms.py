@@ -30,7 +30,7 @@ def document_frequencies(snapshot: Snapshot) -> NDArray[np.int64]:
 def terms_by_text(
     snapshot: Snapshot, sparse_field: SparseField, present: NDArray[np.bool_]
 ) -> Iterator[tuple[bytes, int]]:
-    """(UTF-8, id) of the terms that are true in `present`, in the order of their bytes."""
+    """Yield (UTF-8, id) of the terms that are true in `present`, in the order of their bytes."""
     if not sparse_field.frequencies:
         yield from sorted((sparse_field.term_text(term).encode(), term) for term in np.flatnonzero(present).tolist())
         return

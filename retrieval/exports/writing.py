@@ -184,7 +184,7 @@ def _scale(snapshot: Snapshot) -> tuple[float, QuantisationLoss]:
 
 
 def _average_length(snapshot: Snapshot) -> float:
-    """That which the weights were made with; where segments differ, that of new weights, for all."""
+    """Return the average that the weights were made with; where segments differ, that of new weights, for all."""
     averages = {part.segment.index.mean_length or snapshot.legacy_average for part in snapshot.parts}
     known = {average for average in averages if average is not None}
     return known.pop() if len(known) == 1 else snapshot.average_length or 1.0
@@ -205,8 +205,8 @@ def _kind_of_impacts(source: Source, header: ExportHeader) -> str:
         (index.mean_length or snapshot.legacy_average) not in (None, header.average_length) for index in indexes
     ):
         return (
-            "The values are whole numbers from 1 to 255, weighed anew for the export: the collection's segments were"
-            " weighed with different average lengths."
+            "The values are whole numbers from 1 to 255, computed again for the export: the weights of the collection's"
+            " segments were made with different average lengths."
         )
     if all(index.scale == header.scale for index in indexes):
         return (

@@ -28,7 +28,7 @@ class Columns(Protocol):
 
 
 def select(expression: Expression, columns: Columns, n_rows: int) -> NDArray[np.bool_]:
-    """bool[n_rows]: whether the expression holds for each row, deleted ones included.
+    """Return bool[n_rows]: whether the expression holds for each row, deleted ones included.
 
     Rows that a column reports as gone pass nothing, whatever the expression. Equal clauses are looked up once, and all
     clauses of an `or` on one field together: the cost of a clause is at most one look at each row of its field.

@@ -27,7 +27,7 @@ class PresentRows:
         self._lock = Lock()
 
     def of(self, index: VectorIndex) -> NDArray[np.bool_]:
-        """bool[n_rows]; reads all vectors the first time."""
+        """Return bool[n_rows], true where a row has a vector; reads all vectors the first time."""
         with self._lock:
             mask = self._known.get(index)
         if mask is None:
@@ -59,7 +59,7 @@ def search_present(
     allowed: NDArray[np.bool_] | None,
     recall: float | None,
 ) -> tuple[TopK, SearchStats]:
-    """`VectorIndex.search_with_stats` among the rows that have a vector; nothing for a query that has none."""
+    """Search among the rows that have a vector (`VectorIndex.search_with_stats`); nothing for a query without one."""
     if not query.any():
         return TopK.empty(), SearchStats(0, 0)
     top, stats = index.search_with_stats(query, depth, allowed=allowed, recall=recall)

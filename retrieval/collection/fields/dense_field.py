@@ -31,7 +31,7 @@ class DenseQueries(Protocol):
     """What a search asks of the dense side: a model (`DenseField`), or a table in its place (`query_table`)."""
 
     def query(self, text: str) -> NDArray[np.float32]:
-        """float32[width]; zeros stand for none, of a text without a token."""
+        """Return float32[width]; zeros stand for no vector, of a text without a token."""
         ...
 
     def queries(self, texts: Sequence[str]) -> NDArray[np.float32]: ...

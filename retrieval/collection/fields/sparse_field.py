@@ -94,7 +94,7 @@ class SparseField(Protocol):
         """Return the terms that the query's own words stand for, as against those that the encoder adds."""
 
     def spans(self, text: str) -> list[tuple[int, int, int]]:
-        """(start, end, term id) of the words of a text that count for a term."""
+        """Return (start, end, term id) of the words of a text that count for a term."""
 
     def highlights(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
         """Return those of `spans(text)` that count for one of `terms`."""
@@ -258,6 +258,6 @@ def learned_encoder(sparse_field: SparseField) -> SparseEncoder | None:
 
 
 def _row_sums(values: NDArray[Any], indptr: NDArray[np.int64]) -> NDArray[Any]:
-    """Sums of each row's entries; `np.add.reduceat` alone would be wrong for empty rows."""
+    """Return the sum of each row's entries; `np.add.reduceat` alone would be wrong for empty rows."""
     sums = np.concatenate([np.zeros(1, values.dtype), np.cumsum(values)])
     return np.asarray(sums[indptr[1:]] - sums[indptr[:-1]])

@@ -56,7 +56,7 @@ class Connections:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection in a read transaction of its own, for as long as the block runs.
+        """Give a connection in a read transaction of its own, for as long as the block runs.
 
         Raises:
             CorruptCollectionError and others that `translate` names, where SQLite fails.

@@ -61,7 +61,7 @@ def unpack_dense(blob: bytes | None, width: int) -> DenseBatch:
 
 
 def concatenate_dense(batches: list[DenseBatch]) -> DenseBatch:
-    """One batch of the rows of several, ordered by seq."""
+    """Return one batch of the rows of several, ordered by internal id."""
     if len(batches) == 1:
         return batches[0]
     ordered = sorted(batches, key=lambda batch: int(batch.internal_ids[0]) if len(batch.internal_ids) else 0)

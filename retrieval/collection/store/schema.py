@@ -97,7 +97,7 @@ def create_database(directory: Path, *, dense: bool = False) -> None:
 
 
 def identity_of(directory: Path) -> Identity:
-    """Which database is at the path of a collection now.
+    """Return which database is at the path of a collection now.
 
     Raises:
         NotACollectionError: none is.
@@ -114,7 +114,7 @@ def identity_of(directory: Path) -> Identity:
 
 
 def find_identity(directory: Path) -> Identity | None:
-    """The same; None where there is no database."""
+    """Return the same; None where there is no database."""
     try:
         return identity_of(directory)
     except NotACollectionError:
@@ -122,7 +122,7 @@ def find_identity(directory: Path) -> Identity | None:
 
 
 def log_identity(directory: Path) -> Identity | None:
-    """Which log is beside the database; it stays the same file for as long as a connection is open."""
+    """Return which log is beside the database; it stays the same file as long as a connection is open."""
     try:
         status = (directory / LOG).stat()
     except OSError:
@@ -131,7 +131,7 @@ def log_identity(directory: Path) -> Identity | None:
 
 
 def check_identity(directory: Path, identity: Identity, log: Identity | None = None) -> None:
-    """Be sure that the database at the path is the one that was opened, with the same `log` if given.
+    """Check that the database at the path is the one that was opened, with the same `log` if given.
 
     Raises:
         CollectionGoneError: it is another one, or there is none any more.
@@ -213,7 +213,7 @@ def keep_log(directory: Path) -> None:
 
 
 def log_bytes(directory: Path) -> int:
-    """How long SQLite's log is."""
+    """Return the bytes of SQLite's log."""
     try:
         return (directory / LOG).stat().st_size
     except OSError:
@@ -279,7 +279,7 @@ def _open(path: Path, mode: str, *, immutable: bool = False) -> sqlite3.Connecti
 
 
 def translate(error: sqlite3.Error, path: Path) -> Exception:
-    """The exception of ours that says what a SQLite error means to the user."""
+    """Return the exception of ours that says what a SQLite error means to the user."""
     code = getattr(error, "sqlite_errorname", "") or ""
     if code.startswith("SQLITE_FULL"):
         return StorageFullError(

@@ -285,6 +285,6 @@ def sweep(directory: Path, live: set[str]) -> int:
 
 
 def segment_bytes(directory: Path, name: str) -> dict[str, int]:
-    """Bytes of each file of a segment, by its path below the segment's folder."""
+    """Return the bytes of each file of a segment, by its path below the segment's folder."""
     folder = directory / SEGMENTS / name
     return {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -85,7 +85,7 @@ def unpack(blob: bytes) -> Batch:
 
 
 def concatenate(batches: list[Batch]) -> Batch:
-    """One batch of the rows of several, ordered by seq."""
+    """Return one batch of the rows of several, ordered by internal id."""
     if len(batches) == 1:
         return batches[0]
     batches = sorted(batches, key=lambda batch: int(batch.internal_ids[0]) if len(batch.internal_ids) else 0)

@@ -48,7 +48,7 @@ def check_tables(connection: sqlite3.Connection) -> None:
 
 
 def _made(connection: sqlite3.Connection) -> str:
-    """The generation and the checksum, as they are kept."""
+    """Return the generation and the checksum, as they are stored."""
     digest = hashlib.blake2b(digest_size=8)
     for query in _TABLES:
         digest.update(repr(connection.execute(query).fetchall()).encode())

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _NEAR = 0.01
 # The average is looked at again when a collection has grown by one part in so many.
 _GROWTH = 20
-# Documents that may be weighed anew for each that comes.
+# For how many documents weights may be computed again for each that comes.
 PAID = 4
 
 
@@ -52,7 +52,7 @@ class Lengths:
 
 
 def live_average(writer: Writer, job: int | None = None, without: Sequence[int] = ()) -> float:
-    """Mean words a live document, 1 where there are none; with a `job` as if published, without some rows.
+    """Return the mean words a live document, 1 where there are none; with a `job` as if published, without some rows.
 
     1 for a field whose weights do not depend on it.
     """
@@ -63,15 +63,15 @@ def live_average(writer: Writer, job: int | None = None, without: Sequence[int] 
     return words / documents if words else 1.0
 
 
-def grown(writer: Writer) -> bool:
-    """Whether so much has come since the average was last renewed that it is to be looked at again."""
+def has_grown(writer: Writer) -> bool:
+    """Return whether the collection has grown enough since the average was last renewed to look at it again."""
     if not writer.sparse_field.frequencies or read_average_length(writer.connection) is None:
         return False
     due = read_properties(writer.connection, "mean_length_due").get("mean_length_due", 0)
     return last_internal_id(writer.connection) >= int(due)
 
 
-def renew(writer: Writer, connection: sqlite3.Connection, average: float | None = None) -> None:
+def renew_average_length(writer: Writer, connection: sqlite3.Connection, average: float | None = None) -> None:
     """Make today's average (or that given) the one of new weights, where it has moved; inside a transaction."""
     if not writer.sparse_field.frequencies:
         return
@@ -86,7 +86,7 @@ def renew(writer: Writer, connection: sqlite3.Connection, average: float | None 
 
 
 def far_segments(writer: Writer, today: float) -> list[tuple[str, int]]:
-    """(name, rows) of the published segments whose weights are far from those of today's average, smallest first."""
+    """Return (name, rows) of published segments whose weights are far from those of today's average, smallest first."""
     if not writer.sparse_field.frequencies:
         return []
     with writer.lock:
@@ -103,13 +103,13 @@ def far_segments(writer: Writer, today: float) -> list[tuple[str, int]]:
 
 
 def credit(writer: Writer) -> int:
-    """How many rows may be weighed anew for what has come since the last time."""
+    """Return for how many rows weights may be computed again, for what has come since the last time."""
     spent = int(read_properties(writer.connection, "weighed_seq").get("weighed_seq", 0))
     return PAID * (last_internal_id(writer.connection) - spent)
 
 
-def spend(writer: Writer, rows: int) -> None:
-    """Take weighing so many rows anew off what has come."""
+def spend_credit(writer: Writer, rows: int) -> None:
+    """Charge so many rows, whose weights were computed again, to what has come."""
     with writer.transaction() as connection:
         spent = int(read_properties(connection, "weighed_seq").get("weighed_seq", 0))
         spent = min(spent + -(-rows // PAID), last_internal_id(connection))
@@ -117,7 +117,7 @@ def spend(writer: Writer, rows: int) -> None:
 
 
 def lengths_of(writer: Writer, name: str) -> Lengths:
-    """The lengths of a segment's rows; read once a writer."""
+    """Return the lengths of a segment's rows; read once a writer."""
     segment_lengths = writer.lengths.get(name)
     if segment_lengths is None:
         segment = open_segment(writer.directory, name, writer.sparse_field.name)
@@ -131,7 +131,7 @@ def lengths_of(writer: Writer, name: str) -> Lengths:
 
 
 def _counted(writer: Writer, job: int, without: NDArray[np.int64]) -> tuple[int, int]:
-    """Words and documents of the live rows, those of an ingest job among them; under the lock."""
+    """Count words and documents of the live rows, those of an ingest job among them; under the lock."""
     connection = writer.connection
     dead = np.union1d(np.array([seq for (seq,) in connection.execute("SELECT seq FROM tombstones")], np.int64), without)
     hidden = "run IN (SELECT run FROM runs WHERE run != ?)"
@@ -155,7 +155,7 @@ def _counted(writer: Writer, job: int, without: NDArray[np.int64]) -> tuple[int,
 
 
 def _places(internal_ids: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where in `internal_ids` those of `some` stand that are there; both ascending."""
+    """Return where in `internal_ids` those of `some` stand that are there; both ascending."""
     if not len(internal_ids):
         return np.empty(0, np.int64)
     inside = some[np.searchsorted(some, internal_ids[0]) : np.searchsorted(some, internal_ids[-1], side="right")]

@@ -28,7 +28,7 @@ from lexhound.retrieval.collection.store.segment import SEGMENTS, Segment, open_
 from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE, damaged_rows
 from lexhound.retrieval.collection.store.wal import WAIT_SECONDS
 
-from .average_length import credit, far_segments, grown, live_average, renew, spend
+from .average_length import credit, far_segments, has_grown, live_average, renew_average_length, spend_credit
 from .flush import BuiltSegment, register_segment, reserve_segment, writing_segments
 from .rows import PUBLISHED
 from .writer import Writer
@@ -69,7 +69,7 @@ def compact(writer: Writer) -> CompactReport:
             # Values of deleted documents; kept until now because no index leads from a row to them.
             connection.execute("DELETE FROM metadata WHERE seq NOT IN (SELECT seq FROM rows)")
             if documents:
-                renew(writer, connection, live_average(writer))
+                renew_average_length(writer, connection, live_average(writer))
         with writer.lock:
             try:
                 writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
@@ -105,7 +105,7 @@ def check_documents(writer: Writer) -> None:
 def maintain(writer: Writer, documents: int) -> bool:
     """Make a segment of waiting documents if there are `documents` of them, then merge segments that have piled up.
 
-    Segments of bm25 whose weights are far from those of today are weighed anew (`averages`).
+    Weights of BM25 that are far from those of today are computed again (`average_length`).
     Returns whether there was anything to do.
     """
     with writer.merging:
@@ -113,16 +113,16 @@ def maintain(writer: Writer, documents: int) -> bool:
             due = writer.waiting_documents(PUBLISHED) >= documents
             if due:
                 writer.flush()
-            moved = grown(writer)
+            moved = has_grown(writer)
             if moved:
                 with writer.transaction() as connection:
-                    renew(writer, connection)
-        merged = merge_small(writer)
+                    renew_average_length(writer, connection)
+        merged = merge_small_segments(writer)
         return (bool(recompute_far_weights(writer)) if moved or due else False) or merged or due
 
 
 def recompute_far_weights(writer: Writer) -> int:
-    """Weigh segments of bm25 anew whose average length is far from today's, as far as that is paid for.
+    """Compute the weights of BM25 segments again whose average length is far from today's, as far as that is paid for.
 
     Returns how many segments that were.
     """
@@ -135,7 +135,7 @@ def recompute_far_weights(writer: Writer) -> int:
             if rows > credit(writer):
                 break
             merge(writer, [name], PUBLISHED, average=today)
-            spend(writer, rows)
+            spend_credit(writer, rows)
             done += 1
     return done
 
@@ -147,7 +147,7 @@ def merge_job(writer: Writer, job: int, average: float) -> None:
         merge(writer, names, job, average=average)
 
 
-def merge_small(writer: Writer) -> bool:
+def merge_small_segments(writer: Writer) -> bool:
     """Merge published segments of a size class where too many have gathered; returns whether any have."""
     merged = False
     while True:
@@ -185,7 +185,7 @@ def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | No
         with writer.lock:
             live = [_live_rows(writer, segment) for segment in segments]
             average = live_average(writer) if average is None else average
-            stored_averages = [_weighed_with(writer, segment) for segment in segments]
+            stored_averages = [_average_of_weights(writer, segment) for segment in segments]
         dropped = sum(int((~keep).sum()) for keep in live)
         documents = sum(int(keep.sum()) for keep in live)
         fresh = not sparse_field.frequencies or all(
@@ -213,7 +213,7 @@ def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | No
 
 
 def _are_grouped(groups: Sequence[Sequence[Group]], segments: Sequence[Segment]) -> bool:
-    """Whether the groups are what the segments are already."""
+    """Return whether the groups are what the segments are already."""
     if len(groups) != len(segments):
         return False
     for group in groups:
@@ -227,8 +227,8 @@ def _are_grouped(groups: Sequence[Sequence[Group]], segments: Sequence[Segment])
     return True
 
 
-def _weighed_with(writer: Writer, segment: Segment) -> float | None:
-    """The average length that a segment's weights were made with."""
+def _average_of_weights(writer: Writer, segment: Segment) -> float | None:
+    """Return the average length that a segment's weights were made with."""
     return segment.index.mean_length or read_average_lengths(writer.connection).legacy
 
 
@@ -277,12 +277,12 @@ def _write(
 
 
 def _is_indexed_as_wanted(writer: Writer, segment: Segment) -> bool:
-    """Whether a segment's dense vectors, if it has any, are in the kind of index that a merge would put them in."""
+    """Return whether a segment's dense vectors, if any, are in the kind of index that a merge would put them in."""
     return segment.dense is None or kind_of(segment.dense) == wanted_kind(writer.dense_index, segment.n_rows)
 
 
 def _ids_of(segments: Sequence[Segment], internal_ids: NDArray[np.int64]) -> list[str]:
-    """The ids of row numbers; from segments and not from the database, where rows may go while they are merged."""
+    """Return the ids of rows; from segments and not from the database, where rows may go while they are merged."""
     ids = [""] * len(internal_ids)
     for segment in segments:
         rows = np.minimum(np.searchsorted(segment.internal_ids, internal_ids), segment.n_rows - 1)

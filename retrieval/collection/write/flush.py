@@ -24,7 +24,7 @@ from lexhound.retrieval.collection.store.segment import SEGMENTS, write_segment
 from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, unpack
 from lexhound.retrieval.collection.store.sql import read_properties, write_property
 
-from .average_length import live_average, renew
+from .average_length import live_average, renew_average_length
 from .rows import PUBLISHED
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def flush(writer: Writer, job: int) -> None:
             for name, internal_ids in built:
                 register_segment(connection, name, job, internal_ids)
             if built and job == PUBLISHED:
-                renew(writer, connection, average)
+                renew_average_length(writer, connection, average)
 
 
 def _without_deleted(writer: Writer, batch: Batch) -> tuple[Batch, list[int]]:
@@ -78,7 +78,7 @@ def _without_deleted(writer: Writer, batch: Batch) -> tuple[Batch, list[int]]:
 
 
 def _waiting_vectors(writer: Writer, job: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """The dense vectors of an ingest job's waiting batches, in the order of their rows."""
+    """Return the dense vectors of an ingest job's waiting batches, in the order of their rows."""
     waiting = writer.connection.execute("SELECT dense FROM batches WHERE run = ? ORDER BY batch", (job,))
     return concatenate_dense([unpack_dense(blob, width) for (blob,) in waiting]).vectors
 
@@ -117,7 +117,7 @@ def _build_segments(
 
 @contextmanager
 def writing_segments(writer: Writer, built: list[BuiltSegment]) -> Iterator[None]:
-    """Where several segments are written for one transaction: all of them, or none is left behind."""
+    """Write several segments for one transaction: all of them, or none is left behind."""
     writer.check_place()  # the manifest of another collection is none of ours
     # Segments of their own scales: earlier versions could not merge them.
     with storage_errors(writer.directory):
@@ -131,7 +131,7 @@ def writing_segments(writer: Writer, built: list[BuiltSegment]) -> Iterator[None
 
 
 def reserve_segment(writer: Writer) -> str:
-    """A name that no other segment has or will get, whichever of two that are being written is finished first."""
+    """Return a name that no other segment has or will get, whichever of two writers finishes first."""
     with writer.lock:
         name = next_segment_name(writer.connection)
         with writer.transaction() as connection:
@@ -140,7 +140,7 @@ def reserve_segment(writer: Writer) -> str:
 
 
 def _ids_of(writer: Writer, internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
-    """The ids of row numbers (ascending)."""
+    """Return the ids of rows, whose internal ids are ascending."""
     rows = writer.connection.execute(
         "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(internal_ids[0]), int(internal_ids[-1]))
     )
@@ -159,5 +159,5 @@ def register_segment(
 
 
 def next_segment_name(connection: sqlite3.Connection) -> str:
-    """A name that no segment has had."""
+    """Return a name that no segment has had."""
     return f"{int(read_properties(connection, 'last_segment').get('last_segment', 0)) + 1:08d}"

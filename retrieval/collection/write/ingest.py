@@ -25,8 +25,8 @@ from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import BadRowError, CorpusError, RetrievalError, UnfinishedRunError
 
-from .average_length import live_average, renew
-from .compaction import merge_job, merge_small, recompute_far_weights
+from .average_length import live_average, renew_average_length
+from .compaction import merge_job, merge_small_segments, recompute_far_weights
 from .ingest_jobs import (
     IngestJob,
     describe_source,
@@ -213,13 +213,13 @@ class _Attempt:
         replaced = self._publish(average)
         if writer.waiting_documents(PUBLISHED) >= SMALLEST_SEGMENT:
             writer.flush()
-        merge_small(writer)
+        merge_small_segments(writer)
         recompute_far_weights(writer)
         staged = self._resumed + self._report.added + self._report.replaced
         return IngestReport(staged - replaced, replaced, self._report.unchanged, self._rejected, self._resumed)
 
     def _stale(self) -> list[int]:
-        """The rows of documents that the job replaces."""
+        """Return the internal ids of documents that the job replaces."""
         rows = self._writer.connection.execute(
             "SELECT old.seq FROM rows AS new CROSS JOIN rows AS old ON old.id = new.id AND old.run != new.run"
             " WHERE new.seq >= ? AND new.run = ?",
@@ -237,7 +237,7 @@ class _Attempt:
             connection.execute("DELETE FROM properties WHERE name = 'running'")
             connection.execute("UPDATE batches SET run = ? WHERE run = ?", (PUBLISHED, job))
             if connection.execute("SELECT EXISTS(SELECT 1 FROM segments)").fetchone()[0]:
-                renew(self._writer, connection, average)
+                renew_average_length(self._writer, connection, average)
         return len(stale)
 
     def _store(self, chunk: dict[str, Document], duplicates_of: dict[str, BadRow]) -> None:
@@ -253,14 +253,14 @@ class _Attempt:
             self._reject(row)
 
     def _held(self, ids: Sequence[str]) -> set[str]:
-        """Those of `ids` that an earlier row of this job had."""
+        """Return those of `ids` that an earlier row of this job had."""
         connection = self._writer.connection
         stored = select_in(connection, "SELECT id FROM rows WHERE id IN (?) AND run = ?", ids, self._job.number)
         passed_over = select_in(connection, "SELECT id FROM passed_over WHERE id IN (?)", ids)
         return {identifier for (identifier,) in chain(stored, passed_over)}
 
     def _remember_unchanged(self, documents: Sequence[Document]) -> None:
-        """Unchanged documents are not stored again, so their ids would be missing when a duplicate comes."""
+        """Note ids of unchanged documents: they are not stored again, but a duplicate may come."""
         hashes = [content_hash(document) for document in documents]
         existing = self._writer.known(documents, hashes)
         if existing:
@@ -329,7 +329,7 @@ class _Staged:
             seq = page[-1][0]
 
     def matches(self, document: Document) -> bool:
-        """Whether the earlier attempt's next document is this one; where it differs, the rest of them is dropped."""
+        """Return whether the earlier attempt's next document is this one; where it differs, drop the rest of them."""
         if self._next is None:
             return False
         seq, identifier, stored = self._next

@@ -32,7 +32,7 @@ class Unfinished:
 
 
 def describe_unfinished(connection: sqlite3.Connection, directory: Path) -> Unfinished | None:
-    """The job that is going on, or that was cut short and holds documents; None where there is neither."""
+    """Return the job that is going on, or that was interrupted and holds documents; None where there is neither."""
     job = unfinished_job(connection)
     if job is None:
         return None
@@ -48,7 +48,7 @@ def describe_unfinished(connection: sqlite3.Connection, directory: Path) -> Unfi
 
 
 def held_documents(connection: sqlite3.Connection, job: IngestJob) -> int:
-    """How many documents an ingest job has put aside."""
+    """Return how many documents an ingest job has stored."""
     row = connection.execute(
         "SELECT count(*) FROM rows WHERE seq >= ? AND run = ?", (job.first_internal_id, job.number)
     )
@@ -56,12 +56,12 @@ def held_documents(connection: sqlite3.Connection, job: IngestJob) -> int:
 
 
 def running_mark(job: int, pid: int) -> str:
-    """What the property `running` holds while a process is at an ingest job."""
+    """Return what the property `running` holds while a process is at an ingest job."""
     return f"{job} {pid}"
 
 
 def unfinished_job(connection: sqlite3.Connection) -> IngestJob | None:
-    """The job that an earlier process did not finish, if there is one."""
+    """Return the job that an earlier process did not finish, if there is one."""
     row = connection.execute("SELECT run, source, first_seq FROM runs").fetchone()
     return None if row is None else IngestJob(*row)
 
@@ -88,7 +88,7 @@ def discard_job(writer: Writer) -> int:
 
 
 def describe_source(source: str) -> str:
-    """The corpus's name in an ingest job's `source`, for messages."""
+    """Return the corpus's name in an ingest job's `source`, for messages."""
     try:
         return str(orjson.loads(source)["corpus"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
@@ -96,6 +96,6 @@ def describe_source(source: str) -> str:
 
 
 def staged_internal_ids(connection: sqlite3.Connection, job: IngestJob, first: int) -> list[int]:
-    """The rows that an ingest job has put aside, from `first` on."""
+    """Return the internal ids that an ingest job has stored, from `first` on."""
     rows = connection.execute("SELECT seq FROM rows WHERE seq >= ? AND run = ?", (first, job.number))
     return [seq for (seq,) in rows]

@@ -19,7 +19,7 @@ PUBLISHED = 0
 
 
 def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """(seq, `content_hash`) of the published documents with these ids."""
+    """Return (internal id, `content_hash`) of the published documents with these ids."""
     ids = [identifier for identifier in ids if is_encodable(identifier)]  # no document has another
     query = "SELECT id, seq, hash FROM rows WHERE id IN (?) AND run NOT IN (SELECT run FROM runs)"
     return {identifier: (seq, hash_of(stored)) for identifier, seq, stored in select_in(connection, query, ids)}

@@ -30,7 +30,7 @@ from lexhound.retrieval.collection.store.wal import BoundedLog
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 
-from .average_length import Lengths, grown, renew
+from .average_length import Lengths, has_grown, renew_average_length
 from .flush import flush
 from .rows import PUBLISHED, insert_rows, tombstone, visible_rows
 
@@ -107,7 +107,7 @@ class Writer:
 
     @contextmanager
     def transaction(self, *, visible: bool = True) -> Iterator[sqlite3.Connection]:
-        """All or nothing. Rolls back on any exception; raises StorageFullError where the disk is full.
+        """Commit the block, or roll back on any exception; raises StorageFullError where the disk is full.
 
         One that is not `visible` changes nothing that a reader would have to move on for.
         """
@@ -132,7 +132,7 @@ class Writer:
             self.log.bound()
 
     def check_place(self) -> None:
-        """Be sure that the collection is still at its path.
+        """Check that the collection is still at its path.
 
         Raises:
             CollectionGoneError: it was removed, or another one is there.
@@ -206,8 +206,8 @@ class Writer:
                 tombstone(connection, stale)
             if changed:
                 self._insert(connection, changed, job)
-                if job == PUBLISHED and grown(self):
-                    renew(self, connection)
+                if job == PUBLISHED and has_grown(self):
+                    renew_average_length(self, connection)
         # Not while segments are merged, which may take long: a later chunk will do it.
         if self._is_due(job) and self.merging.acquire(blocking=False):
             try:
@@ -217,7 +217,7 @@ class Writer:
         return AddReport(len(changed) - len(stale), len(stale), len(documents) - len(changed))
 
     def known(self, documents: Sequence[Document], hashes: Sequence[int]) -> dict[str, tuple[int, int | None]]:
-        """(seq, `content_hash`) of the published documents with the ids of these, whose hashes are given.
+        """Return (internal id, `content_hash`) of the published documents with the ids of these; `hashes` are of these.
 
         The hash is None where what is stored is damaged, so that putting the same document in again mends it.
         """
@@ -300,7 +300,7 @@ class Writer:
         return lexical and documents >= FIRST_SEGMENT and read_average_length(self.connection) is None
 
     def waiting_documents(self, job: int) -> int:
-        """How many documents of an ingest job are in no segment yet."""
+        """Return how many documents of an ingest job are in no segment yet."""
         row = self.connection.execute(
             "SELECT coalesce(sum(documents), 0) FROM batches WHERE run = ?", (job,)
         ).fetchone()

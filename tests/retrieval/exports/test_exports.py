@@ -156,7 +156,7 @@ def test_weights_for_several_average_lengths_are_exported_for_one(tmp_path: Path
         report = export_collection(collection, tmp_path / "out", "anserini")
         assert report.header.average_length in averages
         ids = [str(i) for i in range(4)] + ["long0", "long1"]
-    assert "weighed anew for the export" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "computed again for the export" in (tmp_path / "out" / "README.md").read_text("utf-8")
     import_export(tmp_path / "out", tmp_path / "back")
     with Collection.open(tmp_path / "back") as back:
         assert exports.stored_vectors(back, ids) == exports.read_anserini(tmp_path / "out")[0]

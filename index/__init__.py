@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         row_ranges,
         stored_ranges,
     )
-    from lexhound.index.topk import SearchStats, TopK, merge_topk
+    from lexhound.index.topk import SearchStats, TopK
 
 __all__ = [
     "CorruptFileError",
@@ -52,7 +52,6 @@ __all__ = [
     "group_of",
     "merge_flat",
     "merge_inverted",
-    "merge_topk",
     "quantise_weights",
     "ranges_from",
     "read_ahead",
@@ -87,7 +86,6 @@ if not TYPE_CHECKING:
             "group_of": "lexhound.index.inverted.scales",
             "merge_flat": "lexhound.index.dense.flat",
             "merge_inverted": "lexhound.index.inverted.merge",
-            "merge_topk": "lexhound.index.topk",
             "quantise_weights": "lexhound.index.inverted.quantization",
             "ranges_from": "lexhound.index.inverted.scales",
             "read_ahead": "lexhound.index.inverted.index",

@@ -1,4 +1,4 @@
-"""The arguments of the search kernels.
+"""The arguments of the kernels of an inverted index.
 
 Python passes each of them as a plain tuple, and the kernels make a named one of it: Numba finds the type of a named
 tuple in Python, which takes more than a microsecond a call, that of a plain one at once.
@@ -28,6 +28,18 @@ class IndexArrays(NamedTuple):
     rows: NDArray[np.uint16]
     impacts: NDArray[np.uint8]
     n_rows: int
+    window_bits: int
+
+
+class PostingLists(NamedTuple):
+    """What kernels that go through whole lists read of an index; frequencies: uint8[P], or of length 0."""
+
+    entry_starts: NDArray[np.uint32]
+    entry_windows: NDArray[np.uint16]
+    entry_ends: NDArray[np.uint32]
+    rows: NDArray[np.uint16]
+    impacts: NDArray[np.uint8]
+    frequencies: NDArray[np.uint8]
     window_bits: int
 
 
@@ -92,10 +104,10 @@ class Window(NamedTuple):
     the window's, read only when `filtered`.
     """
 
-    base: int
-    limit: int
+    base: Integer
+    limit: Integer
     active: int
-    postings: int
+    postings: Integer
     permitted: NDArray[np.bool_]
     filtered: bool
 

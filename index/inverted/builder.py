@@ -1,50 +1,22 @@
-"""From document vectors to postings: one counting sort, and the directory of array files it goes into."""
+"""Building an inverted index: postings of document vectors, and the directory of array files they go into."""
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.array_files import ArrayDirectoryWriter
-from lexhound.index.jit import frozen, kernel
-
-from . import format as layout
-from .calibration import calibrate
-from .format import Postings
-from .quantization import QuantisationLoss, exact_scale, quantise_with_loss
-
-if TYPE_CHECKING:
-    from .index import InvertedIndex
-
-_WIDE = 1 << 32  # offsets from here on need 64 bits
-_COUNTERS = 1 << 23  # terms of the vocabulary times threads, at most: 36 bytes each while building
-
-
-class SparseRows(Protocol):
-    """What is read of document vectors: a scipy `csr_array` has it, and so may anything else.
-
-    shape: (rows, vocabulary size); indptr: int[rows + 1]; indices: int[nnz], ascending within a row; data:
-    float32[nnz].
-    """
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def indptr(self) -> NDArray[Any]: ...
-
-    @property
-    def indices(self) -> NDArray[Any]: ...
-
-    @property
-    def data(self) -> NDArray[Any]: ...
+from lexhound.index.inverted import format as layout
+from lexhound.index.inverted.calibration import calibrate
+from lexhound.index.inverted.format import Postings
+from lexhound.index.inverted.index import InvertedIndex
+from lexhound.index.inverted.inversion import SparseRows, invert
+from lexhound.index.inverted.quantization import QuantisationLoss
 
 
 def build_inverted(
@@ -72,8 +44,6 @@ def build_inverted(
     Raises ValueError for vectors that break these rules, IndexStorageError when the directory is not empty, OSError
     (naming the file) when the disk is full; a failed build leaves nothing behind.
     """
-    from .index import InvertedIndex
-
     postings, loss, exact = invert(
         weights, scale=scale, frequencies=frequencies, lengths=lengths, window_bits=window_bits, threads=threads
     )
@@ -82,165 +52,15 @@ def build_inverted(
     return InvertedIndex.open(directory)
 
 
-def invert(
-    weights: SparseRows,
-    *,
-    scale: float,
-    frequencies: NDArray[np.uint8] | None,
-    lengths: NDArray[np.uint32] | None,
-    window_bits: int | None,
-    threads: int | None = None,
-) -> tuple[Postings, QuantisationLoss, float]:
-    """Postings of the rows of `weights`, the loss of their quantisation, and the scale as it was rounded.
-
-    Only `shape`, `indptr`, `indices` and `data` of `weights` are read.
-    """
-    n_rows, vocabulary_size = (int(n) for n in weights.shape)
-    if vocabulary_size >= 1 << 31:
-        raise ValueError(f"a vocabulary has at most 2**31 - 1 terms, not {vocabulary_size}")
-    if len(weights.indices) and not 0 <= weights.indices.min() <= weights.indices.max() < vocabulary_size:
-        raise ValueError(f"the matrix has column indices outside of 0..{vocabulary_size - 1}")
-    starts = frozen(np.asarray(weights.indptr, np.int64))
-    columns = frozen(np.asarray(weights.indices, np.int32))
-    n_postings = len(columns)
-    window_bits = layout.usual_window_bits(n_rows) if window_bits is None else window_bits
-    check_size(n_rows, window_bits)
-    if frequencies is not None and (frequencies.dtype != np.uint8 or frequencies.shape != (n_postings,)):
-        raise ValueError(f"frequencies must be uint8[{n_postings}], one per weight, not {_describe(frequencies)}")
-    if lengths is not None and (lengths.dtype != np.uint32 or lengths.shape != (n_rows,)):
-        raise ValueError(f"lengths must be uint32[{n_rows}], one per row, not {_describe(lengths)}")
-    if len(starts) != n_rows + 1 or starts[0] != 0 or starts[-1] != n_postings or (np.diff(starts) < 0).any():
-        raise ValueError("the row pointers of the matrix do not fit its shape and its entries")
-    exact = exact_scale(scale)
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, not {threads}")
-    workers = max(1, min(threads or os.cpu_count() or 1, _COUNTERS // max(1, vocabulary_size)))
-    parts = _parts(starts, window_bits, workers)
-    with ThreadPoolExecutor(workers) as pool:
-        # Terms of a part before those of the next: so each knows where its own postings begin, and none waits.
-        counted = [pool.submit(_count, starts, columns, window_bits, vocabulary_size, *part) for part in parts]
-        impacts, loss = quantise_with_loss(weights.data, exact, pool)
-        counts = [each.result() for each in counted]
-        bad_row = next((row for _, _, row in counts if row >= 0), -1)
-        if bad_row >= 0:
-            raise ValueError(
-                f"the indices of row {bad_row} must be ascending, without repetition and below {vocabulary_size}; "
-                "call sum_duplicates() and sort_indices() first"
-            )
-        places, ends = _starts_of([postings for postings, _, _ in counts], vocabulary_size)
-        entry_places, entry_counts = _starts_of([entries for _, entries, _ in counts], vocabulary_size)
-        terms = np.flatnonzero(ends)
-        entry_starts = np.concatenate([[0], np.cumsum(entry_counts[terms])])
-
-        offset_type = offset_dtype(n_postings)
-        n_entries = int(entry_starts[-1])
-        entry_windows = np.empty(n_entries, np.uint16)
-        entry_ends = np.empty(n_entries, offset_type)
-        sorted_rows = np.empty(n_postings, np.uint16)
-        sorted_impacts = np.empty(n_postings, np.uint8)
-        sorted_frequencies = np.empty(n_postings if frequencies is not None else 0, np.uint8)
-        placed = [
-            pool.submit(
-                place_postings,
-                frozen(starts[first : last + 1]),
-                first,
-                columns,
-                frozen(impacts),
-                frozen(np.empty(0, np.uint8) if frequencies is None else frequencies),
-                window_bits,
-                own_places,
-                own_entries,
-                np.full(vocabulary_size, -1, np.int32),
-                entry_windows,
-                entry_ends,
-                sorted_rows,
-                sorted_impacts,
-                sorted_frequencies,
-            )
-            for (first, last), own_places, own_entries in zip(parts, places, entry_places, strict=True)
-        ]
-        for each in placed:
-            each.result()
-    postings = Postings(
-        terms=frozen(terms.astype(np.uint32)),
-        entry_starts=frozen(entry_starts.astype(offset_type)),
-        entry_windows=frozen(entry_windows),
-        entry_ends=frozen(entry_ends),
-        entry_maxima=frozen(entry_maxima(entry_ends, sorted_impacts)),
-        rows=frozen(sorted_rows),
-        impacts=frozen(sorted_impacts),
-        frequencies=None if frequencies is None else frozen(sorted_frequencies),
-        lengths=None if lengths is None else frozen(lengths.copy()),
-        n_rows=n_rows,
-        window_bits=window_bits,
-    )
-    return postings, loss, exact
-
-
-def _parts(starts: NDArray[np.int64], window_bits: int, workers: int) -> list[tuple[int, int]]:
-    """The rows cut into at most so many parts of whole windows, with about equally many postings; at least one part."""
-    n_rows = len(starts) - 1
-    width = 1 << window_bits
-    shares = np.arange(1, workers) * (int(starts[-1]) / workers)
-    cuts = np.rint(np.searchsorted(starts, shares) / width).astype(np.int64) * width
-    bounds = np.unique(np.concatenate([[0], cuts[(cuts > 0) & (cuts < n_rows)], [n_rows]])).tolist()
-    return list(itertools.pairwise(bounds)) or [(0, 0)]
-
-
-def _count(
-    starts: NDArray[np.int64], columns: NDArray[np.int32], window_bits: int, vocabulary_size: int, first: int, last: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Postings and entries of each term in rows `first` to `last`, and the first row that breaks the rules, or -1."""
-    postings, entries = np.zeros(vocabulary_size, np.int64), np.zeros(vocabulary_size, np.int64)
-    seen = np.full(vocabulary_size, -1, np.int32)
-    bad = count_postings(frozen(starts[first : last + 1]), columns, window_bits, seen, postings, entries)
-    return postings, entries, bad + first if bad >= 0 else -1
-
-
-def _starts_of(
-    counts: list[NDArray[np.int64]], vocabulary_size: int
-) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
-    """Where each part's postings (or entries) of each term begin, term after term and part after part; and the sums."""
-    sums = np.sum(counts, axis=0)
-    begin = np.concatenate([[0], np.cumsum(sums)[:-1]]) if vocabulary_size else sums
-    places = []
-    for count in counts:
-        places.append(begin)
-        begin = begin + count
-    return places, sums
-
-
-def check_size(n_rows: int, window_bits: int) -> None:
-    """Raises ValueError when so many rows cannot be cut into such windows."""
-    if not 0 <= window_bits <= layout.MAX_WINDOW_BITS:
-        raise ValueError(f"window_bits must be 0 to {layout.MAX_WINDOW_BITS}, not {window_bits}")
-    most = layout.MAX_WINDOWS << window_bits
-    if not 0 <= n_rows <= most:
-        raise ValueError(f"an index with windows of 2**{window_bits} rows holds at most {most} rows, not {n_rows}")
-
-
-def offset_dtype(n_postings: int) -> type[np.unsignedinteger[Any]]:
-    """The type of offsets into that many postings (there are never more entries than postings)."""
-    return np.uint32 if n_postings < _WIDE else np.uint64
-
-
 def term_dtype(terms: NDArray[np.uint32]) -> type[np.unsignedinteger[Any]]:
     """The type in which these ascending term ids are stored: 16 bits where they fit."""
     return np.uint16 if len(terms) == 0 or terms[-1] < 1 << 16 else np.uint32
-
-
-def entry_maxima(ends: NDArray[Any], impacts: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The greatest impact of each entry: uint8[E]; `ends` as in `layout`, no entry empty."""
-    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1].astype(np.int64)])[: len(ends)]
-    return np.maximum.reduceat(impacts, starts) if len(starts) else np.empty(0, np.uint8)
 
 
 def attributes_of(
     postings: Postings, scale: float, loss: QuantisationLoss, mean_length: float | None
 ) -> Mapping[str, Any]:
     """What is written beside the arrays; measures the dial of approximate search."""
-    from .index import InvertedIndex
-
     dial = calibrate(InvertedIndex(postings, scale=scale, loss=loss))
     own: dict[str, Any] = {} if mean_length is None else {"mean_length": mean_length}
     return own | {
@@ -270,81 +90,3 @@ def write_postings(
                 array = array.astype(term_dtype(array))
             writer.write(name, array, structure=name in layout.STRUCTURE)
         writer.finish(dict(attributes_of(postings, scale, loss, mean_length)))
-
-
-def _describe(array: NDArray[Any]) -> str:
-    return f"{array.dtype}{list(array.shape)}"
-
-
-@kernel
-def count_postings(
-    starts: NDArray[np.int64],
-    columns: NDArray[np.int32],
-    window_bits: int,
-    last_window: NDArray[np.int32],
-    postings: NDArray[np.int64],
-    entries: NDArray[np.int64],
-) -> int:
-    """Count the postings and the entries of each term; returns the first row whose indices break the rules, or -1.
-
-    starts int64[rows + 1], columns int32[nnz]: rows of a CSR matrix, of which the first begins a window. last_window
-    int32[V], all -1; postings, entries int64[V], zero: written. O(nnz).
-    """
-    for row in range(len(starts) - 1):
-        window = np.int32(row >> window_bits)
-        before = np.int64(-1)
-        for at in range(starts[row], starts[row + 1]):
-            term = np.int64(columns[at])
-            if term <= before or term >= len(postings):
-                return row
-            before = term
-            postings[term] += 1
-            if last_window[term] != window:
-                last_window[term] = window
-                entries[term] += 1
-    return -1
-
-
-@kernel
-def place_postings(
-    starts: NDArray[np.int64],
-    first: int,
-    columns: NDArray[np.int32],
-    impacts: NDArray[np.uint8],
-    frequencies: NDArray[np.uint8],
-    window_bits: int,
-    places: NDArray[np.int64],
-    entry_places: NDArray[np.int64],
-    last_window: NDArray[np.int32],
-    entry_windows: NDArray[np.uint16],
-    entry_ends: NDArray[Any],
-    out_rows: NDArray[np.uint16],
-    out_impacts: NDArray[np.uint8],
-    out_frequencies: NDArray[np.uint8],
-) -> None:
-    """Put every posting in its place: a counting sort by term, stable, so that rows ascend within a term. O(nnz).
-
-    starts int64[rows + 1], columns, impacts: the rows of a CSR matrix from `first` on, with which a window begins.
-    places, entry_places int64[V]: first posting and first entry of each term in these rows; used up. last_window
-    int32[V], all -1. frequencies: uint8[nnz] or of length 0. The out arrays are written where these rows belong.
-    """
-    mask = (1 << window_bits) - 1
-    for i in range(len(starts) - 1):
-        row = first + i
-        window = np.int32(row >> window_bits)
-        for at in range(starts[i], starts[i + 1]):
-            term = columns[at]
-            place = places[term]
-            places[term] = place + 1
-            out_rows[place] = row & mask
-            out_impacts[place] = impacts[at]
-            if len(frequencies) > 0:
-                out_frequencies[place] = frequencies[at]
-            if last_window[term] != window:
-                last_window[term] = window
-                entry = entry_places[term]
-                entry_places[term] = entry + 1
-                entry_windows[entry] = window
-                entry_ends[entry] = place + 1
-            else:
-                entry_ends[entry_places[term] - 1] = place + 1

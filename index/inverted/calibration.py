@@ -166,19 +166,11 @@ def rows_of(postings: Postings, picked: NDArray[np.int64]) -> Sequence[tuple[NDA
     """
     slots = np.full(postings.n_rows, -1, np.int32)
     slots[picked] = np.arange(len(picked), dtype=np.int32)
-    arguments = (
-        postings.entry_starts,
-        postings.entry_windows,
-        postings.entry_ends,
-        postings.rows,
-        postings.impacts,
-        postings.window_bits,
-        frozen(slots),
-    )
+    lists, frozen_slots = postings.lists(), frozen(slots)
     nothing = np.empty(0, np.int64)
-    size = collect_rows(*arguments, nothing, nothing, np.empty(0, np.uint8))
+    size = collect_rows(lists, frozen_slots, nothing, nothing, np.empty(0, np.uint8))
     found, places, impacts = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8)
-    collect_rows(*arguments, found, places, impacts)
+    collect_rows(lists, frozen_slots, found, places, impacts)
     order = np.lexsort((places, found))
     bounds = np.searchsorted(found[order], np.arange(len(picked) + 1))
     terms = postings.terms[places[order]].astype(np.int32)
@@ -188,21 +180,18 @@ def rows_of(postings: Postings, picked: NDArray[np.int64]) -> Sequence[tuple[NDA
 
 @kernel
 def collect_rows(
-    entry_starts: NDArray[Any],
-    entry_windows: NDArray[np.uint16],
-    entry_ends: NDArray[Any],
-    rows: NDArray[np.uint16],
-    impacts: NDArray[np.uint8],
-    window_bits: int,
+    lists: tuple[Any, ...],
     slots: NDArray[np.int32],
     found: NDArray[np.int64],
     places: NDArray[np.int64],
     out_impacts: NDArray[np.uint8],
 ) -> int:
-    """Gather the postings of rows with a slot; returns how many there are. O(postings).
+    """Gather the postings of rows with a slot; return how many there are. O(postings).
 
-    slots int32[n_rows], -1 for other rows. found (slot), places (of the term), out_impacts: written, or of length 0.
+    lists: the fields of `PostingLists`. slots int32[n_rows], -1 for other rows. found (slot), places (of the term),
+    out_impacts: written, or of length 0.
     """
+    entry_starts, entry_windows, entry_ends, rows, impacts, _, window_bits = lists
     count = 0
     for place in range(len(entry_starts) - 1):
         for entry in range(np.int64(entry_starts[place]), np.int64(entry_starts[place + 1])):

@@ -22,14 +22,19 @@ uint32, so that the search kernel is compiled once. Format 1 had no `entry_maxim
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lexhound.index.jit import frozen
 
 FORMAT = 2
 """The number of this layout, written into every index directory."""
 
 KIND = "inverted"
+
+_NOTHING: NDArray[np.uint8] = frozen(np.empty(0, np.uint8))
 
 # Windows of 32,768 rows: their scores take 128 KiB, which fits the second-level cache of any recent processor.
 # Speed hardly depends on it (microseconds a query on one thread of a Xeon with AVX-512, k = 10: 300,000 passages of
@@ -95,6 +100,19 @@ class Postings:
         """Bytes of all arrays in memory."""
         arrays = (getattr(self, name) for name in ARRAYS)
         return sum(array.nbytes for array in arrays if array is not None)
+
+    def lists(self, *, with_frequencies: bool = False) -> tuple[Any, ...]:
+        """Return the fields of `arguments.PostingLists`."""
+        frequencies = self.frequencies if with_frequencies and self.frequencies is not None else _NOTHING
+        return (
+            self.entry_starts,
+            self.entry_windows,
+            self.entry_ends,
+            self.rows,
+            self.impacts,
+            frequencies,
+            self.window_bits,
+        )
 
     def problem(self) -> str:
         """What does not fit together, or an empty text. Cheap: sizes and ends, not contents."""

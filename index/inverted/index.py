@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,11 @@ from .accumulator import ACCUMULATOR_SIZE
 from .arguments import EXACT_FACTOR, BatchArrays, IndexArrays
 from .calibration import Dial
 from .format import Postings
+from .inversion import SparseRows, invert
 from .postings import count_live, impacts_of_row
 from .quantization import MAX_IMPACT, QuantisationLoss, Query
 from .query_lists import LIST_FIELDS
 from .traversal import search_batch, search_windows
-
-if TYPE_CHECKING:
-    from .builder import SparseRows
 
 # Queries that a thread takes at a time, at most: enough that it seldom waits for Python's lock.
 _BATCH = 32
@@ -126,8 +124,6 @@ class InvertedIndex:
         window_bits: int | None = None,
     ) -> InvertedIndex:
         """An index in memory; the arguments are those of `builder.build_inverted`."""
-        from .builder import invert
-
         postings, loss, exact = invert(
             weights,
             scale=scale,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from lexhound.index.array_files import ArrayDirectoryWriter
 from lexhound.index.jit import frozen, kernel
 
 from . import format as layout
-from .builder import attributes_of, check_size, entry_maxima, offset_dtype, term_dtype
+from .builder import attributes_of, term_dtype
 from .format import Postings
 from .index import InvertedIndex
+from .inversion import check_size, entry_maxima, offset_dtype
 from .quantization import (
     MAX_IMPACT,
     QuantisationLoss,
@@ -76,68 +77,18 @@ def merge_inverted(
         raise ValueError("an index without term frequencies and row lengths cannot be weighed again")
     keep = weighable and (len(parts) > 0 or reweigh is not None)
     lengths = _merged_lengths(parts, new_rows, n_rows) if keep else None
-
     merger = _Merger(parts, new_rows, keep, exact)
-    survivors = np.zeros(len(parts), np.int64)
-    loss = QuantisationLoss()
-    terms: list[NDArray[np.uint32]] = []
-    entry_counts: list[NDArray[np.int64]] = []
-    placed = 0
-    offset_type = offset_dtype(sum(part.index.n_postings for part in parts))
     with ArrayDirectoryWriter(directory, kind=layout.KIND, format=layout.FORMAT) as writer:
-        writer.declare("entry_windows", np.uint16, structure=True)
-        writer.declare("entry_ends", offset_type, structure=True)
-        writer.declare("entry_maxima", np.uint8, structure=True)
-        writer.declare("rows", np.uint16)
-        writer.declare("impacts", np.uint8)
-        if keep:
-            writer.declare("frequencies", np.uint8)
+        merged = _MergedArrays(writer, merger, n_rows, window_bits)
         for first, last in merger.chunks(chunk_postings):
-            chunk = merger.gather(first, last, survivors)
-            impacts = chunk.impacts
+            chunk = merger.gather(first, last)
             if reweigh is not None and lengths is not None:
-                weights = reweigh(chunk.frequencies, lengths[chunk.rows])
-                if weights.shape != chunk.frequencies.shape:
-                    raise ValueError(f"reweigh made {weights.shape} weights of {chunk.frequencies.shape} frequencies")
-                impacts, lost = quantise_with_loss(weights, exact)
-                loss = loss.merge(lost)
-            windows, ends, counts = _entries(chunk, window_bits)
-            present = np.flatnonzero(np.diff(chunk.starts))
-            terms.append(merger.terms[first:last][present])
-            entry_counts.append(counts[present])
-            writer.append("entry_windows", windows)
-            writer.append("entry_ends", (ends + placed).astype(offset_type))
-            writer.append("entry_maxima", entry_maxima(ends, impacts))
-            writer.append("rows", (chunk.rows & np.uint32((1 << window_bits) - 1)).astype(np.uint16))
-            writer.append("impacts", impacts)
-            if keep:
-                writer.append("frequencies", chunk.frequencies)
-            placed += len(chunk.rows)
-        all_terms = np.concatenate([np.empty(0, np.uint32), *terms])
-        all_counts = np.concatenate([np.zeros(1, np.int64), *entry_counts])
-        writer.write("terms", all_terms.astype(term_dtype(all_terms)), structure=True)
-        writer.write("entry_starts", np.cumsum(all_counts).astype(offset_type), structure=True)
-        if lengths is not None:
-            writer.write("lengths", lengths)
-        if reweigh is None:
-            for part, count, seen in zip(parts, survivors.tolist(), merger.seen, strict=True):
-                loss = loss.merge(part.index.loss.of_survivors(count))
-                loss = loss.merge(requantisation_loss(seen, part.index.scale, exact))
-        written = Postings(
-            terms=frozen(all_terms),
-            entry_starts=writer.written("entry_starts"),
-            entry_windows=writer.written("entry_windows"),
-            entry_ends=writer.written("entry_ends"),
-            entry_maxima=writer.written("entry_maxima"),
-            rows=writer.written("rows"),
-            impacts=writer.written("impacts"),
-            frequencies=None,
-            lengths=None,
-            n_rows=n_rows,
-            window_bits=window_bits,
-        )
-        attributes = dict(attributes_of(written, exact, loss, mean_length))
-        del written
+                chunk = merged.reweighed(chunk, reweigh, lengths, exact)
+            merged.append(merger.terms[first:last], chunk)
+        postings = merged.finish(lengths)
+        loss = merged.loss if reweigh is not None else merger.loss(parts, exact)
+        attributes = dict(attributes_of(postings, exact, loss, mean_length))
+        del postings
         writer.finish(attributes)
     return InvertedIndex.open(directory)
 
@@ -186,14 +137,15 @@ class _Chunk:
 class _Merger:
     """Takes the postings of consecutive terms from all parts, with impacts in steps of `scale`.
 
-    `seen` counts which impacts were taken of each part, before they were rounded to that scale: int64[256] a part.
+    `impact_counts` counts which impacts were taken of each part, before they were rounded: int64[256] a part.
     """
 
     def __init__(
         self, parts: Sequence[MergePart], new_rows: Sequence[NDArray[np.int64]], keep: bool, scale: float
     ) -> None:
         self._levels = [frozen(requantised(part.index.scale, scale)) for part in parts]
-        self.seen = [np.zeros(MAX_IMPACT + 1, np.int64) for _ in parts]
+        self.impact_counts = [np.zeros(MAX_IMPACT + 1, np.int64) for _ in parts]
+        self._survivors = np.zeros(len(parts), np.int64)
         self.postings = [part.index.postings for part in parts]
         self.new_rows = new_rows
         self.keep = keep
@@ -214,7 +166,15 @@ class _Merger:
             yield first, last
             first = last
 
-    def gather(self, first: int, last: int, survivors: NDArray[np.int64]) -> _Chunk:
+    def loss(self, parts: Sequence[MergePart], scale: float) -> QuantisationLoss:
+        """Return the loss of impacts that were copied or rounded to `scale`."""
+        loss = QuantisationLoss()
+        for part, count, impact_counts in zip(parts, self._survivors.tolist(), self.impact_counts, strict=True):
+            loss = loss.merge(part.index.loss.of_survivors(count))
+            loss = loss.merge(requantisation_loss(impact_counts, part.index.scale, scale))
+        return loss
+
+    def gather(self, first: int, last: int) -> _Chunk:
         """The merged postings of `terms[first:last]`; counts what each part contributed."""
         chunk_terms = self.terms[first:last]
         counts = np.zeros(last - first, np.int64)
@@ -223,17 +183,7 @@ class _Merger:
             left, right = (int(at) for at in np.searchsorted(postings.terms, [chunk_terms[0], chunk_terms[-1] + 1]))
             slots = frozen(np.searchsorted(chunk_terms, postings.terms[left:right]).astype(np.int64))
             ranges.append((left, right, slots))
-            survivors[i] += count_kept(
-                left,
-                slots,
-                postings.entry_starts,
-                postings.entry_windows,
-                postings.entry_ends,
-                postings.rows,
-                postings.window_bits,
-                self.new_rows[i],
-                counts,
-            )
+            self._survivors[i] += count_surviving(postings.lists(), left, slots, self.new_rows[i], counts)
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         size = int(starts[-1])
         rows = np.empty(size, np.uint32)
@@ -241,28 +191,77 @@ class _Merger:
         frequencies = np.empty(size if self.keep else 0, np.uint8)
         places = starts[:-1].copy()
         for i, (left, _, slots) in enumerate(ranges):
-            postings = self.postings[i]
-            source = postings.frequencies if self.keep else None
-            place_kept(
-                left,
-                slots,
-                postings.entry_starts,
-                postings.entry_windows,
-                postings.entry_ends,
-                postings.rows,
-                postings.impacts,
-                frozen(np.empty(0, np.uint8)) if source is None else source,
-                postings.window_bits,
-                self.new_rows[i],
-                self._levels[i],
-                self.seen[i],
-                places,
-                rows,
-                impacts,
-                frequencies,
-            )
+            lists = self.postings[i].lists(with_frequencies=self.keep)
+            changes = (self.new_rows[i], self._levels[i], self.impact_counts[i])
+            place_surviving(lists, left, slots, changes, places, (rows, impacts, frequencies))
         sort_lists(starts, rows, impacts, frequencies)
         return _Chunk(starts, rows, impacts, frequencies)
+
+
+class _MergedArrays:
+    """The arrays of a merged index on their way to disk, chunk by chunk."""
+
+    def __init__(self, writer: ArrayDirectoryWriter, merger: _Merger, n_rows: int, window_bits: int) -> None:
+        self._writer, self._n_rows, self._window_bits, self._keep = writer, n_rows, window_bits, merger.keep
+        self._offset_type = offset_dtype(sum(len(postings.rows) for postings in merger.postings))
+        self._terms: list[NDArray[np.uint32]] = [np.empty(0, np.uint32)]
+        self._entry_counts: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+        self._placed = 0
+        self.loss = QuantisationLoss()
+        writer.declare("entry_windows", np.uint16, structure=True)
+        writer.declare("entry_ends", self._offset_type, structure=True)
+        writer.declare("entry_maxima", np.uint8, structure=True)
+        writer.declare("rows", np.uint16)
+        writer.declare("impacts", np.uint8)
+        if self._keep:
+            writer.declare("frequencies", np.uint8)
+
+    def reweighed(self, chunk: _Chunk, reweigh: Reweigh, lengths: NDArray[np.uint32], scale: float) -> _Chunk:
+        """Return a chunk with new impacts; adds up what their rounding loses."""
+        weights = reweigh(chunk.frequencies, lengths[chunk.rows])
+        if weights.shape != chunk.frequencies.shape:
+            raise ValueError(f"reweigh made {weights.shape} weights of {chunk.frequencies.shape} frequencies")
+        impacts, loss = quantise_with_loss(weights, scale)
+        self.loss = self.loss.merge(loss)
+        return replace(chunk, impacts=impacts)
+
+    def append(self, terms: NDArray[np.uint32], chunk: _Chunk) -> None:
+        """Write the postings of some consecutive terms."""
+        windows, ends, counts = _entries(chunk, self._window_bits)
+        present = np.flatnonzero(np.diff(chunk.starts))
+        self._terms.append(terms[present])
+        self._entry_counts.append(counts[present])
+        writer, mask = self._writer, np.uint32((1 << self._window_bits) - 1)
+        writer.append("entry_windows", windows)
+        writer.append("entry_ends", (ends + self._placed).astype(self._offset_type))
+        writer.append("entry_maxima", entry_maxima(ends, chunk.impacts))
+        writer.append("rows", (chunk.rows & mask).astype(np.uint16))
+        writer.append("impacts", chunk.impacts)
+        if self._keep:
+            writer.append("frequencies", chunk.frequencies)
+        self._placed += len(chunk.rows)
+
+    def finish(self, lengths: NDArray[np.uint32] | None) -> Postings:
+        """Write the other arrays; return what stands on disk, mapped, to be let go before `writer` is discarded."""
+        writer = self._writer
+        terms, counts = np.concatenate(self._terms), np.concatenate(self._entry_counts)
+        writer.write("terms", terms.astype(term_dtype(terms)), structure=True)
+        writer.write("entry_starts", np.cumsum(counts).astype(self._offset_type), structure=True)
+        if lengths is not None:
+            writer.write("lengths", lengths)
+        return Postings(
+            terms=frozen(terms),
+            entry_starts=writer.written("entry_starts"),
+            entry_windows=writer.written("entry_windows"),
+            entry_ends=writer.written("entry_ends"),
+            entry_maxima=writer.written("entry_maxima"),
+            rows=writer.written("rows"),
+            impacts=writer.written("impacts"),
+            frequencies=None,
+            lengths=None,
+            n_rows=self._n_rows,
+            window_bits=self._window_bits,
+        )
 
 
 def _entries(chunk: _Chunk, window_bits: int) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
@@ -278,60 +277,52 @@ def _entries(chunk: _Chunk, window_bits: int) -> tuple[NDArray[np.uint16], NDArr
 
 
 @kernel
-def count_kept(
+def count_surviving(
+    lists: tuple[Any, ...],
     first_term: int,
     slots: NDArray[np.int64],
-    entry_starts: NDArray[Any],
-    entry_windows: NDArray[np.uint16],
-    entry_ends: NDArray[Any],
-    rows: NDArray[np.uint16],
-    window_bits: int,
     new_rows: NDArray[np.int64],
     counts: NDArray[np.int64],
 ) -> int:
-    """Add to `counts[slots[i]]` the kept postings of the term `first_term + i`; returns how many there are in all.
+    """Add to `counts[slots[i]]` the surviving postings of the term `first_term + i`; return how many there are in all.
 
-    slots int64[t], new_rows int64[n_rows] with -1 for dropped rows, counts int64[chunk]: added to. Rows past the last,
-    which only a damaged file has, count as dropped. O(postings of these terms).
+    lists: the fields of `PostingLists`. slots int64[t], new_rows int64[n_rows] with -1 for dropped rows, counts
+    int64[chunk]: added to. Rows past the last, which only a damaged file has, count as dropped. O(postings of these
+    terms).
     """
+    entry_starts, entry_windows, entry_ends, rows, _, _, window_bits = lists
     total = 0
     for i in range(len(slots)):
-        kept = 0
+        surviving = 0
         for entry in range(np.int64(entry_starts[first_term + i]), np.int64(entry_starts[first_term + i + 1])):
             base = np.int64(entry_windows[entry]) << window_bits
             start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
             for at in range(start, np.int64(entry_ends[entry])):
                 row = base + np.int64(rows[at])
                 if row < len(new_rows) and new_rows[row] >= 0:
-                    kept += 1
-        counts[slots[i]] += kept
-        total += kept
+                    surviving += 1
+        counts[slots[i]] += surviving
+        total += surviving
     return total
 
 
 @kernel
-def place_kept(
+def place_surviving(
+    lists: tuple[Any, ...],
     first_term: int,
     slots: NDArray[np.int64],
-    entry_starts: NDArray[Any],
-    entry_windows: NDArray[np.uint16],
-    entry_ends: NDArray[Any],
-    rows: NDArray[np.uint16],
-    impacts: NDArray[np.uint8],
-    frequencies: NDArray[np.uint8],
-    window_bits: int,
-    new_rows: NDArray[np.int64],
-    levels: NDArray[np.uint8],
-    seen: NDArray[np.int64],
+    changes: tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]],
     places: NDArray[np.int64],
-    out_rows: NDArray[np.uint32],
-    out_impacts: NDArray[np.uint8],
-    out_frequencies: NDArray[np.uint8],
+    merged: tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]],
 ) -> None:
-    """Copy what `count_kept` counted to `places[slots[i]]` onwards, under the new row numbers; moves `places` on.
+    """Copy what `count_surviving` counted to `places[slots[i]]` onwards, under the new row numbers; moves `places` on.
 
-    levels uint8[256]: what impacts become; seen int64[256]: how often each occurred is added to it.
+    lists: the fields of `PostingLists`. changes: the new rows; levels uint8[256], what impacts become; and counts
+    int64[256], to which is added how often each impact occurred. merged: rows, impacts and frequencies, written.
     """
+    entry_starts, entry_windows, entry_ends, rows, impacts, frequencies, window_bits = lists
+    new_rows, levels, impact_counts = changes
+    out_rows, out_impacts, out_frequencies = merged
     for i in range(len(slots)):
         place = places[slots[i]]
         for entry in range(np.int64(entry_starts[first_term + i]), np.int64(entry_starts[first_term + i + 1])):
@@ -343,7 +334,7 @@ def place_kept(
                     out_rows[place] = new_rows[row]
                     impact = impacts[at]
                     out_impacts[place] = levels[impact]
-                    seen[impact] += 1
+                    impact_counts[impact] += 1
                     if len(frequencies) > 0:
                         out_frequencies[place] = frequencies[at]
                     place += 1

@@ -84,7 +84,7 @@ def _search_window(
         count = gather_allowed(permitted, limit // SELECTIVE_SHARE, candidates)
         if count == 0:
             return size
-        selective = count <= limit // SELECTIVE_SHARE
+        selective = bool(count <= limit // SELECTIVE_SHARE)
     order_by(scratch.priorities[:active], scratch.lists[ORDER, :active])
 
     if selective:

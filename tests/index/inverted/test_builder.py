@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from lexhound.index import IndexStorageError, InvertedIndex, Query, build_inverted
-from lexhound.index.inverted import builder as builder_module
+from lexhound.index.inverted import inversion
 
 ARRAYS = ("terms", "entry_starts", "entry_windows", "entry_ends", "entry_maxima", "rows", "impacts")
 
@@ -92,7 +92,7 @@ def test_wide_offsets_give_the_same_results(tmp_path, monkeypatch):
     dense = np.tile(np.array([[0.25, 0, 1], [0, 0.5, 1]], np.float32), (40, 1))
     csr = index_corpora.to_csr(dense)
     narrow = InvertedIndex.from_csr(csr, 0.01, window_bits=4)
-    monkeypatch.setattr(builder_module, "_WIDE", 1)
+    monkeypatch.setattr(inversion, "_WIDE", 1)
     wide = build_inverted(tmp_path / "wide", csr, scale=0.01, window_bits=4)
     assert wide.postings.entry_ends.dtype == wide.postings.entry_starts.dtype == np.uint64
     assert narrow.postings.entry_ends.dtype == np.uint32

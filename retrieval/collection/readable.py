@@ -27,6 +27,7 @@ from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError
 
+from .capability import ALL_CAPABILITIES, Capability
 from .encoders import CollectionEncoders, LoadedEncoders
 from .health import ENGINE, Health
 from .info import CollectionInfo, describe
@@ -69,6 +70,11 @@ class ReadableCollection:
     def sparse_field(self) -> SparseField:
         """How texts become the vectors of the inverted index; for what reads those vectors back."""
         return self._encoders.sparse
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can do beyond what every collection can (`engines.protocol`): all of it."""
+        return ALL_CAPABILITIES
 
     @property
     def modes(self) -> tuple[str, ...]:

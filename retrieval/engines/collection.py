@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lexhound.core.errors import MissingExtraError, ReadOnlyError
 from lexhound.encoders.errors import EncoderError
 from lexhound.index.inverted.quantization import Query
 from lexhound.index.topk import SearchStats
+from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseField
 from lexhound.retrieval.collection.fields.opening import load_field
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
@@ -33,7 +33,6 @@ from lexhound.retrieval.collection.request import (
     BatchKeywords,
     BatchRequest,
     Fusion,
-    RankingOptions,
     SearchKeywords,
     SearchRequest,
 )
@@ -42,13 +41,13 @@ from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.errors import UnsupportedError
-from lexhound.retrieval.filters import Expression, parse_filter
+from lexhound.retrieval.filters import parse_filter
 
 from .engine import Ability, Engine, EngineRow, LexicalEngine, Ranked, SparseVector, require
 from .hybrid import rank_hybrid
-from .protocol import EngineInfo
-from .ranking import complete_ranking
+from .protocol import EngineInfo, require_capability
+from .ranking import check_request, rank_dense, rank_sparse, where_of
+from .statistics import EngineStatistics
 from .writing import EngineWriter
 
 if TYPE_CHECKING:
@@ -56,20 +55,6 @@ if TYPE_CHECKING:
     from lexhound.encoders.bm25.vocabulary import Vocabulary
 
 QUERIES_AT_ONCE = 64
-
-
-class _Statistics:
-    """How many documents there are and hold each term, as the engine counts them (`LiveStatistics`)."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @property
-    def n_documents(self) -> int:
-        return self._engine.count()
-
-    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        return self._engine.document_frequencies(terms)
 
 
 class EngineCollection:
@@ -97,7 +82,7 @@ class EngineCollection:
         self._dense = dense
         if self.manifest.dense is not None and dense is None:
             self._dense = DenseField(self.manifest.dense.encoder, self.manifest.dense.width)
-        self._statistics = _Statistics(engine)
+        self._statistics = EngineStatistics(engine)
         self._writer = EngineWriter(engine, sparse_field, self._dense) if writable else None
         self._closed = False
 
@@ -105,6 +90,11 @@ class EngineCollection:
     def address(self) -> str:
         """Where it is, as a person writes it."""
         return self.engine.address
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """None of those that collections of our own have."""
+        return frozenset()
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -222,7 +212,7 @@ class EngineCollection:
         Raises:
             FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters, or not this one.
         """
-        return self.engine.count(self._where(filter))
+        return self.engine.count(where_of(self.engine, filter))
 
     def ids(self, filter: str) -> list[str]:
         """The ids of the documents that pass a filter expression, in any order.
@@ -231,7 +221,7 @@ class EngineCollection:
             FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters, or not this one.
         """
         expression = parse_filter(filter)
-        self._require(Ability.FILTER)
+        require(self.engine, Ability.FILTER)
         return self.engine.ids(expression)
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
@@ -254,23 +244,19 @@ class EngineCollection:
         """
         started = perf_counter()
         request = SearchRequest.of(query, k, options)
-        self._check(request, request.depth)
+        check_request(self.engine, request, request.depth)
         if request.explain:
-            self._require(Ability.EXPLAIN)
+            require(self.engine, Ability.EXPLAIN)
         if request.stats:
-            raise UnsupportedError(
-                "the collection lies in another engine, where nothing tells how much a search reads",
-                where=self.address,
-                hint="leave stats out",
-            )
+            require_capability(self, Capability.SEARCH_STATS)
         encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
-        where = self._where(request.filter)
+        where = where_of(self.engine, request.filter)
         encoded = encode_query(encoders, request, self._statistics)
         shares: list[tuple[Share, ...]] | None = None
         if encoded.dense is None:
-            ranked = self._rank_sparse([encoded.sparse], request.depth, where)[0]
+            ranked = rank_sparse(self.engine, [encoded.sparse], request.depth, where)[0]
         elif encoders.mode == "dense":
-            ranked = self._rank_dense(encoded.dense[None], request.depth, where)[0]
+            ranked = rank_dense(self.engine, encoded.dense[None], request.depth, where)[0]
             shares = dense_shares(ranked.scores.tolist()) if request.explain else None
         else:
             fused = rank_hybrid(self.engine, encoded.sparse, encoded.dense, request.fusion or Fusion(), where)
@@ -289,16 +275,16 @@ class EngineCollection:
         Raises: as `search`.
         """
         request = BatchRequest.of(queries, k, options)
-        self._check(request, request.k)
+        check_request(self.engine, request, request.k)
         encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
-        where = self._where(request.filter)
+        where = where_of(self.engine, request.filter)
         answers: list[RankedIds] = []
         for start in range(0, len(request.queries), QUERIES_AT_ONCE):
             texts = request.queries[start : start + QUERIES_AT_ONCE]
             if encoders.dense is None:
-                rankings = self._rank_sparse(self.encode_queries(texts), request.k, where)
+                rankings = rank_sparse(self.engine, self.encode_queries(texts), request.k, where)
             elif encoders.mode == "dense":
-                rankings = self._rank_dense(encoders.dense.queries(texts), request.k, where)
+                rankings = rank_dense(self.engine, encoders.dense.queries(texts), request.k, where)
             else:
                 fusion = request.fusion or Fusion()
                 rankings = [
@@ -307,25 +293,6 @@ class EngineCollection:
                 ]
             answers += [list(zip(each.ids, each.scores.tolist(), strict=True)) for each in rankings]
         return answers
-
-    def _rank_sparse(self, queries: Sequence[Query], depth: int, where: Expression | None) -> list[Ranked]:
-        vectors = [as_vector(query) for query in queries]
-        return complete_ranking(
-            lambda places, limit: self.engine.search_sparse([vectors[place] for place in places], limit, where),
-            [place for place, query in enumerate(queries) if len(query)],
-            len(queries),
-            depth,
-            self.engine.max_hits,
-        )
-
-    def _rank_dense(self, vectors: NDArray[np.float32], depth: int, where: Expression | None) -> list[Ranked]:
-        return complete_ranking(
-            lambda places, limit: self.engine.search_dense(vectors[places], limit, where),
-            np.flatnonzero(vectors.any(axis=1)).tolist(),
-            len(vectors),
-            depth,
-            self.engine.max_hits,
-        )
 
     def _hits(self, maker: HitMaker, ranked: Ranked, shares: list[tuple[Share, ...]] | None) -> tuple[Hit, ...]:
         offset = maker.request.offset
@@ -345,7 +312,7 @@ class EngineCollection:
         vectors = self._sparse_field.queries(queries, self._statistics)
         return [Query.from_weights(terms, weights) for terms, weights in vectors]
 
-    def statistics(self) -> _Statistics:
+    def statistics(self) -> EngineStatistics:
         """How many documents there are, and how many hold each term."""
         return self._statistics
 
@@ -378,35 +345,6 @@ class EngineCollection:
     def health(self) -> Health:
         """Whether the engine answers."""
         return self.engine.health()
-
-    def _where(self, filter: str | None) -> Expression | None:
-        if filter is None:
-            return None
-        expression = parse_filter(filter)
-        self._require(Ability.FILTER)
-        return expression
-
-    def _check(self, request: RankingOptions, depth: int) -> None:
-        if request.recall is not None and request.recall < 1:
-            raise UnsupportedError(
-                "the engine's searches are exact, and have no dial for a recall below 1",
-                where=self.address,
-                hint="leave the recall out",
-            )
-        if depth > self.engine.max_hits:
-            raise UnsupportedError(
-                f"the engine's searches end at hit {self.engine.max_hits:,}, and hit {depth:,} is asked for",
-                where=self.address,
-                hint="ask for fewer",
-            )
-
-    def _require(self, ability: Ability) -> None:
-        require(self.engine, ability)
-
-
-def as_vector(query: Query) -> SparseVector:
-    """A query as engines take it: the weights that our own index would use, as float32."""
-    return query.terms, np.asarray(query.weights * query.scale, np.float32)
 
 
 def _explain(maker: HitMaker, vector: SparseVector | None) -> tuple[Contribution, ...]:

@@ -22,7 +22,7 @@ from lexhound.retrieval.errors import UnsupportedError
 from lexhound.retrieval.filters import Expression
 
 from .engine import Engine, Ranked
-from .ranking import complete_ranking
+from .ranking import as_vector, rank_dense, rank_sparse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,18 +64,9 @@ def rank_hybrid(
             where=engine.address,
             hint="lower the depth",
         )
-    sparse = (query.terms, np.asarray(query.weights * query.scale, np.float32))
-    some = [0] if len(query) else []
-    lexical = complete_ranking(
-        lambda _, limit: engine.search_sparse([sparse], limit, where), some, 1, fusion.depth, engine.max_hits
-    )[0]
-    near = complete_ranking(
-        lambda _, limit: engine.search_dense(vector[None], limit, where),
-        [0] if vector.any() else [],
-        1,
-        fusion.depth,
-        engine.max_hits,
-    )[0]
+    sparse = as_vector(query)
+    lexical = rank_sparse(engine, [query], fusion.depth, where)[0]
+    near = rank_dense(engine, vector[None], fusion.depth, where)[0]
     names = dict(
         zip([*lexical.internal_ids.tolist(), *near.internal_ids.tolist()], [*lexical.ids, *near.ids], strict=True)
     )

@@ -6,19 +6,23 @@ the service work with what stands here. Order is part of the contract: score des
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack, cast, runtime_checkable
+
+from lexhound.retrieval.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from lexhound.encoders.base import EncoderIdentity, LiveStatistics, Span
     from lexhound.index.inverted.quantization import Query
+    from lexhound.retrieval.collection.capability import Capability
     from lexhound.retrieval.collection.health import Health
     from lexhound.retrieval.collection.info import CollectionInfo
     from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, SearchKeywords, SearchRequest
-    from lexhound.retrieval.collection.result import RankedIds, SearchResult
+    from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult
     from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
+    from lexhound.retrieval.collection.write.compaction import CompactReport
     from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
     from lexhound.retrieval.collection.write.writer import AddReport, Status
     from lexhound.retrieval.corpus import BadRow, Corpus
@@ -67,6 +71,11 @@ class Backend(Protocol):
     @property
     def manifest(self) -> Manifest:
         """Which encoders made its vectors; `search` needs no other word of them."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can do beyond what stands here; see `require_capability`."""
         ...
 
     @property
@@ -173,3 +182,54 @@ class Backend(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class CapableBackend(Backend, Protocol):
+    """What collections offer that have the capabilities for it; those of our own have all of them."""
+
+    def facets(self, fields: Sequence[str] | None = None, limit: int = 20) -> list[Facet]:
+        """FACETS: the most frequent values of metadata fields (all fields unless named), and the range of numbers."""
+        ...
+
+    def discard_unfinished(self) -> int:
+        """INGEST_JOBS: drop what an unfinished ingest job holds; returns how many documents that was."""
+        ...
+
+    def compact(self) -> CompactReport:
+        """COMPACTION: merge all segments into one without deleted rows."""
+        ...
+
+    def is_prepared(self, filter: str) -> bool:
+        """PREPARED_FILTERS: whether it is known which documents pass a filter."""
+        ...
+
+    def prepare_filter(self, filter: str) -> None:
+        """PREPARED_FILTERS: find the documents that pass a filter, so that a search need not."""
+        ...
+
+    def encode_ahead(self, document: Document) -> Iterator[None]:
+        """STEPWISE_WRITES: do what a long document asks for in steps; `put` it then."""
+        ...
+
+    def ask_dense_by(self, which: str) -> None:
+        """STATIC_QUERIES: let the "table" or the "model" make the dense vectors of queries."""
+        ...
+
+
+def capable(collection: Backend, capability: Capability) -> CapableBackend | None:
+    """Return a collection as one that has a capability; None where it lacks it."""
+    return cast(CapableBackend, collection) if capability in collection.capabilities else None
+
+
+def require_capability(collection: Backend, capability: Capability) -> CapableBackend:
+    """Return a collection as one that has a capability.
+
+    Raises:
+        UnsupportedError: it lacks it.
+    """
+    able = capable(collection, capability)
+    if able is None:
+        raise UnsupportedError(
+            f"the collection lies in another engine, where {capability}", hint="leave this request out"
+        )
+    return able

@@ -10,8 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .engine import Ranked
+from lexhound.index.inverted.quantization import Query
+from lexhound.retrieval.collection.request import RankingOptions
+from lexhound.retrieval.errors import UnsupportedError
+from lexhound.retrieval.filters import Expression, parse_filter
+
+from .engine import Ability, Engine, Ranked, SparseVector, require
 
 # Hits asked for beyond those that are needed; enough that equals at the cut seldom need a second search.
 SPARE = 8
@@ -37,3 +43,64 @@ def complete_ranking(search: Search, places: Sequence[int], number: int, depth: 
                 unfinished.append(place)
         waiting, limit = unfinished, min(limit * _GROWTH, most)
     return found
+
+
+def as_vector(query: Query) -> SparseVector:
+    """Return a query as engines take it: the weights that our own index would use, as float32."""
+    return query.terms, np.asarray(query.weights * query.scale, np.float32)
+
+
+def rank_sparse(engine: Engine, queries: Sequence[Query], depth: int, where: Expression | None) -> list[Ranked]:
+    """Return the best `depth` documents of each query by the inverted index."""
+    vectors = [as_vector(query) for query in queries]
+    return complete_ranking(
+        lambda places, limit: engine.search_sparse([vectors[place] for place in places], limit, where),
+        [place for place, query in enumerate(queries) if len(query)],
+        len(queries),
+        depth,
+        engine.max_hits,
+    )
+
+
+def rank_dense(engine: Engine, vectors: NDArray[np.float32], depth: int, where: Expression | None) -> list[Ranked]:
+    """Return the best `depth` documents of each query, float32[n, width], by dense vectors."""
+    return complete_ranking(
+        lambda places, limit: engine.search_dense(vectors[places], limit, where),
+        np.flatnonzero(vectors.any(axis=1)).tolist(),
+        len(vectors),
+        depth,
+        engine.max_hits,
+    )
+
+
+def where_of(engine: Engine, filter: str | None) -> Expression | None:
+    """Return a filter expression as engines take it.
+
+    Raises:
+        FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters.
+    """
+    if filter is None:
+        return None
+    expression = parse_filter(filter)
+    require(engine, Ability.FILTER)
+    return expression
+
+
+def check_request(engine: Engine, request: RankingOptions, depth: int) -> None:
+    """Refuse a search that no engine but our own answers.
+
+    Raises:
+        UnsupportedError: it is approximate, or ends beyond the engine's last hit.
+    """
+    if request.recall is not None and request.recall < 1:
+        raise UnsupportedError(
+            "the engine's searches are exact, and have no recall calibration for a recall below 1",
+            where=engine.address,
+            hint="leave the recall out",
+        )
+    if depth > engine.max_hits:
+        raise UnsupportedError(
+            f"the engine's searches end at hit {engine.max_hits:,}, and hit {depth:,} is asked for",
+            where=engine.address,
+            hint="ask for fewer",
+        )

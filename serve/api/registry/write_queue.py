@@ -11,19 +11,19 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lexhound.core.errors import StorageError
-from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.errors import RetrievalError
 from lexhound.serve.api.http.exceptions import BusyError, UnavailableError
 
 if TYPE_CHECKING:
     from lexhound.retrieval.collection.write.writer import Status
     from lexhound.retrieval.documents.document import Document
-    from lexhound.retrieval.engines.protocol import Backend
+    from lexhound.retrieval.engines.protocol import Backend, capable
     from lexhound.serve.api.http.metrics import Metrics
 
 # Documents committed together at most: bounds how long one commit keeps the others waiting.
@@ -79,9 +79,11 @@ class WriteQueue:
         return statuses
 
     async def _encode_ahead(self, document: Document) -> None:
-        steps = await self.call(
-            lambda opened: opened.encode_ahead(document) if isinstance(opened, Collection) else None
-        )
+        def begin(opened: Backend) -> Iterator[None] | None:
+            able = capable(opened, Capability.STEPWISE_WRITES)
+            return None if able is None else able.encode_ahead(document)
+
+        steps = await self.call(begin)
         while steps is not None and await self.call(lambda _: next(steps, steps)) is not steps:
             pass
 

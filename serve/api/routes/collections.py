@@ -16,11 +16,12 @@ from lexhound.core.errors import LexhoundError
 from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.retrieval.collection.backup import backup_collection
+from lexhound.retrieval.collection.capability import Capability
+from lexhound.retrieval.engines.protocol import require_capability
 from lexhound.retrieval.errors import EngineError, NotACollectionError
 from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of
 from lexhound.serve.api.http.exceptions import ConflictError, RequestError, ServiceError, UnknownNameError
 from lexhound.serve.api.registry.names import NAME_PATTERN
-from lexhound.serve.api.registry.native import native_collection
 from lexhound.serve.api.registry.registry import unknown_collection
 from lexhound.serve.api.schemas import collection_models
 from lexhound.serve.api.schemas.answers import description_answer, json_response, summary_answer, unavailable_answer
@@ -146,8 +147,8 @@ async def backup(name: Name, body: collection_models.BackupRequest, request: Req
     called = body.name or datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     started = perf_counter()
     async with service.registry.use(name) as served:
-        collection = native_collection(served.reader, "its own tools make copies")
-        copy = partial(backup_collection, collection.path, folder / name / called)
+        collection = require_capability(served.reader, Capability.BACKUP)
+        copy = partial(backup_collection, collection.address, folder / name / called)
         report = await asyncio.get_running_loop().run_in_executor(service.compacting, copy)
     figures = {"name": called, "documents": report.documents, "segments": report.segments, "bytes": report.bytes}
     return json_response(figures | {"seconds": perf_counter() - started}, 201)
@@ -164,7 +165,7 @@ async def discard_unfinished(name: Name, request: Request) -> Response:
     service = service_of(request)
     async with service.registry.use(name) as served:
         dropped = await served.writes.call(
-            lambda opened: native_collection(opened, "there are no unfinished ingest jobs").discard_unfinished()
+            lambda opened: require_capability(opened, Capability.INGEST_JOBS).discard_unfinished()
         )
     return json_response({"discarded": dropped})
 
@@ -184,9 +185,7 @@ async def compact(name: Name, request: Request) -> Response:
             return json_response({"status": "running"}, 202)
         served.compacting = True
         try:
-            collection = native_collection(
-                await served.writes.call(lambda opened: opened), "there is nothing to compact"
-            )
+            collection = require_capability(await served.writes.call(lambda opened: opened), Capability.COMPACTION)
         except BaseException:
             served.compacting = False
             raise

@@ -9,16 +9,15 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.collection.result import SearchResult
 from lexhound.retrieval.deadline import Deadline
-from lexhound.retrieval.engines.protocol import Backend
+from lexhound.retrieval.engines.protocol import Backend, capable, require_capability
 from lexhound.serve.api.http.dependencies import ReadRoute
 from lexhound.serve.api.http.exceptions import RequestError
 from lexhound.serve.api.http.limits import beyond, check_fields, check_number, check_page, check_text
 from lexhound.serve.api.http.pools import pool_of
 from lexhound.serve.api.registry.names import NAME_PATTERN
-from lexhound.serve.api.registry.native import native_collection
 from lexhound.serve.api.schemas import search_models
 from lexhound.serve.api.schemas.answers import facet_answer, json_response, modes_of, search_answer
 from lexhound.serve.api.schemas.openapi import errors
@@ -116,8 +115,9 @@ async def _prepared(request: Request, reader: Backend, filter: str | None) -> De
     """When a search that begins now is to end; its filter has been worked out where that may take time."""
     admission = service_of(request).admission
     deadline = admission.deadline()
-    if filter is not None and isinstance(reader, Collection) and not reader.is_prepared(filter):
-        await admission.run(lambda: reader.prepare_filter(filter), request=request, pool="filter", deadline=deadline)
+    able = None if filter is None else capable(reader, Capability.PREPARED_FILTERS)
+    if filter is not None and able is not None and not able.is_prepared(filter):
+        await admission.run(lambda: able.prepare_filter(filter), request=request, pool="filter", deadline=deadline)
     return deadline
 
 
@@ -233,8 +233,6 @@ async def facets(
         reader = served.reader
 
         def work() -> dict[str, Any]:
-            return facet_answer(
-                native_collection(reader, "nothing counts the values of its fields").facets(field, limit)
-            )
+            return facet_answer(require_capability(reader, Capability.FACETS).facets(field, limit))
 
         return json_response(await service.admission.run(work, request=request, pool="wide"))

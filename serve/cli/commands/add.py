@@ -60,7 +60,7 @@ def add(options: AddOptions) -> None:
         lexhound add milvus://host:19530/my more.jsonl
     """
     from lexhound.retrieval.collection.building import kept_documents
-    from lexhound.retrieval.collection.collection import Collection
+    from lexhound.retrieval.collection.info import CollectionInfo
     from lexhound.retrieval.engines.address import read_address
     from lexhound.retrieval.engines.opening import open_collection
     from lexhound.serve.engines import milvus_settings
@@ -105,7 +105,8 @@ def add(options: AddOptions) -> None:
                 output.line(sentence(source, report, seconds))
                 tell_special_weights(output, corpus)
         documents = collection.count()
-        notes = weight_notes(collection.info()) if isinstance(collection, Collection) else []
+        info = collection.info()
+        notes = weight_notes(info) if isinstance(info, CollectionInfo) else []
     rejects.tell(*read)
     if options.json:
         figures = {"documents": documents, "discarded": discarded, "runs": finished, "notes": notes}
@@ -118,13 +119,15 @@ def add(options: AddOptions) -> None:
 
 def _discard_unfinished(collection: Backend) -> int:
     """Drop the documents of an interrupted ingest job; return how many they were."""
-    from lexhound.retrieval.collection.collection import Collection
+    from lexhound.retrieval.collection.capability import Capability
+    from lexhound.retrieval.engines.protocol import capable
     from lexhound.serve.errors import UsageError
 
-    if not isinstance(collection, Collection):
+    able = capable(collection, Capability.INGEST_JOBS)
+    if able is None:
         raise UsageError(
             "only Lexhound's own collections have unfinished ingest jobs", hint="leave --discard-unfinished out"
         )
-    discarded = collection.discard_unfinished()
+    discarded = able.discard_unfinished()
     tell(f"{counted(discarded)} of an unfinished ingest job dropped")
     return discarded

@@ -237,14 +237,16 @@ def _as_json(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
 
 
 def _ask_dense_by(collection: Backend, which: str) -> None:
-    from lexhound.retrieval.collection.collection import Collection
+    from lexhound.retrieval.collection.capability import Capability
+    from lexhound.retrieval.engines.protocol import capable
     from lexhound.serve.errors import UsageError
 
-    if not isinstance(collection, Collection):
+    able = capable(collection, Capability.STATIC_QUERIES)
+    if able is None:
         raise UsageError(
             "--dense-queries is for collections in directories", hint="leave it out: other engines ask the model"
         )
-    collection.ask_dense_by(which)
+    able.ask_dense_by(which)
 
 
 def _answer_many(collection: Backend, output: Output, path: Path, request: BatchRequest) -> None:

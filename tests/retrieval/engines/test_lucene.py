@@ -28,12 +28,13 @@ from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.collection.store.stored_documents import content_hash
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.engines.address import read_address
-from lexhound.retrieval.engines.collection import EngineCollection, as_vector
+from lexhound.retrieval.engines.collection import EngineCollection
 from lexhound.retrieval.engines.engine import EngineRow
 from lexhound.retrieval.engines.lucene import java, open_lucene
 from lexhound.retrieval.engines.lucene.engine import LuceneEngine
 from lexhound.retrieval.engines.opening import create_collection, create_like, open_collection
 from lexhound.retrieval.engines.protocol import Backend
+from lexhound.retrieval.engines.ranking import as_vector
 from lexhound.retrieval.errors import (
     CollectionExistsError,
     CorruptCollectionError,

@@ -1,0 +1,21 @@
+"""What a collection can do beyond what every collection can, whichever engine keeps it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Capability(StrEnum):
+    """A capability; the value says how it is where a collection lacks it."""
+
+    SEARCH_STATS = "nothing tells how much a search reads"
+    FACETS = "nothing counts the values of its fields"
+    BACKUP = "its own tools make copies"
+    INGEST_JOBS = "there are no unfinished ingest jobs"
+    COMPACTION = "there is nothing to compact"
+    PREPARED_FILTERS = "filters are worked out within a search"
+    STEPWISE_WRITES = "a document is encoded in one go"
+    STATIC_QUERIES = "a model makes the dense vectors of queries"
+
+
+ALL_CAPABILITIES = frozenset(Capability)

@@ -22,7 +22,8 @@ BACKUPS = int(os.environ.get("LEXHOUND_BACKUPS_MADE", "4"))
 # others: after each commit the collection holds as many of one kind as of the other.
 WRITER = """
 import sys, threading
-from lexhound.retrieval import Collection, Document, writer
+from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.write import writer
 writer.FLUSH_BYTES = 4096
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()

@@ -17,7 +17,7 @@ import json, resource, shutil, sys
 from pathlib import Path
 
 from lexhound.retrieval import Collection, Document
-from lexhound.retrieval.errors import StorageFullError
+from lexhound.core.errors import StorageFullError
 from lexhound.retrieval.exports import export_collection
 
 folder, limits = Path(sys.argv[1]), json.loads(sys.argv[2])

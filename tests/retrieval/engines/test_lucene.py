@@ -53,6 +53,7 @@ def _missing() -> str:
     return ""
 
 
+pytestmark = pytest.mark.engine
 needs_lucene = pytest.mark.skipif(bool(_missing()), reason=_missing() or "it is there")
 
 TERMS = 12
@@ -253,9 +254,8 @@ def test_an_unfinished_index_is_told_and_gone_on_with(tmp_path: Path) -> None:
 
 _WAITING = """
 import sys, time
-from lexhound.retrieval.backends.opening import open_collection
+from lexhound.retrieval.engines.opening import open_collection
 
-pytestmark = pytest.mark.engine
 with open_collection(sys.argv[1]) as collection:
     print(collection.search("heat").hits[0].id, flush=True)
     time.sleep(60)

@@ -119,7 +119,8 @@ class StaticQueryEmbeddings:
             return [(folder / ABOUT, f"cannot be read: {error}")]
 
     def save(self, folder: Path) -> None:
-        """Write the table into an empty folder. Raises OSError."""
+        """Write the table into a new or empty folder. Raises OSError."""
+        folder.mkdir(exist_ok=True)
         np.save(folder / _VECTORS, self.vectors, allow_pickle=False)
         self._subwords.save(folder / TOKENIZER)
         sums = {name: _checksum(folder / name) for name in (_VECTORS, TOKENIZER)}

@@ -61,7 +61,7 @@ def test_a_dense_encoder_and_its_table(tmp_path: Path) -> None:
     del values["checksums"][about.name]  # as earlier versions wrote it; it would tell the change too
     about.write_text(json.dumps(values | {"tokens": "0", "tokenizers": "0.1"}))
     with pytest.raises(
-        IdentityError, match=r"was made with tokenizers 0\.1, and .*Make it again with `lexhound distil"
+        IdentityError, match=r"was made with tokenizers 0\.1, and .*Make it again with `lexhound fit-static-queries"
     ):
         StaticQueryEmbeddings.open(tmp_path / "table")
     del values["tokens"], values["tokenizers"]  # earlier versions had none

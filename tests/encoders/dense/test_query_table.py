@@ -99,10 +99,10 @@ def test_a_table_on_disk_is_the_same(
     data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert [path for path, _ in StaticQueryEmbeddings.verify(tmp_path / "t")] == [data]
     data.write_bytes(whole[:200])
-    with pytest.raises(CheckpointError, match="distil-queries"):
+    with pytest.raises(CheckpointError, match="fit-static-queries"):
         StaticQueryEmbeddings.open(tmp_path / "t")
     (tmp_path / "t" / "query_table.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="distil-queries"):
+    with pytest.raises(CheckpointError, match="fit-static-queries"):
         StaticQueryEmbeddings.open(tmp_path / "t")
     assert len(StaticQueryEmbeddings.verify(tmp_path / "t")) == 1
 

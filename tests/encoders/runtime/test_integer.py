@@ -17,7 +17,7 @@ from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.runtime.device import wants_integers
 from lexhound.encoders.runtime.int16 import head as head_module
 from lexhound.encoders.runtime.int16 import kernels, tiles
-from lexhound.encoders.runtime.int16 import layers as body_module
+from lexhound.encoders.runtime.int16 import layers as layers_module
 from lexhound.encoders.runtime.int16.head import MaximumHead
 from lexhound.encoders.runtime.int16.layers import IntegerBackbone, integer_backbone
 from lexhound.encoders.runtime.int16.packing import filled, packed, rounded_rows
@@ -125,7 +125,7 @@ def test_layers_give_what_torch_gives(folder: Path, monkeypatch: pytest.MonkeyPa
         np.testing.assert_allclose(found, expected, atol=3e-3 * np.abs(expected).max())
         np.testing.assert_array_equal(twin.states([row]), found, err_msg="its neighbours change a text's states")
         start += len(row)
-    monkeypatch.setattr(body_module, "_CHUNK", 40)
+    monkeypatch.setattr(layers_module, "_CHUNK", 40)
     np.testing.assert_array_equal(twin.states(rows, threads=3), together)
     assert twin.states([]).shape == (0, 32)
 
@@ -283,7 +283,7 @@ def test_other_poolings_have_no_screen(bert: Path, pooling: str, activation: str
 
 def test_a_screened_encoder_gives_what_an_unscreened_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the encoder that comes with the package, in float32 and in integers."""
-    folder = Path(body_module.__file__).parents[1] / "models" / "lexhound-mini"
+    folder = Path(layers_module.__file__).parents[2] / "models" / "lexhound-mini"
     words = (folder / "document_0_Transformer" / "tokenizer.json").read_text(encoding="utf-8")
     vocabulary = [word for word in json.loads(words)["model"]["vocab"] if word.isalpha()]
     generator = np.random.default_rng(3)
@@ -307,10 +307,10 @@ def test_a_screened_encoder_gives_what_an_unscreened_one_gives(monkeypatch: pyte
 def test_where_integers_are_asked_for_and_cannot_be(
     tmp_path: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lexhound.encoders.runtime.int16 import layers as body
+    from lexhound.encoders.runtime.int16 import layers
 
     assert side(bert, precision="float32")._backbone is None
-    monkeypatch.setattr(body, "integer_body", lambda *_: None)
+    monkeypatch.setattr(layers, "integer_backbone", lambda *_: None)
     assert side(bert)._backbone is None
     with pytest.raises(SettingsError, match="cannot be run in 16-bit integers"):
         side(bert, precision="int16")

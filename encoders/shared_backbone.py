@@ -1,4 +1,6 @@
-"""Sparse and dense vectors of one pass through a model, where both sides of a collection are the same transformer."""
+"""Sparse and dense vectors of one pass through a model, where both encoders of a collection are the same
+transformer.
+"""
 
 from __future__ import annotations
 

@@ -237,7 +237,9 @@ def read_vector(vector: object, terms: Terms, whose: str) -> tuple[QueryVector, 
         token = tokens[int(wrong[0])]
         raise VectorFileError(f"the weight of {token!r} is {vector[token]!r}", "Weights are finite and 0 or more")
     ids = terms.lookup(tokens)
-    unknown = [place for place in np.flatnonzero(ids < 0).tolist() if tokens[place] not in terms.special_tokens]
+    unknown = [
+        position for position in np.flatnonzero(ids < 0).tolist() if tokens[position] not in terms.special_tokens
+    ]
     if unknown:
         raise VectorFileError(f"the encoder has no term {tokens[unknown[0]]!r}", "Give the encoder that made the file")
     special = int(np.count_nonzero(weights[ids < 0]))

@@ -1,1 +1,1 @@
-"""Training document sides and query tables: recipes, losses, sparsity, data, and the loop."""
+"""Training document encoders and query tables: recipes, losses, sparsity, data, and the loop."""

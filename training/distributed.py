@@ -147,14 +147,14 @@ def device_of(name: str, distributed: Distributed) -> torch.device:
     device = choose_device(name)
     if distributed.size == 1 or device.type == "cpu":
         return device
-    place = int(os.environ.get("LOCAL_RANK", distributed.rank))
+    position = int(os.environ.get("LOCAL_RANK", distributed.rank))
     there = torch.cuda.device_count() if device.type == "cuda" else 1
-    if place >= there:
+    if position >= there:
         raise TrainingError(
             f"there are more processes than {device.type} devices: {there}",
             "Lower --nproc-per-node, or use --device cpu",
         )
-    return torch.device(device.type, place)
+    return torch.device(device.type, position)
 
 
 def join(distributed: Distributed, device: torch.device) -> None:

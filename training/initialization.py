@@ -107,8 +107,8 @@ def _set_scale(
     common = float(torch.quantile(absent[:: max(1, len(absent) // 1_000_000)], absent_quantile))
     # A term's own quantile is a noisy estimate in so few documents: halfway between it and everybody's.
     rows = logits.masked_fill(present, -torch.inf)
-    place = min(len(rows) - 1, int(absent_quantile * len(rows)))
-    single = rows.kthvalue(place + 1, dim=0).values if len(rows) > 1 else torch.full((rows.shape[1],), common)
+    position = min(len(rows) - 1, int(absent_quantile * len(rows)))
+    single = rows.kthvalue(position + 1, dim=0).values if len(rows) > 1 else torch.full((rows.shape[1],), common)
     single = torch.where(single.isfinite(), single, torch.tensor(common))
     threshold = 0.5 * (single + common)
     gain = own / max(1e-6, float((logits - threshold)[present].median()))

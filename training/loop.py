@@ -121,7 +121,7 @@ class Trainer:
         return self._step
 
     def table(self) -> NDArray[np.float32]:
-        """Return the query side's weights, float32[vocabulary]."""
+        """Return the query encoder's weights, float32[vocabulary]."""
         return self._objective.table().detach().cpu().numpy().copy()
 
     def run(self, stop: Callable[[], bool] | None = None, save_every: float = 120.0) -> Outcome:
@@ -172,9 +172,9 @@ class Trainer:
 
     def _see_usage(self) -> None:
         """Let the sampler know from the start which terms are used most."""
-        places = np.linspace(0, len(self.training.documents) - 1, min(_SURVEYED, len(self.training.documents)))
-        vectors = self.model.encode([self.training.documents[int(place)] for place in places])
-        self._sampler.usage = (vectors.sum(axis=0) / len(places)).astype(np.float32)
+        positions = np.linspace(0, len(self.training.documents) - 1, min(_SURVEYED, len(self.training.documents)))
+        vectors = self.model.encode([self.training.documents[int(position)] for position in positions])
+        self._sampler.usage = (vectors.sum(axis=0) / len(positions)).astype(np.float32)
 
     def _named(self) -> dict[str, torch.nn.Parameter]:
         """Return every weight that learns, by name."""

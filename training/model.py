@@ -1,4 +1,4 @@
-"""The document side of an encoder while it is trained: a masked language model whose head gives one weight a term.
+"""The document encoder of an encoder while it is trained: a masked language model whose head gives one weight a term.
 
 Only the columns of the vocabulary that a step asks for are computed: the terms of the step's queries, on which every
 score depends, and a sample of the others, from which the sparsity is estimated. On a CPU the head over a whole
@@ -29,11 +29,11 @@ from lexhound.encoders.text.subwords import Subwords
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """How a document side reads texts and makes weights.
+    """How a document encoder reads texts and makes weights.
 
     Attributes:
         start: folder or name of the checkpoint to start from: a masked language model, a backbone without a head, or a
-            sparse encoder, whose document side is meant.
+            sparse encoder, whose document encoder is meant.
         max_length: longest document in tokens while training, special tokens included.
         activation: one of `lexhound.encoders.runtime.pooling.ACTIVATIONS`.
         frozen_layers: how many of the lowest transformer layers, and the embeddings below them, are left as they are.
@@ -47,7 +47,7 @@ class ModelSettings:
 
 
 class TrainableEncoder(torch.nn.Module):
-    """A document side under training.
+    """A document encoder under training.
 
     Attributes:
         subwords: its tokenizer.
@@ -158,12 +158,12 @@ class TrainableEncoder(torch.nn.Module):
         order: list[int] = []
         logits: list[torch.Tensor] = []
         means: list[torch.Tensor] = []
-        for places in by_length([len(text_ids) + extra for text_ids in token_ids], batch_tokens):
-            hidden, mask = self.hidden([token_ids[place] for place in places])
+        for positions in by_length([len(text_ids) + extra for text_ids in token_ids], batch_tokens):
+            hidden, mask = self.hidden([token_ids[position] for position in positions])
             logits.append(largest_logits(self._transform(hidden), mask, weight, bias))
             counted = mask.unsqueeze(-1).to(hidden.dtype)
             means.append(((hidden * counted).sum(dim=1) / counted.sum(dim=1)).float())
-            order += places
+            order += positions
         back = torch.empty(len(order), dtype=torch.int64)
         back[torch.tensor(order)] = torch.arange(len(order))
         back = back.to(logits[0].device)
@@ -229,16 +229,16 @@ class TrainableEncoder(torch.nn.Module):
         allowed = torch.from_numpy(self.terms)
         done = 0
         with torch.inference_mode():
-            for places in by_length([len(text_ids) + extra for text_ids in token_ids], batch_tokens):
+            for positions in by_length([len(text_ids) + extra for text_ids in token_ids], batch_tokens):
                 weights = self.weights_of(
-                    self.logits([token_ids[place] for place in places], batch_tokens=batch_tokens)
+                    self.logits([token_ids[position] for position in positions], batch_tokens=batch_tokens)
                 )
                 rows = (weights.cpu() * allowed).numpy()
-                for place, row in zip(places, rows, strict=True):
-                    if len(token_ids[place]):
+                for position, row in zip(positions, rows, strict=True):
+                    if len(token_ids[position]):
                         terms = np.flatnonzero(row > 0).astype(np.int32)
-                        found[place] = terms, row[terms]
-                done += len(places)
+                        found[position] = terms, row[terms]
+                done += len(positions)
                 if progress is not None:
                     progress(done)
         starts = np.zeros(len(token_ids) + 1, dtype=np.int64)
@@ -249,7 +249,7 @@ class TrainableEncoder(torch.nn.Module):
 
 
 def _document_folder(root: Path) -> Path:
-    """Return where the document side's model lies: in a folder of its own if `root` holds a whole sparse encoder."""
+    """Return where the document encoder's model lies: in a folder of its own if `root` holds a whole sparse encoder."""
     if not any((root / name).is_file() for name in (OWN_FILE, MODULES)):
         return root
     if (root / MODULES).is_file() and not (root / OWN_FILE).is_file():
@@ -258,5 +258,5 @@ def _document_folder(root: Path) -> Path:
             return root
     document = read_layout(root).document
     if document.kind != "mlm":
-        raise CheckpointError(f"{root} has no language model on its document side", "Start from one that has")
+        raise CheckpointError(f"{root} has no language model on its document encoder", "Start from one that has")
     return root / document.folder

@@ -69,7 +69,7 @@ class Objective:
         return {"scale": self._log_scale, **({"table": self._raw_table} if self._learned else {})}
 
     def table(self) -> torch.Tensor:
-        """Return the query side's weights, float32[vocabulary]."""
+        """Return the query encoder's weights, float32[vocabulary]."""
         return torch.nn.functional.softplus(self._raw_table) if self._learned else self._idf
 
     def loss(
@@ -167,9 +167,9 @@ class Objective:
         boosts = np.zeros((len(token_ids), len(columns)), dtype=np.float32)
         for row, text_ids in enumerate(token_ids):
             exact, weights = boost.weights(text_ids)
-            places = np.searchsorted(columns, exact)
-            known = (places < len(columns)) & (columns[np.minimum(places, len(columns) - 1)] == exact)
-            boosts[row, places[known]] = weights[known]
+            positions = np.searchsorted(columns, exact)
+            known = (positions < len(columns)) & (columns[np.minimum(positions, len(columns) - 1)] == exact)
+            boosts[row, positions[known]] = weights[known]
         return self._tensor(boosts)
 
     def _scores(self, weights: torch.Tensor, step: Step, terms: NDArray[np.int64], columns: Columns) -> torch.Tensor:
@@ -180,7 +180,7 @@ class Objective:
         table = self.table()[self._tensor(terms)]
         weighted = presence.to(self._device) * table
         total = weighted.detach().sum(dim=1, keepdim=True).clamp_min(1e-3)
-        raw = weighted @ weights[:, self._tensor(columns.places(terms))].T
+        raw = weighted @ weights[:, self._tensor(columns.positions(terms))].T
         return raw / total * self._log_scale.exp()
 
     def _sparsity(self, weights: torch.Tensor, columns: Columns, number: int, record: dict[str, float]) -> torch.Tensor:

@@ -28,7 +28,7 @@ _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True, slots=True, config=_CONFIG)
 class ModelRecipe:
-    """The document side.
+    """The document encoder.
 
     Attributes:
         start: folder or hub name of the checkpoint to start from: a masked language model, or a body without a head.
@@ -53,7 +53,7 @@ class ModelRecipe:
 
 @dataclass(frozen=True, slots=True, config=_CONFIG)
 class QueryRecipe:
-    """The query side: a table of one weight a token, or the document side's own model.
+    """The query encoder: a table of one weight a token, or the document encoder's own model.
 
     Attributes:
         kind: "idf", a fixed table; "learned", a table that starts from it; or "model", queries that are read by the
@@ -267,7 +267,7 @@ class OptimiserRecipe:
         steps: 0 to change no weight, for an encoder of the same model with other settings of queries and words.
         seeds: queries a step whose candidates make up its documents.
         candidates: documents a seed.
-        own_queries: further queries of each of those documents; without a model on the query side they cost nothing.
+        own_queries: further queries of each of those documents; without a model on the query encoder they cost nothing.
         body, head, bias: learning rates.
         warmup: share of the steps with a rising rate; floor: share of the rate left at the end.
         average: decay of the exponential average of weights that is validated and saved; 0 for none.

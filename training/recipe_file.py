@@ -101,24 +101,24 @@ def _override(values: dict[str, Any], text: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()  # a bare word is a string: quotes are a nuisance in a shell
-    place: Any = values
+    position: Any = values
     *tables, key = name.strip().split(".")
     if not tables:
         tables = _table_of(key, text)
     elif tables == ["data"] and key in _FILES and isinstance(parsed, str):
         parsed = [{"path": parsed}]  # one file, all of it
     for table in tables:
-        if isinstance(place, list):
-            if not table.isdigit() or int(table) >= len(place):
-                raise SettingsError(f"--set {text}: there is no entry {table}", f"It has {len(place)}, from 0")
-            place = place[int(table)]
+        if isinstance(position, list):
+            if not table.isdigit() or int(table) >= len(position):
+                raise SettingsError(f"--set {text}: there is no entry {table}", f"It has {len(position)}, from 0")
+            position = position[int(table)]
         else:
-            place = place.setdefault(table, {})
-        if not isinstance(place, dict | list):
+            position = position.setdefault(table, {})
+        if not isinstance(position, dict | list):
             raise SettingsError(f"--set {text}: {table} is a value, not a table", "See docs/training.md for the keys")
-    if isinstance(place, list):
+    if isinstance(position, list):
         raise SettingsError(f"--set {text}: {name} is a list", "Number its entries: data.corpora.0.limit=1000")
-    place[key] = parsed
+    position[key] = parsed
 
 
 def _table_of(key: str, text: str) -> list[str]:

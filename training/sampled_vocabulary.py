@@ -27,7 +27,7 @@ class Columns:
     terms: NDArray[np.int64]
     multiplier: NDArray[np.float32]
 
-    def places(self, terms: NDArray[np.int64]) -> NDArray[np.int64]:
+    def positions(self, terms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where given terms, all of which are there, stand."""
         return np.searchsorted(self.terms, terms)
 

@@ -33,7 +33,7 @@ from .layout import DenseLayout, read_dense_layout
 from .settings import DenseSettings
 
 KIND = "dense"
-SIDES = ("query", "document")
+ROLES = ("query", "document")
 _VERSION = 1  # of how settings and files become vectors: part of every fingerprint
 
 
@@ -86,7 +86,7 @@ class DenseEncoder:
         query, document = (backbone.limit_of(length) for length in (layout.query_length, layout.document_length))
         values = {
             "version": _VERSION, **parts, "pooling": self.settings.pooling or layout.pooling,
-            "normalise": self._normalised(layout), "prompts": [self._prompt(layout, side) for side in SIDES],
+            "normalise": self._normalised(layout), "prompts": [self._prompt(layout, role) for role in ROLES],
             "pool_prompt": layout.pool_prompt, "length": document, "lower_case": layout.lower_case,
         }  # fmt: skip
         if query != document:
@@ -118,8 +118,8 @@ class DenseEncoder:
     @property
     def width(self) -> int:
         """Length of the vectors. Loads the model."""
-        whole = int(self._model()[0].config.hidden_size)
-        return min(whole, self.layout.dimensions or whole)
+        width = int(self._model()[0].config.hidden_size)
+        return min(width, self.layout.dimensions or width)
 
     @property
     def backbone(self) -> Backbone:
@@ -154,19 +154,19 @@ class DenseEncoder:
                 return layout
         raise _changed(stored, "description has")
 
-    def limit(self, side: str) -> int:
+    def limit(self, role: str) -> int:
         """Return the longest input of the side "query" or "document" in tokens, special ones included."""
         layout = self.layout
-        return self.backbone.limit_of(layout.query_length if side == "query" else layout.document_length)
+        return self.backbone.limit_of(layout.query_length if role == "query" else layout.document_length)
 
-    def prompt(self, side: str) -> str:
+    def prompt(self, role: str) -> str:
         """Return what is put before every text of the side "query" or "document"."""
-        return self._prompt(self.layout, side)
+        return self._prompt(self.layout, role)
 
-    def _prompt(self, layout: DenseLayout, side: str) -> str:
-        given = self.settings.query_prompt if side == "query" else self.settings.document_prompt
-        told = layout.query_prompt if side == "query" else layout.document_prompt
-        return told if given is None else given
+    def _prompt(self, layout: DenseLayout, role: str) -> str:
+        given = self.settings.query_prompt if role == "query" else self.settings.document_prompt
+        stated = layout.query_prompt if role == "query" else layout.document_prompt
+        return stated if given is None else given
 
     def prepare(self) -> None:
         """Load the model, so that whatever is wrong with it is told now."""
@@ -188,18 +188,18 @@ class DenseEncoder:
     def _model(self) -> tuple[Any, Any]:
         return self.backbone.load("AutoModel", "model", ignored="pooler.")
 
-    def _encode(self, texts: Sequence[str], side: str) -> NDArray[np.float32]:
+    def _encode(self, texts: Sequence[str], role: str) -> NDArray[np.float32]:
         import torch
 
         backbone = self.backbone
         model, device = self._model()
-        prompt, layout = self.prompt(side), self.layout
+        prompt, layout = self.prompt(role), self.layout
         prefix, suffix = backbone.subwords.prefix, backbone.subwords.suffix
-        room = self.limit(side) - len(prefix) - len(suffix)
-        own = backbone.subwords.ids_of(texts, room)
-        whole = backbone.subwords.ids_of([prompt + text for text in texts], room) if prompt else own
-        told = [place for place, ids in enumerate(own) if not backbone.subwords.says_nothing(ids)]
-        rows = [[*prefix, *whole[place][:room], *suffix] for place in told]
+        room = self.limit(role) - len(prefix) - len(suffix)
+        unprompted = backbone.subwords.ids_of(texts, room)
+        prompted = backbone.subwords.ids_of([prompt + text for text in texts], room) if prompt else unprompted
+        nonempty = [position for position, ids in enumerate(unprompted) if not backbone.subwords.says_nothing(ids)]
+        rows = [[*prefix, *prompted[position][:room], *suffix] for position in nonempty]
         hidden_from = self._passed_over(prompt)
         normalise = self.normalise
 
@@ -215,14 +215,16 @@ class DenseEncoder:
                 pooled = torch.nn.functional.normalize(pooled, dim=-1)
             return list(pooled.cpu().numpy())
 
-        found = np.zeros((len(texts), self.width), dtype=np.float32)
+        result = np.zeros((len(texts), self.width), dtype=np.float32)
         lengths = [len(row) for row in rows]
         with torch.inference_mode():
-            for places in by_length(lengths, self.settings.batch_tokens):
-                found[[told[place] for place in places]] = halving(vectors, [rows[place] for place in places])
+            for positions in by_length(lengths, self.settings.batch_tokens):
+                result[[nonempty[position] for position in positions]] = halving(
+                    vectors, [rows[position] for position in positions]
+                )
         with self._lock:
             self.tokens_encoded += sum(lengths)
-        return found
+        return result
 
     def _check_similarity(self) -> None:
         """Refuse a model whose vectors are compared otherwise than is done here, unless the settings say how."""

@@ -1,6 +1,6 @@
 """What a folder says its dense vectors are made of: a transformer, how its tokens become one vector, and prompts.
 
-Three kinds of folder are read: a sparse encoder of ours whose document side makes dense vectors too
+Three kinds of folder are read: a sparse encoder of ours whose document encoder makes dense vectors too
 (`lexhound_encoder.json` says so), one of sentence-transformers (`modules.json`: a Transformer, a Pooling and at most a
 Normalize), and a plain one of Hugging Face, which says nothing of pooling and is taken for the mean.
 """

@@ -179,7 +179,7 @@ def fit(
     kept = np.flatnonzero(np.array([len(row) > 0 for row in rows], np.bool_) & vectors.any(axis=1))
     if len(kept) < _HELD_OUT:
         raise SettingsError(f"{len(kept)} texts are too few for a table", f"It takes {_HELD_OUT} at least")
-    counts = _counts([rows[place] for place in kept.tolist()], subwords.size)
+    counts = _counts([rows[position] for position in kept.tolist()], subwords.size)
     targets = vectors[kept]
     held = np.arange(len(kept)) % _HELD_OUT == _HELD_OUT - 1
     fitted = _weighted(counts[~held], idf := _idf(counts[~held]))

@@ -17,7 +17,7 @@ def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     A batch holds at most `batch_tokens` tokens, padding included, and at least one sequence. Longest first, memory runs
     out at once or never.
     """
-    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     start = 0
     while start < len(order):
         size = max(1, batch_tokens // max(1, lengths[order[start]]))

@@ -1,6 +1,7 @@
-"""A learned sparse encoder: a document side and a query side over one vocabulary, each loaded when it is first used.
+"""A learned sparse encoder: a document encoder and a query encoder over one vocabulary, each loaded when it is first
+used.
 
-So a search with an inference-free encoder reads a tokenizer and a table, and never loads the document side's model.
+So a search with an inference-free encoder reads a tokenizer and a table, and never loads the document encoder's model.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _VERSION = 2  # of how settings and files become vectors: part of every fingerpr
 
 
 class TextEncoder(Protocol):
-    """What a side does, whatever it is made of."""
+    """What encodes documents or queries, whatever it is made of."""
 
     @property
     def vocabulary_size(self) -> int: ...
@@ -55,13 +56,13 @@ class LearnedEncoder:
 
     Args:
         checkpoint: the folder or hub name.
-        settings: options of both sides.
-        identity: what a collection stored; each side's files are compared with it when that side is first used, and
-            nothing else is read before.
+        settings: options of both encoders.
+        identity: what a collection stored; each encoder's files are compared with it when that encoder is first used,
+            and nothing else is read before.
 
     Raises:
         CheckpointError, MissingExtraError: see `locate`, `read_layout` and `Subwords.open`; and from the methods, when
-            a side is first used, see `load_language_model`, `load_regression_model` and `read_weights`.
+            a encoder is first used, see `load_language_model`, `load_regression_model` and `read_weights`.
         IdentityError: from the methods: the files are not those that made the stored vectors.
     """
 
@@ -88,9 +89,9 @@ class LearnedEncoder:
         """Files, vocabulary, and the settings that change vectors."""
         if self._stored is not None:
             return self._stored
-        document, query = (side.hash(self.layout.root) for side in (self.layout.document, self.layout.query))
+        document, query = (encoder.hash(self.layout.root) for encoder in (self.layout.document, self.layout.query))
         parts = {"vocabulary": self._query_subwords.vocabulary_hash, "document": document, "query": query}
-        parts |= {f"{side}_tokens": self.subwords(side).tokens_digest for side in ("document", "query")}
+        parts |= {f"{encoder}_tokens": self.subwords(encoder).tokens_digest for encoder in ("document", "query")}
         settings = self.settings.identifying()
         size = self._encoder("query").vocabulary_size
         kind, name, revision = self.layout.family, self._located.name, self._located.revision
@@ -109,10 +110,10 @@ class LearnedEncoder:
         raise _changed(identity, "description")
 
     def prepare(self) -> None:
-        """Load both sides, so that whatever is wrong with either is told now.
+        """Load both encoders, so that whatever is wrong with either is told now.
 
         Raises:
-            CheckpointError: also where the two sides are of different vocabularies.
+            CheckpointError: also where the two encoders are of different vocabularies.
         """
         document, query = self._encoder("document"), self._encoder("query")
         _ = self._prior
@@ -122,28 +123,31 @@ class LearnedEncoder:
             raise CheckpointError(
                 f"{self.layout.root}: documents are encoded over {document.vocabulary_size} terms and queries over "
                 f"{query.vocabulary_size} others",
-                "Both sides must have the same tokenizer, and a weight or output for each of its tokens",
+                "Both encoders must have the same tokenizer, and a weight or output for each of its tokens",
             )
 
     @property
     def tokens_encoded(self) -> int:
         """How many tokens the models have read so far, special tokens included; for telling speed."""
-        return sum(side.tokens_encoded for side in {id(side): side for side in self._encoders.values()}.values())
+        return sum(
+            encoder.tokens_encoded for encoder in {id(encoder): encoder for encoder in self._encoders.values()}.values()
+        )
 
     def encode_documents(self, texts: Sequence[str]) -> csr_array:
         """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
-        side = self._encoder("document")
-        return stacked([self._document(vector) for vector in side.encode(texts)], side.vocabulary_size)
+        encoder = self._encoder("document")
+        return stacked([self._document(vector) for vector in encoder.encode(texts)], encoder.vocabulary_size)
 
     def encode_documents_with_means(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
         """Return what `encode_documents` does, and the mean state of each text's tokens, float32[texts, width].
 
         For encoders that `lexhound.encoders.shared_backbone` finds fit for it.
         """
-        side = self._encoder("document")
-        found: tuple[list[QueryVector], NDArray[np.float32]] = side.encode_with_means(texts)  # type: ignore[attr-defined]
-        vectors, means = found
-        return stacked([self._document(vector) for vector in vectors], side.vocabulary_size), means
+        encoder = self._encoder("document")
+        vectors: list[QueryVector]
+        means: NDArray[np.float32]
+        vectors, means = encoder.encode_with_means(texts)  # type: ignore[attr-defined]
+        return stacked([self._document(vector) for vector in vectors], encoder.vocabulary_size), means
 
     def _document(self, vector: QueryVector) -> QueryVector:
         return prune(*vector, self.settings.top_k or self.layout.document.top_k, self.settings.ratio)
@@ -169,32 +173,32 @@ class LearnedEncoder:
     def _query(self, vector: QueryVector, statistics: LiveStatistics | None) -> QueryVector:
         terms, weights = vector
         if statistics is not None and self._prior and len(terms):
-            side: TokenTable = self._encoder("query")  # type: ignore[assignment]
-            table, frequencies = side.weights[terms], statistics.document_frequencies(terms)
-            if side.surface_match is not None:
-                frequencies = frequencies * side.surface_match[terms].astype(np.float64)
+            encoder: TokenTable = self._encoder("query")  # type: ignore[assignment]
+            table, frequencies = encoder.weights[terms], statistics.document_frequencies(terms)
+            if encoder.surface_match is not None:
+                frequencies = frequencies * encoder.surface_match[terms].astype(np.float64)
             live = live_idf(table, frequencies, statistics.n_documents, self._prior)
             weights = weights * (live / table)
-            kept = weights > 0
+            useful = weights > 0
             if self.layout.query.common:
                 rare = live > -math.log(self.layout.query.common)
-                kept &= rare | ~rare.any()
-            terms, weights = terms[kept], weights[kept]
+                useful &= rare | ~rare.any()
+            terms, weights = terms[useful], weights[useful]
         top_k = self.settings.query_top_k or self.layout.query.query_top_k
         return prune(terms, weights, top_k, self.settings.query_ratio)
 
     @cached_property
     def _prior(self) -> int:
         """How many documents the query table counts for beside a collection's; 0 where it stands as it is."""
-        asked, layout = self.settings.query_idf, self.layout.query
-        if asked == "collection" and (layout.kind != "table" or layout.weights is None):
+        source, layout = self.settings.query_idf, self.layout.query
+        if source == "collection" and (layout.kind != "table" or layout.weights is None):
             raise CheckpointError(
-                f"{self._located.name} has no table of idf weights on its query side, which query_idf asks for",
+                f"{self._located.name} has no table of idf weights on its query encoder, which query_idf asks for",
                 "Leave query_idf out",
             )
-        if asked == "model":
+        if source == "model":
             return 0
-        return layout.prior or (PRIOR if asked == "collection" else 0)
+        return layout.prior or (PRIOR if source == "collection" else 0)
 
     def term_text(self, term_id: int) -> str:
         """Return a term as the tokenizer writes it (`flow`, `##ing`); raises IndexError for an unknown id."""
@@ -213,9 +217,9 @@ class LearnedEncoder:
         """Return the stretches of the whole text that are tokens, each with its token's id."""
         return self._query_subwords.spans(text)
 
-    def subwords(self, side: str) -> Subwords:
-        """Return the tokens of the side "document" or "query"."""
-        return self._document_subwords if side == "document" else self._query_subwords
+    def subwords(self, encoder: str) -> Subwords:
+        """Return the tokens of the "document" or the "query" encoder."""
+        return self._document_subwords if encoder == "document" else self._query_subwords
 
     @cached_property
     def _query_subwords(self) -> Subwords:
@@ -229,9 +233,9 @@ class LearnedEncoder:
         return _open_subwords(self.layout, self.layout.document)
 
     def _encoder(self, name: str) -> TextEncoder:
-        side = self._encoders.get(name)
-        if side is not None:
-            return side
+        encoder = self._encoders.get(name)
+        if encoder is not None:
+            return encoder
         with self._lock:
             if name not in self._encoders:
                 self._encoders[name] = self._open(name)
@@ -275,13 +279,13 @@ def _changed(identity: EncoderIdentity, part: str) -> IdentityError:
     )
 
 
-def _open_subwords(layout: Layout, side: EncoderLayout) -> Subwords:
-    """Open a side's tokenizer: of its own folder, or of the encoder's where that has none."""
-    own = layout.root / side.folder
-    folder = own if any((own / name).is_file() for name in TOKENIZER_FILES) else layout.root
-    return Subwords.open(folder, lower_case=side.lower_case)
+def _open_subwords(layout: Layout, encoder: EncoderLayout) -> Subwords:
+    """Open an encoder's tokenizer: of its own folder, or of the encoder's where that has none."""
+    inner = layout.root / encoder.folder
+    folder = inner if any((inner / name).is_file() for name in TOKENIZER_FILES) else layout.root
+    return Subwords.open(folder, lower_case=encoder.lower_case)
 
 
 def _fingerprint(layout: Layout, settings: dict[str, Any], parts: Mapping[str, str]) -> str:
-    sides = [side.as_dict() for side in (layout.document, layout.query)]
-    return fingerprint_of({"version": _VERSION, **settings, **parts, "sides": sides})
+    layouts = [encoder.as_dict() for encoder in (layout.document, layout.query)]
+    return fingerprint_of({"version": _VERSION, **settings, **parts, "sides": layouts})

@@ -3,9 +3,9 @@ for Learned Sparse Retrieval", ECIR 2023, section 3). Four layouts are read, the
 
 - `lexhound_encoder.json`: ours, which can say everything this package can do (docs/encoders.md);
 - `modules.json`: a SparseEncoder of sentence-transformers (`st_layout.py`);
-- `config.json` of a masked language model, alone (both sides: SPLADE) or with OpenSearch's `idf.json` or
+- `config.json` of a masked language model, alone (both encoders: SPLADE) or with OpenSearch's `idf.json` or
   `query_token_weights.txt` (a table for the queries);
-- `config.json` of a term-weighting model: uniCOIL (both sides), DeepImpact and DeepCT (queries: presence).
+- `config.json` of a term-weighting model: uniCOIL (both encoders), DeepImpact and DeepCT (queries: presence).
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def read_layout(root: Path) -> Layout:
 
 def write_own_layout(layout: Layout) -> None:
     """Write `lexhound_encoder.json` into the layout's folder, where it comes before every other description."""
-    sides = {"document": {"kind": layout.document.kind} | layout.document.as_dict()}
+    encoders = {"document": {"kind": layout.document.kind} | layout.document.as_dict()}
     if layout.query != layout.document:
-        sides["query"] = {"kind": layout.query.kind} | layout.query.as_dict()
-    text = json.dumps({"format": _FORMAT, **sides}, indent=2, ensure_ascii=False)
+        encoders["query"] = {"kind": layout.query.kind} | layout.query.as_dict()
+    text = json.dumps({"format": _FORMAT, **encoders}, indent=2, ensure_ascii=False)
     write_file(layout.root / OWN_FILE, f"{text}\n".encode())
 
 

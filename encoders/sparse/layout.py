@@ -1,5 +1,5 @@
-"""What a sparse encoder's document side and query side are (Nguyen et al., "A Unified Framework for Learned Sparse
-Retrieval", ECIR 2023, section 3).
+"""What a sparse encoder's document encoder and query encoder are (Nguyen et al., "A Unified Framework for Learned
+Sparse Retrieval", ECIR 2023, section 3).
 """
 
 from __future__ import annotations

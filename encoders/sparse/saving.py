@@ -1,7 +1,7 @@
 """Writing encoders as folders of sentence-transformers' SparseEncoder, which loads them, as this package does.
 
-Both sides alike: Transformer and SpladePooling at the top. A query side of its own: a Router, the document side's model
-in one folder and the query side's model or table (SparseStaticEmbedding) in another.
+Both encoders alike: Transformer and SpladePooling at the top. A query encoder of its own: a Router, the document
+encoder's model in one folder and the query encoder's model or table (SparseStaticEmbedding) in another.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
     Raises:
         CheckpointError: something is in the folder, or the format cannot say what the encoder is: term weighting,
             CLS pooling, other activations than one or two logarithms, counted tables or such that leave common tokens
-            out, boosts of exact terms, decoders, numbers of terms that differ between the sides.
+            out, boosts of exact terms, decoders, numbers of terms that differ between the encoders.
     """
     if folder.exists() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty", "Give a new folder")
     layout = encoder.layout
-    document, query = (_overridden(encoder, side) for side in (layout.document, layout.query))
-    for side in (document, query):
-        _check_writable(side)
+    document, query = (_overridden(encoder, encoder_layout) for encoder_layout in (layout.document, layout.query))
+    for encoder_layout in (document, query):
+        _check_writable(encoder_layout)
     if document.top_k != query.query_top_k:
-        raise _unwritable("number of terms for one side alone")
+        raise _unwritable("number of terms for documents or queries alone")
     make_directories(folder.parent)
     with replace_directory(folder) as aside:
         _write_encoder(encoder, document, query, aside)
@@ -93,36 +93,36 @@ def _write_encoder(encoder: LearnedEncoder, document: EncoderLayout, query: Enco
     _write(folder / MODULES, listed)
 
 
-def _overridden(encoder: LearnedEncoder, side: EncoderLayout) -> EncoderLayout:
+def _overridden(encoder: LearnedEncoder, encoder_layout: EncoderLayout) -> EncoderLayout:
     settings = encoder.settings
-    if side.kind != "mlm":
-        return side
+    if encoder_layout.kind != "mlm":
+        return encoder_layout
     return replace(
-        side,
-        pooling=settings.pooling or side.pooling,
-        activation=settings.activation or side.activation or "log1p_relu",
+        encoder_layout,
+        pooling=settings.pooling or encoder_layout.pooling,
+        activation=settings.activation or encoder_layout.activation or "log1p_relu",
     )
 
 
-def _check_writable(side: EncoderLayout) -> None:
+def _check_writable(encoder_layout: EncoderLayout) -> None:
     wrong = None
-    if side.kind == "regression":
+    if encoder_layout.kind == "regression":
         wrong = "term weighting"
-    elif side.kind == "table":
+    elif encoder_layout.kind == "table":
         kinds = {
-            "counted tables": side.counted,
-            "tables that leave common tokens out": side.common,
-            "tables of lower-cased texts": side.lower_case,
+            "counted tables": encoder_layout.counted,
+            "tables that leave common tokens out": encoder_layout.common,
+            "tables of lower-cased texts": encoder_layout.lower_case,
         }
         wrong = next((kind for kind, asked in kinds.items() if asked), None)
-    elif side.echo or side.adapter is not None:
+    elif encoder_layout.echo or encoder_layout.adapter is not None:
         wrong = "decoders with echo, or adapters"
-    elif side.pooling == "cls":
+    elif encoder_layout.pooling == "cls":
         wrong = "CLS pooling"
-    elif side.exact_terms is not None:
+    elif encoder_layout.exact_terms is not None:
         wrong = "boost of exact terms"
-    elif side.activation not in ACTIVATION_OF.values():
-        wrong = f"the activation {side.activation}"
+    elif encoder_layout.activation not in ACTIVATION_OF.values():
+        wrong = f"the activation {encoder_layout.activation}"
     if wrong is not None:
         raise _unwritable(wrong)
 
@@ -133,43 +133,45 @@ def _unwritable(what: str) -> CheckpointError:
     )
 
 
-def _save_route(encoder: LearnedEncoder, side: EncoderLayout, route: str, folder: Path) -> list[tuple[str, str]]:
-    if side.kind == "table":
+def _save_route(
+    encoder: LearnedEncoder, encoder_layout: EncoderLayout, route: str, folder: Path
+) -> list[tuple[str, str]]:
+    if encoder_layout.kind == "table":
         name = f"{route}_0_SparseStaticEmbedding"
-        _save_table(encoder, side, route, folder / name)
+        _save_table(encoder, encoder_layout, route, folder / name)
         return [(name, _TABLE)]
     names = f"{route}_0_Transformer", f"{route}_1_SpladePooling"
-    _save_model(encoder, side, folder / names[0], folder / names[1])
+    _save_model(encoder, encoder_layout, folder / names[0], folder / names[1])
     return [(names[0], _TRANSFORMER), (names[1], _POOLING)]
 
 
-def _save_model(encoder: LearnedEncoder, side: EncoderLayout, folder: Path, pooling: Path) -> None:
-    source = encoder.layout.root / side.folder
+def _save_model(encoder: LearnedEncoder, encoder_layout: EncoderLayout, folder: Path, pooling: Path) -> None:
+    source = encoder.layout.root / encoder_layout.folder
     folder.mkdir(exist_ok=True)
     names = [name for name in _MODEL_FILES if name not in ADAPTER_WEIGHTS and (source / name).is_file()]
     for name in [*names, *(path.name for path in weight_files(source))]:
         shutil.copyfile(source / name, folder / name)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         _save_tokenizer(encoder, "document", folder)
-    said = {} if side.max_length is None else {"max_seq_length": side.max_length}
-    if side.lower_case:
+    said = {} if encoder_layout.max_length is None else {"max_seq_length": encoder_layout.max_length}
+    if encoder_layout.lower_case:
         said["do_lower_case"] = True
     _write(folder / INPUT_CONFIG, {**_FILL_MASK, **said})
     pooling.mkdir(exist_ok=True)
-    inner = next(theirs for theirs, ours in ACTIVATION_OF.items() if ours == side.activation)
-    values = {"pooling_strategy": side.pooling, "activation_function": inner, "embedding_dimension": None}
+    inner = next(theirs for theirs, ours in ACTIVATION_OF.items() if ours == encoder_layout.activation)
+    values = {"pooling_strategy": encoder_layout.pooling, "activation_function": inner, "embedding_dimension": None}
     _write(pooling / CONFIG, values)
 
 
-def _save_table(encoder: LearnedEncoder, side: EncoderLayout, route: str, folder: Path) -> None:
+def _save_table(encoder: LearnedEncoder, encoder_layout: EncoderLayout, route: str, folder: Path) -> None:
     from .static import read_weights
 
     folder.mkdir()
     subwords = encoder.subwords(route)
-    weights = read_weights(encoder.layout.root / side.folder, side.weights, subwords)
+    weights = read_weights(encoder.layout.root / encoder_layout.folder, encoder_layout.weights, subwords)
     write_tensor(folder / "model.safetensors", weights)
     _write(folder / CONFIG, {"frozen": False})
-    source = encoder.layout.root / side.folder
+    source = encoder.layout.root / encoder_layout.folder
     for name in (*TOKENIZER_FILES, "tokenizer_config.json", "special_tokens_map.json"):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)

@@ -1,7 +1,7 @@
-"""Folders of sentence-transformers' SparseEncoder: which modules make the document side and which the query side.
+"""Folders of sentence-transformers' SparseEncoder: which modules make the document encoder and which the query encoder.
 
-`modules.json` lists modules in order. Either they are a masked language model and a SpladePooling, for both sides; or
-a Router (called Asym once), whose `router_config.json` (`config.json` once) lists the modules of each side.
+`modules.json` lists modules in order. Either they are a masked language model and a SpladePooling, for both encoders;
+or a Router (called Asym once), whose `router_config.json` (`config.json` once) lists the modules of each role.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ROUTERS = ("Router", "Asym")
 
 
 def read_modules(root: Path) -> Layout:
-    """Tell the two sides of a SparseEncoder's folder; raises CheckpointError where they are none of ours."""
+    """Tell the two encoders of a SparseEncoder's folder; raises CheckpointError where they are none of ours."""
     path = root / MODULES
     modules = listed_modules(path, read_json(path))
     config = read_model_config(root)
@@ -49,12 +49,12 @@ def read_modules(root: Path) -> Layout:
         )
     if len(modules) == 1 and modules[0][0] in _ROUTERS:
         return _routed(root, inside(root, modules[0][1], path), config)
-    document, query = (_side(root, path, modules, side) for side in ("document", "query"))
+    document, query = (_layout_of(root, path, modules, role) for role in ("document", "query"))
     return _layout(root, document, query, config)
 
 
 def _layout(root: Path, document: EncoderLayout, query: EncoderLayout, config: ModelConfig) -> Layout:
-    """Two sides with what the folder says of both, and as they were read before all of it was."""
+    """Return two layouts with what the folder says of both, and as earlier versions read them."""
     most = config.max_active_dims
     document = replace(document, prompt=config.document_prompt, top_k=most, query_top_k=most)
     query = replace(query, prompt=config.query_prompt, top_k=most, query_top_k=most)
@@ -78,13 +78,13 @@ def _routed(root: Path, folder: str, config: ModelConfig) -> Layout:
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{path} does not say which modules each route has", "Download it again") from error
     document, query = (
-        _side(root, path, routes[_route(path, routes, mappings, side)], side) for side in ("document", "query")
+        _layout_of(root, path, routes[_route(path, routes, mappings, role)], role) for role in ("document", "query")
     )
     return _layout(root, document, query, config)
 
 
-def _route(path: Path, routes: Mapping[str, Any], mappings: Mapping[str, str], side: str) -> str:
-    """Return the route of a side's texts: a rule for both, for the side, for texts, for all; else one of either
+def _route(path: Path, routes: Mapping[str, Any], mappings: Mapping[str, str], role: str) -> str:
+    """Return the route of a role's texts: a rule for both, for the role, for texts, for all; else one of either
     name.
     """
     told: dict[object, str] = {}
@@ -93,9 +93,9 @@ def _route(path: Path, routes: Mapping[str, Any], mappings: Mapping[str, str], s
             told[ast.literal_eval(rule)] = target
         except (ValueError, SyntaxError, TypeError) as error:
             raise CheckpointError(f"{path}: route_mappings has the rule {rule!r}", "Download it again") from error
-    rules = ((side, "text"), (side, None), (None, "text"), (None, None))
+    rules = ((role, "text"), (role, None), (None, "text"), (None, None))
     found = next((told[rule] for rule in rules if rule in told), None)
-    found = found or next((name for name in (side, "text") if name in routes), None)
+    found = found or next((name for name in (role, "text") if name in routes), None)
     if found is None or found not in routes:
         raise CheckpointError(
             f"{path} has the routes {', '.join(routes)}", "A sparse encoder needs the routes query and document"
@@ -103,20 +103,20 @@ def _route(path: Path, routes: Mapping[str, Any], mappings: Mapping[str, str], s
     return found
 
 
-def _side(root: Path, path: Path, modules: list[tuple[str, str]], side: str) -> EncoderLayout:
+def _layout_of(root: Path, path: Path, modules: list[tuple[str, str]], role: str) -> EncoderLayout:
     names = [name for name, _ in modules]
     folders = folders_of(root, path, modules)
     if names == ["SparseStaticEmbedding"]:
         return _table(root, folders[0])
     if len(names) == 2 and names[0] in _MODELS and names[1] == "SpladePooling":
-        return _splade(root, names[0], folders[0], root / folders[1] / CONFIG, side)
+        return _splade(root, names[0], folders[0], root / folders[1] / CONFIG, role)
     raise CheckpointError(
         f"{path}: the modules {', '.join(names) or '(none)'} make no sparse vectors over a vocabulary",
         "Supported are a Transformer followed by SpladePooling, and SparseStaticEmbedding",
     )
 
 
-def _splade(root: Path, name: str, folder: str, path: Path, side: str) -> EncoderLayout:
+def _splade(root: Path, name: str, folder: str, path: Path, role: str) -> EncoderLayout:
     values = read_json(path)
     pooling = values.get("pooling_strategy", "max") if isinstance(values, dict) else None
     activation = values.get("activation_function", "relu") if isinstance(values, dict) else None
@@ -126,7 +126,7 @@ def _splade(root: Path, name: str, folder: str, path: Path, side: str) -> Encode
             "They must be max or sum, and relu or log1p_relu",
         )
     told = read_input_config(root / folder, SPARSE_TASK, legacy_task=name == _OLD_MODEL)
-    limit = told.document_length if side == "document" else told.query_length
+    limit = told.document_length if role == "document" else told.query_length
     return EncoderLayout(
         "mlm", folder, pooling, ACTIVATION_OF[activation], max_length=limit, lower_case=told.lower_case
     )

@@ -29,7 +29,7 @@ from .settings import LearnedSettings
 
 
 class TokenTable:
-    """One side that needs neither torch nor transformers. Safe to call from several threads.
+    """An encoder that needs neither torch nor transformers. Safe to call from several threads.
 
     Attributes:
         weights: float32[vocabulary], >= 0, 0 for special tokens.
@@ -99,7 +99,9 @@ def read_weights(folder: Path, name: str | None, subwords: Subwords) -> NDArray[
     else:
         path = folder / name
         if not path.is_file():
-            raise CheckpointError(f"{folder} has no {name}, the weights of its query side", "Download the whole folder")
+            raise CheckpointError(
+                f"{folder} has no {name}, the weights of its query encoder", "Download the whole folder"
+            )
         try:
             weights = _read(path, subwords)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""One side of an encoder that runs a model: texts into token ids, token ids into batches, batches into sparse vectors.
+"""Encoders that run a model: texts into token ids, token ids into batches, batches into sparse vectors.
 
 Policies:
 
@@ -45,7 +45,7 @@ _NO_LIMIT = 512  # where neither the tokenizer nor the model says one
 
 
 class ModelEncoder(ABC):
-    """What language-model and regression sides share. Safe to call from several threads.
+    """What language-model and term-weighting encoders share. Safe to call from several threads.
 
     Attributes:
         vocabulary_size: length of the vectors.
@@ -88,32 +88,32 @@ class ModelEncoder(ABC):
         owners: list[int] = []
         token_ids: list[list[int]] = []
         most = None if self._settings.long_texts == "windows" else self._room
-        own = self._subwords.ids_of(texts, most)
-        prompted = self._subwords.ids_of([prompt + text for text in texts], most) if prompt else own
+        unprompted = self._subwords.ids_of(texts, most)
+        prompted = self._subwords.ids_of([prompt + text for text in texts], most) if prompt else unprompted
         for number, ids in enumerate(prompted):
-            if self._subwords.says_nothing(own[number]):
+            if self._subwords.says_nothing(unprompted[number]):
                 continue
             windows = range(0, len(ids), self._room) if self._settings.long_texts == "windows" else range(1)
             token_ids += [ids[start : start + self._room] for start in windows]
             owners += [number] * len(windows)
         empty = (np.empty(0, np.int32), np.empty(0, np.float32))
-        found: list[list[QueryVector]] = [[] for _ in texts]
+        windows_of: list[list[QueryVector]] = [[] for _ in texts]
         for owner, vector in zip(owners, self._vectors(token_ids), strict=True):
-            found[owner].append(vector)
-        whole = [largest(vectors) if len(vectors) > 1 else (vectors or [empty])[0] for vectors in found]
+            windows_of[owner].append(vector)
+        merged = [largest(vectors) if len(vectors) > 1 else (vectors or [empty])[0] for vectors in windows_of]
         if self._layout.exact_terms is None:
-            return whole
-        read: list[list[int]] = [[] for _ in texts]
+            return merged
+        ids_of_text: list[list[int]] = [[] for _ in texts]
         for owner, text_ids in zip(owners, token_ids, strict=True):
-            read[owner] += text_ids
-        return [self._boosted(vector, ids) for vector, ids in zip(whole, read, strict=True)]
+            ids_of_text[owner] += text_ids
+        return [self._boosted(vector, ids) for vector, ids in zip(merged, ids_of_text, strict=True)]
 
     def _boosted(self, vector: QueryVector, ids: list[int]) -> QueryVector:
         """Add the BM25 boost of the text's exact terms, where the layout asks for it."""
         if self._layout.exact_terms is None:
             return vector
-        own = np.array(ids, np.int32)
-        return self._layout.exact_terms.added(vector, own[self._is_term[own]])
+        read = np.array(ids, np.int32)
+        return self._layout.exact_terms.added(vector, read[self._is_term[read]])
 
     def encode_one(self, text: str) -> QueryVector:
         """Return one text's vector."""
@@ -126,11 +126,11 @@ class ModelEncoder(ABC):
         extra = len(self._subwords.prefix) + len(self._subwords.suffix)
         lengths = [len(text_ids) * (2 if self._layout.echo else 1) + extra for text_ids in token_ids]
         with torch.inference_mode():
-            for places in by_length(lengths, self._settings.batch_tokens):
-                batch = halving(self._encode_batch, [token_ids[place] for place in places])
-                for place, vector in zip(places, batch, strict=True):
-                    vectors[place] = vector
-                self.tokens_encoded += sum(lengths[place] for place in places)
+            for positions in by_length(lengths, self._settings.batch_tokens):
+                batch = halving(self._encode_batch, [token_ids[position] for position in positions])
+                for position, vector in zip(positions, batch, strict=True):
+                    vectors[position] = vector
+                self.tokens_encoded += sum(lengths[position] for position in positions)
         return [vector for vector in vectors if vector is not None]
 
     @abstractmethod
@@ -229,9 +229,9 @@ class LanguageModelEncoder(ModelEncoder):
         """
         import torch
 
-        read = self._subwords.ids_of(list(texts), self._room)
-        told = [place for place, ids in enumerate(read) if not self._subwords.says_nothing(ids)]
-        token_ids = [read[place][: self._room] for place in told]
+        ids_of_text = self._subwords.ids_of(list(texts), self._room)
+        nonempty = [position for position, ids in enumerate(ids_of_text) if not self._subwords.says_nothing(ids)]
+        token_ids = [ids_of_text[position][: self._room] for position in nonempty]
         lengths = [len(text_ids) + len(self._subwords.prefix) + len(self._subwords.suffix) for text_ids in token_ids]
         empty = (np.empty(0, np.int32), np.empty(0, np.float32))
         vectors: list[QueryVector] = [empty] * len(texts)
@@ -244,13 +244,13 @@ class LanguageModelEncoder(ModelEncoder):
             return list(zip(self._pooled(hidden, mask), mean, strict=True))
 
         with torch.inference_mode():
-            for places in by_length(lengths, self._settings.batch_tokens):
-                for place, (vector, mean) in zip(
-                    places, halving(both, [token_ids[place] for place in places]), strict=True
+            for positions in by_length(lengths, self._settings.batch_tokens):
+                for position, (vector, mean) in zip(
+                    positions, halving(both, [token_ids[position] for position in positions]), strict=True
                 ):
-                    means[told[place]] = mean
-                    vectors[told[place]] = self._boosted(vector, token_ids[place])
-                self.tokens_encoded += sum(lengths[place] for place in places)
+                    means[nonempty[position]] = mean
+                    vectors[nonempty[position]] = self._boosted(vector, token_ids[position])
+                self.tokens_encoded += sum(lengths[position] for position in positions)
         return vectors, means
 
     @property
@@ -294,8 +294,8 @@ class LanguageModelEncoder(ModelEncoder):
     def _activated(self, terms: NDArray[np.int32], logits: NDArray[np.float32]) -> QueryVector:
         import torch
 
-        kept = self._is_term[terms]
-        return terms[kept], activate(torch.from_numpy(logits[kept]), self._activation).numpy()
+        allowed = self._is_term[terms]
+        return terms[allowed], activate(torch.from_numpy(logits[allowed]), self._activation).numpy()
 
 
 class TermWeightingEncoder(ModelEncoder):
@@ -356,9 +356,9 @@ class TermWeightingEncoder(ModelEncoder):
         if pooling == "sum":
             return rows.scatter_add_(1, ids, weights)
         if pooling == "first":  # from the last to the first, so that the first one stays
-            for place in range(ids.shape[1] - 1, -1, -1):
-                own = mask[:, place].nonzero().squeeze(1)
-                rows[own, ids[own, place]] = weights[own, place]
+            for position in range(ids.shape[1] - 1, -1, -1):
+                own = mask[:, position].nonzero().squeeze(1)
+                rows[own, ids[own, position]] = weights[own, position]
             return rows
         return rows.scatter_reduce_(1, ids, weights, reduce="amax")
 

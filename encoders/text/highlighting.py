@@ -113,17 +113,17 @@ def _look_for(line: str, chosen: Mapping[str, list[Span]]) -> list[Span]:
     line = f" {line} "
     for surface, parts in chosen.items():
         size = len(surface)
-        place = line.find(surface)
-        while place >= 0:
-            before, after = line[place - 1], line[place + size]
+        position = line.find(surface)
+        while position >= 0:
+            before, after = line[position - 1], line[position + size]
             if (before != " " and belongs_to_surface_token(before)) or (
                 after != " " and belongs_to_surface_token(after)
             ):
-                place = line.find(surface, place + 1)
+                position = line.find(surface, position + 1)
                 continue
             for first, last, term in parts:
-                found.append((place - 1 + first, place - 1 + last, term))
-            place = line.find(surface, place + size)
+                found.append((position - 1 + first, position - 1 + last, term))
+            position = line.find(surface, position + size)
     return found
 
 

@@ -133,12 +133,14 @@ class Subwords:
             # What a cut between words changes, if anything, lies near its end. A text of which so much has so few
             # tokens is looked at as a whole.
             short = [
-                place
-                for place, ids in enumerate(found)
-                if len(begun[place]) < len(texts[place]) and len(ids) < 2 * most
+                position
+                for position, ids in enumerate(found)
+                if len(begun[position]) < len(texts[position]) and len(ids) < 2 * most
             ]
-            for place, ids in zip(short, self.ids_of([texts[place] for place in short]) if short else [], strict=True):
-                found[place] = ids
+            for position, ids in zip(
+                short, self.ids_of([texts[position] for position in short]) if short else [], strict=True
+            ):
+                found[position] = ids
             return found
         encoded = self._tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
         return [encoding.ids for encoding in encoded]

@@ -89,8 +89,8 @@ class LexicalPool:
         transposed = self.documents.T.tocsr()
         n = max(1, len(self))
 
-        def block(places: slice) -> NDArray[np.float64]:
-            product = queries.vectors[places] @ transposed
+        def block(positions: slice) -> NDArray[np.float64]:
+            product = queries.vectors[positions] @ transposed
             found = np.zeros((4, product.shape[0]))
             for number in range(product.shape[0]):
                 own = product.data[product.indptr[number] : product.indptr[number + 1]]
@@ -111,7 +111,7 @@ class LexicalPool:
         """Term frequencies, and the lengths of the texts."""
         from scipy.sparse import csr_array
 
-        parts = [self._encoder.count_documents(texts[places]) for places in _slices(len(texts), _CHUNK)]
+        parts = [self._encoder.count_documents(texts[positions]) for positions in _slices(len(texts), _CHUNK)]
         if not parts:
             parts = [self._encoder.count_documents([])]
         sizes = np.concatenate([np.diff(part.indptr) for part in parts])

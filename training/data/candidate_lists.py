@@ -18,7 +18,7 @@ def interleaved(lists: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
     depth = max(each.shape[1] for each in lists)
     merged = np.full((len(lists[0]), sum(each.shape[1] for each in lists)), -1, dtype=np.int32)
     for row in range(len(merged)):
-        turns = [int(each[row, place]) for place in range(depth) for each in lists if place < each.shape[1]]
+        turns = [int(each[row, position]) for position in range(depth) for each in lists if position < each.shape[1]]
         distinct = [document for document in dict.fromkeys(turns) if document >= 0]
         merged[row, : len(distinct)] = distinct
     return merged

@@ -1,9 +1,9 @@
 """What a training step sees: some documents, and every query that has something to do with them.
 
-A step draws seed queries and takes the best candidates of each as its documents. On the query side there is no model,
-so further queries are nearly free: those documents' own queries join, and every query is scored against every document
-of the step. A step's draw depends on the seed and the step alone, so that a resumed run goes on as if it had not
-stopped.
+A step draws seed queries and takes the best candidates of each as its documents. On the query encoder there is no
+model, so further queries are nearly free: those documents' own queries join, and every query is scored against every
+document of the step. A step's draw depends on the seed and the step alone, so that a resumed run goes on as if it had
+not stopped.
 """
 
 from __future__ import annotations
@@ -107,15 +107,15 @@ def draw_step(training: TrainingSet, recipe: OptimiserRecipe, seed: int, step: i
     queries: list[int] = []
     documents: list[int] = []
     chosen: set[int] = set()
-    for place in _seeds_of(len(training.seeds), recipe.seeds, seed, step):
-        query = int(training.seeds[place])
+    for position in _seeds_of(len(training.seeds), recipe.seeds, seed, step):
+        query = int(training.seeds[position])
         queries.append(query)
         own = int(training.own[query])
-        listed = training.candidates[place]
+        listed = training.candidates[position]
         listed = listed[listed >= 0]
         ordered = [own] if own >= 0 else []
-        if len(training.given) and training.given[place]:
-            named = listed[: training.given[place]]
+        if len(training.given) and training.given[position]:
+            named = listed[: training.given[position]]
             ordered += named[random.permutation(len(named))].tolist()
             listed = listed[len(named) :]
         # The best is always there; of the others, any: near ones teach order, farther ones what to leave out.
@@ -133,7 +133,7 @@ def draw_step(training: TrainingSet, recipe: OptimiserRecipe, seed: int, step: i
         queries += own_queries.tolist()
     rows = np.array(list(dict.fromkeys(queries)), dtype=np.int64)
     columns = np.array(sorted(documents), dtype=np.int64)
-    place_of = {int(document): place for place, document in enumerate(columns)}
+    place_of = {int(document): position for position, document in enumerate(columns)}
     positive = np.array([place_of.get(int(training.own[query]), -1) for query in rows], dtype=np.int64)
     return Step(rows, columns, positive)
 
@@ -146,6 +146,6 @@ def _seeds_of(seeds: int, wanted: int, seed: int, step: int) -> list[int]:
     while len(found) < wanted:
         epoch, offset = divmod(start + len(found), seeds)
         order = np.random.default_rng((seed, 0, epoch)).permutation(seeds)
-        for place in order[offset : offset + wanted - len(found)].tolist():
-            found.append(place)
+        for position in order[offset : offset + wanted - len(found)].tolist():
+            found.append(position)
     return list(dict.fromkeys(found))

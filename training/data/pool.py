@@ -103,11 +103,11 @@ class _Reader:
         rows: Iterable[Text | Pair] = read_pairs(path) if paired else read_documents(path)
         for row in _drawn(rows, source.limit, self._recipe.seed + number, self._is_named):
             named = isinstance(row, Text) and row.id in self._named_documents
-            place = self._add_titled(row, source) if row.text.strip() else _LEFT_OUT
+            position = self._add_titled(row, source) if row.text.strip() else _LEFT_OUT
             if isinstance(row, Text) and named:
-                self._name(self._document_of, row.id, place, "document", path)
-            if isinstance(row, Pair) and place != _LEFT_OUT:
-                self._add_query(row.query, place, "pair")
+                self._name(self._document_of, row.id, position, "document", path)
+            if isinstance(row, Pair) and position != _LEFT_OUT:
+                self._add_query(row.query, position, "pair")
         kinds = tuple(kind for kind in source.pseudo if kind != "title")
         if not kinds:
             return
@@ -124,10 +124,10 @@ class _Reader:
             return _LEFT_OUT
         # Half of them, by a hash of the text: what one document does must not depend on the others.
         lends = bool("title" in source.pseudo and title and crc32(text.encode("utf-8", "surrogatepass")) % 2 == 0)
-        place = self._add_document(text if lends or not title else f"{title} {text}")
+        position = self._add_document(text if lends or not title else f"{title} {text}")
         if lends:
-            self._add_query(title, place, "title")
-        return place
+            self._add_query(title, position, "title")
+        return position
 
     def read_triples(self) -> None:
         """Queries with an answer and negatives."""
@@ -141,7 +141,7 @@ class _Reader:
                 negatives = [self._add_document(text) for text in row.negatives]
                 query = self._add_query(row.query, own, "triple")
                 if query != _LEFT_OUT:
-                    self._give(query, [own, *(place for place in negatives if place != own)])
+                    self._give(query, [own, *(position for position in negatives if position != own)])
 
     def read_queries(self) -> None:
         """Queries alone, and those that ids and scores name."""
@@ -172,13 +172,13 @@ class _Reader:
             rows = read_ids(path, queries=self._question_of, documents=self._document_of)
             for row in _drawn(rows, source.limit, self._recipe.seed + 3000 + number):
                 question = self._question_of[row.query_id]
-                places = [self._document_of[document] for document in row.document_ids]
-                if not question or places[0] == _LEFT_OUT:
+                positions = [self._document_of[document] for document in row.document_ids]
+                if not question or positions[0] == _LEFT_OUT:
                     self.pool.left_out += 1
                     continue
-                query = self._add_query(question, places[0], "ids")
+                query = self._add_query(question, positions[0], "ids")
                 if query != _LEFT_OUT:
-                    self._give(query, [place for place in places if place != _LEFT_OUT])
+                    self._give(query, [position for position in positions if position != _LEFT_OUT])
                     asked = self._asked_as.setdefault(row.query_id, [])
                     if query not in asked:
                         asked.append(query)
@@ -195,7 +195,7 @@ class _Reader:
                 for query in self._asked_as.get(row.query_id, []):
                     known.setdefault(query, {}).update(placed)
             for query, listed in known.items():
-                self._give(query, sorted(listed, key=lambda place: (-listed[place], place)))
+                self._give(query, sorted(listed, key=lambda position: (-listed[position], position)))
             self.pool.scores[number] = known
 
     def _is_named(self, row: Text | Pair) -> bool:
@@ -212,10 +212,10 @@ class _Reader:
             )
 
     def _add_document(self, text: str) -> int:
-        place = self._documents.setdefault(text, len(self.pool.documents))
-        if place == len(self.pool.documents):
+        position = self._documents.setdefault(text, len(self.pool.documents))
+        if position == len(self.pool.documents):
             self.pool.documents.append(text)
-        return place
+        return position
 
     def _add_query(self, text: str, own: int, kind: str) -> int:
         """Return the query's number, or _LEFT_OUT."""
@@ -231,9 +231,9 @@ class _Reader:
             self.pool.kinds.append(kind)
         return number
 
-    def _give(self, query: int, places: list[int]) -> None:
+    def _give(self, query: int, positions: list[int]) -> None:
         given = self.pool.given.setdefault(query, [])
-        given += [place for place in dict.fromkeys(places) if place not in given]
+        given += [position for position in dict.fromkeys(positions) if position not in given]
 
 
 def _drawn(rows: Iterable[Row], limit: int, seed: int, always: Callable[[Row], bool] = lambda row: False) -> list[Row]:
@@ -243,7 +243,7 @@ def _drawn(rows: Iterable[Row], limit: int, seed: int, always: Callable[[Row], b
     if not limit or limit >= len(listed):
         return listed
     chosen = set(np.random.default_rng(seed).choice(len(listed), limit, replace=False).tolist())
-    return [row for place, row in enumerate(listed) if place in chosen or always(row)]
+    return [row for position, row in enumerate(listed) if position in chosen or always(row)]
 
 
 def _kept_apart(recipe: Recipe) -> set[str]:

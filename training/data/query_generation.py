@@ -128,7 +128,7 @@ class _Maker:
     def order(self, kinds: Sequence[str], per_document: int) -> Iterator[str]:
         """Return the kinds in an order of this document's own, round after round."""
         kinds = list(dict.fromkeys(kinds))
-        shuffled = [kinds[place] for place in self._random.permutation(len(kinds))]
+        shuffled = [kinds[position] for position in self._random.permutation(len(kinds))]
         return itertools.chain.from_iterable(itertools.repeat(shuffled, per_document + 1))
 
     def make(self, kind: str, frequencies: Counter[str], n_documents: int) -> tuple[str, str | None] | None:
@@ -142,8 +142,8 @@ class _Maker:
         spans = _sentence_spans(self._text)
         if len(spans) < 2:  # a query that is the whole document says nothing
             return None
-        for place in self._random.permutation(len(spans)):
-            start, end = spans[place]
+        for position in self._random.permutation(len(spans)):
+            start, end = spans[position]
             chosen = self._text[start:end]
             if fewest <= len(tokenise(chosen)) <= most:
                 return " ".join(chosen.split()), None
@@ -175,7 +175,7 @@ class _Maker:
         wanted = min(int(self._random.integers(fewest, most + 1)), len(tokens) // 2)
         weights = _idf(np.array([frequencies[token] for token in tokens]), n_documents) ** 2
         drawn = self._random.choice(len(tokens), wanted, replace=False, p=weights / weights.sum())
-        return " ".join(" ".join(surface[tokens[place]].split()) for place in drawn.tolist()), None
+        return " ".join(" ".join(surface[tokens[position]].split()) for position in drawn.tolist()), None
 
 
 def _check(kinds: Sequence[str], per_document: int) -> None:

@@ -134,7 +134,7 @@ def _open(teacher: TeacherRecipe, recipe: Recipe, model: TrainableEncoder, devic
     """Open a teacher's model, before anything slow is done: what is wrong with it is told now.
 
     A teacher's vocabulary need not be the student's: scores are compared, never terms. What it must have is one
-    vocabulary for its own two sides, and for `model.dense` vectors as wide as the student's states.
+    vocabulary for its own two encoders, and for `model.dense` vectors as wide as the student's states.
     """
     settings = TeacherSettings(max_length=teacher.max_length, device=device)
     if teacher.kind == "dense":
@@ -177,7 +177,7 @@ def _listen(teacher: TeacherRecipe, model: _Model | None, pool: Pool, cache: Pat
         documents = model.encode_documents(pool.documents)
         rows = model.encode_queries(pool.queries)
         starts = np.cumsum([0, *(len(ids) for ids, _ in rows)])
-        ids, weights = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
+        ids, weights = (np.concatenate([row[position] for row in rows]) for position in (0, 1))
         queries = csr_array((weights, ids, starts), shape=(len(rows), documents.shape[1]))
         best, spread = _survey(queries, documents)
         return _Heard(VectorTeacher(queries, documents, spread, teacher.normalise), best, spread)
@@ -212,13 +212,13 @@ def _cross_encoder(
     progress: Progress,
 ) -> ListTeacher:
     """Read each seed query with each of its candidates."""
-    rows, places = np.nonzero(candidates >= 0)
+    rows, positions = np.nonzero(candidates >= 0)
     pairs = [
-        (pool.queries[seeds[row]], pool.documents[candidates[row, place]])
-        for row, place in zip(rows, places, strict=True)
+        (pool.queries[seeds[row]], pool.documents[candidates[row, position]])
+        for row, position in zip(rows, positions, strict=True)
     ]
     scores = np.zeros(candidates.shape, dtype=np.float32)
-    scores[rows, places] = model.score(
+    scores[rows, positions] = model.score(
         pairs, cache=cache, progress=lambda done, total: progress("cross-encoder", done, total)
     )
     return ListTeacher(seeds, candidates, scores, teacher.normalise)

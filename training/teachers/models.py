@@ -192,6 +192,6 @@ class CrossTeacher:
 
         found = np.empty(len(rows), dtype=np.float32)
         with torch.inference_mode():
-            for places in by_length([len(ids) for ids, _ in rows], self.settings.batch_tokens):
-                found[places] = halving(scores, [rows[place] for place in places])
+            for positions in by_length([len(ids) for ids, _ in rows], self.settings.batch_tokens):
+                found[positions] = halving(scores, [rows[position] for position in positions])
         return found

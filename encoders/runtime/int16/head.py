@@ -102,17 +102,17 @@ class MaximumHead:
             return None
         ends = np.cumsum([0, *lengths])
         chunks, start = [], 0
-        for place in range(1, len(lengths) + 1):
-            if place == len(lengths) or ends[place + 1] - ends[start] > _CHUNK:
-                chunks.append(range(start, place))
-                start = place
+        for position in range(1, len(lengths) + 1):
+            if position == len(lengths) or ends[position + 1] - ends[start] > _CHUNK:
+                chunks.append(range(start, position))
+                start = position
 
         bounding = None if self._screen is None else self._screen.rows(states)
 
         def run(chunk: range) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]] | None:
             tokens = slice(ends[chunk.start], ends[chunk.stop])
             part = None if bounding is None else bounding[tokens]
-            return self._chunk(states[tokens], part, [lengths[place] for place in chunk])
+            return self._chunk(states[tokens], part, [lengths[position] for position in chunk])
 
         found = []
         for part in in_turn(run, chunks, threads):
@@ -124,11 +124,11 @@ class MaximumHead:
     def _chunk(
         self, states: NDArray[np.float32], bounding: NDArray[np.float32] | None, lengths: list[int]
     ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]] | None:
-        places = np.minimum(np.arange(filled(len(states))), len(states) - 1)  # what fills the last tile is a copy
-        owners = np.repeat(np.arange(len(lengths)), lengths)[places]
-        states = np.ascontiguousarray(states[places])
+        positions = np.minimum(np.arange(filled(len(states))), len(states) - 1)  # what fills the last tile is a copy
+        owners = np.repeat(np.arange(len(lengths)), lengths)[positions]
+        states = np.ascontiguousarray(states[positions])
         largest = np.zeros((len(lengths), len(self._weight)), dtype=np.float32)
-        if bounding is None or not self._screened(bounding[places], states, owners, largest):
+        if bounding is None or not self._screened(bounding[positions], states, owners, largest):
             if not self._multiplies_all:
                 return None
             largest[:] = 0

@@ -12,10 +12,11 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils as _cgutils
-from numba.core import types
+from numba.core import types as _types
 from numba.extending import intrinsic
 
 cgutils: Any = _cgutils  # it has no types
+types: Any = _types
 
 ROWS, COLUMNS = 6, 16
 """A tile: 12 registers of sums, two of one factor and one of the other; AVX2 has sixteen."""
@@ -121,10 +122,10 @@ def integer_tile(_: Any, rows: Any, columns: Any, out: Any, factors: Any) -> Any
         )
         for row in range(ROWS):
             scale = _everywhere(builder, builder.load(_at(builder, row_scales, _F32, row), align=4), _FLOATS)
-            place = _at(builder, out, _F32, builder.mul(out_length, ir.Constant(_I64, row)))
+            position = _at(builder, out, _F32, builder.mul(out_length, ir.Constant(_I64, row)))
             for half in range(2):
                 value = builder.fmul(builder.sitofp(sums[row][half], _FLOATS), builder.fmul(scale, scales[half]))
-                builder.store(builder.fadd(value, biases[half]), _at(builder, place, _FLOATS, half), align=4)
+                builder.store(builder.fadd(value, biases[half]), _at(builder, position, _FLOATS, half), align=4)
         return context.get_dummy_value()
 
     return signature, generate
@@ -191,9 +192,9 @@ def float_tile(_: Any, rows: Any, columns: Any, steps: Any, out: Any, row_scales
         )
         for row in range(ROWS):
             scale = _everywhere(builder, builder.load(_at(builder, row_scales, _F32, row), align=4), _FLOATS)
-            place = _at(builder, out, _F32, builder.mul(out_length, ir.Constant(_I64, row)))
+            position = _at(builder, out, _F32, builder.mul(out_length, ir.Constant(_I64, row)))
             for half in range(2):
-                builder.store(builder.fmul(sums[row][half], scale), _at(builder, place, _FLOATS, half), align=4)
+                builder.store(builder.fmul(sums[row][half], scale), _at(builder, position, _FLOATS, half), align=4)
         return context.get_dummy_value()
 
     return signature, generate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import Field
@@ -24,9 +24,6 @@ from lexhound.serve.api.schemas.openapi import errors
 from lexhound.serve.api.state import service_of
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=ReadRoute)
-
-# Of a query or filter in an address: written in percents, a character may take twelve, and an address has 64 KiB.
-ADDRESS_CHARACTERS = 2000
 
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="The collection.", examples=["my"])]
 
@@ -49,40 +46,10 @@ async def search(name: Name, body: search_models.SearchBody, request: Request) -
     responses={200: {"model": search_models.SearchAnswer}, **errors(400, 404, 504)},
 )
 async def search_by_address(
-    name: Name,
-    request: Request,
-    q: Annotated[str, Query(max_length=ADDRESS_CHARACTERS, description="The query.", examples=["heat transfer"])],
-    k: Annotated[int, Query(ge=1)] = 10,
-    offset: Annotated[int, Query(ge=0)] = 0,
-    mode: Annotated[Literal["auto", "lexical", "sparse", "dense", "hybrid"], Query()] = "auto",
-    fusion: Annotated[
-        Literal["min-max", "z-score", "rrf", "fixed"] | None, Query(description="Of mode `hybrid`: the method.")
-    ] = None,
-    dense_weight: Annotated[float | None, Query(ge=0, le=1, description="Likewise: the dense side's share.")] = None,
-    filter: Annotated[str | None, Query(max_length=ADDRESS_CHARACTERS, description="A filter expression.")] = None,
-    explain: Annotated[bool, Query()] = False,
-    highlight: Annotated[bool, Query()] = True,
-    fields: Annotated[str, Query(max_length=400, description="Separated by commas.")] = "title,metadata",
-    stats: Annotated[bool, Query()] = False,
-    recall: Annotated[float | None, Query(gt=0, le=1, description="Which share of the exact hits is enough.")] = None,
+    name: Name, request: Request, address: Annotated[search_models.AddressSearch, Query()]
 ) -> Response:
     """The same answer as by POST."""
-    fusing = {"method": fusion, "dense_weight": dense_weight}
-    fusing = {name: value for name, value in fusing.items() if value is not None}
-    body = search_models.TextSearch(
-        query=q,
-        k=k,
-        offset=offset,
-        mode=mode,
-        fusion=search_models.FusionOptions(**fusing) if fusing else None,  # type: ignore[arg-type]
-        filter=filter,
-        explain=explain,
-        highlight=highlight,
-        fields=[field.strip() for field in fields.split(",") if field.strip()],
-        stats=stats,
-        recall=recall,
-    )
-    return await _search(request, name, body, "query")
+    return await _search(request, name, address.body(), "query")
 
 
 async def _search(request: Request, name: str, body: search_models.SearchBody, where: str) -> Response:

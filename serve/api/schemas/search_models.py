@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from lexhound.retrieval.collection import request
 from lexhound.retrieval.collection.request import MAX_DEPTH, Fusion
 from lexhound.retrieval.collection.result import Hit
 
 from .base import JsonScalar, Strict, Told, Whole
+
+# Of a query or filter in an address: written in percents, a character may take twelve, and an address has 64 KiB.
+ADDRESS_CHARACTERS = 2000
 
 Recall = Annotated[
     float | None,
@@ -109,6 +112,43 @@ class VectorSearch(SearchOptions):
     def asked(self) -> dict[str, float]:
         """The weights."""
         return self.vector
+
+
+class AddressSearch(BaseModel):
+    """A search by text whose options stand in the address."""
+
+    q: str = Field(max_length=ADDRESS_CHARACTERS, description="The query.", examples=["heat transfer"])
+    k: int = Field(10, ge=1)
+    offset: int = Field(0, ge=0)
+    mode: Literal["auto", "lexical", "sparse", "dense", "hybrid"] = "auto"
+    fusion: Literal["min-max", "z-score", "rrf", "fixed"] | None = Field(
+        None, description="Of mode `hybrid`: the method."
+    )
+    dense_weight: float | None = Field(None, ge=0, le=1, description="Likewise: the dense side's share.")
+    filter: str | None = Field(None, max_length=ADDRESS_CHARACTERS, description="A filter expression.")
+    explain: bool = False
+    highlight: bool = True
+    fields: str = Field("title,metadata", max_length=400, description="Separated by commas.")
+    stats: bool = False
+    recall: float | None = Field(None, gt=0, le=1, description="Which share of the exact hits is enough.")
+
+    def body(self) -> TextSearch:
+        """Return the same search as a body gives it."""
+        fusion = {"method": self.fusion, "dense_weight": self.dense_weight}
+        given = {name: value for name, value in fusion.items() if value is not None}
+        return TextSearch(
+            query=self.q,
+            k=self.k,
+            offset=self.offset,
+            mode=self.mode,
+            fusion=FusionOptions(**given) if given else None,  # type: ignore[arg-type]
+            filter=self.filter,
+            explain=self.explain,
+            highlight=self.highlight,
+            fields=[field.strip() for field in self.fields.split(",") if field.strip()],
+            stats=self.stats,
+            recall=self.recall,
+        )
 
 
 def _which_search(value: object) -> str:

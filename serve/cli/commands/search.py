@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ from lexhound.serve.cli.dense_options import (
     fusion_of,
 )
 from lexhound.serve.cli.learned_options import StoredTrust, trusting
+from lexhound.serve.cli.option_groups import with_options
 from lexhound.serve.cli.options import Filter, Json, Place, Recall, as_text
 from lexhound.serve.cli.output import Output, Segment, tell
 from lexhound.serve.cli.startup import load_numba_without_scipy
@@ -37,21 +38,24 @@ _MARK = "bold yellow"
 _BATCH = 1024  # queries answered and printed together
 
 
-def search(
-    directory: Place,
-    query: Annotated[str | None, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)] = None,
-    k: Annotated[int, typer.Option("-k", help="The number of documents.")] = 10,
-    offset: Annotated[int, typer.Option(help="How many hits to skip: -k 10 --offset 10 is the second page.")] = 0,
-    filter: Filter = None,
-    mode: ModeOption = Mode.AUTO,
-    fusion: FusionOption = None,
-    dense_weight: DenseWeight = None,
-    fusion_depth: FusionDepth = None,
-    dense_queries: DenseQueriesOption = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """Arguments and options of `lexhound search`."""
+
+    directory: Place
+    query: Annotated[str | None, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)] = None
+    k: Annotated[int, typer.Option("-k", help="The number of documents.")] = 10
+    offset: Annotated[int, typer.Option(help="How many hits to skip: -k 10 --offset 10 is the second page.")] = 0
+    filter: Filter = None
+    mode: ModeOption = Mode.AUTO
+    fusion: FusionOption = None
+    dense_weight: DenseWeight = None
+    fusion_depth: FusionDepth = None
+    dense_queries: DenseQueriesOption = None
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each term gave to each score.", show_default=False)
-    ] = False,
-    recall: Recall = None,
+    ] = False
+    recall: Recall = None
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -59,10 +63,37 @@ def search(
             help="Answer every line of a file, or of - (standard input): JSON with id and text, or just a text.",
             show_default=False,
         ),
-    ] = None,
-    trust_remote_code: StoredTrust = False,
-    json: Json = False,
-) -> None:
+    ] = None
+    trust_remote_code: StoredTrust = False
+    json: Json = False
+
+    def check(self) -> None:
+        """Raise UsageError where there is no query, or where options contradict each other."""
+        from lexhound.serve.errors import UsageError
+
+        if self.query is None and self.queries is None:
+            raise UsageError(
+                "there is no query",
+                hint='write the query in quotes after the directory: lexhound search DIR "what you are looking for"',
+            )
+        if self.query is not None and self.queries is not None:
+            raise UsageError("a query and --queries were both given", hint="give one of the two")
+        if self.queries is not None and (self.explain or self.offset):
+            raise UsageError("--explain and --offset are for a single query", hint="leave them out, or give one query")
+
+    def shared(self) -> dict[str, Any]:
+        """Return what a search and a batch of searches have in common."""
+        return {
+            "k": self.k,
+            "mode": self.mode.value,
+            "filter": None if self.filter is None else as_text(self.filter),
+            "recall": self.recall,
+            "fusion": fusion_of(self.fusion, self.dense_weight, self.fusion_depth),
+        }
+
+
+@with_options
+def search(options: SearchOptions) -> None:
     """Find the documents that answer a query best.
 
     With --queries, the answers are one line a hit (query id, rank, score, document id, separated by tabs), or with
@@ -76,52 +107,36 @@ def search(
         lexhound search milvus://host:19530/my "heat transfer" --mode hybrid
     """
     load_numba_without_scipy()
-    from lexhound.serve.errors import UsageError
-
-    if (query is None) == (queries is None):
-        raise UsageError(
-            "there is no query" if query is None else "a query and --queries were both given",
-            hint='write the query in quotes after the directory: lexhound search DIR "what you are looking for"'
-            if query is None
-            else "give one of the two",
-        )
-    if queries is not None and (explain or offset):
-        raise UsageError("--explain and --offset are for a single query", hint="leave them out, or give one query")
+    options.check()
     from lexhound.retrieval.collection.request import BatchRequest, SearchRequest
     from lexhound.retrieval.engines.opening import open_collection
     from lexhound.serve.engines import milvus_settings
 
-    output = Output(json=json)
-    options: dict[str, Any] = {
-        "k": k,
-        "mode": mode.value,
-        "filter": None if filter is None else as_text(filter),
-        "recall": recall,
-        "fusion": fusion_of(fusion, dense_weight, fusion_depth),
-    }
+    output = Output(json=options.json)
+    shared = options.shared()
     request = SearchRequest(
-        as_text(query or ""),
-        offset=offset,
-        explain=explain,
+        as_text(options.query or ""),
+        offset=options.offset,
+        explain=options.explain,
         highlight=True,
         snippet_characters=_TEXT_CHARACTERS,
-        **options,
+        **shared,
     )
-    learned = trusting(trust_remote_code)
-    with open_collection(directory, milvus=milvus_settings(), learned=learned) as collection:
-        if dense_queries is not None:
-            _ask_dense_by(collection, dense_queries.value)
-        if queries is not None:
-            _answer_many(collection, output, queries, BatchRequest((), **options))
+    learned = trusting(options.trust_remote_code)
+    with open_collection(options.directory, milvus=milvus_settings(), learned=learned) as collection:
+        if options.dense_queries is not None:
+            _ask_dense_by(collection, options.dense_queries.value)
+        if options.queries is not None:
+            _answer_many(collection, output, options.queries, BatchRequest((), **shared))
             return
         result = collection.search(request)
-        if json:
+        if options.json:
             output.document(_as_json(request, result))
-        else:
-            for hit in result.hits:
-                _print_hit(collection, output, hit, result.terms)
-            if not result.hits:
-                tell(_nothing_found(collection, request, result))
+            return
+        for hit in result.hits:
+            _print_hit(collection, output, hit, result.terms)
+        if not result.hits:
+            tell(_nothing_found(collection, request, result))
 
 
 def _nothing_found(collection: Backend, request: SearchRequest, result: SearchResult) -> str:

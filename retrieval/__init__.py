@@ -17,7 +17,7 @@ from lexhound.core.lazy import lazy_names
 if TYPE_CHECKING:
     from lexhound.encoders.bm25.settings import LexicalSettings
     from lexhound.retrieval.collection.collection import Collection
-    from lexhound.retrieval.collection.request import Fusion
+    from lexhound.retrieval.collection.request import Fusion, SearchRequest
     from lexhound.retrieval.collection.result import Contribution, Hit, SearchResult, Share
     from lexhound.retrieval.collection.write.writer import AddReport
     from lexhound.retrieval.documents.document import Document
@@ -32,6 +32,7 @@ __all__ = [
     "Hit",
     "LexicalSettings",
     "RetrievalError",
+    "SearchRequest",
     "SearchResult",
     "Share",
 ]
@@ -48,6 +49,7 @@ if not TYPE_CHECKING:
             "Hit": "lexhound.retrieval.collection.result",
             "LexicalSettings": "lexhound.encoders.bm25.settings",
             "RetrievalError": "lexhound.retrieval.errors",
+            "SearchRequest": "lexhound.retrieval.collection.request",
             "SearchResult": "lexhound.retrieval.collection.result",
             "Share": "lexhound.retrieval.collection.result",
         },

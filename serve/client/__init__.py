@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING
 from lexhound.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .answers import BulkResult, Document, Hit, SearchResult
+    from lexhound.retrieval.collection.request import SearchRequest
+    from lexhound.retrieval.collection.result import Hit, SearchResult
+
+    from .answers import BulkResult, Document
     from .async_client import AsyncClient
     from .client import Client
     from .errors import ApiError, ClientError, UnreachableError
@@ -33,6 +36,7 @@ __all__ = [
     "ClientError",
     "Document",
     "Hit",
+    "SearchRequest",
     "SearchResult",
     "UnreachableError",
 ]
@@ -41,7 +45,9 @@ if not TYPE_CHECKING:
     __getattr__ = lazy_names(
         __name__,
         {
-            **dict.fromkeys(("BulkResult", "Document", "Hit", "SearchResult"), f"{__name__}.answers"),
+            **dict.fromkeys(("BulkResult", "Document"), f"{__name__}.answers"),
+            **dict.fromkeys(("Hit", "SearchResult"), "lexhound.retrieval.collection.result"),
+            "SearchRequest": "lexhound.retrieval.collection.request",
             "AsyncClient": f"{__name__}.async_client",
             "Client": f"{__name__}.client",
             **dict.fromkeys(("ApiError", "ClientError", "UnreachableError"), f"{__name__}.errors"),

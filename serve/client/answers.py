@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lexhound.index.topk import SearchStats
+from lexhound.retrieval.collection.result import Contribution, Facet, FacetValue, Hit, SearchResult, Share
+from lexhound.retrieval.documents.snippet import Snippet
+
 Health = Literal["ok", "unfinished", "damaged", "unavailable"]
 
 
@@ -90,82 +94,6 @@ class Deletion:
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one term gave to a score; `typed` is false for terms that the encoder added."""
-
-    term: str
-    query_weight: float
-    document_weight: float
-    score: float
-    typed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What one side of a dense or hybrid search gave to a score: weight x value; `score` is the side's own."""
-
-    side: Literal["sparse", "dense"]
-    score: float
-    rank: int | None
-    value: float
-    weight: float
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Snippet:
-    """A stretch of a document, and the places of the query's words in it."""
-
-    text: str
-    marks: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One answer; what was not asked for is None."""
-
-    rank: int
-    id: str
-    score: float
-    title: str | None
-    text: str | None
-    metadata: Mapping[str, Any] | None
-    snippet: Snippet | None
-    explanation: tuple[Contribution, ...] | None
-    shares: tuple[Share, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """How much a search read."""
-
-    postings_read: int
-    documents_scored: int
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """The hits of one query, best first."""
-
-    hits: tuple[Hit, ...]
-    took_ms: float
-    stats: Stats | None
-    unknown_terms: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Facet:
-    """One metadata field, its most frequent values, and the range of its numbers."""
-
-    field: str
-    kind: Literal["text", "number"]
-    documents: int
-    values: tuple[tuple[str | int | float, int], ...]
-    minimum: float | None
-    maximum: float | None
-
-
 def document_of(answer: Mapping[str, Any]) -> Document:
     """Return a stored document."""
     return Document(answer["id"], answer["text"], answer["title"], answer["metadata"])
@@ -227,35 +155,31 @@ def search_result(answer: Mapping[str, Any]) -> SearchResult:
     stats = answer.get("stats")
     return SearchResult(
         tuple(_hit(each) for each in answer["hits"]),
-        answer["took_ms"],
-        None if stats is None else Stats(stats["postings_read"], stats["documents_scored"]),
+        answer["took_ms"] / 1000,
+        None if stats is None else SearchStats(stats["postings_read"], stats["documents_scored"]),
         tuple(answer.get("unknown_terms") or ()),
     )
 
 
 def _hit(answer: Mapping[str, Any]) -> Hit:
-    snippet = answer.get("snippet")
-    explanation, shares = answer.get("explanation"), answer.get("shares")
-    return Hit(
-        answer["rank"],
-        answer["id"],
-        answer["score"],
-        answer.get("title"),
-        answer.get("text"),
-        answer.get("metadata"),
-        None if snippet is None else Snippet(snippet["text"], tuple((start, end) for start, end in snippet["marks"])),
-        None if explanation is None else tuple(Contribution(**each) for each in explanation),
-        None if shares is None else tuple(Share(**each) for each in shares),
-    )
+    values = dict(answer)
+    if "snippet" in values:
+        snippet = values["snippet"]
+        values["snippet"] = Snippet(snippet["text"], tuple((start, end) for start, end in snippet["marks"]))
+    if "explanation" in values:
+        values["explanation"] = tuple(Contribution(**each) for each in values["explanation"])
+    if "shares" in values:
+        values["shares"] = tuple(Share(**each) for each in values["shares"])
+    return Hit(**values)
 
 
 def facet_of(answer: Mapping[str, Any]) -> Facet:
-    """One metadata field."""
+    """Return one metadata field."""
     return Facet(
         answer["field"],
         answer["kind"],
-        answer["documents"],
-        tuple((each["value"], each["count"]) for each in answer["values"]),
+        tuple(FacetValue(each["value"], each["count"]) for each in answer["values"]),
         answer["min"],
         answer["max"],
+        answer["documents"],
     )

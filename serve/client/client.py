@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import httpx
+
+from lexhound.retrieval.collection.request import SearchRequest
+from lexhound.retrieval.collection.result import Facet, SearchResult
 
 from .answers import (
     BulkResult,
@@ -15,8 +18,6 @@ from .answers import (
     CollectionSummary,
     Deletion,
     Document,
-    Facet,
-    SearchResult,
     bulk_result,
     collection_info,
     collection_summary,
@@ -28,10 +29,12 @@ from .errors import ApiError, ClientError, UnreachableError
 from .transport import (
     DEFAULT_URL,
     RETRIES,
+    BatchOptions,
     Documents,
-    Mode,
     Progress,
     Query,
+    SearchOptions,
+    batch_body,
     bodies,
     collection_path,
     encode_json,
@@ -189,52 +192,23 @@ class Client:
 
     # Searching
 
-    def search(
-        self,
-        collection: str,
-        query: Query,
-        *,
-        k: int | None = None,
-        offset: int | None = None,
-        mode: Mode | None = None,
-        fusion: Mapping[str, Any] | None = None,
-        filter: str | None = None,
-        explain: bool | None = None,
-        highlight: bool | None = None,
-        fields: Sequence[str] | None = None,
-        stats: bool | None = None,
-        recall: float | None = None,
-    ) -> SearchResult:
-        """Return the best documents for a text, or for term weights; `fusion` is for mode hybrid (docs/hybrid.md)."""
-        body = search_body(
-            query,
-            k=k,
-            offset=offset,
-            mode=mode,
-            fusion=fusion,
-            filter=filter,
-            explain=explain,
-            highlight=highlight,
-            fields=fields,
-            stats=stats,
-            recall=recall,
-        )
-        answer = self._ask("POST", collection_path(collection, "/search"), body=body)
-        return search_result(answer)
+    def search(self, collection: str, query: Query | SearchRequest, **options: Unpack[SearchOptions]) -> SearchResult:
+        """Return the best documents for a query.
+
+        Args:
+            collection: its name.
+            query: a text, the weights of terms, or a whole request.
+            options: the attributes of `SearchRequest`; what is left out, the service chooses. `fusion` is for mode
+                hybrid (docs/hybrid.md).
+        """
+        body = search_body(query, options)
+        return search_result(self._ask("POST", collection_path(collection, "/search"), body=body))
 
     def search_many(
-        self,
-        collection: str,
-        queries: Sequence[str],
-        *,
-        k: int = 10,
-        filter: str | None = None,
-        mode: Mode = "auto",
-        fusion: Mapping[str, Any] | None = None,
-        recall: float | None = None,
+        self, collection: str, queries: Sequence[str], **options: Unpack[BatchOptions]
     ) -> list[list[tuple[str, float]]]:
-        """Return (id, score) of the best documents for each query."""
-        body = {"queries": list(queries), "k": k, "filter": filter, "mode": mode, "fusion": fusion, "recall": recall}
+        """Return (id, score) of the best documents for each query; the options are those of `search`."""
+        body = batch_body(queries, options)
         answer = self._ask("POST", collection_path(collection, "/search/batch"), body=body)
         return [[(hit["id"], hit["score"]) for hit in each["hits"]] for each in answer["results"]]
 

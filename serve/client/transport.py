@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal, TypedDict
 from urllib.parse import quote
 
 import httpx
 import orjson
+
+from lexhound.retrieval.collection.request import Fusion, SearchRequest
 
 from .answers import BulkResult, Document
 from .errors import ApiError, ClientError
@@ -48,10 +51,52 @@ def retry_delay(attempt: int, retries: int, error: ClientError) -> float | None:
     return min(0.1 * 2.0**attempt, LONGEST_WAIT) * random.uniform(0.5, 1)  # noqa: S311  not for secrets
 
 
-def search_body(query: Query, **options: Any) -> dict[str, Any]:
-    """Return the body of a search; options that are None are left to the service."""
+class SearchOptions(TypedDict, total=False):
+    """What a search may say beside its query; see `SearchRequest`. What is left out, or None, the service chooses."""
+
+    k: int | None
+    offset: int | None
+    mode: Mode | None
+    fusion: Fusion | Mapping[str, Any] | None
+    filter: str | None
+    explain: bool | None
+    highlight: bool | None
+    fields: Sequence[str] | None
+    stats: bool | None
+    recall: float | None
+
+
+class BatchOptions(TypedDict, total=False):
+    """What a search by many texts may say beside them."""
+
+    k: int
+    mode: Mode
+    fusion: Fusion | Mapping[str, Any] | None
+    filter: str | None
+    recall: float | None
+
+
+def search_body(query: Query | SearchRequest, options: SearchOptions) -> dict[str, Any]:
+    """Return the body of a search; options take the place of what a request says."""
+    values: dict[str, Any] = {}
+    if isinstance(query, SearchRequest):
+        values = {name: getattr(query, name) for name in SearchOptions.__annotations__}
+        query = query.query
     body: dict[str, Any] = {"query": query} if isinstance(query, str) else {"vector": dict(query)}
-    return body | {name: value for name, value in options.items() if value is not None}
+    return body | _sent(values | options)
+
+
+def batch_body(queries: Sequence[str], options: BatchOptions) -> dict[str, Any]:
+    """Return the body of a search by many texts."""
+    return {"queries": list(queries)} | _sent(dict(options))
+
+
+def _sent(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as they are sent, without those that the service chooses."""
+    sent = {name: value for name, value in options.items() if value is not None}
+    if isinstance(sent.get("fusion"), Fusion):
+        sent["fusion"] = asdict(sent["fusion"])
+    return sent
 
 
 def collection_path(collection: str, rest: str = "") -> str:

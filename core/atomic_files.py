@@ -50,8 +50,8 @@ def sync_directory(path: Path) -> None:
 
 def neighbour(directory: Path, suffix: str) -> Path:
     """Return a hidden path on the same file system; `directory` may be `.`, end with `..` or be a link."""
-    whole = directory.resolve()
-    return whole.parent / f".{whole.name}.{suffix}"
+    path = directory.resolve()
+    return path.parent / f".{path.name}.{suffix}"
 
 
 def make_directories(path: Path) -> None:
@@ -80,7 +80,7 @@ def _sync_file(path: Path) -> None:
 
 @contextmanager
 def replace_file(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
-    """A binary file that takes its name, and the place of what has it, when the block ends; nothing where it fails.
+    """Yield a binary file that takes its name, and the place of what has it, when the block ends; not where it fails.
 
     `mode` are its permissions; by default those that any new file has.
     """
@@ -106,20 +106,20 @@ def write_file(path: Path, content: bytes, mode: int | None = None) -> None:
         file.write(content)
 
 
-def move_file(path: Path, place: Path) -> None:
+def move_file(path: Path, destination: Path) -> None:
     """Give a file its name, in the place of what has it, when all of it is on the disk."""
     _sync_file(path)
-    path.replace(place)
-    sync_directory(place.parent)
+    path.replace(destination)
+    sync_directory(destination.parent)
 
 
-def move_directory(directory: Path, place: Path) -> None:
+def move_directory(directory: Path, destination: Path) -> None:
     """Rename a directory in the same folder, for good."""
-    directory.rename(place)
-    sync_directory(place.parent)
+    directory.rename(destination)
+    sync_directory(destination.parent)
 
 
-def publish_directory(aside: Path, place: Path) -> None:
+def publish_directory(aside: Path, destination: Path) -> None:
     """Give a directory, whose files are on the disk, its name for good.
 
     Raises:
@@ -127,51 +127,52 @@ def publish_directory(aside: Path, place: Path) -> None:
     """
     sync_directory(aside)
     try:
-        if os.path.lexists(place):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(place))
-        aside.rename(place)
+        if os.path.lexists(destination):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(destination))
+        aside.rename(destination)
     except OSError as error:
         if error.errno in _TAKEN:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(place)) from error
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(destination)) from error
         raise
-    sync_directory(place.parent)
+    sync_directory(destination.parent)
 
 
 @contextmanager
-def replace_directory(place: Path, aside: Path | None = None) -> Iterator[Path]:
-    """A new directory that takes its name when the block ends; where the block fails, nothing is left of it.
+def replace_directory(destination: Path, aside: Path | None = None) -> Iterator[Path]:
+    """Yield a new directory that takes its name when the block ends; where the block fails, nothing is left of it.
 
-    It is made at `aside`, beside `place` by default. See `put_directory`.
+    It is made at `aside`, beside `destination` by default. See `put_directory`.
     """
-    aside = neighbour(place, "aside") if aside is None else aside
+    aside = neighbour(destination, "aside") if aside is None else aside
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
         yield aside
-        put_directory(aside, place)
+        put_directory(aside, destination)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def put_directory(aside: Path, place: Path) -> None:
-    """Let a directory take the place of the one at `place`, if any, when all of it is on the disk; that one is removed.
+def put_directory(aside: Path, destination: Path) -> None:
+    """Let a directory take the place of the one at `destination`, if any, when all of it is on the disk.
 
-    The caller keeps others from doing the same (`lock.Claim`). `place` may be a link to a directory.
+    The old one is removed. The caller keeps others from doing the same (`lock.Claim`).
+    `destination` may be a link to a directory.
     """
-    whole = place.resolve()
+    target = destination.resolve()
     sync_tree(aside)
-    if not whole.exists():
-        publish_directory(aside, whole)
+    if not target.exists():
+        publish_directory(aside, target)
         return
-    old = neighbour(whole, REPLACED)
+    old = neighbour(target, REPLACED)
     _remove(old)
-    if exchange(aside, whole):
-        sync_directory(whole.parent)
+    if exchange(aside, target):
+        sync_directory(target.parent)
         aside.rename(old)
     else:
-        whole.rename(old)
-        aside.rename(whole)
-        sync_directory(whole.parent)
+        target.rename(old)
+        aside.rename(target)
+        sync_directory(target.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -44,16 +44,16 @@ def normalise(name: str) -> str:
 def find_field(row: Mapping[str, Any] | Iterable[str], names: tuple[str, ...]) -> str | None:
     """The first of `names` that a row (or a header) has; one that holds nothing (null) only where no other is there."""
     present = row if isinstance(row, Mapping) else dict.fromkeys(row, "")
-    found = [name for name in names if name in present]
-    return next((name for name in found if present[name] is not None), found[0] if found else None)
+    candidates = [name for name in names if name in present]
+    return next((name for name in candidates if present[name] is not None), candidates[0] if candidates else None)
 
 
 def normalised(row: Mapping[str, Any]) -> dict[str, Any] | str:
     """A row under normalised names; where two of its names are one then, and hold different things, what is wrong."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name, value in row.items():
         key = normalise(name)
-        if key in found and found[key] != value:
+        if key in fields and fields[key] != value:
             return f"two fields that are both called {key!r}"
-        found[key] = value
-    return found
+        fields[key] = value
+    return fields

@@ -145,7 +145,7 @@ class Claim(_Lock):
     """The right to make or to replace what is at a path: an advisory lock on a file beside it, for as long as it takes.
 
     Attributes:
-        place: the path, links resolved.
+        target: the path, links resolved.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -155,7 +155,7 @@ class Claim(_Lock):
             CollectionLockedError: another run has it; says which and since when.
             ReadOnlyError, StorageFullError: the directory above cannot be written.
         """
-        self.place = directory.resolve()
+        self.target = directory.resolve()
         self._path = neighbour(directory, CLAIM)
         with storage_errors(self._path.parent):
             make_directories(self._path.parent)

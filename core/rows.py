@@ -1,4 +1,4 @@
-"""Rows of text files, each with its line: JSON Lines, TSV, CSV; what cannot be read is told, and costs no other row.
+"""Rows of text files, each with its line: JSON Lines, TSV, CSV. A bad row is reported and costs no other row.
 
 CSV quotes fields with `"`, so a record may span lines, and one quote too many makes a record of rows that have nothing
 to do with each other. So a record that is wrong in its quotes is one bad line: reading goes on at the next line. TSV
@@ -153,7 +153,7 @@ def column_names(header: Sequence[str]) -> list[str]:
 def read_csv(
     stream: InputStream, max_bytes: int = MAX_ROW_BYTES, *, merging: bool = True
 ) -> Iterator[Record | BadRecord]:
-    """The records of a CSV file, the header first, which says how many fields each has.
+    """Yield the records of a CSV file, the header first, which says how many fields each has.
 
     Records without a word are passed over. A record whose quoting is wrong is one bad line, and reading goes on at the
     next one. A record of more or fewer fields than the header costs the lines that it spans, unless these look like
@@ -276,14 +276,14 @@ class _Lines:
         if len(self._held) < 2 or self.width is None or self.width < 2:
             return False
         start = _loosely(self._held[0][0])
-        place = next((place for place, cell in enumerate(start) if cell and not re.search(r"\s", cell)), None)
+        column = next((number for number, cell in enumerate(start) if cell and not re.search(r"\s", cell)), None)
         alike = 0
         for line, _ in self._held[1:]:
             if line.count(b",") < self.width - 1:
                 continue
             cells = _loosely(line)
             if len(cells) == self.width:
-                alike += self.width > 2 if place is None else _shape(cells[place]) == _shape(start[place])
+                alike += self.width > 2 if column is None else _shape(cells[column]) == _shape(start[column])
         return 2 * alike >= len(self._held) - 1
 
     def __iter__(self) -> Iterator[str]:
@@ -317,7 +317,7 @@ class _Lines:
 
 
 def _closing(line: bytes) -> str:
-    """Of a line inside a quoted field what decides whether the field ends: an odd number of quotes does.
+    """Return what of a line inside a quoted field decides whether the field ends: an odd number of quotes does.
 
     That alone is passed on, so that the next row starts where it should and memory stays bounded.
     """

@@ -55,14 +55,13 @@ class InputStream(io.RawIOBase):
         self.name = name
         self.fault = fault
         self._head = self._read_head()
-        found = self._compression()
-        if expected is not None and found != expected:
+        self._kind = self._compression()
+        if expected is not None and self._kind != expected:
             what = "is empty" if not self._head else f"does not hold {expected} data"
             raise fault(
                 f"the file is named like a {expected} file but {what}", name, "Check the download, or rename the file."
             )
-        self._kind = found
-        self._chunks = self._decode(found)
+        self._chunks = self._decode(self._kind)
         self._pending = memoryview(b"")
 
     def readable(self) -> bool:
@@ -184,7 +183,7 @@ def buffered(stream: InputStream) -> io.BufferedReader:
 
 
 def read_lines(stream: InputStream, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
-    """Pairs (line with its line break, complete); of a line beyond `max_bytes`, its first bytes and False.
+    """Yield pairs (line with its line break, complete); of a line beyond `max_bytes`, its first bytes and False.
 
     A byte order mark at the start is dropped. UTF-16 and UTF-32, which one could only read as rubbish, are an error.
     """

@@ -71,10 +71,10 @@ def _outside_strings(data: bytes) -> bytes:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         shown = ascii(twice) if len(twice) <= _SHOWN else f"{twice[:_SHOWN]!a}…"
         raise _StrictError(f"the key {shown} occurs twice in one object", "", 0)
-    return found
+    return values

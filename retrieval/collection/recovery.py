@@ -40,7 +40,7 @@ def recover(directory: Path) -> None:
 
 def recover_claimed(claim: Claim) -> None:
     """Recover for who has the claim, and remove what was left beside, but not an index that can be gone on with."""
-    directory, old = claim.place, neighbour(claim.place, REPLACED)
+    directory, old = claim.target, neighbour(claim.target, REPLACED)
     with storage_errors(directory):
         if not directory.exists() and old.exists():
             move_directory(old, directory)

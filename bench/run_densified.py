@@ -49,9 +49,9 @@ def main() -> None:
         queries = collection.encode_queries(texts)
         near = collection._encoders.dense.queries(texts)
         ids, rows, vectors = _read(snapshot)
-        everything = [part.live for part in snapshot.parts]
-        scale = max(part.segment.index.scale for part in snapshot.parts)
-        sparse_bytes = sum(part.segment.index.nbytes for part in snapshot.parts)
+        everything = [part.live for part in snapshot.segments]
+        scale = max(part.segment.index.scale for part in snapshot.segments)
+        sparse_bytes = sum(part.segment.index.nbytes for part in snapshot.segments)
         print(f"{len(ids):,} documents, {len(rows.terms) / len(ids):.1f} terms each; {len(names)} queries")
         print("| way | nDCG@10 | R@100 | bytes a document | µs a query, p50 |")
         print("|---|---|---|---|---|")
@@ -119,7 +119,7 @@ def _read(snapshot: Snapshot) -> tuple[list[str], SparseRows, NDArray[np.float32
     """Ids, sparse and dense vectors of all live documents."""
     ids: list[str] = []
     counts, terms, weights, vectors = [], [], [], []
-    for part in snapshot.parts:
+    for part in snapshot.segments:
         segment = part.segment
         live = np.ones(segment.n_rows, np.bool_) if part.live is None else part.live
         for window in forward_windows(segment.index):

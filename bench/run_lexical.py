@@ -177,7 +177,7 @@ def _agreement(
     collection: Collection, referee: Referee, way: str, queries: list[Query], tokens: list[list[int]], k: int
 ) -> Agreement:
     snapshot = collection.snapshot()
-    (part,) = snapshot.parts  # a fresh `lexhound index` makes one segment
+    (part,) = snapshot.segments  # a fresh `lexhound index` makes one segment
     if [part.segment.ids[row] for row in range(part.segment.n_rows)] != referee.ids:
         raise RuntimeError("the collection and the referee hold other passages, or in another order")
     scale = part.segment.index.scale

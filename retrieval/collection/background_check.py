@@ -41,7 +41,9 @@ class Damage:
     def of(self, snapshot: Snapshot) -> tuple[Problem, ...]:
         """Return all that is known of a snapshot, the files of its segments included."""
         files = [
-            Problem(str(file.path), file.problem) for part in snapshot.parts for file in part.segment.condition.problems
+            Problem(str(file.path), file.problem)
+            for view in snapshot.segments
+            for file in view.segment.condition.problems
         ]
         documents = dict(self.documents)
         if documents and not files:  # those that were put in again are gone
@@ -103,9 +105,9 @@ class Checker:
     def _segments(self) -> None:
         snapshot = self._current()
         self._worked = perf_counter()
-        for part in () if snapshot is None else snapshot.parts:
-            if part.segment.name != PENDING:
-                read_through(self._directory, part.segment, self._index_name, self._pace)
+        for view in () if snapshot is None else snapshot.segments:
+            if view.segment.name != PENDING:
+                read_through(self._directory, view.segment, self._index_name, self._pace)
 
     def _database(self) -> None:
         snapshot = self._current()

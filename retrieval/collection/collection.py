@@ -274,9 +274,9 @@ class Collection(ReadableCollection):
         self._writing()
         dense = self._encoders.require_dense("distil")
         snapshot = self.snapshot(hold=True)
-        for part in snapshot.parts:
-            read_through(self.path, part.segment, self.sparse_field.name)
-            part.segment.check_condition()
+        for view in snapshot.segments:
+            read_through(self.path, view.segment, self.sparse_field.name)
+            view.segment.check_condition()
         table = fit_to_documents(snapshot, dense, documents)
         keep_table(self.path, table)
         self._encoders.reopen_static_queries()

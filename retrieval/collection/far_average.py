@@ -26,20 +26,20 @@ class FarAverage:
 def far_average(snapshot: Snapshot) -> FarAverage | None:
     """Return what a snapshot's weights were made with, if it is far from its average of today; else None."""
     words = documents = 0
-    for part in snapshot.parts:
-        lengths = part.segment.index.lengths
+    for view in snapshot.segments:
+        lengths = view.segment.index.lengths
         if lengths is None:
             return None
-        words += int(lengths.sum(dtype=np.int64) if part.live is None else lengths[part.live].sum(dtype=np.int64))
-        documents += part.n_documents
+        words += int(lengths.sum(dtype=np.int64) if view.live is None else lengths[view.live].sum(dtype=np.int64))
+        documents += view.n_documents
     if not words:
         return None
     today = words / documents
     far = [
-        (part.n_documents, stored)
-        for part in snapshot.parts
-        if (stored := part.segment.index.mean_length or snapshot.legacy_average) is not None
-        and part.n_documents
+        (view.n_documents, stored)
+        for view in snapshot.segments
+        if (stored := view.segment.index.mean_length or snapshot.legacy_average) is not None
+        and view.n_documents
         and is_far(stored, today)
     ]
     if not far:

@@ -108,19 +108,19 @@ def describe(
     segments = []
     pending = 0
     loss = QuantisationLoss()
-    for part in snapshot.parts:
-        index = part.segment.index
+    for view in snapshot.segments:
+        index = view.segment.index
         loss = loss.merge(index.loss)
-        if part.segment.name == PENDING:
-            pending += part.n_documents
+        if view.segment.name == PENDING:
+            pending += view.n_documents
             continue
         segments.append(
             SegmentInfo(
-                part.segment.name,
-                part.segment.n_rows,
-                part.segment.n_rows - part.n_documents,
+                view.segment.name,
+                view.segment.n_rows,
+                view.segment.n_rows - view.n_documents,
                 index.n_postings,
-                segment_bytes(directory, part.segment.name),
+                segment_bytes(directory, view.segment.name),
             )
         )
     with snapshot.reading() as connection:
@@ -136,11 +136,11 @@ def describe(
         pending=pending,
         unfinished=unfinished,
         segments=tuple(segments),
-        postings=sum(part.segment.index.n_postings for part in snapshot.parts),
+        postings=sum(view.segment.index.n_postings for view in snapshot.segments),
         terms=sparse_field.identity.vocabulary_size or terms,
         average_length=snapshot.average_length if sparse_field.frequencies else None,
         far_average=far_average(snapshot) if sparse_field.frequencies else None,
-        impact_scales=tuple(sorted({part.segment.index.scale for part in snapshot.parts if part.segment.n_rows})),
+        impact_scales=tuple(sorted({view.segment.index.scale for view in snapshot.segments if view.segment.n_rows})),
         loss=loss,
         index_bytes=sum(sum(segment.bytes.values()) for segment in segments),
         database_bytes=(directory / DATABASE).stat().st_size + log_bytes(directory),
@@ -154,7 +154,7 @@ def describe(
 def _dense(directory: Path, manifest: Manifest, snapshot: Snapshot, segments: list[SegmentInfo]) -> DenseInfo | None:
     if manifest.dense is None:
         return None
-    indexes = [part.segment.dense for part in snapshot.parts if part.segment.dense is not None]
+    indexes = [view.segment.dense for view in snapshot.segments if view.segment.dense is not None]
     clustered = [index for index in indexes if kind_of(index) == "spann"]
     size = sum(count for segment in segments for name, count in segment.bytes.items() if name.split("/")[0] == DENSE)
     return DenseInfo(

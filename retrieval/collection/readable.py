@@ -237,12 +237,12 @@ class ReadableCollection:
         """
         warm()
         snapshot = self.snapshot()
-        indexes = [part.segment.index for part in snapshot.parts]
+        indexes = [view.segment.index for view in snapshot.segments]
         Thread(target=read_ahead, args=(indexes,), name="read-ahead", daemon=True).start()
         dense = self._encoders.dense_queries
         if dense is not None:
             with suppress(EncoderError, MissingExtraError):
-                rank_dense(snapshot, dense.query(WARMING), 1, [part.live for part in snapshot.parts])
+                rank_dense(snapshot, dense.query(WARMING), 1, [view.live for view in snapshot.segments])
 
     # Condition
 

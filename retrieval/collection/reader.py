@@ -98,8 +98,8 @@ class CollectionReader:
             if self.latest is None:
                 raise ReadOnlyError("the collection is closed", where=str(self._directory), hint="open it again")
             snapshot = self.latest
-        for part in snapshot.parts:
-            part.segment.check_sizes()
+        for view in snapshot.segments:
+            view.segment.check_sizes()
         return snapshot
 
     def searchable(self, *, hold: bool = False) -> Snapshot:
@@ -109,8 +109,8 @@ class CollectionReader:
             CorruptCollectionError: the search could be wrong by damage that is known.
         """
         snapshot = self.snapshot(hold=hold)
-        for part in snapshot.parts:
-            part.segment.check_condition()
+        for view in snapshot.segments:
+            view.segment.check_condition()
         for problem in self._damage.searches:
             raise CorruptCollectionError(
                 f"damaged: {problem.message}",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.retrieval.collection.query.documents import read_documents
-from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
+from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
 from lexhound.retrieval.errors import QueryError
 
 if TYPE_CHECKING:
@@ -28,26 +28,26 @@ def fit_to_documents(snapshot: Snapshot, dense: DenseField, documents: int, seed
     from lexhound.encoders.dense.static_queries import fit
     from lexhound.encoders.errors import SettingsError
 
-    pool = np.concatenate([np.empty((0, 2), np.int64), *(_live_rows(*each) for each in enumerate(snapshot.parts))])
+    pool = np.concatenate([np.empty((0, 2), np.int64), *(_live_rows(*each) for each in enumerate(snapshot.segments))])
     if len(pool) > documents:
         pool = pool[np.sort(np.random.default_rng(seed).choice(len(pool), documents, replace=False))]
     texts: list[str] = []
     vectors = [np.empty((0, dense.width), np.float32)]
-    for number, part in enumerate(snapshot.parts):
+    for number, view in enumerate(snapshot.segments):
         rows = pool[pool[:, 0] == number, 1]
-        if not len(rows) or part.segment.dense is None:
+        if not len(rows) or view.segment.dense is None:
             continue
-        internal_ids = part.segment.internal_ids[rows].tolist()
+        internal_ids = view.segment.internal_ids[rows].tolist()
         read = read_documents(snapshot, internal_ids)
         texts += [read[seq].encoded_text for seq in internal_ids]
-        vectors.append(part.segment.dense.vectors_of(rows))
+        vectors.append(view.segment.dense.vectors_of(rows))
     try:
         return fit(dense.encoder, texts, np.concatenate(vectors))
     except SettingsError as error:
         raise QueryError(f"no table of dense queries can be made: {error.message}", hint=error.hint) from error
 
 
-def _live_rows(number: int, part: Part) -> NDArray[np.int64]:
+def _live_rows(number: int, view: SegmentView) -> NDArray[np.int64]:
     """Return int64[n, 2]: the number of a segment and its live rows."""
-    rows = np.arange(part.segment.n_rows) if part.live is None else np.flatnonzero(part.live)
+    rows = np.arange(view.segment.n_rows) if view.live is None else np.flatnonzero(view.live)
     return np.stack([np.full(len(rows), number), rows], axis=1)

@@ -13,7 +13,7 @@ import orjson
 from lexhound.index.array_files import Pace, no_pace
 from lexhound.retrieval.collection.fields.static_queries import FOLDER, has_table
 from lexhound.retrieval.collection.query.pending import PENDING
-from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
+from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
 from lexhound.retrieval.collection.store.dense_batches import unpack_dense
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.store.segment import ROWS_AT_ONCE, SEGMENTS, verify_segment
@@ -51,8 +51,8 @@ def verify(directory: Path, snapshot: Snapshot, index_name: str, width: int | No
         problems += verify_database(directory, connection, thorough=True)
         damaged = verify_documents(directory, connection, snapshot.exact)
         problems += damaged.values() if damaged else verify_values(directory, connection)
-        for part in snapshot.parts:
-            problems += verify_part(directory, part, index_name, width)
+        for view in snapshot.segments:
+            problems += verify_segment_view(directory, view, index_name, width)
         problems += verify_table(directory)
         if not problems:  # what the tables and files say can be trusted
             problems += verify_agreement(directory, snapshot, connection, width)
@@ -74,11 +74,11 @@ def refuse_damaged(problems: Sequence[Problem], verb: str) -> None:
         )
 
 
-def verify_part(directory: Path, part: Part, index_name: str, width: int | None) -> list[Problem]:
+def verify_segment_view(directory: Path, view: SegmentView, index_name: str, width: int | None) -> list[Problem]:
     """Read every byte of a part's files, if it has any."""
-    if part.segment.name == PENDING:
+    if view.segment.name == PENDING:
         return []
-    file_problems = verify_segment(directory, part.segment.name, index_name, dense=width is not None)
+    file_problems = verify_segment(directory, view.segment.name, index_name, dense=width is not None)
     return [Problem(str(each.path), each.problem) for each in file_problems]
 
 
@@ -228,8 +228,8 @@ def _segments(snapshot: Snapshot, connection: sqlite3.Connection) -> Iterator[Pr
     listed = {
         name: facts for name, *facts in connection.execute("SELECT name, first_seq, last_seq, documents FROM segments")
     }
-    for part in snapshot.parts:
-        name, internal_ids = part.segment.name, part.segment.internal_ids
+    for view in snapshot.segments:
+        name, internal_ids = view.segment.name, view.segment.internal_ids
         if name != PENDING and listed.get(name) != [int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)]:
             yield Problem(f"{DATABASE}, table segments", f"what it tells of segment {name} is not what the files hold")
 
@@ -251,22 +251,22 @@ def _rows(directory: Path, snapshot: Snapshot, connection: sqlite3.Connection) -
     twice = connection.execute(f"SELECT count(*) - count(DISTINCT id) FROM rows WHERE {visible}").fetchone()[0]
     problems = [Problem(str(directory / DATABASE), f"{twice:,} documents have the id of another")] if twice else []
     return problems + [
-        Problem(str(directory / SEGMENTS / part.segment.name), f"{wrong:,} rows have another id than stored")
-        for part in snapshot.parts
-        if (wrong := _wrong_ids(connection, part))
+        Problem(str(directory / SEGMENTS / view.segment.name), f"{wrong:,} rows have another id than stored")
+        for view in snapshot.segments
+        if (wrong := _wrong_ids(connection, view))
     ]
 
 
-def _wrong_ids(connection: sqlite3.Connection, part: Part) -> int:
+def _wrong_ids(connection: sqlite3.Connection, view: SegmentView) -> int:
     wrong = 0
-    rows = np.arange(part.segment.n_rows) if part.live is None else np.flatnonzero(part.live)
+    rows = np.arange(view.segment.n_rows) if view.live is None else np.flatnonzero(view.live)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
-        internal_ids = part.segment.internal_ids[some].tolist()
+        internal_ids = view.segment.internal_ids[some].tolist()
         by_seq = dict(
             connection.execute(
                 "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (internal_ids[0], internal_ids[-1])
             ).fetchall()
         )
-        wrong += sum(part.segment.ids[row] != by_seq[seq] for row, seq in zip(some.tolist(), internal_ids, strict=True))
+        wrong += sum(view.segment.ids[row] != by_seq[seq] for row, seq in zip(some.tolist(), internal_ids, strict=True))
     return wrong

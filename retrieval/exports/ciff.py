@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lexhound.index.inverted.forward import forward_windows, postings_of
 from lexhound.index.inverted.quantization import requantised
-from lexhound.retrieval.collection.query.snapshot import Part
+from lexhound.retrieval.collection.query.snapshot import SegmentView
 from lexhound.retrieval.errors import ExportError
 
 from .base import Source, Tell
@@ -75,10 +75,10 @@ class CiffForm:
         """See `Form`."""
         if source.snapshot.n_documents > _MOST_DOCUMENTS:
             raise ExportError(f"CIFF holds at most {_MOST_DOCUMENTS:,} documents", hint="export in another format")
-        parts = [_Numbered(part, base, source.header.scale) for part, base in _bases(source)]
+        parts = [_Numbered(view, base, source.header.scale) for view, base in _bases(source)]
         frequencies = document_frequencies(source.snapshot)
         lists = int((frequencies > 0).sum())
-        total = sum(int(part.lengths[part.live].sum()) for part in parts)
+        total = sum(int(view.lengths[view.live].sum()) for view in parts)
         documents = source.snapshot.n_documents
         header = number_field(1, _VERSION) + number_field(2, lists) + number_field(3, documents)
         header += number_field(4, lists) + number_field(5, documents) + number_field(6, total)
@@ -88,8 +88,8 @@ class CiffForm:
             file.write(delimited(header))
             self._write_lists(source, parts, frequencies, file, tell)
             done = 0
-            for part in parts:
-                done = _write_records(source, part, file, done, tell)
+            for view in parts:
+                done = _write_records(source, view, file, done, tell)
         return (NAME,)
 
     def _write_lists(
@@ -104,7 +104,7 @@ class CiffForm:
                     hint="export as qdrant or parquet, which number the terms",
                 )
             before = text
-            postings = [part.postings(term) for part in parts]
+            postings = [view.postings(term) for view in parts]
             docids = np.concatenate([np.empty(0, np.int64), *(docids for docids, _ in postings)])
             tfs = np.concatenate([np.empty(0, np.int64), *(tfs for _, tfs in postings)])
             head = bytes_field(1, text) + number_field(2, len(docids)) + number_field(3, int(tfs.sum()))
@@ -137,17 +137,17 @@ gap-coded within a list. Texts, titles, metadata and dense vectors have no place
 class _Numbered:
     """A part with the docids of its live rows, and impacts in steps of `scale`."""
 
-    def __init__(self, part: Part, base: int, scale: float) -> None:
-        index = part.segment.index
+    def __init__(self, view: SegmentView, base: int, scale: float) -> None:
+        index = view.segment.index
         self._levels = requantised(index.scale, scale)
-        self.part = part
-        self.live = np.ones(index.n_rows, np.bool_) if part.live is None else part.live
+        self.view = view
+        self.live = np.ones(index.n_rows, np.bool_) if view.live is None else view.live
         self.docids = (np.cumsum(self.live) + (base - 1)).astype(np.int32)
-        self.lengths = _impact_sums(part, self._levels) if index.lengths is None else index.lengths
+        self.lengths = _impact_sums(view, self._levels) if index.lengths is None else index.lengths
 
     def postings(self, term: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return docids and tfs of a term's live postings."""
-        index = self.part.segment.index
+        index = self.view.segment.index
         slot = int(np.searchsorted(index.postings.terms, term))
         if slot == len(index.postings.terms) or index.postings.terms[slot] != term:
             return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -157,26 +157,26 @@ class _Numbered:
         return self.docids[rows[live]].astype(np.int64), values[live].astype(np.int64)
 
 
-def _bases(source: Source) -> Iterator[tuple[Part, int]]:
+def _bases(source: Source) -> Iterator[tuple[SegmentView, int]]:
     base = 0
-    for part in source.snapshot.parts:
-        yield part, base
-        base += part.n_documents
+    for view in source.snapshot.segments:
+        yield view, base
+        base += view.n_documents
 
 
-def _impact_sums(part: Part, levels: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    sums = np.zeros(part.segment.n_rows, np.uint32)
-    for window in forward_windows(part.segment.index):
+def _impact_sums(view: SegmentView, levels: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    sums = np.zeros(view.segment.n_rows, np.uint32)
+    for window in forward_windows(view.segment.index):
         totals = np.concatenate([np.zeros(1, np.int64), np.cumsum(levels[window.impacts], dtype=np.int64)])
         sums[window.first : window.first + len(window)] = np.diff(totals[window.indptr])
     return sums
 
 
-def _write_records(source: Source, part: _Numbered, file: IO[bytes], done: int, tell: Tell) -> int:
-    ids = part.part.segment.ids
-    for row in np.flatnonzero(part.live).tolist():
-        record = number_field(1, int(part.docids[row])) + bytes_field(2, ids[row].encode())
-        file.write(delimited(record + number_field(3, int(part.lengths[row]))))
+def _write_records(source: Source, view: _Numbered, file: IO[bytes], done: int, tell: Tell) -> int:
+    ids = view.view.segment.ids
+    for row in np.flatnonzero(view.live).tolist():
+        record = number_field(1, int(view.docids[row])) + bytes_field(2, ids[row].encode())
+        file.write(delimited(record + number_field(3, int(view.lengths[row]))))
         done += 1
         if done % 1024 == 0:
             tell(done, _LISTS + (1 - _LISTS) * source.share(done))

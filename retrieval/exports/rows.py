@@ -15,7 +15,7 @@ from lexhound.index.inverted.forward import ForwardRows, forward_windows
 from lexhound.index.inverted.quantization import quantise_weights, requantised
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.documents import read_documents
-from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
+from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
 from lexhound.retrieval.collection.store.sql import select_in
 from lexhound.retrieval.documents.document import Document
 
@@ -98,11 +98,11 @@ def live_rows(
     """
     names = TermNames(snapshot, sparse_field)
     # An ingest job that took long may overlap with single documents added meanwhile.
-    for part in sorted(
-        snapshot.parts, key=lambda part: int(part.segment.internal_ids[0]) if part.segment.n_rows else 0
+    for view in sorted(
+        snapshot.segments, key=lambda view: int(view.segment.internal_ids[0]) if view.segment.n_rows else 0
     ):
-        levels = _Levels(snapshot, sparse_field, part, scale, average_length)
-        yield from _part_rows(snapshot, part, names, levels)
+        levels = _Levels(snapshot, sparse_field, view, scale, average_length)
+        yield from _segment_rows(snapshot, view, names, levels)
 
 
 class _Levels:
@@ -112,11 +112,11 @@ class _Levels:
         self,
         snapshot: Snapshot,
         sparse_field: SparseField,
-        part: Part,
+        view: SegmentView,
         scale: float | None,
         average_length: float | None,
     ) -> None:
-        index = part.segment.index
+        index = view.segment.index
         self.scale = scale or index.scale
         self._levels = requantised(index.scale, self.scale)
         self._lengths = index.lengths
@@ -132,12 +132,12 @@ class _Levels:
         return quantise_weights(self._weight_function(window.frequencies[entries], lengths), self.scale)
 
 
-def _part_rows(snapshot: Snapshot, part: Part, names: TermNames, levels: _Levels) -> Iterator[RowChunk]:
-    segment = part.segment
+def _segment_rows(snapshot: Snapshot, view: SegmentView, names: TermNames, levels: _Levels) -> Iterator[RowChunk]:
+    segment = view.segment
     for window in forward_windows(segment.index):
         live = np.arange(len(window))
-        if part.live is not None:
-            live = np.flatnonzero(part.live[window.first : window.first + len(window)])
+        if view.live is not None:
+            live = np.flatnonzero(view.live[window.first : window.first + len(window)])
         for start in range(0, len(live), CHUNK):
             rows = live[start : start + CHUNK]
             begins, lengths = window.indptr[rows], np.diff(window.indptr)[rows]

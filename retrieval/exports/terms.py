@@ -10,7 +10,7 @@ import orjson
 from numpy.typing import NDArray
 
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
-from lexhound.retrieval.collection.query.snapshot import Part, Snapshot
+from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
 
 TERMS = "terms.jsonl"
 _AT_ONCE = 900
@@ -18,12 +18,12 @@ _AT_ONCE = 900
 
 def document_frequencies(snapshot: Snapshot) -> NDArray[np.int64]:
     """Return how many live documents hold each term, by term id: int64, as long as the largest id asks for."""
-    largest = max((int(part.segment.index.postings.terms[-1]) for part in _holding(snapshot)), default=-1)
+    largest = max((int(view.segment.index.postings.terms[-1]) for view in _holding(snapshot)), default=-1)
     counts = np.zeros(largest + 1, np.int64)
-    for part in _holding(snapshot):
-        index = part.segment.index
+    for view in _holding(snapshot):
+        index = view.segment.index
         terms = index.postings.terms.astype(np.int64)
-        counts[terms] += index.document_frequencies(index.postings.terms.astype(np.int32), part.live)
+        counts[terms] += index.document_frequencies(index.postings.terms.astype(np.int32), view.live)
     return counts
 
 
@@ -58,5 +58,5 @@ def write_terms(folder: Path, snapshot: Snapshot, sparse_field: SparseField) -> 
             file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def _holding(snapshot: Snapshot) -> list[Part]:
-    return [part for part in snapshot.parts if len(part.segment.index.postings.terms)]
+def _holding(snapshot: Snapshot) -> list[SegmentView]:
+    return [view for view in snapshot.segments if len(view.segment.index.postings.terms)]

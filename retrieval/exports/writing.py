@@ -164,7 +164,7 @@ def _header(collection: Collection, snapshot: Snapshot, format: str) -> ExportHe
 
 def _scale(snapshot: Snapshot) -> tuple[float, QuantisationLoss]:
     """Return the one scale of an export, and what rounding to it has cost in all: engines know no more than one."""
-    indexes = [part.segment.index for part in snapshot.parts]
+    indexes = [view.segment.index for view in snapshot.segments]
     loss = QuantisationLoss()
     for index in indexes:
         loss = loss.merge(index.loss)
@@ -173,8 +173,8 @@ def _scale(snapshot: Snapshot) -> tuple[float, QuantisationLoss]:
         return (scales.pop() if scales else 1.0), loss
     ranges = [stored_ranges(index) for index in indexes]
     live = [
-        part_ranges if part.live is None else part_ranges.of(part.live)
-        for part_ranges, part in zip(ranges, snapshot.parts, strict=True)
+        view_ranges if view.live is None else view_ranges.of(view.live)
+        for view_ranges, view in zip(ranges, snapshot.segments, strict=True)
     ]
     scale = math.ldexp(1.0, choose_scale(RowRanges.joined(live)))
     for index in indexes:
@@ -185,22 +185,22 @@ def _scale(snapshot: Snapshot) -> tuple[float, QuantisationLoss]:
 
 def _average_length(snapshot: Snapshot) -> float:
     """Return the average that the weights were made with; where segments differ, that of new weights, for all."""
-    averages = {part.segment.index.mean_length or snapshot.legacy_average for part in snapshot.parts}
+    averages = {view.segment.index.mean_length or snapshot.legacy_average for view in snapshot.segments}
     known = {average for average in averages if average is not None}
     return known.pop() if len(known) == 1 else snapshot.average_length or 1.0
 
 
 def _live_postings(snapshot: Snapshot) -> int:
     total = 0
-    for part in snapshot.parts:
-        index = part.segment.index
-        total += int(index.document_frequencies(index.postings.terms.astype("int32"), part.live).sum())
+    for view in snapshot.segments:
+        index = view.segment.index
+        total += int(index.document_frequencies(index.postings.terms.astype("int32"), view.live).sum())
     return total
 
 
 def _kind_of_impacts(source: Source, header: ExportHeader) -> str:
     snapshot = source.snapshot
-    indexes = [part.segment.index for part in snapshot.parts if part.segment.index.n_postings]
+    indexes = [view.segment.index for view in snapshot.segments if view.segment.index.n_postings]
     if header.average_length is not None and any(
         (index.mean_length or snapshot.legacy_average) not in (None, header.average_length) for index in indexes
     ):

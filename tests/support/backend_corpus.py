@@ -83,7 +83,7 @@ def encoders() -> dict[str, Any]:
 def move_rows(own: Collection, other: EngineCollection) -> None:
     """Bring documents with the vectors that our own collection stores into another engine, row by row."""
     rows = []
-    for part in own.snapshot().parts:
+    for part in own.snapshot().segments:
         index, dense = part.segment.index, part.segment.dense
         for row in range(part.segment.n_rows):
             document = own.get(part.segment.ids[row])

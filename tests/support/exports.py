@@ -18,7 +18,7 @@ def stored_vectors(collection: Collection, ids: list[str]) -> Vectors:
     """Tokens and impacts of every document, found by asking for every term alone: scores are impacts by scale."""
     vectors: Vectors = {identifier: {} for identifier in ids}
     names = set()
-    for part in collection.snapshot().parts:
+    for part in collection.snapshot().segments:
         names |= {collection.sparse_field.term_text(term) for term in part.segment.index.postings.terms.tolist()}
         scale = part.segment.index.scale
     for name in names:

@@ -23,7 +23,7 @@ from lexhound.retrieval.errors import CorruptCollectionError
 
 from .fusion import FieldScores, FieldShares, best, fuse
 from .ranking import RankedRows, merge_ranked, named, rank, rank_rows
-from .snapshot import Part, Snapshot
+from .snapshot import SegmentView, Snapshot
 
 Masks = Sequence[NDArray[np.bool_] | None]
 
@@ -68,8 +68,8 @@ def rank_dense(
     Rows without a vector are not found, and nothing for a query without one: zeros.
     """
     found = [
-        search_present(vectors_of(part), vector, depth, mask, recall)
-        for part, mask in zip(snapshot.parts, allowed, strict=True)
+        search_present(vectors_of(view), vector, depth, mask, recall)
+        for view, mask in zip(snapshot.segments, allowed, strict=True)
     ]
     scored = sum(stats.rows_scored for _, stats in found)
     return merge_ranked(snapshot, [top for top, _ in found], depth), SearchStats(0, scored)
@@ -85,8 +85,8 @@ def rank_dense_many(
 ) -> list[RankedRows]:
     """Return the same of many queries, float32[m, width]."""
     found = [
-        search_many_present(vectors_of(part), vectors, depth, mask, recall, threads)
-        for part, mask in zip(snapshot.parts, allowed, strict=True)
+        search_many_present(vectors_of(view), vectors, depth, mask, recall, threads)
+        for view, mask in zip(snapshot.segments, allowed, strict=True)
     ]
     return [merge_ranked(snapshot, [tops[i] for tops in found], depth) for i in range(len(vectors))]
 
@@ -102,14 +102,14 @@ def candidate_scores(
     return [identifier for identifier, _ in named(snapshot, pool)], fields
 
 
-def vectors_of(part: Part) -> VectorIndex:
+def vectors_of(view: SegmentView) -> VectorIndex:
     """Return the dense vectors of a part of a collection that has them."""
-    if part.segment.dense is None:
+    if view.segment.dense is None:
         raise CorruptCollectionError(
-            f"segment {part.segment.name} has no dense vectors, and its collection should have them",
+            f"segment {view.segment.name} has no dense vectors, and its collection should have them",
             hint="restore it from a backup or index the corpus again",
         )
-    return part.segment.dense
+    return view.segment.dense
 
 
 def shares_at(fields: Sequence[FieldScores], given: Sequence[FieldShares], place: int) -> tuple[Share, ...]:
@@ -183,16 +183,16 @@ def _scored(
     others, near_known = _known(pool, near)
     close = near_known.copy()
     ceiling = float(query.weights.sum()) * query.scale * snapshot.greatest_weight
-    for number, part in enumerate(snapshot.parts):
+    for number, view in enumerate(snapshot.segments):
         here = pool.parts == number
         missing = np.flatnonzero(here & ~known)
         if len(missing) and len(query):
-            top = _score_rows(part, query, pool.rows[missing])
+            top = _score_rows(view, query, pool.rows[missing])
             at = missing[np.searchsorted(pool.rows[missing], top.rows)]
             own[at], matched[at] = top.scores, True
         missing = np.flatnonzero(here & ~near_known)
         if len(missing) and vector.any():
-            vectors, rows = vectors_of(part), pool.rows[missing]
+            vectors, rows = vectors_of(view), pool.rows[missing]
             others[missing] = vectors.scores_of(rows, vector)
             close[missing] = has_vector(vectors, rows, others[missing])
     return [FieldScores("sparse", own, matched, ceiling), FieldScores("dense", others, close, 1.0)]
@@ -207,8 +207,8 @@ def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], N
     return scores, known
 
 
-def _score_rows(part: Part, query: Query, rows: NDArray[np.int64]) -> TopK:
+def _score_rows(view: SegmentView, query: Query, rows: NDArray[np.int64]) -> TopK:
     """Return those of some rows (ascending, as internal ids in a segment are) that match, with their scores."""
-    mask = np.zeros(part.segment.n_rows, np.bool_)
+    mask = np.zeros(view.segment.n_rows, np.bool_)
     mask[rows] = True
-    return part.segment.index.search(query, len(rows), allowed=mask)
+    return view.segment.index.search(query, len(rows), allowed=mask)

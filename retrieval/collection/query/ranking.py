@@ -40,12 +40,12 @@ def rank(
     recall: float | None = None,
 ) -> tuple[RankedRows, SearchStats]:
     """Return the best `depth` rows over all parts; approximate where `recall` is given (see `check_recall`)."""
-    found = [TopK.empty()] * len(snapshot.parts)
+    found = [TopK.empty()] * len(snapshot.segments)
     stats = SearchStats(0, 0)
     floor = _Floor(depth)
     for i in _largest_first(snapshot):
         check_deadline()
-        index = snapshot.parts[i].segment.index
+        index = snapshot.segments[i].segment.index
         found[i], own = index.search_with_stats(
             query, depth, allowed=allowed[i], slack=index.dial.slack_for(recall), at_least=floor.score
         )
@@ -84,10 +84,10 @@ def rank_rows(
             ranked += rank_rows(snapshot, queries[start : start + _TOGETHER], depth, allowed, threads, recall)
         return ranked
     check_deadline()
-    found: list[list[TopK]] = [[]] * len(snapshot.parts)
+    found: list[list[TopK]] = [[]] * len(snapshot.segments)
     floors = [_Floor(depth) for _ in queries]
     for i in _largest_first(snapshot):
-        index = snapshot.parts[i].segment.index
+        index = snapshot.segments[i].segment.index
         found[i] = index.search_many(
             queries,
             depth,
@@ -120,7 +120,7 @@ class _Floor:
 
 def _largest_first(snapshot: Snapshot) -> list[int]:
     """Return the parts in the order in which they are searched: the threshold of a large one serves all others."""
-    return sorted(range(len(snapshot.parts)), key=lambda i: -snapshot.parts[i].segment.n_rows)
+    return sorted(range(len(snapshot.segments)), key=lambda i: -snapshot.segments[i].segment.n_rows)
 
 
 def merge_ranked(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> RankedRows:
@@ -131,11 +131,11 @@ def merge_ranked(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> Ranke
     parts = np.repeat(np.arange(len(found)), [len(top.rows) for top in found])
     if len(found) == 1:
         rows, scores = found[0].rows, found[0].scores
-        return RankedRows(parts, rows, snapshot.parts[0].segment.internal_ids[rows], scores)
+        return RankedRows(parts, rows, snapshot.segments[0].segment.internal_ids[rows], scores)
     rows = np.concatenate([top.rows for top in found])
     scores = np.concatenate([top.scores for top in found])
     internal_ids = np.concatenate(
-        [part.segment.internal_ids[top.rows] for part, top in zip(snapshot.parts, found, strict=True)]
+        [view.segment.internal_ids[top.rows] for view, top in zip(snapshot.segments, found, strict=True)]
     )
     order = np.lexsort((internal_ids, -scores))[:depth]
     return RankedRows(parts[order], rows[order], internal_ids[order], scores[order])
@@ -144,6 +144,6 @@ def merge_ranked(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> Ranke
 def named(snapshot: Snapshot, ranked: RankedRows) -> RankedIds:
     """Ranked rows as (id, score) pairs."""
     return [
-        (snapshot.parts[part].segment.ids[row], score)
+        (snapshot.segments[part].segment.ids[row], score)
         for part, row, score in zip(ranked.parts.tolist(), ranked.rows.tolist(), ranked.scores.tolist(), strict=True)
     ]

@@ -15,7 +15,7 @@ from lexhound.retrieval.filters import Column, parse_filter, read_column, read_w
 if TYPE_CHECKING:
     import sqlite3
 
-    from .snapshot import Part, Snapshot
+    from .snapshot import SegmentView, Snapshot
 
 Masks: TypeAlias = list[NDArray[np.bool_]]
 
@@ -61,7 +61,7 @@ def rows_passing(snapshot: Snapshot, filter: str | None) -> list[NDArray[np.bool
         FilterSyntaxError: the expression does not parse. DeadlineError: the time for it is over.
     """
     if filter is None:
-        return [part.live for part in snapshot.parts]
+        return [view.live for view in snapshot.segments]
     return list(_passing(snapshot, filter))
 
 
@@ -72,7 +72,7 @@ def internal_ids_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
         FilterSyntaxError, DeadlineError: as for `rows_passing`.
     """
     masks = _passing(snapshot, filter)
-    pieces = [part.segment.internal_ids[mask] for part, mask in zip(snapshot.parts, masks, strict=True)]
+    pieces = [view.segment.internal_ids[mask] for view, mask in zip(snapshot.segments, masks, strict=True)]
     return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
 
 
@@ -95,9 +95,9 @@ def _passing(snapshot: Snapshot, filter: str) -> Masks:
     if masks is None:
         expression = parse_filter(filter)
         masks = []
-        for part in snapshot.parts:
-            mask = select(expression, _PartColumns(snapshot, part), part.segment.n_rows)
-            masks.append(mask if part.live is None else mask & part.live)
+        for view in snapshot.segments:
+            mask = select(expression, _PartColumns(snapshot, view), view.segment.n_rows)
+            masks.append(mask if view.live is None else mask & view.live)
         snapshot.passed.put(filter, masks)
     return masks
 
@@ -105,9 +105,9 @@ def _passing(snapshot: Snapshot, filter: str) -> Masks:
 class _PartColumns:
     """The columns of a part of a snapshot; those that have not been read yet are read."""
 
-    def __init__(self, snapshot: Snapshot, part: Part) -> None:
+    def __init__(self, snapshot: Snapshot, view: SegmentView) -> None:
         self._snapshot = snapshot
-        self._segment = part.segment
+        self._segment = view.segment
 
     def field(self, name: str) -> Column:
         """Return the values of a field."""

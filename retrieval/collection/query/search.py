@@ -19,7 +19,7 @@ from .hits import HitMaker, sort_contributions
 from .hybrid import candidate_scores, rank_dense, rank_dense_many, rank_hybrid, rank_hybrid_many
 from .ranking import RankedRows, named, rank, rank_many
 from .row_filter import rows_passing
-from .snapshot import Part, Snapshot
+from .snapshot import SegmentView, Snapshot
 
 
 def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> SearchResult:
@@ -81,22 +81,22 @@ def _hits(
     hits = []
     for place, seq in enumerate(internal_ids, offset):
         check_deadline()
-        part, row, document = snapshot.parts[int(ranked.parts[place])], int(ranked.rows[place]), documents[seq]
-        if document.id != part.segment.ids[row]:
+        view, row, document = snapshot.segments[int(ranked.parts[place])], int(ranked.rows[place]), documents[seq]
+        if document.id != view.segment.ids[row]:
             raise CorruptCollectionError(
-                f"damaged: the index calls row {seq} {part.segment.ids[row]!a}, the database {document.id!a}",
-                where=part.segment.name,
+                f"damaged: the index calls row {seq} {view.segment.ids[row]!a}, the database {document.id!a}",
+                where=view.segment.name,
                 hint="run `lexhound verify`; restore the collection from a backup or index the corpus again",
             )
         own = None if shares is None else shares[place]
-        explain = partial(_explain, maker, part, row)
+        explain = partial(_explain, maker, view, row)
         hits.append(maker.make(place + 1, float(ranked.scores[place]), document, explain, own))
     return tuple(hits)
 
 
-def _explain(maker: HitMaker, part: Part, row: int) -> tuple[Contribution, ...]:
+def _explain(maker: HitMaker, view: SegmentView, row: int) -> tuple[Contribution, ...]:
     query = maker.query.sparse
-    scores = part.segment.index.contributions(row, query)
+    scores = view.segment.index.contributions(row, query)
     weights = scores / (query.weights * query.scale)  # exact: scores are integer multiples of this
     contributions = [
         maker.contribution(term, query_weight * query.scale, document_weight, score)

@@ -59,7 +59,7 @@ class SegmentCache:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class SegmentView:
     """A segment as a snapshot sees it.
 
     Attributes:
@@ -88,7 +88,7 @@ class Snapshot:
         held: sqlite3.Connection | None,
         generation: int,
         averages: AverageLengths,
-        parts: Sequence[Part],
+        segments: Sequence[SegmentView],
         columns: ColumnCache,
         fusion: Fusion | None = None,
         *,
@@ -100,12 +100,12 @@ class Snapshot:
         self.generation = generation
         self.average_length = averages.current
         self.legacy_average = averages.legacy
-        self.parts = tuple(parts)
+        self.segments = tuple(segments)
         self.columns = columns  # of metadata, which filters are answered from
         self.passed = Passed()
         self.fusion = fusion  # of hybrid searches that name none; None for the usual one
         self.exact = exact  # what hashes of earlier versions are of; see `content.document_of`
-        self.n_documents = sum(part.n_documents for part in parts)
+        self.n_documents = sum(view.n_documents for view in segments)
         self._frequencies: dict[int, int] = {}
         if held is not None:
             weakref.finalize(self, connections.give, held)
@@ -130,7 +130,7 @@ class Snapshot:
     @cached_property
     def live_internal_ids(self) -> NDArray[np.int64]:
         """The row numbers of all documents, ascending; int64."""
-        pieces = [p.segment.internal_ids if p.live is None else p.segment.internal_ids[p.live] for p in self.parts]
+        pieces = [p.segment.internal_ids if p.live is None else p.segment.internal_ids[p.live] for p in self.segments]
         return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
 
     @cached_property
@@ -140,16 +140,16 @@ class Snapshot:
         Of bm25, 1, which no weight reaches. It does not depend on how documents are divided into segments, as long as
         these have the same scales.
         """
-        indexes = [part.segment.index for part in self.parts]
+        indexes = [view.segment.index for view in self.segments]
         if any(index.postings.weighable for index in indexes):
             return max(MAX_IMPACT * index.scale for index in indexes)
         usual = 0.0
         held = 0
-        for part in sorted(self.parts, key=lambda part: part.segment.index.scale):
-            if held >= _USUAL * self.n_documents and part.segment.index.scale > usual:
+        for view in sorted(self.segments, key=lambda view: view.segment.index.scale):
+            if held >= _USUAL * self.n_documents and view.segment.index.scale > usual:
                 break
-            usual = part.segment.index.scale
-            held += part.n_documents
+            usual = view.segment.index.scale
+            held += view.n_documents
         return max((index.greatest_weight for index in indexes if index.scale <= usual), default=0.0)
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -158,17 +158,17 @@ class Snapshot:
         missing = np.array([term for term in wanted if term not in self._frequencies], np.int32)
         if len(missing):
             counts = np.zeros(len(missing), np.int64)
-            for part in self.parts:
-                counts += part.segment.index.document_frequencies(missing, part.live)
+            for view in self.segments:
+                counts += view.segment.index.document_frequencies(missing, view.live)
             self._frequencies.update(zip(missing.tolist(), counts.tolist(), strict=True))
         return np.array([self._frequencies[term] for term in wanted], np.int64)
 
     def holds(self, identifier: str) -> bool:
         """Return whether a document of this id was there; a scan of all ids."""
         return any(
-            part.live is None or bool(part.live[row])
-            for part in self.parts
-            for row in part.segment.ids.rows_of(identifier)
+            view.live is None or bool(view.live[row])
+            for view in self.segments
+            for row in view.segment.ids.rows_of(identifier)
         )
 
 
@@ -256,14 +256,16 @@ def _read(
     )
     tombstones = tombstones_of(connection)
     waiting = [segment for segments in in_memory.values() for segment in segments]
-    parts = [Part(segment, live_of(segment.internal_ids, tombstones)) for segment in (*on_disk.values(), *waiting)]
+    segments = [
+        SegmentView(segment, live_of(segment.internal_ids, tombstones)) for segment in (*on_disk.values(), *waiting)
+    ]
     held = connection if hold else None
     snapshot = Snapshot(
         connections,
         held,
         generation,
         averages,
-        parts,
+        segments,
         cache.columns,
         read_fusion(connection),
         exact=sparse_field.frequencies,

@@ -264,7 +264,7 @@ class _DirectoryFollower:
     def sizes(self) -> tuple[int, int, int | None] | None:
         """Return documents and parts of the snapshot that searches see, and the length of the log now."""
         snapshot = self._reader.snapshot()
-        return snapshot.n_documents, len(snapshot.parts), log_bytes(self._path)
+        return snapshot.n_documents, len(snapshot.segments), log_bytes(self._path)
 
 
 class _EngineFollower:

@@ -112,7 +112,7 @@ def test_every_format_holds_what_the_collection_holds(life: list[list[Document] 
                         if twin.get(document.id) != document:
                             twin.pop(document.id, None)
                             twin[document.id] = document
-            if len({part.segment.index.mean_length for part in collection.snapshot().parts}) > 1:
+            if len({part.segment.index.mean_length for part in collection.snapshot().segments}) > 1:
                 collection.compact()  # an export has weights for one average length
             vectors = exports.stored_vectors(collection, list(twin))
             for name in FORMATS:
@@ -151,7 +151,7 @@ def test_weights_for_several_average_lengths_are_exported_for_one(tmp_path: Path
         collection.maintain(1)
         collection.add([Document(f"long{i}", "wing heat " * 20) for i in range(2)])
         collection.maintain(10_000)
-        averages = {part.segment.index.mean_length for part in collection.snapshot().parts}
+        averages = {part.segment.index.mean_length for part in collection.snapshot().segments}
         assert len(averages) == 2
         report = export_collection(collection, tmp_path / "out", "anserini")
         assert report.header.average_length in averages
@@ -268,7 +268,7 @@ def test_a_learned_collection_comes_back(name: str, learned: Collection, tmp_pat
         assert back.verify() == []
         assert back.modes == (("sparse", "dense", "hybrid") if dense else ("sparse",))
         assert exports.stored_vectors(back, list(documents)) == exports.stored_vectors(learned, list(documents))
-        assert back.snapshot().parts[0].segment.index.scale == learned.snapshot().parts[0].segment.index.scale
+        assert back.snapshot().segments[0].segment.index.scale == learned.snapshot().segments[0].segment.index.scale
         queries = ["heat transfer", "wing plate 4", "no"]
         for mode in back.modes:
             assert back.search_many(queries, 5, mode=mode) == learned.search_many(queries, 5, mode=mode)
@@ -420,7 +420,7 @@ def _as_lucene_keeps(value: float) -> np.float32:
 
 
 def _dense(collection: Collection, identifier: str) -> np.ndarray[Any, Any]:
-    for part in collection.snapshot().parts:
+    for part in collection.snapshot().segments:
         for row in range(part.segment.n_rows):
             if part.segment.ids[row] == identifier:
                 assert part.segment.dense is not None

@@ -79,7 +79,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collection
 
 
 def kinds(collection: Collection) -> list[str]:
-    return [dense_index.kind_of(part.segment.dense) for part in collection.snapshot().parts if part.segment.dense]
+    return [dense_index.kind_of(part.segment.dense) for part in collection.snapshot().segments if part.segment.dense]
 
 
 def pairs(result: SearchResult) -> list[tuple[str, float]]:

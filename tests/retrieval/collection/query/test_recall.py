@@ -42,7 +42,7 @@ def collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Collection:
 
 def test_segments_share_a_threshold_and_nothing_is_lost(collection: Collection) -> None:
     snapshot = collection.snapshot()
-    assert len(snapshot.parts) >= 3
+    assert len(snapshot.segments) >= 3
     texts = ["word3 word17 word40", "word1 word200", "word5 word6 word7 word8 word9", "word299", "word0"]
     queries = collection.encode_queries(texts)
     for filter in (None, "n < 200", "n = 7"):
@@ -51,7 +51,7 @@ def test_segments_share_a_threshold_and_nothing_is_lost(collection: Collection) 
             for query, many in zip(queries, rank_rows(snapshot, queries, k, allowed, None), strict=True):
                 each = [
                     (-score, int(part.segment.internal_ids[row]))
-                    for part, mask in zip(snapshot.parts, allowed, strict=True)
+                    for part, mask in zip(snapshot.segments, allowed, strict=True)
                     for top in [part.segment.index.search(query, part.segment.n_rows, allowed=mask)]
                     for row, score in zip(top.rows.tolist(), top.scores.tolist(), strict=True)
                 ]
@@ -62,7 +62,7 @@ def test_segments_share_a_threshold_and_nothing_is_lost(collection: Collection) 
 
 
 def test_recall_turns_the_dial_of_each_segment(collection: Collection) -> None:
-    dials = [part.segment.index.dial for part in collection.snapshot().parts]
+    dials = [part.segment.index.dial for part in collection.snapshot().segments]
     assert sorted(len(dial.settings) for dial in dials) == [0, 4, 4]
     exact = collection.search("word3 word17 word40", 10)
     assert collection.search("word3 word17 word40", 10, recall=1).hits == exact.hits

@@ -48,7 +48,7 @@ def stored(collection: Collection) -> Weights:
 def all_ids(collection: Collection) -> list[str]:
     snapshot = collection.snapshot()
     ids = []
-    for part in snapshot.parts:
+    for part in snapshot.segments:
         rows = range(part.segment.n_rows) if part.live is None else np.flatnonzero(part.live).tolist()
         ids += [part.segment.ids[row] for row in rows]
     return sorted(ids)
@@ -57,7 +57,7 @@ def all_ids(collection: Collection) -> list[str]:
 def scales(collection: Collection) -> dict[str, float]:
     return {
         part.segment.ids[row]: part.segment.index.scale
-        for part in collection.snapshot().parts
+        for part in collection.snapshot().segments
         for row in range(part.segment.n_rows)
         if part.live is None or part.live[row]
     }

@@ -49,7 +49,7 @@ client: $(VENV)/installed-dev
 	$(BIN)/python tools/sync_client.py
 
 check: lint
-	$(BIN)/python -m pytest --quiet -m $(CHECKED) --numprocesses $(JOBS) --dist worksteal
+	LEXHOUND_EXAMPLES=20 $(BIN)/python -m pytest --quiet -m $(CHECKED) --numprocesses $(JOBS) --dist worksteal
 
 # Beside each other what keeps one processor busy.
 test: $(VENV)/installed-dev

@@ -56,8 +56,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 # Derandomised: the same examples on every run, so that a red suite is red for everyone.
+# `make check` tries fewer.
 settings.register_profile(
-    "lexhound", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=60
+    "lexhound",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("LEXHOUND_EXAMPLES", "60")),
 )
 settings.load_profile("lexhound")
 

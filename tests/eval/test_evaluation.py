@@ -212,6 +212,7 @@ def test_damaged_files_of_the_workspace_are_made_anew(make_folder, tmp_path: Pat
     assert again.per_query() == first.per_query()
 
 
+@pytest.mark.slow
 def test_the_same_evaluation_twice_gives_the_same_bytes(samples: Path, tmp_path: Path, brute_force) -> None:
     dataset = load_folder(samples / "cranfield")
     files = []

@@ -117,6 +117,7 @@ def test_ids_are_unique_and_links_lead_somewhere(evil_page: str) -> None:
             assert attributes["data-shows"] in ids
 
 
+@pytest.mark.slow
 def test_every_figure_is_on_the_page(samples: Path, brute_force) -> None:
     dataset = load_folder(samples / "cranfield")
     system = brute_force()
@@ -146,6 +147,7 @@ def test_troubles_of_the_data_are_on_top(make_folder, brute_force) -> None:
     assert "1 judged document not in the corpus" in top
 
 
+@pytest.mark.slow
 def test_page_of_a_comparison(samples: Path, brute_force) -> None:
     dataset = load_folder(samples / "cranfield")
     systems = [brute_force("a"), brute_force("b", flat=True)]

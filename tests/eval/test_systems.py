@@ -146,6 +146,7 @@ def test_judgments_without_documents_cannot_be_indexed(lines_file, workspace: Wo
         evaluate([dataset], [EncoderSystem("bm25", workspace)], OPTIONS, workspace=workspace)
 
 
+@pytest.mark.slow
 def test_threads_do_not_change_the_run(samples: Path, tmp_path: Path) -> None:
     dataset = load_folder(samples / "cranfield")
     runs = []
@@ -161,6 +162,7 @@ def test_threads_do_not_change_the_run(samples: Path, tmp_path: Path) -> None:
     assert runs[0] == runs[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "published"),
     [("scifact", {"nDCG@10": 0.679, "R@100": 0.925}), ("nfcorpus", {"nDCG@10": 0.322, "R@100": 0.246})],

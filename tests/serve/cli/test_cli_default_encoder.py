@@ -30,6 +30,7 @@ def without_choice() -> dict[str, str]:
     return {name: value for name, value in environment().items() if name != VARIABLE}
 
 
+@pytest.mark.model
 def test_the_bundled_model(corpus: Path, tmp_path: Path) -> None:
     outcome = run("index", corpus, "--into", tmp_path / "c", env=without_choice())
     assert outcome.code == 0, outcome.err

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from lexhound.retrieval import Collection
 from lexhound.retrieval.documents.document import Document
 from lexhound.serve.api.http.metrics import Metrics
 from lexhound.serve.api.registry.write_queue import LONG_CHARACTERS, WriteQueue
 
 
+@pytest.mark.slow
 def test_others_write_while_a_long_document_is_taken_in(tmp_path: Path) -> None:
     text = " ".join(f"w{number}" for number in range(LONG_CHARACTERS // 5))
     assert len(text) > LONG_CHARACTERS

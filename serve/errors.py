@@ -27,7 +27,7 @@ class UsageError(LexhoundError):
 class NotFoundError(LexhoundError):
     """The documents that were asked for are not in the collection."""
 
-    http_status = 400
+    http_status = 404
 
 
 @dataclass(frozen=True, slots=True)

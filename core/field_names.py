@@ -37,19 +37,23 @@ SCORES = ("scores", "score")
 
 
 def normalise(name: str) -> str:
-    """A name as it is compared: lower case, `-` and blanks as `_`."""
+    """Return a name as it is compared: lower case, `-` and blanks as `_`."""
     return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
 def find_field(row: Mapping[str, Any] | Iterable[str], names: tuple[str, ...]) -> str | None:
-    """The first of `names` that a row (or a header) has; one that holds nothing (null) only where no other is there."""
+    """Return the first of `names` that a row (or a header) has; one that holds nothing (null) only where no other is
+    there.
+    """
     present = row if isinstance(row, Mapping) else dict.fromkeys(row, "")
     candidates = [name for name in names if name in present]
     return next((name for name in candidates if present[name] is not None), candidates[0] if candidates else None)
 
 
 def normalised(row: Mapping[str, Any]) -> dict[str, Any] | str:
-    """A row under normalised names; where two of its names are one then, and hold different things, what is wrong."""
+    """Return a row under normalised names; where two of its names are one then, and hold different things, what is
+    wrong.
+    """
     fields: dict[str, Any] = {}
     for name, value in row.items():
         key = normalise(name)

@@ -206,7 +206,7 @@ def read_csv(
 
 
 def decoded(line: bytes) -> str | None:
-    """A line without its end (LF, or CR and LF) as text; None if it is not UTF-8."""
+    """Return a line without its end (LF, or CR and LF) as text; None if it is not UTF-8."""
     try:
         return line.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
@@ -214,7 +214,7 @@ def decoded(line: bytes) -> str | None:
 
 
 def not_utf8(line: bytes) -> str:
-    """What to say of a line that is not UTF-8."""
+    """Return what to say of a line that is not UTF-8."""
     try:
         line.decode()
     except UnicodeDecodeError as error:
@@ -272,7 +272,9 @@ class _Lines:
         self._again.extendleft(reversed(self._held[1:]))
 
     def look_merged(self) -> bool:
-        """Whether most of the lines behind the first look like rows of the table, by the shape of an id among them."""
+        """Return whether most of the lines behind the first look like rows of the table, by the shape of an id among
+        them.
+        """
         if len(self._held) < 2 or self.width is None or self.width < 2:
             return False
         start = _loosely(self._held[0][0])
@@ -325,7 +327,7 @@ def _closing(line: bytes) -> str:
 
 
 def _loosely(line: bytes) -> Sequence[str]:
-    """The cells of a line by itself, whatever its quotes."""
+    """Return the cells of a line by itself, whatever its quotes."""
     try:
         return next(csv.reader([line.decode(errors="replace")]), [])
     except csv.Error:  # a carriage return within
@@ -333,5 +335,5 @@ def _loosely(line: bytes) -> Sequence[str]:
 
 
 def _shape(cell: str) -> str:
-    """A cell with its runs of digits, letters and anything else as one character each: `doc-17` is `a-0`."""
+    """Return a cell with its runs of digits, letters and anything else as one character each: `doc-17` is `a-0`."""
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell.strip()))

@@ -112,7 +112,7 @@ class InputStream(io.RawIOBase):
         return iter(lambda: self._read(_PLAIN_CHUNK), b"")
 
     def _decompress(self, new_decoder: Callable[[], _Decoder], chunk_size: int) -> Iterator[bytes]:
-        """Members (gzip) or frames (zstd) one after the other; ends inside one are an EOFError."""
+        """Yield members (gzip) or frames (zstd) one after the other; ends inside one are an EOFError."""
         decoder = new_decoder()
         complete = False
         while data := self._read(chunk_size):
@@ -156,7 +156,7 @@ def find_compressed(path: Path) -> Path | None:
 
 
 def open_input(path: Path, name: str, fault: Fault) -> InputStream:
-    """The bytes of a file, decompressed. Raises what `fault` makes."""
+    """Return the bytes of a file, decompressed. Raises what `fault` makes."""
     try:
         stream = path.open("rb", buffering=0)
     except OSError as error:

@@ -105,7 +105,7 @@ class EncoderIdentity:
         return cls.from_dict(values)
 
     def same_vectors(self, other: EncoderIdentity) -> bool:
-        """Whether the two encoders' vectors may stand in one index (names and folders may differ)."""
+        """Return whether the two encoders' vectors may stand in one index (names and folders may differ)."""
         return self.fingerprint == other.fingerprint and self.kind == other.kind
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def shares_a_pass(sparse: LearnedEncoder, dense: DenseEncoder) -> bool:
-    """Whether one pass makes the vectors of both: the same files, read the same way. May load the models."""
+    """Return whether one pass makes the vectors of both: the same files, read the same way. May load the models."""
     document, layout = sparse.layout.document, dense.layout
     if document.kind != "mlm" or document.echo or document.adapter is not None or document.prompt:
         return False

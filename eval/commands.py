@@ -99,7 +99,7 @@ class EvaluationOutcome:
     written: tuple[Path, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """All figures that a screen or a report shows, but those of single queries."""
+        """Return all figures that a screen or a report shows, but those of single queries."""
         comparisons = {}
         for name, comparison in self.comparisons.items():
             comparisons[name] = comparison.to_json()
@@ -200,7 +200,7 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
 
 
 def _unused(name: str, longer: str, taken: set[str]) -> str:
-    """The short name, or the longer one where the short one is taken already."""
+    """Return the short name, or the longer one where the short one is taken already."""
     chosen = longer if name in taken else name
     taken.add(chosen)
     return chosen
@@ -209,7 +209,7 @@ def _unused(name: str, longer: str, taken: set[str]) -> str:
 def _lookup(
     dataset: Dataset, request: EvaluationRequest, systems: Sequence[EncoderSystem | CollectionSystem]
 ) -> Lookup:
-    """Where the words of documents come from: the corpus, or else the first collection."""
+    """Return where the words of documents come from: the corpus, or else the first collection."""
     if dataset.corpus is not None:
         return corpus_lookup(dataset.corpus)
     system = systems[0]
@@ -266,7 +266,9 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 def _cell(value: object) -> object:
-    """A cell of CSV that no spreadsheet will run, whoever wrote the text: such texts get a quotation mark in front."""
+    """Return a cell of CSV that no spreadsheet will run, whoever wrote the text: such texts get a quotation mark in
+    front.
+    """
     if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value
@@ -349,7 +351,7 @@ def run_comparison(request: ComparisonRequest) -> Comparison:
 
 
 def _beside(request: ComparisonRequest) -> tuple[Path | None, Path | None]:
-    """Queries and corpus: as given, or those of the BEIR folder that the judgments stand in."""
+    """Return queries and corpus: as given, or those of the BEIR folder that the judgments stand in."""
     from lexhound.core.streams import find_compressed
 
     folder = request.qrels.resolve().parent

@@ -20,7 +20,7 @@ NUL_HINT = "Is it UTF-16? Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW."
 
 
 def dataset_fault(message: str, where: str, hint: str) -> DatasetError:
-    """What a reader of files raises for a data set, a run or queries."""
+    """Return what a reader of files raises for a data set, a run or queries."""
     return DatasetError(f"{where}: {message}", hint)
 
 
@@ -35,7 +35,7 @@ class TextFile:
 
     @classmethod
     def at(cls, path: Path, fault: Fault = dataset_fault) -> TextFile:
-        """The file at a path; what is wrong with it is raised as `fault` makes it."""
+        """Return the file at a path; what is wrong with it is raised as `fault` makes it."""
         return cls(str(path), without_compression(path).suffix.lower(), lambda: open_input(path, str(path), fault))
 
     def lines(self) -> Iterator[tuple[int, str]]:
@@ -89,6 +89,6 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def digest_file(path: Path, algorithm: str = "blake2b") -> str:
-    """The hexadecimal digest of a file's bytes."""
+    """Return the hexadecimal digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()

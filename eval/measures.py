@@ -56,12 +56,14 @@ def parse_measures(names: Iterable[str]) -> list[Any]:
 
 
 def measure_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names as ir-measures writes them (`NDCG@10` becomes `nDCG@10`). Raises as `parse_measures`."""
+    """Return the names as ir-measures writes them (`NDCG@10` becomes `nDCG@10`). Raises as `parse_measures`."""
     return tuple(str(measure) for measure in parse_measures(names))
 
 
 def cutoff_of(name: str) -> int | None:
-    """How deep a measure looks: 10 for `nDCG@10`, None where it looks at whole rankings. Raises as `parse_measures`."""
+    """Return how deep a measure looks: 10 for `nDCG@10`, None where it looks at whole rankings. Raises as
+    `parse_measures`.
+    """
     (measure,) = parse_measures([name])
     cutoff = measure.params.get("cutoff")
     return None if cutoff is None else int(cutoff)

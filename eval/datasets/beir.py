@@ -104,7 +104,7 @@ _ALIASES = {
 
 
 def find_public(name: str) -> PublicSet:
-    """The set of that name (letter case does not matter, nor does a leading `beir/`).
+    """Return the set of that name (letter case does not matter, nor does a leading `beir/`).
 
     Raises:
         UnknownDatasetError: there is none; the message suggests the nearest names.

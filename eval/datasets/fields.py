@@ -47,7 +47,7 @@ def read_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
 
 
 def json_row(line: str) -> dict[str, Any] | str:
-    """The row that a line of JSON Lines holds, with normalised names, or what is wrong with it."""
+    """Return the row that a line of JSON Lines holds, with normalised names, or what is wrong with it."""
     try:
         return normalised(json_object(line.encode()))
     except RowError as error:
@@ -82,7 +82,7 @@ def _header(file: TextFile, record: Record) -> list[str]:
 
 
 def as_id(value: Any) -> str | None:
-    """An identifier as text: strings (not empty, no control characters) and whole numbers; None for the rest.
+    """Return an identifier as text: strings (not empty, no control characters) and whole numbers; None for the rest.
 
     Blanks around it are dropped, and those within kept: documents of folders are named by their files.
     """
@@ -95,7 +95,7 @@ def as_id(value: Any) -> str | None:
 
 
 def as_relevance(value: Any) -> int | None:
-    """A relevance as a whole number: `2`, `"2"`, `2.0`, `true`; None for anything else."""
+    """Return a relevance as a whole number: `2`, `"2"`, `2.0`, `true`; None for anything else."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, str):

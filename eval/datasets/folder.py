@@ -13,7 +13,7 @@ from .topics import read_queries
 
 
 def available_splits(folder: Path) -> list[str]:
-    """The splits that a folder holds judgments for."""
+    """Return the splits that a folder holds judgments for."""
     qrels = folder / "qrels"
     if not qrels.is_dir():
         return []
@@ -23,7 +23,7 @@ def available_splits(folder: Path) -> list[str]:
 
 
 def is_beir_folder(folder: Path) -> bool:
-    """Whether the folder looks like a data set: it has queries or judgments where BEIR puts them."""
+    """Return whether the folder looks like a data set: it has queries or judgments where BEIR puts them."""
     return (folder / "qrels").is_dir() or find_compressed(folder / "queries.jsonl") is not None
 
 

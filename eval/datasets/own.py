@@ -25,7 +25,7 @@ def load_pair(
     corpus: Path | None = None,
     topic_field: str = "title",
 ) -> Dataset:
-    """Queries and judgments from two files of any of the known formats (see `topics` and `qrels`).
+    """Return queries and judgments from two files of any of the known formats (see `topics` and `qrels`).
 
     Raises:
         DatasetError: a file is missing or holds nothing that could be used.
@@ -45,7 +45,7 @@ def load_pair(
 
 
 def load_judged_file(path: Path, *, name: str | None = None, corpus: Path | None = None) -> Dataset:
-    """Queries and judgments from one CSV, TSV or JSON Lines file.
+    """Return queries and judgments from one CSV, TSV or JSON Lines file.
 
     A row of a table is one judgment: `query`, `document_id` and, unless being listed means relevant,
     `relevance`; a `query_id` is optional. A JSON object may also hold all judgments of its query:
@@ -95,7 +95,7 @@ def load_judged_file(path: Path, *, name: str | None = None, corpus: Path | None
 
 
 def _pairs(file: TextFile, row: Any) -> tuple[list[tuple[str, int]], str]:
-    """The judgments of a row, and what is wrong with it (empty when nothing is)."""
+    """Return the judgments of a row, and what is wrong with it (empty when nothing is)."""
     listed = row.get("relevant")
     if isinstance(listed, list):
         given: list[tuple[Any, Any]] = [(document, 1) for document in listed]

@@ -22,7 +22,7 @@ FetchProgress = Callable[[str, str, int, int | None], None]
 
 
 def default_cache() -> Path:
-    """Where public sets are kept unless the caller says otherwise: `~/.cache/lexhound/beir`."""
+    """Return where public sets are kept unless the caller says otherwise: `~/.cache/lexhound/beir`."""
     return Path.home() / ".cache" / "lexhound" / "beir"
 
 
@@ -44,7 +44,7 @@ class FetchOptions:
 
 
 def fetch(name: str, options: FetchOptions | None = None, progress: FetchProgress | None = None) -> Path:
-    """The folder of a BEIR set, fetched and unpacked if it is not in the cache yet.
+    """Return the folder of a BEIR set, fetched and unpacked if it is not in the cache yet.
 
     An archive `<cache>/<name>.zip` that somebody put there by hand is checked and unpacked like a
     downloaded one. The archive is deleted once it is unpacked; `<name>/lexhound-source.json` keeps its
@@ -138,7 +138,7 @@ def load_public(
     options: FetchOptions | None = None,
     progress: FetchProgress | None = None,
 ) -> list[Dataset]:
-    """A BEIR set as data sets: one, or the twelve forums of CQADupStack with `group` set.
+    """Return a BEIR set as data sets: one, or the twelve forums of CQADupStack with `group` set.
 
     Raises:
         DatasetError: see `fetch`; or the set has no such split.

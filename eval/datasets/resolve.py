@@ -21,7 +21,7 @@ def open_dataset(
     options: FetchOptions | None = None,
     progress: FetchProgress | None = None,
 ) -> list[Dataset]:
-    """The data sets behind a name: usually one; twelve for CQADupStack.
+    """Return the data sets behind a name: usually one; twelve for CQADupStack.
 
     What exists here comes first: a folder in BEIR's layout (or a folder of CQADupStack's forums), then a
     file of judged queries; whatever is no path is looked up among the public sets. `split` is `test`

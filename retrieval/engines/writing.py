@@ -177,7 +177,7 @@ class EngineWriter:
         return rows, dense
 
     def _internal_ids(self, number: int) -> list[int]:
-        """Places in insertion order: nanoseconds since 1970, and later than all of this object's before."""
+        """Return places in insertion order: nanoseconds since 1970, and later than all of this object's before."""
         with self._lock:
             first = max(self._last_internal_id + 1, time.time_ns())
             self._last_internal_id = first + number - 1

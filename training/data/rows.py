@@ -48,19 +48,19 @@ class Row:
     where: str
 
     def error(self, message: str, hint: str) -> TrainingDataError:
-        """The error of this row."""
+        """Return the error of this row."""
         return TrainingDataError(f"{self.where}: {message}", hint)
 
     def has(self, field: Field) -> bool:
-        """Whether there is anything in a field."""
+        """Return whether there is anything in a field."""
         return any(self.values.get(name) not in (None, "") for name in field.names)
 
     def text(self, field: Field) -> str:
-        """A field that must be there, as text; raises TrainingDataError."""
+        """Return a field that must be there, as text; raises TrainingDataError."""
         return self._as_text(self._value(field), field)
 
     def texts(self, field: Field) -> list[str]:
-        """A list that must be there, or the one text that stands in its place; raises TrainingDataError."""
+        """Return a list that must be there, or the one text that stands in its place; raises TrainingDataError."""
         return [self._as_text(value, field) for value in self._listed(field)]
 
     def numbers(self, field: Field) -> tuple[float, ...]:
@@ -72,7 +72,7 @@ class Row:
         return tuple(map(float, values))
 
     def first(self, field: Field) -> str:
-        """The first of a field's names that holds something, as text; "" where none does."""
+        """Return the first of a field's names that holds something, as text; "" where none does."""
         for name in field.names:
             value = self.values.get(name)
             if value not in (None, ""):
@@ -107,7 +107,7 @@ class Row:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is read as tab-separated columns."""
+    """Return whether a file is read as tab-separated columns."""
     return without_compression(path).suffix.lower() == _TABLE
 
 

@@ -72,7 +72,7 @@ def open_lucene(address: Address, create: Manifest | None = None) -> LuceneEngin
 
 
 def _unfinished(folder: Path, manifest: Manifest) -> bool:
-    """Whether a collection is here whose building was begun with the same encoder and not finished."""
+    """Return whether a collection is here whose building was begun with the same encoder and not finished."""
     if not (folder / DATABASE).is_file() or (folder / INDEX).exists():
         return False
     return read_manifest(folder, MANIFEST).encoder.same_vectors(manifest.encoder)
@@ -139,15 +139,15 @@ class LuceneEngine:
         return False
 
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
-        """The digests of those documents that are there."""
+        """Return the digests of those documents that are there."""
         return self._store.digests(ids)
 
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Those documents that are there."""
+        """Return those documents that are there."""
         return self._store.documents(ids)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
-        """The weights of documents as the index has them: impacts times their scale."""
+        """Return the weights of documents as the index has them: impacts times their scale."""
         impact_weights = self._ready()
         return {
             identifier: (vector[0], (impact_weights.impacts([vector]) * impact_weights.scale).astype(np.float32))
@@ -157,7 +157,7 @@ class LuceneEngine:
     def search_sparse(
         self, queries: Sequence[SparseVector], limit: int, where: Expression | None, among: Sequence[int] | None = None
     ) -> list[Ranked]:
-        """The best documents by the impact index; exact."""
+        """Return the best documents by the impact index; exact."""
         if where is not None or among is not None:
             raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
         impact_weights = self._ready()
@@ -170,7 +170,7 @@ class LuceneEngine:
         raise UnsupportedError(f"the engine does not offer {Ability.DENSE.value}", where=self.address)
 
     def count(self, where: Expression | None = None) -> int:
-        """How many documents there are."""
+        """Return how many documents there are."""
         if where is not None:
             raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
         return self._store.count()
@@ -180,12 +180,12 @@ class LuceneEngine:
         raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        """How many documents hold each term."""
+        """Return how many documents hold each term."""
         self._ready()
         return self._store.frequencies(terms)
 
     def rows(self, batch: int) -> Iterator[list[EngineRow]]:
-        """All rows, in order of insertion."""
+        """Yield all rows, in order of insertion."""
         found = self._store.rows()
         while rows := list(islice(found, batch)):
             yield rows
@@ -210,7 +210,7 @@ class LuceneEngine:
         return Size(size, self._store.postings, settings)
 
     def health(self) -> Health:
-        """Whether there is an index that opens."""
+        """Return whether there is an index that opens."""
         engine = f"Anserini {self._java.anserini}, Java {self._java.version}"
         if self._impact_weights is None and self._store.count():
             return Health(False, engine, "the index is not built yet")
@@ -228,7 +228,7 @@ class LuceneEngine:
                 self._writing = None
 
     def _ready(self) -> ImpactWeights:
-        """How the vectors of the index were weighed; it is built and opened if need be."""
+        """Return how the vectors of the index were weighed; it is built and opened if need be."""
         with self._lock:
             if self._impact_weights is None:
                 if self._writing is None and self._store.count():
@@ -280,7 +280,7 @@ class LuceneEngine:
     def _rescored(
         self, internal_ids: NDArray[np.int64], lookup: NDArray[np.float64], impact_weights: ImpactWeights
     ) -> Ranked:
-        """Documents with sums of impact × the weight as it was given (`lookup`, by term id), times the scale."""
+        """Return documents with sums of impact × the weight as it was given (`lookup`, by term id), times the scale."""
         found = self._store.numbered(internal_ids.tolist())
         ids = [found[seq][0] for seq in internal_ids.tolist()]
         vectors = [found[seq][1] for seq in internal_ids.tolist()]
@@ -304,7 +304,7 @@ def _lexical(manifest: Manifest, store: Store) -> LexicalEncoder | None:
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
-    """Which collection lies in a folder: its database's device and inode; None where there is none."""
+    """Return which collection lies in a folder: its database's device and inode; None where there is none."""
     try:
         status = (folder / DATABASE).stat()
     except OSError:

@@ -191,7 +191,7 @@ def evaluate(options: EvaluateOptions) -> None:
 
 
 def _request(options: EvaluateOptions) -> EvaluationRequest:
-    """What the library is to evaluate."""
+    """Return what the library is to evaluate."""
     from lexhound.eval.commands import EvaluationRequest
     from lexhound.eval.datasets.public import FetchOptions
     from lexhound.eval.evaluation import EvaluationOptions

@@ -97,7 +97,7 @@ def compact(directory: Directory, json: Json = False) -> None:
 
 
 def weight_notes(info: CollectionInfo) -> list[str]:
-    """What is amiss with a collection's weights, a sentence each."""
+    """Return what is amiss with a collection's weights, a sentence each."""
     notes = []
     if info.loss.clipped:
         notes.append(
@@ -164,7 +164,7 @@ def _rows(info: CollectionInfo) -> list[tuple[str, str]]:
 
 
 def _unfinished_rows(info: CollectionInfo) -> list[tuple[str, str]]:
-    """An ingest job that runs, or one that was interrupted and how it goes on."""
+    """Return an ingest job that runs, or one that was interrupted and how it goes on."""
     job = info.unfinished
     if job is None:
         return []
@@ -216,7 +216,7 @@ def _dense_rows(info: CollectionInfo) -> list[tuple[str, str]]:
 
 
 def _weight_rows(info: CollectionInfo) -> list[tuple[str, str]]:
-    """Terms and postings, the average length, and what 8-bit impacts lose."""
+    """Return terms and postings, the average length, and what 8-bit impacts lose."""
     rows = [("terms", f"{info.terms:,}"), ("postings", f"{info.postings:,}")]
     if info.documents + info.deleted:
         rows.append(("", f"{info.postings / (info.documents + info.deleted):,.1f} a document"))

@@ -205,7 +205,7 @@ def _print_contributions(output: Output, hit: Hit) -> None:
 
 
 def _marked(snippet: Snippet, style: str) -> list[Segment]:
-    """The snippet's text with its marks in another style."""
+    """Return the snippet's text with its marks in another style."""
     segments: list[Segment] = []
     position = 0
     for start, end in snippet.marks:

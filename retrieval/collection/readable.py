@@ -204,7 +204,7 @@ class ReadableCollection:
         return self.snapshot().fusion or Fusion()
 
     def fusion_candidates(self, queries: Sequence[str], depth: int) -> Iterator[tuple[list[str], list[FieldScores]]]:
-        """Each query's candidates, `depth` a side: their ids, and what both sides say of them, for `fusion.fuse`.
+        """Each query's candidates, `depth` a side: their ids, and what both fields say of them, for `fusion.fuse`.
 
         Raises:
             QueryError: a query is out of bounds, or the collection has no dense vectors. EncoderError: as for `search`.

@@ -15,7 +15,7 @@ from lexhound.retrieval.collection.query.snapshot import SegmentCache, Snapshot,
 from lexhound.retrieval.collection.result import Facet
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.schema import DATABASE
-from lexhound.retrieval.collection.store.segment import told_as_damage
+from lexhound.retrieval.collection.store.segment import damage_errors
 from lexhound.retrieval.deadline import interrupting
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CorruptCollectionError, StaleSnapshotError
@@ -125,7 +125,7 @@ class CollectionReader:
         Raises:
             CorruptCollectionError: as for `searchable`.
         """
-        with told_as_damage(self._directory):
+        with damage_errors(self._directory):
             for _ in range(2):
                 try:
                     return function(self.searchable())

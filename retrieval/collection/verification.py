@@ -112,7 +112,7 @@ def verify_database(directory: Path, connection: sqlite3.Connection, *, thorough
 def verify_documents(
     directory: Path, connection: sqlite3.Connection, exact: bool, pace: Pace = no_pace
 ) -> dict[int, Problem]:
-    """Compare every document with its hash; `exact`: see `content.document_of`. Needs no transaction.
+    """Compare every document with its hash; `exact`: see `stored_documents.document_of`. Needs no transaction.
 
     Returns what is wrong by row, of the first of them; what is wrong with no single one, or with more, by NO_ROW.
     """

@@ -58,7 +58,7 @@ QUERIES_AT_ONCE = 64
 
 
 class EngineCollection:
-    """An open collection in another engine; make or open one with `backends.opening`."""
+    """An open collection in another engine; make or open one with `engines.opening`."""
 
     def __init__(
         self,

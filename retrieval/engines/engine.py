@@ -43,7 +43,7 @@ class EngineRow:
 
     Attributes:
         internal_id: its place in insertion order; a document that is replaced gets a new one.
-        digest: of everything the document holds but its id (`content.content_hash`).
+        digest: of everything the document holds but its id (`stored_documents.content_hash`).
         sparse: its weights. dense: float32[width], zeros where it has none; None without a dense side.
     """
 

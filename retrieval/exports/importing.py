@@ -1,7 +1,7 @@
 """A collection made of an export: the same documents, the same impacts, nothing encoded again.
 
-BM25's vectors are counted again from the texts, which gives the same, and weighed with the same average length; on
-request by this version's rules and the libraries that are installed, and weighed anew.
+For BM25 an import counts the terms of the texts again, which gives the same, and computes weights with the same average
+length. On request it counts by this version's rules and the installed libraries, and computes weights anew.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def import_export(
 ) -> ImportReport:
     """Make a collection of a folder that `export_collection` wrote.
 
-    The collection appears when it is whole; an interrupted import leaves nothing.
+    The collection appears when it is complete; an interrupted import leaves nothing.
 
     Args:
-        overwrite: replace a collection that is at `path`, when the new one is whole.
+        overwrite: replace a collection that is at `path`, when the new one is complete.
         reanalyse: read the texts of a collection of bm25 with the tokeniser of this version and the libraries that are
             installed, whatever those were that made its vectors; same settings.
         progress: told documents read, and how many there are.
@@ -74,7 +74,8 @@ def import_export(
         ExportError: the folder is no export, or damaged, or holds too little to make a collection of.
         CollectionExistsError: something is at `path`, and `overwrite` is not set.
         NotACollectionError: with `overwrite`, what is at `path` is no collection.
-        EncoderError: the encoder is not here, or no longer the same. StorageFullError, ReadOnlyError: see `storage`.
+        EncoderError: the encoder is not here, or no longer the same.
+        StorageFullError, ReadOnlyError: the collection cannot be written.
     """
     folder, directory = Path(source), Path(path)
     header = read_header(folder)

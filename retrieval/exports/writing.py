@@ -1,4 +1,4 @@
-"""Writing an export: aside, and given its name when it is whole."""
+"""Writing an export: aside, and given its name when it is complete."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def export_collection(
     """Write all live documents with their vectors into a folder, in the form of another engine.
 
     The collection is read as it is at this moment, and checked against its checksums first. Memory does not grow with
-    it. The folder appears when it is whole; until then nothing is at `out`, or what was there before.
+    it. The folder appears when it is complete; until then nothing is at `out`, or what was there before.
 
     Args:
         format: one of FORMATS.

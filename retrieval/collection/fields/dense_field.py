@@ -28,7 +28,7 @@ WARMING = "a"
 
 
 class DenseQueries(Protocol):
-    """What a search asks of the dense side: a model (`DenseField`), or a table in its place (`query_table`)."""
+    """What a search asks of the dense field: a model (`DenseField`), or a table in its place (`static_queries`)."""
 
     def query(self, text: str) -> NDArray[np.float32]:
         """Return float32[width]; zeros stand for no vector, of a text without a token."""

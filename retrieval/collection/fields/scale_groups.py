@@ -1,7 +1,7 @@
 """Rows of a collection by the scale of their weights, each group for an index and a segment of its own.
 
 As a rule there is one group. Rows that weigh far more than the others get their own, so that 8 bits serve both
-(`index.scales`).
+(`index.inverted.scales`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a collection keeps of its documents for one index: how text becomes vectors, now and when a segment is built.
 
 Lexical vectors are stored as term frequencies, because their weights depend on the average document length, which
-changes with the documents (`averages`); the vectors of a model are stored as the weights it gave.
+changes with the documents (`store.average_length`); the vectors of a model are stored as the weights it gave.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SparseField(Protocol):
 
     name: str
     frequencies: bool  # whether stored values are term frequencies rather than weights
-    scale: float | None  # the weight of one step of an 8-bit impact; None where each index chooses its own (`groups`)
+    scale: float | None  # of one step of an 8-bit impact; None where each index chooses its own (`scale_groups`)
     batch_documents: int  # documents encoded and acknowledged together
 
     @property

@@ -35,7 +35,7 @@ def read_documents(snapshot: Snapshot, internal_ids: Sequence[int]) -> dict[int,
 
 
 def read_latest(connection: sqlite3.Connection, identifier: str, *, exact: bool) -> Document | None:
-    """The document with this id as the database has it now; `exact`, and raises, as `content.document_of`."""
+    """The document with this id as the database has it now; `exact`, and raises, as `stored_documents.document_of`."""
     if not is_encodable(identifier):
         return None
     row = connection.execute(

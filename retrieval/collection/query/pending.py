@@ -32,7 +32,7 @@ class WeightBasis:
     """What the weights of documents that wait are made with; it depends on what waits, and not on who reads when.
 
     Attributes:
-        average_length: see `averages`; groups: the scales of all that waits (`index.choose_groups`), or FIXED.
+        average_length: in words a document; groups: the scales of all that waits (`scales.choose_groups`), or FIXED.
     """
 
     average_length: float

@@ -104,7 +104,7 @@ class Snapshot:
         self.columns = columns  # of metadata, which filters are answered from
         self.passed = Passed()
         self.fusion = fusion  # of hybrid searches that name none; None for the usual one
-        self.exact = exact  # what hashes of earlier versions are of; see `content.document_of`
+        self.exact = exact  # what hashes of earlier versions are of; see `stored_documents.document_of`
         self.n_documents = sum(view.n_documents for view in segments)
         self._frequencies: dict[int, int] = {}
         if held is not None:
@@ -276,7 +276,7 @@ def _read(
 
 
 def _read_small(directory: Path, segments: Iterable[Segment], index_name: str) -> None:
-    """Compare with their checksums those segments that take next to no time; see `checking` for the others."""
+    """Compare with their checksums those segments that take next to no time; `background_check` reads the others."""
     left = READ_AT_OPEN
     sizes = [(segment.nbytes, place, segment) for place, segment in enumerate(segments) if not segment.condition.read]
     for size, _, segment in sorted(sizes, key=lambda each: each[:2]):

@@ -156,7 +156,7 @@ class Segment:
 
 
 @contextmanager
-def told_as_damage(directory: Path) -> Iterator[None]:
+def damage_errors(directory: Path) -> Iterator[None]:
     """Raise CorruptCollectionError where a file that is read turns out to be damaged."""
     try:
         yield

@@ -169,7 +169,7 @@ def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | No
     """Replace segments by few of their live rows, in order of insertion; returns (documents kept, rows dropped).
 
     `average` is the average length to weigh with, of all live documents unless given. As a rule one segment is left;
-    more, and fewer than `MERGE_AT`, where weights differ widely (`groups`).
+    more, and fewer than `MERGE_AT`, where weights differ widely (`scale_groups`).
 
     One merge at a time; writes go on while the new segments are built. Documents that are deleted meanwhile have
     tombstones that outlive the merge, as tombstones name rows and not places in a segment.

@@ -88,7 +88,7 @@ class Writer:
         self.sparse_field = sparse_field
         self.dense = dense
         self.dense_index = dense_index  # one of `dense_index.POLICIES`
-        self.lengths: dict[str, Lengths] = {}  # of segments, for `averages`
+        self.lengths: dict[str, Lengths] = {}  # of segments, for `average_length`
         # What weights are made with in the place of today's average and of what suits them: an import's.
         self.average_length: float | None = None
         self.scale: float | None = None

@@ -125,7 +125,7 @@ def test_each_side_is_compared_when_it_is_used(folder: Path) -> None:
         ("idf.json", "{", "cannot be read"),
         ("idf.json", "[1, 2]", "cannot be read"),
         ("idf.json", '{"heat": "much"}', "cannot be read"),
-        ("idf.json", '{"heat": NaN}', "no number"),
+        ("idf.json", '{"heat": NaN}', "not a number"),
         ("idf.json", '{"Hitze": 1, "Strom": 2}', "none of its 2 tokens"),
         ("query_token_weights.txt", "heat\n", "cannot be read"),
     ],

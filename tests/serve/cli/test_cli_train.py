@@ -145,7 +145,7 @@ def test_an_encoder_whose_model_reads_queries(folder: Path, tmp_path: Path) -> N
     assert shown.code == 0, shown.err
     refused = train(folder, tmp_path / "other", "--set", "query.kind=model", "--set", "query.prior=5")
     assert refused.code != 0
-    assert "query.counted, prior, common and shares are for a table" in refused.err
+    assert "query.counted, prior, common and surface_match are for a table" in refused.err
 
 
 def test_the_run_leaves_a_log_and_a_page_of_curves(finished: Path) -> None:

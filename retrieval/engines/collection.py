@@ -300,11 +300,11 @@ class EngineCollection:
         documents = self.engine.documents(ids)
         vectors = self.engine.vectors(ids) if maker.request.explain and len(maker.query.sparse) else {}
         hits = []
-        for place, (identifier, score) in enumerate(zip(ids, ranked.scores[offset:].tolist(), strict=True), offset):
+        for position, (identifier, score) in enumerate(zip(ids, ranked.scores[offset:].tolist(), strict=True), offset):
             if identifier in documents:  # and not deleted by somebody since it was ranked
-                own = None if shares is None else shares[place]
+                hit_shares = None if shares is None else shares[position]
                 explain = partial(_explain, maker, vectors.get(identifier))
-                hits.append(maker.make(place + 1, score, documents[identifier], explain, own))
+                hits.append(maker.make(position + 1, score, documents[identifier], explain, hit_shares))
         return tuple(hits)
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:

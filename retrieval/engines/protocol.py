@@ -230,6 +230,8 @@ def require_capability(collection: Backend, capability: Capability) -> CapableBa
     able = capable(collection, capability)
     if able is None:
         raise UnsupportedError(
-            f"the collection lies in another engine, where {capability}", hint="leave this request out"
+            f"the collection lies in another engine, where {capability}",
+            where=collection.address,
+            hint="leave this request out",
         )
     return able

@@ -88,10 +88,10 @@ def read_ids(snapshot: Snapshot, internal_ids: Sequence[int]) -> list[str]:
     return [ids[seq] for seq in internal_ids]
 
 
-def _check_found(snapshot: Snapshot, internal_ids: Sequence[int], found: Mapping[int, object]) -> None:
-    if len(found) == len(internal_ids):
+def _check_found(snapshot: Snapshot, internal_ids: Sequence[int], present: Mapping[int, object]) -> None:
+    if len(present) == len(internal_ids):
         return
-    lost = [seq for seq in internal_ids if seq not in found]
+    lost = [seq for seq in internal_ids if seq not in present]
     if snapshot.held is None and lost:
         raise StaleSnapshotError("documents of this state have been deleted since", hint="refresh the collection")
     if lost:

@@ -27,8 +27,8 @@ def find_facets(connection: sqlite3.Connection, fields: Sequence[str] | None, li
     Fields that no live document has are left out. Cost: two scans of the fields' rows, a look-up for each.
     """
     names = _fields(connection) if fields is None else [name for name in dict.fromkeys(fields) if is_encodable(name)]
-    found = [_facet(connection, name, limit) for name in names]
-    return [facet for facet in found if facet is not None]
+    facets = [_facet(connection, name, limit) for name in names]
+    return [facet for facet in facets if facet is not None]
 
 
 def _fields(connection: sqlite3.Connection) -> list[str]:

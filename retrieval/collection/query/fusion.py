@@ -64,7 +64,7 @@ class FieldShares:
 
 def fuse(fusion: Fusion, fields: Sequence[FieldScores]) -> tuple[NDArray[np.float64], list[FieldShares]]:
     """Return the fused scores, float64[n], and what each field gave."""
-    found = []
+    all_shares = []
     for field in fields:
         ranks = _ranks(field)
         field = _without_vector(fusion, field)
@@ -75,11 +75,11 @@ def fuse(fusion: Fusion, fields: Sequence[FieldScores]) -> tuple[NDArray[np.floa
             low, spread = _mapping(fusion, field)
             values = (field.scores - low) / spread if spread > 0 else np.zeros(len(ranks), np.float64)
         weight = fusion.weight(field.name)
-        found.append(FieldShares(field.name, weight, values, weight * values, ranks))
+        all_shares.append(FieldShares(field.name, weight, values, weight * values, ranks))
     total = np.zeros(len(fields[0].scores), np.float64)
-    for side_shares in found:
+    for side_shares in all_shares:
         total += side_shares.shares
-    return total, found
+    return total, all_shares
 
 
 def best(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:

@@ -40,19 +40,19 @@ def rank(
     recall: float | None = None,
 ) -> tuple[RankedRows, SearchStats]:
     """Return the best `depth` rows over all parts; approximate where `recall` is given (see `check_recall`)."""
-    found = [TopK.empty()] * len(snapshot.segments)
+    rankings = [TopK.empty()] * len(snapshot.segments)
     stats = SearchStats(0, 0)
     floor = _Floor(depth)
     for i in _largest_first(snapshot):
         check_deadline()
         index = snapshot.segments[i].segment.index
-        found[i], own = index.search_with_stats(
+        rankings[i], part_stats = index.search_with_stats(
             query, depth, allowed=allowed[i], slack=index.dial.slack_for(recall), at_least=floor.score
         )
-        stats = SearchStats(stats.postings_read + own.postings_read, stats.rows_scored + own.rows_scored)
-        if len(found) > 1:
-            floor.raise_by(found[i])
-    return merge_ranked(snapshot, found, depth), stats
+        stats = SearchStats(stats.postings_read + part_stats.postings_read, stats.rows_scored + part_stats.rows_scored)
+        if len(rankings) > 1:
+            floor.raise_by(rankings[i])
+    return merge_ranked(snapshot, rankings, depth), stats
 
 
 def rank_many(
@@ -84,11 +84,11 @@ def rank_rows(
             ranked += rank_rows(snapshot, queries[start : start + _TOGETHER], depth, allowed, threads, recall)
         return ranked
     check_deadline()
-    found: list[list[TopK]] = [[]] * len(snapshot.segments)
+    rankings: list[list[TopK]] = [[]] * len(snapshot.segments)
     floors = [_Floor(depth) for _ in queries]
     for i in _largest_first(snapshot):
         index = snapshot.segments[i].segment.index
-        found[i] = index.search_many(
+        rankings[i] = index.search_many(
             queries,
             depth,
             allowed=allowed[i],
@@ -96,10 +96,10 @@ def rank_rows(
             at_least=[floor.score for floor in floors],
             threads=threads,
         )
-        if len(found) > 1:
-            for floor, top in zip(floors, found[i], strict=True):
+        if len(rankings) > 1:
+            for floor, top in zip(floors, rankings[i], strict=True):
                 floor.raise_by(top)
-    return [merge_ranked(snapshot, [tops[i] for tops in found], depth) for i in range(len(queries))]
+    return [merge_ranked(snapshot, [tops[i] for tops in rankings], depth) for i in range(len(queries))]
 
 
 class _Floor:
@@ -123,19 +123,19 @@ def _largest_first(snapshot: Snapshot) -> list[int]:
     return sorted(range(len(snapshot.segments)), key=lambda i: -snapshot.segments[i].segment.n_rows)
 
 
-def merge_ranked(snapshot: Snapshot, found: Sequence[TopK], depth: int) -> RankedRows:
+def merge_ranked(snapshot: Snapshot, rankings: Sequence[TopK], depth: int) -> RankedRows:
     """Return the best `depth` rows of a ranking of each part."""
-    if not found:
+    if not rankings:
         nothing = np.empty(0, np.int64)
         return RankedRows(nothing, nothing, nothing, np.empty(0, np.float64))
-    parts = np.repeat(np.arange(len(found)), [len(top.rows) for top in found])
-    if len(found) == 1:
-        rows, scores = found[0].rows, found[0].scores
+    parts = np.repeat(np.arange(len(rankings)), [len(top.rows) for top in rankings])
+    if len(rankings) == 1:
+        rows, scores = rankings[0].rows, rankings[0].scores
         return RankedRows(parts, rows, snapshot.segments[0].segment.internal_ids[rows], scores)
-    rows = np.concatenate([top.rows for top in found])
-    scores = np.concatenate([top.scores for top in found])
+    rows = np.concatenate([top.rows for top in rankings])
+    scores = np.concatenate([top.scores for top in rankings])
     internal_ids = np.concatenate(
-        [view.segment.internal_ids[top.rows] for view, top in zip(snapshot.segments, found, strict=True)]
+        [view.segment.internal_ids[top.rows] for view, top in zip(snapshot.segments, rankings, strict=True)]
     )
     order = np.lexsort((internal_ids, -scores))[:depth]
     return RankedRows(parts[order], rows[order], internal_ids[order], scores[order])

@@ -37,7 +37,7 @@ def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) 
         fusion = request.fusion or snapshot.fusion or Fusion()
         fused, stats = rank_hybrid(snapshot, query.sparse, query.dense, fusion, allowed, request.recall)
         ranked, places = fused.cut(request.depth)
-        shares = [fused.shares_of(place) for place in places.tolist()] if request.explain else None
+        shares = [fused.shares_of(position) for position in places.tolist()] if request.explain else None
     hits = _hits(snapshot, HitMaker(request, encoders.sparse, query), ranked, shares)
     return SearchResult(
         hits, perf_counter() - started, stats, query.unknown, encoders.mode, query.terms, encoding=query.seconds
@@ -79,18 +79,18 @@ def _hits(
     internal_ids = ranked.internal_ids[offset:].tolist()
     documents = read_documents(snapshot, internal_ids)
     hits = []
-    for place, seq in enumerate(internal_ids, offset):
+    for position, seq in enumerate(internal_ids, offset):
         check_deadline()
-        view, row, document = snapshot.segments[int(ranked.parts[place])], int(ranked.rows[place]), documents[seq]
+        view, row, document = snapshot.segments[int(ranked.parts[position])], int(ranked.rows[position]), documents[seq]
         if document.id != view.segment.ids[row]:
             raise CorruptCollectionError(
                 f"damaged: the index calls row {seq} {view.segment.ids[row]!a}, the database {document.id!a}",
                 where=view.segment.name,
                 hint="run `lexhound verify`; restore the collection from a backup or index the corpus again",
             )
-        own = None if shares is None else shares[place]
+        hit_shares = None if shares is None else shares[position]
         explain = partial(_explain, maker, view, row)
-        hits.append(maker.make(place + 1, float(ranked.scores[place]), document, explain, own))
+        hits.append(maker.make(position + 1, float(ranked.scores[position]), document, explain, hit_shares))
     return tuple(hits)
 
 

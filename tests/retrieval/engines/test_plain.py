@@ -9,8 +9,10 @@ from plain_engine import PlainEngine
 
 from lexhound.core.errors import ReadOnlyError
 from lexhound.retrieval import Collection, Document, Fusion
+from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.engines.collection import EngineCollection
 from lexhound.retrieval.engines.engine import Ability, Ranked
+from lexhound.retrieval.engines.protocol import capable, require_capability
 from lexhound.retrieval.engines.ranking import SPARE, complete_ranking
 from lexhound.retrieval.errors import UnsupportedError
 
@@ -47,6 +49,7 @@ def test_what_an_engine_cannot_do_is_refused_in_one_sentence(own: Collection) ->
         (lambda: writable.delete(["d0"]), "deleting"),
         (lambda: writable.add([Document(DOCUMENTS[0].id, "new")]), "replacing"),
         (lambda: collection.search("heat", recall=0.9), "recall"),
+        (lambda: collection.search("heat", stats=True), "how much a search reads"),
         (lambda: collection.search("heat", 40, offset=11), "hit 50"),
         (lambda: collection.search("heat", mode="hybrid", fusion=Fusion("fixed")), "sparse_high"),
         (lambda: collection.search("heat", mode="hybrid", fusion=Fusion(depth=51)), "depth"),
@@ -57,3 +60,12 @@ def test_what_an_engine_cannot_do_is_refused_in_one_sentence(own: Collection) ->
     with pytest.raises(ReadOnlyError, match="for reading"):
         collection.add(DOCUMENTS)
     assert Ability.FILTER not in engine.abilities
+
+
+def test_callers_ask_for_capabilities(own: Collection) -> None:
+    collection = EngineCollection(PlainEngine("plain:test", own.manifest))
+    for capability in Capability:
+        assert require_capability(own, capability) is own
+        assert capable(collection, capability) is None
+        with pytest.raises(UnsupportedError, match=capability.value):
+            require_capability(collection, capability)

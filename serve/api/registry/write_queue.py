@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from lexhound.core.errors import StorageError
 from lexhound.retrieval.collection.capability import Capability
+from lexhound.retrieval.engines.protocol import capable
 from lexhound.retrieval.errors import RetrievalError
 from lexhound.serve.api.http.exceptions import BusyError, UnavailableError
 
 if TYPE_CHECKING:
     from lexhound.retrieval.collection.write.writer import Status
     from lexhound.retrieval.documents.document import Document
-    from lexhound.retrieval.engines.protocol import Backend, capable
+    from lexhound.retrieval.engines.protocol import Backend
     from lexhound.serve.api.http.metrics import Metrics
 
 # Documents committed together at most: bounds how long one commit keeps the others waiting.

@@ -10,8 +10,8 @@ from lexhound.core.errors import LexhoundError
 
 # Packages of extras without which some modules cannot be imported, and nothing needs them.
 EXTRAS = {"triton"}
-# Those that are caught where they are meant for: the user's own wish, told in its own way, and a bad row of a corpus.
-CAUGHT = {"Stopped", "FrontMatterError"}
+# Those that are caught where they are meant for: the user's own wish, told in its own way.
+CAUGHT = {"Stopped"}
 
 
 def our_exceptions() -> dict[str, type[LexhoundError]]:

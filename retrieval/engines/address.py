@@ -63,10 +63,10 @@ class Address:
 
 def looks_like_address(text: str) -> bool:
     """Return whether a text is written as an address is, and no path of this name is there."""
-    found = _SCHEME.fullmatch(text)
-    if found is None:
+    match = _SCHEME.fullmatch(text)
+    if match is None:
         return False
-    return found["scheme"].lower() in ENGINES or found["rest"].startswith("//") or not Path(text).exists()
+    return match["scheme"].lower() in ENGINES or match["rest"].startswith("//") or not Path(text).exists()
 
 
 def read_address(text: str | Path | Address) -> Address:
@@ -77,10 +77,10 @@ def read_address(text: str | Path | Address) -> Address:
     """
     if isinstance(text, Address):
         return text
-    found = _SCHEME.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
+    match = _SCHEME.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
         return Address(OWN, Path(text))
-    scheme, rest = found["scheme"].lower(), found["rest"]
+    scheme, rest = match["scheme"].lower(), match["rest"]
     if scheme not in ENGINES:
         if not rest.startswith("//") and Path(text).exists():
             return Address(OWN, Path(text))
@@ -102,19 +102,19 @@ def read_address(text: str | Path | Address) -> Address:
 
 
 def _server(text: str, rest: str) -> Address:
-    place, _, name = rest.removeprefix("//").partition("/")
-    found = _HOST.fullmatch(place)
-    if "@" in place:
+    server, _, name = rest.removeprefix("//").partition("/")
+    match = _HOST.fullmatch(server)
+    if "@" in server:
         # Not shown: what stands before the @ may be a password.
         raise UnknownAddressError(
             "an address holds no user and password", hint="set LEXHOUND_MILVUS_TOKEN to user:password in its place"
         )
-    if not rest.startswith("//") or found is None:
+    if not rest.startswith("//") or match is None:
         raise _malformed(text, "milvus: is followed by //HOST:PORT/NAME")
-    port = int(found["port"] or MILVUS_PORT)
+    port = int(match["port"] or MILVUS_PORT)
     if not 0 < port < 65536:
         raise _malformed(text, f"there is no port {port}")
-    return Address(MILVUS, host=found["host"], port=port, name=_checked_name(text, name))
+    return Address(MILVUS, host=match["host"], port=port, name=_checked_name(text, name))
 
 
 def _checked_name(text: str, name: str) -> str:

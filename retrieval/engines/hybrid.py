@@ -38,8 +38,8 @@ class HybridRanking:
     def cut(self, k: int, *, explain: bool) -> tuple[Ranked, list[tuple[Share, ...]] | None]:
         """Return the best `k`, best first, and where asked for what each field gave to each."""
         chosen = best(self.scores, k)
-        ranked = Ranked([self.ids[place] for place in chosen.tolist()], self.internal_ids[chosen], self.scores[chosen])
-        return ranked, [shares_at(self.fields, self.shares, place) for place in chosen.tolist()] if explain else None
+        ranked = Ranked([self.ids[row] for row in chosen.tolist()], self.internal_ids[chosen], self.scores[chosen])
+        return ranked, [shares_at(self.fields, self.shares, row) for row in chosen.tolist()] if explain else None
 
 
 def rank_hybrid(
@@ -71,17 +71,17 @@ def rank_hybrid(
         zip([*lexical.internal_ids.tolist(), *near.internal_ids.tolist()], [*lexical.ids, *near.ids], strict=True)
     )
     internal_ids = np.array(sorted(names), np.int64)
-    own, matched = _at(internal_ids, lexical)
+    sparse_scores, matched = _at(internal_ids, lexical)
     others, known = _at(internal_ids, near)
     missing = internal_ids[~matched].tolist()
     if missing and len(query):
-        more, found = _at(internal_ids, engine.search_sparse([sparse], len(missing), None, among=missing)[0])
-        own, matched = own + more, matched | found
+        more, known_now = _at(internal_ids, engine.search_sparse([sparse], len(missing), None, among=missing)[0])
+        sparse_scores, matched = sparse_scores + more, matched | known_now
     missing = internal_ids[~known].tolist()
     if missing and vector.any():
-        more, found = _at(internal_ids, engine.search_dense(vector[None], len(missing), None, among=missing)[0])
-        others, known = others + more, known | found
-    fields = [FieldScores("sparse", own, matched, 0.0), FieldScores("dense", others, known, 1.0)]
+        more, known_now = _at(internal_ids, engine.search_dense(vector[None], len(missing), None, among=missing)[0])
+        others, known = others + more, known | known_now
+    fields = [FieldScores("sparse", sparse_scores, matched, 0.0), FieldScores("dense", others, known, 1.0)]
     scores, shares = fuse(fusion, fields)
     return HybridRanking([names[seq] for seq in internal_ids.tolist()], internal_ids, scores, fields, shares)
 
@@ -90,6 +90,6 @@ def _at(internal_ids: NDArray[np.int64], ranked: Ranked) -> tuple[NDArray[np.flo
     """Return a ranking's scores at the places of `internal_ids`, ascending, and where it has any."""
     scores = np.zeros(len(internal_ids), np.float64)
     known = np.zeros(len(internal_ids), np.bool_)
-    places = np.searchsorted(internal_ids, ranked.internal_ids)
-    scores[places], known[places] = ranked.scores, True
+    positions = np.searchsorted(internal_ids, ranked.internal_ids)
+    scores[positions], known[positions] = ranked.scores, True
     return scores, known

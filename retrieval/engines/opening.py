@@ -45,12 +45,12 @@ def open_collection(
         NotACollectionError: nothing is there, or nothing of Lexhound's.
         CollectionError, EncoderError: as for `Collection.open`.
     """
-    place = read_address(address)
-    if place.path is not None and place.own:
-        return Collection.open(place.path, writable=writable, learned=learned)
+    parsed = read_address(address)
+    if parsed.path is not None and parsed.own:
+        return Collection.open(parsed.path, writable=writable, learned=learned)
     from .collection import EngineCollection
 
-    engine = _engine(place, milvus)
+    engine = _engine(parsed, milvus)
     try:
         encoder = engine.manifest.encoder
         loaded = None if learned is None else load_field(encoder, MemoryVocabulary(), learned=learned)
@@ -75,16 +75,16 @@ def create_collection(
         and what `open_collection` raises.
     """
     settings = CollectionSettings.of(settings, keywords)
-    place = read_address(address)
-    if place.path is not None and place.own:
-        return Collection.create(place.path, settings)
+    parsed = read_address(address)
+    if parsed.path is not None and parsed.own:
+        return Collection.create(parsed.path, settings)
     from .collection import EngineCollection
 
-    _require_encoders(place, settings.encoder, settings.dense)
+    _require_encoders(parsed, settings.encoder, settings.dense)
     identity, sparse_field = open_named(settings.encoder, settings.lexical, settings.learned)
     dense_field = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
     vectors = None if dense_field is None else DenseManifest(dense_field.identity, dense_field.width)
-    engine = _engine(place, milvus, Manifest.new(f"lexhound {VERSION}", identity, vectors))
+    engine = _engine(parsed, milvus, Manifest.new(f"lexhound {VERSION}", identity, vectors))
     return EngineCollection(engine, sparse_field, dense_field, writable=True)
 
 
@@ -98,37 +98,37 @@ def create_like(
     """
     from .collection import EngineCollection
 
-    place = read_address(address)
-    if place.own:
+    parsed = read_address(address)
+    if parsed.own:
         raise UnsupportedError(
-            "vectors are moved to other engines, and this is a path", where=str(place), hint="copy the directory"
+            "vectors are moved to other engines, and this is a path", where=str(parsed), hint="copy the directory"
         )
-    if manifest.encoder.kind == "bm25" and place.engine == LUCENE:
+    if manifest.encoder.kind == "bm25" and parsed.engine == LUCENE:
         raise UnsupportedError(
             "the vectors of bm25 are not moved: their terms are numbered by the collection that counted them",
-            where=str(place),
+            where=str(parsed),
             hint="index the texts again: lexhound index CORPUS --into lucene:PATH",
         )
-    _require_encoders(place, manifest.encoder.kind, None if manifest.dense is None else manifest.dense.encoder.name)
+    _require_encoders(parsed, manifest.encoder.kind, None if manifest.dense is None else manifest.dense.encoder.name)
     # How segments of our own index dense vectors is no affair of the engine.
     dense = None if manifest.dense is None else DenseManifest(manifest.dense.encoder, manifest.dense.width)
     made = Manifest.new(manifest.created_by, manifest.encoder, dense)
-    return EngineCollection(_engine(place, milvus, made), writable=True)
+    return EngineCollection(_engine(parsed, milvus, made), writable=True)
 
 
-def _require_encoders(place: Address, encoder: str, dense: str | None) -> None:
+def _require_encoders(address: Address, encoder: str, dense: str | None) -> None:
     """Refuse encoders that the engine has no place for, before any is loaded."""
     from .refusals import refuse_encoders
 
-    refuse_encoders(place, bm25=encoder == "bm25", dense=dense is not None)
+    refuse_encoders(address, bm25=encoder == "bm25", dense=dense is not None)
 
 
-def _engine(place: Address, milvus: MilvusSettings | None, create: Manifest | None = None) -> Engine:
+def _engine(address: Address, milvus: MilvusSettings | None, create: Manifest | None = None) -> Engine:
     """Return the engine of an address, open; with `create`, a new collection in it."""
-    if place.engine == LUCENE:
+    if address.engine == LUCENE:
         from .lucene import open_lucene
 
-        return open_lucene(place, create)
+        return open_lucene(address, create)
     from .milvus import open_milvus
 
-    return open_milvus(place, create, milvus or MilvusSettings())
+    return open_milvus(address, create, milvus or MilvusSettings())

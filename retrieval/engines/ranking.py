@@ -27,22 +27,22 @@ Search = Callable[[Sequence[int], int], list[Ranked]]
 """(places of queries, limit) to a ranking each, in any order among equals."""
 
 
-def complete_ranking(search: Search, places: Sequence[int], number: int, depth: int, most: int) -> list[Ranked]:
-    """Return the best `depth` of each of `number` queries in our order; empty for those not in `places`.
+def complete_ranking(search: Search, queries: Sequence[int], number: int, depth: int, most: int) -> list[Ranked]:
+    """Return the best `depth` of each of `number` queries in our order; empty for those not in `queries`.
 
     Among more equals than `most` hits hold, those that the engine returns first are taken.
     """
-    found = [Ranked([], np.empty(0, np.int64), np.empty(0, np.float64))] * number
-    waiting, limit = list(places), min(depth + SPARE, most)
+    rankings = [Ranked([], np.empty(0, np.int64), np.empty(0, np.float64))] * number
+    waiting, limit = list(queries), min(depth + SPARE, most)
     while waiting:
         unfinished = []
-        for place, ranked in zip(waiting, search(waiting, limit), strict=True):
-            found[place] = ranked.ordered(depth)
+        for query, ranked in zip(waiting, search(waiting, limit), strict=True):
+            rankings[query] = ranked.ordered(depth)
             # Fewer than asked for are all that there are.
-            if len(ranked) >= limit < most and found[place].scores[-1] == ranked.scores.min():
-                unfinished.append(place)
+            if len(ranked) >= limit < most and rankings[query].scores[-1] == ranked.scores.min():
+                unfinished.append(query)
         waiting, limit = unfinished, min(limit * _GROWTH, most)
-    return found
+    return rankings
 
 
 def as_vector(query: Query) -> SparseVector:
@@ -54,8 +54,8 @@ def rank_sparse(engine: Engine, queries: Sequence[Query], depth: int, where: Exp
     """Return the best `depth` documents of each query by the inverted index."""
     vectors = [as_vector(query) for query in queries]
     return complete_ranking(
-        lambda places, limit: engine.search_sparse([vectors[place] for place in places], limit, where),
-        [place for place, query in enumerate(queries) if len(query)],
+        lambda numbers, limit: engine.search_sparse([vectors[number] for number in numbers], limit, where),
+        [number for number, query in enumerate(queries) if len(query)],
         len(queries),
         depth,
         engine.max_hits,
@@ -65,7 +65,7 @@ def rank_sparse(engine: Engine, queries: Sequence[Query], depth: int, where: Exp
 def rank_dense(engine: Engine, vectors: NDArray[np.float32], depth: int, where: Expression | None) -> list[Ranked]:
     """Return the best `depth` documents of each query, float32[n, width], by dense vectors."""
     return complete_ranking(
-        lambda places, limit: engine.search_dense(vectors[places], limit, where),
+        lambda numbers, limit: engine.search_dense(vectors[numbers], limit, where),
         np.flatnonzero(vectors.any(axis=1)).tolist(),
         len(vectors),
         depth,

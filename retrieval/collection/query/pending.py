@@ -53,12 +53,12 @@ def live_of(internal_ids: NDArray[np.int64], tombstones: NDArray[np.int64]) -> N
     """Return which of `internal_ids` (ascending) are no tombstones; None where none is."""
     if not len(internal_ids) or not len(tombstones):
         return None
-    own = tombstones[
+    deleted = tombstones[
         np.searchsorted(tombstones, internal_ids[0]) : np.searchsorted(tombstones, internal_ids[-1], side="right")
     ]
-    if not len(own):
+    if not len(deleted):
         return None
-    live = ~np.isin(internal_ids, own, assume_unique=True)
+    live = ~np.isin(internal_ids, deleted, assume_unique=True)
     return None if live.all() else live
 
 
@@ -90,16 +90,16 @@ def index_pending(
     if average_length is None:
         average_length = _average_of(connection, sparse_field, [read(number) for number in sorted(waiting)])
     basis = WeightBasis(average_length, groups)
-    kept = {key: own for key, own in known[0].items() if key[0] <= waiting and key[1] == basis}
-    if len(kept) >= MEMORY_SEGMENTS:
-        kept = {}
-    new = sorted(waiting - {batch for key in kept for batch in key[0]})
+    known_segments = {key: segments for key, segments in known[0].items() if key[0] <= waiting and key[1] == basis}
+    if len(known_segments) >= MEMORY_SEGMENTS:
+        known_segments = {}
+    new = sorted(waiting - {batch for key in known_segments for batch in key[0]})
     if new:
         vectors = [read(number) for number in new]
         segments = _index_batches(connection, sparse_field, basis, new, vectors, width)
         if segments:
-            kept[frozenset(new), basis] = segments
-    return kept, ranges
+            known_segments[frozenset(new), basis] = segments
+    return known_segments, ranges
 
 
 def _groups(
@@ -111,22 +111,22 @@ def _groups(
     """Return the scales of all that waits, and the ranges of each batch."""
     if sparse_field.scale is not None:
         return FIXED, {}
-    found = {}
+    ranges_by_batch = {}
     for number in waiting:
         ranges = known.get(number) or ranges_of(sparse_field, read(number))
         if ranges is not None:
-            found[number] = ranges
-    return choose_groups(RowRanges.joined(list(found.values()))), found
+            ranges_by_batch[number] = ranges
+    return choose_groups(RowRanges.joined(list(ranges_by_batch.values()))), ranges_by_batch
 
 
 def _average_of(connection: sqlite3.Connection, sparse_field: SparseField, batches: Sequence[Batch]) -> float:
     if not sparse_field.frequencies or not batches:
         return 1.0
-    whole = concatenate(list(batches))
-    live = live_of(whole.internal_ids, tombstones_of(connection))
-    whole = whole if live is None else keep_rows(whole, live)
-    words = int(whole.values.sum(dtype=np.int64))
-    return words / len(whole.internal_ids) if words else 1.0
+    batch = concatenate(list(batches))
+    live = live_of(batch.internal_ids, tombstones_of(connection))
+    batch = batch if live is None else keep_rows(batch, live)
+    words = int(batch.values.sum(dtype=np.int64))
+    return words / len(batch.internal_ids) if words else 1.0
 
 
 def _index_batches(
@@ -140,11 +140,11 @@ def _index_batches(
     batch = concatenate(list(batches))
     vectors = None
     if width is not None:
-        found = [
+        blobs = [
             connection.execute("SELECT dense FROM batches WHERE batch = ?", (number,)).fetchone()[0]
             for number in numbers
         ]
-        vectors = concatenate_dense([unpack_dense(blob, width) for blob in found]).vectors
+        vectors = concatenate_dense([unpack_dense(blob, width) for blob in blobs]).vectors
     live = live_of(batch.internal_ids, tombstones_of(connection))
     if live is not None:
         batch = keep_rows(batch, live)

@@ -186,8 +186,8 @@ class LuceneEngine:
 
     def rows(self, batch: int) -> Iterator[list[EngineRow]]:
         """Yield all rows, in order of insertion."""
-        found = self._store.rows()
-        while rows := list(islice(found, batch)):
+        stored = self._store.rows()
+        while rows := list(islice(stored, batch)):
             yield rows
 
     def refresh(self) -> bool:
@@ -205,7 +205,7 @@ class LuceneEngine:
 
     def size(self) -> Size:
         """Bytes of the index and of the documents, and what it is made of."""
-        size = sum((Path(place) / name).stat().st_size for place, _, names in os.walk(self._folder) for name in names)
+        size = sum((Path(folder) / name).stat().st_size for folder, _, names in os.walk(self._folder) for name in names)
         settings = {"scale": self._impact_weights and self._impact_weights.scale, "bits": 8, "java": self._java.version}
         return Size(size, self._store.postings, settings)
 
@@ -281,17 +281,17 @@ class LuceneEngine:
         self, internal_ids: NDArray[np.int64], lookup: NDArray[np.float64], impact_weights: ImpactWeights
     ) -> Ranked:
         """Return documents with sums of impact × the weight as it was given (`lookup`, by term id), times the scale."""
-        found = self._store.numbered(internal_ids.tolist())
-        ids = [found[seq][0] for seq in internal_ids.tolist()]
-        vectors = [found[seq][1] for seq in internal_ids.tolist()]
+        stored = self._store.numbered(internal_ids.tolist())
+        ids = [stored[seq][0] for seq in internal_ids.tolist()]
+        vectors = [stored[seq][1] for seq in internal_ids.tolist()]
         if not vectors:
             return Ranked.of(())
         terms = np.concatenate([terms for terms, _ in vectors])
-        places = np.repeat(np.arange(len(vectors)), [len(terms) for terms, _ in vectors])
+        documents = np.repeat(np.arange(len(vectors)), [len(terms) for terms, _ in vectors])
         shared = terms < len(lookup)
         products = lookup[terms[shared]] * impact_weights.impacts(vectors)[shared]
         # Multiples of one unit below 2**53 of it: the sums are exact in any order.
-        sums = np.bincount(places[shared], products, len(vectors)).astype(np.float64)
+        sums = np.bincount(documents[shared], products, len(vectors)).astype(np.float64)
         return Ranked(ids, internal_ids, sums * impact_weights.scale)
 
 

@@ -67,15 +67,17 @@ def _archive() -> Path:
                 hint=_INSTALL,
             )
     spec = find_spec("pyserini")
-    places = [Path(place) for place in (spec.submodule_search_locations or ())] if spec is not None else []
-    found = sorted(jar for place in places for jar in (place / "resources" / "jars").glob("anserini-*-fatjar.jar"))
-    if not found:
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec is not None else []
+    archives = sorted(
+        jar for folder in folders for jar in (folder / "resources" / "jars").glob("anserini-*-fatjar.jar")
+    )
+    if not archives:
         raise MissingEngineError(
             "the pyserini that is installed has no Anserini archive (resources/jars/anserini-*-fatjar.jar)",
-            where=str(places[0]) if places else None,
+            where=str(folders[0]) if folders else None,
             hint=_INSTALL,
         )
-    return found[-1]
+    return archives[-1]
 
 
 def _needed(archive: Path) -> int:
@@ -100,13 +102,13 @@ def _command(needed: int) -> str:
                 hint=f"set JAVA_HOME to the folder of a JDK {needed} or later, or unset it to use the java of the PATH",
             )
         return str(command)
-    found = shutil.which("java")
-    if found is None:
+    java = shutil.which("java")
+    if java is None:
         raise MissingEngineError(
             "the engine lucene needs Java, and there is none: JAVA_HOME is not set and no java is on the PATH",
             hint=f"install a JDK {needed} or later (Debian: apt install openjdk-{max(needed, 17)}-jdk-headless)",
         )
-    return found
+    return java
 
 
 def _version(command: str) -> int:
@@ -114,12 +116,12 @@ def _version(command: str) -> int:
         done = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MissingEngineError(f"Java does not start: {error}", where=command, hint="install another JDK") from error
-    found = _VERSION.search(done.stderr + done.stdout)
-    if done.returncode or found is None:
+    match = _VERSION.search(done.stderr + done.stdout)
+    if done.returncode or match is None:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise MissingEngineError(
             f"Java does not start: {said[0] if said else f'exit code {done.returncode}'}",
             where=command,
             hint="install another JDK, or set JAVA_HOME to one",
         )
-    return int(found[1])
+    return int(match[1])

@@ -148,8 +148,8 @@ class Store:
 
     def numbered(self, internal_ids: Sequence[int]) -> dict[int, tuple[str, SparseVector]]:
         """Id and weights by document number."""
-        found = self._chosen("seq, id, terms, weights", "seq", internal_ids)
-        return {row[0]: (row[1], _vector(row[2], row[3])) for row in found}
+        rows = self._chosen("seq, id, terms, weights", "seq", internal_ids)
+        return {row[0]: (row[1], _vector(row[2], row[3])) for row in rows}
 
     def frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return how many documents hold each term, once the index is built."""

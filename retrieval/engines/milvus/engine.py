@@ -60,10 +60,12 @@ _MAKE = "make one with: lexhound index CORPUS --into ADDRESS --encoder default"
 def _read(client: Client, address: Address) -> tuple[Manifest, schema.Layout]:
     if not client("has_collection", address.name):
         raise NotACollectionError("no such collection", where=str(address), hint=_MAKE)
-    found = schema.read_description(client("describe_collection", address.name).get("description", ""), str(address))
+    description = schema.read_description(
+        client("describe_collection", address.name).get("description", ""), str(address)
+    )
     client("load_collection", address.name)
     client("load_collection", address.name + SUFFIX)
-    return found
+    return description
 
 
 def _create(client: Client, address: Address, manifest: Manifest) -> None:
@@ -96,10 +98,10 @@ class MilvusEngine:
     abilities = frozenset({Ability.DENSE, Ability.FILTER, Ability.EXPLAIN, Ability.REPLACE, Ability.FREQUENCIES})
     max_hits = MAX_HITS
 
-    def __init__(self, address: Address, client: Client, found: tuple[Manifest, schema.Layout]) -> None:
+    def __init__(self, address: Address, client: Client, stored: tuple[Manifest, schema.Layout]) -> None:
         """Internal: use `open_milvus`."""
         self.address = str(address)
-        self.manifest, self.layout = found
+        self.manifest, self.layout = stored
         self.refused = REFUSED[address.engine]
         self._place = address
         self._name = address.name
@@ -163,13 +165,13 @@ class MilvusEngine:
         Zeros, which stand for none, score 0: only where that is found are such documents excluded by name.
         """
         data = list(queries)
-        found = self._search("dense", data, limit, where, among, {})
-        doubtful = [place for place, ranked in enumerate(found) if (ranked.scores == 0).any()]
+        rankings = self._search("dense", data, limit, where, among, {})
+        doubtful = [query for query, ranked in enumerate(rankings) if (ranked.scores == 0).any()]
         if doubtful:
-            again = self._search("dense", [data[place] for place in doubtful], limit, where, among, {}, WITH_VECTOR)
-            for place, ranked in zip(doubtful, again, strict=True):
-                found[place] = ranked
-        return found
+            again = self._search("dense", [data[query] for query in doubtful], limit, where, among, {}, WITH_VECTOR)
+            for query, ranked in zip(doubtful, again, strict=True):
+                rankings[query] = ranked
+        return rankings
 
     def _search(
         self,
@@ -181,7 +183,7 @@ class MilvusEngine:
         parameters: dict[str, Any],
         also: str = "",
     ) -> list[Ranked]:
-        found = self._client(
+        answers = self._client(
             "search",
             self._name,
             data,
@@ -194,7 +196,7 @@ class MilvusEngine:
         )
         return [
             Ranked.of((hit["entity"]["id"], int(hit["entity"]["seq"]), float(hit["distance"])) for hit in hits)
-            for hits in found
+            for hits in answers
         ]
 
     def count(self, where: Expression | None = None) -> int:
@@ -212,8 +214,8 @@ class MilvusEngine:
     def rows(self, batch: int) -> Iterator[list[EngineRow]]:
         """Yield all rows, in no order."""
         fields = [*_STORED, "seq", "digest", "sparse", *(["dense"] if self.manifest.dense is not None else [])]
-        for found in self._pages("seq >= 0", fields, min(batch, 1000)):
-            yield [_row(values) for values in found]
+        for page in self._pages("seq >= 0", fields, min(batch, 1000)):
+            yield [_row(values) for values in page]
 
     def _pages(self, expression: str, fields: list[str], batch: int) -> Iterator[list[dict[str, Any]]]:
         iterator = self._client(
@@ -226,8 +228,8 @@ class MilvusEngine:
         )
         ask: Callable[[], list[dict[str, Any]]] = iterator.next
         try:
-            while found := self._client.call(ask):
-                yield found
+            while page := self._client.call(ask):
+                yield page
         finally:
             iterator.close()
 
@@ -246,8 +248,8 @@ class MilvusEngine:
 
         milvus-lite gives no ids; there only one with other encoders is told from it, and one with the same will do.
         """
-        found = self._client("describe_collection", self._name)
-        return found.get("collection_id"), found.get("description")
+        description = self._client("describe_collection", self._name)
+        return description.get("collection_id"), description.get("description")
 
     def size(self) -> Size:
         """Bytes of the file of milvus-lite; a server does not tell."""
@@ -285,14 +287,14 @@ class MilvusEngine:
             yield from self._query(_keys(chunk), fields)
 
     def _query(self, expression: str, fields: list[str]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._client(
+        rows: list[dict[str, Any]] = self._client(
             "query",
             self._name,
             filter=expression,
             output_fields=fields,
             consistency_level=self._client.settings.consistency,
         )
-        return found
+        return rows
 
 
 def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -311,13 +313,13 @@ def _chunks(rows: Sequence[EngineRow]) -> Iterator[list[EngineRow]]:
     size = 0
     for row in rows:
         document = row.document
-        own = 4 * (len(document.text) + len(document.title)) + 16 * len(row.sparse[0])
-        own += 0 if row.dense is None else row.dense.nbytes
-        if chunk and (len(chunk) == _ROWS_AT_ONCE or size + own > _BYTES_AT_ONCE):
+        row_bytes = 4 * (len(document.text) + len(document.title)) + 16 * len(row.sparse[0])
+        row_bytes += 0 if row.dense is None else row.dense.nbytes
+        if chunk and (len(chunk) == _ROWS_AT_ONCE or size + row_bytes > _BYTES_AT_ONCE):
             yield chunk
             chunk, size = [], 0
         chunk.append(row)
-        size += own
+        size += row_bytes
     if chunk:
         yield chunk
 

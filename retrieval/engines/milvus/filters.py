@@ -118,8 +118,8 @@ def _digest(field: str, value: Value | None = None) -> str:
     if isinstance(value, str):
         parts += ["text", value]
     elif value is not None:
-        whole = isinstance(value, int) or value.is_integer()
-        parts += ["number", str(int(value)) if whole else repr(value)]
+        is_integer = isinstance(value, int) or value.is_integer()
+        parts += ["number", str(int(value)) if is_integer else repr(value)]
     data = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.blake2b(data.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
@@ -129,8 +129,8 @@ def tenant_of(expression: Expression | None, field: str) -> str | None:
     through.
     """
     if isinstance(expression, And):
-        found = (tenant_of(operand, field) for operand in expression.operands)
-        return next((key for key in found if key is not None), None)
+        keys = (tenant_of(operand, field) for operand in expression.operands)
+        return next((key for key in keys if key is not None), None)
     if isinstance(expression, Comparison) and (expression.field, expression.operator) == (field, "="):
         return _digest(field, expression.value)
     return None

@@ -150,7 +150,7 @@ class Frequencies:
         return group
 
     def _rows(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         iterator = self._client(
             "query_iterator",
             self._name,
@@ -161,10 +161,10 @@ class Frequencies:
         )
         try:
             while batch := self._client.call(iterator.next):
-                found += batch
+                rows += batch
         finally:
             iterator.close()
-        return found
+        return rows
 
 
 def _pack(terms: list[int], counts: list[int]) -> str:

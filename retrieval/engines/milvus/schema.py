@@ -63,21 +63,21 @@ def read_description(text: str, where: str) -> tuple[Manifest, Layout]:
         NotACollectionError: it is another's collection. NewerFormatError: a later version wrote it.
     """
     try:
-        found = orjson.loads(text)["lexhound"]
-        number = int(found["layout"])
+        description = orjson.loads(text)["lexhound"]
+        number = int(description["layout"])
         if number > LAYOUT:
             raise NewerFormatError(
                 f"the collection has layout {number}; this version of Lexhound reads layouts up to {LAYOUT}",
                 where=where,
                 hint="upgrade Lexhound: pip install -U lexhound",
             )
-        stored, dense = found["manifest"], found["manifest"].get("dense")
+        stored, dense = description["manifest"], description["manifest"].get("dense")
         side = None
         if dense is not None:
             side = DenseManifest(EncoderIdentity.from_dict(dense["encoder"]), int(dense["width"]))
         encoder = EncoderIdentity.from_dict(stored["encoder"])
         manifest = Manifest(int(stored["format"]), str(stored["created_by"]), encoder, side)
-        return manifest, Layout(str(found["tenant_field"]), str(found["dense_index"]))
+        return manifest, Layout(str(description["tenant_field"]), str(description["dense_index"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IdentityError) as error:
         raise NotACollectionError(
             "a collection of this name is here, but it is not Lexhound's",

@@ -97,7 +97,7 @@ def _integer_sums(builder: Any, rows: Any, row_length: Any, columns: Any, pairs:
 
 
 _POINTER, _WHOLE = types.voidptr, types.int64
-_STRIDED = types.Tuple((_POINTER, _WHOLE))  # type: ignore[no-untyped-call]
+_STRIDED = types.Tuple((_POINTER, _WHOLE))
 
 
 @_instructions
@@ -108,7 +108,7 @@ def integer_tile(_: Any, rows: Any, columns: Any, out: Any, factors: Any) -> Any
         rows, out: address of the tile's first element, and elements from one row to the next; columns: address of the
             panel, and pairs of values in it; factors: addresses of row scales, column scales and bias.
     """
-    signature = types.void(_STRIDED, _STRIDED, _STRIDED, types.UniTuple(_POINTER, 3))  # type: ignore[no-untyped-call]
+    signature = types.void(_STRIDED, _STRIDED, _STRIDED, types.UniTuple(_POINTER, 3))
 
     def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
         (rows, row_length), (columns, pairs), (out, out_length) = (

@@ -1,4 +1,4 @@
-"""What filters, depth and slack do to the time of a search: one index of ours, one thread, everything in turn.
+"""What filters, depth and bound factors do to the time of a search: one index of ours, one thread, everything in turn.
 
     python bench/run_filters.py --index FOLDER --queries queries.npz
 
@@ -35,9 +35,11 @@ def main() -> None:
     for share, mask in masks.items():
         name = f"exact, k = 10, a filter keeps {share:.2%}"
         ways[name] = lambda i, mask=mask: index.search(queries[i], 10, allowed=mask)
-    for setting in index.dial.settings:
-        name = f"recall {setting.recall}, k = 10 (slack {setting.slack}, measured {setting.measured:.3f})"
-        ways[name] = lambda i, slack=setting.slack: index.search(queries[i], 10, slack=slack)
+    for setting in index.recall_calibration.settings:
+        name = f"recall {setting.recall}, k = 10 (bound factor {setting.bound_factor}, measured {setting.measured:.3f})"
+        ways[name] = lambda i, bound_factor=setting.bound_factor: index.search(
+            queries[i], 10, bound_factor=bound_factor
+        )
     times = alternate(ways, len(queries), warm_up=range(10), rounds=options.rounds)
     print(describe_machine())
     print(f"{index.n_rows:,} rows, {index.n_postings:,} postings, {index.nbytes / index.n_rows:.0f} bytes a row\n")

@@ -93,8 +93,8 @@ def _measured(options: argparse.Namespace, work: Path) -> Iterator[str]:
 
 
 def _way(index: InvertedIndex, asked: list[Query], recall: float | None) -> Callable[[int], object]:
-    slack = index.dial.slack_for(recall)
-    return lambda i: index.search(asked[i], 10, slack=slack)
+    bound_factor = index.recall_calibration.factor_for(recall)
+    return lambda i: index.search(asked[i], 10, bound_factor=bound_factor)
 
 
 def _first_search(work: Path, folder: Path, query: Query) -> Iterator[str]:

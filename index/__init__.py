@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lexhound.index.dense.flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
     from lexhound.index.errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
     from lexhound.index.inverted.builder import build_inverted
-    from lexhound.index.inverted.calibration import Dial
-    from lexhound.index.inverted.index import InvertedIndex, read_ahead, warm
+    from lexhound.index.inverted.calibration import RecallCalibration
+    from lexhound.index.inverted.index import InvertedIndex
     from lexhound.index.inverted.merge import MergePart, merge_inverted
     from lexhound.index.inverted.quantization import QuantisationLoss, Query, quantise_weights
     from lexhound.index.inverted.scales import (
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
         stored_ranges,
     )
     from lexhound.index.topk import SearchStats, TopK
+    from lexhound.index.warming import read_ahead, warm
 
 __all__ = [
     "CorruptFileError",
-    "Dial",
     "FileProblem",
     "FlatIndex",
     "FlatPart",
@@ -40,6 +40,7 @@ __all__ = [
     "MergePart",
     "QuantisationLoss",
     "Query",
+    "RecallCalibration",
     "RowRanges",
     "SearchStats",
     "TopK",
@@ -65,7 +66,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "CorruptFileError": "lexhound.index.errors",
-            "Dial": "lexhound.index.inverted.calibration",
+            "RecallCalibration": "lexhound.index.inverted.calibration",
             "FileProblem": "lexhound.index.array_files",
             "FlatIndex": "lexhound.index.dense.flat",
             "FlatPart": "lexhound.index.dense.flat",
@@ -88,9 +89,9 @@ if not TYPE_CHECKING:
             "merge_inverted": "lexhound.index.inverted.merge",
             "quantise_weights": "lexhound.index.inverted.quantization",
             "ranges_from": "lexhound.index.inverted.scales",
-            "read_ahead": "lexhound.index.inverted.index",
+            "read_ahead": "lexhound.index.warming",
             "row_ranges": "lexhound.index.inverted.scales",
             "stored_ranges": "lexhound.index.inverted.scales",
-            "warm": "lexhound.index.inverted.index",
+            "warm": "lexhound.index.warming",
         },
     )

@@ -9,7 +9,7 @@ another name first: a directory without it was never finished, and a crash leave
 in one fixed form (`_encode`), so that no byte of it can change unnoticed: its checksum is that of the same text with
 an empty checksum, and a text in any other form is refused.
 
-Arrays marked as `structure` are verified when the directory is opened; `ArrayDirectory.verify` reads all of them.
+Arrays marked as `structure` are verified when the directory is opened; `array_verification` reads all of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import math
 import mmap
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,8 +36,8 @@ from .errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
 
 HEADER = "arrays.json"
 _UNFINISHED = "arrays.json.part"
-_CHECK_CHUNK = 1 << 22
-_CHANGED = "does not hold what was written: its checksum does not match"
+CHECK_CHUNK = 1 << 22
+CHANGED = "does not hold what was written: its checksum does not match"
 _ALLOWED_KINDS = "iuf"
 
 Pace: TypeAlias = Callable[[], None]
@@ -77,7 +77,8 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
     return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
-def _checksum_text(crc: int) -> str:
+def checksum_text(crc: int) -> str:
+    """Return a CRC-32 as the header writes it."""
     return f"crc32:{crc:08x}"
 
 
@@ -107,8 +108,8 @@ class _ArrayFile:
             raise ValueError(f"{self.path.name}: holds {self.dtype}, not {array.dtype}")
         data = _bytes_of(array.astype(self.dtype, copy=False))
         with naming(self.path):
-            for start in range(0, len(data), _CHECK_CHUNK):
-                chunk = data[start : start + _CHECK_CHUNK]
+            for start in range(0, len(data), CHECK_CHUNK):
+                chunk = data[start : start + CHECK_CHUNK]
                 self.crc = zlib.crc32(chunk, self.crc)
                 write_all(self.file, chunk)
         self.length += len(array)
@@ -120,7 +121,7 @@ class _ArrayFile:
         shape = [self.length, *self.item_shape]
         return {
             "bytes": math.prod(shape) * self.dtype.itemsize,
-            "checksum": _checksum_text(self.crc),
+            "checksum": checksum_text(self.crc),
             "dtype": self.dtype.str,
             "shape": shape,
             "structure": self.structure,
@@ -196,7 +197,7 @@ class ArrayDirectoryWriter:
             "format": self.format,
             "kind": self.kind,
         }
-        header["checksum"] = _checksum_text(zlib.crc32(_encode(header)))
+        header["checksum"] = checksum_text(zlib.crc32(_encode(header)))
         unfinished = self.path / _UNFINISHED
         with naming(unfinished), create_file(unfinished) as file:
             write_all(file, _encode(header))
@@ -244,10 +245,10 @@ class ArrayDirectory:
     def __init__(self, path: str | os.PathLike[str], *, kind: str, format: int) -> None:
         self.path = Path(path)
         self.kind = kind
-        header = _read_header(self.path, kind, format)
+        header = read_header(self.path, kind, format)
         self.format: int = header["format"]
         self.attributes: dict[str, Any] = header["attributes"]
-        self._stored = _listed(self.path, header)
+        self._stored = listed(self.path, header)
         mapped = {name: _map(stored) for name, stored in self._stored.items()}
         self._mapped = {name: array for name, (array, _) in mapped.items()}
         self._memory = [
@@ -274,7 +275,7 @@ class ArrayDirectory:
         """
         for stored in self._stored.values():
             with contextlib.suppress(FileNotFoundError), stored.path.open("rb", buffering=0) as file:
-                while file.read(_CHECK_CHUNK):
+                while file.read(CHECK_CHUNK):
                     pass
 
     def cut_short(self) -> Path | None:
@@ -302,40 +303,8 @@ def memory_size() -> int:
         return 1 << 62
 
 
-def verify_arrays(
-    path: str | os.PathLike[str], *, kind: str, format: int, pace: Pace = no_pace
-) -> Iterator[FileProblem]:
-    """Read every byte of an array directory; yields what is wrong, file by file. Nothing means that all is well.
-
-    Files are read and not mapped, so that one which is cut short meanwhile is no more than a problem.
-    """
-    directory = Path(path)
-    try:
-        header = _read_header(directory, kind, format)
-    except FileNotFoundError:
-        yield FileProblem(directory, "there is no such directory")
-        return
-    except CorruptFileError as error:
-        yield FileProblem(error.path or directory, error.problem)
-        return
-    except UnsupportedFormatError as error:
-        yield FileProblem(directory / HEADER, f"format {error.found} is newer than this version reads")
-        return
-    except IndexStorageError as error:
-        yield FileProblem(error.path or directory, error.message)
-        return
-    for stored in _listed(directory, header).values():
-        try:
-            problem = _read_through(stored, pace)
-        except FileNotFoundError:
-            problem = "is missing"
-        except OSError as error:
-            problem = f"cannot be read: {error.strerror}"
-        if problem:
-            yield FileProblem(stored.path, problem)
-
-
-def _read_header(directory: Path, kind: str, supported: int) -> dict[str, Any]:
+def read_header(directory: Path, kind: str, supported: int) -> dict[str, Any]:
+    """Read and check `arrays.json`; raises what `ArrayDirectory` raises."""
     path = directory / HEADER
     try:
         text = path.read_bytes()
@@ -351,7 +320,7 @@ def _read_header(directory: Path, kind: str, supported: int) -> dict[str, Any]:
         if isinstance(found, int) and found > supported:
             raise UnsupportedFormatError(path, found, supported)
         checksum, header["checksum"] = header["checksum"], ""
-        intact = checksum == _checksum_text(zlib.crc32(_encode(header)))
+        intact = checksum == checksum_text(zlib.crc32(_encode(header)))
         header["checksum"] = checksum
         intact = intact and _encode(header) == text
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -364,7 +333,8 @@ def _read_header(directory: Path, kind: str, supported: int) -> dict[str, Any]:
     return checked
 
 
-def _listed(directory: Path, header: dict[str, Any]) -> dict[str, StoredArray]:
+def listed(directory: Path, header: dict[str, Any]) -> dict[str, StoredArray]:
+    """Return the arrays that a header lists, by name."""
     return {
         name: StoredArray(
             directory / f"{name}.bin",
@@ -384,7 +354,7 @@ def _map(stored: StoredArray) -> tuple[NDArray[Any], mmap.mmap | None]:
         with stored.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size != stored.bytes:
-                raise CorruptFileError(stored.path, _wrong_size(size, stored))
+                raise CorruptFileError(stored.path, wrong_size(size, stored))
             if size == 0:
                 flat = np.empty(0, stored.dtype)
                 flat.flags.writeable = False
@@ -396,28 +366,15 @@ def _map(stored: StoredArray) -> tuple[NDArray[Any], mmap.mmap | None]:
     return flat.reshape(stored.shape), memory
 
 
-def _wrong_size(size: int, stored: StoredArray) -> str:
+def wrong_size(size: int, stored: StoredArray) -> str:
+    """Return what to say about a file of another size."""
     return f"has {size} bytes where {stored.bytes} were written"
-
-
-def _read_through(stored: StoredArray, pace: Pace) -> str:
-    """What is wrong with the file of an array, or an empty text."""
-    crc = size = 0
-    buffer = memoryview(bytearray(min(_CHECK_CHUNK, max(stored.bytes, 1))))
-    with stored.path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size != stored.bytes:
-            return _wrong_size(size, stored)
-        while got := file.readinto(buffer):
-            crc = zlib.crc32(buffer[:got], crc)
-            pace()
-    return "" if _checksum_text(crc) == stored.checksum else _CHANGED
 
 
 def _check(stored: StoredArray, array: NDArray[Any]) -> str:
     """What is wrong with the contents of an array, or an empty text."""
     data = _bytes_of(array)
     crc = 0
-    for start in range(0, len(data), _CHECK_CHUNK):
-        crc = zlib.crc32(data[start : start + _CHECK_CHUNK], crc)
-    return "" if _checksum_text(crc) == stored.checksum else _CHANGED
+    for start in range(0, len(data), CHECK_CHUNK):
+        crc = zlib.crc32(data[start : start + CHECK_CHUNK], crc)
+    return "" if checksum_text(crc) == stored.checksum else CHANGED

@@ -33,9 +33,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.index.array_verification import verify_arrays
 from lexhound.index.dense.flat import FlatIndex, VectorIndex, build_flat
 
-from .array_files import HEADER, ArrayDirectory, ArrayDirectoryWriter, FileProblem, verify_arrays
+from .array_files import HEADER, ArrayDirectory, ArrayDirectoryWriter, FileProblem
 from .errors import CorruptFileError, IndexStorageError
 from .jit import frozen, kernel
 from .topk import TopK

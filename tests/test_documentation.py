@@ -191,10 +191,7 @@ ALLOWED = {
     "index/array_files.py:written": "arrays that are on the disk",
 }
 # Still to be renamed.
-LEFT = {
-    "index/inverted/calibration.py:Dial",
-    "index/inverted/calibration.py:slack_for",
-}
+LEFT = {}
 
 
 def _public_names() -> dict[str, str]:

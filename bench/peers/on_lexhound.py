@@ -1,4 +1,4 @@
-"""Ours: the setting `recall` goes through the dial, `slack` is the raw knob."""
+"""Ours: the setting `recall` goes through the recall calibration, `bound_factor` is the raw option."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Lexhound:
         return Query.from_weights(terms, weights)
 
     def search(self, query: Any, k: int, setting: dict[str, Any]) -> Any:
-        slack = setting.get("slack", self.index.dial.slack_for(setting.get("recall")))
-        return self.index.search(query, k, slack=slack)
+        bound_factor = setting.get("bound_factor", self.index.recall_calibration.factor_for(setting.get("recall")))
+        return self.index.search(query, k, bound_factor=bound_factor)
 
     def rows(self, found: Any) -> list[int]:
         return [int(row) for row in found.rows]

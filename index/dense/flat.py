@@ -30,8 +30,8 @@ from lexhound.index.array_files import (
     FileProblem,
     Pace,
     no_pace,
-    verify_arrays,
 )
+from lexhound.index.array_verification import verify_arrays
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.jit import frozen
 from lexhound.index.topk import SearchStats, TopK
@@ -296,12 +296,12 @@ class FlatIndex:
         length = self.width * 2.0**-24
         bound = length / (1.0 - length) if length < 0.5 else np.inf
         norm = float(np.linalg.norm(query.astype(np.float64)))
-        slack = 2.02 * bound * norm * self._largest_norm + self.width * 1e-37
-        if not np.isfinite(least) or not np.isfinite(slack):
+        margin = 2.02 * bound * norm * self._largest_norm + self.width * 1e-37
+        if not np.isfinite(least) or not np.isfinite(margin):
             return np.arange(len(products))
         # Not `>=`: an infinity less an infinity is not a number, and such a row may be any.
         with np.errstate(over="ignore"):
-            cut = np.nextafter(np.float32(least - slack), np.float32(-np.inf))
+            cut = np.nextafter(np.float32(least - margin), np.float32(-np.inf))
         return np.flatnonzero(~(products < cut))
 
 

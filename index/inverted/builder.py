@@ -60,11 +60,11 @@ def term_dtype(terms: NDArray[np.uint32]) -> type[np.unsignedinteger[Any]]:
 def attributes_of(
     postings: Postings, scale: float, loss: QuantisationLoss, mean_length: float | None
 ) -> Mapping[str, Any]:
-    """What is written beside the arrays; measures the dial of approximate search."""
-    dial = calibrate(InvertedIndex(postings, scale=scale, loss=loss))
+    """What is written beside the arrays; calibrates recall."""
+    recall_calibration = calibrate(InvertedIndex(postings, scale=scale, loss=loss))
     own: dict[str, Any] = {} if mean_length is None else {"mean_length": mean_length}
     return own | {
-        "dial": dial.to_json(),
+        "dial": recall_calibration.to_json(),
         "loss": asdict(loss),
         "n_rows": postings.n_rows,
         "scale": scale,

@@ -1,8 +1,8 @@
-"""The dial of approximate search: which slack gives which recall, measured on a sample of the index itself.
+"""Recall calibration: which bound factor gives which recall, measured on a sample of the index itself.
 
-`slack` is a share of an upper bound and means something to few; recall is the share of the exact top ten that is found.
-When an index of some size is built or merged, queries made of its own rows are searched exactly and with falling slack,
-and the index keeps the least slack that reached each recall, with what was measured.
+A bound factor means something to few; recall is the share of the exact top ten that a search finds.
+When an index of some size is built or merged, the calibration searches queries made of its own rows exactly and with
+falling factors, and keeps the least factor that reached each recall, with what was measured.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ _STEPS = tuple(round(0.05 * step, 2) for step in range(18, 0, -1))
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A recall@10 that can be asked for, the slack that gives it, and the recall that was measured with that slack."""
+    """A target recall@10, the bound factor that gives it, and the recall that was measured with that factor."""
 
     recall: float
-    slack: float
+    bound_factor: float
     measured: float
     measured_deep: float | None = None
-    """recall@100 of 100 hits with that slack; None in indexes that were built before it was measured."""
+    """recall@100 of 100 hits with that factor; None in indexes that were built before it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
-class Dial:
+class RecallCalibration:
     """The settings of an index, by rising recall; none where it was too small to calibrate."""
 
     settings: tuple[Setting, ...] = ()
 
-    def slack_for(self, recall: float | None) -> float:
-        """The slack for a recall of at least this; 1, which is exact, for None and for more than was calibrated.
+    def factor_for(self, recall: float | None) -> float:
+        """Return the bound factor for a recall of at least this; 1 (exact) for None and for more than was calibrated.
 
         Raises ValueError unless 0 < recall <= 1.
         """
@@ -62,51 +62,59 @@ class Dial:
             return 1.0
         if not 0 < recall <= 1:
             raise ValueError(f"recall must be above 0 and at most 1, not {recall}")
-        return next((setting.slack for setting in self.settings if setting.recall >= recall), 1.0)
+        return next((setting.bound_factor for setting in self.settings if setting.recall >= recall), 1.0)
 
     def to_json(self) -> list[list[float]]:
         """As an attribute of the index's directory."""
         return [
-            [setting.recall, setting.slack, setting.measured]
+            [setting.recall, setting.bound_factor, setting.measured]
             + ([] if setting.measured_deep is None else [setting.measured_deep])
             for setting in self.settings
         ]
 
     @classmethod
-    def from_json(cls, values: Any) -> Dial:
+    def from_json(cls, values: Any) -> RecallCalibration:
         """What `to_json` gave. Raises TypeError or ValueError for anything else."""
         settings = tuple(Setting(*(float(number) for number in value)) for value in values)
-        if not all(0 < setting.recall <= 1 and 0 <= setting.slack <= 1 for setting in settings):
-            raise ValueError("its dial has a recall or a slack that is out of range")
+        if not all(0 < setting.recall <= 1 and 0 <= setting.bound_factor <= 1 for setting in settings):
+            raise ValueError("its recall calibration has a recall or a bound factor that is out of range")
         return cls(settings)
 
 
-def calibrate(index: InvertedIndex, *, smallest: int = SMALLEST) -> Dial:
-    """Measure the dial of an index; empty for one of fewer than `smallest` rows. Deterministic.
+def calibrate(index: InvertedIndex, *, smallest: int = SMALLEST) -> RecallCalibration:
+    """Calibrate the recall of an index; empty for one of fewer than `smallest` rows. Deterministic.
 
     Half of the queries are like those of inference-free encoders: some terms of a row, drawn at random and weighted by
-    idf. The others are like a document encoder's: the heaviest terms of a row with its own weights. A slack counts as
+    idf. The others are like a document encoder's: the heaviest terms of a row with its own weights. A factor counts as
     reaching a recall when it does so, in the mean, for the queries of each kind and length. A row finds itself among
     the ten of its own query, which flatters the figures a little.
     """
     if index.n_rows < smallest or index.n_postings == 0:
-        return Dial()
+        return RecallCalibration()
     kinds = _queries(index)
     exact = _exact(index, kinds, DEPTH)
     found: list[tuple[float, float, float]] = []
     pending = sorted(RECALLS, reverse=True)
-    slack, measured = 1.0, 1.0
+    bound_factor, measured = 1.0, 1.0
     for step in _STEPS:
         recall = _least_recall(index, kinds, exact, DEPTH, step)
         while pending and recall < pending[0]:
-            found.append((pending.pop(0), slack, measured))
+            found.append((pending.pop(0), bound_factor, measured))
         if not pending:
             break
-        slack, measured = step, recall
-    found += [(recall, slack, measured) for recall in pending]
+        bound_factor, measured = step, recall
+    found += [(recall, bound_factor, measured) for recall in pending]
     exact = _exact(index, kinds, DEEP)
-    deep = {slack: _least_recall(index, kinds, exact, DEEP, slack) for slack in {slack for _, slack, _ in found}}
-    return Dial(tuple(Setting(recall, slack, measured, deep[slack]) for recall, slack, measured in sorted(found)))
+    deep = {
+        bound_factor: _least_recall(index, kinds, exact, DEEP, bound_factor)
+        for bound_factor in {bound_factor for _, bound_factor, _ in found}
+    }
+    return RecallCalibration(
+        tuple(
+            Setting(recall, bound_factor, measured, deep[bound_factor])
+            for recall, bound_factor, measured in sorted(found)
+        )
+    )
 
 
 def _exact(index: InvertedIndex, kinds: list[list[Query]], depth: int) -> list[list[NDArray[np.float64]]]:
@@ -115,7 +123,11 @@ def _exact(index: InvertedIndex, kinds: list[list[Query]], depth: int) -> list[l
 
 
 def _least_recall(
-    index: InvertedIndex, kinds: list[list[Query]], exact: list[list[NDArray[np.float64]]], depth: int, slack: float
+    index: InvertedIndex,
+    kinds: list[list[Query]],
+    exact: list[list[NDArray[np.float64]]],
+    depth: int,
+    bound_factor: float,
 ) -> float:
     """The mean recall of the kind of queries for which it is the least, rounded down to four places."""
     least = min(
@@ -123,7 +135,9 @@ def _least_recall(
             np.mean(
                 [
                     _recall(top.scores, best)
-                    for top, best in zip(index.search_many(queries, depth, slack=slack), scores, strict=True)
+                    for top, best in zip(
+                        index.search_many(queries, depth, bound_factor=bound_factor), scores, strict=True
+                    )
                 ]
             )
         )

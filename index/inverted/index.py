@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,21 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.array_files import HEADER, ArrayDirectory, FileProblem, Pace, memory_size, no_pace, verify_arrays
+from lexhound.index.array_files import HEADER, ArrayDirectory, FileProblem, Pace, no_pace
+from lexhound.index.array_verification import verify_arrays
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.jit import frozen
 from lexhound.index.topk import SearchStats, TopK
 
 from . import format as layout
-from .accumulator import ACCUMULATOR_SIZE
 from .arguments import EXACT_FACTOR, BatchArrays, IndexArrays
-from .calibration import Dial
+from .calibration import RecallCalibration
 from .format import Postings
 from .inversion import SparseRows, invert
-from .postings import count_live, impacts_of_row
+from .postings import count_live, count_postings_of, entry_ranges, impacts_of_row
 from .quantization import MAX_IMPACT, QuantisationLoss, Query
-from .query_lists import LIST_FIELDS
-from .traversal import search_batch, search_windows
+from .traversal import ThreadWorkspaces, Workspace, search_batch, search_windows
 
 # Queries that a thread takes at a time, at most: enough that it seldom waits for Python's lock.
 _BATCH = 32
@@ -45,44 +43,7 @@ _GREATEST_SCORE = float(1 << 31)
 _NO_MASK: NDArray[np.bool_] = frozen(np.empty(0, np.bool_))
 
 
-class _Workspace:
-    """The arrays of `arguments.Scratch` that depend on no query: zero between searches, which touch one window each."""
-
-    def __init__(self) -> None:
-        self._accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
-        self._flags = np.zeros(ACCUMULATOR_SIZE, np.uint8)
-        self._candidates = np.empty((2, ACCUMULATOR_SIZE), np.int32)
-
-    def scratch(self, terms: int, k: int) -> tuple[Any, ...]:
-        """Return the fields of `arguments.Scratch` for queries of at most so many terms, and k hits."""
-        return (
-            self._accumulator,
-            self._flags,
-            self._candidates,
-            np.empty((LIST_FIELDS, terms), np.int64),
-            np.empty(terms, np.float64),
-            np.empty(k, np.int64),
-            np.empty(k, np.int64),
-        )
-
-
-class _Scratch(threading.local):
-    """The workspaces of a thread.
-
-    One for each size of windows: damaged rows beyond the end of a window leave something in the accumulator that
-    indexes with windows of the same size never look at, but ones with wider windows would.
-    """
-
-    def __init__(self) -> None:
-        self._workspaces: dict[int, _Workspace] = {}
-
-    def workspace(self, window_bits: int) -> _Workspace:
-        if window_bits not in self._workspaces:
-            self._workspaces[window_bits] = _Workspace()
-        return self._workspaces[window_bits]
-
-
-_scratch = _Scratch()
+_scratch = ThreadWorkspaces()
 
 
 class InvertedIndex:
@@ -95,10 +56,10 @@ class InvertedIndex:
         scale: float,
         loss: QuantisationLoss,
         directory: ArrayDirectory | None = None,
-        dial: Dial | None = None,
+        recall_calibration: RecallCalibration | None = None,
         mean_length: float | None = None,
     ) -> None:
-        """Use `from_csr` or `open`. `scale` is the weight of an impact of 1; `dial` tells a recall's slack.
+        """Use `from_csr` or `open`. `scale` is the weight of an impact of 1.
 
         `mean_length` is the mean length of rows that the weights were made with, where it was told.
         """
@@ -106,7 +67,7 @@ class InvertedIndex:
         self.scale = scale
         self.mean_length = mean_length
         self.loss = loss
-        self.dial = dial or Dial()
+        self.recall_calibration = recall_calibration or RecallCalibration()
         self.directory = directory
         self._arrays: tuple[Any, ...] = tuple(IndexArrays(*(getattr(postings, name) for name in IndexArrays._fields)))
 
@@ -162,13 +123,20 @@ class InvertedIndex:
             )
             scale = float(attributes["scale"])
             loss = QuantisationLoss(**attributes["loss"])
-            dial = Dial.from_json(attributes.get("dial", []))
+            recall_calibration = RecallCalibration.from_json(attributes.get("dial", []))
             mean_length = None if attributes.get("mean_length") is None else float(attributes["mean_length"])
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(stored.path / HEADER, f"lacks what an inverted index needs: {error}") from error
         if problem := postings.problem():
             raise CorruptFileError(stored.path / HEADER, problem)
-        return cls(postings, scale=scale, loss=loss, directory=stored, dial=dial, mean_length=mean_length)
+        return cls(
+            postings,
+            scale=scale,
+            loss=loss,
+            directory=stored,
+            recall_calibration=recall_calibration,
+            mean_length=mean_length,
+        )
 
     @staticmethod
     def verify(directory: str | os.PathLike[str], pace: Pace = no_pace) -> Iterator[FileProblem]:
@@ -225,20 +193,20 @@ class InvertedIndex:
         k: int,
         *,
         allowed: NDArray[np.bool_] | None = None,
-        slack: float = 1.0,
+        bound_factor: float = 1.0,
         at_least: float = 0.0,
     ) -> TopK:
         """The best `k` rows that hold at least one term of the query: score descending, then row ascending.
 
         `allowed` (bool[n_rows]) restricts the rows; it is consulted before a row is ranked, so there are `k` hits
-        whenever `k` allowed rows match. The scores are those of the definition in `quantise`, always. With a `slack` of
-        1 the rows are, too; below it, down to 0, upper bounds are scaled by it, so that less is read and a row may be
-        missed. Rows that score less than `at_least` may be left out: when several indexes are searched, the k-th score
-        of those before.
+        whenever `k` allowed rows match. The scores are always those of the definition in `quantization`. With a
+        `bound_factor` of 1 the rows are, too; below it, down to 0, upper bounds are scaled by it, so that less is read
+        and a row may be missed. Rows that score less than `at_least` may be left out: when several indexes are
+        searched, the k-th score of those before.
 
-        Raises ValueError when `k` is below one, the mask does not fit or `slack` is not in 0 to 1.
+        Raises ValueError when `k` is below one, the mask does not fit or `bound_factor` is not in 0 to 1.
         """
-        return self.search_with_stats(query, k, allowed=allowed, slack=slack, at_least=at_least)[0]
+        return self.search_with_stats(query, k, allowed=allowed, bound_factor=bound_factor, at_least=at_least)[0]
 
     def search_with_stats(
         self,
@@ -246,12 +214,12 @@ class InvertedIndex:
         k: int,
         *,
         allowed: NDArray[np.bool_] | None = None,
-        slack: float = 1.0,
+        bound_factor: float = 1.0,
         at_least: float = 0.0,
     ) -> tuple[TopK, SearchStats]:
         """`search`, and how much work it was."""
         depth, mask = self._checked(k, allowed)
-        return self._search(query, depth, mask, _slack(slack), self._above(query, at_least))
+        return self._search(query, depth, mask, _counted(bound_factor), self._above(query, at_least))
 
     def _above(self, query: Query, at_least: float) -> int:
         """The integer score that a row must exceed to score at least so much."""
@@ -264,7 +232,7 @@ class InvertedIndex:
         k: int,
         *,
         allowed: NDArray[np.bool_] | None = None,
-        slack: float = 1.0,
+        bound_factor: float = 1.0,
         at_least: Sequence[float] | None = None,
         threads: int | None = None,
     ) -> list[TopK]:
@@ -273,7 +241,7 @@ class InvertedIndex:
         `at_least` is one score a query, as for `search`. The results do not depend on the number of threads.
         """
         depth, mask = self._checked(k, allowed)
-        parts = _slack(slack)
+        parts = _counted(bound_factor)
         floors = [0.0] * len(queries) if at_least is None else at_least
         above = frozen(np.array([self._above(*pair) for pair in zip(queries, floors, strict=True)], np.int64))
         if threads is not None and threads < 1:
@@ -286,7 +254,7 @@ class InvertedIndex:
         turns = itertools.count()
 
         def work() -> None:
-            workspace = _Workspace()
+            workspace = Workspace()
             while (turn := next(turns)) < len(batches):
                 batch = batches[turn]
                 results[turn] = self._search_batch(queries[batch], depth, mask, parts, above[batch], workspace)
@@ -315,7 +283,7 @@ class InvertedIndex:
         return frozen(mask)
 
     def _search(
-        self, query: Query, k: int, mask: NDArray[np.bool_] | None, slack: int, above: int
+        self, query: Query, k: int, mask: NDArray[np.bool_] | None, bound_factor: int, above: int
     ) -> tuple[TopK, SearchStats]:
         if len(query) == 0 or k == 0:
             return TopK.empty(), SearchStats(0, 0)
@@ -325,7 +293,7 @@ class InvertedIndex:
         hits = search_windows(
             (query.terms, query.weights, query.scale * self.scale, above),
             self._arrays,
-            (_NO_MASK if mask is None else mask, mask is not None, slack),
+            (_NO_MASK if mask is None else mask, mask is not None, bound_factor),
             workspace.scratch(len(query), k),
             rows,
             scores,
@@ -338,9 +306,9 @@ class InvertedIndex:
         queries: Sequence[Query],
         k: int,
         mask: NDArray[np.bool_] | None,
-        slack: int,
+        bound_factor: int,
         above: NDArray[np.int64],
-        workspace: _Workspace,
+        workspace: Workspace,
     ) -> list[TopK]:
         if k == 0:
             return [TopK.empty()] * len(queries)
@@ -357,7 +325,7 @@ class InvertedIndex:
         search_batch(
             tuple(batch),
             self._arrays,
-            (_NO_MASK if mask is None else mask, mask is not None, slack),
+            (_NO_MASK if mask is None else mask, mask is not None, bound_factor),
             workspace.scratch(max(sizes), k),
             rows,
             scores,
@@ -369,23 +337,6 @@ class InvertedIndex:
 
     # Looking closer
 
-    def _entries(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        """First entry of each term and the end of its entries: int64[m, 2], equal where the index lacks the term."""
-        known = self.postings.terms
-        wanted = np.asarray(terms, np.int64)
-        entries = np.zeros((len(wanted), 2), np.int64)
-        # Negative or huge ids are in no index; they would wrap around as uint32.
-        possible = np.flatnonzero((wanted >= 0) & (wanted < 1 << 32))
-        ids = wanted[possible].astype(np.uint32)
-        at = np.searchsorted(known, ids)
-        inside = at < len(known)
-        at, possible, ids = at[inside], possible[inside], ids[inside]
-        equal = known[at] == ids
-        at, possible = at[equal], possible[equal]
-        entries[possible, 0] = self.postings.entry_starts[at]
-        entries[possible, 1] = self.postings.entry_starts[at + 1]
-        return entries
-
     def document_frequencies(
         self, terms: NDArray[np.int32], live: NDArray[np.bool_] | None = None
     ) -> NDArray[np.int64]:
@@ -393,9 +344,9 @@ class InvertedIndex:
 
         terms: int32[m] in any order; returns int64[m]. Without `live` the lists are not read.
         """
-        entries = self._entries(terms)
+        entries = entry_ranges(self.postings, terms)
         if live is None:
-            return _differences(entries, self.postings.entry_ends)
+            return count_postings_of(entries, self.postings.entry_ends)
         counts = np.empty(len(entries), np.int64)
         postings = self.postings
         count_live(
@@ -420,7 +371,7 @@ class InvertedIndex:
         postings = self.postings
         impacts_of_row(
             row,
-            frozen(self._entries(query.terms)),
+            frozen(entry_ranges(self.postings, query.terms)),
             postings.entry_windows,
             postings.entry_ends,
             postings.rows,
@@ -431,57 +382,8 @@ class InvertedIndex:
         return (found * query.weights).astype(np.float64) * (query.scale * self.scale)
 
 
-def _slack(slack: float) -> int:
-    """A slack as the kernel counts it; never rounded down to less than was asked for."""
-    if not 0 <= slack <= 1:
-        raise ValueError(f"slack must be from 0 to 1, not {slack}")
-    return math.ceil(slack * EXACT_FACTOR)
-
-
-def _differences(entries: NDArray[np.int64], entry_ends: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Number of postings between the first entry and the end of the entries, for each pair of `entries`."""
-    bounds = np.zeros(entries.shape, np.int64)
-    after_first = entries > 0
-    bounds[after_first] = entry_ends[entries[after_first] - 1]
-    counts: NDArray[np.int64] = bounds[:, 1] - bounds[:, 0]
-    return counts
-
-
-def read_ahead(indexes: Sequence[InvertedIndex]) -> None:
-    """Read the files of indexes into the system's cache, one after the other, so that searches need not wait for them.
-
-    Takes as long as reading does: for a thread in the background. Ends where they are more than half of the memory.
-    """
-    room = memory_size() // 2
-    for index in indexes:
-        room -= index.nbytes
-        if index.directory is None or room < 0:
-            break
-        index.directory.read_ahead()
-
-
-def warm() -> None:
-    """Compile the kernels of a search, or load them from Numba's cache, by searching a tiny index.
-
-    For processes that would rather wait when they start than at their first query.
-    """
-    postings = Postings(
-        terms=frozen(np.array([0], np.uint32)),
-        entry_starts=frozen(np.array([0, 1], np.uint32)),
-        entry_windows=frozen(np.array([0], np.uint16)),
-        entry_ends=frozen(np.array([1], np.uint32)),
-        entry_maxima=frozen(np.array([1], np.uint8)),
-        rows=frozen(np.array([0], np.uint16)),
-        impacts=frozen(np.array([1], np.uint8)),
-        frequencies=None,
-        lengths=None,
-        n_rows=1,
-        window_bits=0,
-    )
-    index = InvertedIndex(postings, scale=1.0, loss=QuantisationLoss())
-    query = Query.from_weights(np.array([0], np.int32), np.array([1], np.float32))
-    everything = np.ones(1, np.bool_)
-    index.search(query, 1)
-    index.search_many([query], 1)
-    index.document_frequencies(query.terms, everything)
-    index.contributions(0, query)
+def _counted(bound_factor: float) -> int:
+    """Return a bound factor as the kernel counts it, rounded up."""
+    if not 0 <= bound_factor <= 1:
+        raise ValueError(f"bound_factor must be from 0 to 1, not {bound_factor}")
+    return math.ceil(bound_factor * EXACT_FACTOR)

@@ -1,11 +1,39 @@
-"""Kernels over single posting lists: what a row holds of a query, and how many live rows hold a term."""
+"""Single posting lists: where they stand, what a row holds of a query, and how many live rows hold a term."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.index.inverted.format import Postings
 from lexhound.index.jit import kernel
+
+
+def entry_ranges(postings: Postings, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the first entry of each term and the end of its entries: int64[m, 2], equal for terms it lacks."""
+    known = postings.terms
+    wanted = np.asarray(terms, np.int64)
+    entries = np.zeros((len(wanted), 2), np.int64)
+    # Negative or huge ids are in no index; they would wrap around as uint32.
+    possible = np.flatnonzero((wanted >= 0) & (wanted < 1 << 32))
+    ids = wanted[possible].astype(np.uint32)
+    at = np.searchsorted(known, ids)
+    inside = at < len(known)
+    at, possible, ids = at[inside], possible[inside], ids[inside]
+    equal = known[at] == ids
+    at, possible = at[equal], possible[equal]
+    entries[possible, 0] = postings.entry_starts[at]
+    entries[possible, 1] = postings.entry_starts[at + 1]
+    return entries
+
+
+def count_postings_of(entries: NDArray[np.int64], entry_ends: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Return the number of postings between the first entry and the end of the entries, for each pair of `entries`."""
+    bounds = np.zeros(entries.shape, np.int64)
+    after_first = entries > 0
+    bounds[after_first] = entry_ends[entries[after_first] - 1]
+    counts: NDArray[np.int64] = bounds[:, 1] - bounds[:, 0]
+    return counts
 
 
 @kernel

@@ -37,22 +37,61 @@ accumulator has a place for every 16-bit row and rows past the last are skipped.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.index.inverted.accumulator import ACCUMULATOR_SIZE
 from lexhound.index.inverted.arguments import BatchArrays, IndexArrays, Limits, QueryArrays, Scratch, Window, scaled
 from lexhound.index.inverted.candidates import gather_allowed, scanned_candidates, touched_candidates
 from lexhound.index.inverted.exhaustive import offer_scanned
 from lexhound.index.inverted.heap import drain, least_score, offer
 from lexhound.index.inverted.maxscore import add_lists, complete_candidates
-from lexhound.index.inverted.query_lists import ORDER, enter_window, look_up, next_window, order_by
+from lexhound.index.inverted.query_lists import LIST_FIELDS, ORDER, enter_window, look_up, next_window, order_by
 from lexhound.index.inverted.selective import SELECTIVE_SHARE, add_flagged_lists
 from lexhound.index.jit import Integer, inlined_kernel, kernel
 
 # A window of whose rows less than one in so many was touched is read back posting by posting instead of being scanned.
 _SPARSE_SHARE = 16
+
+
+class Workspace:
+    """The arrays of `Scratch` that depend on no query: zero between searches, which touch one window each."""
+
+    def __init__(self) -> None:
+        self._accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
+        self._flags = np.zeros(ACCUMULATOR_SIZE, np.uint8)
+        self._candidates = np.empty((2, ACCUMULATOR_SIZE), np.int32)
+
+    def scratch(self, terms: int, k: int) -> tuple[Any, ...]:
+        """Return the fields of `Scratch` for queries of at most so many terms, and k hits."""
+        return (
+            self._accumulator,
+            self._flags,
+            self._candidates,
+            np.empty((LIST_FIELDS, terms), np.int64),
+            np.empty(terms, np.float64),
+            np.empty(k, np.int64),
+            np.empty(k, np.int64),
+        )
+
+
+class ThreadWorkspaces(threading.local):
+    """The workspaces of a thread.
+
+    One for each size of windows: damaged rows beyond the end of a window leave something in the accumulator that
+    indexes with windows of the same size never look at, but ones with wider windows would.
+    """
+
+    def __init__(self) -> None:
+        self._workspaces: dict[int, Workspace] = {}
+
+    def workspace(self, window_bits: int) -> Workspace:
+        if window_bits not in self._workspaces:
+            self._workspaces[window_bits] = Workspace()
+        return self._workspaces[window_bits]
 
 
 @inlined_kernel

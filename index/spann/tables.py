@@ -21,9 +21,9 @@ from lexhound.index.array_files import (
     Pace,
     create_file,
     no_pace,
-    verify_arrays,
     write_all,
 )
+from lexhound.index.array_verification import verify_arrays
 from lexhound.index.errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
 from lexhound.index.jit import frozen
 from lexhound.index.spann.calibration import Calibration

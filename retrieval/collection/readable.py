@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Unpack
 
 from lexhound.core.errors import MissingExtraError, StorageError
 from lexhound.encoders.errors import EncoderError
-from lexhound.index.inverted.index import read_ahead, warm
 from lexhound.index.inverted.quantization import Query
+from lexhound.index.warming import read_ahead, warm
 from lexhound.retrieval.collection.fields.dense_field import WARMING
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.fusion import FieldScores

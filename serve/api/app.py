@@ -160,7 +160,7 @@ async def _start(service: Service) -> None:
 
 
 def _warm() -> None:
-    from lexhound.index.inverted.index import warm
+    from lexhound.index.warming import warm
 
     warm()
 

@@ -13,10 +13,9 @@ import oracle
 import pytest
 from scipy.sparse import csr_array
 
-from lexhound.index import InvertedIndex, Query, build_inverted, read_ahead, warm
+from lexhound.index import InvertedIndex, Query, build_inverted, read_ahead, warm, warming
 from lexhound.index import jit as _jit
 from lexhound.index.array_files import ArrayDirectory
-from lexhound.index.inverted import index as inverted_module
 from lexhound.index.inverted.traversal import search_windows
 
 
@@ -148,7 +147,7 @@ def test_files_are_read_ahead_until_they_fill_half_of_the_memory(tmp_path, monke
     monkeypatch.setattr(ArrayDirectory, "read_ahead", lambda self: read.append(self.path.name))
     read_ahead(built)
     assert read == ["a", "b", "c"]
-    monkeypatch.setattr(inverted_module, "memory_size", lambda: 5 * built[0].nbytes)
+    monkeypatch.setattr(warming, "memory_size", lambda: 5 * built[0].nbytes)
     read.clear()
     read_ahead(built)
     assert read == ["a", "b"]

@@ -47,7 +47,11 @@ def rank(
         check_deadline()
         index = snapshot.segments[i].segment.index
         rankings[i], part_stats = index.search_with_stats(
-            query, depth, allowed=allowed[i], slack=index.dial.slack_for(recall), at_least=floor.score
+            query,
+            depth,
+            allowed=allowed[i],
+            bound_factor=index.recall_calibration.factor_for(recall),
+            at_least=floor.score,
         )
         stats = SearchStats(stats.postings_read + part_stats.postings_read, stats.rows_scored + part_stats.rows_scored)
         if len(rankings) > 1:
@@ -92,7 +96,7 @@ def rank_rows(
             queries,
             depth,
             allowed=allowed[i],
-            slack=index.dial.slack_for(recall),
+            bound_factor=index.recall_calibration.factor_for(recall),
             at_least=[floor.score for floor in floors],
             threads=threads,
         )

@@ -27,8 +27,8 @@ from lexhound.index.array_files import (
     FileProblem,
     Pace,
     no_pace,
-    verify_arrays,
 )
+from lexhound.index.array_verification import verify_arrays
 from lexhound.index.dense.flat import VectorIndex
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.inverted.index import InvertedIndex

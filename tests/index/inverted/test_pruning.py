@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lexhound.index import Dial, InvertedIndex, Query, build_inverted
+from lexhound.index import InvertedIndex, Query, RecallCalibration, build_inverted
 from lexhound.index.inverted.calibration import RECALLS, calibrate, rows_of
 from lexhound.index.inverted.merge import MergePart, merge_inverted
 
@@ -93,17 +93,17 @@ def test_pruned_search_equals_the_oracle(seed, n_rows, repeated, window_bits, k,
 
 @settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([700, 1500]), st.floats(0, 1), st.sampled_from([1, 10, 1000]))
-def test_approximate_search_gives_exact_scores_of_fewer_rows(seed, n_rows, slack, k):
+def test_approximate_search_gives_exact_scores_of_fewer_rows(seed, n_rows, bound_factor, k):
     given_case = case(seed, n_rows, False)
     index = InvertedIndex.from_csr(index_corpora.to_csr(given_case.weights), SCALE, window_bits=8)
     query = Query.from_weights(given_case.terms, given_case.query)
-    found = index.search(query, k, slack=slack)
+    found = index.search(query, k, bound_factor=bound_factor)
     assert found.scores.tolist() == given_case.scores[found.rows].tolist()
     order = sorted(range(len(found)), key=lambda i: (-found.scores[i], found.rows[i]))
     assert order == list(range(len(found)))
     assert len(set(found.rows.tolist())) == len(found) <= k
     exact = oracle.top_k(given_case.scores, k)
-    off = index.search(query, k, slack=1.0)
+    off = index.search(query, k, bound_factor=1.0)
     assert (off.rows.tolist(), off.scores.tolist()) == exact
 
 
@@ -131,11 +131,11 @@ def test_a_threshold_beyond_every_score_leaves_nothing():
     assert len(index.search(query, 5, at_least=-1.0)) == 5
 
 
-@pytest.mark.parametrize("slack", [-0.1, 1.5, float("nan")])
-def test_slack_outside_of_0_to_1_is_refused(slack):
+@pytest.mark.parametrize("bound_factor", [-0.1, 1.5, float("nan")])
+def test_a_bound_factor_outside_of_0_to_1_is_refused(bound_factor):
     index = InvertedIndex.from_csr(index_corpora.to_csr(np.ones((2, 2), np.float32)), 1.0)
-    with pytest.raises(ValueError, match="slack must be from 0 to 1"):
-        index.search(Query.from_weights(np.array([0], np.int32), np.ones(1, np.float32)), 1, slack=slack)
+    with pytest.raises(ValueError, match="bound_factor must be from 0 to 1"):
+        index.search(Query.from_weights(np.array([0], np.int32), np.ones(1, np.float32)), 1, bound_factor=bound_factor)
 
 
 def topical(n_rows: int, seed: int) -> csr_array:
@@ -169,55 +169,56 @@ def queries_like(matrix: csr_array, index: InvertedIndex, seed: int) -> list[Que
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory) -> tuple[csr_array, InvertedIndex]:
     matrix = topical(21_000, 1)
-    directory = tmp_path_factory.mktemp("dial") / "index"
+    directory = tmp_path_factory.mktemp("calibrated") / "index"
     return matrix, build_inverted(directory, matrix, scale=float(matrix.data.max()) / 255, window_bits=12)
 
 
 def test_every_setting_of_the_dial_keeps_its_recall(calibrated):
     matrix, index = calibrated
-    assert [setting.recall for setting in index.dial.settings] == list(RECALLS)
+    assert [setting.recall for setting in index.recall_calibration.settings] == list(RECALLS)
     queries = queries_like(matrix, index, 5)
     exact = [index.search(query, 10) for query in queries]
     deep = [index.search(query, 100) for query in queries]
-    for setting in index.dial.settings:
+    for setting in index.recall_calibration.settings:
         assert setting.measured >= setting.recall
-        assert index.dial.slack_for(setting.recall) == setting.slack
-        found = [index.search(query, 10, slack=setting.slack) for query in queries]
+        assert index.recall_calibration.factor_for(setting.recall) == setting.bound_factor
+        found = [index.search(query, 10, bound_factor=setting.bound_factor) for query in queries]
         recall = np.mean([np.isin(best.rows, top.rows).mean() for best, top in zip(exact, found, strict=True)])
         assert recall >= setting.recall - 0.03
-        found = [index.search(query, 100, slack=setting.slack) for query in queries]
+        found = [index.search(query, 100, bound_factor=setting.bound_factor) for query in queries]
         recall = np.mean([np.isin(best.rows, top.rows).mean() for best, top in zip(deep, found, strict=True)])
         assert setting.measured_deep is not None
         assert 0 < setting.measured_deep <= recall + 0.03  # the least of all kinds of queries, of which these are one
-    slacks = [setting.slack for setting in index.dial.settings]
-    assert slacks == sorted(slacks)
-    assert slacks[0] < 1
+    factors = [setting.bound_factor for setting in index.recall_calibration.settings]
+    assert factors == sorted(factors)
+    assert factors[0] < 1
     work = [
-        sum(index.search_with_stats(query, 10, slack=s)[1].postings_read for query in queries) for s in (slacks[0], 1)
+        sum(index.search_with_stats(query, 10, bound_factor=s)[1].postings_read for query in queries)
+        for s in (factors[0], 1)
     ]
     assert work[0] < work[1]
 
 
 def test_the_dial_is_kept_and_measured_again_at_a_merge(calibrated, tmp_path):
     _, index = calibrated
-    assert InvertedIndex.open(index.path).dial == index.dial == calibrate(index)
+    assert InvertedIndex.open(index.path).recall_calibration == index.recall_calibration == calibrate(index)
     rows = np.arange(index.n_rows)
     whole = merge_inverted(
         tmp_path / "whole", [MergePart(index, rows)], index.n_rows, scale=index.scale, window_bits=12
     )
-    assert whole.dial == index.dial
+    assert whole.recall_calibration == index.recall_calibration
     few = np.where(rows < 300, rows, -1)
     small = merge_inverted(tmp_path / "small", [MergePart(index, few)], 300, scale=index.scale)
-    assert small.dial == Dial()
+    assert small.recall_calibration == RecallCalibration()
 
 
 def test_a_dial_gives_the_next_setting_that_is_good_enough():
-    dial = Dial.from_json([[0.9, 0.5, 0.91], [0.95, 0.7, 0.96]])
-    assert Dial.from_json(dial.to_json()) == dial
-    deep = Dial.from_json([[0.9, 0.5, 0.91, 0.88]])
+    recall_calibration = RecallCalibration.from_json([[0.9, 0.5, 0.91], [0.95, 0.7, 0.96]])
+    assert RecallCalibration.from_json(recall_calibration.to_json()) == recall_calibration
+    deep = RecallCalibration.from_json([[0.9, 0.5, 0.91, 0.88]])
     assert deep.settings[0].measured_deep == 0.88
-    assert Dial.from_json(deep.to_json()) == deep
-    assert [dial.slack_for(recall) for recall in (None, 1.0, 0.951, 0.95, 0.93, 0.9, 0.5)] == [
+    assert RecallCalibration.from_json(deep.to_json()) == deep
+    assert [recall_calibration.factor_for(recall) for recall in (None, 1.0, 0.951, 0.95, 0.93, 0.9, 0.5)] == [
         1,
         1,
         1,
@@ -226,13 +227,13 @@ def test_a_dial_gives_the_next_setting_that_is_good_enough():
         0.5,
         0.5,
     ]
-    assert Dial().slack_for(0.9) == 1
+    assert RecallCalibration().factor_for(0.9) == 1
     for recall in (0.0, 1.1, -1.0, float("nan")):
         with pytest.raises(ValueError, match="recall must be"):
-            dial.slack_for(recall)
+            recall_calibration.factor_for(recall)
     for damaged in ([[0.9, 2.0, 0.9]], [[2.0, 0.5, 0.9]]):
         with pytest.raises(ValueError, match="out of range"):
-            Dial.from_json(damaged)
+            RecallCalibration.from_json(damaged)
 
 
 def test_rows_are_gathered_from_the_lists(calibrated):

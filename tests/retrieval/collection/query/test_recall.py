@@ -1,4 +1,4 @@
-"""The dial of approximate search, from a collection's point of view."""
+"""Recall calibration, from a collection's point of view."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_segments_share_a_threshold_and_nothing_is_lost(collection: Collection) 
 
 
 def test_recall_turns_the_dial_of_each_segment(collection: Collection) -> None:
-    dials = [part.segment.index.dial for part in collection.snapshot().segments]
-    assert sorted(len(dial.settings) for dial in dials) == [0, 4, 4]
+    calibrations = [part.segment.index.recall_calibration for part in collection.snapshot().segments]
+    assert sorted(len(each.settings) for each in calibrations) == [0, 4, 4]
     exact = collection.search("word3 word17 word40", 10)
     assert collection.search("word3 word17 word40", 10, recall=1).hits == exact.hits
     scores = {hit.id: hit.score for hit in collection.search("word3 word17 word40", 1200).hits}

@@ -113,18 +113,17 @@ def gated_products(
     positions: NDArray[Any],
     width: int,
     rows: NDArray[np.int64],
-    slices: NDArray[np.int64],
-    wanted: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    dense: NDArray[np.float64],
+    query: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]],
     scores: NDArray[np.float64],
 ) -> None:
     """Gated inner products plus dense ones: that of `rows[i]` goes to `scores[i]`.
 
     words: float32, flat; row r is `width` values and then len(dense) others from `r * stride` on. positions: flat,
-    `width` a row. The query has `weights[j]` in slice `slices[j]`, for rows whose position there is `wanted[j]`. Summed
-    in float64, terms in the order given, then the dense values: the same wherever a row is scored.
+    `width` a row. The query is slices, wanted, weights and dense: it has `weights[j]` in slice `slices[j]`, for rows
+    whose position there is `wanted[j]`. Summed in float64, terms in the order given, then the dense values: the same
+    wherever a row is scored.
     """
+    slices, wanted, weights, dense = query
     for i in range(len(rows)):
         gate, begin = rows[i] * width, rows[i] * stride
         total = 0.0
@@ -265,10 +264,12 @@ class DensifiedIndex:
             self._gates,
             self.width,
             frozen(np.asarray(rows, np.int64)),
-            frozen(terms % self.width),
-            frozen(terms // self.width),
-            frozen(query.weights[order].astype(np.float64)),
-            frozen(query.dense.astype(np.float64) / self._scale),
+            (
+                frozen(terms % self.width),
+                frozen(terms // self.width),
+                frozen(query.weights[order].astype(np.float64)),
+                frozen(query.dense.astype(np.float64) / self._scale),
+            ),
             scores,
         )
         return scores

@@ -89,12 +89,7 @@ def invert(
         counted = [pool.submit(_count, starts, columns, window_bits, vocabulary_size, *part) for part in parts]
         impacts, loss = quantise_with_loss(weights.data, exact, pool)
         counts = [each.result() for each in counted]
-        bad_row = next((row for _, _, row in counts if row >= 0), -1)
-        if bad_row >= 0:
-            raise ValueError(
-                f"the indices of row {bad_row} must be ascending, without repetition and below {vocabulary_size}; "
-                "call sum_duplicates() and sort_indices() first"
-            )
+        _check_rows([row for _, _, row in counts], vocabulary_size)
         places, ends = _starts_of([postings for postings, _, _ in counts], vocabulary_size)
         entry_places, entry_counts = _starts_of([entries for _, entries, _ in counts], vocabulary_size)
         terms = np.flatnonzero(ends)
@@ -155,6 +150,16 @@ def _check_optional(
         raise ValueError(f"frequencies must be uint8[{n_postings}], one per weight, not {_describe(frequencies)}")
     if lengths is not None and (lengths.dtype != np.uint32 or lengths.shape != (n_rows,)):
         raise ValueError(f"lengths must be uint32[{n_rows}], one per row, not {_describe(lengths)}")
+
+
+def _check_rows(bad_rows: list[int], vocabulary_size: int) -> None:
+    """Raise ValueError for the first row that breaks the rules; -1 stands for none."""
+    bad_row = next((row for row in bad_rows if row >= 0), -1)
+    if bad_row >= 0:
+        raise ValueError(
+            f"the indices of row {bad_row} must be ascending, without repetition and below {vocabulary_size}; "
+            "call sum_duplicates() and sort_indices() first"
+        )
 
 
 def _empty_postings(n_postings: int, n_entries: int, with_frequencies: bool) -> SortedPostings:

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.jit import frozen
+from lexhound.index.spann.centroid_kernels import choose
 from lexhound.index.spann.centroids import CentroidIndex
 from lexhound.index.spann.clustering import halves
-from lexhound.index.spann.kernels import choose
 from lexhound.index.spann.options import SpannOptions
 
 _CHUNK = 1 << 14

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.jit import frozen
+from lexhound.index.spann.centroid_kernels import CodedPoints, nearest, nearest_by_codes
 from lexhound.index.spann.graph import Graph
-from lexhound.index.spann.kernels import CodedPoints, nearest, nearest_by_codes
 from lexhound.index.spann.options import SpannOptions
 from lexhound.index.spann.rotation import Rotation
 

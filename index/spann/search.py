@@ -30,8 +30,7 @@ from lexhound.index.spann.kernels import (
     scan,
 )
 from lexhound.index.spann.options import Effort
-from lexhound.index.spann.page_faults import major_faults
-from lexhound.index.spann.storage import PostingsFile
+from lexhound.index.spann.storage import PostingsFile, major_faults
 from lexhound.index.spann.tables import Tables
 
 _NO_MASK: NDArray[np.bool_] = frozen(np.empty(0, np.bool_))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import zlib
 from pathlib import Path
 
@@ -24,6 +25,17 @@ POSTINGS_FILE = "postings.bin"
 VECTORS_FILE = "vectors.bin"
 
 _RECORDS = 1024  # records of the exact copy that are read or written at a time
+
+
+_WHO = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+
+
+def major_faults() -> int:
+    """Return how often the calling thread had to wait for the disk when it touched mapped memory.
+
+    Where threads are not told apart: how often any thread of the process had to.
+    """
+    return resource.getrusage(_WHO).ru_majflt
 
 
 class PostingsFile:

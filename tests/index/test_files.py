@@ -259,9 +259,9 @@ def test_array_directories_hold_arrays_of_any_width(tmp_path):
             writer.append("matrix", np.ones((1, 3), np.float32))
         with pytest.raises(ValueError, match="holds float32"):
             writer.append("matrix", np.ones((1, 4)))
-        with pytest.raises(ValueError, match="no name"):
+        with pytest.raises(ValueError, match="not a name"):
             writer.declare("matrix", np.float32)
-        with pytest.raises(ValueError, match="no name"):
+        with pytest.raises(ValueError, match="not a name"):
             writer.declare("../matrix", np.float32)
         with pytest.raises(ValueError, match="not stored"):
             writer.declare("objects", np.object_)

@@ -16,6 +16,7 @@ from lexhound.index.inverted.quantization import QuantisationLoss, exact_scale, 
 from lexhound.index.jit import frozen, kernel
 
 _WIDE = 1 << 32  # offsets from here on need 64 bits
+_NOTHING: NDArray[np.uint8] = frozen(np.empty(0, np.uint8))
 _COUNTERS = 1 << 23  # terms of the vocabulary times threads, at most: 36 bytes each while building
 
 
@@ -95,8 +96,7 @@ def invert(
         terms = np.flatnonzero(ends)
         entry_starts = np.concatenate([[0], np.cumsum(entry_counts[terms])])
         filled = _empty_postings(n_postings, int(entry_starts[-1]), frequencies is not None)
-        nothing = np.empty(0, np.uint8)
-        source = (columns, frozen(impacts), frozen(nothing if frequencies is None else frequencies))
+        source = (columns, frozen(impacts), _NOTHING if frequencies is None else frozen(frequencies))
         placed = [
             pool.submit(
                 place_postings,

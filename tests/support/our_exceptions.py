@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import pkgutil
+from pathlib import Path
 
 import lexhound
 from lexhound.core.errors import LexhoundError
 
-# Packages of extras without which some modules cannot be imported, and nothing needs them.
-EXTRAS = {"triton"}
 # Those that are caught where they are meant for: the user's own wish, told in its own way.
 CAUGHT = {"Stopped"}
 
@@ -18,14 +19,9 @@ def our_exceptions() -> dict[str, type[LexhoundError]]:
     """Every exception that a module of ours defines and that may leave it, by its name without `Error`."""
     found: dict[str, type[LexhoundError]] = {}
     for module in pkgutil.walk_packages(lexhound.__path__, "lexhound."):
-        if module.name.endswith("__main__"):
+        if not _defines_exceptions(module.name):
             continue
-        try:
-            opened = importlib.import_module(module.name)
-        except ModuleNotFoundError as error:
-            if error.name not in EXTRAS:
-                raise
-            continue
+        opened = importlib.import_module(module.name)
         for value in vars(opened).values():
             if not (isinstance(value, type) and issubclass(value, Exception)):
                 continue
@@ -36,3 +32,13 @@ def our_exceptions() -> dict[str, type[LexhoundError]]:
             assert issubclass(value, LexhoundError), f"{value.__module__}.{value.__name__}"
             assert found.setdefault(value.__name__.removesuffix("Error"), value) is value, "two of one name"
     return found
+
+
+def _defines_exceptions(name: str) -> bool:
+    """Whether a module's source has a class that is an exception by the names of its bases; models stay unloaded."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    classes = [node for node in ast.walk(ast.parse(Path(spec.origin).read_text())) if isinstance(node, ast.ClassDef)]
+    bases = [ast.unparse(base) for each in classes for base in each.bases]
+    return any(base.endswith(("Error", "Exception")) for base in bases)

@@ -31,6 +31,7 @@ from lexhound.serve.cli.app import app
 from lexhound.serve.client.client import Client
 from lexhound.serve.settings import Settings, check_exposure, load_settings
 
+WORDS = ("heat", "transfer", "flow", "wing", "boundary", "layer", "shock", "tube", "pressure", "plate")
 PATIENCE = 150.0
 
 
@@ -208,3 +209,14 @@ def _log_beside(data: Path | str) -> Path:
 def _check_log(service: Service) -> None:
     errors = [line for line in service.lines() if line["level"] == "error"]
     assert not errors, errors
+
+
+def document(number: int, **metadata: Any) -> dict[str, Any]:
+    """A document of a few words; many have equal scores, so that order matters."""
+    words = [WORDS[(number // step) % len(WORDS)] for step in (1, 2, 3, 7)]
+    return {
+        "id": f"d{number}",
+        "title": f"Report {number % 5}",
+        "text": " ".join(words),
+        "metadata": {"year": 1950 + number % 40, "lang": "en" if number % 3 else "de", **metadata},
+    }

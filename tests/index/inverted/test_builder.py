@@ -88,6 +88,7 @@ def test_term_ids_take_16_bits_where_they_fit(tmp_path):
         assert index.document_frequencies(np.array([term, term - 1, term % 65_536 - 1], np.int32)).tolist() == [1, 0, 0]
 
 
+@pytest.mark.slow
 def test_wide_offsets_give_the_same_results(tmp_path, monkeypatch):
     dense = np.tile(np.array([[0.25, 0, 1], [0, 0.5, 1]], np.float32), (40, 1))
     csr = index_corpora.to_csr(dense)

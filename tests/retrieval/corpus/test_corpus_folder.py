@@ -349,6 +349,7 @@ def test_any_text_is_markdown_and_html(text: str) -> None:
     assert isinstance(html(text), Extracted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", ["`", "*", "_", "#", ">", "[", "![", "](", "<", "- ", "# ", " ", "<b>", "&"])
 def test_long_runs_of_marks_take_no_time(mark: str) -> None:
     # Each would take hours if a pattern backtracked over the whole run again and again; the suite's timeout tells.

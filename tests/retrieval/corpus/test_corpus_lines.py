@@ -203,6 +203,7 @@ def test_a_huge_line_does_not_fill_memory(tmp_path: Path) -> None:
     assert peak < 4 * MAX_ROW_BYTES
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus() -> None:
     def peak(n_rows: int) -> int:
         content = zstandard.compress(b"".join(b'{"id": "%d", "text": "some words"}\n' % n for n in range(n_rows)))

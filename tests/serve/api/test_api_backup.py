@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from api_documents import document
 from command import run
-from service import PATIENCE, running
+from service import PATIENCE, document, running
 
 from lexhound.retrieval import Collection
 from lexhound.serve.client.errors import ApiError

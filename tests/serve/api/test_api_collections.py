@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from api_documents import document
 from command import lines, run
-from service import Service, running, start
+from service import Service, document, running, start
 
 from lexhound.retrieval import Collection, Document
 from lexhound.serve.api.schemas import collection_models

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_documents import document
-from service import Service, running
+from service import Service, document, running
 
 NDJSON = {"content-type": "application/x-ndjson"}
 

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_documents import document
 from command import run
-from service import PATIENCE, ServiceProcess, running_process, start
+from service import PATIENCE, ServiceProcess, document, running_process, start
 
 from lexhound.retrieval import Collection
 from lexhound.serve.client.errors import ClientError

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_documents import WORDS, document
-from service import Service, running
+from service import WORDS, Service, document, running
 
 from lexhound.retrieval import Collection
 from lexhound.serve.api.schemas import search_models

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from api_documents import document
-from service import Service, running
+from service import Service, document, running
 
 import lexhound.serve.client
 from lexhound.serve.client import client as module

@@ -77,6 +77,7 @@ def test_as_if_rows_of_zeros_were_not_there(
         assert one.rows.tolist() == found.rows.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", ["flat", "spann"])
 def test_blanks_are_found_by_no_dense_search(tmp_path: Path, index: str) -> None:
     documents = corpus(300)

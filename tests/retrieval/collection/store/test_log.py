@@ -172,6 +172,7 @@ def test_a_read_only_file_system(tmp_path: Path) -> None:
         subprocess.run(["umount", str(mount)], check=True)
 
 
+@pytest.mark.slow
 def test_the_log_stays_short_while_others_read(tmp_path: Path) -> None:
     """An idle reader, one that keeps searching, and a writer: LEXHOUND_SOAK_WRITES=10000 for the long run."""
     writes = int(os.environ.get("LEXHOUND_SOAK_WRITES", "150"))

@@ -12,8 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_documents import document
-from service import PATIENCE, ServiceProcess, running_process
+from service import PATIENCE, ServiceProcess, document, running_process
 
 SLOW = 190
 ROUTE = "/v1/collections/my"

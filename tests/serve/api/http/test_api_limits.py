@@ -10,8 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_documents import WORDS, document
-from service import Service, running
+from service import WORDS, Service, document, running
 
 from lexhound.serve.client.async_client import AsyncClient
 

@@ -113,7 +113,7 @@ def _helpers(value: Any) -> list[FunctionType]:
 def marks_of_file(path: Path) -> frozenset[str]:
     """Return the marks of every test of a file: from its `pytestmark`, and from modules that it imports at its top."""
     text = path.read_text("utf-8")
-    marks = set(re.findall(r"^pytestmark = .*\bpytest\.mark\.(\w+)", text, re.MULTILINE))
+    marks = set(re.findall(r"^pytestmark = .*\bpytest\.mark\.(\w+)", text, re.MULTILINE)) & {*MARKS, "slow"}
     modules = re.findall(r'^(?:import|from|.*pytest\.importorskip\()[ "]*(\w+)', text, re.MULTILINE)
     return frozenset(marks | {_LOADS[name] for name in modules if name in _LOADS})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lexhound.encoders.sparse.settings import LearnedSettings
-from lexhound.eval.datasets.dataset import ProblemLog
+from lexhound.eval.datasets.dataset import DocumentText, ProblemLog
 from lexhound.eval.datasets.documents import scan_corpus
 from lexhound.eval.datasets.own import load_pair
 from lexhound.eval.datasets.public import FetchOptions, FetchProgress
@@ -29,7 +29,6 @@ from .hardest import HardQuery, hardest_queries
 from .results import Evaluation
 from .runs import Run, read_run, write_run
 from .serialise import to_json_bytes
-from .system import DocumentText
 from .systems import CollectionSystem, EncoderSystem, SearchOptions
 from .workspace import Workspace
 

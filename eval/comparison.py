@@ -9,14 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lexhound.eval.datasets.dataset import Qrels
+from lexhound.eval.datasets.dataset import DocumentText, Qrels
 
 from .errors import ComparisonError
 from .measures import Scores, measure_names, score_run
 from .runs import Ranking, Run
 from .serialise import to_json
 from .significance import Interval, bootstrap_interval, holm, paired_t_test, randomisation_test, wins_ties_losses
-from .system import DocumentText
 
 # Finds the words of documents, for showing them; may return fewer than asked for.
 Lookup = Callable[[Collection[str]], Mapping[str, DocumentText]]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from lexhound.eval.datasets.dataset import Dataset
+from lexhound.eval.datasets.dataset import Dataset, DocumentText
 
 from .comparison import Lookup, RankedDocument, ranked
 from .results import Evaluation
-from .system import DocumentText
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lexhound.eval.datasets.dataset import Dataset
+from lexhound.eval.datasets.dataset import Dataset, DocumentText
 
 from .cost import Preparation, QuerySparsity
 from .runs import Ranking
 
 # Told the documents done and the documents in all (None where unknown).
 PrepareProgress = Callable[[int, int | None], None]
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentText:
-    """A document's words, for a report."""
-
-    title: str
-    text: str
 
 
 class System(Protocol):

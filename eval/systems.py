@@ -14,23 +14,23 @@ import orjson
 
 from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
-from lexhound.eval.datasets.dataset import Dataset
+from lexhound.eval.datasets.dataset import Dataset, DocumentText
+from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import identify
 from lexhound.retrieval.collection.request import Fusion
-from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.write.ingest import Progress as IngestProgress
 from lexhound.retrieval.corpus import BadRow, open_corpus
 from lexhound.retrieval.engines.address import read_address
 from lexhound.retrieval.engines.opening import open_collection
-from lexhound.retrieval.engines.protocol import Backend, EngineInfo
+from lexhound.retrieval.engines.protocol import Backend, EngineInfo, capable
 from lexhound.retrieval.engines.settings import MilvusSettings
 from lexhound.retrieval.errors import CorruptCollectionError, NotACollectionError
 
 from .cost import Preparation, QuerySparsity, available_cores, flops
 from .runs import Ranking
-from .system import DocumentText, PrepareProgress
+from .system import PrepareProgress
 from .workspace import Workspace, code_digest, fingerprint, our_version
 
 PREPARED = "evaluation.json"
@@ -271,18 +271,11 @@ class CollectionSystem(OpenCollection):
             "dense": None if opened.manifest.dense is None else opened.manifest.dense.encoder.as_dict(),
             **self._way,
         }
-        if not isinstance(opened, Collection):
-            # Other engines do not tell whether anything was written, so finished parts are not used again.
+        able = capable(opened, Capability.WRITTEN_STATE)
+        if able is None:
+            # Nothing tells whether anything was written, so finished parts are not used again.
             return {"collection": opened.address, **known, "opened": self._made}
-        database = (opened.path / DATABASE).stat()
-        return {
-            "collection": str(opened.path.resolve()),
-            **known,
-            "kept_fusion": None if opened.manifest.dense is None else asdict(opened.fusion),
-            "generation": opened.snapshot().generation,
-            "documents": opened.count(),
-            "database": [database.st_size, database.st_mtime_ns],
-        }
+        return {"collection": str(Path(opened.address).resolve()), **known, **able.written_state()}
 
     def prepare(self, dataset: Dataset, progress: PrepareProgress | None = None) -> Preparation:
         """Open the collection. Raises CollectionError when it cannot be."""

@@ -94,6 +94,14 @@ def _plural(noun: str, count: int) -> str:
     return noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentText:
+    """A document's words, for a report."""
+
+    title: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """Queries and judgments over one corpus.

@@ -6,10 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lexhound.eval.system import DocumentText
 from lexhound.retrieval.corpus import BadRow, open_corpus
 
-from .dataset import SHOWN_PROBLEMS, Dataset
+from .dataset import SHOWN_PROBLEMS, Dataset, DocumentText
 
 
 @dataclass(frozen=True, slots=True)

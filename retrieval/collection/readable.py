@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from lexhound.core.errors import MissingExtraError, StorageError
 from lexhound.encoders.errors import EncoderError
@@ -22,7 +23,7 @@ from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, F
 from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.manifest import Manifest
-from lexhound.retrieval.collection.store.schema import Identity, check_identity
+from lexhound.retrieval.collection.store.schema import DATABASE, Identity, check_identity
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError
@@ -220,6 +221,16 @@ class ReadableCollection:
     def statistics(self) -> Snapshot:
         """How many documents there are, and how many hold each term."""
         return self.snapshot()
+
+    def written_state(self) -> dict[str, Any]:
+        """Return what changes with every write, as JSON can hold it: equal states answer every search alike."""
+        database = (self.path / DATABASE).stat()
+        return {
+            "kept_fusion": None if self.manifest.dense is None else asdict(self.fusion),
+            "generation": self.snapshot().generation,
+            "documents": self.count(),
+            "database": [database.st_size, database.st_mtime_ns],
+        }
 
     def spans(self, text: str) -> list[Span]:
         """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""

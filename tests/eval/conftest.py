@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from lexhound.eval.cost import Preparation, QuerySparsity
-from lexhound.eval.datasets.dataset import Dataset
-from lexhound.eval.system import DocumentText
+from lexhound.eval.datasets.dataset import Dataset, DocumentText
 
 
 class BruteForce:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from lexhound.eval.comparison import ComparisonOptions, compare
+from lexhound.eval.datasets.dataset import DocumentText
 from lexhound.eval.errors import ComparisonError
 from lexhound.eval.runs import Run
 from lexhound.eval.serialise import to_json_bytes
 from lexhound.eval.significance import holm, paired_t_test, randomisation_test
-from lexhound.eval.system import DocumentText
 
 QRELS = {f"q{number}": {f"r{number}": 2, f"s{number}": 1} for number in range(40)}
 OPTIONS = ComparisonOptions(measures=("nDCG@10", "P@1"))

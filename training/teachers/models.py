@@ -29,7 +29,8 @@ from lexhound.encoders.runtime.backbone import Backbone, attention, padded
 from lexhound.encoders.runtime.batching import by_length, halving
 from lexhound.encoders.settings import require_one_of, require_whole
 from lexhound.encoders.text.subwords import encodable
-from lexhound.training.data.shards import Progress, in_shards
+
+from .shards import Progress, in_shards
 
 if TYPE_CHECKING:
     import torch

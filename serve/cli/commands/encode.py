@@ -3,83 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from lexhound.serve.cli.corpus_options import BadRowOptions, CorpusOptions
+from lexhound.serve.cli.encode_options import EncodeOptions, RayOptions
+from lexhound.serve.cli.encode_output import show_encoding
 from lexhound.serve.cli.ingest_output import forward
 from lexhound.serve.cli.interruption import stoppable
-from lexhound.serve.cli.learned_options import LearnedOptions
 from lexhound.serve.cli.option_groups import with_options
-from lexhound.serve.cli.options import Json, as_text
-from lexhound.serve.cli.output import Output
-from lexhound.serve.cli.progress import counted, duration, rate, reporter
+from lexhound.serve.cli.options import as_text
+from lexhound.serve.cli.progress import counted, reporter
 
 if TYPE_CHECKING:
-    from lexhound.encoders.sparse.encoder import LearnedEncoder
     from lexhound.encoders.sparse.settings import LearnedSettings
-    from lexhound.retrieval.bulk_encode.encoding import EncodingReport
-
-# `lexhound.retrieval.bulk_encode.shards.MOST_SHARDS`, known without loading that room.
-MOST_SHARDS = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RayOptions:
-    """Whether and how a Ray cluster shares the work."""
-
-    ray: Annotated[
-        bool,
-        typer.Option("--ray", help="Share the work on a Ray cluster, or on this machine's own.", show_default=False),
-    ] = False
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS", help="The Ray cluster: HOST:PORT, ray://HOST:PORT or auto.", show_default="found by Ray"
-        ),
-    ] = None
-    ray_shards: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, max=MOST_SHARDS, help="Parts of the work.", show_default="4 a processor"),
-    ] = None
-    ray_processors: Annotated[int, typer.Option(metavar="N", min=1, help="Processors a Ray worker gets.")] = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodeOptions:
-    """Arguments and options of `lexhound encode`."""
-
-    source: Annotated[
-        str,
-        typer.Argument(metavar="TEXTS", help="A corpus, as for `index`, or - for standard input.", show_default=False),
-    ]
-    encoder: Annotated[
-        str, typer.Option(metavar="MODEL", help="The path or hub name of a checkpoint.", show_default=False)
-    ]
-    out: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="Where to write: .jsonl, .jsonl.zst or .npz.", show_default=False),
-    ]
-    queries: Annotated[
-        bool, typer.Option("--queries", help="The texts are queries: use the query encoder.", show_default=False)
-    ] = False
-    shard: Annotated[
-        str | None,
-        typer.Option(metavar="I/N", help="Only part I of N, by a hash of the id.", show_default=False),
-    ] = None
-    ray: RayOptions
-    corpus: CorpusOptions
-    bad_rows: BadRowOptions
-    learned: LearnedOptions
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace FILE; it stays until the new one is complete.", show_default=False),
-    ] = False
-    json: Json = False
 
 
 @with_options
@@ -150,39 +86,6 @@ def _check(options: EncodeOptions) -> None:
             "--ray cuts the work into shards itself, and every worker reads the texts",
             hint="leave --shard out, and give a file in place of standard input",
         )
-
-
-def show_encoding(
-    options: EncodeOptions,
-    report: EncodingReport,
-    rejects: Path,
-    encoder: LearnedEncoder,
-    seconds: float,
-    **more: object,
-) -> None:
-    """Tell what was written and how fast; `more` is added to the JSON document."""
-    output, out = Output(json=options.json), options.out
-    encoded = report.vectors - report.resumed
-    if output.json:
-        output.document(
-            {
-                "out": str(out),
-                "vectors": report.vectors,
-                "resumed": report.resumed,
-                "rejected": report.rejected,
-                "rejects": str(rejects) if report.rejected else None,
-                "tokens": report.tokens,
-                "seconds": seconds,
-                "documents_per_second": encoded / seconds,
-                "tokens_per_second": report.tokens / seconds,
-                "encoder": encoder.identity.as_dict(),
-                **more,
-            }
-        )
-        return
-    speed = f"{rate(encoded, seconds)}, {rate(report.tokens, seconds).removesuffix('/s')} tokens/s"
-    before = f", {report.resumed:,} of them by an earlier attempt" if report.resumed else ""
-    output.line((counted(report.vectors, "vector"), "bold"), f" in {duration(seconds)} ({speed}{before}) → {out}")
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -8,15 +8,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from lexhound.serve.cli.encode_output import show_encoding
 from lexhound.serve.cli.ingest_output import forward
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.options import as_text
 from lexhound.serve.cli.progress import reporter
 
-from .encode import EncodeOptions, show_encoding
-
 if TYPE_CHECKING:
     from lexhound.encoders.sparse.settings import LearnedSettings
+    from lexhound.serve.cli.encode_options import EncodeOptions
 
 
 def encode_with_ray(options: EncodeOptions, settings: LearnedSettings | None) -> None:

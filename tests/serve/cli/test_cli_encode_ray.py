@@ -36,7 +36,7 @@ from lexhound.retrieval.bulk_encode.shards import (
     shard_folder,
 )
 from lexhound.retrieval.errors import ClusterError
-from lexhound.serve.cli.commands import encode as command
+from lexhound.serve.cli import encode_options
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs the package ray (the extra ray)")
 WORDS = ["heat", "flow", "wing", "shock", "wave", "layer", "plate", "cone", "river", "mat", "cat", "world", "year"]
@@ -238,7 +238,7 @@ def test_shards_are_those_of_the_option() -> None:
         for count in (1, 2, 7):
             (number,) = [each for each in range(1, count + 1) if in_shard(identifier, each, count)]
             assert shard_of(identifier, count) == number
-    assert shards.MOST_SHARDS == command.MOST_SHARDS
+    assert shards.MOST_SHARDS == encode_options.MOST_SHARDS
 
 
 def test_without_the_package_one_message_says_which(monkeypatch: pytest.MonkeyPatch) -> None:

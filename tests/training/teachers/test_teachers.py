@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tiny_checkpoints import build_tiny_cross_encoder, build_tiny_embedding_model
 
 from lexhound.encoders.errors import CheckpointError, EncoderError, SettingsError
-from lexhound.training.data.shards import in_shards
 from lexhound.training.teachers.models import CrossTeacher, DenseTeacher, TeacherSettings
+from lexhound.training.teachers.shards import in_shards
 
 TEXTS = [
     "heat transfer in laminar flow", "", "wing", "the boundary layer of a flat plate at supersonic speed " * 12,

@@ -59,22 +59,26 @@ def require_same(
         before, after = stored.parts.get(part), now.get(part)
         if before == after:
             continue
-        was, there = f"{library} {stored.libraries.get(library, '')}".strip(), f"{library} {version_of(library)}"
+        was, installed = f"{library} {stored.libraries.get(library, '')}".strip(), f"{library} {version_of(library)}"
         if before is None:
-            told = f"{was} made no {output} for the documents that are stored, and {there}, which is here, does"
+            difference = (
+                f"{was} made no {output} for the documents that are stored, and {installed}, which is here, does"
+            )
         elif after is None:
-            told = f"the {output} that are stored are those of {was}, and {there}, which is here, makes none"
+            difference = f"the {output} that are stored are those of {was}, and {installed}, which is here, makes none"
         else:
-            told = f"the {output} that are stored are those of {was}, and {there}, which is here, makes others"
-        install = f"install {was} again, or " if library != UNICODE and was not in (library, there) else ""
+            difference = (
+                f"the {output} that are stored are those of {was}, and {installed}, which is here, makes others"
+            )
+        install = f"install {was} again, or " if library != UNICODE and was not in (library, installed) else ""
         advice = install + remedy
-        raise IdentityError(f"{told}: a search would miss documents", advice[:1].upper() + advice[1:])
+        raise IdentityError(f"{difference}: a search would miss documents", advice[:1].upper() + advice[1:])
 
 
-def told(identity: EncoderIdentity) -> str:
+def describe_libraries(identity: EncoderIdentity) -> str:
     """Return which libraries made what is stored, for people: `PyStemmer 3.0.0 (3.1.0 is here), Unicode 14.0.0`."""
     texts = []
-    for name, made in sorted(identity.libraries.items()):
-        here = version_of(name)
-        texts.append(f"{name} {made}" if here == made else f"{name} {made} ({here} is here)")
+    for name, stored_version in sorted(identity.libraries.items()):
+        installed = version_of(name)
+        texts.append(f"{name} {stored_version}" + ("" if installed == stored_version else f" ({installed} is here)"))
     return ", ".join(texts)

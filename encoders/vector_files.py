@@ -98,8 +98,8 @@ def json_line(identifier: str, vector: QueryVector, terms: Terms) -> bytes:
         raise VectorFileError(f"the vector of {identifier!r} has a token twice", "Its tokenizer is damaged")
     option = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
     line = orjson.dumps({"id": identifier, "vector": values}, option=option)
-    read = np.fromiter(orjson.loads(line)["vector"].values(), dtype=np.float32, count=len(ids))
-    if not np.array_equal(read, weights[order]):  # rounding twice can go wrong, if ever so seldom
+    reread_weights = np.fromiter(orjson.loads(line)["vector"].values(), dtype=np.float32, count=len(ids))
+    if not np.array_equal(reread_weights, weights[order]):  # rounding twice can go wrong, if ever so seldom
         values = dict(zip(names, weights[order].tolist(), strict=True))
         line = orjson.dumps({"id": identifier, "vector": values}, option=option)
     return line

@@ -316,9 +316,9 @@ def read_header(directory: Path, kind: str, supported: int) -> dict[str, Any]:
         raise IndexStorageError(f"{directory}: is not a directory", path=directory) from None
     try:
         header = json.loads(text)
-        found = header["format"]
-        if isinstance(found, int) and found > supported:
-            raise UnsupportedFormatError(path, found, supported)
+        version = header["format"]
+        if isinstance(version, int) and version > supported:
+            raise UnsupportedFormatError(path, version, supported)
         checksum, header["checksum"] = header["checksum"], ""
         intact = checksum == checksum_text(zlib.crc32(_encode(header)))
         header["checksum"] = checksum

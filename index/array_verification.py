@@ -64,7 +64,7 @@ def _read_through(stored: StoredArray, pace: Pace) -> str:
         size = os.fstat(file.fileno()).st_size
         if size != stored.bytes:
             return wrong_size(size, stored)
-        while got := file.readinto(buffer):
-            crc = zlib.crc32(buffer[:got], crc)
+        while count := file.readinto(buffer):
+            crc = zlib.crc32(buffer[:count], crc)
             pace()
     return "" if checksum_text(crc) == stored.checksum else CHANGED

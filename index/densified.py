@@ -119,16 +119,16 @@ def gated_products(
     """Gated inner products plus dense ones: that of `rows[i]` goes to `scores[i]`.
 
     words: float32, flat; row r is `width` values and then len(dense) others from `r * stride` on. positions: flat,
-    `width` a row. The query is slices, wanted, weights and dense: it has `weights[j]` in slice `slices[j]`, for rows
-    whose position there is `wanted[j]`. Summed in float64, terms in the order given, then the dense values: the same
+    `width` a row. The query is slices, gates, weights and dense: it has `weights[j]` in slice `slices[j]`, for rows
+    whose position there is `gates[j]`. Summed in float64, terms in the order given, then the dense values: the same
     wherever a row is scored.
     """
-    slices, wanted, weights, dense = query
+    slices, gates, weights, dense = query
     for i in range(len(rows)):
         gate, begin = rows[i] * width, rows[i] * stride
         total = 0.0
         for j in range(len(slices)):
-            if positions[gate + slices[j]] == wanted[j]:
+            if positions[gate + slices[j]] == gates[j]:
                 total += weights[j] * np.float64(words[begin + slices[j]])
         begin += width
         near = 0.0
@@ -242,10 +242,10 @@ class DensifiedIndex:
         if k < 1 or depth < 1:
             raise ValueError(f"k and depth must be at least 1, not {k} and {depth}")
         self._check(query)
-        found = self.vectors.search(self._plain(query), max(depth, k), allowed=allowed, recall=recall)
-        scores = self.scores_of(found.rows, query)
-        order = np.lexsort((found.rows, -scores))[:k]
-        return TopK(found.rows[order], scores[order])
+        candidates = self.vectors.search(self._plain(query), max(depth, k), allowed=allowed, recall=recall)
+        scores = self.scores_of(candidates.rows, query)
+        order = np.lexsort((candidates.rows, -scores))[:k]
+        return TopK(candidates.rows[order], scores[order])
 
     def scores_of(self, rows: NDArray[np.int64], query: GatedQuery) -> NDArray[np.float64]:
         """The scores of some rows, gate and all, in the order given: float64[len(rows)].

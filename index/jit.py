@@ -98,10 +98,10 @@ def instructions(function: Callable[..., Any]) -> Any:
 
 @instructions
 def _prefetch(_: Any, array: Any, at: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        own = context.make_array(signature.args[0])(context, builder, given[0])
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array_struct = context.make_array(signature.args[0])(context, builder, arguments[0])
         width = context.get_constant(types.int64, context.get_abi_sizeof(context.get_data_type(array.dtype)))
-        address = builder.add(builder.ptrtoint(own.data, ir.IntType(64)), builder.mul(given[1], width))
+        address = builder.add(builder.ptrtoint(array_struct.data, ir.IntType(64)), builder.mul(arguments[1], width))
         number = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")

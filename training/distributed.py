@@ -52,36 +52,36 @@ class Distributed:
         most = -(-rows // self.size)
 
         def gather(parts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, slice]:
-            own = torch.zeros((most, width), device=device)
+            padded_rows = torch.zeros((most, width), device=device)
             done = 0
             for part in parts:
-                own[done : done + len(part)] = part
+                padded_rows[done : done + len(part)] = part
                 done += len(part)
-            every = [torch.empty_like(own) for _ in range(self.size)]
-            torch.distributed.all_gather(every, own)
-            whole = torch.stack(every, dim=1).reshape(-1, width)[:rows].contiguous()
-            return whole, slice(self.rank, None, self.size)
+            every = [torch.empty_like(padded_rows) for _ in range(self.size)]
+            torch.distributed.all_gather(every, padded_rows)
+            all_rows = torch.stack(every, dim=1).reshape(-1, width)[:rows].contiguous()
+            return all_rows, slice(self.rank, None, self.size)
 
         return gather
 
-    def sum_gradients(self, shared: Sequence[torch.nn.Parameter], whole: Sequence[torch.nn.Parameter]) -> None:
+    def sum_gradients(self, shared: Sequence[torch.nn.Parameter], complete: Sequence[torch.nn.Parameter]) -> None:
         """Make gradients those of the whole batch, to the last bit alike in every process.
 
         Args:
-            shared: weights of which each process knows its own texts' part; whole: those whose gradients every process
-                has already.
+            shared: weights of which each process knows its own texts' part.
+            complete: those whose gradients every process has already.
         """
         if self.size == 1:
             return
-        for weight in whole:
+        for weight in complete:
             if weight.grad is not None:
                 weight.grad /= self.size
-        weights = [*shared, *whole]
+        weights = [*shared, *complete]
         # A weight without any gradient stays so: an optimiser would let a gradient of 0 decay.
         used = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32)
         used = used.to(weights[0].device)
         torch.distributed.all_reduce(used, torch.distributed.ReduceOp.MAX)
-        learning = [weight for weight, there in zip(weights, used.tolist(), strict=True) if there]
+        learning = [weight for weight, has_gradient in zip(weights, used.tolist(), strict=True) if has_gradient]
         for weight in learning:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
@@ -102,18 +102,18 @@ class Distributed:
         """Return what the first process has."""
         if self.size == 1:
             return value
-        held: list[Any] = [value]
-        torch.distributed.broadcast_object_list(held, 0)
-        found: Item = held[0]
-        return found
+        objects: list[Any] = [value]
+        torch.distributed.broadcast_object_list(objects, 0)
+        item: Item = objects[0]
+        return item
 
     def any(self, flag: bool) -> bool:
         """Return whether any process says so."""
         if self.size == 1:
             return flag
-        held: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(held, flag)
-        return any(held)
+        flags: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(flags, flag)
+        return any(flags)
 
 
 def distributed_from_environment(environment: Mapping[str, str] = os.environ) -> Distributed:
@@ -148,10 +148,10 @@ def device_of(name: str, distributed: Distributed) -> torch.device:
     if distributed.size == 1 or device.type == "cpu":
         return device
     position = int(os.environ.get("LOCAL_RANK", distributed.rank))
-    there = torch.cuda.device_count() if device.type == "cuda" else 1
-    if position >= there:
+    device_count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if position >= device_count:
         raise TrainingError(
-            f"there are more processes than {device.type} devices: {there}",
+            f"there are more processes than {device.type} devices: {device_count}",
             "Lower --nproc-per-node, or use --device cpu",
         )
     return torch.device(device.type, position)

@@ -47,20 +47,20 @@ def cached_step(
             parts.append(encode(chunk))
     after = _random_states()
     known = [part.detach() for part in parts]
-    whole, own = (torch.cat(known), slice(None)) if gather is None else gather(known)
-    whole.requires_grad_()
-    loss = loss_of(whole)
+    representations, own_rows = (torch.cat(known), slice(None)) if gather is None else gather(known)
+    representations.requires_grad_()
+    loss = loss_of(representations)
     loss.backward()  # type: ignore[no-untyped-call]
-    gradient = whole.grad
+    gradient = representations.grad
     if gradient is not None and parts:
-        pulled = torch.split(gradient[own], [len(part) for part in parts])
+        pulled = torch.split(gradient[own_rows], [len(part) for part in parts])
         for chunk, state, part, pull in zip(chunks, states, parts, pulled, strict=True):
             _set_random_states(state)
             encoded = encode(chunk) if again else part
             if encoded.requires_grad:  # an encoder that is wholly frozen has no graph
                 encoded.backward(pull)  # type: ignore[no-untyped-call]
     _set_random_states(after)
-    return loss.detach(), whole.detach()
+    return loss.detach(), representations.detach()
 
 
 def _random_states() -> tuple[torch.Tensor, list[torch.Tensor]]:

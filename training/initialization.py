@@ -96,7 +96,11 @@ def solve_head(
 
 
 def _set_scale(
-    model: TrainableEncoder, norm: Any, token_ids: Sequence[NDArray[np.int32]], own: float, absent_quantile: float
+    model: TrainableEncoder,
+    norm: Any,
+    token_ids: Sequence[NDArray[np.int32]],
+    own_margin: float,
+    absent_quantile: float,
 ) -> float:
     """Stretch logits and set each term's threshold to the wanted quantile over documents without it."""
     logits = model.logits(token_ids[:512]).cpu()
@@ -111,7 +115,7 @@ def _set_scale(
     single = rows.kthvalue(position + 1, dim=0).values if len(rows) > 1 else torch.full((rows.shape[1],), common)
     single = torch.where(single.isfinite(), single, torch.tensor(common))
     threshold = 0.5 * (single + common)
-    gain = own / max(1e-6, float((logits - threshold)[present].median()))
+    gain = own_margin / max(1e-6, float((logits - threshold)[present].median()))
     norm.weight.mul_(gain)
     norm.bias.mul_(gain)
     model.decoder_bias.copy_(-threshold * gain)

@@ -24,8 +24,8 @@ class TrainingLog:
         """Drop lines of steps after `step`, which will be taken again, and a line that was cut off."""
         if not self._path.is_file():
             return
-        kept = [record for record in self.read() if record["step"] <= step and (step or False)]
-        lines = "".join(json.dumps(record) + "\n" for record in kept)
+        records = [record for record in self.read() if record["step"] <= step and (step or False)]
+        lines = "".join(json.dumps(record) + "\n" for record in records)
         write_file(self._path, lines.encode())
 
     def read(self) -> list[dict[str, float]]:

@@ -103,9 +103,13 @@ class Trainer:
         self._distributed = distributed or Distributed()
         self._writes = self._distributed.first
         self._objective = Objective(model, training, recipe)
-        own = self._objective.parameters()
+        objective_parameters = self._objective.parameters()
         self._optimiser = make_optimiser(
-            model, recipe.optimiser, own.get("table"), recipe.query.learning_rate, own["scale"]
+            model,
+            recipe.optimiser,
+            objective_parameters.get("table"),
+            recipe.query.learning_rate,
+            objective_parameters["scale"],
         )
         self._sampler = self._objective.sampler
         decay = recipe.optimiser.average
@@ -137,9 +141,11 @@ class Trainer:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
-        own = self.training
-        seeds, candidates, given = self._distributed.from_first((own.seeds, own.candidates, own.given))
-        self.training = replace(own, seeds=seeds, candidates=candidates, given=given)
+        training = self.training
+        seeds, candidates, named_counts = self._distributed.from_first(
+            (training.seeds, training.candidates, training.given)
+        )
+        self.training = replace(training, seeds=seeds, candidates=candidates, given=named_counts)
         if self._step == 0:
             self._see_usage()
         self._distributed.align([weight.detach() for weight in self._named().values()])
@@ -198,7 +204,9 @@ class Trainer:
         columns = self._sampler.draw(terms, recipe.seed, self._step)
         chosen = torch.from_numpy(columns.terms).to(self.model.device)
         token_ids = [self.training.documents[document] for document in step.documents]
-        read = [self.training.query_token_ids[query] for query in step.queries] if self._objective.reads_queries else []
+        query_token_ids = (
+            [self.training.query_token_ids[query] for query in step.queries] if self._objective.reads_queries else []
+        )
         record: dict[str, float] = {}
 
         def encode(chunk: list[NDArray[np.int32]]) -> torch.Tensor:
@@ -210,9 +218,9 @@ class Trainer:
 
         self._optimiser.zero_grad(set_to_none=True)
         parts = recipe.optimiser.accumulate
-        share = self._distributed.share(token_ids + read)
+        share = self._distributed.share(token_ids + query_token_ids)
         gather = self._distributed.gathering(
-            len(token_ids + read), len(columns.terms) + self.model.width, self.model.device
+            len(token_ids + query_token_ids), len(columns.terms) + self.model.width, self.model.device
         )
         if parts > 1 or gather is not None:
             bounds = np.linspace(0, len(share), parts + 1).astype(int)
@@ -229,7 +237,7 @@ class Trainer:
         if self._average is not None:
             self._average.update(self._named())
         record |= {"gradient": float(norm), "documents": len(token_ids), "queries": len(step.queries)}
-        record["tokens"] = float(sum(map(len, token_ids + read)))
+        record["tokens"] = float(sum(map(len, token_ids + query_token_ids)))
         return record
 
     def _check(self, record: dict[str, float]) -> None:

@@ -19,9 +19,9 @@ def kl_divergence(
     0 where the two distributions are the same; adding a constant to a query's scores changes nothing.
     """
     mask = _all(student) if mask is None else mask
-    wanted = torch.log_softmax((teacher.detach() / temperature).masked_fill(~mask, _NONE), dim=1)
-    found = torch.log_softmax((student / temperature).masked_fill(~mask, _NONE), dim=1)
-    parts = (wanted.exp() * (wanted - found)).masked_fill(~mask, 0.0)
+    teacher_logs = torch.log_softmax((teacher.detach() / temperature).masked_fill(~mask, _NONE), dim=1)
+    student_logs = torch.log_softmax((student / temperature).masked_fill(~mask, _NONE), dim=1)
+    parts = (teacher_logs.exp() * (teacher_logs - student_logs)).masked_fill(~mask, 0.0)
     return _mean(parts.sum(dim=1), mask.any(dim=1))
 
 

@@ -111,8 +111,8 @@ class TrainableEncoder(torch.nn.Module):
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[NDArray[np.int32]]:
         """Return each text's token ids, int32, cut to the limit or the model's own, without special tokens around."""
         extra = len(self.subwords.prefix) + len(self.subwords.suffix)
-        wanted = max_length or self.settings.max_length
-        room = max(1, (wanted if self._limit is None else min(wanted, self._limit)) - extra)
+        length = max_length or self.settings.max_length
+        room = max(1, (length if self._limit is None else min(length, self._limit)) - extra)
         return [np.array(ids[:room], dtype=np.int32) for ids in self.subwords.ids_of(texts, room)]
 
     def hidden(self, token_ids: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -197,14 +197,14 @@ class TrainableEncoder(torch.nn.Module):
         bias = self._decoder.bias
         if bias is None:
             raise CheckpointError("the head's decoder has no bias", "Start from a model whose head has one")
-        found: torch.nn.Parameter = bias
-        return found
+        parameter: torch.nn.Parameter = bias
+        return parameter
 
     @property
     def decoder_weight(self) -> torch.nn.Parameter:
         """float[vocabulary, width], tied to the input embeddings in most models."""
-        found: torch.nn.Parameter = self._decoder.weight
-        return found
+        parameter: torch.nn.Parameter = self._decoder.weight
+        return parameter
 
     def transformed(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return what the decoder takes: the head's transform of hidden states."""
@@ -223,7 +223,7 @@ class TrainableEncoder(torch.nn.Module):
             progress: called with the number of documents done after every batch.
         """
         extra = len(self.subwords.prefix) + len(self.subwords.suffix)
-        found: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = [
+        vectors: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = [
             (np.empty(0, np.int32), np.empty(0, np.float32))
         ] * len(token_ids)
         allowed = torch.from_numpy(self.terms)
@@ -237,14 +237,14 @@ class TrainableEncoder(torch.nn.Module):
                 for position, row in zip(positions, rows, strict=True):
                     if len(token_ids[position]):
                         terms = np.flatnonzero(row > 0).astype(np.int32)
-                        found[position] = terms, row[terms]
+                        vectors[position] = terms, row[terms]
                 done += len(positions)
                 if progress is not None:
                     progress(done)
         starts = np.zeros(len(token_ids) + 1, dtype=np.int64)
-        np.cumsum([len(terms) for terms, _ in found], out=starts[1:])
-        terms = np.concatenate([terms for terms, _ in found]) if found else np.empty(0, np.int32)
-        values = np.concatenate([values for _, values in found]) if found else np.empty(0, np.float32)
+        np.cumsum([len(terms) for terms, _ in vectors], out=starts[1:])
+        terms = np.concatenate([terms for terms, _ in vectors]) if vectors else np.empty(0, np.int32)
+        values = np.concatenate([values for _, values in vectors]) if vectors else np.empty(0, np.float32)
         return csr_array((values, terms, starts), shape=(len(token_ids), self.vocabulary_size))
 
 

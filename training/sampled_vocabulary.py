@@ -59,9 +59,9 @@ class ColumnSampler:
             if self._sampled:
                 drawn = np.random.default_rng((seed, 2, step)).choice(rest, self._sampled, replace=False)
                 multiplier[drawn] = len(rest) / self._sampled
-        wanted = multiplier > 0
-        wanted[query_terms] = True
-        terms = np.flatnonzero(wanted)
+        selected = multiplier > 0
+        selected[query_terms] = True
+        terms = np.flatnonzero(selected)
         return Columns(terms, multiplier[terms])
 
     def observe(self, columns: Columns, means: NDArray[np.float32]) -> None:

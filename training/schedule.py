@@ -14,5 +14,5 @@ def warmup_linear(step: int, total: int, warmup: int, floor: float) -> float:
     towards `floor` at step `total`."""
     if step < warmup:
         return (step + 1) / warmup
-    left = (total - step) / max(1, total - warmup)
-    return floor + (1 - floor) * max(0.0, min(1.0, left))
+    remaining = (total - step) / max(1, total - warmup)
+    return floor + (1 - floor) * max(0.0, min(1.0, remaining))

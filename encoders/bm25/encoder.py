@@ -138,8 +138,8 @@ class LexicalEncoder:
         for piece in pieces(text, PIECE_CHARACTERS):
             rows.append(self.count_documents([piece]))
             yield
-        terms, place = np.unique(np.concatenate([row.indices for row in rows]), return_inverse=True)
-        summed = np.bincount(place, np.concatenate([row.data for row in rows]), len(terms))
+        terms, term_positions = np.unique(np.concatenate([row.indices for row in rows]), return_inverse=True)
+        summed = np.bincount(term_positions, np.concatenate([row.data for row in rows]), len(terms))
         # The sum of frequencies that were cut to the largest is the largest at least.
         self._counted[text] = terms.astype(np.int32), np.minimum(summed, MAX_FREQUENCY).astype(np.float32)
         while len(self._counted) > _MAX_AHEAD:  # nobody asked for them in the end
@@ -205,40 +205,40 @@ class LexicalEncoder:
 
     def query_counts(self, text: str) -> QueryVector:
         """Count a query's known terms: int32 ids ascending, float32 counts. Never grows the vocabulary."""
-        asked = self._asked  # `forget`, from another thread, puts a new one in its place
+        term_ids_of = self._asked  # `forget`, from another thread, puts a new one in its place
         counted: dict[int, int] = {}
         unseen: dict[str, int] = {}
         for surface in surface_tokens(text, turkic=self._analyser.turkic):
-            ids = asked.get(surface)
+            ids = term_ids_of.get(surface)
             if ids is None:
                 unseen[surface] = unseen.get(surface, 0) + 1
                 continue
             for term_id in ids:
                 counted[term_id] = counted.get(term_id, 0) + 1
         if unseen:
-            for surface, ids in self._look_up(list(unseen), asked).items():
+            for surface, ids in self._look_up(list(unseen), term_ids_of).items():
                 for term_id in ids:
                     counted[term_id] = counted.get(term_id, 0) + unseen[surface]
         terms = np.array(sorted(counted), dtype=np.int32)
         return terms, np.array([counted[term] for term in terms.tolist()], dtype=np.float32)
 
-    def _look_up(self, unseen: list[str], asked: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """Return the ids of each surface token's known terms, and remember in `asked` the surface tokens known in full.
+    def _look_up(self, unseen: list[str], remembered: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Return the ids of each surface token's known terms, and add those known in full to `remembered`.
 
         The others are asked for again the next time: a document may have brought them.
         """
         terms_of = {surface: self._analyser.terms(surface) for surface in unseen}
         distinct = list(dict.fromkeys(term for terms in terms_of.values() for term in terms))
         id_of = dict(zip(distinct, self.vocabulary.lookup(distinct).tolist(), strict=True))
-        if len(asked) > _MAX_REMEMBERED:
-            asked.clear()
-        found = {}
+        if len(remembered) > _MAX_REMEMBERED:
+            remembered.clear()
+        term_ids_of = {}
         for surface, terms in terms_of.items():
             ids = [id_of[term] for term in terms]
-            found[surface] = known = tuple(term_id for term_id in ids if term_id >= 0)
+            term_ids_of[surface] = known = tuple(term_id for term_id in ids if term_id >= 0)
             if len(known) == len(ids) and len(surface) <= _MAX_REMEMBERED_LENGTH:
-                asked[surface] = known
-        return found
+                remembered[surface] = known
+        return term_ids_of
 
     def idf(self, document_frequencies: NDArray[np.int64], n_documents: int) -> NDArray[np.float32]:
         """Return ln(1 + (N - df + 0.5) / (df + 0.5)), > 0 for every df from 0 to N, as float32."""
@@ -265,15 +265,15 @@ class LexicalEncoder:
             n_documents: the number of live documents.
         """
         df = np.asarray(document_frequencies)
-        kept = df > 0
-        frequent = kept & (df >= _FREQUENT_DOCUMENTS) & (df > _FREQUENT_SHARE * n_documents)
+        selected = df > 0
+        frequent = selected & (df >= _FREQUENT_DOCUMENTS) & (df > _FREQUENT_SHARE * n_documents)
         if frequent.any():
             stop = np.array([self._is_stop(term) for term in terms[frequent].tolist()])
-            telling = kept.copy()
+            telling = selected.copy()
             telling[frequent] = ~stop
             if telling.any():
-                kept = telling
-        return terms[kept], counts[kept] * self.idf(df[kept], n_documents)
+                selected = telling
+        return terms[selected], counts[selected] * self.idf(df[selected], n_documents)
 
     def _is_stop(self, term_id: int) -> bool:
         known = self._stop_ids.get(term_id)
@@ -288,14 +288,14 @@ class LexicalEncoder:
 
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of `text` whose terms the vocabulary knows, in order of their start."""
-        found = [
+        occurrences = [
             (start + first, start + last, term)
             for start, surface in surface_token_spans(text)
             for first, last, term in self._analyser.parts(surface)
         ]
-        distinct = list(dict.fromkeys(term for _, _, term in found))
+        distinct = list(dict.fromkeys(term for _, _, term in occurrences))
         ids = dict(zip(distinct, self.vocabulary.lookup(distinct).tolist(), strict=True))
-        return [(start, end, ids[term]) for start, end, term in found if ids[term] >= 0]
+        return [(start, end, ids[term]) for start, end, term in occurrences if ids[term] >= 0]
 
     def highlights(self, text: str, terms: Collection[int]) -> list[Span]:
         """Return those of `spans(text)` that count for one of `terms`; much faster, for many texts a query."""
@@ -317,9 +317,9 @@ class LexicalEncoder:
         positions = np.flatnonzero(ids == _SEVERAL)
         spelled: list[int] = []
         for position in positions.tolist():
-            own = self._spelled[cut[position]]
-            sizes[position] = len(own)
-            spelled += own
+            term_ids = self._spelled[cut[position]]
+            sizes[position] = len(term_ids)
+            spelled += term_ids
         for surface in passing:
             del self._ids[surface]
             self._spelled.pop(surface, None)
@@ -355,8 +355,8 @@ class LexicalEncoder:
 
 
 def _fingerprint(version: int, settings: Mapping[str, object], parts: Mapping[str, str]) -> str:
-    made = {"parts": dict(parts)} if parts else {}  # collections that say nothing of libraries are older
-    return fingerprint_of({"kind": KIND, "tokeniser": version, **settings, **made})
+    part_digests = {"parts": dict(parts)} if parts else {}  # collections that say nothing of libraries are older
+    return fingerprint_of({"kind": KIND, "tokeniser": version, **settings, **part_digests})
 
 
 def _version_of(stored: EncoderIdentity, settings: LexicalSettings) -> int:

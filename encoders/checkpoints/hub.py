@@ -83,9 +83,9 @@ def locate(source: str | Path) -> Located:
 def weight_files(folder: Path) -> list[Path]:
     """Return the weight files that will be loaded: safetensors where there are any."""
     for patterns in (SAFE_WEIGHTS, OLD_WEIGHTS):
-        found = sorted(path for pattern in patterns for path in folder.glob(pattern))
-        if any(path.suffix != ".json" for path in found):
-            return found
+        paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
+        if any(path.suffix != ".json" for path in paths):
+            return paths
     return []
 
 

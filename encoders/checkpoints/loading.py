@@ -147,8 +147,10 @@ def open_masked_lm(folder: Path) -> OpenMaskedLM:
         model, absent = _load_whole(transformers.AutoModelForMaskedLM, folder, config, "masked language model", False)
     model = model.float().eval()
     backbone, transform, decoder = _take_apart(model, folder)
-    own = {id(parameter) for parameter in backbone.parameters()}
-    lost = [name for name, parameter in model.named_parameters() if name in absent and id(parameter) in own]
+    backbone_parameters = {id(parameter) for parameter in backbone.parameters()}
+    lost = [
+        name for name, parameter in model.named_parameters() if name in absent and id(parameter) in backbone_parameters
+    ]
     if lost:
         raise _without_weights(folder, "masked language model", lost)
     return OpenMaskedLM(model, backbone, transform, decoder, not absent, _limit(model), _padding(model))
@@ -309,10 +311,10 @@ def _take_apart(model: Any, folder: Path) -> tuple[Any, Callable[[torch.Tensor],
     mask = torch.ones_like(ids)
     with torch.inference_mode():
         try:
-            whole = model(input_ids=ids, attention_mask=mask).logits
+            expected = model(input_ids=ids, attention_mask=mask).logits
             hidden = transform(backbone(input_ids=ids, attention_mask=mask).last_hidden_state)
-            parts = torch.nn.functional.linear(hidden, decoder.weight, getattr(decoder, "bias", None))
-            same = whole.shape == parts.shape and torch.allclose(whole, parts, rtol=1e-4, atol=1e-4)
+            logits = torch.nn.functional.linear(hidden, decoder.weight, getattr(decoder, "bias", None))
+            same = expected.shape == logits.shape and torch.allclose(expected, logits, rtol=1e-4, atol=1e-4)
         except (AttributeError, TypeError, KeyError, IndexError, RuntimeError, ValueError) as error:
             raise _unsupported(folder, model) from error
     if not same:

@@ -101,9 +101,9 @@ def read_input_config(folder: Path, task: str, *, legacy_task: bool = False) -> 
         )
     path = next((folder / name for name in INPUT_CONFIGS if (folder / name).is_file()), folder / INPUT_CONFIG)
     values = read_object(path) if path.is_file() else {}
-    told = values.get("transformer_task") or (SPARSE_TASK if legacy_task else DENSE_TASK)
-    if told != task:
-        raise _refused(path, "transformer_task", told, f"With these modules it must be {task}")
+    stated_task = values.get("transformer_task") or (SPARSE_TASK if legacy_task else DENSE_TASK)
+    if stated_task != task:
+        raise _refused(path, "transformer_task", stated_task, f"With these modules it must be {task}")
     _check_outputs(path, values, task)
     for name in ("tokenizer_name_or_path", "query_expansion"):
         if values.get(name) is not None:

@@ -43,8 +43,8 @@ def merge_adapter(model: Any, folder: Path) -> None:
         raise CheckpointError(f"{folder} holds no LoRA weights", "It must hold adapter_model.safetensors")
 
 
-def read_tensors(folder: Path, wanted: tuple[str, ...], stem: str = "") -> dict[str, torch.Tensor]:
-    """Return the tensors in a folder's weight files whose names contain one of `wanted`."""
+def read_tensors(folder: Path, name_parts: tuple[str, ...], stem: str = "") -> dict[str, torch.Tensor]:
+    """Return the tensors in a folder's weight files whose names contain one of `name_parts`."""
     import torch
     from safetensors import SafetensorError, safe_open
 
@@ -52,19 +52,19 @@ def read_tensors(folder: Path, wanted: tuple[str, ...], stem: str = "") -> dict[
         paths = [path for path in (folder / f"{stem}.safetensors", folder / f"{stem}.bin") if path.is_file()][:1]
     else:
         paths = [path for path in weight_files(folder) if path.suffix != ".json"]
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for path in paths:
         try:
             if path.suffix == ".safetensors":
                 with safe_open(path, framework="pt") as file:
-                    found |= {name: file.get_tensor(name) for name in file.keys() if _has(name, wanted)}  # noqa: SIM118
+                    tensors |= {name: file.get_tensor(name) for name in file.keys() if _has(name, name_parts)}  # noqa: SIM118
             else:
                 loaded = torch.load(path, map_location="cpu", weights_only=True)
-                found |= {name: tensor for name, tensor in loaded.items() if _has(name, wanted)}
+                tensors |= {name: tensor for name, tensor in loaded.items() if _has(name, name_parts)}
         except (OSError, RuntimeError, ValueError, EOFError, AttributeError, SafetensorError) as error:
             raise CheckpointError(f"{path} cannot be read: {first_line(error)}", "Download it again") from error
-    return found
+    return tensors
 
 
-def _has(name: str, wanted: tuple[str, ...]) -> bool:
-    return any(part in name for part in wanted)
+def _has(name: str, name_parts: tuple[str, ...]) -> bool:
+    return any(part in name for part in name_parts)

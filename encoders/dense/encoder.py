@@ -164,9 +164,9 @@ class DenseEncoder:
         return self._prompt(self.layout, role)
 
     def _prompt(self, layout: DenseLayout, role: str) -> str:
-        given = self.settings.query_prompt if role == "query" else self.settings.document_prompt
+        configured = self.settings.query_prompt if role == "query" else self.settings.document_prompt
         stated = layout.query_prompt if role == "query" else layout.document_prompt
-        return stated if given is None else given
+        return stated if configured is None else configured
 
     def prepare(self) -> None:
         """Load the model, so that whatever is wrong with it is told now."""

@@ -94,9 +94,13 @@ def read_dense_layout(root: Path) -> DenseLayout:
         if not (root / CONFIG).is_file():
             raise CheckpointError(f"{root} has no {CONFIG}", "Give the folder of a sentence-embedding model")
         # Without a list of modules nothing says that this file is of the model: not so much of it is looked at.
-        told = read_input_config(root, DENSE_TASK) if (root / INPUT_CONFIG).is_file() else InputConfig()
+        input_config = read_input_config(root, DENSE_TASK) if (root / INPUT_CONFIG).is_file() else InputConfig()
         return DenseLayout(
-            root, root, query_length=told.query_length, document_length=told.document_length, lower_case=told.lower_case
+            root,
+            root,
+            query_length=input_config.query_length,
+            document_length=input_config.document_length,
+            lower_case=input_config.lower_case,
         )
     modules = listed_modules(path, read_json(path))
     kinds = [kind for kind, _ in modules]
@@ -119,7 +123,7 @@ def _read(root: Path, transformer: str, pooling: Path, *, unit: bool) -> DenseLa
             f"{root / ST_CONFIG}: max_active_dims is {config.max_active_dims}, and a dense vector has all its values",
             "It is for sparse encoders: take it out",
         )
-    told = read_input_config(root / transformer, DENSE_TASK)
+    input_config = read_input_config(root / transformer, DENSE_TASK)
     mode, pool_prompt = _pooling(pooling)
     cut = config.truncate_dim
     # A folder that says nothing is compared by cosine there.
@@ -134,9 +138,9 @@ def _read(root: Path, transformer: str, pooling: Path, *, unit: bool) -> DenseLa
         config.query_prompt,
         config.document_prompt,
         pool_prompt,
-        told.query_length,
-        told.document_length,
-        told.lower_case,
+        input_config.query_length,
+        input_config.document_length,
+        input_config.lower_case,
         cut,
         unit and cut is not None,
         other if other in ("euclidean", "manhattan") else None,
@@ -157,16 +161,16 @@ def _read(root: Path, transformer: str, pooling: Path, *, unit: bool) -> DenseLa
 def _pooling(path: Path) -> tuple[str, bool]:
     """Return the pooling that a file names, and whether it covers the prompt."""
     values = read_object(path)
-    found: object = values.get("pooling_mode")
-    if found is None:  # as older versions wrote it
+    mode: object = values.get("pooling_mode")
+    if mode is None:  # as older versions wrote it
         on = [name for name, value in values.items() if name.startswith("pooling_mode_") and value]
-        found = [name.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for name in on]
-        found = found or "mean"
-    if isinstance(found, list) and len(found) == 1:
-        found = found[0]
-    if found not in POOLINGS:
-        raise CheckpointError(f"{path}: the pooling is {found!r}", f"It must be one of {', '.join(POOLINGS)}")
-    return str(found), bool(values.get("include_prompt", True))
+        mode = [name.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for name in on]
+        mode = mode or "mean"
+    if isinstance(mode, list) and len(mode) == 1:
+        mode = mode[0]
+    if mode not in POOLINGS:
+        raise CheckpointError(f"{path}: the pooling is {mode!r}", f"It must be one of {', '.join(POOLINGS)}")
+    return str(mode), bool(values.get("include_prompt", True))
 
 
 def _old_prompts(root: Path) -> tuple[str, str]:

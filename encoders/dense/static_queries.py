@@ -93,10 +93,10 @@ class StaticQueryEmbeddings:
             raise _damaged(folder, str(error)) from error
         subwords = Subwords.open(folder)
         if values.get("tokens", subwords.tokens_digest) != subwords.tokens_digest:
-            made = values.get("tokenizers", "another version")
+            tokenizers_version = values.get("tokenizers", "another version")
             raise IdentityError(
-                f"{folder} was made with tokenizers {made}, and {version_of(TOKENIZERS)}, which is here, makes other"
-                " tokens",
+                f"{folder} was made with tokenizers {tokenizers_version}, and {version_of(TOKENIZERS)}, which is here,"
+                " makes other tokens",
                 "Make it again with `lexhound fit-static-queries`, or drop it with --drop",
             )
         return cls(facts, vectors, subwords)
@@ -107,12 +107,12 @@ class StaticQueryEmbeddings:
         try:
             values = json.loads((folder / ABOUT).read_bytes())
             sums = values["checksums"]
-            found = {name: _checksum(folder / name) for name in (_VECTORS, TOKENIZER)}
-            found[ABOUT] = _facts_checksum(values)
-            sums.setdefault(ABOUT, found[ABOUT])  # earlier versions wrote none
+            checksums = {name: _checksum(folder / name) for name in (_VECTORS, TOKENIZER)}
+            checksums[ABOUT] = _facts_checksum(values)
+            sums.setdefault(ABOUT, checksums[ABOUT])  # earlier versions wrote none
             return [
                 (folder / name, "does not hold what was written: its checksum does not match")
-                for name, checksum in found.items()
+                for name, checksum in checksums.items()
                 if sums[name] != checksum
             ]
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -141,7 +141,7 @@ class StaticQueryEmbeddings:
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32[len(texts), width], of unit length; zeros, that is none, for one without a known token."""
-        found = np.zeros((len(texts), self.width), np.float32)
+        embeddings = np.zeros((len(texts), self.width), np.float32)
         if self.facts.lower_case:
             texts = [text.lower() for text in texts]
         for row, text in enumerate(texts):
@@ -149,8 +149,8 @@ class StaticQueryEmbeddings:
             ids = ids[: self.facts.longest]
             if self._subwords.says_nothing(ids):
                 continue
-            found[row] = self.vectors[ids].astype(np.float32).sum(axis=0)
-        return _unit(found)
+            embeddings[row] = self.vectors[ids].astype(np.float32).sum(axis=0)
+        return _unit(embeddings)
 
 
 def fit(
@@ -176,25 +176,25 @@ def fit(
     subwords = backbone.subwords
     longest = encoder.limit("query") - len(subwords.prefix) - len(subwords.suffix)
     rows = [ids[:longest] for ids in subwords.ids_of(texts, longest)]
-    kept = np.flatnonzero(np.array([len(row) > 0 for row in rows], np.bool_) & vectors.any(axis=1))
-    if len(kept) < _HELD_OUT:
-        raise SettingsError(f"{len(kept)} texts are too few for a table", f"It takes {_HELD_OUT} at least")
-    counts = _counts([rows[position] for position in kept.tolist()], subwords.size)
-    targets = vectors[kept]
-    held = np.arange(len(kept)) % _HELD_OUT == _HELD_OUT - 1
-    fitted = _weighted(counts[~held], idf := _idf(counts[~held]))
-    solution = _solve(fitted, targets[~held], ridge)
+    usable = np.flatnonzero(np.array([len(row) > 0 for row in rows], np.bool_) & vectors.any(axis=1))
+    if len(usable) < _HELD_OUT:
+        raise SettingsError(f"{len(usable)} texts are too few for a table", f"It takes {_HELD_OUT} at least")
+    counts = _counts([rows[position] for position in usable.tolist()], subwords.size)
+    targets = vectors[usable]
+    held_out = np.arange(len(usable)) % _HELD_OUT == _HELD_OUT - 1
+    fitted = _weighted(counts[~held_out], idf := _idf(counts[~held_out]))
+    solution = _solve(fitted, targets[~held_out], ridge)
     # A text is the weighted average plus a constant: the constant goes into every token, as weights sum to 1.
     table = (solution[:-1] + solution[-1]) * idf[:, np.newaxis]
     table[idf == 0] = 0.0
     table *= 1.0 / max(float(np.abs(table).max()), 1e-30)
     stored = table.astype(np.float16)
-    guessed = _unit(counts[held] @ stored.astype(np.float32))
+    guessed = _unit(counts[held_out] @ stored.astype(np.float32))
     facts = StaticQueryFacts(
         encoder.identity.fingerprint,
-        len(kept),
+        len(usable),
         int(np.count_nonzero(idf)),
-        float((guessed * targets[held]).sum(axis=1).mean()),
+        float((guessed * targets[held_out]).sum(axis=1).mean()),
         longest,
         lower_case=False,  # where it is wanted, the tokenizer does it
     )
@@ -260,8 +260,8 @@ def _solve(texts: csr_array, targets: NDArray[np.float32], ridge: float) -> NDAr
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(1e-12))
-    return found
+    normalised: NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(1e-12))
+    return normalised
 
 
 def _checksum(path: Path) -> str:

@@ -53,8 +53,8 @@ class Backbone:
         lower_case: bool = False,
     ) -> None:
         require_weights(folder)
-        own = any((folder / name).is_file() for name in TOKENIZER_FILES)
-        self.subwords = Subwords.open(folder if own else root, lower_case=lower_case)
+        has_tokenizer = any((folder / name).is_file() for name in TOKENIZER_FILES)
+        self.subwords = Subwords.open(folder if has_tokenizer else root, lower_case=lower_case)
         self._folder = folder
         self._device = device
         self._precision = precision

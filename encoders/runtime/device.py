@@ -22,10 +22,10 @@ def choose_device(name: str) -> torch.device:
     """Return the device of that name, or the best one for "auto"; raises SettingsError where it is not there."""
     import torch
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(kind for kind, present in there.items() if present)
-    elif not there[name]:
+        name = next(kind for kind, present in available.items() if present)
+    elif not available[name]:
         raise SettingsError(f"this machine has no {name} device that torch can use", 'Leave the device at "auto"')
     return torch.device(name)
 
@@ -61,9 +61,9 @@ def _meant(name: str) -> str:
     """The precision that is meant by `name`; raises SettingsError where the environment names none that there is."""
     if name != "auto":
         return name
-    told = os.environ.get(PRECISION_VARIABLE, "auto")
-    if told not in PRECISIONS:
+    precision = os.environ.get(PRECISION_VARIABLE, "auto")
+    if precision not in PRECISIONS:
         raise SettingsError(
-            f"{PRECISION_VARIABLE} is {told!r}", f"It must be one of {', '.join(PRECISIONS)}, or not be set"
+            f"{PRECISION_VARIABLE} is {precision!r}", f"It must be one of {', '.join(PRECISIONS)}, or not be set"
         )
-    return told
+    return precision

@@ -56,9 +56,11 @@ def largest_logits(
     bias: torch.Tensor | None,
 ) -> torch.Tensor:
     """Return float32[batch, vocabulary], as `lexhound.encoders.runtime.pooling.largest_logits` does."""
-    wanted = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in (hidden, weight, bias))
-    if not wanted:
-        return _largest(hidden, mask, weight, bias, places=False)[0]
+    needs_gradient = torch.is_grad_enabled() and any(
+        part is not None and part.requires_grad for part in (hidden, weight, bias)
+    )
+    if not needs_gradient:
+        return _largest(hidden, mask, weight, bias, with_positions=False)[0]
     result: torch.Tensor = _Largest.apply(hidden, mask, weight, bias)  # type: ignore[no-untyped-call]
     return result
 
@@ -95,23 +97,23 @@ _TRIED: dict[tuple[str, torch.dtype], str | None] = {}
 def _try(device: torch.device, dtype: torch.dtype, pooled: Pooled) -> str | None:
     """Compare all kernels with the plain path; returns what is wrong with them."""
     generator = torch.Generator().manual_seed(0)
-    given = [torch.randn(*shape, generator=generator).to(device, dtype) for shape in ((3, 70, 80), (150, 80), (150,))]
+    inputs = [torch.randn(*shape, generator=generator).to(device, dtype) for shape in ((3, 70, 80), (150, 80), (150,))]
     mask = (torch.arange(70) < torch.tensor([[70], [5], [1]])).to(device)
     close = 1e-2 if dtype == torch.float32 else 3e-2  # products may be made in TF32
     try:
         with torch.inference_mode(False), torch.enable_grad():
             for pooling in ("max", "sum"):
-                found = []
+                results = []
                 # The kernels have logits in float32, whatever they are made of: so has the plain path here.
                 for path, numbers in (("plain", torch.float32), ("kernel", dtype)):
-                    parts = [part.to(numbers, copy=True).requires_grad_() for part in given]
+                    operands = [part.to(numbers, copy=True).requires_grad_() for part in inputs]
                     vectors = pooled(
-                        parts[0], mask, parts[1], parts[2], pooling=pooling, activation="log1p_relu", path=path
+                        operands[0], mask, operands[1], operands[2], pooling=pooling, activation="log1p_relu", path=path
                     )
                     torch.autograd.backward(vectors.sum())
-                    found.append([vectors.detach(), *(part.grad for part in parts)])
-                for plain, ours in zip(*found, strict=True):
-                    if plain is None or ours is None or not bool(_distance(plain, ours) < close):
+                    results.append([vectors.detach(), *(part.grad for part in operands)])
+                for plain, fused in zip(*results, strict=True):
+                    if plain is None or fused is None or not bool(_distance(plain, fused) < close):
                         return f"its {pooling} differs from that of the plain path"
     except (RuntimeError, OSError, AttributeError, TypeError, ValueError, subprocess.SubprocessError, _TRITON) as error:
         return first_line(error)
@@ -134,8 +136,8 @@ class _Largest(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Any, mask: Any, weight: Any, bias: Any) -> Any:
-        largest, places = _largest(hidden, mask, weight, bias, places=True)
-        ctx.save_for_backward(hidden, weight, bias, places)
+        largest, positions = _largest(hidden, mask, weight, bias, with_positions=True)
+        ctx.save_for_backward(hidden, weight, bias, positions)
         return largest
 
     @staticmethod
@@ -146,7 +148,7 @@ class _Largest(torch.autograd.Function):
         Those are few after an activation, which is flat below 0. Their gradients are gathered by token for the hidden
         states and by term for the decoder, in an order of their own, so that sums come out the same every time.
         """
-        hidden, weight, bias, places = ctx.saved_tensors
+        hidden, weight, bias, positions = ctx.saved_tensors
         (gradient,) = gradients
         gradient = gradient.float()
         wants = ctx.needs_input_grad
@@ -156,10 +158,10 @@ class _Largest(torch.autograd.Function):
         on_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if wants[2] else None
         band = max(1, _PAIRS // max(1, len(weight)))
         for start in range(0, texts, band):
-            own, terms = gradient[start : start + band].nonzero(as_tuple=True)
-            own += start
-            scales = gradient[own, terms]
-            tokens = own * length + places[own, terms]
+            text_rows, terms = gradient[start : start + band].nonzero(as_tuple=True)
+            text_rows += start
+            scales = gradient[text_rows, terms]
+            tokens = text_rows * length + positions[text_rows, terms]
             if on_hidden is not None:
                 _gather(tokens, terms, scales, weight.contiguous(), on_hidden)
             if on_weight is not None:
@@ -225,16 +227,18 @@ def _largest(
     weight: torch.Tensor,
     bias: torch.Tensor | None,
     *,
-    places: bool,
+    with_positions: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Largest logits, float32[texts, terms], and their tokens, int32 of the same shape (or empty)."""
     hidden, weight = hidden.contiguous(), weight.contiguous()
     shape = len(hidden), len(weight)
     largest = hidden.new_empty(shape, dtype=torch.float32)
-    where = hidden.new_empty(shape if places else (0,), dtype=torch.int32)
+    positions = hidden.new_empty(shape if with_positions else (0,), dtype=torch.int32)
     with _on(hidden):
-        _launch(head_kernels.largest_kernel, hidden, mask, weight, bias, (largest, where), WITH_PLACES=places)
-    return largest, where
+        _launch(
+            head_kernels.largest_kernel, hidden, mask, weight, bias, (largest, positions), WITH_PLACES=with_positions
+        )
+    return largest, positions
 
 
 def _launch(

@@ -117,8 +117,8 @@ def largest_logits(
 
     kernels = _kernels(hidden, path)
     if kernels is not None:
-        found: torch.Tensor = kernels.largest_logits(hidden, mask, weight, bias)
-        return found
+        maxima: torch.Tensor = kernels.largest_logits(hidden, mask, weight, bias)
+        return maxima
     hidden = _repeat_first(hidden, mask)
     if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
         largest: torch.Tensor = _maximum_with_gradient().apply(hidden, weight, bias)
@@ -184,7 +184,7 @@ def _summed(
         return torch.einsum("blv,bl->bv", weights, mask[rows].float())
 
     documents = max(1, _ROWS // hidden.shape[1])
-    wanted = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    needs_gradient = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     bands = []
     for row in range(0, len(hidden), documents):
         rows = slice(row, row + documents)
@@ -192,7 +192,7 @@ def _summed(
         parts = []
         for column in starts:
             columns = slice(column, column + _COLUMNS)
-            if wanted:  # logits are made again in the backward pass, a part at a time
+            if needs_gradient:  # logits are made again in the backward pass, a part at a time
                 parts.append(torch.utils.checkpoint.checkpoint(part, rows, columns, use_reentrant=False))
             else:
                 parts.append(part(rows, columns))
@@ -220,7 +220,7 @@ def _make_function() -> Any:
         @staticmethod
         def forward(ctx: Any, hidden: Any, weight: Any, bias: Any) -> Any:
             largest = hidden.new_empty((len(hidden), len(weight)))
-            places = torch.empty(largest.shape, dtype=torch.int64, device=hidden.device)
+            positions = torch.empty(largest.shape, dtype=torch.int64, device=hidden.device)
             documents = max(1, _ROWS // hidden.shape[1])
             for column in range(0, len(weight), _COLUMNS):
                 columns = slice(column, column + _COLUMNS)
@@ -228,22 +228,22 @@ def _make_function() -> Any:
                 for row in range(0, len(hidden), documents):
                     rows = slice(row, row + documents)
                     logits = torch.nn.functional.linear(hidden[rows], weight[columns], part)
-                    torch.max(logits, dim=1, out=(largest[rows, columns], places[rows, columns]))
-            ctx.save_for_backward(hidden, weight, places)
+                    torch.max(logits, dim=1, out=(largest[rows, columns], positions[rows, columns]))
+            ctx.save_for_backward(hidden, weight, positions)
             ctx.has_bias = bias is not None
             return largest
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
             """Only (document, term) pairs with a gradient count: few, as the activation is 0 below 0."""
-            hidden, weight, places = ctx.saved_tensors
+            hidden, weight, positions = ctx.saved_tensors
             (gradient,) = gradients
             on_hidden = torch.zeros_like(hidden, dtype=torch.float32) if ctx.needs_input_grad[0] else None
             on_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
             for document in range(len(hidden)):
                 (terms,) = gradient[document].nonzero(as_tuple=True)
                 scale = gradient[document, terms].float().unsqueeze(1)
-                tokens = places[document, terms]
+                tokens = positions[document, terms]
                 if on_hidden is not None:
                     on_hidden[document].index_add_(0, tokens, scale * weight[terms].float())
                 if on_weight is not None:

@@ -19,8 +19,8 @@ def prune(
     Of equal weights the lower ids stay. Terms come ascending and leave ascending.
     """
     if ratio and len(terms):
-        kept = weights >= ratio * weights.max()
-        terms, weights = terms[kept], weights[kept]
+        heavy = weights >= ratio * weights.max()
+        terms, weights = terms[heavy], weights[heavy]
     if top_k is not None and len(terms) > top_k:
         heaviest = np.sort(np.lexsort((terms, -weights))[:top_k])
         terms, weights = terms[heaviest], weights[heaviest]

@@ -72,8 +72,8 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> Path:
 def _write_encoder(encoder: LearnedEncoder, document: EncoderLayout, query: EncoderLayout, folder: Path) -> None:
     prompts = {"document": document.prompt, "query": query.prompt}
     most = {} if document.top_k is None else {"max_active_dims": document.top_k}
-    said = {"model_type": "SparseEncoder", "prompts": prompts, "similarity_fn_name": "dot", **most}
-    _write(folder / ST_CONFIG, said)
+    config = {"model_type": "SparseEncoder", "prompts": prompts, "similarity_fn_name": "dot", **most}
+    _write(folder / ST_CONFIG, config)
     if document.kind == "mlm" and document.folder == query.folder and document.kind == query.kind:
         _save_model(encoder, document, folder, folder / "1_SpladePooling")
         modules = [("", _TRANSFORMER), ("1_SpladePooling", _POOLING)]
@@ -114,7 +114,7 @@ def _check_writable(encoder_layout: EncoderLayout) -> None:
             "tables that leave common tokens out": encoder_layout.common,
             "tables of lower-cased texts": encoder_layout.lower_case,
         }
-        wrong = next((kind for kind, asked in kinds.items() if asked), None)
+        wrong = next((kind for kind, unsupported in kinds.items() if unsupported), None)
     elif encoder_layout.echo or encoder_layout.adapter is not None:
         wrong = "decoders with echo, or adapters"
     elif encoder_layout.pooling == "cls":
@@ -153,12 +153,16 @@ def _save_model(encoder: LearnedEncoder, encoder_layout: EncoderLayout, folder: 
         shutil.copyfile(source / name, folder / name)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         _save_tokenizer(encoder, "document", folder)
-    said = {} if encoder_layout.max_length is None else {"max_seq_length": encoder_layout.max_length}
+    input_config = {} if encoder_layout.max_length is None else {"max_seq_length": encoder_layout.max_length}
     if encoder_layout.lower_case:
-        said["do_lower_case"] = True
-    _write(folder / INPUT_CONFIG, {**_FILL_MASK, **said})
+        input_config["do_lower_case"] = True
+    _write(folder / INPUT_CONFIG, {**_FILL_MASK, **input_config})
     pooling.mkdir(exist_ok=True)
-    inner = next(theirs for theirs, ours in ACTIVATION_OF.items() if ours == encoder_layout.activation)
+    inner = next(
+        activation_name
+        for activation_name, activation in ACTIVATION_OF.items()
+        if activation == encoder_layout.activation
+    )
     values = {"pooling_strategy": encoder_layout.pooling, "activation_function": inner, "embedding_dimension": None}
     _write(pooling / CONFIG, values)
 

@@ -87,20 +87,20 @@ def _route(path: Path, routes: Mapping[str, Any], mappings: Mapping[str, str], r
     """Return the route of a role's texts: a rule for both, for the role, for texts, for all; else one of either
     name.
     """
-    told: dict[object, str] = {}
+    routes_by_rule: dict[object, str] = {}
     for rule, target in mappings.items():
         try:
-            told[ast.literal_eval(rule)] = target
+            routes_by_rule[ast.literal_eval(rule)] = target
         except (ValueError, SyntaxError, TypeError) as error:
             raise CheckpointError(f"{path}: route_mappings has the rule {rule!r}", "Download it again") from error
     rules = ((role, "text"), (role, None), (None, "text"), (None, None))
-    found = next((told[rule] for rule in rules if rule in told), None)
-    found = found or next((name for name in (role, "text") if name in routes), None)
-    if found is None or found not in routes:
+    route = next((routes_by_rule[rule] for rule in rules if rule in routes_by_rule), None)
+    route = route or next((name for name in (role, "text") if name in routes), None)
+    if route is None or route not in routes:
         raise CheckpointError(
             f"{path} has the routes {', '.join(routes)}", "A sparse encoder needs the routes query and document"
         )
-    return found
+    return route
 
 
 def _layout_of(root: Path, path: Path, modules: list[tuple[str, str]], role: str) -> EncoderLayout:
@@ -125,10 +125,10 @@ def _splade(root: Path, name: str, folder: str, path: Path, role: str) -> Encode
             f"{path}: pooling_strategy {pooling!r} and activation_function {activation!r} are not known here",
             "They must be max or sum, and relu or log1p_relu",
         )
-    told = read_input_config(root / folder, SPARSE_TASK, legacy_task=name == _OLD_MODEL)
-    limit = told.document_length if role == "document" else told.query_length
+    input_config = read_input_config(root / folder, SPARSE_TASK, legacy_task=name == _OLD_MODEL)
+    limit = input_config.document_length if role == "document" else input_config.query_length
     return EncoderLayout(
-        "mlm", folder, pooling, ACTIVATION_OF[activation], max_length=limit, lower_case=told.lower_case
+        "mlm", folder, pooling, ACTIVATION_OF[activation], max_length=limit, lower_case=input_config.lower_case
     )
 
 

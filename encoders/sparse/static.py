@@ -51,7 +51,7 @@ class TokenTable:
         self.surface_match = surface_match
         self._subwords = subwords
         self._layout = layout
-        self._whole = settings.long_texts == "windows"
+        self._in_windows = settings.long_texts == "windows"
         limits = (settings.max_length, layout.max_length or subwords.max_length)
         self._limit = min(limit for limit in limits if limit is not None)
 
@@ -67,7 +67,7 @@ class TokenTable:
             return np.empty(0, np.int32), np.empty(0, np.float32)
         if prompt:
             ids = self._subwords.ids(prompt + text)
-        if len(ids) > self._limit and not self._whole:
+        if len(ids) > self._limit and not self._in_windows:
             ids = ids[: self._limit]
         if self._layout.counted:
             counts = Counter(ids)
@@ -78,8 +78,8 @@ class TokenTable:
             terms = np.array(sorted(set(ids)), dtype=np.int32)
             weights = self.weights[terms]
         if not weights.all():
-            kept = weights > 0
-            terms, weights = terms[kept], weights[kept]
+            positive = weights > 0
+            terms, weights = terms[positive], weights[positive]
         return terms, weights
 
 

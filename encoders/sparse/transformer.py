@@ -112,8 +112,8 @@ class ModelEncoder(ABC):
         """Add the BM25 boost of the text's exact terms, where the layout asks for it."""
         if self._layout.exact_terms is None:
             return vector
-        read = np.array(ids, np.int32)
-        return self._layout.exact_terms.added(vector, read[self._is_term[read]])
+        token_ids = np.array(ids, np.int32)
+        return self._layout.exact_terms.added(vector, token_ids[self._is_term[token_ids]])
 
     def encode_one(self, text: str) -> QueryVector:
         """Return one text's vector."""
@@ -285,9 +285,9 @@ class LanguageModelEncoder(ModelEncoder):
         hidden = self._model.transform(hidden)
         if self._head is not None:
             lengths = mask.sum(dim=1).tolist()
-            found = self._head.largest(hidden[mask].numpy(), lengths, torch.get_num_threads())
-            if found is not None:
-                return [self._activated(terms, logits) for terms, logits in found]
+            vectors = self._head.largest(hidden[mask].numpy(), lengths, torch.get_num_threads())
+            if vectors is not None:
+                return [self._activated(terms, logits) for terms, logits in vectors]
         model, ways = self._model, {"pooling": self._pooling, "activation": self._activation}
         return self._sparse(pooled(hidden, mask, model.weight, model.bias, **ways))
 
@@ -357,8 +357,8 @@ class TermWeightingEncoder(ModelEncoder):
             return rows.scatter_add_(1, ids, weights)
         if pooling == "first":  # from the last to the first, so that the first one stays
             for position in range(ids.shape[1] - 1, -1, -1):
-                own = mask[:, position].nonzero().squeeze(1)
-                rows[own, ids[own, position]] = weights[own, position]
+                rows_with_token = mask[:, position].nonzero().squeeze(1)
+                rows[rows_with_token, ids[rows_with_token, position]] = weights[rows_with_token, position]
             return rows
         return rows.scatter_reduce_(1, ids, weights, reduce="amax")
 
@@ -376,8 +376,8 @@ class TermWeightingEncoder(ModelEncoder):
         logits[:, self._no_terms] = -torch.inf
         logits.scatter_(1, ids, -torch.inf)
         best = torch.sort(logits, dim=1, descending=True, stable=True)
-        kept = best.values[:, : self._terms_added].isfinite()
+        finite = best.values[:, : self._terms_added].isfinite()
         return [
             row[: int(count)].tolist()
-            for row, count in zip(best.indices[:, : self._terms_added], kept.sum(dim=1), strict=True)
+            for row, count in zip(best.indices[:, : self._terms_added], finite.sum(dim=1), strict=True)
         ]

@@ -76,11 +76,11 @@ def resolve_language(name: str) -> str:
     from stop_words import LANGUAGE_MAPPING
 
     known = languages()
-    wanted = name.strip().lower()
-    wanted = LANGUAGE_MAPPING.get(wanted, wanted)
-    if wanted in known:
-        return str(wanted)
-    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+    language = name.strip().lower()
+    language = LANGUAGE_MAPPING.get(language, language)
+    if language in known:
+        return str(language)
+    near = difflib.get_close_matches(language, known, n=3, cutoff=0.5)
     hint = f"Nearest: {', '.join(near)}. " if near else ""
     raise LanguageError(f"unknown language {name!r}", f"{hint}Known: {', '.join(known)}")
 
@@ -114,8 +114,8 @@ class Analyser:
 
     def parts(self, surface: str) -> list[Token]:
         """Return the terms of one surface token, nearly always one, with offsets from its start."""
-        found = tokens_of(surface, turkic=self.turkic, hangul=self.hangul)
-        return [(start, end, self.term(token)) for start, end, token in found]
+        tokens = tokens_of(surface, turkic=self.turkic, hangul=self.hangul)
+        return [(start, end, self.term(token)) for start, end, token in tokens]
 
     def terms(self, surface: str) -> list[str]:
         """Return the terms of one surface token."""
@@ -126,12 +126,12 @@ class Analyser:
 
     def digests(self) -> dict[str, str]:
         """Return digests of what the installed libraries make of probes, for an identity's `parts`."""
-        found = {"characters": _characters()}
+        digests = {"characters": _characters()}
         if self._stemmer is not None:
-            found["stems"] = digest_of(self.term(word) for word in probes_of(self._language))
+            digests["stems"] = digest_of(self.term(word) for word in probes_of(self._language))
         if self._stop_words:
-            found["stop_words"] = digest_of(sorted(self._stop_words))
-        return found
+            digests["stop_words"] = digest_of(sorted(self._stop_words))
+        return digests
 
     def libraries(self) -> dict[str, str]:
         """Return the versions of the libraries that it uses, by name."""

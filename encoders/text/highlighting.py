@@ -58,22 +58,22 @@ class Highlighter:
         line, distinct = self._surface_tokens_of(text)
         memory, passing = self._learn(distinct)
         if len(terms) > len(distinct):
-            wanted = {surface for surface in distinct if surface in memory.parts}
+            matching = {surface for surface in distinct if surface in memory.parts}
         else:
-            wanted = set()
+            matching = set()
             for term in terms:
                 known = memory.surface_tokens.get(term)
                 if known is not None:
-                    wanted |= distinct & known
+                    matching |= distinct & known
         chosen = {}
-        for surface in (*wanted, *passing):
+        for surface in (*matching, *passing):
             parts = passing[surface] if surface in passing else memory.parts[surface]
             named = [(first, last, terms[term]) for first, last, term in parts if term in terms]
             if named:
                 chosen[surface] = named
-        found = _look_through(line, chosen) if len(chosen) > _MAX_PASSES else _look_for(line, chosen)
-        found.sort(key=_START)  # stable: parts of one surface token that begin together stay in their order
-        return found
+        spans = _look_through(line, chosen) if len(chosen) > _MAX_PASSES else _look_for(line, chosen)
+        spans.sort(key=_START)  # stable: parts of one surface token that begin together stay in their order
+        return spans
 
     def _surface_tokens_of(self, text: str) -> tuple[str, set[str]]:
         """Return `text` with blanks between its surface tokens, and the distinct surface tokens."""
@@ -109,7 +109,7 @@ class Highlighter:
 
 def _look_for(line: str, chosen: Mapping[str, list[Span]]) -> list[Span]:
     """Return the spans of the chosen surface tokens in `line`, in no order; a pass for each surface token."""
-    found = []
+    spans = []
     line = f" {line} "
     for surface, parts in chosen.items():
         size = len(surface)
@@ -122,9 +122,9 @@ def _look_for(line: str, chosen: Mapping[str, list[Span]]) -> list[Span]:
                 position = line.find(surface, position + 1)
                 continue
             for first, last, term in parts:
-                found.append((position - 1 + first, position - 1 + last, term))
+                spans.append((position - 1 + first, position - 1 + last, term))
             position = line.find(surface, position + size)
-    return found
+    return spans
 
 
 def _look_through(line: str, chosen: Mapping[str, list[Span]]) -> list[Span]:

@@ -128,20 +128,20 @@ class Subwords:
         needed.
         """
         if most is not None:
-            begun = [_beginning(text, most * _CHARACTERS_A_TOKEN) for text in texts]
-            found = self.ids_of(begun)
+            beginnings = [_beginning(text, most * _CHARACTERS_A_TOKEN) for text in texts]
+            rows = self.ids_of(beginnings)
             # What a cut between words changes, if anything, lies near its end. A text of which so much has so few
             # tokens is looked at as a whole.
             short = [
                 position
-                for position, ids in enumerate(found)
-                if len(begun[position]) < len(texts[position]) and len(ids) < 2 * most
+                for position, ids in enumerate(rows)
+                if len(beginnings[position]) < len(texts[position]) and len(ids) < 2 * most
             ]
             for position, ids in zip(
                 short, self.ids_of([texts[position] for position in short]) if short else [], strict=True
             ):
-                found[position] = ids
-            return found
+                rows[position] = ids
+            return rows
         encoded = self._tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
         return [encoding.ids for encoding in encoded]
 
@@ -200,11 +200,11 @@ class Subwords:
         self._tokenizer.save(str(path))
 
     def _surroundings(self) -> tuple[list[int], list[int]]:
-        whole = self._tokenizer.encode("a", add_special_tokens=True)
+        encoding = self._tokenizer.encode("a", add_special_tokens=True)
         inner = self._tokenizer.encode("a", add_special_tokens=False).ids
-        for start in range(len(whole.ids) - len(inner) + 1):
-            if whole.ids[start : start + len(inner)] == inner:
-                return whole.ids[:start], whole.ids[start + len(inner) :]
+        for start in range(len(encoding.ids) - len(inner) + 1):
+            if encoding.ids[start : start + len(inner)] == inner:
+                return encoding.ids[:start], encoding.ids[start + len(inner) :]
         return [], []
 
 

@@ -158,14 +158,14 @@ def tokens_of(surface: str, *, turkic: bool = False, hangul: bool = True) -> lis
     if surface.isascii() and surface.isalnum() and not turkic:
         return [(0, len(surface), surface[:MAX_WORD_LENGTH].lower())]
     patterns = _patterns(hangul)
-    found: list[Token] = []
+    tokens: list[Token] = []
     for match in patterns.piece.finditer(surface):
         start, end = match.span()
         if patterns.paired.match(surface, start):
-            found += _pairs(surface, start, end, patterns)
+            tokens += _pairs(surface, start, end, patterns)
         else:
-            found += [(start, end, token) for token in _words(match.group(), turkic, patterns)]
-    return found
+            tokens += [(start, end, token) for token in _words(match.group(), turkic, patterns)]
+    return tokens
 
 
 def tokenise(text: str, *, turkic: bool = False, hangul: bool = True) -> list[str]:

@@ -25,12 +25,12 @@ def exact_products(
     words: float32, flat; row r is the d values from `r * stride` on, and all of `rows` must lie inside.
     """
     d = len(query)
-    whole = d // 8 * 8
+    unrolled = d // 8 * 8
     for i in range(len(rows)):
         begin = rows[i] * stride
         row = words[begin : begin + d]
         a = b = c = e = f = g = h = o = 0.0
-        for j in range(0, whole, 8):
+        for j in range(0, unrolled, 8):
             a += np.float64(row[j]) * query[j]
             b += np.float64(row[j + 1]) * query[j + 1]
             c += np.float64(row[j + 2]) * query[j + 2]
@@ -40,6 +40,6 @@ def exact_products(
             h += np.float64(row[j + 6]) * query[j + 6]
             o += np.float64(row[j + 7]) * query[j + 7]
         total = ((a + b) + (c + e)) + ((f + g) + (h + o))
-        for j in range(whole, d):
+        for j in range(unrolled, d):
             total += np.float64(row[j]) * query[j]
         scores[i] = total

@@ -202,8 +202,8 @@ class FlatIndex:
         recall: float | None = None,
     ) -> tuple[TopK, SearchStats]:
         """`search`, and how many rows it compared: all that are allowed."""
-        found = self.search(query, k, allowed=allowed)
-        return found, SearchStats(0, self.n_rows if allowed is None else int(np.count_nonzero(allowed)))
+        hits = self.search(query, k, allowed=allowed)
+        return hits, SearchStats(0, self.n_rows if allowed is None else int(np.count_nonzero(allowed)))
 
     def search_many(
         self,
@@ -229,18 +229,18 @@ class FlatIndex:
             return [TopK.empty() for _ in queries]
         few = rows is not None and available < _FEW * self.n_rows
         vectors = self.vectors[rows] if few else self.vectors
-        found = []
+        results = []
         together = max(1, _PRODUCTS // max(1, len(vectors)))
         for start in range(0, len(queries), together):
             some = queries[start : start + together]
             with np.errstate(over="ignore", invalid="ignore"):  # then float64 decides, in `_candidates`
                 products = some @ vectors.T
-            for query, own in zip(some, products, strict=True):
+            for query, products_of_query in zip(some, products, strict=True):
                 if rows is not None and not few:
-                    own = own[rows]
-                candidates = self._candidates(own, query, depth)
-                found.append(self.best(query, candidates if rows is None else rows[candidates], depth))
-        return found
+                    products_of_query = products_of_query[rows]
+                candidates = self._candidates(products_of_query, query, depth)
+                results.append(self.best(query, candidates if rows is None else rows[candidates], depth))
+        return results
 
     def scores_of(self, rows: NDArray[np.int64], query: NDArray[np.float32]) -> NDArray[np.float64]:
         """The scores of some rows, in the order given: float64[len(rows)]. Raises ValueError and IndexError."""
@@ -333,18 +333,18 @@ def merge_flat(directory: str | os.PathLike[str], parts: Sequence[FlatPart], n_r
     Raises ValueError when the maps do not fit, or widths differ; otherwise as `build_flat`.
     """
     owner = np.full(n_rows, -1, np.int32)
-    place = np.zeros(n_rows, np.int64)
+    old_rows = np.zeros(n_rows, np.int64)
     for number, part in enumerate(parts):
         if part.new_rows.shape != (part.index.n_rows,) or part.index.width != width:
             raise ValueError(f"part {number} does not fit: one new row a row, and vectors of width {width}, are needed")
-        kept = np.flatnonzero(part.new_rows >= 0)
-        target = part.new_rows[kept]
+        surviving = np.flatnonzero(part.new_rows >= 0)
+        target = part.new_rows[surviving]
         if len(target) and (int(target.max()) >= n_rows or len(np.unique(target)) != len(target)):
             raise ValueError(f"part {number} has new rows outside of -1..{n_rows - 1}, or twice the same")
         if (owner[target] >= 0).any():
             raise ValueError(f"part {number} maps a row to a new row that is taken already")
         owner[target] = number
-        place[target] = kept
+        old_rows[target] = surviving
     if (owner < 0).any():
         raise ValueError(f"{int((owner < 0).sum())} of {n_rows} rows come from no part")
     norm = 0.0
@@ -354,9 +354,9 @@ def merge_flat(directory: str | os.PathLike[str], parts: Sequence[FlatPart], n_r
             stop = min(start + _COPY_ROWS, n_rows)
             some = np.empty((stop - start, width), np.float32)
             for number, part in enumerate(parts):
-                own = np.flatnonzero(owner[start:stop] == number)
-                if len(own):
-                    some[own] = part.index.vectors_of(place[start:stop][own])
+                targets = np.flatnonzero(owner[start:stop] == number)
+                if len(targets):
+                    some[targets] = part.index.vectors_of(old_rows[start:stop][targets])
             norm = max(norm, _largest_norm(some))
             writer.append("vectors", some)
         writer.finish({"largest_norm": norm})

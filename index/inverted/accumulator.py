@@ -35,22 +35,22 @@ def accumulate_flagged(
     accumulator: NDArray[np.int32],
 ) -> None:
     """`accumulate`, only for rows whose flag is 1 and not 0, which are few: eight rows are passed over at a time."""
-    whole = len(rows) & -8
-    for left in range(0, whole, 8):
+    unrolled = len(rows) & -8
+    for begin in range(0, unrolled, 8):
         some = (
-            flags[rows[left]]
-            | flags[rows[left + 1]]
-            | flags[rows[left + 2]]
-            | flags[rows[left + 3]]
-            | flags[rows[left + 4]]
-            | flags[rows[left + 5]]
-            | flags[rows[left + 6]]
-            | flags[rows[left + 7]]
+            flags[rows[begin]]
+            | flags[rows[begin + 1]]
+            | flags[rows[begin + 2]]
+            | flags[rows[begin + 3]]
+            | flags[rows[begin + 4]]
+            | flags[rows[begin + 5]]
+            | flags[rows[begin + 6]]
+            | flags[rows[begin + 7]]
         )
         if some:
-            for i in range(left, left + 8):
+            for i in range(begin, begin + 8):
                 accumulator[rows[i]] += factor * np.int32(impacts[i] * flags[rows[i]])
-    for i in range(whole, len(rows)):
+    for i in range(unrolled, len(rows)):
         accumulator[rows[i]] += factor * np.int32(impacts[i] * flags[rows[i]])
 
 
@@ -87,10 +87,10 @@ def threshold_of(
     int64[k], used up.
     """
     trial[:size] = heap[:size]
-    taken: Integer = size
+    size_of_trial: Integer = size
     least = np.int64(1)
-    for left in range(0, limit, CHUNK):
-        chunk = accumulator[left : min(left + CHUNK, limit)]
+    for begin in range(0, limit, CHUNK):
+        chunk = accumulator[begin : min(begin + CHUNK, limit)]
         if greatest(chunk) < least:
             continue
         for near in range(0, len(chunk), STRIP):
@@ -99,8 +99,8 @@ def threshold_of(
                 continue
             for i in range(len(strip)):
                 score = np.int64(strip[i])
-                if score >= least and (not filtered or allowed[left + near + i]):
-                    taken = offer(trial, taken, score, np.int64(0))
-                    if taken == len(trial):
+                if score >= least and (not filtered or allowed[begin + near + i]):
+                    size_of_trial = offer(trial, size_of_trial, score, np.int64(0))
+                    if size_of_trial == len(trial):
                         least = (trial[0] >> 32) + 1
-    return (trial[0] >> 32) - 1 if taken == len(trial) else 0
+    return (trial[0] >> 32) - 1 if size_of_trial == len(trial) else 0

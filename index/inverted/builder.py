@@ -62,8 +62,8 @@ def attributes_of(
 ) -> Mapping[str, Any]:
     """What is written beside the arrays; calibrates recall."""
     recall_calibration = calibrate(InvertedIndex(postings, scale=scale, loss=loss))
-    own: dict[str, Any] = {} if mean_length is None else {"mean_length": mean_length}
-    return own | {
+    statistics: dict[str, Any] = {} if mean_length is None else {"mean_length": mean_length}
+    return statistics | {
         "dial": recall_calibration.to_json(),
         "loss": asdict(loss),
         "n_rows": postings.n_rows,

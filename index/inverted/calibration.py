@@ -93,26 +93,26 @@ def calibrate(index: InvertedIndex, *, smallest: int = SMALLEST) -> RecallCalibr
         return RecallCalibration()
     kinds = _queries(index)
     exact = _exact(index, kinds, DEPTH)
-    found: list[tuple[float, float, float]] = []
+    entries: list[tuple[float, float, float]] = []
     pending = sorted(RECALLS, reverse=True)
     bound_factor, measured = 1.0, 1.0
     for step in _STEPS:
         recall = _least_recall(index, kinds, exact, DEPTH, step)
         while pending and recall < pending[0]:
-            found.append((pending.pop(0), bound_factor, measured))
+            entries.append((pending.pop(0), bound_factor, measured))
         if not pending:
             break
         bound_factor, measured = step, recall
-    found += [(recall, bound_factor, measured) for recall in pending]
+    entries += [(recall, bound_factor, measured) for recall in pending]
     exact = _exact(index, kinds, DEEP)
     deep = {
         bound_factor: _least_recall(index, kinds, exact, DEEP, bound_factor)
-        for bound_factor in {bound_factor for _, bound_factor, _ in found}
+        for bound_factor in {bound_factor for _, bound_factor, _ in entries}
     }
     return RecallCalibration(
         tuple(
             Setting(recall, bound_factor, measured, deep[bound_factor])
-            for recall, bound_factor, measured in sorted(found)
+            for recall, bound_factor, measured in sorted(entries)
         )
     )
 
@@ -147,11 +147,11 @@ def _least_recall(
     return math.floor(least * 1e4) / 1e4
 
 
-def _recall(found: NDArray[np.float64], exact: NDArray[np.float64]) -> float:
+def _recall(scores: NDArray[np.float64], exact: NDArray[np.float64]) -> float:
     """The share of the exact ranking's scores that were reached: of equal ones any row will do."""
     if len(exact) == 0:
         return 1.0
-    return float((found >= exact[-1]).sum()) / len(exact)
+    return float((scores >= exact[-1]).sum()) / len(exact)
 
 
 def _queries(index: InvertedIndex) -> list[list[Query]]:
@@ -183,11 +183,12 @@ def rows_of(postings: Postings, picked: NDArray[np.int64]) -> Sequence[tuple[NDA
     lists, frozen_slots = postings.lists(), frozen(slots)
     nothing = np.empty(0, np.int64)
     size = collect_rows(lists, frozen_slots, nothing, nothing, np.empty(0, np.uint8))
-    found, places, impacts = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8)
-    collect_rows(lists, frozen_slots, found, places, impacts)
-    order = np.lexsort((places, found))
-    bounds = np.searchsorted(found[order], np.arange(len(picked) + 1))
-    terms = postings.terms[places[order]].astype(np.int32)
+    posting_slots, term_positions = np.empty(size, np.int64), np.empty(size, np.int64)
+    impacts = np.empty(size, np.uint8)
+    collect_rows(lists, frozen_slots, posting_slots, term_positions, impacts)
+    order = np.lexsort((term_positions, posting_slots))
+    bounds = np.searchsorted(posting_slots[order], np.arange(len(picked) + 1))
+    terms = postings.terms[term_positions[order]].astype(np.int32)
     values = impacts[order]
     return [(terms[a:b], values[a:b]) for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]
 
@@ -196,27 +197,27 @@ def rows_of(postings: Postings, picked: NDArray[np.int64]) -> Sequence[tuple[NDA
 def collect_rows(
     lists: tuple[Any, ...],
     slots: NDArray[np.int32],
-    found: NDArray[np.int64],
-    places: NDArray[np.int64],
+    posting_slots: NDArray[np.int64],
+    term_positions: NDArray[np.int64],
     out_impacts: NDArray[np.uint8],
 ) -> int:
     """Gather the postings of rows with a slot; return how many there are. O(postings).
 
-    lists: the fields of `PostingLists`. slots int32[n_rows], -1 for other rows. found (slot), places (of the term),
+    lists: the fields of `PostingLists`. slots int32[n_rows], -1 for other rows. posting_slots, term_positions,
     out_impacts: written, or of length 0.
     """
     entry_starts, entry_windows, entry_ends, rows, impacts, _, window_bits = lists
     count = 0
-    for place in range(len(entry_starts) - 1):
-        for entry in range(np.int64(entry_starts[place]), np.int64(entry_starts[place + 1])):
+    for term in range(len(entry_starts) - 1):
+        for entry in range(np.int64(entry_starts[term]), np.int64(entry_starts[term + 1])):
             base = np.int64(entry_windows[entry]) << window_bits
             start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
             for at in range(start, np.int64(entry_ends[entry])):
                 row = base + np.int64(rows[at])
                 if row < len(slots) and slots[row] >= 0:
-                    if count < len(found):
-                        found[count] = slots[row]
-                        places[count] = place
+                    if count < len(posting_slots):
+                        posting_slots[count] = slots[row]
+                        term_positions[count] = term
                         out_impacts[count] = impacts[at]
                     count += 1
     return count

@@ -26,10 +26,10 @@ def gather_allowed(allowed: NDArray[np.bool_], most: Integer, candidates: NDArra
     Eight rows at a time: a selective mask is nearly all zeros.
     """
     count: Integer = 0
-    whole = len(allowed) >> 5 << 2
-    words = allowed[: whole << 3].view(np.uint64)
-    rest = whole << 3
-    for four in range(0, whole, 4):
+    bytes_in_blocks = len(allowed) >> 5 << 2
+    words = allowed[: bytes_in_blocks << 3].view(np.uint64)
+    rest = bytes_in_blocks << 3
+    for four in range(0, bytes_in_blocks, 4):
         if words[four] | words[four + 1] | words[four + 2] | words[four + 3] == 0:
             continue
         for at in range(four, four + 4):
@@ -37,11 +37,11 @@ def gather_allowed(allowed: NDArray[np.bool_], most: Integer, candidates: NDArra
                 if count + 8 > most:  # maybe too many: from here on one by one
                     rest = at << 3
                     break
-                left = at << 3
+                begin = at << 3
                 for i in range(8):  # without a branch that could be mispredicted
-                    candidates[0, count] = left + i
-                    count += np.int64(allowed[left + i])
-        if rest < whole << 3:
+                    candidates[0, count] = begin + i
+                    count += np.int64(allowed[begin + i])
+        if rest < bytes_in_blocks << 3:
             break
     for i in range(rest, len(allowed)):
         if allowed[i]:
@@ -54,7 +54,7 @@ def gather_allowed(allowed: NDArray[np.bool_], most: Integer, candidates: NDArra
 
 @kernel
 def touched_candidates(
-    read: int,
+    n_lists: int,
     lists: NDArray[np.int64],
     rows: NDArray[np.uint16],
     accumulator: NDArray[np.int32],
@@ -62,13 +62,13 @@ def touched_candidates(
     window: Window,
     candidates: NDArray[np.int32],
 ) -> int:
-    """Collect the rows of the first `read` lists that score at least `least`, and clear the scores of all of them.
+    """Collect the rows of the first `n_lists` lists that score at least `least`, and clear the scores of all of them.
 
     candidates int32[2, 65536]: rows and scores, written; returns how many.
     """
     allowed, filtered, limit = window.permitted, window.filtered, window.limit
     count = 0
-    for y in range(read):
+    for y in range(n_lists):
         at = lists[ORDER, y]
         for i in range(lists[START, at], lists[STOP, at]):
             row = np.int64(rows[i])
@@ -95,14 +95,14 @@ def scanned_candidates(
     """
     allowed, filtered, limit = window.permitted, window.filtered, window.limit
     count = 0
-    for left in range(0, len(accumulator), CHUNK):
-        chunk = accumulator[left : left + CHUNK]
+    for begin in range(0, len(accumulator), CHUNK):
+        chunk = accumulator[begin : begin + CHUNK]
         if greatest(chunk) >= least:
             for near in range(0, len(chunk), STRIP):
                 strip = chunk[near : near + STRIP]
                 if greatest(strip) >= least:
                     for i in range(len(strip)):
-                        row = left + near + i
+                        row = begin + near + i
                         if strip[i] >= least and row < limit and (not filtered or allowed[row]):
                             candidates[0, count] = row
                             candidates[1, count] = strip[i]
@@ -123,17 +123,17 @@ def scoring_candidates(
 
     A `least` of 0 or below keeps rows that no list has touched yet. Their scores and flags are zero afterwards.
     """
-    left: Integer = 0
+    remaining: Integer = 0
     for c in range(count):
         row = candidates[0, c]
         score = accumulator[row]
         accumulator[row] = 0
         flags[row] = 0
         if score >= least:
-            candidates[0, left] = row
-            candidates[1, left] = score
-            left += 1
-    return left
+            candidates[0, remaining] = row
+            candidates[1, remaining] = score
+            remaining += 1
+    return remaining
 
 
 @kernel
@@ -144,9 +144,9 @@ def threshold_of_candidates(
     if size + count < len(trial):
         return 0
     trial[:size] = heap[:size]
-    taken: Integer = size
+    filled: Integer = size
     for c in range(count):
-        taken = offer(trial, taken, np.int64(candidates[1, c]), np.int64(0))
+        filled = offer(trial, filled, np.int64(candidates[1, c]), np.int64(0))
     least: Integer = (trial[0] >> 32) - 1
     return max(0, least)
 
@@ -167,18 +167,18 @@ def complete(
     rows, impacts: the list in the window, of at least one posting, rows ascending. Returns how many candidates are left
     and how many postings were read.
     """
-    left = 0
+    remaining = 0
     if count * LOOK_UP_COST > len(rows):
         accumulate(factor, rows, impacts, accumulator)
         for c in range(count):
             row = candidates[0, c]
             score = candidates[1, c] + accumulator[row]
             if score > above:
-                candidates[0, left] = row
-                candidates[1, left] = score
-                left += 1
+                candidates[0, remaining] = row
+                candidates[1, remaining] = score
+                remaining += 1
         clear(rows, accumulator)
-        return left, len(rows)
+        return remaining, len(rows)
     for c in range(count):
         row = candidates[0, c]
         # Rows are spread over their window, so a guess is some tens of places off, and the search stays in a line or
@@ -204,7 +204,7 @@ def complete(
         if rows[at] == row:
             score += factor * np.int32(impacts[at])
         if score > above:
-            candidates[0, left] = row
-            candidates[1, left] = score
-            left += 1
-    return left, count
+            candidates[0, remaining] = row
+            candidates[1, remaining] = score
+            remaining += 1
+    return remaining, count

@@ -26,8 +26,8 @@ def offer_scanned(
     """
     permitted, filtered, limit, base = window.permitted, window.filtered, window.limit, window.base
     least = threshold + 1
-    for left in range(0, len(accumulator), CHUNK):
-        chunk = accumulator[left : left + CHUNK]
+    for begin in range(0, len(accumulator), CHUNK):
+        chunk = accumulator[begin : begin + CHUNK]
         if greatest(chunk) >= least:
             for near in range(0, len(chunk), STRIP):
                 strip = chunk[near : near + STRIP]
@@ -35,9 +35,9 @@ def offer_scanned(
                     continue
                 for i in range(len(strip)):
                     score = np.int64(strip[i])
-                    place = left + near + i
-                    if score >= least and place < limit and (not filtered or permitted[place]):
-                        size = offer(heap, size, score, base + place)
+                    row = begin + near + i
+                    if score >= least and row < limit and (not filtered or permitted[row]):
+                        size = offer(heap, size, score, base + row)
                         if size == len(heap):  # a later row needs more than the k-th score, not as much
                             least = max(least, least_score(heap) + 1)
                         stats[1] += 1

@@ -46,20 +46,20 @@ def _window(postings: Postings, window: int) -> ForwardRows:
     entries = np.flatnonzero(postings.entry_windows == window)
     starts = _starts(postings, entries)
     lengths = postings.entry_ends[entries].astype(np.int64) - starts
-    places = _ranges(starts, lengths)
+    positions = _ranges(starts, lengths)
     slots = np.searchsorted(postings.entry_starts, entries, side="right") - 1
-    rows = postings.rows[places]
+    rows = postings.rows[positions]
     # Postings come in order of their terms, so a stable sort by row leaves each row's terms ascending.
     order = np.argsort(rows, kind="stable")
     indptr = np.zeros(n_rows + 1, np.int64)
     np.cumsum(np.bincount(rows, minlength=n_rows)[:n_rows], out=indptr[1:])
-    places = places[order]
+    positions = positions[order]
     return ForwardRows(
         first,
         indptr,
         np.repeat(postings.terms[slots], lengths)[order],
-        postings.impacts[places],
-        None if postings.frequencies is None else postings.frequencies[places],
+        postings.impacts[positions],
+        None if postings.frequencies is None else postings.frequencies[positions],
     )
 
 

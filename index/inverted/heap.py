@@ -59,8 +59,8 @@ def drain(
     heap: NDArray[np.int64], size: Integer, unit: float, rows: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> None:
     """Empty the heap `heap[:size]`, from its worst hit to its best, into `rows` and `scores` (in units of `unit`)."""
-    for left in range(size, 0, -1):
+    for remaining in range(size, 0, -1):
         key = heap[0]
-        rows[left - 1] = _ROW_MASK - (key & _ROW_MASK)
-        scores[left - 1] = np.float64(key >> 32) * unit
-        sink(heap, left - 1, heap[left - 1])
+        rows[remaining - 1] = _ROW_MASK - (key & _ROW_MASK)
+        scores[remaining - 1] = np.float64(key >> 32) * unit
+        sink(heap, remaining - 1, heap[remaining - 1])

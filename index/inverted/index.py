@@ -367,7 +367,7 @@ class InvertedIndex:
         """
         if not 0 <= row < self.n_rows:
             raise ValueError(f"there is no row {row}: the index has {self.n_rows}")
-        found = np.empty(len(query), np.int64)
+        impacts = np.empty(len(query), np.int64)
         postings = self.postings
         impacts_of_row(
             row,
@@ -377,9 +377,9 @@ class InvertedIndex:
             postings.rows,
             postings.impacts,
             postings.window_bits,
-            found,
+            impacts,
         )
-        return (found * query.weights).astype(np.float64) * (query.scale * self.scale)
+        return (impacts * query.weights).astype(np.float64) * (query.scale * self.scale)
 
 
 def _counted(bound_factor: float) -> int:

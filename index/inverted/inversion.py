@@ -91,8 +91,8 @@ def invert(
         impacts, loss = quantise_with_loss(weights.data, exact, pool)
         counts = [each.result() for each in counted]
         _check_rows([row for _, _, row in counts], vocabulary_size)
-        places, ends = _starts_of([postings for postings, _, _ in counts], vocabulary_size)
-        entry_places, entry_counts = _starts_of([entries for _, entries, _ in counts], vocabulary_size)
+        first_postings, ends = _starts_of([postings for postings, _, _ in counts], vocabulary_size)
+        next_entries, entry_counts = _starts_of([entries for _, entries, _ in counts], vocabulary_size)
         terms = np.flatnonzero(ends)
         entry_starts = np.concatenate([[0], np.cumsum(entry_counts[terms])])
         filled = _empty_postings(n_postings, int(entry_starts[-1]), frequencies is not None)
@@ -103,12 +103,12 @@ def invert(
                 (frozen(starts[first : last + 1]), *source),
                 first,
                 window_bits,
-                part_places,
+                part_postings,
                 part_entries,
                 np.full(vocabulary_size, -1, np.int32),
                 tuple(filled),
             )
-            for (first, last), part_places, part_entries in zip(parts, places, entry_places, strict=True)
+            for (first, last), part_postings, part_entries in zip(parts, first_postings, next_entries, strict=True)
         ]
         for each in placed:
             each.result()
@@ -198,11 +198,11 @@ def _starts_of(
     """Where each part's postings (or entries) of each term begin, term after term and part after part; and the sums."""
     sums = np.sum(counts, axis=0)
     begin = np.concatenate([[0], np.cumsum(sums)[:-1]]) if vocabulary_size else sums
-    places = []
+    starts = []
     for count in counts:
-        places.append(begin)
+        starts.append(begin)
         begin = begin + count
-    return places, sums
+    return starts, sums
 
 
 def check_size(n_rows: int, window_bits: int) -> None:
@@ -263,16 +263,16 @@ def place_postings(
     compressed_rows: tuple[Any, ...],
     first: int,
     window_bits: int,
-    places: NDArray[np.int64],
-    entry_places: NDArray[np.int64],
+    next_postings: NDArray[np.int64],
+    next_entries: NDArray[np.int64],
     last_window: NDArray[np.int32],
     sorted_postings: tuple[Any, ...],
 ) -> None:
     """Put every posting in its place: a counting sort by term, stable, so that rows ascend within a term. O(nnz).
 
     The fields of `CompressedRows`, of the rows from `first` on, and of `SortedPostings`, which are written where these
-    rows belong. places, entry_places int64[V]: first posting and first entry of each term in these rows; used up.
-    last_window int32[V], all -1.
+    rows belong. next_postings, next_entries int64[V]: first posting and first entry of each term in these rows; used
+    up. last_window int32[V], all -1.
     """
     starts, columns, impacts, frequencies = compressed_rows
     entry_windows, entry_ends, out_rows, out_impacts, out_frequencies = sorted_postings
@@ -282,17 +282,17 @@ def place_postings(
         window = np.int32(row >> window_bits)
         for at in range(starts[i], starts[i + 1]):
             term = columns[at]
-            place = places[term]
-            places[term] = place + 1
-            out_rows[place] = row & mask
-            out_impacts[place] = impacts[at]
+            posting = next_postings[term]
+            next_postings[term] = posting + 1
+            out_rows[posting] = row & mask
+            out_impacts[posting] = impacts[at]
             if len(frequencies) > 0:
-                out_frequencies[place] = frequencies[at]
+                out_frequencies[posting] = frequencies[at]
             if last_window[term] != window:
                 last_window[term] = window
-                entry = entry_places[term]
-                entry_places[term] = entry + 1
+                entry = next_entries[term]
+                next_entries[term] = entry + 1
                 entry_windows[entry] = window
-                entry_ends[entry] = place + 1
+                entry_ends[entry] = posting + 1
             else:
-                entry_ends[entry_places[term] - 1] = place + 1
+                entry_ends[next_entries[term] - 1] = posting + 1

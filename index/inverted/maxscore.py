@@ -49,19 +49,19 @@ def add_lists(
     exhaustive = bound_factor == EXACT_FACTOR and window.postings * 8 < (1 << index.window_bits) * _EXHAUSTIVE_EIGHTHS
     enough = 0 if exhaustive else _ENOUGH
     done = 0
-    read: Integer = 0
+    postings_read: Integer = 0
     while done < active and scaled(bound, bound_factor) > (threshold * enough) >> 10:
         at = lists[ORDER, done]
         start, stop = lists[START, at], lists[STOP, at]
         accumulate(np.int32(lists[FACTOR, at]), rows[start:stop], impacts[start:stop], accumulator)
-        read += stop - start
+        postings_read += stop - start
         bound -= lists[TOP, at]
         done += 1
-        if read >= look and size < len(heap) and done < active:
+        if postings_read >= look and size < len(heap) and done < active:
             partial = threshold_of(heap, size, accumulator, window.permitted, window.filtered, window.limit, trial)
             threshold = max(threshold, partial)
-            look = 2 * read
-    return done, read, bound, threshold
+            look = 2 * postings_read
+    return done, postings_read, bound, threshold
 
 
 @kernel
@@ -94,7 +94,7 @@ def complete_candidates(
         if rising and size < len(heap):
             threshold = max(threshold, threshold_of_candidates(heap, size, candidates, count, trial))
         bound -= lists[TOP, at]
-        count, read = complete(
+        count, postings_read = complete(
             np.int32(lists[FACTOR, at]),
             rows[start:stop],
             impacts[start:stop],
@@ -104,7 +104,7 @@ def complete_candidates(
             threshold - scaled(bound, bound_factor),
             window_bits,
         )
-        stats[0] += read
+        stats[0] += postings_read
         if count == 0:
             break
     return count, threshold

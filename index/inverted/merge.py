@@ -102,12 +102,12 @@ def _check_maps(parts: Sequence[MergePart], n_rows: int) -> list[NDArray[np.int6
             raise ValueError(
                 f"part {i} needs int64[{part.index.n_rows}] new rows, not {new_rows.dtype}{list(new_rows.shape)}"
             )
-        kept = new_rows[new_rows != -1]
-        if len(kept) and (kept.min() < 0 or kept.max() >= n_rows):
+        surviving = new_rows[new_rows != -1]
+        if len(surviving) and (surviving.min() < 0 or surviving.max() >= n_rows):
             raise ValueError(f"part {i} has new rows outside of -1..{n_rows - 1}")
         before = int(np.count_nonzero(taken))
-        taken[kept] = True
-        if int(np.count_nonzero(taken)) != before + len(kept):
+        taken[surviving] = True
+        if int(np.count_nonzero(taken)) != before + len(surviving):
             raise ValueError(f"part {i} maps a row to a new row that is taken already")
         maps.append(frozen(new_rows.astype(np.int64, copy=False)))
     return maps
@@ -118,9 +118,9 @@ def _merged_lengths(
 ) -> NDArray[np.uint32]:
     lengths = np.zeros(n_rows, np.uint32)
     for part, renumbered in zip(parts, new_rows, strict=True):
-        kept = renumbered >= 0
+        surviving = renumbered >= 0
         if part.index.lengths is not None:
-            lengths[renumbered[kept]] = part.index.lengths[kept]
+            lengths[renumbered[surviving]] = part.index.lengths[surviving]
     return lengths
 
 
@@ -180,20 +180,20 @@ class _Merger:
         counts = np.zeros(last - first, np.int64)
         ranges: list[tuple[int, int, NDArray[np.int64]]] = []
         for i, postings in enumerate(self.postings):
-            left, right = (int(at) for at in np.searchsorted(postings.terms, [chunk_terms[0], chunk_terms[-1] + 1]))
-            slots = frozen(np.searchsorted(chunk_terms, postings.terms[left:right]).astype(np.int64))
-            ranges.append((left, right, slots))
-            self._survivors[i] += count_surviving(postings.lists(), left, slots, self.new_rows[i], counts)
+            begin, end = (int(at) for at in np.searchsorted(postings.terms, [chunk_terms[0], chunk_terms[-1] + 1]))
+            slots = frozen(np.searchsorted(chunk_terms, postings.terms[begin:end]).astype(np.int64))
+            ranges.append((begin, end, slots))
+            self._survivors[i] += count_surviving(postings.lists(), begin, slots, self.new_rows[i], counts)
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         size = int(starts[-1])
         rows = np.empty(size, np.uint32)
         impacts = np.empty(size, np.uint8)
         frequencies = np.empty(size if self.keep else 0, np.uint8)
-        places = starts[:-1].copy()
-        for i, (left, _, slots) in enumerate(ranges):
+        next_postings = starts[:-1].copy()
+        for i, (begin, _, slots) in enumerate(ranges):
             lists = self.postings[i].lists(with_frequencies=self.keep)
             changes = (self.new_rows[i], self._levels[i], self.impact_counts[i])
-            place_surviving(lists, left, slots, changes, places, (rows, impacts, frequencies))
+            place_surviving(lists, begin, slots, changes, next_postings, (rows, impacts, frequencies))
         sort_lists(starts, rows, impacts, frequencies)
         return _Chunk(starts, rows, impacts, frequencies)
 
@@ -312,10 +312,10 @@ def place_surviving(
     first_term: int,
     slots: NDArray[np.int64],
     changes: tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]],
-    places: NDArray[np.int64],
+    next_postings: NDArray[np.int64],
     merged: tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]],
 ) -> None:
-    """Copy what `count_surviving` counted to `places[slots[i]]` onwards, under the new row numbers; moves `places` on.
+    """Copy what `count_surviving` counted to `next_postings[slots[i]]` onwards, under the new row numbers; move it on.
 
     lists: the fields of `PostingLists`. changes: the new rows; levels uint8[256], what impacts become; and counts
     int64[256], to which is added how often each impact occurred. merged: rows, impacts and frequencies, written.
@@ -324,21 +324,21 @@ def place_surviving(
     new_rows, levels, impact_counts = changes
     out_rows, out_impacts, out_frequencies = merged
     for i in range(len(slots)):
-        place = places[slots[i]]
+        posting = next_postings[slots[i]]
         for entry in range(np.int64(entry_starts[first_term + i]), np.int64(entry_starts[first_term + i + 1])):
             base = np.int64(entry_windows[entry]) << window_bits
             start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
             for at in range(start, np.int64(entry_ends[entry])):
                 row = base + np.int64(rows[at])
                 if row < len(new_rows) and new_rows[row] >= 0:
-                    out_rows[place] = new_rows[row]
+                    out_rows[posting] = new_rows[row]
                     impact = impacts[at]
-                    out_impacts[place] = levels[impact]
+                    out_impacts[posting] = levels[impact]
                     impact_counts[impact] += 1
                     if len(frequencies) > 0:
-                        out_frequencies[place] = frequencies[at]
-                    place += 1
-        places[slots[i]] = place
+                        out_frequencies[posting] = frequencies[at]
+                    posting += 1
+        next_postings[slots[i]] = posting
 
 
 @kernel

@@ -12,11 +12,11 @@ from lexhound.index.jit import kernel
 def entry_ranges(postings: Postings, terms: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the first entry of each term and the end of its entries: int64[m, 2], equal for terms it lacks."""
     known = postings.terms
-    wanted = np.asarray(terms, np.int64)
-    entries = np.zeros((len(wanted), 2), np.int64)
+    term_ids = np.asarray(terms, np.int64)
+    entries = np.zeros((len(term_ids), 2), np.int64)
     # Negative or huge ids are in no index; they would wrap around as uint32.
-    possible = np.flatnonzero((wanted >= 0) & (wanted < 1 << 32))
-    ids = wanted[possible].astype(np.uint32)
+    possible = np.flatnonzero((term_ids >= 0) & (term_ids < 1 << 32))
+    ids = term_ids[possible].astype(np.uint32)
     at = np.searchsorted(known, ids)
     inside = at < len(known)
     at, possible, ids = at[inside], possible[inside], ids[inside]
@@ -73,16 +73,16 @@ def impacts_of_row(
     rows: NDArray[np.uint16],
     impacts: NDArray[np.uint8],
     window_bits: int,
-    found: NDArray[np.int64],
+    impacts_of_terms: NDArray[np.int64],
 ) -> None:
     """The impact of each term in a row, 0 where the row lacks it.
 
-    entries int64[m, 2]: as for `count_live`; found int64[m]: written. Two binary searches a term.
+    entries int64[m, 2]: as for `count_live`; impacts_of_terms int64[m]: written. Two binary searches a term.
     """
     window = row >> window_bits
     within = row & ((1 << window_bits) - 1)
     for i in range(len(entries)):
-        found[i] = 0
+        impacts_of_terms[i] = 0
         low, high = entries[i, 0], entries[i, 1]
         while low < high:
             middle = (low + high) >> 1
@@ -92,13 +92,13 @@ def impacts_of_row(
                 high = middle
         if low >= entries[i, 1] or entry_windows[low] != window:
             continue
-        left = np.int64(entry_ends[low - 1]) if low > 0 else 0
-        right = stop = np.int64(entry_ends[low])
-        while left < right:
-            middle = (left + right) >> 1
+        low_posting = np.int64(entry_ends[low - 1]) if low > 0 else 0
+        high_posting = stop = np.int64(entry_ends[low])
+        while low_posting < high_posting:
+            middle = (low_posting + high_posting) >> 1
             if rows[middle] < within:
-                left = middle + 1
+                low_posting = middle + 1
             else:
-                right = middle
-        if left < stop and rows[left] == within:
-            found[i] = impacts[left]
+                high_posting = middle
+        if low_posting < stop and rows[low_posting] == within:
+            impacts_of_terms[i] = impacts[low_posting]

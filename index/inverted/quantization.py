@@ -133,11 +133,11 @@ def requantisation_loss(counts: NDArray[np.int64], old: float, new: float) -> Qu
     """What `requantised` adds to the loss of impacts of which each occurs `counts` (int64[256]) times, at most."""
     before = np.arange(MAX_IMPACT + 1) * old
     errors = np.abs(requantised(old, new) * new - before)
-    there = counts > 0
+    occurring = counts > 0
     clipped = np.rint(before / new) > MAX_IMPACT
     return QuantisationLoss(
         sum_absolute_error=float((counts * errors).sum()),
-        max_absolute_error=float(errors[there].max()) if there.any() else 0.0,
+        max_absolute_error=float(errors[occurring].max()) if occurring.any() else 0.0,
         clipped=int(counts[clipped].sum()),
     )
 

@@ -129,8 +129,8 @@ def choose_groups(ranges: RowRanges) -> tuple[int, ...]:
 
 def group_of(ranges: RowRanges, groups: tuple[int, ...]) -> NDArray[np.int64]:
     """The number of each row's group: int64[n]. Rows that no group holds are in the last, which clips them."""
-    places: NDArray[np.int64] = np.searchsorted(np.array(groups, np.int64), ranges.finest.astype(np.int64))
-    return np.minimum(places, len(groups) - 1)
+    numbers: NDArray[np.int64] = np.searchsorted(np.array(groups, np.int64), ranges.finest.astype(np.int64))
+    return np.minimum(numbers, len(groups) - 1)
 
 
 def choose_scale(ranges: RowRanges) -> int:
@@ -167,20 +167,23 @@ class _Table:
 
     def groups(self) -> tuple[int, ...]:
         """From the finest to the coarsest, each with as many rows as may be."""
-        found: list[tuple[int, int]] = []
+        ranges: list[tuple[int, int]] = []
         above = self._occupied
         while above:
             first = above[0]
             # The least scale holds its rows only, and serves them: so there is always one.
             top = next(each for each in reversed(above) if self._suits(first, each))
-            found.append((first, top))
+            ranges.append((first, top))
             above = [each for each in above if each > top]
-        while len(found) > MOST_GROUPS:
-            joined = [(low[0], high[1]) for low, high in itertools.pairwise(found)]
-            harm = [self._unserved(*each) - self._unserved(*own) for each, own in zip(joined, found, strict=False)]
+        while len(ranges) > MOST_GROUPS:
+            joined = [(low[0], high[1]) for low, high in itertools.pairwise(ranges)]
+            harm = [
+                self._unserved(*each) - self._unserved(*scale_range)
+                for each, scale_range in zip(joined, ranges, strict=False)
+            ]
             at = harm.index(min(harm))
-            found[at : at + 2] = [joined[at]]
-        return tuple(top + self._low for _, top in found)
+            ranges[at : at + 2] = [joined[at]]
+        return tuple(top + self._low for _, top in ranges)
 
     def _suits(self, first: int, top: int) -> bool:
         """Whether scale `top` serves enough of the rows whose finest scale is from `first` to `top`."""

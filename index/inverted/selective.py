@@ -37,16 +37,16 @@ def add_flagged_lists(
     for c in range(count):
         flags[candidates[0, c]] = 1
     done = 0
-    read: Integer = 0
+    postings_read: Integer = 0
     while done < active and scaled(bound, bound_factor) > threshold:
         at = lists[ORDER, done]
         start, stop = lists[START, at], lists[STOP, at]
         if stop - start > most:
             break
         accumulate_flagged(np.int32(lists[FACTOR, at]), rows[start:stop], impacts[start:stop], flags, accumulator)
-        read += stop - start
+        postings_read += stop - start
         bound -= lists[TOP, at]
         done += 1
     least = threshold + 1 - scaled(bound, bound_factor)
     least = max(1, least) if done == active else least
-    return done, read, bound, scoring_candidates(accumulator, flags, least, candidates, count)
+    return done, postings_read, bound, scoring_candidates(accumulator, flags, least, candidates, count)

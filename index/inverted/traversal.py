@@ -127,15 +127,15 @@ def _search_window(
     order_by(scratch.priorities[:active], scratch.lists[ORDER, :active])
 
     if selective:
-        done, read, bound, count = add_flagged_lists(active, count, threshold, bound, factor, index, scratch)
-        stats[0] += read
+        done, postings_read, bound, count = add_flagged_lists(active, count, threshold, bound, factor, index, scratch)
+        stats[0] += postings_read
     else:
-        done, read, bound, threshold = add_lists(window, size, threshold, bound, factor, index, scratch)
-        stats[0] += read
-        if done == active and read * _SPARSE_SHARE >= width:
+        done, postings_read, bound, threshold = add_lists(window, size, threshold, bound, factor, index, scratch)
+        stats[0] += postings_read
+        if done == active and postings_read * _SPARSE_SHARE >= width:
             return offer_scanned(scratch.accumulator[:width], threshold, window, scratch.heap, size, stats)
         least = max(1, threshold + 1 - scaled(bound, factor))
-        if read * _SPARSE_SHARE < width:
+        if postings_read * _SPARSE_SHARE < width:
             count = touched_candidates(done, scratch.lists, index.rows, scratch.accumulator, least, window, candidates)
         else:
             count = scanned_candidates(scratch.accumulator[:width], least, window, candidates)

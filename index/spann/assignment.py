@@ -47,9 +47,9 @@ def limit_postings(
     order = np.argsort(assigned, axis=None, kind="stable")
     ends = np.searchsorted(assigned.reshape(-1)[order], np.arange(-1, len(centroids)), side="right")
     for number in np.flatnonzero(members > limit).tolist():
-        rows, places = np.divmod(order[ends[number] : ends[number + 1]], assigned.shape[1])
-        first = rows[places == 0]
-        others, other_places = rows[places > 0], places[places > 0]
+        rows, ranks = np.divmod(order[ends[number] : ends[number + 1]], assigned.shape[1])
+        first = rows[ranks == 0]
+        others, other_places = rows[ranks > 0], ranks[ranks > 0]
         room = max(0, limit - len(first))
         far = ((vectors[others] - centroids[number]) ** 2).sum(axis=1)
         dropped = np.lexsort((others, far))[room:]

@@ -34,8 +34,8 @@ def build_files(
     path: Path, vectors: NDArray[np.float32], options: SpannOptions, queries: NDArray[np.float32] | None
 ) -> None:
     """Write a whole index of checked vectors into a new or empty directory; a failure leaves nothing behind."""
-    made = not path.exists()
-    if made:
+    is_new = not path.exists()
+    if is_new:
         path.mkdir()
     elif not path.is_dir() or any(path.iterdir()):
         raise IndexStorageError(
@@ -47,7 +47,7 @@ def build_files(
         with contextlib.suppress(OSError):
             for entry in path.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            if made:
+            if is_new:
                 path.rmdir()
         raise
 
@@ -124,8 +124,8 @@ def _write_postings(
             block = np.zeros(int(capacities[first:last].sum()) * PAGE, np.uint8)
             for number in range(first, last):
                 data = codes[ends[number] - counts[number] - begin : ends[number] - begin].reshape(-1)
-                place = int(pages[number] - pages[first]) * PAGE
-                block[place : place + len(data)] = data
+                offset = int(pages[number] - pages[first]) * PAGE
+                block[offset : offset + len(data)] = data
                 checksums[number] = zlib.crc32(data)  # type: ignore[arg-type]
             write_all(file, block)
             first = last

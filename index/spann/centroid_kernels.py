@@ -81,8 +81,8 @@ class CodedPoints(NamedTuple):
 
 @kernel
 def _bin_of(score: np.float32, least: np.float32, fineness: np.float32) -> Integer:
-    place = (score - least) * fineness
-    return np.int64(place) if 0 <= place < _BINS else 0  # what is no number, after an overflow, is in the lowest
+    position = (score - least) * fineness
+    return np.int64(position) if 0 <= position < _BINS else 0  # what is no number, after an overflow, is in the lowest
 
 
 @kernel
@@ -90,14 +90,14 @@ def nearest_by_codes(
     coded_points: tuple[Any, ...],
     query: NDArray[np.float32],
     compared: NDArray[np.float32],
-    wanted: int,
+    least_candidates: int,
     squares: NDArray[np.float32],
     numbers: NDArray[np.int64],
 ) -> int:
     """`nearest` with a quarter of the memory read, or less: 8-bit codes choose candidates, and the points order these.
 
     coded_points: the fields of `CodedPoints`. compared: float32[e], the query as codes are compared with it, which may
-    be a part of it after a rotation. wanted: candidates, at least.
+    be a part of it after a rotation. least_candidates: how many, at least.
     """
     named = CodedPoints(*coded_points)
     codes, scales, lengths, points = named.codes, named.scales, named.squares, named.points
@@ -115,7 +115,7 @@ def nearest_by_codes(
         if near[i] >= least:
             counts[_bin_of(near[i], least, fineness)] += 1
     lowest, candidates = _BINS - 1, counts[_BINS - 1]
-    while lowest > 0 and candidates < wanted:
+    while lowest > 0 and candidates < least_candidates:
         lowest -= 1
         candidates += counts[lowest]
     limit = len(numbers)

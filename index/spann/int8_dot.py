@@ -58,14 +58,14 @@ def product(codes: NDArray[np.int8], at: Integer, query: NDArray[np.int16], star
 def _wide_product(_: Any, codes: Any, at: Any, query: Any, start: Any, stop: Any) -> Any:
     """`product`, by instructions for sixteen codes at a time."""
 
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
-        first, left_out = given[3], builder.add(given[1], given[3])
+        first, left_out = arguments[3], builder.add(arguments[1], arguments[3])
         starts = [
-            builder.gep(context.make_array(kinds[which])(context, builder, given[which]).data, [skipped])
+            builder.gep(context.make_array(kinds[which])(context, builder, arguments[which]).data, [skipped])
             for which, skipped in ((0, left_out), (2, first))
         ]
-        length = builder.sub(given[4], first)
+        length = builder.sub(arguments[4], first)
         multiply = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(_SUMS, [_PAIRS, _PAIRS]), "llvm.x86.avx2.pmadd.wd"
         )
@@ -87,8 +87,8 @@ def _wide_product(_: Any, codes: Any, at: Any, query: Any, start: Any, stop: Any
         fours = builder.lshr(pieces, ir.Constant(_I64, 2))
         with cgutils.for_range(builder, fours) as loop:
             four = builder.shl(loop.index, ir.Constant(_I64, 2))
-            for place, total in enumerate(sums):
-                add(builder.add(four, ir.Constant(_I64, place)), total)
+            for position, total in enumerate(sums):
+                add(builder.add(four, ir.Constant(_I64, position)), total)
         done = builder.shl(fours, ir.Constant(_I64, 2))
         with cgutils.for_range(builder, builder.sub(pieces, done)) as loop:
             add(builder.add(done, loop.index), sums[0])
@@ -98,8 +98,8 @@ def _wide_product(_: Any, codes: Any, at: Any, query: Any, start: Any, stop: Any
         result = cgutils.alloca_once_value(builder, builder.call(add_up, [vector]))
         done = builder.shl(pieces, ir.Constant(_I64, 4))
         with cgutils.for_range(builder, builder.sub(length, done)) as loop:
-            place = builder.add(done, loop.index)
-            left, right = (builder.sext(builder.load(builder.gep(start, [place])), _I32) for start in starts)
+            position = builder.add(done, loop.index)
+            left, right = (builder.sext(builder.load(builder.gep(start, [position])), _I32) for start in starts)
             builder.store(builder.add(builder.load(result), builder.mul(left, right)), result)
         return builder.sext(builder.load(result), _I64)
 
@@ -109,11 +109,11 @@ def _wide_product(_: Any, codes: Any, at: Any, query: Any, start: Any, stop: Any
 def _has_avx2() -> bool:
     """Whether kernels may use AVX2: this processor has it, and Numba compiles for this processor."""
     config: Any = numba.config
-    own = config.CPU_NAME in (None, "", "host") and not config.CPU_FEATURES
+    compiles_for_host = config.CPU_NAME in (None, "", "host") and not config.CPU_FEATURES
     return (
         platform.machine().lower() in ("x86_64", "amd64")
         and bool(llvmlite.binding.get_host_cpu_features().get("avx2"))
-        and own
+        and compiles_for_host
     )
 
 

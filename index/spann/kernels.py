@@ -42,10 +42,10 @@ def rehash(old: NDArray[np.uint32], table: NDArray[np.uint32]) -> None:
     mask = np.uint64(len(table) - 1)
     for value in old:
         if value:
-            place = (np.uint64(value) * np.uint64(0x9E3779B1) >> np.uint64(7)) & mask
-            while table[place]:
-                place = (place + np.uint64(1)) & mask
-            table[place] = value
+            slot = (np.uint64(value) * np.uint64(0x9E3779B1) >> np.uint64(7)) & mask
+            while table[slot]:
+                slot = (slot + np.uint64(1)) & mask
+            table[slot] = value
 
 
 @kernel
@@ -145,10 +145,10 @@ class ScanLimits(NamedTuple):
     """How far postings are read.
 
     Until `postings` of them held a row that may be returned, or the distance is beyond `ratio` times that of the first
-    that did, but not before `wanted` rows were found.
+    that did, but not before `least_rows` rows were found.
     """
 
-    wanted: int
+    least_rows: int
     postings: int
     ratio: float
 
@@ -199,12 +199,12 @@ def _scan_posting(
             continue
         usable = True
         value = row + np.uint32(1)
-        place = (np.uint64(value) * np.uint64(0x9E3779B1) >> np.uint64(7)) & mask
-        while seen[place] and seen[place] != value:
-            place = (place + np.uint64(1)) & mask
-        if seen[place]:
+        slot = (np.uint64(value) * np.uint64(0x9E3779B1) >> np.uint64(7)) & mask
+        while seen[slot] and seen[slot] != value:
+            slot = (slot + np.uint64(1)) & mask
+        if seen[slot]:
             continue
-        seen[place] = value
+        seen[slot] = value
         counters[SEEN] += 1
         begin = start + HEADER_BYTES
         if kind == INT8:
@@ -253,7 +253,7 @@ def scan(
             counters[NEXT] += 1
             continue
         distance = np.sqrt(np.float64(squares[counters[NEXT]]))
-        if counters[HEAP_SIZE] >= limits.wanted and (
+        if counters[HEAP_SIZE] >= limits.least_rows and (
             counters[PRODUCTIVE] >= limits.postings
             or (narrow and anchor[0] >= 0 and distance > limits.ratio * anchor[0])
         ):
@@ -269,6 +269,6 @@ def scan(
             counters[PRODUCTIVE] += 1
             if anchor[0] < 0:
                 anchor[0] = distance
-    if counters[HEAP_SIZE] >= limits.wanted and counters[PRODUCTIVE] >= limits.postings:
+    if counters[HEAP_SIZE] >= limits.least_rows and counters[PRODUCTIVE] >= limits.postings:
         return DONE
     return EXHAUSTED

@@ -133,12 +133,12 @@ class Searcher:
             matching = int(np.count_nonzero(allowed))
             if matching <= max(_DIRECT_ROWS, k):
                 return np.flatnonzero(allowed), SpannStats(0, 0, 0, matching)
-        wanted = min(k, matching)
-        if wanted == 0:
+        least_rows = min(k, matching)
+        if least_rows == 0:
             return np.empty(0, np.int64), SpannStats(0, 0, 0, 0)
-        rescored = min(max(effort.rescored or max(2 * k, k + 10), wanted), matching)
+        rescored = min(max(effort.rescored or max(2 * k, k + 10), least_rows), matching)
         before = major_faults()
-        rows, counters = self._probe(query, effort, wanted, rescored, allowed)
+        rows, counters = self._probe(query, effort, least_rows, rescored, allowed)
         self._cold = major_faults() > before
         return rows, SpannStats(int(counters[READ]), int(counters[CODES]), int(counters[SCORED]), len(rows))
 
@@ -146,7 +146,7 @@ class Searcher:
         self,
         query: NDArray[np.float32],
         effort: Effort,
-        wanted: int,
+        least_rows: int,
         rescored: int,
         allowed: NDArray[np.bool_] | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -162,7 +162,7 @@ class Searcher:
         anchor = np.full(1, -1.0)
         scratch = tuple(ScanScratch(stamps, stamp, anchor, bits, bits.view(np.float32), scores, rows, counters))
         coded_query = tuple(self._coded(query, allowed))
-        limits = tuple(ScanLimits(wanted, effort.postings, float(effort.ratio)))
+        limits = tuple(ScanLimits(least_rows, effort.postings, float(effort.ratio)))
         while True:
             numbers, distances = centroids.nearest(point, count)
             order, squares = frozen(numbers[0]), frozen(distances[0])

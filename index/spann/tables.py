@@ -254,10 +254,10 @@ def _current_state(directory: Path) -> int:
         raise IndexStorageError(f"{directory}: is not a directory", path=directory) from None
     try:
         body = json.loads(text)
-        number, found, kind = body["state"], body["format"], body["kind"]
-        if isinstance(found, int) and found > FORMAT:
-            raise UnsupportedFormatError(path, found, FORMAT)
-        intact = kind == KIND and text == _current_text(int(number), int(found))
+        number, version, kind = body["state"], body["format"], body["kind"]
+        if isinstance(version, int) and version > FORMAT:
+            raise UnsupportedFormatError(path, version, FORMAT)
+        intact = kind == KIND and text == _current_text(int(number), int(version))
     except (ValueError, TypeError, KeyError, RecursionError):
         intact = False
     if not intact:

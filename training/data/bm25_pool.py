@@ -91,16 +91,16 @@ class LexicalPool:
 
         def block(positions: slice) -> NDArray[np.float64]:
             product = queries.vectors[positions] @ transposed
-            found = np.zeros((4, product.shape[0]))
+            statistics = np.zeros((4, product.shape[0]))
             for number in range(product.shape[0]):
-                own = product.data[product.indptr[number] : product.indptr[number + 1]]
-                if len(own):
-                    low = own.min() if len(own) == len(self) else 0.0
-                    mean = own.sum() / n
+                scores = product.data[product.indptr[number] : product.indptr[number + 1]]
+                if len(scores):
+                    low = scores.min() if len(scores) == len(self) else 0.0
+                    mean = scores.sum() / n
                     # The documents that share no term have a score of 0: a distance of the mean from the mean.
-                    squares = ((own - mean) ** 2).sum() + (n - len(own)) * mean**2
-                    found[:, number] = low, own.max(), mean, np.sqrt(squares / n)
-            return found
+                    squares = ((scores - mean) ** 2).sum() + (n - len(scores)) * mean**2
+                    statistics[:, number] = low, scores.max(), mean, np.sqrt(squares / n)
+            return statistics
 
         blocks = list(_slices(len(queries.queries), max(1, _BLOCK // n)))
         with ThreadPoolExecutor(self._threads) as workers:

@@ -24,20 +24,20 @@ def interleaved(lists: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
     return merged
 
 
-def led_by(given: Sequence[Sequence[int]], found: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return lists that begin with the given documents and go on with those found, int32[n, depth], none twice, -1 at
-    their ends; and how many of each row are given, int32[n].
+def led_by(named: Sequence[Sequence[int]], searched: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return lists that begin with the named documents and go on with those searched, int32[n, depth], none twice, -1
+    at their ends; and how many of each row are named, int32[n].
 
     Args:
-        given: n lists of documents; found: int32[n, any], -1 where a list has no more.
+        named: n lists of documents; searched: int32[n, any], -1 where a list has no more.
     """
-    named = [list(dict.fromkeys(each)) for each in given]
-    width = max(map(len, named), default=0)
-    merged = np.full((len(named), width + found.shape[1]), -1, dtype=np.int32)
-    for row, each in enumerate(named):
-        whole = list(dict.fromkeys([*each, *(document for document in found[row].tolist() if document >= 0)]))
-        merged[row, : len(whole)] = whole
-    return merged, np.array([len(each) for each in named], dtype=np.int32)
+    distinct = [list(dict.fromkeys(each)) for each in named]
+    width = max(map(len, distinct), default=0)
+    merged = np.full((len(distinct), width + searched.shape[1]), -1, dtype=np.int32)
+    for row, each in enumerate(distinct):
+        merged_row = list(dict.fromkeys([*each, *(document for document in searched[row].tolist() if document >= 0)]))
+        merged[row, : len(merged_row)] = merged_row
+    return merged, np.array([len(each) for each in distinct], dtype=np.int32)
 
 
 class ListTeacher:
@@ -57,16 +57,16 @@ class ListTeacher:
     ) -> None:
         comparable = normalised_lists(scores, documents >= 0, normalise)
         self._known = {
-            int(query): dict(zip(listed.tolist(), own.tolist(), strict=True))
-            for query, listed, own in zip(queries, documents, comparable, strict=True)
+            int(query): dict(zip(listed.tolist(), row_scores.tolist(), strict=True))
+            for query, listed, row_scores in zip(queries, documents, comparable, strict=True)
         }
 
     def block(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return float32[queries, documents], NaN for pairs that were not scored."""
         rows = [self._known.get(query, {}) for query in queries.tolist()]
         columns = documents.tolist()
-        found = [[row.get(column, np.nan) for column in columns] for row in rows]
-        return np.array(found, dtype=np.float32).reshape(len(rows), len(columns))
+        scores = [[row.get(column, np.nan) for column in columns] for row in rows]
+        return np.array(scores, dtype=np.float32).reshape(len(rows), len(columns))
 
 
 def normalised_lists(scores: NDArray[np.float32], known: NDArray[np.bool_], kind: str) -> NDArray[np.float32]:

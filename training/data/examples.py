@@ -110,22 +110,22 @@ def draw_step(training: TrainingSet, recipe: OptimiserRecipe, seed: int, step: i
     for position in _seeds_of(len(training.seeds), recipe.seeds, seed, step):
         query = int(training.seeds[position])
         queries.append(query)
-        own = int(training.own[query])
+        answer = int(training.own[query])
         listed = training.candidates[position]
         listed = listed[listed >= 0]
-        ordered = [own] if own >= 0 else []
+        ordered = [answer] if answer >= 0 else []
         if len(training.given) and training.given[position]:
             named = listed[: training.given[position]]
             ordered += named[random.permutation(len(named))].tolist()
             listed = listed[len(named) :]
         # The best is always there; of the others, any: near ones teach order, farther ones what to leave out.
         ordered += listed[:1].tolist() + listed[1:][random.permutation(max(0, len(listed) - 1))].tolist()
-        taken = 0
+        drawn = 0
         for document in ordered:
-            if document not in chosen and taken < recipe.candidates:
+            if document not in chosen and drawn < recipe.candidates:
                 chosen.add(document)
                 documents.append(document)
-                taken += 1
+                drawn += 1
     for document in documents:
         own_queries = training.queries_of(document)
         if len(own_queries) > recipe.own_queries:
@@ -138,14 +138,14 @@ def draw_step(training: TrainingSet, recipe: OptimiserRecipe, seed: int, step: i
     return Step(rows, columns, positive)
 
 
-def _seeds_of(seeds: int, wanted: int, seed: int, step: int) -> list[int]:
+def _seeds_of(seeds: int, count: int, seed: int, step: int) -> list[int]:
     """Return the places of a step's seeds: every seed once, in a new order each time round."""
-    found: list[int] = []
-    wanted = min(wanted, seeds)
-    start = step * wanted
-    while len(found) < wanted:
-        epoch, offset = divmod(start + len(found), seeds)
+    positions: list[int] = []
+    count = min(count, seeds)
+    start = step * count
+    while len(positions) < count:
+        epoch, offset = divmod(start + len(positions), seeds)
         order = np.random.default_rng((seed, 0, epoch)).permutation(seeds)
-        for position in order[offset : offset + wanted - len(found)].tolist():
-            found.append(position)
-    return list(dict.fromkeys(found))
+        for position in order[offset : offset + count - len(positions)].tolist():
+            positions.append(position)
+    return list(dict.fromkeys(positions))

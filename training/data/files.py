@@ -167,13 +167,13 @@ def read_scores(
 
 def _ids(row: Row, queries: Collection[str] | None, documents: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
     query = row.text(QUERY_ID)
-    found = tuple(row.texts(DOCUMENT_IDS))
+    document_ids = tuple(row.texts(DOCUMENT_IDS))
     if queries is not None and query not in queries:
         raise row.error(f"there is no query {query!r}", "Check that the file belongs to these queries")
-    for document in found:
+    for document in document_ids:
         if documents is not None and document not in documents:
             raise row.error(f"there is no document {document!r}", "Check that the file belongs to this corpus")
-    return query, found
+    return query, document_ids
 
 
 def _joined(rows: Iterator[Scored]) -> Iterator[Scored]:

@@ -79,7 +79,7 @@ class _Reader:
         self._named_queries, self._named_documents, self._answered = self._names()
         self._document_of: dict[str, int] = {}
         self._question_of: dict[str, str] = {}  # "" for one that is left out
-        self._asked_as: dict[str, list[int]] = {}
+        self._query_numbers: dict[str, list[int]] = {}
 
     def _names(self) -> tuple[set[str], set[str], set[str]]:
         answered: set[str] = set()
@@ -112,10 +112,12 @@ class _Reader:
         if not kinds:
             return
         seed = self._recipe.seed + first
-        for made in pseudo_queries(pool.documents[first:], kinds=kinds, per_document=source.per_document, seed=seed):
-            if made.remaining_text is not None:
-                pool.documents[first + made.document] = made.remaining_text
-            self._add_query(made.text, first + made.document, made.kind)
+        for generated in pseudo_queries(
+            pool.documents[first:], kinds=kinds, per_document=source.per_document, seed=seed
+        ):
+            if generated.remaining_text is not None:
+                pool.documents[first + generated.document] = generated.remaining_text
+            self._add_query(generated.text, first + generated.document, generated.kind)
 
     def _add_titled(self, row: Text | Pair, source: CorpusRecipe | PairsRecipe) -> int:
         title, text = row.title, row.text
@@ -137,33 +139,33 @@ class _Reader:
                 if row.title and _bare(row.title) in self._apart:
                     self.pool.left_out += 1
                     continue
-                own = self._add_document(f"{row.title} {row.text}" if row.title else row.text)
+                answer = self._add_document(f"{row.title} {row.text}" if row.title else row.text)
                 negatives = [self._add_document(text) for text in row.negatives]
-                query = self._add_query(row.query, own, "triple")
+                query = self._add_query(row.query, answer, "triple")
                 if query != _LEFT_OUT:
-                    self._give(query, [own, *(position for position in negatives if position != own)])
+                    self._give(query, [answer, *(position for position in negatives if position != answer)])
 
     def read_queries(self) -> None:
         """Queries alone, and those that ids and scores name."""
         for number, source in enumerate(self._recipe.data.queries):
             path = self._recipe.path(source.path)
-            kept = []
+            rows = []
             for row in read_queries(path):
                 if source.leave_out and row.source.startswith(source.leave_out):
                     if row.id in self._named_queries:
                         self._question_of[row.id] = ""
                 else:
-                    kept.append(row)
-            if not kept:
+                    rows.append(row)
+            if not rows:
                 raise TrainingDataError(f"{path}: leave_out leaves no query", "Correct it, or leave the file out")
-            for row in _drawn(kept, source.limit, self._recipe.seed + 1000 + number, self._is_named_query):
+            for row in _drawn(rows, source.limit, self._recipe.seed + 1000 + number, self._is_named_query):
                 named = row.id in self._named_queries
                 if named:
                     self._name(self._question_of, row.id, row.text, "query", path)
                 if not (named and row.id in self._answered):  # else it comes with its answers
                     query = self._add_query(row.text, _LEFT_OUT, "question")
                     if named and query != _LEFT_OUT:
-                        self._asked_as.setdefault(row.id, []).append(query)
+                        self._query_numbers.setdefault(row.id, []).append(query)
 
     def read_ids(self) -> None:
         """Which documents answer which queries."""
@@ -179,9 +181,9 @@ class _Reader:
                 query = self._add_query(question, positions[0], "ids")
                 if query != _LEFT_OUT:
                     self._give(query, [position for position in positions if position != _LEFT_OUT])
-                    asked = self._asked_as.setdefault(row.query_id, [])
-                    if query not in asked:
-                        asked.append(query)
+                    query_numbers = self._query_numbers.setdefault(row.query_id, [])
+                    if query not in query_numbers:
+                        query_numbers.append(query)
 
     def read_scores(self) -> None:
         """What teachers that are files give; the documents they score are candidates, best first."""
@@ -192,7 +194,7 @@ class _Reader:
                 scores = zip(row.document_ids, row.scores, strict=True)
                 placed = {self._document_of[document]: score for document, score in scores}
                 placed.pop(_LEFT_OUT, None)
-                for query in self._asked_as.get(row.query_id, []):
+                for query in self._query_numbers.get(row.query_id, []):
                     known.setdefault(query, {}).update(placed)
             for query, listed in known.items():
                 self._give(query, sorted(listed, key=lambda position: (-listed[position], position)))
@@ -217,23 +219,23 @@ class _Reader:
             self.pool.documents.append(text)
         return position
 
-    def _add_query(self, text: str, own: int, kind: str) -> int:
+    def _add_query(self, text: str, answer: int, kind: str) -> int:
         """Return the query's number, or _LEFT_OUT."""
         if _bare(text) in self._apart:
             self.pool.left_out += 1
             return _LEFT_OUT
         if not text.strip():
             return _LEFT_OUT
-        number = self._queries.setdefault((text, own), len(self.pool.queries))
+        number = self._queries.setdefault((text, answer), len(self.pool.queries))
         if number == len(self.pool.queries):
             self.pool.queries.append(text)
-            self.pool.own.append(own)
+            self.pool.own.append(answer)
             self.pool.kinds.append(kind)
         return number
 
     def _give(self, query: int, positions: list[int]) -> None:
-        given = self.pool.given.setdefault(query, [])
-        given += [position for position in dict.fromkeys(positions) if position not in given]
+        named = self.pool.given.setdefault(query, [])
+        named += [position for position in dict.fromkeys(positions) if position not in named]
 
 
 def _drawn(rows: Iterable[Row], limit: int, seed: int, always: Callable[[Row], bool] = lambda row: False) -> list[Row]:
@@ -248,12 +250,12 @@ def _drawn(rows: Iterable[Row], limit: int, seed: int, always: Callable[[Row], b
 
 def _kept_apart(recipe: Recipe) -> set[str]:
     """Return the queries and titles of the sets that are not to be trained on, bare of punctuation."""
-    found: set[str] = set()
+    texts: set[str] = set()
     for name in recipe.data.exclude:
         folder = recipe.path(name)
-        found |= {_bare(row.text) for row in read_queries(folder / "queries.jsonl")}
-        found |= {_bare(row.title) for row in read_documents(folder / "corpus.jsonl")}
-    return found - {""}
+        texts |= {_bare(row.text) for row in read_queries(folder / "queries.jsonl")}
+        texts |= {_bare(row.title) for row in read_documents(folder / "corpus.jsonl")}
+    return texts - {""}
 
 
 def _bare(text: str) -> str:

@@ -87,22 +87,22 @@ def pseudo_queries(
     """
     _check(kinds, per_document)
     frequencies = _document_frequencies(documents) if "keywords" in kinds else Counter()
-    found: list[PseudoQuery] = []
-    asked: set[str] = set()
+    queries: list[PseudoQuery] = []
+    texts: set[str] = set()
     for row, text in enumerate(documents):
         maker = _Maker(text, seed)
-        wanted = per_document
+        remaining = per_document
         for kind in maker.order(kinds, per_document):
-            made = maker.make(kind, frequencies, len(documents))
-            if made is None or made[0].casefold() in asked:
+            query = maker.make(kind, frequencies, len(documents))
+            if query is None or query[0].casefold() in texts:
                 continue
-            asked.add(made[0].casefold())
-            maker.cut |= kind == "span" and made[1] is not None
-            found.append(PseudoQuery(made[0], row, kind, made[1]))
-            wanted -= 1
-            if not wanted:
+            texts.add(query[0].casefold())
+            maker.cut |= kind == "span" and query[1] is not None
+            queries.append(PseudoQuery(query[0], row, kind, query[1]))
+            remaining -= 1
+            if not remaining:
                 break
-    return found
+    return queries
 
 
 def sentences(text: str) -> list[str]:
@@ -172,9 +172,9 @@ class _Maker:
         tokens = list(surface)
         if len(tokens) < 2 * fewest:
             return None
-        wanted = min(int(self._random.integers(fewest, most + 1)), len(tokens) // 2)
+        count = min(int(self._random.integers(fewest, most + 1)), len(tokens) // 2)
         weights = _idf(np.array([frequencies[token] for token in tokens]), n_documents) ** 2
-        drawn = self._random.choice(len(tokens), wanted, replace=False, p=weights / weights.sum())
+        drawn = self._random.choice(len(tokens), count, replace=False, p=weights / weights.sum())
         return " ".join(" ".join(surface[tokens[position]].split()) for position in drawn.tolist()), None
 
 
@@ -192,10 +192,10 @@ def _check(kinds: Sequence[str], per_document: int) -> None:
 
 
 def _document_frequencies(documents: Sequence[str]) -> Counter[str]:
-    found: Counter[str] = Counter()
+    frequencies: Counter[str] = Counter()
     for text in documents:
-        found.update(set(tokenise(text)))
-    return found
+        frequencies.update(set(tokenise(text)))
+    return frequencies
 
 
 def _idf(frequencies: NDArray[np.int64], n_documents: int) -> NDArray[np.float64]:

@@ -80,14 +80,14 @@ class Row:
         return ""
 
     def _value(self, field: Field) -> Any:
-        found = [name for name in field.names if self.values.get(name) is not None]
-        if not found:
+        names = [name for name in field.names if self.values.get(name) is not None]
+        if not names:
             raise self.error(f"the row has no {field.called}", f"It must stand in {', '.join(field.names)}")
-        if len(found) > 1:
+        if len(names) > 1:
             raise self.error(
-                f"the row has both {found[0]!r} and {found[1]!r}", f"Keep one: the {field.called} is one of them"
+                f"the row has both {names[0]!r} and {names[1]!r}", f"Keep one: the {field.called} is one of them"
             )
-        return self.values[found[0]]
+        return self.values[names[0]]
 
     def _listed(self, field: Field) -> list[Any]:
         value = self._value(field)

@@ -69,28 +69,32 @@ def prepare(
     for start in range(0, len(pool.documents), _BATCH):
         token_ids += model.token_ids(pool.documents[start : start + _BATCH])
         progress("tokenising", len(token_ids), len(pool.documents))
-    asked = _query_token_ids(model, pool.queries, recipe.query.max_length)
-    terms = [_distinct_terms(model, text_ids) for text_ids in asked]
-    whole = [(told, reader) for told, reader in zip(recipe.teachers, opened, strict=True) if told.kind in _WHOLE]
-    heard = [_listen(told, reader, pool, cache, progress) for told, reader in whole]
-    own = np.array(pool.own, dtype=np.int32)
-    seeds = _seeds(own, terms, heard, pool.given)
+    query_token_ids = _query_token_ids(model, pool.queries, recipe.query.max_length)
+    terms = [_distinct_terms(model, text_ids) for text_ids in query_token_ids]
+    pool_teachers = [
+        (teacher_recipe, reader)
+        for teacher_recipe, reader in zip(recipe.teachers, opened, strict=True)
+        if teacher_recipe.kind in _WHOLE
+    ]
+    heard = [_listen(teacher_recipe, reader, pool, cache, progress) for teacher_recipe, reader in pool_teachers]
+    answers = np.array(pool.own, dtype=np.int32)
+    seeds = _seeds(answers, terms, heard, pool.given)
     if not len(seeds):
         raise TrainingError(
             "no query has a document of its own or candidates to learn from",
             'Give pairs, triples or ids, or add a teacher that finds candidates: [[teachers]] with kind = "bm25"',
         )
     candidates = interleaved([each.best[seeds] for each in heard]) if heard else np.full((len(seeds), 0), -1, np.int32)
-    given = np.empty(0, np.int32)
+    named_counts = np.empty(0, np.int32)
     if pool.given:
-        candidates, given = led_by([pool.given.get(int(seed), ()) for seed in seeds], candidates)
+        candidates, named_counts = led_by([pool.given.get(int(seed), ()) for seed in seeds], candidates)
     if not candidates.size and any(isinstance(reader, CrossTeacher) for reader in opened):
         raise TrainingError(
             "there is no teacher that finds candidates: a cross-encoder only reads those of others",
             'Add [[teachers]] with kind = "bm25", or give triples or ids',
         )
     teachers: list[tuple[Teacher, float]] = [
-        (each.teacher, told.weight) for each, (told, _) in zip(heard, whole, strict=True)
+        (each.teacher, teacher_recipe.weight) for each, (teacher_recipe, _) in zip(heard, pool_teachers, strict=True)
     ]
     for number, teacher in enumerate(recipe.teachers):
         reader = opened[number]
@@ -99,8 +103,10 @@ def prepare(
             teachers.append((lists, teacher.weight))
         if teacher.kind == "scores":
             teachers.append((_scores(pool.scores[number], teacher.normalise), teacher.weight))
-    read = asked if recipe.query.kind == "model" else ()
-    training = TrainingSet(token_ids, terms, own, candidates, seeds, teachers, idf_of(token_ids, model), read, given)
+    read_token_ids = query_token_ids if recipe.query.kind == "model" else ()
+    training = TrainingSet(
+        token_ids, terms, answers, candidates, seeds, teachers, idf_of(token_ids, model), read_token_ids, named_counts
+    )
     first = next((each for each in heard if each.dense is not None), None)
     if first is None or first.dense is None or first.encode is None:
         return training
@@ -119,10 +125,10 @@ def idf_of(token_ids: Sequence[NDArray[np.int32]], model: TrainableEncoder) -> N
 
 
 def _query_token_ids(model: TrainableEncoder, queries: list[str], max_length: int) -> list[NDArray[np.int32]]:
-    found: list[NDArray[np.int32]] = []
+    token_ids: list[NDArray[np.int32]] = []
     for start in range(0, len(queries), _BATCH):
-        found += model.token_ids(queries[start : start + _BATCH], max_length)
-    return found
+        token_ids += model.token_ids(queries[start : start + _BATCH], max_length)
+    return token_ids
 
 
 def _distinct_terms(model: TrainableEncoder, text_ids: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -170,9 +176,15 @@ def _listen(teacher: TeacherRecipe, model: _Model | None, pool: Pool, cache: Pat
 
             return model.encode(texts, cache=cache, progress=tell)
 
-        asked, read = encode(pool.queries, "queries"), encode(pool.documents, "documents")
-        best, spread = dense_top(asked, read, _DEPTH)
-        return _Heard(VectorTeacher(asked, read, spread, teacher.normalise), best, spread, read, encode)
+        query_vectors, document_vectors = encode(pool.queries, "queries"), encode(pool.documents, "documents")
+        best, spread = dense_top(query_vectors, document_vectors, _DEPTH)
+        return _Heard(
+            VectorTeacher(query_vectors, document_vectors, spread, teacher.normalise),
+            best,
+            spread,
+            document_vectors,
+            encode,
+        )
     if isinstance(model, LearnedEncoder):
         documents = model.encode_documents(pool.documents)
         rows = model.encode_queries(pool.queries)
@@ -238,12 +250,12 @@ def _scores(known: Mapping[int, Mapping[int, float]], normalise: str) -> ListTea
 
 
 def _seeds(
-    own: NDArray[np.int32], terms: list[NDArray[np.int32]], heard: Sequence[_Heard], given: Collection[int]
+    answers: NDArray[np.int32], terms: list[NDArray[np.int32]], heard: Sequence[_Heard], named: Collection[int]
 ) -> NDArray[np.int64]:
     """Return the queries that steps are drawn from: those with a term, and with a document, candidates that the data
     names, or something near it."""
     useful = np.array([len(each) > 0 for each in terms], dtype=bool)
     cosines = [each.spread.high for each in heard if each.dense is not None]
     near = np.maximum.reduce(cosines) > _LEAST_FOUND if cosines else np.full_like(useful, bool(heard))
-    near[list(given)] = True
-    return np.flatnonzero(useful & ((own >= 0) | near))
+    near[list(named)] = True
+    return np.flatnonzero(useful & ((answers >= 0) | near))

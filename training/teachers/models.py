@@ -79,14 +79,21 @@ class DenseTeacher:
     def __init__(self, folder: str | Path, settings: TeacherSettings | None = None) -> None:
         require_neural()
         self.settings = settings or TeacherSettings()
-        own = self.settings
-        prompt = own.prompt
+        model_settings = self.settings
+        prompt = model_settings.prompt
         self.encoder = DenseEncoder(
             folder,
             DenseSettings(
-                own.max_length, own.pooling, True, prompt, prompt, own.batch_tokens, own.device, own.precision
+                model_settings.max_length,
+                model_settings.pooling,
+                True,
+                prompt,
+                prompt,
+                model_settings.batch_tokens,
+                model_settings.device,
+                model_settings.precision,
             ),
-        )  # fmt: skip
+        )
 
     @property
     def width(self) -> int:
@@ -155,11 +162,15 @@ class CrossTeacher:
 
     @cached_property
     def _model(self) -> Backbone:
-        own = self.settings
+        settings = self.settings
         return Backbone(
-            self._root, self._root, max_length=own.max_length, device=own.device, precision=own.precision,
+            self._root,
+            self._root,
+            max_length=settings.max_length,
+            device=settings.device,
+            precision=settings.precision,
             stated=stated_length(self._root),
-        )  # fmt: skip
+        )
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -191,8 +202,8 @@ class CrossTeacher:
             logits = model(input_ids=ids, attention_mask=attention(mask), **more).logits
             return [float(value) for value in logits.float().reshape(-1).tolist()]
 
-        found = np.empty(len(rows), dtype=np.float32)
+        all_scores = np.empty(len(rows), dtype=np.float32)
         with torch.inference_mode():
             for positions in by_length([len(ids) for ids, _ in rows], self.settings.batch_tokens):
-                found[positions] = halving(scores, [rows[position] for position in positions])
-        return found
+                all_scores[positions] = halving(scores, [rows[position] for position in positions])
+        return all_scores

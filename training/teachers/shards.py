@@ -52,16 +52,16 @@ def in_shards(
     """
     parts = []
     for start in range(0, len(items), shard):
-        own = items[start : start + shard]
-        path = None if cache is None else cache / f"{_name(own, depends_on)}.npy"
-        rows = None if path is None else _read(path, len(own))
+        shard_items = items[start : start + shard]
+        path = None if cache is None else cache / f"{_name(shard_items, depends_on)}.npy"
+        rows = None if path is None else _read(path, len(shard_items))
         if rows is None:
-            rows = compute(own)
+            rows = compute(shard_items)
             if path is not None:
                 _write(path, rows)
         parts.append(rows)
         if progress is not None:
-            progress(start + len(own), len(items))
+            progress(start + len(shard_items), len(items))
     return np.concatenate(parts) if parts else compute(items)
 
 
@@ -80,10 +80,10 @@ def _name(items: Sequence[Item], depends_on: str) -> str:
 def _read(path: Path, rows: int) -> NDArray[np.float32] | None:
     """Return a shard, or None where there is none that is whole."""
     try:
-        found = np.load(path, allow_pickle=False)
+        rows_read = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return found if found.dtype == np.float32 and found.ndim and len(found) == rows else None
+    return rows_read if rows_read.dtype == np.float32 and rows_read.ndim and len(rows_read) == rows else None
 
 
 def _write(path: Path, rows: NDArray[np.float32]) -> None:

@@ -47,18 +47,22 @@ class TermTeacher:
             documents: float32[documents, width], the same model's vectors of unit length.
             columns: int64[columns], ascending.
         """
-        found = np.zeros((len(documents), len(columns)), dtype=np.float32)
-        shared, there, here = np.intersect1d(columns, self.terms, assume_unique=True, return_indices=True)
+        targets = np.zeros((len(documents), len(columns)), dtype=np.float32)
+        shared, column_positions, term_positions = np.intersect1d(
+            columns, self.terms, assume_unique=True, return_indices=True
+        )
         if len(shared):
-            standard = (documents @ self.vectors[here].T - self.mean[here]) / self.deviation[here]
-            found[:, there] = self.strength * np.maximum(standard - self.above, 0.0)
-        return found
+            standard = (documents @ self.vectors[term_positions].T - self.mean[term_positions]) / self.deviation[
+                term_positions
+            ]
+            targets[:, column_positions] = self.strength * np.maximum(standard - self.above, 0.0)
+        return targets
 
 
 def word_terms(subwords: Subwords) -> tuple[NDArray[np.int64], list[str]]:
     """Return the tokens that are words by themselves, int64 ascending, and how they are written."""
-    found = sorted((term, text) for text, term in subwords.ids_by_token.items() if is_word(text))
-    return np.array([term for term, _ in found], dtype=np.int64), [text for _, text in found]
+    words = sorted((term, text) for text, term in subwords.ids_by_token.items() if is_word(text))
+    return np.array([term for term, _ in words], dtype=np.int64), [text for _, text in words]
 
 
 def is_word(token: str) -> bool:

@@ -76,7 +76,7 @@ class MaximumHead:
         self._lock = Lock()
 
     @cached_property
-    def _whole(self) -> Packed:
+    def _packed(self) -> Packed:
         return packed(self._weight, self._bias)
 
     def _fit(self, states: NDArray[np.float32]) -> None:
@@ -114,12 +114,12 @@ class MaximumHead:
             part = None if bounding is None else bounding[tokens]
             return self._chunk(states[tokens], part, [lengths[position] for position in chunk])
 
-        found = []
+        vectors = []
         for part in in_turn(run, chunks, threads):
             if part is None:
                 return None
-            found += part
-        return found
+            vectors += part
+        return vectors
 
     def _chunk(
         self, states: NDArray[np.float32], bounding: NDArray[np.float32] | None, lengths: list[int]
@@ -132,10 +132,10 @@ class MaximumHead:
             if not self._multiplies_all:
                 return None
             largest[:] = 0
-            whole = np.empty(states.shape, dtype=np.int16)
+            integers = np.empty(states.shape, dtype=np.int16)
             scales = np.empty(len(states), dtype=np.float32)
-            quantised(states, whole, scales)
-            maxima(whole, scales, *self._whole, owners, largest)
+            quantised(states, integers, scales)
+            maxima(integers, scales, *self._packed, owners, largest)
         return [(terms.astype(np.int32), row[terms]) for row in largest for terms in [np.flatnonzero(row)]]
 
     def _screened(
@@ -202,13 +202,13 @@ def _fitted(samples: NDArray[np.float32], weight: NDArray[np.float32], bias: NDA
         return None
     _, lead, blocks = best
     constant = np.float32(max(1e-3, float(np.sqrt(np.abs(shifted).mean()))))
-    whole = np.empty((len(weight), lead + 1 + len(blocks)), dtype=np.int16)
+    integers = np.empty((len(weight), lead + 1 + len(blocks)), dtype=np.int16)
     for start in range(0, len(weight), BAND):
         band = slice(start, start + BAND)
         columns = _extended(weight[band] @ back, lead, blocks, shifted[band] / constant)
-        whole[band], _ = rounded_rows(columns, COLUMN_NORM)
-    longest = int(np.abs(whole).sum(axis=1, dtype=np.int64).max())
-    return _Screen(mean, basis, lead, blocks, constant, paired(whole), longest)
+        integers[band], _ = rounded_rows(columns, COLUMN_NORM)
+    longest = int(np.abs(integers).sum(axis=1, dtype=np.int64).max())
+    return _Screen(mean, basis, lead, blocks, constant, paired(integers), longest)
 
 
 def _blocks(lead: int, full: int) -> tuple[slice, ...]:

@@ -47,11 +47,11 @@ def available() -> bool:
     """Whether this processor, and Numba as it is set up here, run these kernels."""
     features = llvmlite.binding.get_host_cpu_features()
     config: Any = numba.config
-    own = config.CPU_NAME in (None, "", "host") and not config.CPU_FEATURES
+    compiles_for_host = config.CPU_NAME in (None, "", "host") and not config.CPU_FEATURES
     return (
         platform.machine().lower() in ("x86_64", "amd64")
         and bool(features.get("avx2") and features.get("fma"))
-        and own
+        and compiles_for_host
         and not config.DISABLE_JIT
     )
 
@@ -83,12 +83,12 @@ _ROW_NORM, _TINY = np.float32(ROW_NORM), np.float32(1e-30)
 def _exp(x: Any) -> Any:
     """exp of a float32 <= 0, to 1e-6 of itself; what is below exp(-87) is that."""
     power = (x if x > _LOWEST else _LOWEST) * _LOG2E
-    whole = floor(power + _HALF)
-    rest = power - whole
+    exponent = floor(power + _HALF)
+    rest = power - exponent
     series = _E6
     for factor in (_E5, _E4, _E3, _E2, _E1, _ONE):
         series = series * rest + factor
-    return series * power_of_two(whole)
+    return series * power_of_two(exponent)
 
 
 @_kernel
@@ -102,8 +102,8 @@ def _gelu(x: Any) -> Any:
 
 
 @_kernel
-def quantised(values: Any, whole: Any, scales: Any) -> None:
-    """Round float32[rows, width] to int16[rows, width]; values = whole · scales[row]."""
+def quantised(values: Any, integers: Any, scales: Any) -> None:
+    """Round float32[rows, width] to int16[rows, width]; values = integers · scales[row]."""
     for row in range(values.shape[0]):
         squares = _TINY
         for column in range(values.shape[1]):
@@ -111,7 +111,7 @@ def quantised(values: Any, whole: Any, scales: Any) -> None:
         scale = _ROW_NORM / np.sqrt(squares)
         scales[row] = _ONE / scale
         for column in range(values.shape[1]):
-            whole[row, column] = rounded(values[row, column] * scale)
+            integers[row, column] = rounded(values[row, column] * scale)
 
 
 @_kernel
@@ -242,29 +242,29 @@ def layers(x: Any, starts: Any, heads: Any, epsilon: Any, weights: Any) -> None:
     )
     rows, width = x.shape
     inner = up_s.shape[1]
-    whole = np.zeros((rows, width), dtype=np.int16)
+    integers = np.zeros((rows, width), dtype=np.int16)
     scales = np.zeros(rows, dtype=np.float32)
     states = np.zeros((rows + ROWS, 3 * width), dtype=np.float32)
     mixed = np.zeros((rows + ROWS, width), dtype=np.float32)
     more = np.zeros((rows, width), dtype=np.float32)
     wide = np.zeros((min(_BLOCK, rows), inner), dtype=np.float32)
-    wide_whole = np.zeros((min(_BLOCK, rows), inner), dtype=np.int16)
+    wide_integers = np.zeros((min(_BLOCK, rows), inner), dtype=np.int16)
     for layer in range(in_w.shape[0]):
-        quantised(x, whole, scales)
-        product(whole, scales, in_w[layer], in_s[layer], in_b[layer], states[:rows])
+        quantised(x, integers, scales)
+        product(integers, scales, in_w[layer], in_s[layer], in_b[layer], states[:rows])
         _attended(states, starts, heads, mixed)
-        quantised(mixed[:rows], whole, scales)
-        product(whole, scales, mix_w[layer], mix_s[layer], mix_b[layer], more)
+        quantised(mixed[:rows], integers, scales)
+        product(integers, scales, mix_w[layer], mix_s[layer], mix_b[layer], more)
         _added(x, more)
         normalised(x, gain1[layer], shift1[layer], epsilon)
         for row in range(0, rows, _BLOCK):
             n = min(_BLOCK, rows - row)
             band = slice(row, row + n)
-            quantised(x[band], whole[band], scales[band])
-            product(whole[band], scales[band], up_w[layer], up_s[layer], up_b[layer], wide[:n])
+            quantised(x[band], integers[band], scales[band])
+            product(integers[band], scales[band], up_w[layer], up_s[layer], up_b[layer], wide[:n])
             _activated(wide[:n])
-            quantised(wide[:n], wide_whole[:n], scales[band])
-            product(wide_whole[:n], scales[band], down_w[layer], down_s[layer], down_b[layer], more[band])
+            quantised(wide[:n], wide_integers[:n], scales[band])
+            product(wide_integers[:n], scales[band], down_w[layer], down_s[layer], down_b[layer], more[band])
         _added(x, more)
         normalised(x, gain2[layer], shift2[layer], epsilon)
 
@@ -324,13 +324,13 @@ def screened(bound: Any, decoder: Any, owners: Any, largest: Any, limit: Any) ->
                 threshold, address(above, 0),
             ):  # fmt: skip
                 continue
-            for place in range(len(above)):
-                if not above[place]:
+            for byte in range(len(above)):
+                if not above[byte]:
                     continue
-                token = row + place // 2
+                token = row + byte // 2
                 for bit in range(8):
-                    term = first + place % 2 * 8 + bit
-                    if above[place] >> bit & 1 and term < terms:
+                    term = first + byte % 2 * 8 + bit
+                    if above[byte] >> bit & 1 and term < terms:
                         count += 1
                         logit = bias[term] + _inner(states[token], weight[term])
                         largest[owners[token], term] = max(largest[owners[token], term], logit)

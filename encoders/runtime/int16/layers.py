@@ -81,7 +81,7 @@ class IntegerBackbone:
         chunks = list(_chunks(lengths))
 
         def run(chunk: range) -> None:
-            out[ends[chunk.start] : ends[chunk.stop]] = self._chunk([rows[place] for place in chunk])
+            out[ends[chunk.start] : ends[chunk.stop]] = self._chunk([rows[number] for number in chunk])
 
         for _ in in_turn(run, chunks, threads):
             pass
@@ -92,28 +92,28 @@ class IntegerBackbone:
         tokens = int(starts[-1])
         x = np.zeros((filled(tokens), self.width), dtype=np.float32)
         for row, start in zip(rows, starts, strict=False):
-            x[start : start + len(row)] = self._words[row] + self._positions[self._places(row)]
+            x[start : start + len(row)] = self._words[row] + self._positions[self._position_ids(row)]
         normalised(x, *self._norm, self._epsilon)
         layers(x, starts, self._heads, self._epsilon, self._layers)
         return x[:tokens]
 
-    def _places(self, row: Sequence[int]) -> NDArray[np.int64]:
+    def _position_ids(self, row: Sequence[int]) -> NDArray[np.int64]:
         if self._uncounted is None:
             return np.arange(len(row))
         counted = np.asarray(row) != self._uncounted
-        places: NDArray[np.int64] = np.cumsum(counted) * counted + self._uncounted
-        return places
+        position_ids: NDArray[np.int64] = np.cumsum(counted) * counted + self._uncounted
+        return position_ids
 
 
 def _chunks(lengths: Sequence[int]) -> list[range]:
     """Ranges of rows with about `_CHUNK` tokens, or one longer row."""
-    found, start, tokens = [], 0, 0
-    for place, length in enumerate(lengths):
-        if place > start and tokens + length > _CHUNK:
-            found.append(range(start, place))
-            start, tokens = place, 0
+    chunks, start, tokens = [], 0, 0
+    for number, length in enumerate(lengths):
+        if number > start and tokens + length > _CHUNK:
+            chunks.append(range(start, number))
+            start, tokens = number, 0
         tokens += length
-    return [*found, range(start, len(lengths))] if lengths else []
+    return [*chunks, range(start, len(lengths))] if lengths else []
 
 
 def integer_backbone(backbone: torch.nn.Module, vocabulary_size: int) -> IntegerBackbone | None:
@@ -239,5 +239,5 @@ def _build(
 
 
 def _array(parameter: Any) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = parameter.detach().float().cpu().numpy()
-    return found
+    array: NDArray[np.float32] = parameter.detach().float().cpu().numpy()
+    return array

@@ -25,8 +25,8 @@ def rounded_rows(values: NDArray[np.float32], norm: float) -> tuple[NDArray[np.i
     norms = np.maximum(np.linalg.norm(values, axis=1), 1e-30)
     scales = np.minimum(norm / norms, 32_767 / np.maximum(np.abs(values).max(axis=1, initial=0), 1e-30))
     with np.errstate(invalid="ignore"):  # a damaged model's NaN become any number, as they do in the kernels
-        whole = np.rint(values * scales[:, None].astype(np.float32)).astype(np.int16)
-    return whole, (1 / scales).astype(np.float32)
+        integers = np.rint(values * scales[:, None].astype(np.float32)).astype(np.int16)
+    return integers, (1 / scales).astype(np.float32)
 
 
 def packed(weight: NDArray[np.float32], bias: NDArray[np.float32] | None) -> Packed:
@@ -40,27 +40,27 @@ def packed(weight: NDArray[np.float32], bias: NDArray[np.float32] | None) -> Pac
         other; scales and bias, float32[panels · COLUMNS], 0 where there is no term.
     """
     terms, width = weight.shape
-    whole = np.empty((terms, width), dtype=np.int16)
+    integers = np.empty((terms, width), dtype=np.int16)
     scales = np.zeros(-(-terms // COLUMNS) * COLUMNS, dtype=np.float32)
     biases = np.zeros(len(scales), dtype=np.float32)
     for start in range(0, terms, BAND):
         band = slice(start, min(start + BAND, terms))
-        whole[band], scales[band] = rounded_rows(weight[band], COLUMN_NORM)
+        integers[band], scales[band] = rounded_rows(weight[band], COLUMN_NORM)
     if bias is not None:
         biases[:terms] = bias
-    return paired(whole), scales, biases
+    return paired(integers), scales, biases
 
 
-def paired(whole: NDArray[np.int16]) -> NDArray[np.int16]:
+def paired(integers: NDArray[np.int16]) -> NDArray[np.int16]:
     """Return int16[terms, width] in panels, as `packed` does."""
-    terms, width = whole.shape
+    terms, width = integers.shape
     panels = -(-terms // COLUMNS)
     pairs = np.zeros((panels, width // 2, COLUMNS, 2), dtype=np.int16)
     full = terms // COLUMNS
-    by_term = whole[: full * COLUMNS].reshape(full, COLUMNS, width // 2, 2)
+    by_term = integers[: full * COLUMNS].reshape(full, COLUMNS, width // 2, 2)
     pairs[:full] = by_term.transpose(0, 2, 1, 3)
     if full < panels:
-        rest = whole[full * COLUMNS :].reshape(-1, width // 2, 2)
+        rest = integers[full * COLUMNS :].reshape(-1, width // 2, 2)
         pairs[full, :, : len(rest)] = rest.transpose(1, 0, 2)
     return pairs
 

@@ -110,11 +110,11 @@ def integer_tile(_: Any, rows: Any, columns: Any, out: Any, factors: Any) -> Any
     """
     signature = types.void(_STRIDED, _STRIDED, _STRIDED, types.UniTuple(_POINTER, 3))
 
-    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
         (rows, row_length), (columns, pairs), (out, out_length) = (
-            cgutils.unpack_tuple(builder, each, 2) for each in given[:3]
+            cgutils.unpack_tuple(builder, each, 2) for each in arguments[:3]
         )
-        row_scales, column_scales, bias = cgutils.unpack_tuple(builder, given[3], 3)
+        row_scales, column_scales, bias = cgutils.unpack_tuple(builder, arguments[3], 3)
         sums = _integer_sums(builder, rows, row_length, columns, pairs)
         scales, biases = (
             [builder.load(_at(builder, source, _FLOATS, half), align=4) for half in range(2)]
@@ -136,22 +136,22 @@ def threshold_tile(_: Any, rows: Any, row_length: Any, columns: Any, pairs: Any,
     """Whether any sum is above the threshold; then a bit of out, uint8[ROWS, COLUMNS / 8], says so of each."""
     signature = types.boolean(_POINTER, _WHOLE, _POINTER, _WHOLE, types.int32, _POINTER)
 
-    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        rows, row_length, columns, pairs, threshold, out = given
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        rows, row_length, columns, pairs, threshold, out = arguments
         sums = _integer_sums(builder, rows, row_length, columns, pairs)
         largest = sums[0][0]
         for vector in [vector for row in sums for vector in row][1:]:
             largest = builder.select(builder.icmp_signed(">", vector, largest), vector, largest)
         least = _everywhere(builder, threshold, _SUMS)
-        found = builder.icmp_signed(
+        any_above = builder.icmp_signed(
             "!=", builder.bitcast(builder.icmp_signed(">", largest, least), _I8), ir.Constant(_I8, 0)
         )
-        with builder.if_then(found, likely=False):
+        with builder.if_then(any_above, likely=False):
             for row in range(ROWS):
                 for half in range(2):
                     above = builder.bitcast(builder.icmp_signed(">", sums[row][half], least), _I8)
                     builder.store(above, _at(builder, out, _I8, 2 * row + half), align=1)
-        return found
+        return any_above
 
     return signature, generate
 
@@ -166,8 +166,8 @@ def float_tile(_: Any, rows: Any, columns: Any, steps: Any, out: Any, row_scales
     """
     signature = types.void(_STRIDED, _STRIDED, _WHOLE, _STRIDED, _POINTER)
 
-    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
-        rows, columns, steps, out, row_scales = given
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        rows, columns, steps, out, row_scales = arguments
         (rows, row_length), (columns, column_length), (out, out_length) = (
             cgutils.unpack_tuple(builder, each, 2) for each in (rows, columns, out)
         )
@@ -205,9 +205,9 @@ def address(_: Any, array: Any, element: Any) -> Any:
     """Address of an element of a contiguous array, counted through all its dimensions."""
     size = array.dtype.bitwidth // 8
 
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=given[0]).data
-        pointer = _at(builder, data, _I8, builder.mul(given[1], ir.Constant(_I64, size)))
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=arguments[0]).data
+        pointer = _at(builder, data, _I8, builder.mul(arguments[1], ir.Constant(_I64, size)))
         return builder.bitcast(pointer, _I8.as_pointer())
 
     return types.voidptr(array, types.int64), generate
@@ -217,18 +217,18 @@ def address(_: Any, array: Any, element: Any) -> Any:
 def rounded(_: Any, value: Any) -> Any:
     """The nearest 16-bit integer."""
 
-    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         nearest = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_F32, [_F32]), "llvm.rint.f32")
-        return builder.fptosi(builder.call(nearest, given), _I16)
+        return builder.fptosi(builder.call(nearest, arguments), _I16)
 
     return types.int16(types.float32), generate
 
 
 @_instructions
 def floor(_: Any, value: Any) -> Any:
-    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_F32, [_F32]), "llvm.floor.f32")
-        return builder.call(function, given)
+        return builder.call(function, arguments)
 
     return types.float32(types.float32), generate
 
@@ -237,8 +237,8 @@ def floor(_: Any, value: Any) -> Any:
 def power_of_two(_: Any, exponent: Any) -> Any:
     """2 to a whole float32 from -126 to 127."""
 
-    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        biased = builder.add(builder.fptosi(given[0], _I32), ir.Constant(_I32, 127))
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        biased = builder.add(builder.fptosi(arguments[0], _I32), ir.Constant(_I32, 127))
         return builder.bitcast(builder.shl(biased, ir.Constant(_I32, 23)), _F32)
 
     return types.float32(types.float32), generate

@@ -183,7 +183,7 @@ def _unfinished_rows(info: CollectionInfo) -> list[tuple[str, str]]:
 
 def _encoder_rows(info: CollectionInfo) -> list[tuple[str, str]]:
     from lexhound.encoders.bm25.encoder import KIND as BM25
-    from lexhound.encoders.libraries import told
+    from lexhound.encoders.libraries import describe_libraries
 
     encoder = info.encoder
     settings = ", ".join(
@@ -191,7 +191,7 @@ def _encoder_rows(info: CollectionInfo) -> list[tuple[str, str]]:
     )
     rows = [("encoder", f"{encoder.name} ({settings})" if settings else encoder.name)]
     if encoder.libraries:
-        rows.append(("", f"made with {told(encoder)}"))
+        rows.append(("", f"made with {describe_libraries(encoder)}"))
     elif encoder.kind == BM25:
         rows.append(("", "made by a version that did not note its libraries, which read Hangul by whole words"))
     return rows

@@ -162,7 +162,7 @@ def _open_datasets(request: EvaluationRequest, fetching: FetchProgress | None) -
 def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[EncoderSystem | CollectionSystem]:
     encoders = request.encoders or (() if request.collections else ("bm25",))
     systems: list[EncoderSystem | CollectionSystem] = []
-    taken: set[str] = set()
+    names_in_use: set[str] = set()
     dense = request.dense
     if dense is None and request.collections == () and {"dense", "hybrid"} & set(request.modes):
         raise DatasetError(
@@ -182,7 +182,7 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
                 learned=request.learned,
                 options=SearchOptions(mode, fusion, request.recall, request.threads),
             )
-            made.name = _unused(made.name, f"{encoder} {mode}", taken)
+            made.name = _unused(made.name, f"{encoder} {mode}", names_in_use)
             systems.append(made)
     for path in request.collections:
         for mode in modes or ("auto",):
@@ -193,15 +193,15 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
                 options=SearchOptions(mode, fusion, request.recall, request.threads),
                 milvus=request.milvus,
             )
-            made.name = _unused(made.name, f"{path} {mode}", taken)
+            made.name = _unused(made.name, f"{path} {mode}", names_in_use)
             systems.append(made)
     return systems
 
 
-def _unused(name: str, longer: str, taken: set[str]) -> str:
+def _unused(name: str, longer: str, names_in_use: set[str]) -> str:
     """Return the short name, or the longer one where the short one is taken already."""
-    chosen = longer if name in taken else name
-    taken.add(chosen)
+    chosen = longer if name in names_in_use else name
+    names_in_use.add(chosen)
     return chosen
 
 
@@ -274,7 +274,7 @@ def _cell(value: object) -> object:
 
 
 def write_per_query(path: Path, evaluation: Evaluation) -> None:
-    """Every measure of every judged query and system, as CSV (by the suffix) or JSON Lines.
+    """Write every measure of every judged query and system, as CSV (by the suffix) or JSON Lines.
 
     Texts that spreadsheets would take for formulas have `'` before them in CSV; JSON Lines have them as they are.
     """
@@ -363,7 +363,7 @@ def _beside(request: ComparisonRequest) -> tuple[Path | None, Path | None]:
 
 
 def name_runs(runs: Sequence[Run]) -> list[Run]:
-    """Runs under names of their own: their tags, or where tags repeat, the names or the paths of their files."""
+    """Return runs under names of their own: their tags, or where tags repeat, the names or the paths of their files."""
     for candidates in (
         [run.name for run in runs],
         [run.name if run.path is None else run.path.name for run in runs],

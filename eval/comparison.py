@@ -251,7 +251,7 @@ def _shared_queries(runs: Sequence[Run], qrels: Qrels, options: ComparisonOption
 
 
 def _differences(
-    place: int,
+    column: int,
     pairs: Sequence[tuple[str, str]],
     per_query: Mapping[str, tuple[Scores, ...]],
     query_ids: Sequence[str],
@@ -260,7 +260,7 @@ def _differences(
     """Return all comparisons of one measure, corrected together."""
     rows = []
     for baseline, system in pairs:
-        first, second = per_query[baseline][place], per_query[system][place]
+        first, second = per_query[baseline][column], per_query[system][column]
         values = np.array([second.per_query[key] - first.per_query[key] for key in query_ids])
         rows.append((baseline, system, first.measure, values))
     t_tests = [paired_t_test(values) for *_, values in rows]

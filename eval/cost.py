@@ -106,7 +106,7 @@ def flops(
     document_frequencies: Callable[[npt.NDArray[np.int32]], npt.NDArray[np.int64]],
     n_documents: int,
 ) -> float:
-    """Expected overlapping products of a query-document pair: sum_j p_q(j) p_d(j).
+    """Return the expected overlapping products of a query-document pair: sum_j p_q(j) p_d(j).
 
     p_q(j) and p_d(j) are the shares of queries and of documents in which term j has a weight (the FLOPS
     of Paria et al. 2020, as used for SPLADE). The sum over j of both equals the mean over queries of the
@@ -127,7 +127,7 @@ def flops(
 
 
 def measure_latency(answer: Callable[[str], object], queries: Sequence[str], *, warm_up: int = 5) -> list[float]:
-    """Seconds that each query takes, one after another. The first `warm_up` are asked once before."""
+    """Return the seconds that each query takes, one after another. The first `warm_up` are asked once before."""
     for query in queries[:warm_up]:
         answer(query)
     seconds = []
@@ -146,11 +146,11 @@ def percentile_ms(seconds: Sequence[float], percent: float) -> float:
 
 
 def spread(items: Sequence[str], count: int) -> list[str]:
-    """At most `count` of the items, evenly spread over them, in their order."""
+    """Return at most `count` of the items, evenly spread over them, in their order."""
     if len(items) <= count:
         return list(items)
-    places = np.linspace(0, len(items) - 1, count).round().astype(int)
-    return [items[index] for index in places]
+    positions = np.linspace(0, len(items) - 1, count).round().astype(int)
+    return [items[index] for index in positions]
 
 
 def machine() -> dict[str, str | int]:
@@ -163,7 +163,7 @@ def machine() -> dict[str, str | int]:
 
 
 def available_cores() -> int:
-    """Processor cores that this process may use."""
+    """Return how many processor cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -37,7 +37,7 @@ class MeasureError(EvaluationError):
 
 
 class ComparisonError(EvaluationError):
-    """Runs cannot be compared: too few, over different queries, or with equal names."""
+    """Runs that cannot be compared: too few, over different queries, or with equal names."""
 
 
 class TuningError(EvaluationError):

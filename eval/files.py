@@ -39,7 +39,7 @@ class TextFile:
         return cls(str(path), without_compression(path).suffix.lower(), lambda: open_input(path, str(path), fault))
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """(line number from 1, line without its end) of every line that is not blank.
+        """Yield (line number from 1, line without its end) of every line that is not blank.
 
         Raises:
             DatasetError, or what the fault makes: the file cannot be read or is cut short, or a line is not UTF-8,
@@ -57,7 +57,7 @@ class TextFile:
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes its name when it is complete; on an error nothing is left behind.
+    """Open a binary file that takes its name when it is complete; on an error nothing is left behind.
 
     The folder is made if need be. Written aside in the same folder, synced, then renamed.
     """
@@ -68,7 +68,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def compressed(file: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
-    """A file to write to that compresses by the suffix of its name; the same bytes for the same content."""
+    """Open a file to write to that compresses by the suffix of its name; the same bytes for the same content."""
     if suffix == ".gz":
         # No name and no time in the header: they would make two files of the same content differ.
         with gzip.GzipFile("", "wb", 6, file, mtime=0) as stream:

@@ -66,7 +66,7 @@ def hardest_queries(
     hard = []
     for query_id in chosen:
         judged = dataset.qrels[query_id]
-        places = {
+        ranks = {
             system: {document: rank for rank, (document, _) in enumerate(rankings.get(query_id, ()), 1)}
             for system, rankings in runs.items()
         }
@@ -79,7 +79,7 @@ def hardest_queries(
                 {part.system: row[query_id] for part, row in zip(parts, scores, strict=True)},
                 {system: ranked(rankings.get(query_id, ()), judged, shown) for system, rankings in runs.items()},
                 tuple(
-                    WantedDocument(document, value, {system: places[system].get(document) for system in runs})
+                    WantedDocument(document, value, {system: ranks[system].get(document) for system in runs})
                     for document, value in best[:shown]
                 ),
                 relevant[query_id],

@@ -42,7 +42,7 @@ class Scores:
 
 
 def parse_measures(names: Iterable[str]) -> list[Any]:
-    """ir-measures' measures for their names; repeated ones are taken once.
+    """Return ir-measures' measures for their names; repeated ones are taken once.
 
     Raises:
         MeasureError: a name is unknown (the nearest are suggested), malformed, or nothing that is
@@ -91,7 +91,7 @@ def score_run(run: Run, qrels: Qrels, measures: Sequence[str]) -> list[Scores]:
         judged[number] = {numbered[document]: relevance for document, relevance in qrels[query_id].items()}
         if ranking:
             ordered[number] = {
-                numbered[document]: float(len(ranking) - place) for place, (document, _) in enumerate(ranking)
+                numbered[document]: float(len(ranking) - position) for position, (document, _) in enumerate(ranking)
             }
     values: dict[Any, dict[str, float]] = {measure: dict.fromkeys(qrels, 0.0) for measure in parsed}
     try:
@@ -112,7 +112,7 @@ def score_run(run: Run, qrels: Qrels, measures: Sequence[str]) -> list[Scores]:
 
 
 def _numbered(documents: Collection[str]) -> dict[str, str]:
-    """Numbers of one length in place of ids, in the order of the ids."""
+    """Return numbers of one length in place of ids, in the order of the ids."""
     width = len(str(len(documents)))
     return {document: f"{number:0{width}d}" for number, document in enumerate(sorted(documents), 1)}
 
@@ -177,7 +177,7 @@ def _library() -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that compute the measures, for the record of an evaluation."""
+    """Return the versions of the packages that compute the measures, for the record of an evaluation."""
     from importlib.metadata import version
 
     _library()

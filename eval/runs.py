@@ -68,12 +68,12 @@ def strict_scores(scores: Sequence[float]) -> npt.NDArray[np.float32]:
     Raises:
         ValueError: a score is not a finite 32-bit number, or the scores rise.
     """
-    given = np.asarray(scores, dtype=np.float64)
+    exact = np.asarray(scores, dtype=np.float64)
     with np.errstate(over="ignore"):
-        rounded = given.astype(np.float32)
+        rounded = exact.astype(np.float32)
     if not np.isfinite(rounded).all():
         raise ValueError("scores must be finite 32-bit numbers")
-    if (np.diff(given) > 0).any():
+    if (np.diff(exact) > 0).any():
         raise ValueError("scores must not rise along a ranking")
     # Most rankings have no ties; those that do are walked through.
     if (np.diff(rounded) < 0).all():

@@ -39,7 +39,7 @@ def to_json(value: Any) -> Any:
 
 
 def to_json_bytes(value: Any, *, indent: bool = True) -> bytes:
-    """JSON text in UTF-8 with a newline at its end."""
+    """Return JSON text in UTF-8 with a newline at its end."""
     import orjson
 
     options = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if indent else 0)

@@ -28,7 +28,7 @@ class Interval:
 
 
 def paired_t_test(differences: npt.ArrayLike) -> float:
-    """Two-sided p-value of Student's t-test for the hypothesis that the mean difference is 0.
+    """Return the two-sided p-value of Student's t-test for the hypothesis that the mean difference is 0.
 
     t = mean(d) / (s / sqrt(n)) with n - 1 degrees of freedom. 1 when all differences are 0; 0 when they
     are all the same other number; 1 with fewer than two queries (nothing can be said).
@@ -47,7 +47,7 @@ def paired_t_test(differences: npt.ArrayLike) -> float:
 
 
 def randomisation_test(differences: npt.ArrayLike, *, permutations: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p-value of Fisher's randomisation test on the mean difference.
+    """Return the two-sided p-value of Fisher's randomisation test on the mean difference.
 
     If the systems differ by chance only, then each difference could as well have the other sign. The sign
     of every query is drawn at random, `permutations` times, and p is the share of draws whose mean is at
@@ -75,7 +75,7 @@ def randomisation_test(differences: npt.ArrayLike, *, permutations: int = 10_000
 def bootstrap_interval(
     differences: npt.ArrayLike, *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap interval of the mean difference (Efron 1979; Sakai, SIGIR 2006).
+    """Return the percentile bootstrap interval of the mean difference (Efron 1979; Sakai, SIGIR 2006).
 
     Queries are drawn with replacement, `resamples` times; the interval holds the middle `confidence` of
     the means of the draws.
@@ -96,7 +96,7 @@ def bootstrap_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number by Holm's step-down method (1979), in the given order.
+    """Return p-values adjusted for their number by Holm's step-down method (1979), in the given order.
 
     The smallest of m is multiplied by m, the next by m - 1, and so on; none falls below the one before.
     Rejecting where the adjusted value is at most alpha keeps the chance of any false rejection at alpha.
@@ -104,14 +104,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     count = len(p_values)
     adjusted = [0.0] * count
     highest = 0.0
-    for place, index in enumerate(sorted(range(count), key=lambda index: p_values[index])):
-        highest = max(highest, min(1.0, (count - place) * p_values[index]))
+    for position, index in enumerate(sorted(range(count), key=lambda index: p_values[index])):
+        highest = max(highest, min(1.0, (count - position) * p_values[index]))
         adjusted[index] = highest
     return adjusted
 
 
 def wins_ties_losses(differences: npt.ArrayLike, *, tolerance: float = 1e-9) -> tuple[int, int, int]:
-    """In how many queries the second system is better, equal (to within `tolerance`) and worse."""
+    """Return in how many queries the second system is better, equal (to within `tolerance`) and worse."""
     values = _as_differences(differences)
     wins = int(np.count_nonzero(values > tolerance))
     losses = int(np.count_nonzero(values < -tolerance))
@@ -131,7 +131,7 @@ def _blocks(rows: int, columns: int) -> list[int]:
 
 
 def _random_bits(generator: np.random.Generator, rows: int, columns: int) -> Array:
-    """rows x columns of 0.0 and 1.0: a row takes whole 32-bit words, so blocks of any size draw the same bits."""
+    """Return rows x columns of 0.0 and 1.0: a row takes whole 32-bit words, so all sizes of blocks draw alike."""
     width = 4 * -(-columns // 32)
     drawn = np.frombuffer(generator.bytes(rows * width), dtype=np.uint8).reshape(rows, width)
     return np.unpackbits(drawn, axis=1, count=columns).astype(np.float64)

@@ -44,7 +44,7 @@ class System(Protocol):
         ...
 
     def sparsity(self, queries: Sequence[str]) -> QuerySparsity | None:
-        """Active dimensions and FLOPS of the queries; None for a system without sparse vectors."""
+        """Return active dimensions and FLOPS of the queries; None for a system without sparse vectors."""
         ...
 
     def texts(self, document_ids: Collection[str]) -> Mapping[str, DocumentText]:

@@ -71,7 +71,7 @@ class OpenCollection:
         return answers
 
     def sparsity(self, queries: Sequence[str]) -> QuerySparsity | None:
-        """Active dimensions of the queries and the expected overlap with a document; None in mode dense."""
+        """Return active dimensions of the queries and the expected overlap with a document; None in mode dense."""
         if self.mode == "dense":
             return None
         encoded = [query.terms for query in self.collection.encode_queries(queries)]
@@ -220,19 +220,19 @@ class EncoderSystem(OpenCollection):
             shutil.rmtree(folder)
             collection = self._create(folder)
 
-        def told(step: IngestProgress) -> None:
+        def report_progress(step: IngestProgress) -> None:
             if progress is not None:
                 progress(step.documents, None)
 
         def skip(row: BadRow) -> None:
-            """Broken rows are counted by the data set's report; here they are passed over."""
+            """Pass over a broken row; the data set's report counts it."""
 
         with collection:
             report = collection.ingest(
                 open_corpus(corpus),
                 source=orjson.dumps({"corpus": corpus.name}).decode(),
                 on_bad_row=skip,
-                progress=told,
+                progress=report_progress,
             )
         return None if report.resumed else perf_counter() - started
 
@@ -256,7 +256,7 @@ class CollectionSystem(OpenCollection):
         super().__init__(options)
         self.address = read_address(address)
         path = self.address.path
-        short = path.resolve().name if path is not None and self.address.own else str(self.address)
+        short = path.resolve().name if path is not None and self.address.is_native else str(self.address)
         self.name = name or short + ("" if options.mode == "auto" else f" {options.mode}")
         self.learned = learned
         self._milvus = milvus

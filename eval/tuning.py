@@ -191,7 +191,7 @@ class _Pools:
     def __init__(self, names: Sequence[str], drop_identical: bool, depth: int) -> None:
         self._names = names
         self._drop = drop_identical
-        self._wanted = depth
+        self._depth = depth
         self.ids: list[list[str]] = []
         self._fields: list[list[FieldScores]] = []
 
@@ -203,9 +203,9 @@ class _Pools:
         rankings_of = {}
         for name, ids, fields in zip(self._names, self.ids, self._fields, strict=True):
             scores, _ = fuse(fusion, fields)
-            places = best(scores, self._wanted + 1).tolist()
-            ranking = [(ids[row], float(scores[row])) for row in places if not self._drop or ids[row] != name]
-            rankings_of[name] = ranking[: self._wanted]
+            rows = best(scores, self._depth + 1).tolist()
+            ranking = [(ids[row], float(scores[row])) for row in rows if not self._drop or ids[row] != name]
+            rankings_of[name] = ranking[: self._depth]
         return rankings_of
 
 

@@ -70,7 +70,9 @@ class ValidationSet:
         rankings = {}
         for query, row in zip(self.queries, scores, strict=True):
             order = np.argsort(-row, kind="stable")[:depth]
-            rankings[query] = [(self.document_ids[place], float(row[place])) for place in order if row[place] > 0]
+            rankings[query] = [
+                (self.document_ids[position], float(row[position])) for position in order if row[position] > 0
+            ]
         return score_run(Run("model", rankings), self.qrels, [MEASURE])[0].mean
 
 
@@ -173,13 +175,15 @@ def query_vectors(
         return model.encode(model.token_ids(texts, settings.max_length))
     rows = [np.unique(text_ids, return_counts=True) for text_ids in model.token_ids(texts, settings.max_length)]
     starts = np.concatenate([[0], np.cumsum([len(row) for row, _ in rows])])
-    terms, counts = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
+    terms, counts = (np.concatenate([row[part] for row in rows]) for part in (0, 1))
     weights = table[terms]
     if settings.prior:
         # Written words themselves where the encoder will estimate how many documents have them.
         token_ids = [np.unique(text_ids) for text_ids in model.token_ids(each.documents, recipe.validation.max_length)]
-        found = np.concatenate([np.empty(0, np.int32), *token_ids]) if settings.surface_match else documents.indices
-        held = np.bincount(found, minlength=len(table))[terms]
+        document_terms = (
+            np.concatenate([np.empty(0, np.int32), *token_ids]) if settings.surface_match else documents.indices
+        )
+        held = np.bincount(document_terms, minlength=len(table))[terms]
         known = weights > 0
         weights[known] = live_idf(weights[known], held[known], documents.shape[0], settings.prior)
     if settings.common:
@@ -195,7 +199,7 @@ def with_exact_terms(vectors: csr_array, token_ids: list[NDArray[np.int32]], rul
     """Return documents' vectors with the weights of their own words added."""
     boosts = [rule.weights(text_ids) for text_ids in token_ids]
     starts = np.concatenate([[0], np.cumsum([len(terms) for terms, _ in boosts])])
-    terms, weights = (np.concatenate([np.empty(0), *(row[place] for row in boosts)]) for place in (0, 1))
+    terms, weights = (np.concatenate([np.empty(0), *(row[part] for row in boosts)]) for part in (0, 1))
     return csr_array(
         vectors + csr_array((weights.astype(np.float32), terms.astype(np.int32), starts), shape=vectors.shape)
     )

@@ -86,13 +86,13 @@ class Workspace:
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:
-    """32 hexadecimal digits that stand for JSON values, whatever the order of their keys."""
+    """Return 32 hexadecimal digits that stand for JSON values, whatever the order of their keys."""
     text = orjson.dumps(to_json(values), option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def our_version() -> str:
-    """Lexhound's version as installed."""
+    """Return Lexhound's version as installed."""
     try:
         return version("lexhound")
     except PackageNotFoundError:  # run from a source tree that is not installed

@@ -203,7 +203,7 @@ class UnfinishedRunError(CollectionError):
 
 
 def _point_at(text: str, position: int) -> str:
-    """Two lines: the part of `text` around `position`, and a caret under that character."""
+    """Return two lines: the part of `text` around `position`, and a caret under that character."""
     start = max(0, position - _EXCERPT_CHARACTERS // 2)
     end = min(len(text), start + _EXCERPT_CHARACTERS)
     head = "…" if start else ""
@@ -219,7 +219,7 @@ def _printable(character: str) -> str:
 
 
 def _columns(text: str) -> int:
-    """Terminal columns that `text` takes: combining marks take none, East Asian wide characters two."""
+    """Return the terminal columns that `text` takes: combining marks take none, East Asian wide characters two."""
     columns = 0
     for character in text:
         if unicodedata.category(character) in {"Mn", "Me", "Cf"}:

@@ -33,24 +33,24 @@ def milvus_settings(environment: Mapping[str, str] | None = None) -> MilvusSetti
         for name, value in (os.environ if environment is None else environment).items()
         if name.startswith(PREFIX) and value
     }
-    given: dict[str, Any] = {name: values.pop(name) for name in _TEXTS if name in values}
+    settings: dict[str, Any] = {name: values.pop(name) for name in _TEXTS if name in values}
     if "tls" in values:
-        told = values.pop("tls")
-        if told.lower() not in _TRUTHS:
-            raise UsageError(f"{PREFIX}TLS is {told!r}", hint="write on or off")
-        given["tls"] = _TRUTHS[told.lower()]
+        text = values.pop("tls")
+        if text.lower() not in _TRUTHS:
+            raise UsageError(f"{PREFIX}TLS is {text!r}", hint="write on or off")
+        settings["tls"] = _TRUTHS[text.lower()]
     for name, kind in (("timeout", float), ("attempts", int), ("shards", int)):
         if name in values:
-            told = values.pop(name)
+            text = values.pop(name)
             try:
-                given[name] = kind(told)
+                settings[name] = kind(text)
             except ValueError:
-                raise UsageError(f"{PREFIX}{name.upper()} is {told!r}, which is not a number") from None
+                raise UsageError(f"{PREFIX}{name.upper()} is {text!r}, which is not a number") from None
     if values:
         raise UsageError(
             f"{PREFIX}{min(values).upper()} is no setting of Milvus", hint="docs/backends.md lists all of them"
         )
     try:
-        return MilvusSettings(**given)
+        return MilvusSettings(**settings)
     except QueryError as error:
         raise UsageError(f"{PREFIX}*: {error.message}", hint=error.hint) from error

@@ -68,21 +68,21 @@ class Key:
 
 
 def digest_of(key: str) -> str:
-    """SHA-256 of a key, hexadecimal."""
+    """Return the SHA-256 of a key, hexadecimal."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def find_key(given: str, keys: Sequence[Key]) -> Key | None:
-    """Return the key that `given` is, if it is one; the time it takes does not depend on how much of it is right."""
-    match = _KEY.fullmatch(given)
+def find_key(secret: str, keys: Sequence[Key]) -> Key | None:
+    """Return the key that `secret` is, if it is one; the time it takes does not depend on how much of it is right."""
+    match = _KEY.fullmatch(secret)
     public = match.group(1) if match else ""
     known = next((key for key in keys if key.id and key.id == public), None)
-    digest = digest_of(given)
-    found = known if hmac.compare_digest(digest, known.digest if known else _NO_DIGEST) else None
+    digest = digest_of(secret)
+    matching = known if hmac.compare_digest(digest, known.digest if known else _NO_DIGEST) else None
     for key in keys:
         if not key.id and hmac.compare_digest(digest, key.digest):  # the one of the settings has no id
-            found = key
-    return found
+            matching = key
+    return matching
 
 
 def configured_key(value: str) -> Key:

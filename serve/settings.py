@@ -102,7 +102,7 @@ class Settings(BaseSettings):
 
     @field_validator("data", mode="before")
     @classmethod
-    def _place(cls, value: object) -> object:
+    def _path_or_address(cls, value: object) -> object:
         """Return a path, unless it is written as an address is."""
         return Path(value) if isinstance(value, str) and not looks_like_address(value) else value
 
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment and nothing else; the file is put behind them by `load_settings`."""
+        """Return flags, environment and nothing else; the file is put behind them by `load_settings`."""
         return init_settings, env_settings
 
     @property
@@ -192,7 +192,7 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
         loaded = FromFile(**{name: value for name, value in flags.items() if value is not None})
         return Settings.model_construct(**dict(loaded))
     except ValidationError as error:
-        raise _told(error, flags, values, path) from error
+        raise _usage_error(error, flags, values, path) from error
 
 
 def check_exposure(settings: Settings) -> None:
@@ -225,13 +225,15 @@ def _relative_to(folder: Path, text: str, *, address: bool) -> str:
     if not address or not looks_like_address(text):
         return str(folder / text)
     try:
-        place = read_address(text)
+        parsed = read_address(text)
     except UnknownAddressError:  # told when it is used
         return text
-    return str(place if place.path is None else replace(place, path=folder / place.path))
+    return str(parsed if parsed.path is None else replace(parsed, path=folder / parsed.path))
 
 
-def _told(error: ValidationError, flags: Mapping[str, Any], values: Mapping[str, Any], path: Path | None) -> UsageError:
+def _usage_error(
+    error: ValidationError, flags: Mapping[str, Any], values: Mapping[str, Any], path: Path | None
+) -> UsageError:
     first = error.errors(include_url=False, include_input=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     message = first["msg"].removeprefix("Value error, ")

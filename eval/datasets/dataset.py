@@ -29,14 +29,14 @@ class Problem:
 
 
 class ProblemLog:
-    """Counts broken lines and keeps the first few of them to show."""
+    """A count of broken lines, and the first few of them to show."""
 
     def __init__(self) -> None:
         self.count = 0
         self.shown: list[Problem] = []
 
     def add(self, file: str, line: int, reason: str, lines: int = 1) -> None:
-        """A row that starts there and cannot be used; `lines` are lost with it."""
+        """Add a row that starts there and cannot be used; `lines` are lost with it."""
         self.count += lines
         if len(self.shown) < SHOWN_PROBLEMS:
             self.shown.append(Problem(file, line, reason if lines == 1 else f"{reason} ({lines:,} lines)"))
@@ -75,7 +75,7 @@ class DatasetReport:
     examples: tuple[str, ...] = ()
 
     def notices(self) -> list[str]:
-        """One sentence for each kind of trouble that was found; empty when all is well."""
+        """Return one sentence for each kind of trouble that was found; empty when all is well."""
         kinds = [
             (self.broken_judgments, "broken line", "of the judgments left out"),
             (self.repeated_judgments, "pair", "judged more than once (the last judgment counts)"),

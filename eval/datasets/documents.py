@@ -28,10 +28,10 @@ class CorpusScan:
     texts: dict[str, DocumentText] = field(default_factory=dict)
 
 
-def scan_corpus(path: Path, wanted: Collection[str], *, texts: bool = False) -> CorpusScan:
-    """Read a corpus once, looking for the wanted documents."""
-    missing = dict.fromkeys(wanted)
-    found: dict[str, DocumentText] = {}
+def scan_corpus(path: Path, document_ids: Collection[str], *, texts: bool = False) -> CorpusScan:
+    """Read a corpus once, looking for the documents with some ids."""
+    missing = dict.fromkeys(document_ids)
+    texts_by_id: dict[str, DocumentText] = {}
     documents = broken = 0
     for row in open_corpus(path):
         if isinstance(row, BadRow):
@@ -41,8 +41,8 @@ def scan_corpus(path: Path, wanted: Collection[str], *, texts: bool = False) -> 
         if row.id in missing:
             del missing[row.id]
             if texts:
-                found[row.id] = DocumentText(row.title, row.text)
-    return CorpusScan(documents, broken, tuple(missing), found)
+                texts_by_id[row.id] = DocumentText(row.title, row.text)
+    return CorpusScan(documents, broken, tuple(missing), texts_by_id)
 
 
 def judged_documents(dataset: Dataset) -> list[str]:

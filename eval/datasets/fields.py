@@ -22,7 +22,7 @@ _MOST_RELEVANCE = 2**31 - 1
 
 
 def read_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
-    """(line number, row) of a CSV, TSV or JSON Lines file, with normalised field names.
+    """Yield (line number, row) of a CSV, TSV or JSON Lines file, with normalised field names.
 
     CSV and TSV need a header line. A line that is no JSON object, or a record that cannot be read or has more or fewer
     cells than the header, is logged in `broken` and left out.

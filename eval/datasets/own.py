@@ -98,9 +98,9 @@ def _pairs(file: TextFile, row: Any) -> tuple[list[tuple[str, int]], str]:
     """Return the judgments of a row, and what is wrong with it (empty when nothing is)."""
     listed = row.get("relevant")
     if isinstance(listed, list):
-        given: list[tuple[Any, Any]] = [(document, 1) for document in listed]
+        judgments: list[tuple[Any, Any]] = [(document, 1) for document in listed]
     elif isinstance(listed, dict):
-        given = list(listed.items())
+        judgments = list(listed.items())
     else:
         document_field = find_field(row, JUDGED_DOCUMENT)
         if document_field is None:
@@ -108,8 +108,8 @@ def _pairs(file: TextFile, row: Any) -> tuple[list[tuple[str, int]], str]:
                 raise _missing_column(file, "document_id", row)
             return [], "no document id"
         relevance_field = find_field(row, RELEVANCE)
-        given = [(row[document_field], 1 if relevance_field is None else row[relevance_field])]
-    pairs = [(as_id(document), as_relevance(relevance)) for document, relevance in given]
+        judgments = [(row[document_field], 1 if relevance_field is None else row[relevance_field])]
+    pairs = [(as_id(document), as_relevance(relevance)) for document, relevance in judgments]
     good = [(document, grade) for document, grade in pairs if document is not None and grade is not None]
     reason = "" if len(good) == len(pairs) else "a document id or its relevance cannot be read"
     return good, reason

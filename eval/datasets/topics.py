@@ -30,7 +30,7 @@ _LABEL = re.compile(r"^\s*(?:Number|Topic|Description|Narrative)\s*:", re.IGNORE
 
 
 def read_queries(path: Path, broken: ProblemLog | None = None, *, topic_field: str = "title") -> dict[str, str]:
-    """Query id to text, in the order of the file; the format is told by the suffix and the content.
+    """Return query id to text, in the order of the file; the format is told by the suffix and the content.
 
     - `.jsonl`, `.csv`: named columns (`_id` or `query_id`, and `text` or `query`).
     - `<top>` elements: classic TREC topics; `topic_field` says which part is the query.
@@ -60,7 +60,7 @@ def read_queries(path: Path, broken: ProblemLog | None = None, *, topic_field: s
 def each_query(
     file: TextFile, broken: ProblemLog, *, topic_field: str = "title", plain: bool = False
 ) -> Iterator[tuple[int, str, str]]:
-    """Line numbers, ids and texts of queries as `read_queries` has them, one at a time.
+    """Yield line numbers, ids and texts of queries as `read_queries` has them, one at a time.
 
     With `plain`, a query may be empty, a line without a tab is one too, and its number the id; so is that of a JSON row
     without an id, unless it has a field that may be one.
@@ -86,7 +86,7 @@ def _read(file: TextFile, broken: ProblemLog, topic_field: str, plain: bool) -> 
     lines = file.lines()
     start: list[tuple[int, str]] = list(islice(lines, 1 if plain else None))
     if any(line.lstrip().lower().startswith("<top>") for _, line in start):
-        yield from _read_topics(file, _whole(chain(start, lines)), topic_field, broken)
+        yield from _read_topics(file, _one_text(chain(start, lines)), topic_field, broken)
     elif start and start[0][1].lstrip().lower().startswith(_OTHER_MARKUP):
         raise DatasetError(
             f"{file.name}, line {start[0][0]}: marked up, but not with the <top> of TREC topics",
@@ -96,7 +96,7 @@ def _read(file: TextFile, broken: ProblemLog, topic_field: str, plain: bool) -> 
         yield from _read_lines(file, chain(start, lines), broken, plain)
 
 
-def _whole(lines: Iterable[tuple[int, str]]) -> str:
+def _one_text(lines: Iterable[tuple[int, str]]) -> str:
     """Return the lines in one text, each on the line of its number."""
     parts: list[str] = []
     for number, line in lines:
@@ -186,8 +186,8 @@ def _read_topics(file: TextFile, text: str, topic_field: str, broken: ProblemLog
         if twice is not None:
             broken.add(file.name, number, f"the topic has more than one <{twice}>")
         else:
-            found, wanted = ("".join(fields.get(name, ())) for name in ("num", topic_field))
-            yield number, as_id(found), wanted
+            topic_id, topic_text = ("".join(fields.get(name, ())) for name in ("num", topic_field))
+            yield number, as_id(topic_id), topic_text
 
 
 def _elements(topic: str) -> Iterator[tuple[str, str]]:

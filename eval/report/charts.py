@@ -22,7 +22,7 @@ _SHAPES = ("circle", "square", "triangle", "diamond")
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Maps values to places between two pixels, linearly or by logarithm."""
+    """A map of values to positions between two pixels, linear or by logarithm."""
 
     low: float
     high: float
@@ -39,7 +39,7 @@ class Scale:
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers from at or below `low` to at or above `high`."""
+    """Return about `count` round numbers from at or below `low` to at or above `high`."""
     span = max(high - low, 1e-9)
     rough = span / max(1, count - 1)
     power = 10.0 ** math.floor(math.log10(rough))
@@ -80,16 +80,16 @@ def legend(names: Sequence[str]) -> Markup:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A system in a scatter chart; `place` is its number among the systems."""
+    """A system in a scatter chart; `number` is its number among the systems."""
 
     name: str
-    place: int
+    number: int
     x: float
     y: float
 
 
 def scatter(points: Sequence[Point], *, x_label: str, y_label: str, title: str) -> Markup:
-    """Quality against cost: up and to the left is better."""
+    """Draw quality against cost: up and to the left is better."""
     width, height, left, right, top, bottom = 380, 262, 50, 16, 28, 42
     xs, ys = [point.x for point in points], [point.y for point in points]
     positive = [value for value in xs if value > 0]
@@ -109,10 +109,10 @@ def scatter(points: Sequence[Point], *, x_label: str, y_label: str, title: str) 
         words = f"{point.name}: {y_label} {point.y:.4f}, {x_label} {point.x:,.4g}"
         beyond = px > left + (width - left - right) * 0.6
         label_y = py + 4
-        while any(abs(label_y - taken) < 13 for taken in label_places):
+        while any(abs(label_y - other_y) < 13 for other_y in label_places):
             label_y += 13
         label_places.append(label_y)
-        drawn.append(mark(px, py, point.place, words))
+        drawn.append(mark(px, py, point.number, words))
         drawn.append(
             tag(
                 "text",
@@ -136,12 +136,12 @@ class Line:
     """A system's curve."""
 
     name: str
-    place: int
+    number: int
     points: Sequence[tuple[float, float]]
 
 
 def curves(lines: Sequence[Line], *, x_label: str, y_label: str, title: str) -> Markup:
-    """Curves over a logarithmic axis that starts at 1; values between 0 and 1."""
+    """Draw curves over a logarithmic axis that starts at 1; values between 0 and 1."""
     width, height, left, right, top, bottom = 380, 262, 44, 16, 28, 42
     deepest = max(depth for line in lines for depth, _ in line.points)
     x_ticks = [10.0**power for power in range(_power(deepest, down=False) + 1)]
@@ -150,10 +150,10 @@ def curves(lines: Sequence[Line], *, x_label: str, y_label: str, title: str) -> 
     drawn = [_frame(_Axis(x, x_ticks, x_label), _Axis(y, [0, 0.25, 0.5, 0.75, 1], y_label), height, bottom)]
     for line in lines:
         path = " ".join(f"{x(depth):g},{y(value):g}" for depth, value in line.points)
-        drawn.append(tag("polyline", points=path, class_=f"curve c{line.place % COLOURS} d{line.place % 4}"))
+        drawn.append(tag("polyline", points=path, class_=f"curve c{line.number % COLOURS} d{line.number % 4}"))
     for line in lines:
         drawn += [
-            mark(x(depth), y(value), line.place, f"{line.name}: {value:.4f} at {depth:,.0f}")
+            mark(x(depth), y(value), line.number, f"{line.name}: {value:.4f} at {depth:,.0f}")
             for depth, value in line.points
         ]
     return _svg(width, height, title, drawn)
@@ -168,7 +168,7 @@ class Bar:
 
 
 def bars(values: Sequence[Bar], *, title: str, low_label: str, high_label: str) -> Markup:
-    """Differences of single queries, the largest gain first: gains above the line, losses below."""
+    """Draw differences of single queries, the largest gain first: gains above the line, losses below."""
     width, height, left, right, top, bottom = 760, 180, 58, 4, 12, 12
     ordered = sorted(values, key=lambda bar: -bar.value)
     reach = math.ceil(max((abs(bar.value) for bar in ordered), default=0.0) * 10 - 1e-9) / 10 or 1.0
@@ -243,7 +243,7 @@ def _frame(
     height: int,
     bottom: int,
 ) -> Markup:
-    """Grid, ticks and the names of both axes."""
+    """Draw the grid, ticks and the names of both axes."""
     drawn: list[Markup] = []
     x, y = x_axis.scale, y_axis.scale
     for tick in y_axis.ticks:

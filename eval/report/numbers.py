@@ -31,7 +31,7 @@ def milliseconds(value: float) -> str:
 
 
 def megabytes(value: int | None) -> str:
-    """Bytes as megabytes."""
+    """Return bytes as megabytes."""
     return DASH if value is None else f"{value / 1e6:,.1f}"
 
 

@@ -99,7 +99,7 @@ def summary_groups(evaluation: Evaluation, comparisons: Mapping[str, Comparison]
 
 
 def _mean_group(evaluation: Evaluation, title: str, name: str | None) -> SummaryGroup:
-    """Means of quality and of cost over the same data sets, so that no quality figure stands without its cost."""
+    """Return the means of quality and cost over the same data sets: no quality figure stands without its cost."""
     means = {
         system: {
             measure: evaluation.mean(system, measure) if name is None else evaluation.set_mean(name, system, measure)

@@ -54,11 +54,11 @@ class Cluster:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         address = self._address or os.environ.get("RAY_ADDRESS", "")
         _check_answers(address)
-        given: dict[str, Any] = {"address": address} if address else {}
+        options: dict[str, Any] = {"address": address} if address else {}
         if address == "local":
-            given["include_dashboard"] = False
+            options["include_dashboard"] = False
         try:
-            self._ray.init(**given, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+            self._ray.init(**options, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
         except Exception as error:  # what Ray raises here has changed from version to version
             raise ClusterError(
                 f"Ray cannot be used: {first_line(error)}",

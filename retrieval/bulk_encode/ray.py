@@ -173,8 +173,8 @@ def encode_shard(task: ShardTask) -> int:
         write_file(folder / f"{stem}.json", orjson.dumps(notes))
         move_file(unfinished, folder / f"{stem}.jsonl")
     finally:
-        for left in folder.glob(f"{unfinished.name}*"):
-            left.unlink(missing_ok=True)
+        for leftover in folder.glob(f"{unfinished.name}*"):
+            leftover.unlink(missing_ok=True)
     return report.tokens
 
 

@@ -69,7 +69,7 @@ def finished_shards(out: Path) -> tuple[int, int]:
     return sum(finished_shard(shard_folder(out), number, count) is not None for number in range(1, count + 1)), count
 
 
-def prepare_shards(folder: Path, made: dict[str, object], wanted: int | None, slots: int, *, start_over: bool) -> int:
+def prepare_shards(folder: Path, made: dict[str, object], shards: int | None, slots: int, *, start_over: bool) -> int:
     """Make the folder, or take over the one of an earlier attempt; returns how many shards there are."""
     notes = folder / "run.json"
     before: dict[str, Any] | None = None
@@ -79,7 +79,7 @@ def prepare_shards(folder: Path, made: dict[str, object], wanted: int | None, sl
         except (OSError, ValueError):
             before = None
         same = isinstance(before, dict) and before.get("made") == made
-        if isinstance(before, dict) and same and wanted in (None, before.get("shards")):
+        if isinstance(before, dict) and same and shards in (None, before.get("shards")):
             _sweep(folder)
             return int(before["shards"])
         if any(folder.glob("*.jsonl")):
@@ -90,16 +90,16 @@ def prepare_shards(folder: Path, made: dict[str, object], wanted: int | None, sl
             )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    count = wanted or min(max(slots * SHARDS_A_SLOT, 1), MOST_SHARDS)
+    count = shards or min(max(slots * SHARDS_A_SLOT, 1), MOST_SHARDS)
     write_file(notes, orjson.dumps({"made": made, "shards": count}))
     return count
 
 
 def _sweep(folder: Path) -> None:
     """Remove what workers of an earlier attempt left unfinished."""
-    for left in folder.iterdir():
-        if left.name.count(".") > 1 and left.name != "run.json":
-            left.unlink(missing_ok=True)
+    for leftover in folder.iterdir():
+        if leftover.name.count(".") > 1 and leftover.name != "run.json":
+            leftover.unlink(missing_ok=True)
 
 
 def finished_shard(folder: Path, number: int, count: int) -> dict[str, Any] | None:
@@ -121,7 +121,7 @@ def encoded_lines(folder: Path, number: int, count: int) -> int:
 
 
 class ShardProgress:
-    """Adds up how far the shards are, from their files."""
+    """The sum of how far the shards are, from their files."""
 
     def __init__(self, folder: Path, count: int, before: int, progress: Callable[[Progress], None] | None) -> None:
         self._folder = folder

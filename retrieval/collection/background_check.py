@@ -67,7 +67,7 @@ class Checker:
         damage: Damage,
         current: Callable[[], Snapshot | None],
     ) -> None:
-        """`current` gives the snapshot that searches use."""
+        """Take `current`, which gives the snapshot that searches use."""
         self._directory = directory
         self._index_name = index_name
         self._damage = damage

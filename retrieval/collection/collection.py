@@ -214,7 +214,7 @@ class Collection(ReadableCollection):
         return self._writing().encode_ahead(document)
 
     def check(self, documents: Sequence[Document]) -> None:
-        """Every document fits; other engines may refuse some (`engines.protocol`)."""
+        """Accept every document; other engines may refuse some (`engines.protocol`)."""
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents; returns the ids that were there. Durable and visible when it returns."""

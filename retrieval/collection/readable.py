@@ -90,11 +90,11 @@ class ReadableCollection:
         return self._reader.refresh()
 
     def is_current(self) -> bool:
-        """Whether reads see the newest committed state; one small read of the database."""
+        """Return whether reads see the newest committed state; one small read of the database."""
         return self._reader.is_current()
 
     def snapshot(self, *, hold: bool = False) -> Snapshot:
-        """The state that reads see; a writer's own follows its writes.
+        """Return the state that reads see; a writer's own follows its writes.
 
         With `hold`, the newest state, whose documents all stay readable for as long as there is a reference to it, and
         for as long SQLite's log grows with every write: for what reads everything, such as an export.
@@ -143,7 +143,7 @@ class ReadableCollection:
         return self._reader.read(lambda snapshot: answer_many(snapshot, encoders, request))
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
-        """The document with this id as it is now, or None; unless `latest`, only one that searches see too.
+        """Return the document with this id as it is now, or None; unless `latest`, only one that searches see too.
 
         Raises:
             CorruptCollectionError: it is not what was written, or the index of ids is damaged.
@@ -151,7 +151,7 @@ class ReadableCollection:
         return self._reader.get(identifier, latest=latest)
 
     def count(self, filter: str | None = None) -> int:
-        """How many documents there are, or pass a filter expression.
+        """Return how many documents there are, or pass a filter expression.
 
         Raises:
             FilterSyntaxError: the filter does not parse.
@@ -159,7 +159,7 @@ class ReadableCollection:
         return self._reader.count(filter)
 
     def ids(self, filter: str) -> list[str]:
-        """The ids of the documents that pass a filter expression, in order of insertion.
+        """Return the ids of the documents that pass a filter expression, in order of insertion.
 
         Raises:
             FilterSyntaxError: the filter does not parse.
@@ -167,7 +167,7 @@ class ReadableCollection:
         return self._reader.ids(filter)
 
     def facets(self, fields: Sequence[str] | None = None, limit: int = 20) -> list[Facet]:
-        """The most frequent values of metadata fields (all fields unless named), and the range of numbers.
+        """Return the most frequent values of metadata fields (all fields unless named), and the range of numbers.
 
         Raises:
             DeadlineError: the time for it is over. CorruptCollectionError: it could be wrong by damage that is known.
@@ -183,7 +183,7 @@ class ReadableCollection:
         self._reader.prepare_filter(filter)
 
     def is_prepared(self, filter: str) -> bool:
-        """Whether it is known which documents pass a filter."""
+        """Return whether it is known which documents pass a filter."""
         return self._reader.is_prepared(filter)
 
     @property
@@ -205,7 +205,7 @@ class ReadableCollection:
         return self.snapshot().fusion or Fusion()
 
     def fusion_candidates(self, queries: Sequence[str], depth: int) -> Iterator[tuple[list[str], list[FieldScores]]]:
-        """Each query's candidates, `depth` a side: their ids, and what both fields say of them, for `fusion.fuse`.
+        """Yield each query's candidates, `depth` a side: their ids, and their scores in both fields, for `fusion.fuse`.
 
         Raises:
             QueryError: a query is out of bounds, or the collection has no dense vectors. EncoderError: as for `search`.
@@ -214,12 +214,12 @@ class ReadableCollection:
         return fusion_candidates(self._reader.searchable(), self._encoders.of_queries(request), request, depth)
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
-        """Query vectors as the index takes them, one a text."""
+        """Return query vectors as the index takes them, one a text."""
         vectors = self.sparse_field.queries(queries, self.snapshot())
         return [Query.from_weights(terms, weights) for terms, weights in vectors]
 
     def statistics(self) -> Snapshot:
-        """How many documents there are, and how many hold each term."""
+        """Return how many documents there are, and how many hold each term."""
         return self.snapshot()
 
     def written_state(self) -> dict[str, Any]:
@@ -233,11 +233,11 @@ class ReadableCollection:
         }
 
     def spans(self, text: str) -> list[Span]:
-        """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
+        """Return (start, end, term id) of the words of a text that count for a term of the collection, for marking."""
         return self.sparse_field.spans(text)
 
     def highlights(self, text: str, terms: frozenset[int]) -> list[Span]:
-        """Those of `spans(text)` that count for one of `terms` (`SearchResult.terms`, say); quick for many texts."""
+        """Return those of `spans(text)` that count for one of `terms` (of a result, say); quick for many texts."""
         return self.sparse_field.highlights(text, terms)
 
     def warm(self) -> None:
@@ -258,7 +258,7 @@ class ReadableCollection:
     # Condition
 
     def info(self) -> CollectionInfo:
-        """Counts, sizes, encoder and quantisation loss.
+        """Return counts, sizes, encoder and quantisation loss.
 
         Raises:
             CollectionGoneError: the collection is no longer at its path.
@@ -285,7 +285,7 @@ class ReadableCollection:
         check_identity(self.path, self._connections.identity)
 
     def health(self) -> Health:
-        """Whether it can be searched now; damage that is known by which no search is wrong is told, too."""
+        """Return whether it can be searched now; damage that is known by which no search is wrong is told, too."""
         try:
             self._reader.searchable()
         except (CollectionError, StorageError) as error:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class CollectionReader:
-    """Reads an open collection. Safe to call from several threads.
+    """The reading side of an open collection. Safe to call from several threads.
 
     Attributes:
         follows_writes: whether every read sees the newest committed state, as a writer's own reads do.
@@ -152,7 +152,7 @@ class CollectionReader:
         return document if seen else None
 
     def _check_ids(self) -> None:
-        """Before the first document is said not to be there: the index of ids leads to every row."""
+        """Check, before the first document is said not to be there, that the index of ids leads to every row."""
         if self._ids_checked or self.checked:
             return
         with self._connections.reading() as connection:  # it takes about a second for a million rows

@@ -133,7 +133,7 @@ class RankingOptions:
     fusion: Fusion | None = None
 
     def _check_ranking(self) -> None:
-        k = _whole("k", self.k)
+        k = _whole_number("k", self.k)
         object.__setattr__(self, "k", k)
         if not 1 <= k <= MAX_K:
             hint = "ask for at least one hit" if k < 1 else f"ask for at most {MAX_K:,} hits"
@@ -180,7 +180,7 @@ class SearchRequest(RankingOptions):
 
     def __post_init__(self) -> None:
         self._check_ranking()
-        offset = _whole("offset", self.offset)
+        offset = _whole_number("offset", self.offset)
         object.__setattr__(self, "offset", offset)
         if offset < 0 or offset + self.k > MAX_K:
             hint = "the first page has offset 0" if offset < 0 else "make the query or the filter narrower"
@@ -312,7 +312,7 @@ def _check_weights(weights: object) -> None:
             )
 
 
-def _whole(name: str, value: object) -> int:
+def _whole_number(name: str, value: object) -> int:
     if isinstance(value, bool):
         raise QueryError(f"{name} is {value!r}", hint="it must be a whole number")
     try:

@@ -112,7 +112,7 @@ def _walk(folder: Path) -> Iterator[Path | OSError]:
             continue
         try:
             with os.scandir(path) as entries:
-                wanted = [
+                paths = [
                     path / entry.name
                     for entry in entries
                     if not entry.name.startswith(".")
@@ -121,7 +121,7 @@ def _walk(folder: Path) -> Iterator[Path | OSError]:
         except OSError as error:
             yield error
             continue
-        pending.extend(sorted(wanted, reverse=True))
+        pending.extend(sorted(paths, reverse=True))
 
 
 def _suffix(name: str) -> str:

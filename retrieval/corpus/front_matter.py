@@ -65,7 +65,7 @@ for _kind, _pattern, _first in _SCHEMA:
 
 
 class _Values:
-    """Turns YAML nodes into values of JSON; aliases repeat values, so values are counted."""
+    """A converter of YAML nodes into values of JSON; aliases repeat values, so values are counted."""
 
     def __init__(self) -> None:
         self._count = 0

@@ -32,12 +32,12 @@ class FieldNames:
     def require(self, columns: Iterable[str], where: str) -> None:
         """Raise `CorpusError` unless the columns of a table hold an id and a text."""
         present = list(columns)
-        for wanted, option in ((self.id, "id"), (self.text, "text")):
-            if not any(name in present for name in wanted):
+        for names, option in ((self.id, "id"), (self.text, "text")):
+            if not any(name in present for name in names):
                 shown = ", ".join(repr(name) for name in present[:20])
                 separator = " Are the columns separated by something else?" if len(present) == 1 else ""
                 raise CorpusError(
-                    f"no column for the {option}: looked for {_alternatives(wanted)}, found {shown}",
+                    f"no column for the {option}: looked for {_alternatives(names)}, found {shown}",
                     where=where,
                     hint=f"Name the column that holds it ({option}_field, --{option}-field).{separator}",
                 )

@@ -111,8 +111,8 @@ class TsvCorpus(TableCorpus):
 def _chosen(columns: list[str], names: FieldNames) -> FieldNames:
     """Return the first name of each group that is a column: it alone is not metadata."""
 
-    def first(wanted: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name in wanted if name in columns)[:1]
+    def first(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in names if name in columns)[:1]
 
     return FieldNames(first(names.id), first(names.text), first(names.title))
 

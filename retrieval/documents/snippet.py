@@ -138,17 +138,17 @@ def _best_cluster(matches: Sequence[tuple[int, int, int]], inner: int) -> tuple[
     best_terms = 0
     inside: dict[int, int] = {}  # term -> matches in the window
     stop = 0
-    for left, (start, _, term) in enumerate(matches):
-        stop = max(stop, left)
+    for first, (start, _, term) in enumerate(matches):
+        stop = max(stop, first)
         while stop < len(matches):
             _, end, other = matches[stop]
             if end - start > inner:
                 break
             inside[other] = inside.get(other, 0) + 1
             stop += 1
-        if stop > left:
-            if len(inside) > best_terms or (len(inside) == best_terms and stop - left > len(best)):
-                best_terms, best = len(inside), range(left, stop)
+        if stop > first:
+            if len(inside) > best_terms or (len(inside) == best_terms and stop - first > len(best)):
+                best_terms, best = len(inside), range(first, stop)
             if stop == len(matches):  # what follows are parts of this window
                 break
             inside[term] -= 1
@@ -164,7 +164,7 @@ def _cut_start(line: str, start: int, limit: int) -> int:
     if start <= 0 or line[start - 1] == " ":
         return max(start, 0)
     blank = line.find(" ", start, min(start + _REACH, limit))
-    return blank + 1 if blank >= 0 else _whole(line, start, +1, limit)
+    return blank + 1 if blank >= 0 else _character_boundary(line, start, +1, limit)
 
 
 def _cut_end(line: str, end: int, limit: int) -> int:
@@ -172,10 +172,10 @@ def _cut_end(line: str, end: int, limit: int) -> int:
     if end >= len(line) or line[end] == " ":
         return min(end, len(line))
     blank = line.rfind(" ", max(end - _REACH, limit), end)
-    return blank if blank >= 0 else _whole(line, end, -1, limit)
+    return blank if blank >= 0 else _character_boundary(line, end, -1, limit)
 
 
-def _whole(line: str, cut: int, step: int, limit: int) -> int:
+def _character_boundary(line: str, cut: int, step: int, limit: int) -> int:
     """Move `cut` by `step` until it stands before no combining mark or joiner, at most up to `limit`."""
     while cut != limit and 0 < cut < len(line) and _continues(line[cut]):
         cut += step

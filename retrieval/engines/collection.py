@@ -146,7 +146,7 @@ class EngineCollection:
         self._writing().add_rows(rows)
 
     def finish(self) -> None:
-        """A run of `add_rows` is over."""
+        """Finish a run of `add_rows`."""
         self._writing()
         self.engine.finish()
 
@@ -207,7 +207,7 @@ class EngineCollection:
         return self.engine.refresh()
 
     def count(self, filter: str | None = None) -> int:
-        """How many documents there are, or pass a filter expression.
+        """Return how many documents there are, or pass a filter expression.
 
         Raises:
             FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters, or not this one.
@@ -215,7 +215,7 @@ class EngineCollection:
         return self.engine.count(where_of(self.engine, filter))
 
     def ids(self, filter: str) -> list[str]:
-        """The ids of the documents that pass a filter expression, in any order.
+        """Return the ids of the documents that pass a filter expression, in any order.
 
         Raises:
             FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters, or not this one.
@@ -225,7 +225,7 @@ class EngineCollection:
         return self.engine.ids(expression)
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
-        """The document with this id, or None."""
+        """Return the document with this id, or None."""
         return self.engine.documents([identifier]).get(identifier)
 
     def search(
@@ -308,24 +308,24 @@ class EngineCollection:
         return tuple(hits)
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
-        """Query vectors, one a text."""
+        """Return query vectors, one a text."""
         vectors = self._sparse_field.queries(queries, self._statistics)
         return [Query.from_weights(terms, weights) for terms, weights in vectors]
 
     def statistics(self) -> EngineStatistics:
-        """How many documents there are, and how many hold each term."""
+        """Return how many documents there are, and how many hold each term."""
         return self._statistics
 
     def spans(self, text: str) -> list[Span]:
-        """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
+        """Return (start, end, term id) of the words of a text that count for a term of the collection, for marking."""
         return self._sparse_field.spans(text)
 
     def highlights(self, text: str, terms: frozenset[int]) -> list[Span]:
-        """Those of `spans(text)` that count for one of `terms`."""
+        """Return those of `spans(text)` that count for one of `terms`."""
         return self._sparse_field.highlights(text, terms)
 
     def info(self) -> EngineInfo:
-        """What the engine tells of itself and of the collection."""
+        """Return what the engine tells of itself and of the collection."""
         size, documents, health = self.engine.size(), self.engine.count(), self.health()
         return EngineInfo(
             address=self.address,
@@ -343,12 +343,12 @@ class EngineCollection:
         )
 
     def health(self) -> Health:
-        """Whether the engine answers."""
+        """Return whether the engine answers."""
         return self.engine.health()
 
 
 def _explain(maker: HitMaker, vector: SparseVector | None) -> tuple[Contribution, ...]:
-    """What each term gave to a document's score, by its vector as the engine keeps it."""
+    """Return what each term gave to a document's score, by its vector as the engine keeps it."""
     if vector is None:
         return ()
     query, (terms, weights) = maker.query.sparse, vector

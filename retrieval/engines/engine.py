@@ -63,9 +63,9 @@ class Ranked:
     scores: NDArray[np.float64]
 
     @classmethod
-    def of(cls, found: Iterable[tuple[str, int, float]]) -> Ranked:
-        """From (id, internal id, score) triples."""
-        rows = list(found)
+    def of(cls, triples: Iterable[tuple[str, int, float]]) -> Ranked:
+        """Return a ranking of (id, internal id, score) triples."""
+        rows = list(triples)
         return cls(
             [row[0] for row in rows],
             np.array([row[1] for row in rows], np.int64),
@@ -78,7 +78,7 @@ class Ranked:
     def ordered(self, depth: int) -> Ranked:
         """Return the best `depth`, score descending, then internal id ascending."""
         order = np.lexsort((self.internal_ids, -self.scores))[:depth]
-        return Ranked([self.ids[place] for place in order.tolist()], self.internal_ids[order], self.scores[order])
+        return Ranked([self.ids[position] for position in order.tolist()], self.internal_ids[order], self.scores[order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Engine(Protocol):
         """Delete documents that are there."""
 
     def finish(self) -> None:
-        """A run of upserts is over: merge, optimise, whatever makes searches faster."""
+        """Finish a run of upserts: merge, optimise, whatever makes searches faster."""
 
     def maintain(self) -> bool:
         """Merge what many small upserts leave behind; returns whether there was anything to do."""

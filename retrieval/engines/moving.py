@@ -56,16 +56,16 @@ def move_collection(
         CorruptCollectionError: the collection is damaged; says where. Nothing is made then.
         EngineError: the engine failed; what was moved is there, and is dropped with the engine's own tools.
     """
-    with Collection.open(source) as own:
-        place = read_address(address)
-        refuse_damaged(own.verify(), "moved")
-        snapshot = own.snapshot(hold=True)
+    with Collection.open(source) as opened:
+        destination = read_address(address)
+        refuse_damaged(opened.verify(), "moved")
+        snapshot = opened.snapshot(hold=True)
         total = snapshot.n_documents
-        loss = own.info().loss
-        manifest = own.manifest
+        loss = opened.info().loss
+        manifest = opened.manifest
         moved = postings = 0
-        with create_like(place, manifest, milvus=milvus) as other:
-            for chunk in live_rows(snapshot, own.sparse_field):
+        with create_like(destination, manifest, milvus=milvus) as other:
+            for chunk in live_rows(snapshot, opened.sparse_field):
                 rows = _rows(chunk)
                 other.add_rows(rows)
                 moved += len(rows)
@@ -76,7 +76,7 @@ def move_collection(
             if other.count() != moved:
                 raise EngineError(
                     f"{moved:,} documents were moved and {other.count():,} arrived",
-                    where=str(place),
+                    where=str(destination),
                     hint="drop the collection with the engine's own tools, and move again",
                 )
         return MoveReport(moved, postings, manifest.dense is not None, loss.relative_error, snapshot.fusion is not None)
@@ -84,9 +84,9 @@ def move_collection(
 
 def _rows(chunk: RowChunk) -> list[EngineRow]:
     rows = []
-    for place, document in enumerate(chunk.documents):
-        terms, impacts = chunk.vector(place)
+    for position, document in enumerate(chunk.documents):
+        terms, impacts = chunk.vector(position)
         vector = (terms.astype(np.int32), impacts.astype(np.float32) * np.float32(chunk.scale))
-        dense = None if chunk.dense is None else chunk.dense[place]
+        dense = None if chunk.dense is None else chunk.dense[position]
         rows.append(EngineRow(0, content_hash(document), document, vector, dense))
     return rows

@@ -138,11 +138,11 @@ class Backend(Protocol):
     def search_many(
         self, queries: Sequence[str] | BatchRequest, k: int | None = None, **options: Unpack[BatchKeywords]
     ) -> list[RankedIds]:
-        """(id, score) of the best documents for each query, best first."""
+        """Return (id, score) of the best documents for each query, best first."""
         ...
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
-        """Query vectors, one a text."""
+        """Return query vectors, one a text."""
         ...
 
     def statistics(self) -> LiveStatistics:
@@ -150,7 +150,7 @@ class Backend(Protocol):
         ...
 
     def spans(self, text: str) -> list[Span]:
-        """(start, end, term id) of the words of a text that count for a term of the collection, for marking."""
+        """Return (start, end, term id) of the words of a text that count for a term of the collection, for marking."""
         ...
 
     def highlights(self, text: str, terms: frozenset[int]) -> list[Span]:
@@ -188,7 +188,7 @@ class CapableBackend(Backend, Protocol):
     """What collections offer that have the capabilities for it; those of our own have all of them."""
 
     def facets(self, fields: Sequence[str] | None = None, limit: int = 20) -> list[Facet]:
-        """FACETS: the most frequent values of metadata fields (all fields unless named), and the range of numbers."""
+        """FACETS: return the most frequent values of metadata fields (all unless named), and the range of numbers."""
         ...
 
     def discard_unfinished(self) -> int:
@@ -200,7 +200,7 @@ class CapableBackend(Backend, Protocol):
         ...
 
     def is_prepared(self, filter: str) -> bool:
-        """PREPARED_FILTERS: whether it is known which documents pass a filter."""
+        """PREPARED_FILTERS: return whether it is known which documents pass a filter."""
         ...
 
     def prepare_filter(self, filter: str) -> None:

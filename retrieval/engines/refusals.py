@@ -28,15 +28,15 @@ _LUCENE = (NO_DENSE, NO_FILTER, NO_CHANGE, NO_RECALL, NO_FACETS, NO_WORK)
 REFUSED: dict[str, tuple[str, ...]] = {MILVUS: _MILVUS, MILVUS_LITE: _MILVUS, LUCENE: _LUCENE}
 
 
-def refuse_encoders(place: Address, *, bm25: bool, dense: bool) -> None:
-    """Raises UnsupportedError where the engine of an address cannot keep the vectors of such encoders."""
-    if bm25 and NO_BM25 in REFUSED[place.engine]:
+def refuse_encoders(address: Address, *, bm25: bool, dense: bool) -> None:
+    """Raise UnsupportedError where the engine of an address cannot keep the vectors of such encoders."""
+    if bm25 and NO_BM25 in REFUSED[address.engine]:
         raise UnsupportedError(
             "Milvus cannot keep bm25: its vocabulary and average length change with the documents",
-            where=str(place),
+            where=str(address),
             hint="use a learned encoder, such as `default`, or an index of our own",
         )
-    if dense and NO_DENSE in REFUSED[place.engine]:
+    if dense and NO_DENSE in REFUSED[address.engine]:
         raise UnsupportedError(
-            "Lucene keeps no dense vectors here, only an impact index", where=str(place), hint="leave --dense out"
+            "Lucene keeps no dense vectors here, only an impact index", where=str(address), hint="leave --dense out"
         )

@@ -82,12 +82,12 @@ class EngineWriter:
             UnsupportedError: the engine deletes nothing.
         """
         require(self._engine, Ability.REPLACE)
-        wanted = list(dict.fromkeys(ids))
-        there = self._engine.digests(wanted)
-        found = [identifier for identifier in wanted if identifier in there]
-        if found:
-            self._engine.delete(found)
-        return found
+        unique = list(dict.fromkeys(ids))
+        digests = self._engine.digests(unique)
+        stored = [identifier for identifier in unique if identifier in digests]
+        if stored:
+            self._engine.delete(stored)
+        return stored
 
     def ingest(
         self,
@@ -159,8 +159,8 @@ class EngineWriter:
             vectors, dense = self._encode([document for document, _ in changed])
             self._engine.upsert(
                 [
-                    EngineRow(seq, digest, document, vector, None if dense is None else dense[place])
-                    for place, (seq, (document, digest), vector) in enumerate(
+                    EngineRow(seq, digest, document, vector, None if dense is None else dense[position])
+                    for position, (seq, (document, digest), vector) in enumerate(
                         zip(self._internal_ids(len(changed)), changed, vectors, strict=True)
                     )
                 ]
@@ -189,8 +189,8 @@ class EngineWriter:
 
     @property
     def _tokens(self) -> int | None:
-        own = self._sparse_field.tokens_encoded
-        return own if self._dense is None else (own or 0) + self._dense.tokens_encoded
+        sparse_tokens = self._sparse_field.tokens_encoded
+        return sparse_tokens if self._dense is None else (sparse_tokens or 0) + self._dense.tokens_encoded
 
 
 def _stopped(row: BadRow, held: int) -> BadRowError:

@@ -69,17 +69,17 @@ class TermNames:
 
     def of(self, terms: NDArray[np.uint32]) -> dict[int, str]:
         """Return the token of each of some distinct ids."""
-        wanted = terms.tolist()
-        if len(self._known) + len(wanted) > _MOST_NAMES:
+        term_ids = terms.tolist()
+        if len(self._known) + len(term_ids) > _MOST_NAMES:
             self._known = {}
-        missing = [term for term in wanted if term not in self._known]
+        missing = [term for term in term_ids if term not in self._known]
         if self._sparse_field.frequencies:  # a vocabulary of the collection's own, in its database
             with self._snapshot.reading() as connection:
                 query = "SELECT term_id, term FROM terms WHERE term_id IN (?)"
                 self._known.update(select_in(connection, query, missing))
         else:
             self._known.update((term, self._sparse_field.term_text(term)) for term in missing)
-        return {term: self._known[term] for term in wanted}
+        return {term: self._known[term] for term in term_ids}
 
 
 def live_rows(

@@ -38,8 +38,8 @@ def select(expression: Expression, columns: Columns, n_rows: int) -> NDArray[np.
     """
     selection = _Selection(columns, n_rows)
     selected = selection.mask(expression).copy()
-    for gone in selection.gone:
-        selected[gone] = False
+    for rows in selection.gone:
+        selected[rows] = False
     return selected
 
 
@@ -110,9 +110,9 @@ class _Selection:
             return [column.span("=", value) for value in clause.values]
         return [column.span(clause.operator, clause.value)]
 
-    def _marked(self, wanted: Iterable[tuple[str, Sequence[Span]]]) -> NDArray[np.bool_]:
+    def _marked(self, spans_by_field: Iterable[tuple[str, Sequence[Span]]]) -> NDArray[np.bool_]:
         selected = np.zeros(self._n_rows, np.bool_)
-        for field, spans in wanted:
+        for field, spans in spans_by_field:
             column = self._column(field)
             for span in _joined(spans):
                 selected[column.rows_of(span)] = True

@@ -151,50 +151,50 @@ class _Workers:
         code = 0
         early = 0  # processes that died young, one after the other
         while not self._stopping.is_set():
-            for place in range(self._settings.workers):
-                process = self._running.get(place)
+            for worker in range(self._settings.workers):
+                process = self._running.get(worker)
                 if process is not None and process.poll() is None:
                     continue
                 if process is not None:
-                    lived = time.monotonic() - started[place]
-                    _log.error("a process died", extra={"fields": {"worker": place, "code": process.returncode}})
-                    del self._running[place]
+                    lived = time.monotonic() - started[worker]
+                    _log.error("a process died", extra={"fields": {"worker": worker, "code": process.returncode}})
+                    del self._running[worker]
                     early = early + 1 if lived < _YOUNG_SECONDS else 0
                     if early >= _MOST_EARLY:
                         _log.error("processes die as soon as they start: giving up")
                         self._stopping.set()
                         code = 1
                         break
-                if time.monotonic() - started.get(place, -_RESTART_SECONDS) >= _RESTART_SECONDS:
-                    replaces = place in started and bool(self._running)
-                    started[place] = time.monotonic()
-                    self._running[place] = self._start(place, replaces=replaces)
+                if time.monotonic() - started.get(worker, -_RESTART_SECONDS) >= _RESTART_SECONDS:
+                    replaces = worker in started and bool(self._running)
+                    started[worker] = time.monotonic()
+                    self._running[worker] = self._start(worker, replaces=replaces)
             self._stopping.wait(0.2)
         # Those that hand writes on finish first: the writing process is there for as long as they are.
-        for place in sorted(self._running, reverse=True):
-            if place:
-                self._end(place, wait=False)
-        for place in sorted(self._running, reverse=True):
-            self._end(place, wait=True)
+        for worker in sorted(self._running, reverse=True):
+            if worker:
+                self._end(worker, wait=False)
+        for worker in sorted(self._running, reverse=True):
+            self._end(worker, wait=True)
         return code
 
     def stop(self) -> None:
-        """Called by signals."""
+        """Stop; called by signals."""
         self._stopping.set()
 
-    def _end(self, place: int, *, wait: bool) -> None:
-        process = self._running[place]
+    def _end(self, worker: int, *, wait: bool) -> None:
+        process = self._running[worker]
         if process.poll() is None:
             process.terminate()
             if wait:
                 process.wait()
 
-    def _start(self, place: int, *, replaces: bool) -> subprocess.Popen[bytes]:
+    def _start(self, worker: int, *, replaces: bool) -> subprocess.Popen[bytes]:
         task = {
             "settings": self._settings.revealed(),
             "folder": str(self._folder),
             "descriptor": self._listening.fileno(),
-            "place": place,
+            "place": worker,
             "replaces": replaces,
         }
         process = subprocess.Popen(
@@ -211,33 +211,33 @@ class _Workers:
 
 
 def run_worker(task: dict[str, Any]) -> int:
-    """One of several processes; `task` is what the parent wrote."""
+    """Run one of several processes; `task` is what the parent wrote."""
     settings = Settings.model_validate(task["settings"])
     set_up_logs(settings.log_level, settings.log_format)
     folder = Path(task["folder"])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     listening = socket.socket(fileno=task["descriptor"])
-    place = int(task["place"])
+    worker = int(task["place"])
     role = Role(
-        None if place == 0 else folder / "writer.sock",
+        None if worker == 0 else folder / "writer.sock",
         folder / "refresh",
         task["replaces"],
         folder / "ready",
-        place,
+        worker,
         settings.workers,
     )
-    if place == 0:
+    if worker == 0:
         with _unix_socket(folder / "writer.sock") as inner:
             return run_process(settings, role, [listening, inner])
     return run_process(settings, role, [listening])
 
 
 @contextlib.contextmanager
-def _unix_socket(place: Path) -> Iterator[socket.socket]:
+def _unix_socket(path: Path) -> Iterator[socket.socket]:
     with contextlib.suppress(FileNotFoundError):  # of a predecessor that died
-        place.unlink()
+        path.unlink()
     with socket.socket(socket.AF_UNIX) as inner:
-        inner.bind(str(place))
+        inner.bind(str(path))
         inner.listen(BACKLOG)
         yield inner
 

@@ -191,13 +191,13 @@ class DenseOptions:
         from lexhound.encoders.errors import SettingsError
 
         shared = {"precision": learned.precision, "device": learned.device, "batch_tokens": learned.batch_tokens}
-        given: dict[str, Any] = {
+        chosen: dict[str, Any] = {
             name: value.value if isinstance(value, StrEnum) else as_text(value) if isinstance(value, str) else value
             for name, value in (values | shared).items()
             if value is not None
         }
         try:
-            return DenseSettings(**given)
+            return DenseSettings(**chosen)
         except SettingsError as error:
             name, _, rest = error.message.partition(" ")
             prefix = "--dense-" if name in values else "--"
@@ -210,12 +210,12 @@ def fusion_of(method: Method | None, dense_weight: float | None, depth: int | No
     Raises:
         QueryError: a value is out of its range.
     """
-    given: dict[str, Any] = {"dense_weight": dense_weight, "depth": depth}
-    given = {name: value for name, value in given.items() if value is not None}
+    values: dict[str, Any] = {"dense_weight": dense_weight, "depth": depth}
+    values = {name: value for name, value in values.items() if value is not None}
     if method is not None:
-        given["method"] = method.value
-    if not given:
+        values["method"] = method.value
+    if not values:
         return None
     from lexhound.retrieval.collection.request import Fusion
 
-    return Fusion(**given)
+    return Fusion(**values)

@@ -152,23 +152,23 @@ class LearnedOptions:
             "batch_tokens": self.batch_tokens,
             "trust_remote_code": self.trust_remote_code,
         }
-        given: dict[str, Any] = {
+        chosen: dict[str, Any] = {
             name: value.value if isinstance(value, StrEnum) else value
             for name, value in values.items()
             if value is not None and value is not False
         }
         if encoder == "bm25":
-            if given:
+            if chosen:
                 from lexhound.serve.errors import UsageError
 
-                names = ", ".join(_flag(name) for name in given)
+                names = ", ".join(_flag(name) for name in chosen)
                 raise UsageError(f"{names} belongs to learned encoders, not to bm25", hint="leave it out")
             return None
         from lexhound.encoders.errors import SettingsError
         from lexhound.encoders.sparse.settings import LearnedSettings
 
         try:
-            return LearnedSettings(**given)
+            return LearnedSettings(**chosen)
         except SettingsError as error:
             name, _, rest = error.message.partition(" ")
             raise SettingsError(f"{_flag(name) if name in values else name} {rest}", error.hint) from error

@@ -25,7 +25,7 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 
 
 def harmless(text: str) -> str:
-    """`text` without anything that a terminal obeys, line breaks excepted; one U+FFFD for each such character."""
+    """Return `text` without anything that a terminal obeys but line breaks; one U+FFFD for each such character."""
     return _CONTROL.sub("\ufffd", text)
 
 

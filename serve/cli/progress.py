@@ -44,7 +44,7 @@ class Estimate:
         self._first = State("")
 
     def describe(self, state: State) -> str:
-        """`12,288 documents, 8,192/s, 34 %, 1 min 5 s left`, as far as each is known."""
+        """Return `12,288 documents, 8,192/s, 34 %, 1 min 5 s left`, as far as each is known."""
         if state.stage != self._stage:
             if self._stage or state.before:
                 # What came before this stage, or was done by an earlier attempt, took none of the time counted here.
@@ -172,7 +172,7 @@ def rate(number: int, seconds: float) -> str:
 
 
 def counted(number: int, noun: str = "document") -> str:
-    """`1 document`, `1,400 documents`."""
+    """Return `1 document`, `1,400 documents`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
@@ -183,8 +183,8 @@ def duration(seconds: float) -> str:
     rounded = round(seconds)
     if rounded < 60:
         return f"{rounded} s"
-    minutes, left = divmod(rounded, 60)
+    minutes, seconds_left = divmod(rounded, 60)
     if minutes < 60:
-        return f"{minutes} min {left} s"
+        return f"{minutes} min {seconds_left} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"

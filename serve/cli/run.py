@@ -87,7 +87,7 @@ def _tell_exception(error: Exception, *, json: bool) -> int:
 
 
 def _prepare_streams() -> None:
-    """Characters that the terminal's encoding lacks are replaced: no text of a document may end a command."""
+    """Replace characters that the terminal's encoding lacks: no text of a document may end a command."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

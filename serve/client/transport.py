@@ -35,7 +35,7 @@ _AGAIN = frozenset({429, 503})
 
 
 def request_headers(key: str | None) -> dict[str, str]:
-    """Headers of every request."""
+    """Return the headers of every request."""
     return {"accept": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
 
 

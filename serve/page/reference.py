@@ -90,7 +90,7 @@ def _example_text(example: Any) -> str:
 
 
 def _inline(text: str) -> Markup:
-    """Escaped, with the two marks that descriptions use: `code` and *emphasis*."""
+    """Return a text escaped, with the two marks that descriptions use: `code` and *emphasis*."""
     html = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
     html = re.sub(r"(?<!\w)\*([^*\s][^*]*)\*(?!\w)", r"<em>\1</em>", html)
     return Markup(html)  # noqa: S704  escaped above

@@ -32,7 +32,7 @@ def vectors_of(
     """
     texts = [document.encoded_text for document in documents]
     if any(isinstance(document, EncodedDocument) for document in documents):
-        sparse = _given(sparse_field, documents)
+        sparse = _with_given_vectors(sparse_field, documents)
         return sparse, None if dense is None else dense.encode(texts)
     if dense is None:
         return sparse_field.encode(texts), None
@@ -41,7 +41,7 @@ def vectors_of(
     return sparse_field.encode(texts), dense.encode(texts)
 
 
-def _given(sparse_field: SparseField, documents: Sequence[Document]) -> csr_array:
+def _with_given_vectors(sparse_field: SparseField, documents: Sequence[Document]) -> csr_array:
     """Return the sparse vectors of documents of which some bring theirs."""
     from lexhound.encoders.vector_files import stacked
 

@@ -249,7 +249,7 @@ class LearnedField:
         return [span for span in self._encoder.spans(text) if span[2] in terms]
 
     def forget(self) -> None:
-        """Nothing to drop: the vocabulary of a model never grows."""
+        """Drop nothing: the vocabulary of a model never grows."""
 
 
 def learned_encoder(sparse_field: SparseField) -> SparseEncoder | None:

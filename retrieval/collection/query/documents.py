@@ -17,7 +17,7 @@ _CHUNK = 100
 
 
 def read_documents(snapshot: Snapshot, internal_ids: Sequence[int]) -> dict[int, Document]:
-    """Stored documents by row number, each compared with its hash.
+    """Return stored documents by row number, each compared with its hash.
 
     Raises:
         StaleSnapshotError: one has been deleted or replaced since, and the snapshot holds no transaction.
@@ -35,7 +35,10 @@ def read_documents(snapshot: Snapshot, internal_ids: Sequence[int]) -> dict[int,
 
 
 def read_latest(connection: sqlite3.Connection, identifier: str, *, exact: bool) -> Document | None:
-    """The document with this id as the database has it now; `exact`, and raises, as `stored_documents.document_of`."""
+    """Return the document with this id as the database has it now.
+
+    `exact` means what it does for `stored_documents.document_of`, which says what is raised, too.
+    """
     if not is_encodable(identifier):
         return None
     row = connection.execute(
@@ -61,7 +64,7 @@ def _refuse_hidden(connection: sqlite3.Connection, identifier: str) -> None:
 
 
 def asked_document(document: Document, identifier: str) -> Document:
-    """A document that was looked up by its id.
+    """Return a document that was looked up by its id.
 
     Raises:
         CorruptCollectionError: it has another one.
@@ -76,7 +79,7 @@ def asked_document(document: Document, identifier: str) -> Document:
 
 
 def read_ids(snapshot: Snapshot, internal_ids: Sequence[int]) -> list[str]:
-    """The ids of rows, in the order given; raises as `read_documents` does."""
+    """Return the ids of rows, in the order given; raises as `read_documents` does."""
     ids: dict[int, str] = {}
     with snapshot.reading() as connection:
         for start in range(0, len(internal_ids), _CHUNK):

@@ -89,7 +89,7 @@ def best(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
 
 
 def _without_vector(fusion: Fusion, field: FieldScores) -> FieldScores:
-    """Dense scores with the least of the candidates', at most what becomes 0, where there is no vector and so no score.
+    """Return dense scores; those without a vector get the least of the candidates', at most what becomes 0.
 
     Where terms do not match the sparse score of 0 is the least that there is; a product of vectors may be less.
     """

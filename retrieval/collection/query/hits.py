@@ -16,7 +16,7 @@ from .encoding import EncodedQuery
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HitMaker:
-    """Makes the hits of one request."""
+    """The maker of the hits of one request."""
 
     request: SearchRequest
     field: SparseField

@@ -67,12 +67,12 @@ def rank_dense(
 
     Rows without a vector are not found, and nothing for a query without one: zeros.
     """
-    found = [
+    ranked = [
         search_present(vectors_of(view), vector, depth, mask, recall)
         for view, mask in zip(snapshot.segments, allowed, strict=True)
     ]
-    scored = sum(stats.rows_scored for _, stats in found)
-    return merge_ranked(snapshot, [top for top, _ in found], depth), SearchStats(0, scored)
+    scored = sum(stats.rows_scored for _, stats in ranked)
+    return merge_ranked(snapshot, [top for top, _ in ranked], depth), SearchStats(0, scored)
 
 
 def rank_dense_many(
@@ -84,11 +84,11 @@ def rank_dense_many(
     recall: float | None = None,
 ) -> list[RankedRows]:
     """Return the same of many queries, float32[m, width]."""
-    found = [
+    ranked = [
         search_many_present(vectors_of(view), vectors, depth, mask, recall, threads)
         for view, mask in zip(snapshot.segments, allowed, strict=True)
     ]
-    return [merge_ranked(snapshot, [tops[i] for tops in found], depth) for i in range(len(vectors))]
+    return [merge_ranked(snapshot, [tops[i] for tops in ranked], depth) for i in range(len(vectors))]
 
 
 def candidate_scores(
@@ -112,18 +112,18 @@ def vectors_of(view: SegmentView) -> VectorIndex:
     return view.segment.dense
 
 
-def shares_at(fields: Sequence[FieldScores], given: Sequence[FieldShares], place: int) -> tuple[Share, ...]:
+def shares_at(fields: Sequence[FieldScores], field_shares: Sequence[FieldShares], position: int) -> tuple[Share, ...]:
     """Return what each field says of one candidate and gives to its fused score."""
     return tuple(
         Share(
             "dense" if field.name == "dense" else "sparse",
-            float(field.scores[place]),
-            int(own.ranks[place]) or None,
-            float(own.values[place]),
-            own.weight,
-            float(own.shares[place]),
+            float(field.scores[position]),
+            int(shares.ranks[position]) or None,
+            float(shares.values[position]),
+            shares.weight,
+            float(shares.shares[position]),
         )
-        for field, own in zip(fields, given, strict=True)
+        for field, shares in zip(fields, field_shares, strict=True)
     )
 
 
@@ -142,9 +142,9 @@ class FusedRows:
         pool = self.pool
         return RankedRows(pool.parts[chosen], pool.rows[chosen], pool.internal_ids[chosen], self.scores[chosen]), chosen
 
-    def shares_of(self, place: int) -> tuple[Share, ...]:
+    def shares_of(self, position: int) -> tuple[Share, ...]:
         """Return what each field gave to one candidate."""
-        return shares_at(self.fields, self.shares, place)
+        return shares_at(self.fields, self.shares, position)
 
 
 def _fused(
@@ -178,32 +178,32 @@ def _scored(
     near: RankedRows,
 ) -> list[FieldScores]:
     """Return what each field says of every candidate, whichever field found it."""
-    own, known = _known(pool, lexical)
+    sparse_scores, known = _known(pool, lexical)
     matched = known.copy()
     others, near_known = _known(pool, near)
     close = near_known.copy()
     ceiling = float(query.weights.sum()) * query.scale * snapshot.greatest_weight
     for number, view in enumerate(snapshot.segments):
-        here = pool.parts == number
-        missing = np.flatnonzero(here & ~known)
+        in_part = pool.parts == number
+        missing = np.flatnonzero(in_part & ~known)
         if len(missing) and len(query):
             top = _score_rows(view, query, pool.rows[missing])
             at = missing[np.searchsorted(pool.rows[missing], top.rows)]
-            own[at], matched[at] = top.scores, True
-        missing = np.flatnonzero(here & ~near_known)
+            sparse_scores[at], matched[at] = top.scores, True
+        missing = np.flatnonzero(in_part & ~near_known)
         if len(missing) and vector.any():
             vectors, rows = vectors_of(view), pool.rows[missing]
             others[missing] = vectors.scores_of(rows, vector)
             close[missing] = has_vector(vectors, rows, others[missing])
-    return [FieldScores("sparse", own, matched, ceiling), FieldScores("dense", others, close, 1.0)]
+    return [FieldScores("sparse", sparse_scores, matched, ceiling), FieldScores("dense", others, close, 1.0)]
 
 
 def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return a ranking's scores at the places of the pool, and where it has any."""
     scores = np.zeros(len(pool.internal_ids), np.float64)
     known = np.zeros(len(pool.internal_ids), np.bool_)
-    places = np.searchsorted(pool.internal_ids, ranked.internal_ids)
-    scores[places], known[places] = ranked.scores, True
+    positions = np.searchsorted(pool.internal_ids, ranked.internal_ids)
+    scores[positions], known[positions] = ranked.scores, True
     return scores, known
 
 

@@ -67,7 +67,7 @@ def rank_many(
     threads: int | None,
     recall: float | None = None,
 ) -> list[RankedIds]:
-    """(id, score) pairs of many queries, over `threads` threads (all cores by default); no document is read."""
+    """Return (id, score) pairs of many queries, over `threads` threads (all cores by default); no document is read."""
     return [named(snapshot, ranked) for ranked in rank_rows(snapshot, queries, depth, allowed, threads, recall)]
 
 
@@ -146,7 +146,7 @@ def merge_ranked(snapshot: Snapshot, rankings: Sequence[TopK], depth: int) -> Ra
 
 
 def named(snapshot: Snapshot, ranked: RankedRows) -> RankedIds:
-    """Ranked rows as (id, score) pairs."""
+    """Return ranked rows as (id, score) pairs."""
     return [
         (snapshot.segments[part].segment.ids[row], score)
         for part, row, score in zip(ranked.parts.tolist(), ranked.rows.tolist(), ranked.scores.tolist(), strict=True)

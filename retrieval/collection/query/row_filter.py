@@ -55,7 +55,7 @@ def _bytes(filter: str, masks: Masks) -> int:
 
 
 def rows_passing(snapshot: Snapshot, filter: str | None) -> list[NDArray[np.bool_] | None]:
-    """For each part, the rows that a search may return: live, and accepted by the filter expression if given.
+    """Return, for each part, the rows that a search may return: live, and accepted by the filter expression if given.
 
     Raises:
         FilterSyntaxError: the expression does not parse. DeadlineError: the time for it is over.
@@ -126,11 +126,11 @@ class _PartColumns:
     ) -> Column:
         def read() -> Column:
             with self._snapshot.reading() as connection:
-                return reader(connection, name, self._segment.internal_ids, self._gone(connection))
+                return reader(connection, name, self._segment.internal_ids, self._deleted_rows(connection))
 
         return self._snapshot.columns.get((self._segment, name, within), read)
 
-    def _gone(self, connection: sqlite3.Connection) -> NDArray[np.int32]:
+    def _deleted_rows(self, connection: sqlite3.Connection) -> NDArray[np.int32]:
         """Return rows whose documents have been deleted since the snapshot was taken: their metadata may be gone
         too.
         """
@@ -141,5 +141,5 @@ class _PartColumns:
         rows = connection.execute(
             "SELECT seq FROM rows WHERE seq BETWEEN ? AND ?", (int(internal_ids[0]), int(internal_ids[-1]))
         )
-        there = np.fromiter((seq for (seq,) in rows), np.int64)
-        return np.flatnonzero(~np.isin(internal_ids, there, assume_unique=True)).astype(np.int32)
+        present = np.fromiter((seq for (seq,) in rows), np.int64)
+        return np.flatnonzero(~np.isin(internal_ids, present, assume_unique=True)).astype(np.int32)

@@ -36,8 +36,8 @@ def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) 
     else:
         fusion = request.fusion or snapshot.fusion or Fusion()
         fused, stats = rank_hybrid(snapshot, query.sparse, query.dense, fusion, allowed, request.recall)
-        ranked, places = fused.cut(request.depth)
-        shares = [fused.shares_of(position) for position in places.tolist()] if request.explain else None
+        ranked, positions = fused.cut(request.depth)
+        shares = [fused.shares_of(position) for position in positions.tolist()] if request.explain else None
     hits = _hits(snapshot, HitMaker(request, encoders.sparse, query), ranked, shares)
     return SearchResult(
         hits, perf_counter() - started, stats, query.unknown, encoders.mode, query.terms, encoding=query.seconds

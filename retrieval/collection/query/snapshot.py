@@ -112,7 +112,7 @@ class Snapshot:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection in a read transaction: that of the snapshot if it holds one, otherwise of the newest state.
+        """Open a connection in a read transaction: that of the snapshot if it holds one, otherwise of the newest state.
 
         Raises:
             CorruptCollectionError and others that `translate` names, where SQLite fails.
@@ -154,14 +154,14 @@ class Snapshot:
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return how many live documents hold each term; int64, one a term. Counted once a term and snapshot."""
-        wanted = terms.tolist()
-        missing = np.array([term for term in wanted if term not in self._frequencies], np.int32)
+        term_ids = terms.tolist()
+        missing = np.array([term for term in term_ids if term not in self._frequencies], np.int32)
         if len(missing):
             counts = np.zeros(len(missing), np.int64)
             for view in self.segments:
                 counts += view.segment.index.document_frequencies(missing, view.live)
             self._frequencies.update(zip(missing.tolist(), counts.tolist(), strict=True))
-        return np.array([self._frequencies[term] for term in wanted], np.int64)
+        return np.array([self._frequencies[term] for term in term_ids], np.int64)
 
     def holds(self, identifier: str) -> bool:
         """Return whether a document of this id was there; a scan of all ids."""
@@ -199,7 +199,7 @@ def take_snapshot(
         CollectionGoneError: the collection is no longer at its path.
     """
     connection = connections.take()
-    kept = False
+    held = False
     try:
         for _ in range(10):
             connection.execute("BEGIN")
@@ -211,7 +211,7 @@ def take_snapshot(
                 missing = error
                 connection.execute("ROLLBACK")
                 continue
-            kept = hold
+            held = hold
             return snapshot
         check_identity(connections.directory, connections.identity)
         raise _damaged("a file of a segment is missing", str(missing.filename)) from missing
@@ -221,7 +221,7 @@ def take_snapshot(
     except sqlite3.Error as error:
         raise translate(error, connections.directory / DATABASE) from error
     finally:
-        if not kept:
+        if not held:
             connections.give(connection)
 
 
@@ -277,10 +277,12 @@ def _read(
 
 def _read_small(directory: Path, segments: Iterable[Segment], index_name: str) -> None:
     """Compare with their checksums those segments that take next to no time; `background_check` reads the others."""
-    left = READ_AT_OPEN
-    sizes = [(segment.nbytes, place, segment) for place, segment in enumerate(segments) if not segment.condition.read]
+    budget = READ_AT_OPEN
+    sizes = [
+        (segment.nbytes, position, segment) for position, segment in enumerate(segments) if not segment.condition.read
+    ]
     for size, _, segment in sorted(sizes, key=lambda each: each[:2]):
-        left -= size
-        if left < 0:
+        budget -= size
+        if budget < 0:
             return
         read_through(directory, segment, index_name)

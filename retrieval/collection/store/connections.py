@@ -24,7 +24,7 @@ class Connections:
     """Read connections of one collection, made as threads need them. Safe to use from several threads."""
 
     def __init__(self, directory: Path, identity: Identity | None = None) -> None:
-        """`identity`: of the database that is to be read; by default that which is there now."""
+        """Take the `identity` of the database that is to be read; by default that which is there now."""
         self.directory = directory.absolute()  # wherever the process goes
         self.identity = identity or identity_of(directory)
         self._idle: list[sqlite3.Connection] = []

@@ -80,14 +80,14 @@ class MappedIds:
 
     def rows_of(self, identifier: str) -> Iterator[int]:
         """See `Ids`; a scan of the bytes of all ids."""
-        wanted, data = identifier.encode("utf-8", "replace"), bytes(self._data)
+        encoded, data = identifier.encode("utf-8", "replace"), bytes(self._data)
         ends = np.asarray(self._ends)
-        position = data.find(wanted)
+        position = data.find(encoded)
         while position >= 0:
             row = int(np.searchsorted(ends, position, side="right"))
-            if row < len(ends) and (ends[row - 1] if row else 0) == position and ends[row] == position + len(wanted):
+            if row < len(ends) and (ends[row - 1] if row else 0) == position and ends[row] == position + len(encoded):
                 yield row
-            position = data.find(wanted, position + 1)
+            position = data.find(encoded, position + 1)
 
 
 class ListedIds(list[str]):

@@ -90,7 +90,7 @@ def tell(error: sqlite3.DatabaseError | UnicodeDecodeError) -> None:
         or code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"))
         or text.startswith(_DECODING)
     )
-    if damaged or (code in ("", "SQLITE_ERROR") and any(said in text for said in _SCHEMA)):
+    if damaged or (code in ("", "SQLITE_ERROR") and any(phrase in text for phrase in _SCHEMA)):
         raise CorruptCollectionError(
             f"damaged: not readable as a SQLite database ({text.split(' with text ')[0]})",
             hint="run `lexhound verify`, restore the collection from a backup or index the corpus again",

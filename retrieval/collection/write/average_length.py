@@ -139,22 +139,22 @@ def _counted(writer: Writer, job: int, without: NDArray[np.int64]) -> tuple[int,
     names = [name for (name,) in connection.execute(f"SELECT name FROM segments WHERE NOT {hidden}", (job,))]
     for name in names:
         segment_lengths = lengths_of(writer, name)
-        gone = _places(segment_lengths.internal_ids, dead)
-        words += segment_lengths.total - int(segment_lengths.words[gone].sum(dtype=np.int64))
-        documents += len(segment_lengths.internal_ids) - len(gone)
+        dead_rows = _positions_of(segment_lengths.internal_ids, dead)
+        words += segment_lengths.total - int(segment_lengths.words[dead_rows].sum(dtype=np.int64))
+        documents += len(segment_lengths.internal_ids) - len(dead_rows)
     for (blob,) in connection.execute(f"SELECT vectors FROM batches WHERE NOT {hidden}", (job,)):
         batch = unpack(blob)
         ends = np.concatenate([[0], np.cumsum(batch.values, dtype=np.int64)])
         lengths = np.diff(ends[batch.indptr.astype(np.int64)])
-        gone = _places(batch.internal_ids, dead)
-        words += int(lengths.sum()) - int(lengths[gone].sum())
-        documents += len(lengths) - len(gone)
+        dead_rows = _positions_of(batch.internal_ids, dead)
+        words += int(lengths.sum()) - int(lengths[dead_rows].sum())
+        documents += len(lengths) - len(dead_rows)
     for name in set(writer.lengths) - set(names):  # merged away since
         del writer.lengths[name]
     return words, documents
 
 
-def _places(internal_ids: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray[np.int64]:
+def _positions_of(internal_ids: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return where in `internal_ids` those of `some` stand that are there; both ascending."""
     if not len(internal_ids):
         return np.empty(0, np.int64)

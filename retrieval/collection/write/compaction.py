@@ -192,8 +192,8 @@ def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | No
             average_of_segment == average for average_of_segment in stored_averages
         )
         groups = regrouped(sparse_field, [segment.index for segment in segments], live)
-        wanted = all(_is_indexed_as_wanted(writer, segment) for segment in segments)
-        if not dropped and fresh and wanted and _are_grouped(groups, segments):
+        up_to_date = all(_is_indexed_as_wanted(writer, segment) for segment in segments)
+        if not dropped and fresh and up_to_date and _are_grouped(groups, segments):
             return documents, 0
         built: list[BuiltSegment] = []
         with writing_segments(writer, built):
@@ -201,9 +201,9 @@ def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | No
                 _write(writer, segments, group, average, built, refresh=not fresh)
         with writer.transaction() as connection:
             connection.executemany("DELETE FROM segments WHERE name = ?", ((old,) for old in names))
-            gone = [segment.internal_ids[~keep] for segment, keep in zip(segments, live, strict=True)]
+            dead_ids = [segment.internal_ids[~keep] for segment, keep in zip(segments, live, strict=True)]
             connection.executemany(
-                "DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in np.concatenate(gone).tolist())
+                "DELETE FROM tombstones WHERE seq = ?", ((seq,) for seq in np.concatenate(dead_ids).tolist())
             )
             for name, internal_ids in built:
                 register_segment(connection, name, job, internal_ids)

@@ -165,9 +165,9 @@ class Writer:
             existing = self.known(documents, hashes)
             statuses: list[Status] = []
             for position, (document, digest) in enumerate(zip(documents, hashes, strict=True)):
-                there = document.id in digests or document.id in existing
+                exists = document.id in digests or document.id in existing
                 before = digests[document.id] if document.id in digests else existing.get(document.id, (0, None))[1]
-                statuses.append("added" if not there else "unchanged" if before == digest else "replaced")
+                statuses.append("added" if not exists else "unchanged" if before == digest else "replaced")
                 digests[document.id] = digest
                 last[document.id] = position
             self.store([documents[position] for position in sorted(last.values())], PUBLISHED)

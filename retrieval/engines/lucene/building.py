@@ -86,9 +86,10 @@ def _run(java: Java, aside: Path) -> None:
     command += ["-input", str(aside / "documents"), "-index", str(aside / INDEX)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode or not (aside / INDEX).is_dir():
-        said = (done.stderr or done.stdout).strip().splitlines()
+        output = (done.stderr or done.stdout).strip().splitlines()
+        reason = output[-1] if output else f"exit code {done.returncode}"
         raise EngineError(
-            f"Anserini {java.anserini} did not build the index: {said[-1] if said else f'exit code {done.returncode}'}",
+            f"Anserini {java.anserini} did not build the index: {reason}",
             where=str(aside.parent),
             hint="see whether the disk is full and the machine has memory left; the same command starts again",
         )

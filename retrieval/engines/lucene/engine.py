@@ -106,7 +106,7 @@ class LuceneEngine:
         return self._store.vocabulary
 
     def check(self, documents: Sequence[Document]) -> None:
-        """Every document fits."""
+        """Accept every document."""
 
     def upsert(self, rows: Sequence[EngineRow]) -> None:
         """Keep rows for the index, which is built by `finish`, or by the first search."""
@@ -123,7 +123,7 @@ class LuceneEngine:
                 self._store.put(rows)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Not offered; refused before it is called."""
+        """Raise UnsupportedError: callers refuse this before they get here."""
         raise UnsupportedError("a Lucene index is not deleted from", where=self.address)
 
     def finish(self) -> None:
@@ -135,7 +135,7 @@ class LuceneEngine:
                 self._impact_weights = build(self._folder, self._store, self._java, self._lexical)
 
     def maintain(self) -> bool:
-        """Nothing piles up."""
+        """Do nothing: nothing piles up."""
         return False
 
     def digests(self, ids: Sequence[str]) -> dict[str, int]:
@@ -166,7 +166,7 @@ class LuceneEngine:
     def search_dense(
         self, queries: NDArray[np.float32], limit: int, where: Expression | None, among: Sequence[int] | None = None
     ) -> list[Ranked]:
-        """Not offered; refused before it is called."""
+        """Raise UnsupportedError: callers refuse this before they get here."""
         raise UnsupportedError(f"the engine does not offer {Ability.DENSE.value}", where=self.address)
 
     def count(self, where: Expression | None = None) -> int:
@@ -176,7 +176,7 @@ class LuceneEngine:
         return self._store.count()
 
     def ids(self, where: Expression) -> list[str]:
-        """Not offered; refused before it is called."""
+        """Raise UnsupportedError: callers refuse this before they get here."""
         raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -191,7 +191,7 @@ class LuceneEngine:
             yield rows
 
     def refresh(self) -> bool:
-        """Nothing changes once the index is built, but another may take its place."""
+        """Look for changes: nothing changes once the index is built, but another may take its place."""
         if _identity(self._folder) != self._known:
             raise NotACollectionError(
                 "the collection is gone, or another has taken its place", where=self.address, hint=_MAKE
@@ -204,7 +204,7 @@ class LuceneEngine:
             return True
 
     def size(self) -> Size:
-        """Bytes of the index and of the documents, and what it is made of."""
+        """Return the bytes of the index and of the documents, and what it is made of."""
         size = sum((Path(folder) / name).stat().st_size for folder, _, names in os.walk(self._folder) for name in names)
         settings = {"scale": self._impact_weights and self._impact_weights.scale, "bits": 8, "java": self._java.version}
         return Size(size, self._store.postings, settings)
@@ -264,17 +264,17 @@ class LuceneEngine:
         lookup = np.zeros(int(terms[-1]) + 1, np.float64)
         lookup[terms] = exact
         documents = self._store.count()
-        wanted = limit + _SPARE + limit // 8
+        depth = limit + _SPARE + limit // 8
         while True:
-            wanted = min(wanted, documents)
-            internal_ids, sums = searcher.search(names, numbers, wanted)
+            depth = min(depth, documents)
+            internal_ids, sums = searcher.search(names, numbers, depth)
             ranked = self._rescored(internal_ids, lookup, impact_weights)
-            if len(internal_ids) < wanted or wanted == documents or (integers == exact * factor).all():
+            if len(internal_ids) < depth or depth == documents or (integers == exact * factor).all():
                 break
             bound = (float(sums[-1]) + above) / factor * impact_weights.scale
             if int((ranked.scores > bound).sum()) >= limit:
                 break
-            wanted *= _MORE
+            depth *= _MORE
         return ranked.ordered(limit)
 
     def _rescored(
@@ -296,7 +296,7 @@ class LuceneEngine:
 
 
 def _lexical(manifest: Manifest, store: Store) -> LexicalEncoder | None:
-    """bm25, where it is the collection's encoder."""
+    """Return bm25, where it is the collection's encoder."""
     if manifest.encoder.kind != KIND:
         return None
     encoder = load_encoder(manifest.encoder, vocabulary=store.vocabulary)

@@ -35,7 +35,7 @@ class ImpactWeights:
 
     @classmethod
     def of(cls, vectors: Iterable[SparseVector], lexical: LexicalEncoder | None) -> ImpactWeights:
-        """That of all vectors of a collection: they are read once."""
+        """Return the one of all vectors of a collection, which are read once."""
         greatest, totals, counts = array("d"), array("d"), array("q")
         for _, values in vectors:
             greatest.append(float(values.max()) if len(values) else 0.0)

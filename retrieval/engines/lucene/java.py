@@ -118,9 +118,9 @@ def _version(command: str) -> int:
         raise MissingEngineError(f"Java does not start: {error}", where=command, hint="install another JDK") from error
     match = _VERSION.search(done.stderr + done.stdout)
     if done.returncode or match is None:
-        said = (done.stderr or done.stdout).strip().splitlines()
+        output = (done.stderr or done.stdout).strip().splitlines()
         raise MissingEngineError(
-            f"Java does not start: {said[0] if said else f'exit code {done.returncode}'}",
+            f"Java does not start: {output[0] if output else f'exit code {done.returncode}'}",
             where=command,
             hint="install another JDK, or set JAVA_HOME to one",
         )

@@ -72,7 +72,7 @@ class Searcher:
     """An open impact index. Safe to call from several threads, one of which works at a time."""
 
     def __init__(self, java: Java, index: Path) -> None:
-        """Raises MissingEngineError where Java does not start, EngineError where the index cannot be opened."""
+        """Raise MissingEngineError where Java does not start, EngineError where the index cannot be opened."""
         self._index = index
 
         def make() -> Any:
@@ -84,7 +84,7 @@ class Searcher:
     def search(
         self, terms: Sequence[str], weights: Sequence[int], limit: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Document numbers and scores (sums of weight × impact, below 2**24) of the best `limit`, best first."""
+        """Return document numbers and scores (sums of weight × impact, below 2**24) of the best `limit`, best first."""
 
         def ask() -> tuple[list[int], list[int]]:
             query = _classes["HashMap"]()

@@ -42,7 +42,7 @@ class Store:
     """The database of one collection; one connection, used under a lock."""
 
     def __init__(self, folder: Path, *, create: bool = False) -> None:
-        """Raises CorruptCollectionError where the database is missing or damaged."""
+        """Open the database. Raises CorruptCollectionError where it is missing or damaged."""
         self._path = folder / DATABASE
         self._lock = RLock()
         if not create and not self._path.is_file():
@@ -114,7 +114,7 @@ class Store:
             )
 
     def weights(self) -> Iterator[tuple[int, SparseVector]]:
-        """(seq, weights) of all documents, in order."""
+        """Yield (seq, weights) of all documents, in order."""
         for row in self._pages("seq, terms, weights"):
             yield row[0], _vector(row[1], row[2])
 
@@ -147,7 +147,7 @@ class Store:
         return {row[0]: _vector(row[1], row[2]) for row in self._chosen("id, terms, weights", "id", ids)}
 
     def numbered(self, internal_ids: Sequence[int]) -> dict[int, tuple[str, SparseVector]]:
-        """Id and weights by document number."""
+        """Return id and weights by document number."""
         rows = self._chosen("seq, id, terms, weights", "seq", internal_ids)
         return {row[0]: (row[1], _vector(row[2], row[3])) for row in rows}
 
@@ -158,7 +158,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing. Raises StorageFullError, ReadOnlyError, CorruptCollectionError."""
+        """Write all or nothing. Raises StorageFullError, ReadOnlyError, CorruptCollectionError."""
         with self._lock:
             try:
                 with self._connection:
@@ -179,9 +179,9 @@ class Store:
             yield from page
             last = page[-1][0]
 
-    def _chosen(self, columns: str, key: str, wanted: Sequence[object], table: str = "rows") -> list[Row]:
+    def _chosen(self, columns: str, key: str, keys: Sequence[object], table: str = "rows") -> list[Row]:
         with self._lock:
-            return list(select_in(self._connection, f"SELECT {columns} FROM {table} WHERE {key} IN (?)", wanted))
+            return list(select_in(self._connection, f"SELECT {columns} FROM {table} WHERE {key} IN (?)", keys))
 
     def _one(self, statement: str) -> Row | None:
         with self._lock:

@@ -66,15 +66,15 @@ class Client:
         patience = min(settings.timeout, _CONNECTING_SECONDS)
         if self.lite:
             return module.MilvusClient(uri=self._file, timeout=patience)
-        given: dict[str, Any] = {"secure": settings.tls}
+        options: dict[str, Any] = {"secure": settings.tls}
         if settings.certificate:
-            given["server_pem_path"] = settings.certificate
+            options["server_pem_path"] = settings.certificate
         return module.MilvusClient(
             uri=f"{'https' if settings.tls else 'http'}://{address.host}:{address.port}",
             token=settings.token,
             db_name=settings.database,
             timeout=patience,
-            **given,
+            **options,
         )
 
     def _version(self) -> str:
@@ -100,11 +100,11 @@ class Client:
             EngineError, EngineUnreachableError: as often as the settings allow.
         """
         pause = _FIRST_PAUSE
-        for left in range(self.settings.attempts - 1, -1, -1):
+        for attempts_left in range(self.settings.attempts - 1, -1, -1):
             try:
                 return self(method, *arguments, **options)
             except _PassingError:
-                if not left:
+                if not attempts_left:
                     raise
                 time.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -117,9 +117,9 @@ class Client:
         except (EngineError, MemoryError):
             raise
         except Exception as error:
-            raise self._told(error, connecting=connecting) from error
+            raise self._engine_error(error, connecting=connecting) from error
 
-    def _told(self, error: Exception, *, connecting: bool) -> EngineError:
+    def _engine_error(self, error: Exception, *, connecting: bool) -> EngineError:
         name = _name_of(error)
         message = str(getattr(error, "message", "") or getattr(error, "details", lambda: "")() or error)
         message = " ".join(message.split())
@@ -163,7 +163,7 @@ class _PassingError(EngineUnreachableError):
 
 
 def require_packages(*, lite: bool) -> None:
-    """Raises MissingEngineError where pymilvus, or milvus-lite, is not installed."""
+    """Raise MissingEngineError where pymilvus, or milvus-lite, is not installed."""
     _import(lite=lite)
 
 

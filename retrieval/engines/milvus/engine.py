@@ -103,7 +103,7 @@ class MilvusEngine:
         self.address = str(address)
         self.manifest, self.layout = stored
         self.refused = REFUSED[address.engine]
-        self._place = address
+        self._address = address
         self._name = address.name
         self._client = client
         self._frequencies = Frequencies(client, address.name)
@@ -147,8 +147,8 @@ class MilvusEngine:
 
     def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
         """Return the stored weights of documents."""
-        there = list(self.digests(ids))  # milvus-lite fails where vectors are asked for and there are none
-        return {row["id"]: _vector(row["sparse"]) for row in self._rows_of(there, ["id", "sparse"])}
+        stored_ids = list(self.digests(ids))  # milvus-lite fails where vectors are asked for and there are none
+        return {row["id"]: _vector(row["sparse"]) for row in self._rows_of(stored_ids, ["id", "sparse"])}
 
     def search_sparse(
         self, queries: Sequence[SparseVector], limit: int, where: Expression | None, among: Sequence[int] | None = None
@@ -252,13 +252,13 @@ class MilvusEngine:
         return description.get("collection_id"), description.get("description")
 
     def size(self) -> Size:
-        """Bytes of the file of milvus-lite; a server does not tell."""
+        """Return the bytes of the file of milvus-lite; a server does not tell."""
         settings: dict[str, Any] = {"consistency": self._client.settings.consistency}
         if self.manifest.dense is not None:
             settings["dense index"] = self.layout.dense_index
         if self.layout.tenant_field:
             settings["tenant field"] = self.layout.tenant_field
-        path = self._place.path
+        path = self._address.path
         return Size(None if path is None else path.stat().st_size, None, settings)
 
     def health(self) -> Health:

@@ -81,8 +81,8 @@ def translate(expression: Expression, *, negated: bool = False) -> str:
             if not excluded:
                 return "(" + (" and " if negated else " or ").join(equal) + ")"
             # The field has a value, and none of these; negated: it has no value, or one of these.
-            there = _flag(f"v{_digest(field)}", not negated)
-            return "(" + (" or " if negated else " and ").join([there, *equal]) + ")"
+            has_field = _flag(f"v{_digest(field)}", not negated)
+            return "(" + (" or " if negated else " and ").join([has_field, *equal]) + ")"
         case Comparison(field, "=", value):
             return _flag(f"e{_digest(field, value)}", not negated)
         case Comparison(field, "!=", value):
@@ -113,7 +113,7 @@ def _flag(name: str, holds: bool) -> str:
 
 
 def _digest(field: str, value: Value | None = None) -> str:
-    """Of a field, or of a field and a value: values that compare equal have one digest."""
+    """Return the digest of a field, or of a field and a value; values that compare equal have one digest."""
     parts = [field]
     if isinstance(value, str):
         parts += ["text", value]

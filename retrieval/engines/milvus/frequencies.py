@@ -77,9 +77,9 @@ class Frequencies:
 
     def _take(self, rows: list[dict[str, Any]]) -> bool:
         replaced = {group for row in rows for group in orjson.loads(row["replaces"])}
-        there = {row["group"] for row in rows}
-        groups = there - replaced
-        self._replaced = there & replaced
+        known_groups = {row["group"] for row in rows}
+        groups = known_groups - replaced
+        self._replaced = known_groups & replaced
         if groups == self._groups:
             return False
         counts: dict[int, int] = defaultdict(int)

@@ -38,7 +38,7 @@ class Rejected:
 
 
 class Splitter(Protocol):
-    """Takes pieces of a body and gives the documents in them, as JSON; None for one that is too long."""
+    """A splitter of a body's pieces into the documents in them, as JSON; None for one that is too long."""
 
     def feed(self, piece: bytes) -> Iterator[bytes | None]:
         """Return the documents that end in this piece."""
@@ -177,7 +177,7 @@ class Elements:
         )
 
     def end(self) -> Iterator[bytes | None]:
-        """Nothing: an array says itself where it ends.
+        """Do nothing: an array says itself where it ends.
 
         Raises:
             RequestError: it has not.

@@ -38,7 +38,7 @@ class Report:
     def __init__(self, *, errors_only: bool) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed with the answer
         self._errors_only = errors_only
-        self._place = 0
+        self._position = 0
         self._listed = 0
         self.counts = {"added": 0, "replaced": 0, "unchanged": 0, "errors": 0}
 
@@ -46,8 +46,8 @@ class Report:
         """Report a chunk; `statuses` are those of its documents, in order."""
         lines: list[bytes] = []
         for each in parsed:
-            item: dict[str, Any] = {"place": self._place, "id": each.id}
-            self._place += 1
+            item: dict[str, Any] = {"place": self._position, "id": each.id}
+            self._position += 1
             if isinstance(each, Rejected):
                 self.counts["errors"] += 1
                 item |= {

@@ -25,7 +25,7 @@ _LONG_SECONDS = 0.05
 
 
 class AdmissionControl:
-    """Runs functions in threads; a bounded number may wait for one. Used from the event loop only.
+    """Threads that run functions; a bounded number may wait for one. Used from the event loop only.
 
     A lone request goes straight to an idle thread: nothing is held back in the hope of company. There are three pools,
     so that what takes long waits for its like and not in the way of others: plain searches; filters that have not been
@@ -51,7 +51,7 @@ class AdmissionControl:
         return self._pools["search"].is_stuck
 
     def deadline(self) -> Deadline:
-        """When what a request asks for is to be given up, if it begins now."""
+        """Return when what a request asks for is to be given up, if it begins now."""
         return Deadline(self._seconds)
 
     async def run(
@@ -77,7 +77,7 @@ class AdmissionControl:
         done, _ = await asyncio.wait([task], timeout=quick)
         if done:
             return task.result()
-        disconnect = None if request is None else asyncio.ensure_future(_gone(request))
+        disconnect = None if request is None else asyncio.ensure_future(_disconnected(request))
         try:
             waited_for: list[asyncio.Future[T] | asyncio.Task[None]] = (
                 [task] if disconnect is None else [task, disconnect]
@@ -127,10 +127,10 @@ class _Pool:
 
         self._inside += 1
         task = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        task.add_done_callback(self._left)
+        task.add_done_callback(self._finished)
         return task
 
-    def _left(self, task: asyncio.Future[T]) -> None:
+    def _finished(self, task: asyncio.Future[T]) -> None:
         self._inside -= 1
         self._moved = time.monotonic()
         if not task.cancelled():
@@ -140,7 +140,7 @@ class _Pool:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-async def _gone(request: Request) -> None:
-    """Returns when the client has gone away; the body has been read."""
+async def _disconnected(request: Request) -> None:
+    """Return when the client has gone away; the body has been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -105,10 +105,10 @@ def media_type_of(request: Request) -> str:
 
 def check_media_type(request: Request, known: frozenset[str]) -> None:
     """Raise MediaTypeError (415) unless the body is of a type that is read."""
-    given = media_type_of(request)
-    if given not in known:
+    media_type = media_type_of(request)
+    if media_type not in known:
         raise MediaTypeError(
-            f"the body is {given}" if given else "the request does not say what type its body has",
+            f"the body is {media_type}" if media_type else "the request does not say what type its body has",
             where="header content-type",
             hint=f"send {' or '.join(sorted(known))}",
         )
@@ -137,7 +137,7 @@ def limited(request: Request, limit: int) -> Receive:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who sent the request."""
+    """Return who sent the request."""
     caller = request.state.caller
     if not isinstance(caller, Caller):
         raise AssertionError("the route did not identify its caller")

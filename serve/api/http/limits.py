@@ -12,7 +12,7 @@ from .exceptions import RequestError
 
 
 def check_text(text: str | None, where: str, settings: Settings) -> None:
-    """A query or a filter may have so many characters."""
+    """Refuse a query or a filter of more than so many characters."""
     if text is not None and len(text) > settings.max_query_characters:
         raise beyond(
             f"{len(text):,} characters; at most {settings.max_query_characters:,} are allowed", where, "shorten it"
@@ -20,7 +20,7 @@ def check_text(text: str | None, where: str, settings: Settings) -> None:
 
 
 def check_page(k: int, offset: int, where: str, settings: Settings) -> None:
-    """A page may have so many hits, and lie so deep."""
+    """Refuse a page of more than so many hits, or one that lies deeper."""
     if k > settings.max_k:
         raise beyond(f"k is {k:,}; at most {settings.max_k:,} hits are given at a time", f"{where}.k", "use offset")
     if offset > settings.max_depth - settings.max_k:
@@ -32,7 +32,7 @@ def check_page(k: int, offset: int, where: str, settings: Settings) -> None:
 
 
 def check_fields(fields: Sequence[str], where: str) -> None:
-    """Fields are title, text, metadata, or metadata.NAME."""
+    """Refuse fields other than title, text, metadata and metadata.NAME."""
     try:
         check_field_names(fields)
     except QueryError as error:
@@ -40,7 +40,7 @@ def check_fields(fields: Sequence[str], where: str) -> None:
 
 
 def check_number(count: int, most: int, noun: str, where: str) -> None:
-    """A request may hold so many of something."""
+    """Refuse a request that holds more than so many of something."""
     if count > most:
         raise beyond(f"{count:,} {noun}; at most {most:,} are allowed", where, "send them in several requests")
 

@@ -14,7 +14,7 @@ class JsonLines(logging.Formatter):
     """Time, level, event, and whatever `extra={"fields": {...}}` adds."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -31,7 +31,7 @@ class PlainLines(logging.Formatter):
     """For people: `12:31:05 info request method=GET path=/ status=200`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and a traceback where there is one."""
+        """Return one line, and a traceback where there is one."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         fields = "".join(f" {name}={_plain(value)}" for name, value in getattr(record, "fields", {}).items())
         line = f"{time} {record.levelname.lower()} {record.getMessage()}{fields}"

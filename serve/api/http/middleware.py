@@ -45,8 +45,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+        header = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = header if _GIVEN_ID.fullmatch(header) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
@@ -106,7 +106,7 @@ def respond(answer: Answer, request_id: str) -> Response:
 
 
 async def tell_service_error(request: Request, error: Exception) -> Response:
-    """Exceptions of ours that a route raised."""
+    """Answer exceptions of ours that a route raised."""
     answer = answer_for(error)
     if answer.status >= 500 and not isinstance(error, ServiceError):
         # What comes and goes by itself is no fault; of what nobody expected, the log has the traceback.
@@ -154,7 +154,7 @@ async def tell_invalid(request: Request, error: Exception) -> Response:
             422,
             "invalid_request",
             f"{message[:1].lower()}{message[1:]}{more}",
-            _place(first["loc"]),
+            _field_path(first["loc"]),
             "the schema of the request is in /openapi.json",
             {},
         )
@@ -165,15 +165,15 @@ async def tell_invalid(request: Request, error: Exception) -> Response:
 _TAGS = frozenset({"text", "vector", "ids", "filter"})
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    """`body.fields[2]`; names of alternatives that a schema chose from are left out."""
-    place = ""
+def _field_path(location: tuple[int | str, ...]) -> str:
+    """Return a field's path, as `body.fields[2]`; names of alternatives that a schema chose from are left out."""
+    path = ""
     for number, part in enumerate(location):
         if isinstance(part, int):
-            place += f"[{part}]"
+            path += f"[{part}]"
         elif number != 1 or location[0] != "body" or part not in _TAGS or (part == "filter" and len(location) == 2):
-            place += f".{part}" if place else part
-    return place or "body"
+            path += f".{part}" if path else part
+    return path or "body"
 
 
 def _allowed(request: Request) -> set[str]:

@@ -75,7 +75,7 @@ class Protocol(HttpToolsProtocol):
         self._look_in(self.limits.header_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end of a connection."""
+        """Note the end of a connection."""
         self._let_go()
         if self._timer is not None:
             self._timer.cancel()
@@ -92,34 +92,34 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(431, "too_large", "the head of the request is too long", "long queries go by POST")
 
     def on_message_begin(self) -> None:
-        """The first bytes of a request, which may follow another in the same packet."""
+        """Note the first bytes of a request, which may follow another in the same packet."""
         if self._stage == "between":
             self._begin()
         super().on_message_begin()
 
     def _begin(self) -> None:
-        """From now on the time for a head counts."""
+        """Count the time for a head from now on."""
         self._stage, self._head, self._since = "head", 0, self.loop.time()
         self._look_in(self.limits.header_seconds)
 
     def on_headers_complete(self) -> None:
-        """The head has come: from now on the body."""
+        """Note that the head has come: from now on the body."""
         self._stage, self._received, self._since = "body", 0, self.loop.time()
         self._look_in(self.limits.body_seconds)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body has come."""
+        """Note that a part of the body has come."""
         self._received += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The whole request has come."""
+        """Note that the whole request has come."""
         self._stage = "between"
         super().on_message_complete()
 
     def resume_writing(self) -> None:
-        """The peer reads what it is sent."""
+        """Note that the peer reads what it is sent."""
         self._stuck = 0
         super().resume_writing()
 
@@ -156,7 +156,7 @@ class Protocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
-        """Is the peer still there, and does what it sends come on?"""
+        """Look whether the peer is still there, and whether what it sends comes on."""
         if self._is_stuck():
             _log.info("a client does not read its answer", extra={"fields": {"client": (self.client or ("",))[0]}})
             self._let_go()

@@ -51,16 +51,18 @@ ANYONE = Caller(None)
 
 
 class Guard:
-    """Knows the keys. Raises UsageError where the key file cannot be read when the service starts."""
+    """The keys of the service. Raises UsageError where the key file cannot be read when the service starts."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.keys_file
-        self._own = () if settings.api_key is None else (configured_key(settings.api_key.get_secret_value()),)
+        self._configured = () if settings.api_key is None else (configured_key(settings.api_key.get_secret_value()),)
         self._needed = settings.has_keys
         self._stamp: tuple[int, int, int] | None = None
         self._trouble: str | None = None
         self._checked = time.monotonic()
-        self._keys: Sequence[Key] = self._own if self._path is None else (*self._own, *read_keys(self._path))
+        self._keys: Sequence[Key] = (
+            self._configured if self._path is None else (*self._configured, *read_keys(self._path))
+        )
 
     def identify(self, connection: HTTPConnection) -> Caller:
         """Return the caller of a request.
@@ -70,11 +72,11 @@ class Guard:
         """
         if not self._needed:
             return ANYONE
-        given = _given(connection)
-        if given is None:
+        secret = _presented_key(connection)
+        if secret is None:
             raise _unauthorised("the request carries no API key")
         self._reload()
-        key = find_key(given, self._keys)
+        key = find_key(secret, self._keys)
         if key is None:
             raise _unauthorised("the API key is unknown")
         return Caller(key)
@@ -89,19 +91,19 @@ class Guard:
             status = self._path.stat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if stamp != self._stamp:
-                self._keys = (*self._own, *read_keys(self._path))
+                self._keys = (*self._configured, *read_keys(self._path))
                 self._stamp = stamp
                 if self._trouble is not None:
                     _log.info("the key file can be read again: its keys are valid")
                 self._trouble = None
         except (OSError, UsageError) as error:
-            self._keys, self._stamp = self._own, None
+            self._keys, self._stamp = self._configured, None
             if str(error) != self._trouble:
                 self._trouble = str(error)
                 _log.warning("the key file cannot be read; none of its keys is valid until it can: %s", error)
 
 
-def _given(connection: HTTPConnection) -> str | None:
+def _presented_key(connection: HTTPConnection) -> str | None:
     scheme, _, value = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value.strip():
         return value.strip()

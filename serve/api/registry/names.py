@@ -56,11 +56,11 @@ class DataFolder:
             return None
         if self.single:
             return self.path if name == name_of(self.path) else None
-        places = (self.place(name), self.path / name)
-        for directory in places:
+        candidates = (self.new_directory(name), self.path / name)
+        for directory in candidates:
             recover(directory)
         directories = [
-            directory for directory in places if (directory / MANIFEST).is_file() and name_of(directory) == name
+            directory for directory in candidates if (directory / MANIFEST).is_file() and name_of(directory) == name
         ]
         if len(directories) > 1:
             raise ConflictError(
@@ -71,7 +71,7 @@ class DataFolder:
             )
         return directories[0] if directories else None
 
-    def place(self, name: str) -> Path:
+    def new_directory(self, name: str) -> Path:
         """Return where a new collection of this name goes."""
         return self.path / f"{name}{SUFFIX}"
 

@@ -61,7 +61,7 @@ class CollectionRegistry:
 
     @asynccontextmanager
     async def write(self, name: str) -> AsyncIterator[ServedCollection]:
-        """As `use`, for a request that writes: a deletion of the collection waits for it, and it for none.
+        """Open as `use` does, for a request that writes: a deletion of the collection waits for it, and it for none.
 
         Raises:
             ConflictError: the collection is being deleted.
@@ -83,7 +83,7 @@ class CollectionRegistry:
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[ServedCollection]:
-        """The collection of this name, open for as long as the block runs, and as fresh as `?refresh=true` asked for.
+        """Yield the collection of this name, open while the block runs, and as fresh as `?refresh=true` asked for.
 
         Raises:
             UnknownNameError: there is none.
@@ -272,7 +272,7 @@ class CollectionRegistry:
         return served is not None and not served.retired
 
     def trouble(self) -> EngineError | None:
-        """Why the engine behind the service does not answer, if that is so."""
+        """Return why the engine behind the service does not answer, if that is so."""
         failed = [error for _, error in self._failures.values()]
         for error in (*failed, *(served.follower.trouble for served in self._open.values())):
             if isinstance(error, EngineError):
@@ -301,7 +301,7 @@ class CollectionRegistry:
                 _log.log(level, "collection %s cannot be opened: %s", name, error)
 
     async def maintain(self) -> None:
-        """For as long as the service runs: refresh readers that are behind, let go of collections that are gone."""
+        """Refresh readers that are behind and let go of collections that are gone, for as long as the service runs."""
         while True:
             await asyncio.sleep(self._settings.refresh_seconds)
             for served in list(self._open.values()):

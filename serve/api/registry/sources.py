@@ -38,7 +38,7 @@ ENGINE_SECONDS = 5.0
 
 
 class Follower(Protocol):
-    """Keeps an open collection up to date with what others do to it. Its methods may take long."""
+    """A follower of what others do to an open collection. Its methods may take long."""
 
     trouble: EngineError | None
     """Why the collection's engine could not be asked the last time."""
@@ -117,25 +117,25 @@ def check_source(settings: Settings) -> None:
                 hint="rename one of them",
             )
         return
-    place = read_address(settings.data)
+    address = read_address(settings.data)
     milvus_settings()
-    if place.engine == LUCENE:
+    if address.engine == LUCENE:
         from lexhound.retrieval.engines.lucene.java import find_java
 
-        if place.path is not None and not place.path.is_dir():
+        if address.path is not None and not address.path.is_dir():
             raise UsageError(
-                f"there is no folder {place.path}",
-                hint=f"make the collection first: lexhound index CORPUS --into {place}",
+                f"there is no folder {address.path}",
+                hint=f"make the collection first: lexhound index CORPUS --into {address}",
             )
         find_java()
         return
-    if place.engine == MILVUS_LITE and settings.workers > 1:
+    if address.engine == MILVUS_LITE and settings.workers > 1:
         raise UsageError(
             "one process at a time can use a file of milvus-lite", hint="leave --workers out, or serve a Milvus server"
         )
     from lexhound.retrieval.engines.milvus.client import require_packages
 
-    require_packages(lite=place.engine == MILVUS_LITE)
+    require_packages(lite=address.engine == MILVUS_LITE)
 
 
 class DirectorySource:
@@ -175,7 +175,7 @@ class DirectorySource:
         if self.folder.find(name) is not None:
             raise ConflictError(f"there is a collection {name!r} already", where="body.name", code="exists")
         settings = None if encoder == "bm25" else learned
-        Collection.create(self.folder.place(name), encoder=encoder, lexical=lexical, learned=settings).close()
+        Collection.create(self.folder.new_directory(name), encoder=encoder, lexical=lexical, learned=settings).close()
 
 
 class EngineSource:
@@ -227,7 +227,7 @@ class EngineSource:
 
 
 class _DirectoryFollower:
-    """Notices commits of other processes by a number in the database, and directories that go or are replaced."""
+    """A follower of commits, by a number in the database, and of directories that go or are replaced."""
 
     trouble: EngineError | None = None
     damaged = False
@@ -236,7 +236,7 @@ class _DirectoryFollower:
         self._path = path
         self._reader = reader
         self._metrics = metrics
-        self._told: set[Problem] = set()
+        self._reported: set[Problem] = set()
 
     def catch_up(self, *, announced: bool) -> bool:
         """See `Follower`; what others say is not needed."""
@@ -253,8 +253,8 @@ class _DirectoryFollower:
         """Log what is newly known to be damaged, files that have been cut short since the last time included."""
         self.damaged = not self._reader.health().ready
         for problem in self._reader.damage:
-            if problem not in self._told:
-                self._told.add(problem)
+            if problem not in self._reported:
+                self._reported.add(problem)
                 _log.error("collection %s is damaged: %s: %s", self._path.name, problem.where, problem.message)
 
     def refresh(self) -> None:
@@ -268,7 +268,7 @@ class _DirectoryFollower:
 
 
 class _EngineFollower:
-    """Asks the engine now and then. What is written there can be searched as the engine lets it be seen."""
+    """A follower that asks the engine now and then. What is written there is found once the engine shows it."""
 
     damaged = False
 
@@ -299,7 +299,7 @@ class _EngineFollower:
         return True
 
     def refresh(self) -> None:
-        """Nothing: what this process wrote through the reader, the reader knows."""
+        """Do nothing: what this process wrote through the reader, the reader knows."""
 
     def sizes(self) -> tuple[int, int, int | None] | None:
         """Return documents; engines tell of no segments."""

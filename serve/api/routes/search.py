@@ -79,7 +79,7 @@ async def _search(request: Request, name: str, body: search_models.SearchBody, w
 
 
 async def _prepared(request: Request, reader: Backend, filter: str | None) -> Deadline:
-    """When a search that begins now is to end; its filter has been worked out where that may take time."""
+    """Return when a search that begins now is to end; its filter has been worked out where that may take time."""
     admission = service_of(request).admission
     deadline = admission.deadline()
     able = None if filter is None else capable(reader, Capability.PREPARED_FILTERS)
@@ -89,7 +89,7 @@ async def _prepared(request: Request, reader: Backend, filter: str | None) -> De
 
 
 def _mode(collection: Backend, mode: str, where: str) -> str:
-    """The library's name of a mode, if the collection has it."""
+    """Return the library's name of a mode, if the collection has it."""
     modes = modes_of(collection.manifest)
     if mode != "auto" and mode not in modes:
         raise RequestError(
@@ -148,8 +148,8 @@ async def search_many(name: Name, body: search_models.BatchRequest, request: Req
 
         def work() -> bytes:
             started = time.perf_counter()
-            found = reader.search_many(search)
-            results = [{"hits": [{"id": each, "score": score} for each, score in hits]} for hits in found]
+            rankings = reader.search_many(search)
+            results = [{"hits": [{"id": each, "score": score} for each, score in hits]} for hits in rankings]
             took = round((time.perf_counter() - started) * 1000, 3)
             return bytes(json_response({"results": results, "took_ms": took}).body)
 

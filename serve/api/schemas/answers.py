@@ -23,13 +23,13 @@ _HIT = tuple(field.name for field in fields(Hit))
 
 
 def json_response(content: bytes | Any, status: int = 200) -> Response:
-    """An answer in JSON; bytes are JSON already."""
+    """Return an answer in JSON; bytes are JSON already."""
     body = content if isinstance(content, bytes) else orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, status, media_type="application/json")
 
 
 def search_answer(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
-    """What a search is answered."""
+    """Return what a search is answered."""
     answer: dict[str, Any] = {
         "hits": [_hit(hit) for hit in result.hits],
         "took_ms": round(result.took_ms, 3),
@@ -45,7 +45,7 @@ def search_answer(request: SearchRequest, result: SearchResult) -> dict[str, Any
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
-    """A hit without what was not asked for; orjson writes the values, dataclasses among them, as they are."""
+    """Return a hit without what was not asked for; orjson writes the values, dataclasses among them, as they are."""
     values = {name: getattr(hit, name) for name in _HIT if getattr(hit, name) is not None}
     if "metadata" in values:
         values["metadata"] = dict(values["metadata"])
@@ -53,7 +53,7 @@ def _hit(hit: Hit) -> dict[str, Any]:
 
 
 def document_answer(document: Document) -> dict[str, Any]:
-    """A document as it is stored."""
+    """Return a document as it is stored."""
     return {
         "id": document.id,
         "title": document.title,
@@ -63,13 +63,13 @@ def document_answer(document: Document) -> dict[str, Any]:
 
 
 def modes_of(manifest: Manifest | CollectionInfo | EngineInfo) -> list[Literal["lexical", "sparse", "dense", "hybrid"]]:
-    """The modes in which a collection can be searched; first the one that `auto` means."""
+    """Return the modes in which a collection can be searched; first the one that `auto` means."""
     sparse_mode: Literal["lexical", "sparse"] = "lexical" if manifest.encoder.kind == BM25 else "sparse"
     return [sparse_mode] if manifest.dense is None else ["hybrid", sparse_mode, "dense"]
 
 
 def summary_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, Any]:
-    """A collection in the list."""
+    """Return a collection in the list."""
     segments, size = None, info.index_bytes
     if isinstance(info, CollectionInfo):
         segments, size = len(info.segments), info.index_bytes + info.database_bytes
@@ -92,7 +92,7 @@ def _health(info: CollectionInfo | EngineInfo) -> Literal["ok", "unfinished", "d
 
 
 def _damage(info: CollectionInfo) -> list[dict[str, str]]:
-    """What is damaged; files are named from the collection on, as callers have no business with where that is."""
+    """Return what is damaged; files are named from the collection on: callers have no business with where that is."""
     homes = (f"{Path(info.path).absolute()}/", f"{info.path}/")
 
     def shown(text: str) -> str:
@@ -104,13 +104,13 @@ def _damage(info: CollectionInfo) -> list[dict[str, str]]:
 
 
 def unavailable_answer(name: str) -> dict[str, Any]:
-    """A collection in the list that cannot be opened."""
+    """Return a collection in the list that cannot be opened."""
     nothing = dict.fromkeys(("documents", "segments", "bytes", "encoder"))
     return {"name": name, **nothing, "modes": [], "health": "unavailable"}
 
 
 def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, Any]:
-    """The figures of a collection."""
+    """Return the figures of a collection."""
     if isinstance(info, EngineInfo):
         return _engine_description(name, info)
     return {
@@ -174,8 +174,8 @@ def _engine_description(name: str, info: EngineInfo) -> dict[str, Any]:
     unknown = dict.fromkeys(_UNTOLD)
     dense = None
     if info.dense is not None:
-        own = dict.fromkeys(("vectors", "bytes", "index", "clustered"))
-        dense = {"encoder": _encoder(info.dense.encoder), "width": info.dense.width, **own}
+        nulls = dict.fromkeys(("vectors", "bytes", "index", "clustered"))
+        dense = {"encoder": _encoder(info.dense.encoder), "width": info.dense.width, **nulls}
     return {
         "name": name,
         "documents": info.documents,
@@ -198,7 +198,7 @@ def _encoder(identity: EncoderIdentity) -> dict[str, Any]:
 
 
 def facet_answer(facets: Sequence[Facet]) -> dict[str, Any]:
-    """The facets of metadata fields."""
+    """Return the facets of metadata fields."""
     return {
         "fields": [
             {
@@ -215,5 +215,5 @@ def facet_answer(facets: Sequence[Facet]) -> dict[str, Any]:
 
 
 def _shown_name(name: str) -> str:
-    """An encoder's name without the folders it lies in: a caller has no business with paths of the server."""
+    """Return an encoder's name without the folders it lies in: a caller has no business with paths of the server."""
     return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if name.startswith(("/", ".", "~")) else name

@@ -13,12 +13,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 JsonScalar = str | int | float
 
 
-def _whole(value: object) -> object:
-    """JSON has one kind of number: 5.0 is 5."""
+def _integer(value: object) -> object:
+    """Return 5.0 as 5: JSON has one kind of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = Annotated[int, BeforeValidator(_integer)]
 
 
 class Strict(BaseModel):

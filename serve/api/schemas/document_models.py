@@ -12,7 +12,7 @@ from .base import Strict, Told
 
 
 def _alternatives(schema: dict[str, Any]) -> None:
-    """The other names of an id and a text, of each of which one is needed."""
+    """Return the other names of an id and a text, of each of which one is needed."""
     names = FieldNames()
     of_id, of_text = ([{"required": [each]} for each in group] for group in (names.id, names.text))
     for first, group in (("id", names.id), ("text", names.text)):

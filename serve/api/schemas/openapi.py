@@ -50,7 +50,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def errors(*statuses: int) -> Responses:
-    """Documents the statuses from 400 on that a route may answer, beside those that every route may."""
+    """Document the statuses from 400 on that a route may answer, beside those that every route may."""
     return {status: _error(status) for status in sorted({401, 403, 422, 429, 500, 503, *statuses})}
 
 
@@ -115,7 +115,7 @@ def _limit(schemas: dict[str, Any], settings: Settings) -> None:
 
 
 def _limit_parameters(paths: dict[str, Any], settings: Settings) -> None:
-    """The same for searches by address."""
+    """Limit the parameters of searches by address likewise."""
     for parameter in paths["/v1/collections/{name}/search"]["get"]["parameters"]:
         schema = parameter["schema"]
         if parameter["name"] == "k":

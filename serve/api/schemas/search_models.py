@@ -36,7 +36,7 @@ class FusionOptions(Strict):
     dense_high: float | None = Field(Fusion().dense_high, description="As `sparse_high`.")
 
     def fusion(self) -> Fusion:
-        """The library's options; raises QueryError where two of them contradict each other."""
+        """Return the library's options; raises QueryError where two of them contradict each other."""
         return Fusion(**self.model_dump())
 
 
@@ -61,7 +61,7 @@ class SearchOptions(Strict):
     recall: Recall = None
 
     @property
-    def asked(self) -> str | dict[str, float]:
+    def text_or_weights(self) -> str | dict[str, float]:
         """The query: a text, or the weights of terms."""
         raise NotImplementedError
 
@@ -72,7 +72,7 @@ class SearchOptions(Strict):
             QueryError: two values contradict each other.
         """
         return request.SearchRequest(
-            self.asked,
+            self.text_or_weights,
             k=self.k,
             offset=self.offset,
             mode=mode,
@@ -96,7 +96,7 @@ class TextSearch(SearchOptions):
     )
 
     @property
-    def asked(self) -> str:
+    def text_or_weights(self) -> str:
         """The text."""
         return self.query
 
@@ -109,7 +109,7 @@ class VectorSearch(SearchOptions):
     model_config = ConfigDict(json_schema_extra={"examples": [{"vector": {"heat": 2.1, "transfer": 1.4}, "k": 5}]})
 
     @property
-    def asked(self) -> dict[str, float]:
+    def text_or_weights(self) -> dict[str, float]:
         """The weights."""
         return self.vector
 
@@ -135,13 +135,13 @@ class AddressSearch(BaseModel):
     def body(self) -> TextSearch:
         """Return the same search as a body gives it."""
         fusion = {"method": self.fusion, "dense_weight": self.dense_weight}
-        given = {name: value for name, value in fusion.items() if value is not None}
+        options = {name: value for name, value in fusion.items() if value is not None}
         return TextSearch(
             query=self.q,
             k=self.k,
             offset=self.offset,
             mode=self.mode,
-            fusion=FusionOptions(**given) if given else None,  # type: ignore[arg-type]
+            fusion=FusionOptions(**options) if options else None,  # type: ignore[arg-type]
             filter=self.filter,
             explain=self.explain,
             highlight=self.highlight,

@@ -81,8 +81,8 @@ def delete(
     output = Output(json=json)
     with open_collection(directory, writable=True, milvus=milvus_settings()) as collection:
         deleted = collection.delete(requested)
-    gone = set(deleted)
-    missing = [identifier for identifier in requested if identifier not in gone]
+    deleted_ids = set(deleted)
+    missing = [identifier for identifier in requested if identifier not in deleted_ids]
     if not deleted:
         raise NotFoundError(_missing(missing), where=str(directory))
     if json:

@@ -320,7 +320,7 @@ def _print_costs(output: Output, rows: Sequence[tuple[str, Cost]]) -> None:
 
 
 def print_differences(output: Output, comparison: Comparison) -> None:
-    """The differences of a comparison as a table: interval, p-values corrected by Holm, wins, ties, losses."""
+    """Print the differences of a comparison as a table: interval, p-values corrected by Holm, wins, ties, losses."""
     from lexhound.eval.report.numbers import p_value, signed
 
     pairs = dict.fromkeys((difference.system, difference.baseline) for difference in comparison.differences)

@@ -65,10 +65,10 @@ def import_collection(
         reporter("importing") as progress,
     ):
 
-        def told(done: int, total: int) -> None:
+        def report_progress(done: int, total: int) -> None:
             progress.update(State("importing", done, fraction=done / max(1, total)))
 
-        report = import_export(source, into, overwrite=overwrite, reanalyse=reanalyse, progress=told)
+        report = import_export(source, into, overwrite=overwrite, reanalyse=reanalyse, progress=report_progress)
     seconds = perf_counter() - started
     if json:
         output.document({"path": str(into), **asdict(report), "seconds": seconds})

@@ -51,7 +51,7 @@ class LexicalOptions:
         ),
     ] = False
 
-    def given(self) -> dict[str, Any]:
+    def given_values(self) -> dict[str, Any]:
         """Return the settings that were given, by their flags' names in `LexicalSettings`."""
         values: dict[str, Any] = {
             "k1": self.k1,
@@ -68,18 +68,18 @@ class LexicalOptions:
         Raises:
             UsageError: an option was given, and the encoder is another one.
         """
-        given = self.given()
+        values = self.given_values()
         if encoder != "bm25":
-            if given:
+            if values:
                 from lexhound.serve.errors import UsageError
 
                 flags = {"stemming": "--no-stemming", "stop_words": "--no-stop-words"}
-                names = ", ".join(flags.get(name, f"--{name}") for name in given)
+                names = ", ".join(flags.get(name, f"--{name}") for name in values)
                 raise UsageError(f"{names} belongs to the encoder bm25, not to {encoder}", hint="leave it out")
             return None
         from lexhound.encoders.bm25.settings import LexicalSettings
 
-        return LexicalSettings(**given)
+        return LexicalSettings(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +162,7 @@ def index(options: IndexOptions) -> None:
     rejects = options.bad_rows.reject_list(beside(address))
     # A path stays as it was written, for messages.
     build = partial(build_collection, options.into)
-    if not address.own:
+    if not address.is_native:
         build = partial(build_in_engine, address, milvus=milvus_settings())
     started = perf_counter()
     with stoppable(lambda: _what_is_kept(options, address)), rejects, reporter("indexing") as progress:
@@ -196,7 +196,7 @@ def _encoder(options: IndexOptions) -> str:
         from lexhound.serve.errors import UsageError
 
         raise UsageError("--vectors needs the encoder that made them", hint="name it: --encoder MODEL")
-    return default_encoder(lexical_options=bool(options.lexical.given()), dense=options.dense.dense is not None)
+    return default_encoder(lexical_options=bool(options.lexical.given_values()), dense=options.dense.dense is not None)
 
 
 def _check_vectors(options: IndexOptions, encoder: str) -> None:
@@ -218,7 +218,7 @@ def _what_is_kept(options: IndexOptions, address: Address) -> tuple[str, str]:
     from lexhound.retrieval.collection.building import kept_documents
 
     into = options.into
-    if not address.own:
+    if not address.is_native:
         return f"what was stored in {into} is visible", f"`lexhound add {into} {options.source}` goes on from there"
     count = kept_documents(into, overwrite=options.overwrite)
     text = f"{counted(count)} kept for {into}, not yet visible" if count else f"nothing kept for {into}"

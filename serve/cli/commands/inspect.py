@@ -157,7 +157,7 @@ def _print_terms(output: Output, terms: list[dict[str, Any]]) -> None:
 
 
 def _print_overlap(output: Output, parts: list[dict[str, Any]]) -> None:
-    """All of the overlap, whatever --top says, so that it sums to the score."""
+    """Print all of the overlap, whatever --top says, so that it sums to the score."""
     width = max((len(part["term"]) for part in parts), default=3)
     for part in parts:
         output.line(
@@ -169,7 +169,7 @@ def _print_overlap(output: Output, parts: list[dict[str, Any]]) -> None:
 
 
 def _show_lexical(output: Output, text: str, query: bool, top: int) -> None:
-    """The terms of bm25 and how often each occurs: weights come from a collection."""
+    """Show the terms of bm25 and how often each occurs: weights come from a collection."""
     from lexhound.encoders.bm25.encoder import LexicalEncoder
     from lexhound.encoders.bm25.settings import LexicalSettings
     from lexhound.encoders.bm25.vocabulary import MemoryVocabulary

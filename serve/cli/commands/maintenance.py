@@ -31,15 +31,15 @@ def info(directory: Place, json: Json = False) -> None:
 
     output = Output(json=json)
     with open_collection(directory, milvus=milvus_settings()) as collection:
-        found = collection.info()
-    if isinstance(found, EngineInfo):
-        _show_engine(output, found)
+        figures = collection.info()
+    if isinstance(figures, EngineInfo):
+        _show_engine(output, figures)
         return
     if json:
-        output.document(_as_json(found))
+        output.document(_as_json(figures))
         return
-    output.line((found.path, "bold"))
-    output.table(_rows(found), indent=2)
+    output.line((figures.path, "bold"))
+    output.table(_rows(figures), indent=2)
 
 
 def verify(directory: Directory, json: Json = False) -> None:
@@ -114,7 +114,7 @@ def weight_notes(info: CollectionInfo) -> list[str]:
 
 
 def _show_engine(output: Output, info: EngineInfo) -> None:
-    """A collection in another engine: what it holds, and what the engine refuses."""
+    """Show a collection in another engine: what it holds, and what the engine refuses."""
     if output.json:
         values = {name: getattr(info, name) for name in info.__dataclass_fields__}
         dense = None

@@ -41,10 +41,10 @@ def move(
     stopped = (f"a part of {directory} is in {address}", "drop it with the engine's own tools before the same command")
     with stoppable(lambda: stopped), reporter("moving") as progress:
 
-        def told(done: int, total: int) -> None:
+        def report_progress(done: int, total: int) -> None:
             progress.update(State("moving", done, fraction=done / total if total else None))
 
-        report = move_collection(directory, address, milvus=milvus_settings(), progress=told)
+        report = move_collection(directory, address, milvus=milvus_settings(), progress=report_progress)
     seconds = perf_counter() - started
     if report.fusion:
         tell("the fusion that `lexhound tune-fusion` kept in the collection does not move: name it in searches")

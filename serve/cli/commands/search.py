@@ -180,7 +180,7 @@ def _print_hit(collection: Backend, output: Output, hit: Hit, terms: frozenset[i
 
 
 def _print_contributions(output: Output, hit: Hit) -> None:
-    """A bar for each term, and the sum."""
+    """Print a bar for each term, and the sum."""
     contributions = hit.contributions or ()
     names = [_one_line(contribution.term) for contribution in contributions]
     width = max((len(name) for name in [*names, "sum"]), default=0)

@@ -93,7 +93,7 @@ def train(
 
 
 def _several() -> Distributed | None:
-    """This process among those that torchrun started; None where it is alone."""
+    """Return this process among those that torchrun started; None where it is alone."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return None
     from lexhound.training.distributed import distributed_from_environment
@@ -166,8 +166,8 @@ def _read_data(recipe: Recipe, say: Callable[[str], None]) -> tuple[list[Validat
     ]
     pool = read_pool(recipe)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in pool.counts().items())
-    left = f"; {pool.left_out:,} left out" if pool.left_out else ""
-    say(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){left}")
+    remainder = f"; {pool.left_out:,} left out" if pool.left_out else ""
+    say(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){remainder}")
     return sets, pool
 
 
@@ -240,7 +240,7 @@ def _spread(documents: Any, count: int) -> list[Any]:
 
 
 def _silent(text: str) -> None:
-    """What all but the first of several processes say."""
+    """Say nothing, as all but the first of several processes."""
 
 
 @contextmanager
@@ -264,7 +264,7 @@ def _interruptible(say: Callable[[str], None]) -> Iterator[Event]:
 
 
 class _Watcher:
-    """Shows a run's course."""
+    """The display of a run's course."""
 
     def __init__(self, show: Callable[[State], None]) -> None:
         self._show = show

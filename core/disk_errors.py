@@ -1,4 +1,4 @@
-"""What a failing disk looks like to a user."""
+"""Errors of a failing disk, as a user reads them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ USAGE = 2  # the request is wrong in itself, which can be seen without looking a
 
 @dataclass(frozen=True, slots=True)
 class PublicText:
-    """What a caller of the service may read of a failure that is not the caller's fault; it names no path."""
+    """The text that a caller of the service may read of a failure that is not the caller's fault; it names no path."""
 
     message: str
     hint: str

@@ -128,7 +128,7 @@ class WriterLock(_Lock):
         return False
 
     def check(self) -> None:
-        """Be sure that the file at the path is the one that is locked: another one, another process could lock.
+        """Make sure that the file at the path is the one that is locked: another one, another process could lock.
 
         Raises:
             CollectionGoneError: it is not.

@@ -242,7 +242,7 @@ def _misquoted(fault: str, first: int, count: int) -> tuple[str, str]:
 
 
 class _RowTooLongError(Exception):
-    """Raised through the csv module to end a record that would not fit in memory."""
+    """An error through the csv module, to end a record that would not fit in memory."""
 
 
 class _Lines:

@@ -48,7 +48,7 @@ class InputStream(io.RawIOBase):
     """
 
     def __init__(self, stream: BinaryIO, name: str, fault: Fault, *, expected: str | None = None) -> None:
-        """`expected` is the compression that the name promises ("gzip", "zstd") or None."""
+        """Read the head of `stream`. `expected` is the compression that the name promises ("gzip", "zstd") or None."""
         super().__init__()
         self.bytes_read = 0
         self._stream = stream
@@ -178,7 +178,7 @@ class _Owned(InputStream):
 
 
 def buffered(stream: InputStream) -> io.BufferedReader:
-    """`stream` for reading by lines. Closing it closes `stream`."""
+    """Return `stream`, buffered, for reading by lines. Closing it closes `stream`."""
     return io.BufferedReader(stream, buffer_size=_PLAIN_CHUNK)
 
 

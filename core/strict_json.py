@@ -66,7 +66,7 @@ def _count_keys(value: Any) -> int:
 
 
 def _outside_strings(data: bytes) -> bytes:
-    """JSON without its strings: without escapes, every quote opens or closes one."""
+    """Return JSON without its strings: without escapes, every quote opens or closes one."""
     return b"".join(data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
 
 

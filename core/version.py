@@ -1,4 +1,4 @@
-"""Which version of Lexhound is installed."""
+"""The installed version of Lexhound."""
 
 from __future__ import annotations
 

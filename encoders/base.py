@@ -1,4 +1,4 @@
-"""What every encoder is: protocols, and the identity that ties vectors to the encoder that made them."""
+"""Protocols of every encoder, and the identity that ties vectors to the encoder that made them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REQUIRED = ("kind", "name", "fingerprint")
 
 @dataclass(frozen=True, slots=True)
 class EncoderIdentity:
-    """Which encoder made a collection's vectors; stored beside them and compared before any are added.
+    """The encoder that made a collection's vectors; stored beside them and compared before any are added.
 
     Attributes:
         kind: the family: `"bm25"`, or one of `lexhound.encoders.sparse.layout.FAMILIES`.
@@ -116,7 +116,7 @@ def fingerprint_of(values: Mapping[str, Any]) -> str:
 
 
 class LiveStatistics(Protocol):
-    """What a collection knows of itself."""
+    """Statistics of a collection's documents."""
 
     @property
     def n_documents(self) -> int: ...
@@ -126,7 +126,7 @@ class LiveStatistics(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What every family offers, lexical or learned: who it is, and how its terms read."""
+    """An encoder of any family, lexical or learned: its identity, and how its terms read."""
 
     @property
     def identity(self) -> EncoderIdentity:

@@ -1,4 +1,4 @@
-"""What can go wrong in this room; every error says what happened and what to do about it.
+"""Errors of encoders; every error says what happened and what to do about it.
 
 EncoderError                the root: catch this one
 ├── LanguageError           a language that neither the stemmer nor the stop-word lists know

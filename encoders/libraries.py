@@ -1,4 +1,4 @@
-"""Which libraries made what is stored, and whether those that are installed make the same.
+"""The libraries that made what is stored, and whether those that are installed make the same.
 
 An identity's `parts` hold digests of what libraries made of fixed probes, and its `libraries` the versions that did:
 digests decide, versions are for telling.

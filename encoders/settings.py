@@ -1,4 +1,4 @@
-"""What the options of encoders have in common: checks of single values, and which of them change vectors.
+"""Common parts of the options of encoders: checks of single values, and which of them change vectors.
 
 Options are plain frozen dataclasses: every search makes some, and a validation library would cost it more time to
 import than they take to check.

@@ -42,7 +42,7 @@ Named = tuple[str, QueryVector]
 
 
 class Terms(Protocol):
-    """What translates between tokens and term ids: a `LearnedEncoder`, say."""
+    """A translation between tokens and term ids: a `LearnedEncoder`, say."""
 
     def term_text(self, term_id: int) -> str: ...
 
@@ -54,7 +54,7 @@ class Terms(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Which encoder made a file's vectors: its name, and hex digests of what determines them and of its vocabulary."""
+    """The maker of a file's vectors: its name, and hex digests of what determines them and of its vocabulary."""
 
     name: str
     fingerprint: str

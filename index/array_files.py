@@ -73,7 +73,7 @@ class FileProblem:
 
 
 def _bytes_of(array: NDArray[Any]) -> memoryview:
-    """The elements of an array as bytes, without a copy when it is contiguous."""
+    """Return the elements of an array as bytes, without a copy when it is contiguous."""
     return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
@@ -129,7 +129,7 @@ class _ArrayFile:
 
 
 class ArrayDirectoryWriter:
-    """Writes an array directory; nothing that `ArrayDirectory` would open stands there until `finish` returns.
+    """A writer of an array directory; nothing that `ArrayDirectory` would open stands there until `finish` returns.
 
     A context manager: what it wrote is removed when the block ends without `finish`, whatever the reason. Raises
     IndexStorageError when the directory exists and is not empty, OSError (naming the file) when the disk refuses.
@@ -178,7 +178,7 @@ class ArrayDirectoryWriter:
         self.append(name, array)
 
     def written(self, name: str) -> NDArray[Any]:
-        """What was appended to `name` so far, mapped read-only; to be let go before `discard`."""
+        """Return what was appended to `name` so far, mapped read-only; to be let go before `discard`."""
         array = self._arrays[name]
         if array.length == 0:
             flat = np.empty(0, array.dtype)
@@ -224,7 +224,7 @@ class ArrayDirectoryWriter:
 
 @dataclass(frozen=True, slots=True)
 class StoredArray:
-    """What `arrays.json` says about an array."""
+    """An array, as `arrays.json` describes it."""
 
     path: Path
     dtype: np.dtype[Any]
@@ -279,7 +279,7 @@ class ArrayDirectory:
                     pass
 
     def cut_short(self) -> Path | None:
-        """The first file that has become shorter than it was when it was mapped, if any.
+        """Return the first file that has become shorter than it was when it was mapped, if any.
 
         To touch what it has lost would end the process.
         """
@@ -289,14 +289,14 @@ class ArrayDirectory:
         return None
 
     def array(self, name: str) -> NDArray[Any]:
-        """The array `name`, mapped. Raises CorruptFileError when the directory does not have it."""
+        """Return the array `name`, mapped. Raises CorruptFileError when the directory does not have it."""
         if name not in self._mapped:
             raise CorruptFileError(self.path / HEADER, f"does not list the array {name!r}")
         return self._mapped[name]
 
 
 def memory_size() -> int:
-    """Bytes of memory that the machine has; where the system does not tell, so many that it never matters."""
+    """Return the bytes of memory of this machine; where the system does not tell, so many that it never matters."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
@@ -372,7 +372,7 @@ def wrong_size(size: int, stored: StoredArray) -> str:
 
 
 def _check(stored: StoredArray, array: NDArray[Any]) -> str:
-    """What is wrong with the contents of an array, or an empty text."""
+    """Return what is wrong with the contents of an array, or an empty text."""
     data = _bytes_of(array)
     crc = 0
     for start in range(0, len(data), CHECK_CHUNK):

@@ -116,7 +116,7 @@ def gated_products(
     query: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]],
     scores: NDArray[np.float64],
 ) -> None:
-    """Gated inner products plus dense ones: that of `rows[i]` goes to `scores[i]`.
+    """Write gated inner products plus dense ones: that of `rows[i]` goes to `scores[i]`.
 
     words: float32, flat; row r is `width` values and then len(dense) others from `r * stride` on. positions: flat,
     `width` a row. The query is slices, gates, weights and dense: it has `weights[j]` in slice `slices[j]`, for rows
@@ -158,7 +158,7 @@ class DensifiedIndex:
 
     @classmethod
     def from_rows(cls, rows: SparseRows, dense: NDArray[np.float32], width: int = WIDTH) -> DensifiedIndex:
-        """An index in memory. `dense` is float32[n, dense width], of no columns for sparse vectors alone.
+        """Return an index in memory. `dense` is float32[n, dense width], of no columns for sparse vectors alone.
 
         Raises ValueError for arrays that do not fit, NaN and infinity.
         """
@@ -168,7 +168,7 @@ class DensifiedIndex:
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str]) -> DensifiedIndex:
-        """An index from the directory that `build_densified` wrote, mapped into memory.
+        """Return an index from the directory that `build_densified` wrote, mapped into memory.
 
         Raises FileNotFoundError, CorruptFileError (naming the file), UnsupportedFormatError, IndexStorageError.
         """
@@ -233,7 +233,7 @@ class DensifiedIndex:
         allowed: NDArray[np.bool_] | None = None,
         recall: float | None = None,
     ) -> TopK:
-        """The best `k` of the `depth` candidates: score descending, then row ascending.
+        """Return the best `k` of the `depth` candidates: score descending, then row ascending.
 
         `allowed` (bool[n_rows]) restricts the rows, and is consulted before the cut. `recall` is that of the search for
         candidates, in a clustered index. With a `depth` of `n_rows` and a recall of 1 all rows are scored, and the
@@ -248,7 +248,7 @@ class DensifiedIndex:
         return TopK(candidates.rows[order], scores[order])
 
     def scores_of(self, rows: NDArray[np.int64], query: GatedQuery) -> NDArray[np.float64]:
-        """The scores of some rows, gate and all, in the order given: float64[len(rows)].
+        """Return the scores of some rows, gate and all, in the order given: float64[len(rows)].
 
         Raises ValueError where the query does not fit, IndexError where a row does not.
         """
@@ -275,7 +275,7 @@ class DensifiedIndex:
         return scores
 
     def _plain(self, query: GatedQuery) -> NDArray[np.float32]:
-        """The query as a dense vector: of each slice the largest weight, then the dense vector."""
+        """Return the query as a dense vector: of each slice the largest weight, then the dense vector."""
         vector = np.zeros(self.vectors.width, np.float32)
         np.maximum.at(vector, query.terms % self.width, query.weights)
         vector[self.width :] = query.dense / np.float32(self._scale)
@@ -327,7 +327,7 @@ def build_densified(
 
 
 def _joined(rows: SparseRows, dense: NDArray[np.float32], width: int) -> tuple[Slices, NDArray[np.float32], float]:
-    """The slices, values with dense vectors behind them, and what those were multiplied by.
+    """Return the slices, values with dense vectors behind them, and what those were multiplied by.
 
     Both halves are about as long then, so that clusters are made of both; a power of two changes no bit of a score.
     """
@@ -349,7 +349,7 @@ def _joined(rows: SparseRows, dense: NDArray[np.float32], width: int) -> tuple[S
 
 
 def _opened(path: Path, clustered: bool) -> tuple[VectorIndex, FlatIndex]:
-    """An index, and its vectors as a flat one."""
+    """Return an index, and its vectors as a flat one."""
     if not clustered:
         flat = FlatIndex.open(path)
         return flat, flat

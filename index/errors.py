@@ -1,4 +1,4 @@
-"""What can go wrong with an index on disk. Misuse of a function (a wrong shape, `k` below one) is a `ValueError`."""
+"""Errors of an index on disk. Misuse of a function (a wrong shape, `k` below one) is a `ValueError`."""
 
 from __future__ import annotations
 

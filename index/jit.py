@@ -65,12 +65,12 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def inlined_kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """`kernel` that becomes a part of its caller: a phase of a long kernel, which LLVM then optimizes once."""
+    """Return `kernel` that becomes a part of its caller: a phase of a long kernel, which LLVM then optimizes once."""
     return _compile(function, inline="always")
 
 
 def reordering_kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """`kernel`, and sums of floats may be reordered, so that they use the vector unit.
+    """Return `kernel`; sums of floats may be reordered, so that they use the vector unit.
 
     Their last bits depend on the processor: for choices that are approximate anyway, never for scores that are shown.
     """
@@ -78,21 +78,21 @@ def reordering_kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def frozen(array: np.ndarray[tuple[int, ...], np.dtype[T]]) -> np.ndarray[tuple[int, ...], np.dtype[T]]:
-    """A read-only, C-contiguous view of `array` (copied only when it is not contiguous), of class `ndarray`."""
+    """Return a read-only, C-contiguous view of `array` (copied only when it is not contiguous), of class `ndarray`."""
     view = np.ascontiguousarray(array).view()
     view.setflags(write=False)  # in half of the time of `flags.writeable = False`: searches call this a dozen times
     return view
 
 
 def prefetch(array: NDArray[Any], at: Integer) -> None:
-    """In a kernel: ask for the line of the cache that holds `array[at]`; a hint that reads nothing and cannot fail.
+    """Ask, in a kernel, for the line of the cache that holds `array[at]`; a hint that reads nothing and cannot fail.
 
     `at` may lie outside of the array. As plain Python it does nothing.
     """
 
 
 def instructions(function: Callable[..., Any]) -> Any:
-    """What kernels call where `function` writes LLVM's instructions itself: Numba's `intrinsic`, which has no types."""
+    """Return what kernels call where `function` writes LLVM's instructions: Numba's `intrinsic`, which is untyped."""
     return intrinsic(function)
 
 

@@ -23,13 +23,13 @@ class TopK:
 
     @classmethod
     def empty(cls) -> TopK:
-        """No hits."""
+        """Return no hits."""
         return cls(np.empty(0, np.int64), np.empty(0, np.float64))
 
 
 @dataclass(frozen=True, slots=True)
 class SearchStats:
-    """How much work a search was.
+    """The work of a search.
 
     Attributes:
         postings_read: how many.

@@ -1,4 +1,4 @@
-"""What a process does before its first search: read files ahead, and compile the kernels."""
+"""Preparations of a process for its first search: files read ahead, kernels compiled."""
 
 from __future__ import annotations
 

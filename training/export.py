@@ -30,7 +30,7 @@ _CONFIG = "config.json"
 
 @dataclass(frozen=True, slots=True)
 class DocumentUse:
-    """How an exported encoder treats documents; see `encoders.sparse.layout.EncoderLayout` for the values."""
+    """An exported encoder's treatment of documents; see `encoders.sparse.layout.EncoderLayout` for the values."""
 
     exact_terms: ExactTermBoost | None = None
     top_k: int | None = None

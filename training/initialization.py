@@ -31,7 +31,7 @@ _SAMPLE = 4000  # positions whose logits give the scale
 
 @dataclass(frozen=True, slots=True)
 class HeadStart:
-    """What the closed form reached.
+    """The result of the closed form.
 
     Attributes:
         cosine: mean cosine between a position's mapped state and its token's embedding.

@@ -10,7 +10,7 @@ from lexhound.core.atomic_files import write_file
 
 
 class TrainingLog:
-    """Appends to a file, which begins with the first line written."""
+    """A log that appends to a file, which begins with the first line written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

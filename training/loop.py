@@ -45,21 +45,21 @@ Validate = Callable[[Callable[[list[str], int], csr_array], NDArray[np.float32]]
 
 
 class Watcher(Protocol):
-    """What a run tells while it goes."""
+    """A listener to what a run tells while it goes."""
 
     def step(self, record: dict[str, float], total: int) -> None:
-        """After every step."""
+        """Handle the end of a step."""
 
     def validated(self, step: int, measures: dict[str, float], best: bool) -> None:
-        """After every validation."""
+        """Handle the end of a validation."""
 
     def notice(self, message: str) -> None:
-        """Something a person should know: sparsity that explodes, an early stop."""
+        """Tell what a person should know: sparsity that explodes, an early stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         steps: how many were taken, those before an interruption included.
@@ -287,7 +287,7 @@ class Trainer:
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """Weights are the averaged ones inside."""
+        """Make the weights the averaged ones inside."""
         named = self._named()
         learning = {name: weight.detach().clone() for name, weight in named.items()}
         if self._average is not None:

@@ -1,4 +1,4 @@
-"""What a student's scores are compared with: a teacher's, or the document that is known to answer.
+"""Losses of a student's scores against a teacher's, or against the document that is known to answer.
 
 All take float[queries, candidates] and return the mean over queries, a scalar. `mask` is bool[queries, candidates],
 True where a candidate counts (all by default); queries without one count nothing.
@@ -69,5 +69,5 @@ def _all(scores: torch.Tensor) -> torch.Tensor:
 
 
 def _mean(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Mean over the queries that count; 0, with a gradient of 0, where none does."""
+    """Return the mean over the queries that count; 0, with a gradient of 0, where none does."""
     return (values * counted).sum() / counted.sum().clamp_min(1)

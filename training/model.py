@@ -29,7 +29,7 @@ from lexhound.encoders.text.subwords import Subwords
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """How a document encoder reads texts and makes weights.
+    """Settings of how a document encoder reads texts and makes weights.
 
     Attributes:
         start: folder or name of the checkpoint to start from: a masked language model, a backbone without a head, or a

@@ -1,4 +1,4 @@
-"""What a training step minimises, and what it sees on the way.
+"""The objective of a training step, and what it measures on the way.
 
 A query's score of a document is sum over its terms t of idf_t · w_t(d) (Geng et al., SIGIR 2025: idf enters the match),
 divided by the query's total idf and multiplied by one learned number: raw scores of long queries are far sharper than

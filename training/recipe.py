@@ -31,7 +31,7 @@ class ModelRecipe:
     """The document encoder.
 
     Attributes:
-        start: folder or hub name of the checkpoint to start from: a masked language model, or a body without a head.
+        start: folder or hub name of a checkpoint: a masked language model, or a backbone without a head.
         max_length: longest document in tokens while training.
         activation: from logits to weights.
         frozen_layers: how many of the lowest layers stay as they are; each makes a step cheaper.
@@ -150,7 +150,7 @@ class TriplesRecipe:
 
 @dataclass(frozen=True, slots=True, config=_CONFIG)
 class IdsRecipe:
-    """Which documents of the corpora answer which of the queries.
+    """Documents of the corpora that answer the queries.
 
     Attributes:
         path: rows with a query's id and ids of documents: the answer first, then others that a step takes before other
@@ -179,7 +179,7 @@ class QueriesRecipe:
 
 @dataclass(frozen=True, slots=True, config=_CONFIG)
 class DataRecipe:
-    """What is trained on.
+    """The data of a run.
 
     Attributes:
         exclude: BEIR folders whose queries, and documents of the same title, are kept out of training.
@@ -242,7 +242,7 @@ class LossRecipe:
 
 @dataclass(frozen=True, slots=True, config=_CONFIG)
 class SparsityRecipe:
-    """What keeps vectors small.
+    """The penalty that keeps vectors small.
 
     Attributes:
         kind: see `lexhound.training.regularization`.

@@ -1,4 +1,4 @@
-"""What keeps vectors sparse: penalties on the weights of a batch's documents, float[documents, terms].
+"""Penalties that keep vectors sparse, on the weights of a batch's documents, float[documents, terms].
 
 A batch's size does not matter to any of them: each is a function of means over documents. They are sums over the
 vocabulary; over a sample of it, `multiplier` says how many terms each column stands for.

@@ -1,4 +1,4 @@
-"""Which columns of the vocabulary a step computes, and how the sparsity of all is estimated from them.
+"""The columns of the vocabulary that a step computes, and how the sparsity of all is estimated from them.
 
 The most used terms make up nearly all of FLOPS, the sum over terms of the squared mean weight; so they are always
 computed, and the others are sampled, each sampled one standing for several.
@@ -33,7 +33,7 @@ class Columns:
 
 
 class ColumnSampler:
-    """Draws each step's columns; keeps a running mean of every term's weight.
+    """A sampler of each step's columns, with a running mean of every term's weight.
 
     Args:
         allowed: bool[vocabulary], which outputs may be terms.

@@ -1,4 +1,4 @@
-"""How rates and penalties change over a run."""
+"""Schedules of rates and penalties over a run."""
 
 from __future__ import annotations
 

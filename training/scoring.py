@@ -24,7 +24,7 @@ Vectors: TypeAlias = "NDArray[np.float32] | csr_array"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoolScores:
-    """How each query's scores are spread over the whole pool, the documents that share nothing with it included.
+    """The spread of each query's scores over the whole pool, the documents that share nothing with it included.
 
     Normalising by the candidates alone would blow noise up: where the best document is not among them, the least bad
     one would count as perfect.

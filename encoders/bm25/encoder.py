@@ -61,7 +61,7 @@ _SEVERAL = -2
 
 
 class LexicalEncoder:
-    """Counts and weighs a text's words over a vocabulary that grows with the documents.
+    """An encoder that counts and weighs a text's words over a vocabulary that grows with the documents.
 
     Terms that a surface token led to are remembered, so a `Vocabulary` that takes back terms it has given (a
     transaction rolled back) must be followed by `forget()`. One thread may add documents while others encode

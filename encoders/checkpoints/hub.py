@@ -39,7 +39,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a checkpoint lies.
+    """The place of a checkpoint.
 
     Attributes:
         folder: the folder that holds it.

@@ -1,4 +1,4 @@
-"""What the JSON files of sentence-transformers say beside the weights. Every key is obeyed, or refused in one sentence.
+"""The JSON files of sentence-transformers beside the weights. Every key is obeyed, or refused in one sentence.
 
 Not looked at are keys that change no vector: versions and requirements, names and numbers of modules, widths, whether
 weights are frozen, and how inputs are padded. `docs/encoders.md` lists the others.

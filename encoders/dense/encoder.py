@@ -38,7 +38,7 @@ _VERSION = 1  # of how settings and files become vectors: part of every fingerpr
 
 
 class DenseEncoder:
-    """Encodes texts with a sentence-embedding model, a folder or a Hugging Face hub name. Safe to call from several
+    """A dense encoder with a sentence-embedding model, a folder or a Hugging Face hub name. Safe to call from several
     threads. The model is loaded when it is first used, or by `prepare`.
 
     Args:
@@ -244,7 +244,7 @@ class DenseEncoder:
         return len(subwords.prefix) + len(subwords.ids(prompt))
 
     def _pool(self, hidden: Any, mask: Any, start: int) -> Any:
-        """float[n, longest, width] and bool[n, longest] -> float[n, width]."""
+        """Return one vector a text: float[n, longest, width] and bool[n, longest] -> float[n, width]."""
         import torch
 
         if self.pooling == "lasttoken":

@@ -1,4 +1,4 @@
-"""What a folder says its dense vectors are made of: a transformer, how its tokens become one vector, and prompts.
+"""The layout of a dense model's folder: a transformer, how its tokens become one vector, and prompts.
 
 Three kinds of folder are read: a sparse encoder of ours whose document encoder makes dense vectors too
 (`lexhound_encoder.json` says so), one of sentence-transformers (`modules.json`: a Transformer, a Pooling and at most a

@@ -44,7 +44,7 @@ _HELD_OUT = 20  # one text in so many is not fitted, but measured
 
 @dataclass(frozen=True, slots=True)
 class StaticQueryFacts:
-    """What a table is.
+    """The facts of a table.
 
     Attributes:
         fingerprint: of the dense model's identity; texts: how many it was fitted to; tokens: how many have a vector.
@@ -213,7 +213,7 @@ def _counts(rows: Sequence[Sequence[int]], vocabulary: int) -> csr_array:
 
 
 def _idf(counts: csr_array) -> NDArray[np.float32]:
-    """float32[vocabulary]: what a token weighs; 0 for those of no text."""
+    """Return float32[vocabulary]: what a token weighs; 0 for those of no text."""
     n = counts.shape[0]
     frequencies = np.bincount(counts.indices, minlength=counts.shape[1])
     weights = np.log((n + 1) / (frequencies + 1)) + 0.5

@@ -69,7 +69,7 @@ class Backbone:
         self._config = config
 
     def limit_of(self, stated: int | None) -> int:
-        """The longest input in tokens where the folder states `stated`; raises SettingsError as the class does."""
+        """Return the longest input in tokens, given what the folder states; raise SettingsError as the class does."""
         limits = (stated or self.subwords.max_length, *self._most)
         limit = min((each for each in limits if each is not None), default=_NO_LIMIT)
         if limit <= len(self.subwords.prefix) + len(self.subwords.suffix):
@@ -82,7 +82,7 @@ class Backbone:
         return int(self._config.hidden_size)
 
     def where(self) -> tuple[torch.device, torch.dtype]:
-        """Device and precision."""
+        """Return the device and precision."""
         device = choose_device(self._device)
         return device, choose_precision(self._precision, device)
 
@@ -123,12 +123,12 @@ def padded(rows: list[list[int]], padding: int, device: torch.device) -> tuple[t
 
 
 def attention(mask: torch.Tensor) -> torch.Tensor | None:
-    """What a model is told of padding: without any, nothing, and attention takes its fastest path."""
+    """Return what a model is told of padding: without any, nothing, and attention takes its fastest path."""
     return None if bool(mask.all()) else mask.long()
 
 
 def _positions(config: Any) -> int | None:
-    """The longest input that a model's positions allow."""
+    """Return the longest input that a model's positions allow."""
     positions = getattr(config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
         return None

@@ -1,4 +1,4 @@
-"""Which token sequences are encoded together, and what happens when memory runs out."""
+"""Batches of token sequences that are encoded together, and their way out when memory runs out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which device and which precision a model runs at best."""
+"""The device and the precision at which a model runs best."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def wants_integers(name: str, device: torch.device) -> bool:
-    """Whether language models are to be run in 16-bit integers where they can be; must be, if that is the name."""
+    """Return whether language models are run in 16-bit integers where they can be; must be, if that is the name."""
     import torch
 
     name = _meant(name)
@@ -58,7 +58,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def _meant(name: str) -> str:
-    """The precision that is meant by `name`; raises SettingsError where the environment names none that there is."""
+    """Return the precision that is meant by `name`; raises SettingsError where the environment names another."""
     if name != "auto":
         return name
     precision = os.environ.get(PRECISION_VARIABLE, "auto")

@@ -35,7 +35,7 @@ _PAIRS = 2**22
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """What one program holds: tokens × terms in registers, `inner` of the width at a time in shared memory."""
+    """The sizes that a program holds: tokens × terms in registers, `inner` of the width in shared memory at a time."""
 
     rows: int
     columns: int
@@ -124,7 +124,7 @@ _TRITON: type[Exception] = triton.TritonError
 
 
 def _distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """The distance of two tensors as a share of their length: single elements differ where logits nearly tie."""
+    """Return the distance of two tensors as a share of their length: single elements differ where logits nearly tie."""
     distance: torch.Tensor = torch.linalg.vector_norm(one.float() - other.float()) / torch.linalg.vector_norm(
         one.float()
     )
@@ -143,7 +143,7 @@ class _Largest(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Of each text, only the terms that have a gradient cost anything.
+        """Return the gradients. Of each text, only the terms that have a gradient cost anything.
 
         Those are few after an activation, which is flat below 0. Their gradients are gathered by token for the hidden
         states and by term for the decoder, in an order of their own, so that sums come out the same every time.
@@ -190,7 +190,7 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Some texts and some terms at a time: a kernel makes the gradient on their logits, products do the rest."""
+        """Return the gradients: of some texts and terms at a time, a kernel makes that on logits, products the rest."""
         hidden, mask, weight, bias = ctx.saved_tensors
         gradient = gradients[0].float().contiguous()
         wants = ctx.needs_input_grad
@@ -229,7 +229,7 @@ def _largest(
     *,
     with_positions: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Largest logits, float32[texts, terms], and their tokens, int32 of the same shape (or empty)."""
+    """Return the largest logits, float32[texts, terms], and their tokens, int32 of the same shape (or empty)."""
     hidden, weight = hidden.contiguous(), weight.contiguous()
     shape = len(hidden), len(weight)
     largest = hidden.new_empty(shape, dtype=torch.float32)
@@ -323,7 +323,7 @@ def _slopes(
 def _gather(
     targets: torch.Tensor, sources: torch.Tensor, scales: torch.Tensor, table: torch.Tensor, out: torch.Tensor
 ) -> None:
-    """out[target] += scale · table[source] for each entry; entries of a target are added in the order given."""
+    """Add scale · table[source] to out[target] for each entry; entries of a target are added in the order given."""
     if not len(targets):
         return
     ordered, order = torch.sort(targets, stable=True)
@@ -345,7 +345,7 @@ def _gather(
 
 
 def _precision() -> str:
-    """How float32 is multiplied: as PyTorch's own products are on this machine."""
+    """Return how float32 is multiplied: as PyTorch's own products are on this machine."""
     return "tf32" if torch.get_float32_matmul_precision() != "highest" else "ieee"
 
 
@@ -354,5 +354,5 @@ def _widens(tensor: torch.Tensor) -> bool:
 
 
 def _on(tensor: torch.Tensor) -> Any:
-    """Kernels run on the current device; this makes it the tensor's."""
+    """Make the tensor's device the current one, on which kernels run."""
     return torch.cuda.device_of(tensor)  # type: ignore[no-untyped-call]

@@ -158,7 +158,7 @@ def _repeat_first(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _maximum(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Largest logit of each document and term; [batch, vocabulary] in the dtype of `hidden`."""
+    """Return the largest logit of each document and term; [batch, vocabulary] in the dtype of `hidden`."""
     import torch
 
     largest = hidden.new_empty((len(hidden), len(weight)))
@@ -215,7 +215,7 @@ def _make_function() -> Any:
     import torch
 
     class Maximum(torch.autograd.Function):
-        """Keeps, for each document and term, only which token was largest: int64[batch, vocabulary]."""
+        """A maximum that keeps, for each document and term, only its token: int64[batch, vocabulary]."""
 
         @staticmethod
         def forward(ctx: Any, hidden: Any, weight: Any, bias: Any) -> Any:
@@ -235,7 +235,7 @@ def _make_function() -> Any:
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
-            """Only (document, term) pairs with a gradient count: few, as the activation is 0 below 0."""
+            """Return the gradients, from the few (document, term) pairs that have one: below 0, the activation is 0."""
             hidden, weight, positions = ctx.saved_tensors
             (gradient,) = gradients
             on_hidden = torch.zeros_like(hidden, dtype=torch.float32) if ctx.needs_input_grad[0] else None

@@ -38,7 +38,7 @@ _VERSION = 2  # of how settings and files become vectors: part of every fingerpr
 
 
 class TextEncoder(Protocol):
-    """What encodes documents or queries, whatever it is made of."""
+    """An encoder of documents or queries, whatever it is made of."""
 
     @property
     def vocabulary_size(self) -> int: ...
@@ -52,7 +52,7 @@ class TextEncoder(Protocol):
 
 
 class LearnedEncoder:
-    """Encodes texts with a checkpoint, a folder or a Hugging Face hub name. Safe to call from several threads.
+    """An encoder of texts with a checkpoint, a folder or a Hugging Face hub name. Safe to call from several threads.
 
     Args:
         checkpoint: the folder or hub name.

@@ -30,7 +30,7 @@ _PRIOR = 5  # documents of evidence beside those that hold a term; half of them 
 
 @dataclass(frozen=True, slots=True)
 class ExactTermBoost:
-    """How much BM25's term-frequency part adds to the weights of a text's exact terms.
+    """The weight that BM25's term-frequency part adds to the weights of a text's exact terms.
 
     Attributes:
         weight: of BM25's term-frequency part, in the unit of the model's weights; above 0.

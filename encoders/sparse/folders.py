@@ -1,4 +1,4 @@
-"""What a checkpoint's folder says its document encoder and its query encoder are (Nguyen et al., "A Unified Framework
+"""The document encoder and the query encoder that a checkpoint's folder describes (Nguyen et al., "A Unified Framework
 for Learned Sparse Retrieval", ECIR 2023, section 3). Four layouts are read, the first that fits:
 
 - `lexhound_encoder.json`: ours, which can say everything this package can do (docs/encoders.md);

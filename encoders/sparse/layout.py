@@ -1,4 +1,4 @@
-"""What a sparse encoder's document encoder and query encoder are (Nguyen et al., "A Unified Framework for Learned
+"""The document encoder and the query encoder of a sparse encoder (Nguyen et al., "A Unified Framework for Learned
 Sparse Retrieval", ECIR 2023, section 3).
 """
 
@@ -17,7 +17,7 @@ KINDS = ("mlm", "regression", "table")
 
 @dataclass(frozen=True, slots=True)
 class EncoderLayout:
-    """What a folder says of the document encoder or of the query encoder.
+    """The document encoder or the query encoder, as a folder describes it.
 
     `lexhound_encoder.json` has the same keys, but for `written` (exact_terms) and `shares` (surface_match).
 

@@ -1,4 +1,4 @@
-"""Which terms of a vector stay."""
+"""Pruning of a vector's terms."""
 
 from __future__ import annotations
 

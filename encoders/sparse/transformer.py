@@ -45,7 +45,7 @@ _NO_LIMIT = 512  # where neither the tokenizer nor the model says one
 
 
 class ModelEncoder(ABC):
-    """What language-model and term-weighting encoders share. Safe to call from several threads.
+    """The common part of language-model and term-weighting encoders. Safe to call from several threads.
 
     Attributes:
         vocabulary_size: length of the vectors.

@@ -86,7 +86,7 @@ def resolve_language(name: str) -> str:
 
 
 class Analyser:
-    """Turns surface tokens (see `tokenise`) into terms of one language; safe to call from several threads.
+    """An analyser of surface tokens (see `tokenise`) into terms of one language; safe to call from several threads.
 
     Args:
         language: a name that `resolve_language` returned.

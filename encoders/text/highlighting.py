@@ -28,7 +28,7 @@ _START = itemgetter(0)
 
 
 class _Memory:
-    """What surface tokens stand for, both ways round."""
+    """The terms that surface tokens stand for, both ways round."""
 
     __slots__ = ("parts", "surface_tokens")
 
@@ -50,7 +50,7 @@ class Highlighter:
         self._memory = _Memory()
 
     def highlights(self, text: str, terms: Mapping[str, int]) -> list[Span]:
-        """(start, end, id) of every word of `text` whose term is a key of `terms`, in order of their start.
+        """Return (start, end, id) of every word of `text` whose term is a key of `terms`, in order of their start.
 
         Args:
             terms: the wanted terms and what to call them.

@@ -231,7 +231,7 @@ class _Classes(NamedTuple):
 
 @cache
 def _classes() -> _Classes:
-    """Class every code point by this Python's Unicode tables: some 50 ms, at the first text that needs it."""
+    """Classify every code point by this Python's Unicode tables: some 50 ms, at the first text that needs it."""
     unspaced = {code for first, last in _UNSPACED for code in range(first, last + 1)}
     words: list[int] = []
     marks: list[int] = []

@@ -20,7 +20,7 @@ def exact_products(
     query: NDArray[np.float64],
     scores: NDArray[np.float64],
 ) -> None:
-    """Inner products of a query, float64[d], with rows of a matrix: that of `rows[i]` goes to `scores[i]`.
+    """Write the inner products of a query, float64[d], with rows of a matrix: that of `rows[i]` goes to `scores[i]`.
 
     words: float32, flat; row r is the d values from `r * stride` on, and all of `rows` must lie inside.
     """

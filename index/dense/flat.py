@@ -50,7 +50,7 @@ _COPY_ROWS = 1 << 14  # rows copied, or scored in float64, at a time
 
 @runtime_checkable
 class VectorIndex(Protocol):
-    """What a collection asks of an index of dense vectors, exact or not."""
+    """An index of dense vectors, exact or not, as a collection uses it."""
 
     @property
     def n_rows(self) -> int: ...
@@ -113,13 +113,13 @@ class FlatIndex:
 
     @classmethod
     def from_vectors(cls, vectors: NDArray[np.float32]) -> FlatIndex:
-        """An index in memory of float32[n, width]. Raises ValueError for other arrays, NaN and infinity."""
+        """Return an index in memory of float32[n, width]. Raises ValueError for other arrays, NaN and infinity."""
         checked = _checked(vectors)
         return cls(checked, largest_norm=_largest_norm(checked))
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str]) -> FlatIndex:
-        """An index from the directory that `build_flat` or `merge_flat` wrote, mapped into memory.
+        """Return an index from the directory that `build_flat` or `merge_flat` wrote, mapped into memory.
 
         Checks sizes; the vectors are not read. Raises FileNotFoundError, CorruptFileError (naming the file),
         UnsupportedFormatError, IndexStorageError.
@@ -140,7 +140,7 @@ class FlatIndex:
         return verify_arrays(directory, kind=KIND, format=FORMAT, pace=pace)
 
     def cut_short(self) -> Path | None:
-        """The first of its files that has become shorter since it was mapped, if any: it must not be read any more."""
+        """Return the first file that has become shorter since it was mapped, if any: it must not be read any more."""
         return self._directory.cut_short() if self._directory else None
 
     @property
@@ -186,7 +186,7 @@ class FlatIndex:
         allowed: NDArray[np.bool_] | None = None,
         recall: float | None = None,
     ) -> TopK:
-        """The best `k` rows for float32[width]: score descending, then row ascending; fewer only where there are fewer.
+        """Return the best `k` rows for float32[width], or all if fewer: score descending, then row ascending.
 
         `allowed` (bool[n_rows]) restricts the rows, and is consulted before the cut. Exact, whatever the `recall`.
         Raises ValueError when `k` is below one, or query or mask do not fit.
@@ -201,7 +201,7 @@ class FlatIndex:
         allowed: NDArray[np.bool_] | None = None,
         recall: float | None = None,
     ) -> tuple[TopK, SearchStats]:
-        """`search`, and how many rows it compared: all that are allowed."""
+        """Return what `search` returns, and how many rows it compared: all that are allowed."""
         hits = self.search(query, k, allowed=allowed)
         return hits, SearchStats(0, self.n_rows if allowed is None else int(np.count_nonzero(allowed)))
 
@@ -214,7 +214,7 @@ class FlatIndex:
         recall: float | None = None,
         threads: int | None = None,
     ) -> list[TopK]:
-        """`search` for each row of float32[m, width], with the same results to the last bit.
+        """Run `search` for each row of float32[m, width], with the same results to the last bit.
 
         Uses the threads of NumPy's matrix product, however many `threads` says; memory: 4 bytes a row and query, for so
         many queries at a time that it stays at 64 MB, or for one.
@@ -243,14 +243,14 @@ class FlatIndex:
         return results
 
     def scores_of(self, rows: NDArray[np.int64], query: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The scores of some rows, in the order given: float64[len(rows)]. Raises ValueError and IndexError."""
+        """Return the scores of some rows, in the order given: float64[len(rows)]. Raises ValueError and IndexError."""
         checked = self.checked_queries(np.asarray(query)[np.newaxis])[0]
         if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.n_rows:
             raise IndexError(f"rows must be from 0 to {self.n_rows - 1}")
         return self._scores(np.asarray(rows, np.int64), checked)
 
     def best(self, query: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> TopK:
-        """The best `k` of some rows (none twice) for a query from `checked_queries`, as `search` would rank them."""
+        """Return the best `k` of some rows (none twice) for a query of `checked_queries`, ranked as by `search`."""
         scores = self._scores(rows, query)
         order = np.lexsort((rows, -scores))[:k]
         return TopK(rows[order].astype(np.int64, copy=False), scores[order])
@@ -261,12 +261,12 @@ class FlatIndex:
         return scores
 
     def vectors_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The vectors of some rows, a copy: float32[len(rows), width]."""
+        """Return the vectors of some rows, a copy: float32[len(rows), width]."""
         chosen: NDArray[np.float32] = np.asarray(self.vectors[rows])
         return chosen
 
     def checked_queries(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`queries`, contiguous. Raises ValueError where they are not finite float32[m, width]."""
+        """Return `queries`, contiguous. Raises ValueError where they are not finite float32[m, width]."""
         if queries.ndim != 2 or queries.shape[1] != self.width or queries.dtype != np.float32:
             raise ValueError(
                 f"queries must be float32[m, {self.width}], not {queries.dtype}{list(queries.shape)}: an index compares"
@@ -277,7 +277,7 @@ class FlatIndex:
         return np.ascontiguousarray(queries)
 
     def _rows(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.int64] | None:
-        """The rows that may be returned, ascending; None for all."""
+        """Return the rows that may be returned, ascending; None for all."""
         if allowed is None:
             return None
         if allowed.dtype != np.bool_ or allowed.shape != (self.n_rows,):
@@ -287,7 +287,7 @@ class FlatIndex:
         return None if allowed.all() else np.flatnonzero(allowed)
 
     def _candidates(self, products: NDArray[np.float32], query: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
-        """Places of all products whose exact value may be among the best `depth`."""
+        """Return the positions of all products whose exact value may be among the best `depth`."""
         if len(products) == depth:
             return np.arange(depth)
         least = float(np.partition(products, len(products) - depth)[len(products) - depth])
@@ -374,7 +374,7 @@ def _checked(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _flat_words(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """The memory of a matrix as one row of floats, and how many of them lie between two rows; no copy."""
+    """Return the memory of a matrix as one row of floats, and how many of them lie between two rows; no copy."""
     if not len(vectors):
         return frozen(np.empty(0, np.float32)), vectors.shape[1]
     stride = vectors.strides[0] // 4 if len(vectors) > 1 else vectors.shape[1]
@@ -383,7 +383,7 @@ def _flat_words(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]
 
 
 def _largest_norm(vectors: NDArray[np.float32]) -> float:
-    """The Euclidean length of the longest row, a little above rather than below."""
+    """Return the Euclidean length of the longest row, a little above rather than below."""
     largest = 0.0
     for start in range(0, len(vectors), _COPY_ROWS):
         some = vectors[start : start + _COPY_ROWS].astype(np.float64)

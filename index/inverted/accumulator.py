@@ -34,7 +34,7 @@ def accumulate_flagged(
     flags: NDArray[np.uint8],
     accumulator: NDArray[np.int32],
 ) -> None:
-    """`accumulate`, only for rows whose flag is 1 and not 0, which are few: eight rows are passed over at a time."""
+    """Do as `accumulate` for the rows whose flag is 1 and not 0, which are few: pass over eight rows at a time."""
     unrolled = len(rows) & -8
     for begin in range(0, unrolled, 8):
         some = (

@@ -18,7 +18,7 @@ EXACT_FACTOR = 1 << 10
 
 
 class IndexArrays(NamedTuple):
-    """What a search reads of an index; see `format`."""
+    """The arrays of an index that a search reads; see `format`."""
 
     terms: NDArray[np.uint32]
     entry_starts: NDArray[np.uint32]
@@ -32,7 +32,7 @@ class IndexArrays(NamedTuple):
 
 
 class PostingLists(NamedTuple):
-    """What kernels that go through whole lists read of an index; frequencies: uint8[P], or of length 0."""
+    """The arrays of an index for kernels that go through whole lists; frequencies: uint8[P], or of length 0."""
 
     entry_starts: NDArray[np.uint32]
     entry_windows: NDArray[np.uint16]
@@ -44,7 +44,7 @@ class PostingLists(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Which rows may be returned, and how much may be missed.
+    """The rows that may be returned, and how much may be missed.
 
     allowed: bool[n_rows], read only when `filtered`, and then beginning at a multiple of 8 bytes. bound_factor: 0 to
     1,024 (`EXACT_FACTOR`), which is exact: bounds are scaled by so many 1,024ths.
@@ -81,7 +81,7 @@ class BatchArrays(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What a search writes besides its hits.
+    """The arrays that a search writes besides its hits.
 
     accumulator: int32[65536] and flags: uint8[65536], zero, and zero again afterwards where windows of this size are
     looked at. candidates: int32[2, 65536], lists: int64[8, m], priorities: float64[m], with m at least the terms of

@@ -53,14 +53,14 @@ def build_inverted(
 
 
 def term_dtype(terms: NDArray[np.uint32]) -> type[np.unsignedinteger[Any]]:
-    """The type in which these ascending term ids are stored: 16 bits where they fit."""
+    """Return the type in which these ascending term ids are stored: 16 bits where they fit."""
     return np.uint16 if len(terms) == 0 or terms[-1] < 1 << 16 else np.uint32
 
 
 def attributes_of(
     postings: Postings, scale: float, loss: QuantisationLoss, mean_length: float | None
 ) -> Mapping[str, Any]:
-    """What is written beside the arrays; calibrates recall."""
+    """Return what is written beside the arrays; calibrate recall."""
     recall_calibration = calibrate(InvertedIndex(postings, scale=scale, loss=loss))
     statistics: dict[str, Any] = {} if mean_length is None else {"mean_length": mean_length}
     return statistics | {

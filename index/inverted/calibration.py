@@ -65,7 +65,7 @@ class RecallCalibration:
         return next((setting.bound_factor for setting in self.settings if setting.recall >= recall), 1.0)
 
     def to_json(self) -> list[list[float]]:
-        """As an attribute of the index's directory."""
+        """Return the calibration as an attribute of the index's directory."""
         return [
             [setting.recall, setting.bound_factor, setting.measured]
             + ([] if setting.measured_deep is None else [setting.measured_deep])
@@ -74,7 +74,7 @@ class RecallCalibration:
 
     @classmethod
     def from_json(cls, values: Any) -> RecallCalibration:
-        """What `to_json` gave. Raises TypeError or ValueError for anything else."""
+        """Read what `to_json` gave. Raises TypeError or ValueError for anything else."""
         settings = tuple(Setting(*(float(number) for number in value)) for value in values)
         if not all(0 < setting.recall <= 1 and 0 <= setting.bound_factor <= 1 for setting in settings):
             raise ValueError("its recall calibration has a recall or a bound factor that is out of range")
@@ -118,7 +118,7 @@ def calibrate(index: InvertedIndex, *, smallest: int = SMALLEST) -> RecallCalibr
 
 
 def _exact(index: InvertedIndex, kinds: list[list[Query]], depth: int) -> list[list[NDArray[np.float64]]]:
-    """The scores of the exact ranking of each query."""
+    """Return the scores of the exact ranking of each query."""
     return [[top.scores for top in index.search_many(queries, depth)] for queries in kinds]
 
 
@@ -129,7 +129,7 @@ def _least_recall(
     depth: int,
     bound_factor: float,
 ) -> float:
-    """The mean recall of the kind of queries for which it is the least, rounded down to four places."""
+    """Return the mean recall of the kind of queries for which it is the least, rounded down to four places."""
     least = min(
         float(
             np.mean(
@@ -148,14 +148,14 @@ def _least_recall(
 
 
 def _recall(scores: NDArray[np.float64], exact: NDArray[np.float64]) -> float:
-    """The share of the exact ranking's scores that were reached: of equal ones any row will do."""
+    """Return the share of the exact ranking's scores that were reached: of equal ones any row will do."""
     if len(exact) == 0:
         return 1.0
     return float((scores >= exact[-1]).sum()) / len(exact)
 
 
 def _queries(index: InvertedIndex) -> list[list[Query]]:
-    """Queries made of rows that lie evenly over the index: a list for each kind and length."""
+    """Return queries made of rows that lie evenly over the index: a list for each kind and length."""
     rng = np.random.default_rng(1)
     picked = np.unique(np.linspace(0, index.n_rows - 1, _SAMPLE).astype(np.int64))
     vectors = [vector for vector in rows_of(index.postings, picked) if len(vector[0])]
@@ -174,7 +174,7 @@ def _queries(index: InvertedIndex) -> list[list[Query]]:
 
 
 def rows_of(postings: Postings, picked: NDArray[np.int64]) -> Sequence[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-    """The terms (ascending, int32) and impacts (uint8) of some rows; reads all postings.
+    """Return the terms (ascending, int32) and impacts (uint8) of some rows; reads all postings.
 
     picked: int64[n], ascending.
     """

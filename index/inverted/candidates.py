@@ -140,7 +140,7 @@ def scoring_candidates(
 def threshold_of_candidates(
     heap: NDArray[np.int64], size: Integer, candidates: NDArray[np.int32], count: Integer, trial: NDArray[np.int64]
 ) -> Integer:
-    """`threshold_of` for the (partial) scores of candidates, which are all allowed."""
+    """Return `threshold_of` for the (partial) scores of candidates, which are all allowed."""
     if size + count < len(trial):
         return 0
     trial[:size] = heap[:size]

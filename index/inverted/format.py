@@ -1,4 +1,4 @@
-"""What an inverted index consists of: the names, types and meanings of its arrays, in memory and on disk.
+"""The arrays of an inverted index: their names, types and meanings, in memory and on disk.
 
 Rows are cut into windows of `2**window_bits`. Postings are sorted by term, then row; a posting is a row within its
 window and an impact. A term's postings in one window are described by one *entry* of the directory; a term's entries
@@ -50,7 +50,7 @@ MAX_WINDOWS = 1 << 16  # a window is a uint16
 
 
 def usual_window_bits(n_rows: int) -> int:
-    """The windows of an index of so many rows: of 2**15, or, where that is less, the one window that all fit into.
+    """Return the bits of windows of so many rows: 15, or, where that is less, those of one window that holds all.
 
     A search clears and looks through the whole of a window: over 5,183 passages a window of 2**15 cost it 3 of 41
     microseconds.
@@ -115,7 +115,7 @@ class Postings:
         )
 
     def problem(self) -> str:
-        """What does not fit together, or an empty text. Cheap: sizes and ends, not contents."""
+        """Return what does not fit together, or an empty text. Cheap: sizes and ends, not contents."""
         ends = (len(self.entry_windows), int(self.entry_ends[-1]) if len(self.entry_ends) else 0)
         if not 0 <= self.window_bits <= MAX_WINDOW_BITS:
             return f"windows of 2**{self.window_bits} rows are not possible"

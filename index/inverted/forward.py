@@ -34,7 +34,7 @@ class ForwardRows:
 
 
 def forward_windows(index: InvertedIndex) -> Iterator[ForwardRows]:
-    """Every row of an index, in order, a window at a time; rows without terms are there, empty."""
+    """Return every row of an index, in order, a window at a time; rows without terms are there, empty."""
     postings = index.postings
     for first in range(0, postings.n_rows, 1 << postings.window_bits):
         yield _window(postings, first >> postings.window_bits)
@@ -66,7 +66,7 @@ def _window(postings: Postings, window: int) -> ForwardRows:
 def postings_of(
     index: InvertedIndex, slot: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """The list of the term `index.postings.terms[slot]`: rows int64[m] ascending, impacts, frequencies where kept."""
+    """Return the list of the term `index.postings.terms[slot]`: ascending rows int64[m], impacts, any frequencies."""
     postings = index.postings
     begin, end = int(postings.entry_starts[slot]), int(postings.entry_starts[slot + 1])
     entries = np.arange(begin, end)
@@ -80,7 +80,7 @@ def postings_of(
 
 
 def _starts(postings: Postings, entries: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the postings of each entry begin: where those of the entry before it end."""
+    """Return where the postings of each entry begin: where those of the entry before it end."""
     starts = np.zeros(len(entries), np.int64)
     later = entries > 0
     starts[later] = postings.entry_ends[entries[later] - 1]
@@ -88,7 +88,7 @@ def _starts(postings: Postings, entries: NDArray[np.int64]) -> NDArray[np.int64]
 
 
 def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`starts[i], starts[i] + 1, ...` of each length, one behind the other."""
+    """Return `starts[i], starts[i] + 1, ...` of each length, one behind the other."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
     return np.repeat(starts - (ends - lengths), lengths) + np.arange(total)

@@ -84,7 +84,7 @@ class InvertedIndex:
         mean_length: float | None = None,
         window_bits: int | None = None,
     ) -> InvertedIndex:
-        """An index in memory; the arguments are those of `builder.build_inverted`."""
+        """Return an index in memory; the arguments are those of `builder.build_inverted`."""
         postings, loss, exact = invert(
             weights,
             scale=scale,
@@ -96,7 +96,7 @@ class InvertedIndex:
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str]) -> InvertedIndex:
-        """An index from the directory that `build_inverted` or `merge_inverted` wrote, mapped into memory.
+        """Return an index from the directory that `build_inverted` or `merge_inverted` wrote, mapped into memory.
 
         Checks sizes and the checksums of the directory of postings; the postings themselves are not read.
         Raises FileNotFoundError, CorruptFileError (naming the file), UnsupportedFormatError, IndexStorageError.
@@ -144,7 +144,7 @@ class InvertedIndex:
         return verify_arrays(directory, kind=layout.KIND, format=layout.FORMAT, pace=pace)
 
     def cut_short(self) -> Path | None:
-        """The first of its files that has become shorter since it was mapped, if any: it must not be read any more."""
+        """Return the first file that has become shorter since it was mapped, if any: it must not be read any more."""
         return self.directory.cut_short() if self.directory else None
 
     # What it is
@@ -196,7 +196,7 @@ class InvertedIndex:
         bound_factor: float = 1.0,
         at_least: float = 0.0,
     ) -> TopK:
-        """The best `k` rows that hold at least one term of the query: score descending, then row ascending.
+        """Return the best `k` rows that hold at least one term of the query: score descending, then row ascending.
 
         `allowed` (bool[n_rows]) restricts the rows; it is consulted before a row is ranked, so there are `k` hits
         whenever `k` allowed rows match. The scores are always those of the definition in `quantization`. With a
@@ -217,12 +217,12 @@ class InvertedIndex:
         bound_factor: float = 1.0,
         at_least: float = 0.0,
     ) -> tuple[TopK, SearchStats]:
-        """`search`, and how much work it was."""
+        """Return what `search` returns, and how much work it was."""
         depth, mask = self._checked(k, allowed)
         return self._search(query, depth, mask, _counted(bound_factor), self._above(query, at_least))
 
     def _above(self, query: Query, at_least: float) -> int:
-        """The integer score that a row must exceed to score at least so much."""
+        """Return the integer score that a row must exceed to score at least so much."""
         # A row of just that score may still win by its place in the collection, so only lower ones are cut off.
         return max(0, math.ceil(min(at_least / (query.scale * self.scale), _GREATEST_SCORE)) - 1)
 
@@ -236,7 +236,7 @@ class InvertedIndex:
         at_least: Sequence[float] | None = None,
         threads: int | None = None,
     ) -> list[TopK]:
-        """`search` for each of the queries, on `threads` threads (by default one per processor).
+        """Run `search` for each of the queries, on `threads` threads (by default one per processor).
 
         `at_least` is one score a query, as for `search`. The results do not depend on the number of threads.
         """
@@ -340,7 +340,7 @@ class InvertedIndex:
     def document_frequencies(
         self, terms: NDArray[np.int32], live: NDArray[np.bool_] | None = None
     ) -> NDArray[np.int64]:
-        """How many rows hold each term: all rows, or those that are true in `live` (bool[n_rows]).
+        """Return how many rows hold each term: all rows, or those that are true in `live` (bool[n_rows]).
 
         terms: int32[m] in any order; returns int64[m]. Without `live` the lists are not read.
         """
@@ -361,7 +361,7 @@ class InvertedIndex:
         return counts
 
     def contributions(self, row: int, query: Query) -> NDArray[np.float64]:
-        """What each term of the query adds to the score of `row`: float64[m], 0 for terms that the row lacks.
+        """Return what each term of the query adds to the score of `row`: float64[m], 0 for terms that the row lacks.
 
         Their sum, in any order, is the score exactly. Raises ValueError when there is no such row.
         """

@@ -21,7 +21,7 @@ _COUNTERS = 1 << 23  # terms of the vocabulary times threads, at most: 36 bytes 
 
 
 class SparseRows(Protocol):
-    """What is read of document vectors: a scipy `csr_array` has it, and so may anything else.
+    """Document vectors as they are read: a scipy `csr_array` has it, and so may anything else.
 
     shape: (rows, vocabulary size); indptr: int[rows + 1]; indices: int[nnz], ascending within a row; data:
     float32[nnz].
@@ -129,7 +129,7 @@ def invert(
 
 
 def _checked_matrix(weights: SparseRows) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:
-    """The row pointers, the columns and the size of the vocabulary. Raises ValueError for a matrix that is none."""
+    """Return row pointers, columns and the size of the vocabulary. Raises ValueError for a matrix that is none."""
     n_rows, vocabulary_size = (int(n) for n in weights.shape)
     if vocabulary_size >= 1 << 31:
         raise ValueError(f"a vocabulary has at most 2**31 - 1 terms, not {vocabulary_size}")
@@ -173,7 +173,7 @@ def _empty_postings(n_postings: int, n_entries: int, with_frequencies: bool) -> 
 
 
 def _parts(starts: NDArray[np.int64], window_bits: int, workers: int) -> list[tuple[int, int]]:
-    """The rows cut into at most so many parts of whole windows, with about equally many postings; at least one part."""
+    """Return the rows in one to `workers` parts of whole windows, with about equally many postings."""
     n_rows = len(starts) - 1
     width = 1 << window_bits
     shares = np.arange(1, workers) * (int(starts[-1]) / workers)
@@ -185,7 +185,7 @@ def _parts(starts: NDArray[np.int64], window_bits: int, workers: int) -> list[tu
 def _count(
     starts: NDArray[np.int64], columns: NDArray[np.int32], window_bits: int, vocabulary_size: int, first: int, last: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Postings and entries of each term in rows `first` to `last`, and the first row that breaks the rules, or -1."""
+    """Count each term's postings and entries in rows `first` to `last`; return also the first wrong row, or -1."""
     postings, entries = np.zeros(vocabulary_size, np.int64), np.zeros(vocabulary_size, np.int64)
     seen = np.full(vocabulary_size, -1, np.int32)
     bad = count_postings(frozen(starts[first : last + 1]), columns, window_bits, seen, postings, entries)
@@ -195,7 +195,7 @@ def _count(
 def _starts_of(
     counts: list[NDArray[np.int64]], vocabulary_size: int
 ) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
-    """Where each part's postings (or entries) of each term begin, term after term and part after part; and the sums."""
+    """Return where each part's postings (or entries) of each term begin, by term and then part; and the sums."""
     sums = np.sum(counts, axis=0)
     begin = np.concatenate([[0], np.cumsum(sums)[:-1]]) if vocabulary_size else sums
     starts = []
@@ -206,7 +206,7 @@ def _starts_of(
 
 
 def check_size(n_rows: int, window_bits: int) -> None:
-    """Raises ValueError when so many rows cannot be cut into such windows."""
+    """Raise ValueError when so many rows cannot be cut into such windows."""
     if not 0 <= window_bits <= layout.MAX_WINDOW_BITS:
         raise ValueError(f"window_bits must be 0 to {layout.MAX_WINDOW_BITS}, not {window_bits}")
     most = layout.MAX_WINDOWS << window_bits
@@ -215,12 +215,12 @@ def check_size(n_rows: int, window_bits: int) -> None:
 
 
 def offset_dtype(n_postings: int) -> type[np.unsignedinteger[Any]]:
-    """The type of offsets into that many postings (there are never more entries than postings)."""
+    """Return the type of offsets into that many postings (there are never more entries than postings)."""
     return np.uint32 if n_postings < _WIDE else np.uint64
 
 
 def entry_maxima(ends: NDArray[Any], impacts: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The greatest impact of each entry: uint8[E]; `ends` as in `layout`, no entry empty."""
+    """Return the greatest impact of each entry: uint8[E]; `ends` as in `layout`, no entry empty."""
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1].astype(np.int64)])[: len(ends)]
     return np.maximum.reduceat(impacts, starts) if len(starts) else np.empty(0, np.uint8)
 

@@ -135,7 +135,7 @@ class _Chunk:
 
 
 class _Merger:
-    """Takes the postings of consecutive terms from all parts, with impacts in steps of `scale`.
+    """A merger of the postings of consecutive terms from all parts, with impacts in steps of `scale`.
 
     `impact_counts` counts which impacts were taken of each part, before they were rounded: int64[256] a part.
     """
@@ -157,7 +157,7 @@ class _Merger:
             self._sizes[np.searchsorted(self.terms, postings.terms)] += np.diff(bounds[postings.entry_starts])
 
     def chunks(self, most: int) -> Iterator[tuple[int, int]]:
-        """Ranges of `terms` with at most `most` postings each, or of a single term with more."""
+        """Return ranges of `terms` with at most `most` postings each, or of a single term with more."""
         after = np.cumsum(self._sizes)
         first = 0
         while first < len(after):
@@ -175,7 +175,7 @@ class _Merger:
         return loss
 
     def gather(self, first: int, last: int) -> _Chunk:
-        """The merged postings of `terms[first:last]`; counts what each part contributed."""
+        """Return the merged postings of `terms[first:last]`; counts what each part contributed."""
         chunk_terms = self.terms[first:last]
         counts = np.zeros(last - first, np.int64)
         ranges: list[tuple[int, int, NDArray[np.int64]]] = []
@@ -265,7 +265,7 @@ class _MergedArrays:
 
 
 def _entries(chunk: _Chunk, window_bits: int) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
-    """Window and end of each entry of a chunk, and the number of entries of each of its terms."""
+    """Return the window and end of each entry of a chunk, and the number of entries of each of its terms."""
     windows = chunk.rows >> np.uint32(window_bits)
     begins = np.ones(len(windows), np.bool_)
     begins[1:] = windows[1:] != windows[:-1]

@@ -75,7 +75,7 @@ def impacts_of_row(
     window_bits: int,
     impacts_of_terms: NDArray[np.int64],
 ) -> None:
-    """The impact of each term in a row, 0 where the row lacks it.
+    """Write the impact of each term in a row, 0 where the row lacks it.
 
     entries int64[m, 2]: as for `count_live`; impacts_of_terms int64[m]: written. Two binary searches a term.
     """

@@ -32,7 +32,7 @@ _CHUNK = 1 << 20
 
 
 def exact_scale(scale: float) -> float:
-    """`scale` rounded to 22 significant bits (a relative change below 2**-22), so that scores are exact in float64.
+    """Return `scale` rounded to 22 significant bits (to within 2**-22 of it), so that scores are exact in float64.
 
     Raises ValueError unless `scale` is positive and in the normal range of float32.
     """
@@ -43,7 +43,7 @@ def exact_scale(scale: float) -> float:
 
 
 def quantise_weights(weights: NDArray[np.float32], scale: float) -> NDArray[np.uint8]:
-    """Impacts of positive weights: `clip(round(weight / scale), 1, 255)`, ties to even. 0 is never an impact.
+    """Return the impacts of positive weights: `clip(round(weight / scale), 1, 255)`, ties to even; never 0.
 
     weights: float32[n]; returns uint8[n]. Raises ValueError when a weight is not positive and finite.
     """
@@ -53,7 +53,7 @@ def quantise_weights(weights: NDArray[np.float32], scale: float) -> NDArray[np.u
 
 @dataclass(frozen=True, slots=True)
 class QuantisationLoss:
-    """What 8 bits cost: the differences between weights and the impacts that stand for them (`impact x scale`)."""
+    """The loss by 8 bits: the differences between weights and the impacts that stand for them (`impact x scale`)."""
 
     count: int = 0
     sum_absolute_error: float = 0.0
@@ -73,7 +73,7 @@ class QuantisationLoss:
         return self.sum_absolute_error / self.sum_weight if self.sum_weight else 0.0
 
     def merge(self, other: QuantisationLoss) -> QuantisationLoss:
-        """The loss over both sets of weights."""
+        """Return the loss over both sets of weights."""
         return QuantisationLoss(
             self.count + other.count,
             self.sum_absolute_error + other.sum_absolute_error,
@@ -83,7 +83,7 @@ class QuantisationLoss:
         )
 
     def of_survivors(self, count: int) -> QuantisationLoss:
-        """The loss when only `count` of the postings are left, taken as an average sample of them.
+        """Return the loss when only `count` of the postings are left, taken as an average sample of them.
 
         An estimate: the weights themselves are gone. The maximum stays as an upper bound.
         """
@@ -102,7 +102,7 @@ class QuantisationLoss:
 def quantise_with_loss(
     weights: NDArray[np.float32], scale: float, pool: Executor | None = None
 ) -> tuple[NDArray[np.uint8], QuantisationLoss]:
-    """Impacts of `weights` as `quantise_weights` gives them, and what that lost.
+    """Return the impacts of `weights` as `quantise_weights` gives them, and what that lost.
 
     Works in chunks of a million, in turn or on the threads of `pool`, with the same result.
     """
@@ -120,7 +120,7 @@ def quantise_with_loss(
 
 
 def requantised(old: float, new: float) -> NDArray[np.uint8]:
-    """What each impact in steps of `old` becomes in steps of `new`: uint8[256], `clip(round(i x old / new), 1, 255)`.
+    """Return what impacts in steps of `old` become in steps of `new`: uint8[256], `clip(round(i x old / new), 1, 255)`.
 
     0 stays 0. Exact where `new` is `old` divided by a power of two and nothing is clipped.
     """
@@ -130,7 +130,7 @@ def requantised(old: float, new: float) -> NDArray[np.uint8]:
 
 
 def requantisation_loss(counts: NDArray[np.int64], old: float, new: float) -> QuantisationLoss:
-    """What `requantised` adds to the loss of impacts of which each occurs `counts` (int64[256]) times, at most."""
+    """Return the most that `requantised` adds to the loss of impacts that occur `counts` (int64[256]) times each."""
     before = np.arange(MAX_IMPACT + 1) * old
     errors = np.abs(requantised(old, new) * new - before)
     occurring = counts > 0

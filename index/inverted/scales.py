@@ -1,4 +1,4 @@
-"""Which scale the impacts of which rows get: fine enough for their weights, coarse enough to hold them.
+"""The scales of rows' impacts: fine enough for their weights, coarse enough to hold them.
 
 Eight bits over the weights of all rows serve them badly where a few rows weigh far more than the others: these become
 1s and 2s, or those are cut off. So rows are put into few groups by their greatest weight, each with an index and a
@@ -39,7 +39,7 @@ _LEAST_EXPONENT = -126
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowRanges:
-    """Which scales suit each row, as exponents of two.
+    """The scales that suit each row, as exponents of two.
 
     finest: int16[n], the least that holds its greatest weight; coarsest: int16[n], the greatest that serves the row, at
     least `finest`. Both are lower than any scale for rows without terms.
@@ -52,7 +52,7 @@ class RowRanges:
         return len(self.finest)
 
     def of(self, rows: NDArray[Any]) -> RowRanges:
-        """Those of some rows: their numbers, or bool[n]."""
+        """Return those of some rows: their numbers, or bool[n]."""
         return RowRanges(self.finest[rows], self.coarsest[rows])
 
     @property
@@ -62,7 +62,7 @@ class RowRanges:
 
     @classmethod
     def joined(cls, parts: Sequence[RowRanges]) -> RowRanges:
-        """The ranges of several parts, one behind the other."""
+        """Return the ranges of several parts, one behind the other."""
         nothing = np.empty(0, np.int16)
         return cls(
             np.concatenate([nothing, *(part.finest for part in parts)]),
@@ -71,7 +71,7 @@ class RowRanges:
 
 
 def row_ranges(indptr: NDArray[Any], weights: NDArray[np.float32]) -> RowRanges:
-    """The ranges of rows in row-compressed form: indptr int[n + 1], weights float32[entries], positive and finite."""
+    """Return the ranges of row-compressed rows: indptr int[n + 1], weights float32[entries], positive and finite."""
     starts = np.asarray(indptr, np.int64)
     filled = np.flatnonzero(np.diff(starts))
     greatest = np.zeros(len(starts) - 1, np.float64)
@@ -84,7 +84,7 @@ def row_ranges(indptr: NDArray[Any], weights: NDArray[np.float32]) -> RowRanges:
 
 
 def stored_ranges(index: InvertedIndex) -> RowRanges:
-    """The ranges of the rows of an index, by what its impacts stand for. Reads every posting."""
+    """Return the ranges of the rows of an index, by what its impacts stand for. Reads every posting."""
     postings = index.postings
     greatest = np.zeros(postings.n_rows, np.uint8)
     totals = np.zeros(postings.n_rows, np.int64)
@@ -104,7 +104,7 @@ def stored_ranges(index: InvertedIndex) -> RowRanges:
 
 
 def ranges_from(greatest: NDArray[np.float64], totals: NDArray[np.float64], counts: NDArray[np.int64]) -> RowRanges:
-    """The ranges of rows by their greatest weight, the sum of their weights and the number of them; all [n]."""
+    """Return the ranges of rows by their greatest weight, the sum of their weights and the number of them; all [n]."""
     empty = counts == 0
     # weight / scale rounds to at most 255 where it lies below 255.5, that is where 2**exponent exceeds this.
     _, finest = np.frexp(np.where(empty, 1.0, greatest) / (MAX_IMPACT + 0.5))
@@ -115,7 +115,7 @@ def ranges_from(greatest: NDArray[np.float64], totals: NDArray[np.float64], coun
 
 
 def choose_groups(ranges: RowRanges) -> tuple[int, ...]:
-    """The scales of the groups that rows are put into, as exponents of two, ascending; one at least.
+    """Return the scales of the groups that rows are put into, as exponents of two, ascending; one at least.
 
     A row belongs to the first group whose scale holds it (`group_of`). A group's scale holds all of its rows and serves
     nine tenths of them; where that would make more than `MOST_GROUPS`, those are joined that harm the fewest rows.
@@ -128,13 +128,13 @@ def choose_groups(ranges: RowRanges) -> tuple[int, ...]:
 
 
 def group_of(ranges: RowRanges, groups: tuple[int, ...]) -> NDArray[np.int64]:
-    """The number of each row's group: int64[n]. Rows that no group holds are in the last, which clips them."""
+    """Return the number of each row's group: int64[n]. Rows that no group holds are in the last, which clips them."""
     numbers: NDArray[np.int64] = np.searchsorted(np.array(groups, np.int64), ranges.finest.astype(np.int64))
     return np.minimum(numbers, len(groups) - 1)
 
 
 def choose_scale(ranges: RowRanges) -> int:
-    """The one scale for all rows, where there can be no groups, as an exponent of two.
+    """Return the one scale for all rows, where there can be no groups, as an exponent of two.
 
     That by which the fewest rows suffer, be it that they are clipped or that it is too coarse for them; of those the
     one that clips fewest, then the finest.
@@ -150,7 +150,7 @@ def choose_scale(ranges: RowRanges) -> int:
 
 
 class _Table:
-    """How many rows each scale holds and does not serve; exponents are counted from the least."""
+    """Numbers of rows that each scale holds and does not serve; exponents are counted from the least."""
 
     def __init__(self, ranges: RowRanges) -> None:
         self._low = int(ranges.finest.min())
@@ -166,7 +166,7 @@ class _Table:
         self._hurt = np.concatenate([np.zeros((1, width), np.int64), hurt])
 
     def groups(self) -> tuple[int, ...]:
-        """From the finest to the coarsest, each with as many rows as may be."""
+        """Return the groups from the finest to the coarsest, each with as many rows as may be."""
         ranges: list[tuple[int, int]] = []
         above = self._occupied
         while above:
@@ -186,11 +186,11 @@ class _Table:
         return tuple(top + self._low for _, top in ranges)
 
     def _suits(self, first: int, top: int) -> bool:
-        """Whether scale `top` serves enough of the rows whose finest scale is from `first` to `top`."""
+        """Return whether scale `top` serves enough of the rows whose finest scale is from `first` to `top`."""
         return self._unserved(first, top) <= _UNSERVED * int(self._rows[top + 1] - self._rows[first])
 
     def _unserved(self, first: int, top: int) -> int:
-        """How many of these rows scale `top` does not serve."""
+        """Return how many of these rows scale `top` does not serve."""
         return int(self._hurt[top + 1, top] - self._hurt[first, top])
 
 
@@ -205,7 +205,7 @@ def measure_rows(
     totals: NDArray[np.int64],
     counts: NDArray[np.int64],
 ) -> None:
-    """The greatest impact, the sum of the impacts and the number of postings of each row.
+    """Return the greatest impact, the sum of the impacts and the number of postings of each row.
 
     greatest uint8[n_rows], totals, counts int64[n_rows], zero: written. Rows past the last, which only a damaged file
     has, count for nothing. O(postings).

@@ -1,4 +1,4 @@
-"""Which postings hold which rows: closure assignment of a whole collection, within the limit of a posting."""
+"""Rows of each posting: closure assignment of a whole collection, within the limit of a posting."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encounters:
-    """What queries meet in so many postings, nearest first, as a search reads them."""
+    """The neighbours that queries meet in so many postings, nearest first, as a search reads them."""
 
     postings: int
     ratios: NDArray[np.float64]

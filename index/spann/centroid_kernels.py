@@ -94,7 +94,7 @@ def nearest_by_codes(
     squares: NDArray[np.float32],
     numbers: NDArray[np.int64],
 ) -> int:
-    """`nearest` with a quarter of the memory read, or less: 8-bit codes choose candidates, and the points order these.
+    """Do as `nearest` with a quarter of the memory read, or less: codes choose candidates, the points order these.
 
     coded_points: the fields of `CodedPoints`. compared: float32[e], the query as codes are compared with it, which may
     be a part of it after a rotation. least_candidates: how many, at least.

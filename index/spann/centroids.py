@@ -113,6 +113,6 @@ class CentroidIndex:
 def _first(
     numbers: NDArray[np.int64], distances: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The first `count` of each row by distance, then number (columns of equal distance come by number)."""
+    """Return the first `count` of each row by distance, then number (columns of equal distance come by number)."""
     order = np.argsort(distances, axis=1, kind="stable")[:, :count]
     return np.take_along_axis(numbers, order, axis=1), np.take_along_axis(distances, order, axis=1)

@@ -22,14 +22,14 @@ _CHUNK = 1 << 16  # rows compared with the branches at a time
 
 
 def faiss_library() -> Any:
-    """faiss, imported when it is first needed; its stubs lack much of what it has. Raises ImportError without it."""
+    """Return faiss, imported when first needed; its stubs lack much of what it has. Raises ImportError without it."""
     import faiss
 
     return faiss
 
 
 def has_faiss() -> bool:
-    """Whether faiss is installed. A search does without: it then compares all centroids, as in a small index."""
+    """Return whether faiss is installed. A search does without: it then compares all centroids, as in a small index."""
     return find_spec("faiss") is not None
 
 
@@ -48,7 +48,7 @@ def faiss_threads(threads: int) -> Iterator[None]:
 def hierarchical_centroids(
     vectors: NDArray[np.float32], per_centroid: float, *, most: int, seed: int
 ) -> NDArray[np.float32]:
-    """Centroids of balanced clusters of about `per_centroid` vectors, at most `most` of them: float32[c, d].
+    """Return centroids of balanced clusters of about `per_centroid` vectors, at most `most` of them: float32[c, d].
 
     A cluster is split into up to 32 by k-means until it is small enough; the centroids stand in the order of that
     tree, so that neighbours in space are neighbours on disk.
@@ -106,7 +106,7 @@ def _split(vectors: NDArray[np.float32], rows: NDArray[np.int64], branches: int,
 
 
 def _balanced(distances: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The cheapest column of each row, where columns that get more than their share grow dearer. int64[m]."""
+    """Return the cheapest column of each row, where columns that get more than their share grow dearer. int64[m]."""
     labels: NDArray[np.int64] = distances.argmin(axis=1)
     branches = distances.shape[1]
     share = len(distances) / branches
@@ -123,7 +123,7 @@ def _balanced(distances: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def halves(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which of `vectors` (float32[m, d], two or more) go to the second of two near-equal clusters: bool[m].
+    """Return which of `vectors` (float32[m, d], two or more) go to the second of two near-equal clusters: bool[m].
 
     Two-means from the two most distant points that a few steps find; then the border is moved so that neither side
     has less than three tenths. Equal vectors are parted in the middle, so this always parts them.

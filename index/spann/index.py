@@ -127,7 +127,7 @@ class ClusteredIndex:
         recall: float | None = None,
         effort: Effort | None = None,
     ) -> tuple[TopK, SearchStats]:
-        """`search`, and how many rows it scored."""
+        """Return what `search` returns, and how many rows it scored."""
         chosen = self._effort(k, recall, effort)
         if chosen is None:
             return self._flat.search_with_stats(query, k, allowed=allowed)
@@ -176,7 +176,7 @@ class ClusteredIndex:
         return self._flat.vectors_of(rows)
 
     def _effort(self, k: int, recall: float | None, effort: Effort | None = None) -> Effort | None:
-        """How much to look at; None where comparing all rows is no more work, or is what `recall` wants."""
+        """Return how much to look at; None where comparing all rows is no more work, or is what `recall` wants."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
         counts = self._searcher.tables.counts
@@ -236,7 +236,7 @@ def build_clustered(
 
 
 def _between(vectors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32] | None:
-    """Queries that lie off the vectors: float32[count or fewer, width]."""
+    """Return queries that lie off the vectors: float32[count or fewer, width]."""
     if len(vectors) < 2 or count == 0:
         return None
     draw = np.random.default_rng(seed)

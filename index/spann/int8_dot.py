@@ -46,7 +46,7 @@ def coded(query: NDArray[np.float32], codes: NDArray[np.int16]) -> float:
 
 
 def product(codes: NDArray[np.int8], at: Integer, query: NDArray[np.int16], start: Integer, stop: Integer) -> Integer:
-    """The sum of `codes[at + j] * query[j]` over j from `start` to `stop`, for kernels; see `coded` for its size.
+    """Return the sum of `codes[at + j] * query[j]` over j from `start` to `stop`, for kernels; `coded` bounds its size.
 
     A place in a flat array and not a slice of it: Numba would count the users of each slice, which takes longer than
     the product.
@@ -56,7 +56,7 @@ def product(codes: NDArray[np.int8], at: Integer, query: NDArray[np.int16], star
 
 @instructions
 def _wide_product(_: Any, codes: Any, at: Any, query: Any, start: Any, stop: Any) -> Any:
-    """`product`, by instructions for sixteen codes at a time."""
+    """Compute `product` by instructions for sixteen codes at a time."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
@@ -107,7 +107,7 @@ def _wide_product(_: Any, codes: Any, at: Any, query: Any, start: Any, stop: Any
 
 
 def _has_avx2() -> bool:
-    """Whether kernels may use AVX2: this processor has it, and Numba compiles for this processor."""
+    """Return whether kernels may use AVX2: this processor has it, and Numba compiles for this processor."""
     config: Any = numba.config
     compiles_for_host = config.CPU_NAME in (None, "", "host") and not config.CPU_FEATURES
     return (

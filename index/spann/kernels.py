@@ -96,7 +96,7 @@ def _dot_float16(
     bits: NDArray[np.uint32],
     values: NDArray[np.float32],
 ) -> float:
-    """`bits` and `values` are one piece of memory: what is written as bits is read as floats."""
+    """Return the product. `bits` and `values` are one piece of memory: what is written as bits is read as floats."""
     for j in range(len(query)):
         half = np.uint32(codes[j])
         bits[j] = (half & np.uint32(0x8000)) << np.uint32(16) | (half & np.uint32(0x7FFF)) << np.uint32(13)
@@ -142,7 +142,7 @@ class ScanQuery(NamedTuple):
 
 
 class ScanLimits(NamedTuple):
-    """How far postings are read.
+    """Limits of how far postings are read.
 
     Until `postings` of them held a row that may be returned, or the distance is beyond `ratio` times that of the first
     that did, but not before `least_rows` rows were found.
@@ -154,7 +154,7 @@ class ScanLimits(NamedTuple):
 
 
 class ScanScratch(NamedTuple):
-    """What a scan writes, and goes on with from call to call.
+    """The arrays that a scan writes, and goes on with from call to call.
 
     stamps: uint32[c], of the postings that have been read: `stamp`. anchor: float64[1], the distance of the first
     posting that held a row which may be returned, below 0 before there is one. bits, values: one piece of memory,

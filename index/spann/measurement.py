@@ -51,7 +51,7 @@ def calibrate(
 
 
 def _neighbours(vectors: NDArray[np.float32], queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """The rows of the true neighbours of each query: int64[m, count], in no order."""
+    """Return the rows of the true neighbours of each query: int64[m, count], in no order."""
     neighbours = np.empty((len(queries), count), np.int64)
     for start in range(0, len(queries), 64):
         scores = queries[start : start + 64] @ vectors.T
@@ -66,7 +66,7 @@ def _encounters(
     assigned: NDArray[np.int64],
     postings: int,
 ) -> Encounters:
-    """Where the true neighbours turn up in so many postings."""
+    """Return where the true neighbours turn up in so many postings."""
     centroids, counts = searcher.tables.centroids, searcher.tables.counts
     numbers, squares = centroids.nearest(searcher.geometry.query_points(queries), postings)
     distances = np.sqrt(squares.astype(np.float64))
@@ -85,7 +85,7 @@ def _encounters(
 def _measured(
     searcher: Searcher, flat: FlatIndex, effort: Effort, queries: NDArray[np.float32], truth: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """Recall of whole searches, and the codes that they read on average."""
+    """Return the recall of whole searches, and the codes that they read on average."""
     hits = codes = 0
     depth = truth.shape[1]
     for query, neighbours in zip(queries, truth, strict=True):

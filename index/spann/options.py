@@ -1,4 +1,4 @@
-"""What a clustered index is built with, and how hard a search tries."""
+"""Options of building a clustered index, and the effort of a search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_REPLICAS = 16
 
 @dataclass(frozen=True, slots=True)
 class SpannOptions:
-    """How a clustered index is built; docs/spann.md says what each option does and which values are good.
+    """Options of building a clustered index; docs/spann.md says what each option does and which values are good.
 
     Raises ValueError for values that are out of range.
     """
@@ -76,7 +76,7 @@ class SpannOptions:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much a search looks at: the parameters behind `recall`.
+    """The effort of a search: the parameters behind `recall`.
 
     postings: how many postings are read, at most, of those that hold a row which may be returned. ratio: a posting is
     read only if its centroid's distance is within this ratio of the nearest one's. rescored: rows that are scored

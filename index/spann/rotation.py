@@ -1,4 +1,4 @@
-"""Rotate vectors so that their first values hold most of their length: a comparison can stop after a part of them.
+"""A rotation of vectors whose first values then hold most of their length: a comparison can stop after a part of them.
 
 A rotation keeps inner products and distances. After one to the principal axes the first third of the values of sentence
 embeddings holds some four fifths of their squared length, so a code that is far behind after the first values need not

@@ -46,7 +46,7 @@ _CLOSENESS = 0.5
 
 
 class SpannStats(NamedTuple):
-    """How much work a search was."""
+    """The work of a search."""
 
     postings_read: int
     codes_read: int
@@ -95,7 +95,7 @@ _scratch = _Scratch()
 
 
 class Searcher:
-    """What a search needs beside a query: the tables of an index, and its file of postings."""
+    """The needs of a search beside a query: the tables of an index, and its file of postings."""
 
     __slots__ = ("_cold", "_postings", "codec", "geometry", "postings", "tables")
 
@@ -177,7 +177,7 @@ class Searcher:
             count = min(max(2 * count, 16), len(centroids))
 
     def _coded(self, query: NDArray[np.float32], allowed: NDArray[np.bool_] | None) -> ScanQuery:
-        """The query as codes are compared with it."""
+        """Return the query as codes are compared with it."""
         dimension, rotation = self.geometry.dimension, self.codec.rotation
         integers = np.empty(dimension, np.int16)
         first, margin = dimension, 0.0

@@ -135,7 +135,7 @@ def vectors_problem(path: Path, n_rows: int, dimension: int, pace: Pace = no_pac
 
 
 def _checksums(first_row: int, records: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The CRC-32 of row and vector of each record, little-endian: uint8[n, 4]."""
+    """Return the CRC-32 of row and vector of each record, little-endian: uint8[n, 4]."""
     rows = range(first_row, first_row + len(records))
     crcs = [
         zlib.crc32(record[:-4], zlib.crc32(row.to_bytes(8, "little")))

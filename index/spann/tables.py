@@ -1,4 +1,4 @@
-"""What a clustered index keeps in memory, and its storage: an array directory that `current.json` names."""
+"""The tables of a clustered index in memory, and their storage: an array directory that `current.json` names."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an index was built with, and what was measured then."""
+    """The options that an index was built with, and what was measured then."""
 
     options: SpannOptions
     geometry: Geometry
@@ -110,7 +110,7 @@ def _state_path(directory: Path, number: int) -> Path:
 
 
 def _log_path(directory: Path, number: int) -> Path:
-    """The log of changes, empty in an index that is only built; earlier versions do not open an index without it."""
+    """Return the path of the log of changes, which is empty: earlier versions do not open an index without it."""
     return directory / f"log-{number:06d}.bin"
 
 
@@ -242,7 +242,7 @@ def _current_text(number: int, form: int) -> bytes:
 
 
 def _current_state(directory: Path) -> int:
-    """The number of the state that `current.json` names; raises what `load_tables` raises."""
+    """Return the number of the state that `current.json` names; raises what `load_tables` raises."""
     path = directory / CURRENT_FILE
     try:
         text = path.read_bytes()

@@ -108,7 +108,7 @@ class LexicalPool:
         return PoolScores(*np.concatenate(parts, axis=1).astype(np.float32))
 
     def _count(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
-        """Term frequencies, and the lengths of the texts."""
+        """Return the term frequencies, and the lengths of the texts."""
         from scipy.sparse import csr_array
 
         parts = [self._encoder.count_documents(texts[positions]) for positions in _slices(len(texts), _CHUNK)]

@@ -1,4 +1,4 @@
-"""What a training step sees: some documents, and every query that has something to do with them.
+"""Examples of a training step: some documents, and every query that has something to do with them.
 
 A step draws seed queries and takes the best candidates of each as its documents. On the query encoder there is no
 model, so further queries are nearly free: those documents' own queries join, and every query is scored against every

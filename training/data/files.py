@@ -70,7 +70,7 @@ class Identified:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a teacher gives documents of a corpus for a query; as many scores as documents."""
+    """Scores that a teacher gives documents of a corpus for a query; as many scores as documents."""
 
     query_id: str
     document_ids: tuple[str, ...]

@@ -25,7 +25,7 @@ Row = TypeVar("Row")
 
 @dataclass(slots=True)
 class Pool:
-    """What a run trains on, as text.
+    """The texts that a run trains on.
 
     Attributes:
         documents: texts, distinct.
@@ -66,7 +66,7 @@ def read_pool(recipe: Recipe) -> Pool:
 
 
 class _Reader:
-    """Fills a pool, source after source."""
+    """A reader that fills a pool, source after source."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -96,7 +96,7 @@ class _Reader:
         return queries | answered, documents, answered
 
     def read_source(self, number: int, source: CorpusRecipe | PairsRecipe) -> None:
-        """Documents, and with pairs the queries that they answer."""
+        """Read documents, and with pairs the queries that they answer."""
         path, pool = self._recipe.path(source.path), self.pool
         first = len(pool.documents)
         paired = isinstance(source, PairsRecipe)
@@ -132,7 +132,7 @@ class _Reader:
         return position
 
     def read_triples(self) -> None:
-        """Queries with an answer and negatives."""
+        """Read queries with an answer and negatives."""
         for number, source in enumerate(self._recipe.data.triples):
             path = self._recipe.path(source.path)
             for row in _drawn(read_triples(path), source.limit, self._recipe.seed + 2000 + number):
@@ -146,7 +146,7 @@ class _Reader:
                     self._give(query, [answer, *(position for position in negatives if position != answer)])
 
     def read_queries(self) -> None:
-        """Queries alone, and those that ids and scores name."""
+        """Read queries alone, and those that ids and scores name."""
         for number, source in enumerate(self._recipe.data.queries):
             path = self._recipe.path(source.path)
             rows = []
@@ -168,7 +168,7 @@ class _Reader:
                         self._query_numbers.setdefault(row.id, []).append(query)
 
     def read_ids(self) -> None:
-        """Which documents answer which queries."""
+        """Read which documents answer which queries."""
         for number, source in enumerate(self._recipe.data.ids):
             path = self._recipe.path(source.path)
             rows = read_ids(path, queries=self._question_of, documents=self._document_of)
@@ -186,7 +186,7 @@ class _Reader:
                         query_numbers.append(query)
 
     def read_scores(self) -> None:
-        """What teachers that are files give; the documents they score are candidates, best first."""
+        """Read what teachers that are files give; the documents they score are candidates, best first."""
         for number in self._scored:
             path = self._recipe.path(self._recipe.teachers[number].path)
             known: dict[int, dict[int, float]] = {}

@@ -111,7 +111,7 @@ def sentences(text: str) -> list[str]:
 
 
 class _Maker:
-    """What one document's queries are drawn from."""
+    """A maker of one document's queries."""
 
     def __init__(self, text: str, seed: int) -> None:
         self._text = text
@@ -199,7 +199,7 @@ def _document_frequencies(documents: Sequence[str]) -> Counter[str]:
 
 
 def _idf(frequencies: NDArray[np.int64], n_documents: int) -> NDArray[np.float64]:
-    """ln(1 + (N - df + 0.5) / (df + 0.5)), as BM25 has it: above 0 for every df from 0 to N."""
+    """Return ln(1 + (N - df + 0.5) / (df + 0.5)), as BM25 has it: above 0 for every df from 0 to N."""
     idf: NDArray[np.float64] = np.log1p((n_documents - frequencies + 0.5) / (frequencies + 0.5))
     return idf
 

@@ -64,7 +64,7 @@ class Row:
         return [self._as_text(value, field) for value in self._listed(field)]
 
     def numbers(self, field: Field) -> tuple[float, ...]:
-        """Finite numbers; raises TrainingDataError."""
+        """Return finite numbers; raise TrainingDataError."""
         values = self._listed(field)
         for value in values:
             if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""What teachers say of texts and of pairs of texts: dense models, cross-encoders, sparse encoders.
+"""Teachers of texts and of pairs of texts: dense models, cross-encoders, sparse encoders.
 
 A dense teacher scores a pair by the dot product of two unit vectors (Reimers & Gurevych, "Sentence-BERT", EMNLP 2019,
 section 3); a cross-encoder reads the two together (Nogueira & Cho, "Passage Re-ranking with BERT", 2019, section 3).

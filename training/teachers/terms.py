@@ -1,4 +1,4 @@
-"""Which terms a dense model would bring into a document: it reads every word of the vocabulary as a query.
+"""The terms that a dense model would bring into a document: it reads every word of the vocabulary as a query.
 
 A document's target for a term is how far its similarity to that word lies above the usual one of the pool, in standard
 deviations, beyond a threshold. So a step teaches about all the columns it computes, and not the terms of its queries
@@ -24,7 +24,7 @@ _STRENGTH = 0.3  # the logit asked for, for each standard deviation more
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TermTeacher:
-    """What a dense model thinks of words.
+    """A teacher of words: a dense model's view of them.
 
     Attributes:
         terms: int64[terms], ascending: the tokens that are words.

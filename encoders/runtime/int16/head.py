@@ -161,7 +161,7 @@ def _extended(
 
 
 def _rounding(rows: NDArray[np.int16], longest_column: int) -> np.int32:
-    """How much rounding to integers can take from a product of a row and a column."""
+    """Return how much rounding to integers can take from a product of a row and a column."""
     longest_row = int(np.abs(rows.astype(np.int32)).sum(axis=1).max())
     return np.int32((longest_row + longest_column) // 2 + rows.shape[1] + 1)
 
@@ -212,7 +212,7 @@ def _fitted(samples: NDArray[np.float32], weight: NDArray[np.float32], bias: NDA
 
 
 def _blocks(lead: int, full: int) -> tuple[slice, ...]:
-    """Three blocks of the coordinates from `lead` on, the first ones narrower, as coordinates fall in weight."""
+    """Return three blocks of the coordinates from `lead` on, the first ones narrower, as coordinates fall in weight."""
     if lead < 1 or full - lead < 8:
         return ()
     rest = full - lead

@@ -44,7 +44,7 @@ _FAST = {"reassoc", "contract", "nsz", "nnan", "ninf"}
 
 
 def available() -> bool:
-    """Whether this processor, and Numba as it is set up here, run these kernels."""
+    """Return whether this processor, and Numba as it is set up here, run these kernels."""
     features = llvmlite.binding.get_host_cpu_features()
     config: Any = numba.config
     compiles_for_host = config.CPU_NAME in (None, "", "host") and not config.CPU_FEATURES
@@ -81,7 +81,7 @@ _ROW_NORM, _TINY = np.float32(ROW_NORM), np.float32(1e-30)
 
 @_kernel
 def _exp(x: Any) -> Any:
-    """exp of a float32 <= 0, to 1e-6 of itself; what is below exp(-87) is that."""
+    """Return exp of a float32 <= 0, to 1e-6 of itself; what is below exp(-87) is that."""
     power = (x if x > _LOWEST else _LOWEST) * _LOG2E
     exponent = floor(power + _HALF)
     rest = power - exponent
@@ -93,7 +93,7 @@ def _exp(x: Any) -> Any:
 
 @_kernel
 def _gelu(x: Any) -> Any:
-    """x · Φ(x) (Hendrycks & Gimpel, "Gaussian Error Linear Units", 2016)."""
+    """Return x · Φ(x) (Hendrycks & Gimpel, "Gaussian Error Linear Units", 2016)."""
     size = abs(x) * _ROOT_HALF
     t = _ONE / (_ONE + _P * size)
     beyond = ((((_A5 * t + _A4) * t + _A3) * t + _A2) * t + _A1) * t * _exp(-size * size)
@@ -123,7 +123,7 @@ def _activated(values: Any) -> None:
 
 @_kernel
 def normalised(values: Any, gain: Any, shift: Any, epsilon: Any) -> None:
-    """Layer norm of each of float32[rows, width] in place (Ba, Kiros & Hinton, "Layer Normalization", 2016)."""
+    """Apply layer norm to each of float32[rows, width] in place (Ba, Kiros & Hinton, "Layer Normalization", 2016)."""
     width = values.shape[1]
     share = _ONE / np.float32(width)
     for row in range(values.shape[0]):
@@ -149,7 +149,7 @@ def _added(values: Any, more: Any) -> None:
 
 @_kernel
 def product(rows: Any, row_scales: Any, columns: Any, column_scales: Any, bias: Any, out: Any) -> None:
-    """out = rows · columnsᵀ + bias.
+    """Write out = rows · columnsᵀ + bias.
 
     Args:
         rows: int16[n, width], n a multiple of ROWS; columns: int16[terms / COLUMNS, width / 2, COLUMNS, 2], as
@@ -171,7 +171,7 @@ def product(rows: Any, row_scales: Any, columns: Any, column_scales: Any, bias: 
 
 @_kernel
 def _attended(states: Any, starts: Any, heads: Any, out: Any) -> None:
-    """softmax(Q Kᵀ) V of each text and head (Vaswani et al., "Attention Is All You Need", 2017, section 3.2).
+    """Write softmax(Q Kᵀ) V of each text and head (Vaswani et al., "Attention Is All You Need", 2017, section 3.2).
 
     Args:
         states: float32[rows + ROWS, 3 · width]: queries, already divided by the root of the head's width, keys, values.
@@ -281,7 +281,7 @@ def _inner(one: Any, other: Any) -> Any:
 
 
 class Bound(NamedTuple):
-    """What bounds logits: rows int16[n, width], n a multiple of ROWS, columns int16[panels, width / 2, COLUMNS, 2],
+    """Bounds on logits: rows int16[n, width], n a multiple of ROWS, columns int16[panels, width / 2, COLUMNS, 2],
     whose products with the rows are above the threshold, int32, wherever a logit is above 0.
     """
 
@@ -291,7 +291,7 @@ class Bound(NamedTuple):
 
 
 class Decoder(NamedTuple):
-    """What logits are computed of: states float32[n, full width], weight float32[terms, full width], bias
+    """The factors of logits: states float32[n, full width], weight float32[terms, full width], bias
     float32[terms].
     """
 

@@ -106,7 +106,7 @@ class IntegerBackbone:
 
 
 def _chunks(lengths: Sequence[int]) -> list[range]:
-    """Ranges of rows with about `_CHUNK` tokens, or one longer row."""
+    """Return ranges of rows with about `_CHUNK` tokens, or one longer row."""
     chunks, start, tokens = [], 0, 0
     for number, length in enumerate(lengths):
         if number > start and tokens + length > _CHUNK:

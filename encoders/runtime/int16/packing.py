@@ -66,7 +66,7 @@ def paired(integers: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def filled(rows: int) -> int:
-    """`rows`, up to a multiple of what a tile takes."""
+    """Return `rows`, up to a multiple of what a tile takes."""
     return -(-rows // ROWS) * ROWS
 
 

@@ -23,7 +23,7 @@ ROWS, COLUMNS = 6, 16
 
 
 def _instructions(function: Callable[..., Any]) -> Any:
-    """What kernels call as a function of what `function` is given beside the typing context."""
+    """Return what kernels call as a function of what `function` is given beside the typing context."""
     return intrinsic(function)
 
 
@@ -38,7 +38,7 @@ def _at(builder: Any, pointer: Any, kind: Any, index: Any) -> Any:
 
 
 def _everywhere(builder: Any, value: Any, kind: Any) -> Any:
-    """A vector of eight times `value`."""
+    """Return a vector of eight times `value`."""
     empty = ir.Constant(kind, ir.Undefined)
     vector = builder.insert_element(empty, value, ir.Constant(_I32, 0))
     return builder.shuffle_vector(vector, empty, ir.Constant(_SUMS, [0] * 8))
@@ -102,7 +102,7 @@ _STRIDED = types.Tuple((_POINTER, _WHOLE))
 
 @_instructions
 def integer_tile(_: Any, rows: Any, columns: Any, out: Any, factors: Any) -> Any:
-    """out[row, column] = sum over pairs · row_scales[row] · column_scales[column] + bias[column].
+    """Write out[row, column] = sum over pairs · row_scales[row] · column_scales[column] + bias[column].
 
     Args:
         rows, out: address of the tile's first element, and elements from one row to the next; columns: address of the
@@ -133,7 +133,7 @@ def integer_tile(_: Any, rows: Any, columns: Any, out: Any, factors: Any) -> Any
 
 @_instructions
 def threshold_tile(_: Any, rows: Any, row_length: Any, columns: Any, pairs: Any, threshold: Any, out: Any) -> Any:
-    """Whether any sum is above the threshold; then a bit of out, uint8[ROWS, COLUMNS / 8], says so of each."""
+    """Return whether any sum is above the threshold; then a bit of out, uint8[ROWS, COLUMNS / 8], says so of each."""
     signature = types.boolean(_POINTER, _WHOLE, _POINTER, _WHOLE, types.int32, _POINTER)
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
@@ -158,7 +158,7 @@ def threshold_tile(_: Any, rows: Any, row_length: Any, columns: Any, pairs: Any,
 
 @_instructions
 def float_tile(_: Any, rows: Any, columns: Any, steps: Any, out: Any, row_scales: Any) -> Any:
-    """out[row, column] = row_scales[row] · sum over steps of rows[row, step] · columns[step, column], float32.
+    """Write out[row, column] = row_scales[row] · sum over steps of rows[row, step] · columns[step, column], float32.
 
     Args:
         rows, columns, out: address of the first element, and elements from one row to the next; steps: int64;
@@ -215,7 +215,7 @@ def address(_: Any, array: Any, element: Any) -> Any:
 
 @_instructions
 def rounded(_: Any, value: Any) -> Any:
-    """The nearest 16-bit integer."""
+    """Return the nearest 16-bit integer."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         nearest = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_F32, [_F32]), "llvm.rint.f32")
@@ -235,7 +235,7 @@ def floor(_: Any, value: Any) -> Any:
 
 @_instructions
 def power_of_two(_: Any, exponent: Any) -> Any:
-    """2 to a whole float32 from -126 to 127."""
+    """Return 2 to a whole float32 from -126 to 127."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         biased = builder.add(builder.fptosi(arguments[0], _I32), ir.Constant(_I32, 127))

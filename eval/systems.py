@@ -213,8 +213,10 @@ class EncoderSystem(OpenCollection):
         """Build the index; the seconds it took, or None when an earlier attempt did a part of it."""
         started = perf_counter()
         try:
-            there = folder.exists()
-            collection = Collection.open(folder, writable=True, learned=self.learned) if there else self._create(folder)
+            exists = folder.exists()
+            collection = (
+                Collection.open(folder, writable=True, learned=self.learned) if exists else self._create(folder)
+            )
         except (NotACollectionError, CorruptCollectionError):
             # Nothing that could be finished. The folder is ours, so it is made anew.
             shutil.rmtree(folder)

@@ -61,7 +61,7 @@ async def ready(request: Request) -> Response:
     response_class=Response,
     responses={
         200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus's text format."},
-        **{status: told for status, told in errors().items() if status in (401, 403, 500)},
+        **{status: answer for status, answer in errors().items() if status in (401, 403, 500)},
     },
 )
 async def metrics(request: Request) -> Response:

@@ -258,7 +258,7 @@ class CollectionSystem(OpenCollection):
         super().__init__(options)
         self.address = read_address(address)
         path = self.address.path
-        short = path.resolve().name if path is not None and self.address.own else str(self.address)
+        short = path.resolve().name if path is not None and self.address.is_native else str(self.address)
         self.name = name or short + ("" if options.mode == "auto" else f" {options.mode}")
         self.learned = learned
         self._milvus = milvus

@@ -56,7 +56,7 @@ class Address:
         return str(self.path) if self.engine == OWN else f"{self.engine}:{self.path}"
 
     @property
-    def own(self) -> bool:
+    def is_native(self) -> bool:
         """Whether it is a directory of our own format."""
         return self.engine == OWN
 

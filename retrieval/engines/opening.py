@@ -46,7 +46,7 @@ def open_collection(
         CollectionError, EncoderError: as for `Collection.open`.
     """
     parsed = read_address(address)
-    if parsed.path is not None and parsed.own:
+    if parsed.path is not None and parsed.is_native:
         return Collection.open(parsed.path, writable=writable, learned=learned)
     from .collection import EngineCollection
 
@@ -76,7 +76,7 @@ def create_collection(
     """
     settings = CollectionSettings.of(settings, keywords)
     parsed = read_address(address)
-    if parsed.path is not None and parsed.own:
+    if parsed.path is not None and parsed.is_native:
         return Collection.create(parsed.path, settings)
     from .collection import EngineCollection
 
@@ -99,7 +99,7 @@ def create_like(
     from .collection import EngineCollection
 
     parsed = read_address(address)
-    if parsed.own:
+    if parsed.is_native:
         raise UnsupportedError(
             "vectors are moved to other engines, and this is a path", where=str(parsed), hint="copy the directory"
         )

@@ -141,4 +141,4 @@ def beside(address: Address) -> Path:
     """Return the path beside which a list of bad rows lies: the collection's, or one in the current folder."""
     if address.path is None:
         return Path(address.name)
-    return address.path if address.own else address.path.with_name(address.name or address.path.name)
+    return address.path if address.is_native else address.path.with_name(address.name or address.path.name)

@@ -78,7 +78,7 @@ def add(options: AddOptions) -> None:
 
     def what_is_kept() -> tuple[str, str]:
         done = f"{len(finished)} of {len(sources)} sources are added; " if len(sources) > 1 else ""
-        if not address.own:
+        if not address.is_native:
             return f"{done}what was stored of this one is visible", "the same command goes on from there"
         text = f"{done}{counted(kept_documents(options.directory))} of this one kept, not yet visible"
         return text, "the same command goes on from there, --discard-unfinished drops them"

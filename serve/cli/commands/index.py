@@ -162,7 +162,7 @@ def index(options: IndexOptions) -> None:
     rejects = options.bad_rows.reject_list(beside(address))
     # A path stays as it was written, for messages.
     build = partial(build_collection, options.into)
-    if not address.own:
+    if not address.is_native:
         build = partial(build_in_engine, address, milvus=milvus_settings())
     started = perf_counter()
     with stoppable(lambda: _what_is_kept(options, address)), rejects, reporter("indexing") as progress:
@@ -218,7 +218,7 @@ def _what_is_kept(options: IndexOptions, address: Address) -> tuple[str, str]:
     from lexhound.retrieval.collection.building import kept_documents
 
     into = options.into
-    if not address.own:
+    if not address.is_native:
         return f"what was stored in {into} is visible", f"`lexhound add {into} {options.source}` goes on from there"
     count = kept_documents(into, overwrite=options.overwrite)
     text = f"{counted(count)} kept for {into}, not yet visible" if count else f"nothing kept for {into}"

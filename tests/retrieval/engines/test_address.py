@@ -31,7 +31,7 @@ from lexhound.retrieval.errors import NotACollectionError, UnknownAddressError
 def test_an_address_is_read(text: str, meant: Address) -> None:
     address = read_address(text)
     assert address == meant
-    if not address.own:
+    if not address.is_native:
         assert read_address(str(address)) == address
 
 
@@ -74,7 +74,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
 def test_a_path_that_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("odd:name").mkdir()
-    assert read_address("odd:name").own
+    assert read_address("odd:name").is_native
     with pytest.raises(NotACollectionError):
         open_collection("odd:name")
 

@@ -307,6 +307,6 @@ def test_the_setting_holds_an_address_as_it_was_written(tmp_path: Path, monkeypa
         assert load_settings({}, file).data == expected
     (tmp_path / "lucene:y").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert read_address("./lucene:y").own
+    assert read_address("./lucene:y").is_native
     with pytest.raises(UsageError, match="no folder"):
         check_source(Settings(data=tmp_path / "nothing"))

@@ -196,8 +196,8 @@ class CrossTeacher:
         rows = [(encoding.ids, encoding.type_ids) for encoding in encoded]
 
         def scores(batch: list[tuple[list[int], list[int]]]) -> list[float]:
-            ids, mask = padded([own for own, _ in batch], inputs.padding, device)
-            types, _ = padded([own for _, own in batch], 0, device)
+            ids, mask = padded([token_ids for token_ids, _ in batch], inputs.padding, device)
+            types, _ = padded([type_ids for _, type_ids in batch], 0, device)
             more = {"token_type_ids": types} if typed else {}
             logits = model(input_ids=ids, attention_mask=attention(mask), **more).logits
             return [float(value) for value in logits.float().reshape(-1).tolist()]

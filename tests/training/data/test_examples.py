@@ -106,7 +106,7 @@ def test_sampled_columns_stand_for_the_others() -> None:
     assert not {0, 1} & set(drawn.terms.tolist())
     assert drawn.multiplier.sum() == pytest.approx(98)
     assert set(range(2, 12)) <= set(drawn.terms[drawn.multiplier == 1].tolist())
-    assert drawn.terms[drawn.places(np.array([3, 99]))].tolist() == [3, 99]
+    assert drawn.terms[drawn.positions(np.array([3, 99]))].tolist() == [3, 99]
 
 
 def test_the_estimate_over_sampled_columns_is_right_on_average() -> None:

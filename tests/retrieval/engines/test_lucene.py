@@ -101,7 +101,7 @@ def brute_force(rows: list[EngineRow], query: Query, limit: int) -> list[tuple[s
         impacts = quantise_weights(values, scale).tolist()
         score = sum(asked.get(term, 0) * impact for term, impact in zip(terms.tolist(), impacts, strict=True))
         if score:
-            found.append((-score, row.seq, row.document.id))
+            found.append((-score, row.internal_id, row.document.id))
     return [(identifier, -score * query.scale * scale) for score, _, identifier in sorted(found)[:limit]]
 
 
@@ -128,7 +128,7 @@ def test_a_term_of_every_document_counts_and_several_threads_may_ask(made_up: Lu
 @needs_lucene
 def test_what_was_stored_comes_back(made_up: LuceneEngine) -> None:
     rows = made_up_rows()
-    assert [row.seq for batch in made_up.rows(64) for row in batch] == [row.seq for row in rows]
+    assert [row.internal_id for batch in made_up.rows(64) for row in batch] == [row.internal_id for row in rows]
     for batch in made_up.rows(1000):
         for row, expected in zip(batch, rows, strict=True):
             assert row.document == expected.document

@@ -32,7 +32,8 @@ from lexhound.training.data.training_set import prepare
 from lexhound.training.initialization import solve_head
 from lexhound.training.loop import Trainer
 from lexhound.training.model import ModelSettings, TrainableEncoder
-from lexhound.training.recipe import ExactTermRecipe, QueryRecipe, Recipe, read_recipe
+from lexhound.training.recipe import ExactTermRecipe, QueryRecipe, Recipe
+from lexhound.training.recipe_file import read_recipe
 
 Change = Callable[[Recipe], Recipe]
 

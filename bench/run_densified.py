@@ -26,8 +26,8 @@ from lexhound.index import Query
 from lexhound.index.densified import DensifiedIndex, GatedQuery, SparseRows, build_densified
 from lexhound.index.inverted.forward import forward_windows
 from lexhound.retrieval import Collection, Fusion
-from lexhound.retrieval.collection.query.hybrid import pairs_dense, pairs_hybrid
-from lexhound.retrieval.collection.query.ranking import rank_many
+from lexhound.retrieval.collection.query.hybrid import rank_dense_many, rank_hybrid_many
+from lexhound.retrieval.collection.query.ranking import named, rank_many
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 
 K = 100
@@ -68,7 +68,11 @@ def main() -> None:
             print(f"| {label} | {quality} | {size / len(ids):,.0f} | {np.median(times):,.0f} |", flush=True)
 
         told("sparse", lambda i: rank_many(snapshot, queries[i : i + 1], K, everything, 1)[0], sparse_bytes)
-        told("dense", lambda i: pairs_dense(snapshot, near[i : i + 1], K, everything)[0], vectors.nbytes)
+        told(
+            "dense",
+            lambda i: named(snapshot, rank_dense_many(snapshot, near[i : i + 1], K, everything)[0]),
+            vectors.nbytes,
+        )
         for label, fusion in (
             ("two indexes, default", Fusion()),
             ("two indexes, fixed", Fusion(method="fixed", dense_weight=arguments.dense_weight)),
@@ -77,9 +81,7 @@ def main() -> None:
                 chosen = replace(fusion, depth=depth)
                 told(
                     f"{label}, {depth} candidates a side",
-                    lambda i, chosen=chosen: pairs_hybrid(
-                        snapshot, queries[i : i + 1], near[i : i + 1], K, chosen, everything, 1
-                    )[0],
+                    lambda i, chosen=chosen: _fused(snapshot, queries[i], near[i], chosen, everything),
                     sparse_bytes + vectors.nbytes,
                 )
         nothing = np.empty((len(ids), 0), np.float32)
@@ -101,6 +103,14 @@ def main() -> None:
                             _way(index, asked, ids, depth),
                             index.nbytes,
                         )
+
+
+def _fused(
+    snapshot: Snapshot, query: Query, vector: NDArray[np.float32], fusion: Fusion, allowed: list[None]
+) -> list[tuple[str, float]]:
+    """The (id, score) pairs of one query, fused."""
+    (rows,) = rank_hybrid_many(snapshot, [query], vector[None], fusion, allowed, 1)
+    return named(snapshot, rows.cut(K)[0])
 
 
 def _arguments() -> argparse.Namespace:

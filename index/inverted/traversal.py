@@ -43,7 +43,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.inverted.accumulator import ACCUMULATOR_SIZE
+from lexhound.index.inverted.accumulator import ACCUMULATOR_SIZE, CHUNK
 from lexhound.index.inverted.arguments import BatchArrays, IndexArrays, Limits, QueryArrays, Scratch, Window, scaled
 from lexhound.index.inverted.candidates import gather_allowed, scanned_candidates, touched_candidates
 from lexhound.index.inverted.exhaustive import offer_scanned
@@ -133,7 +133,9 @@ def _search_window(
         done, postings_read, bound, threshold = add_lists(window, size, threshold, bound, factor, index, scratch)
         stats[0] += postings_read
         if done == active and postings_read * _SPARSE_SHARE >= width:
-            return offer_scanned(scratch.accumulator[:width], threshold, window, scratch.heap, size, stats)
+            # A whole chunk, also of narrower windows: what damaged rows left beyond the end is cleared with it.
+            scores = scratch.accumulator[: max(width, CHUNK)]
+            return offer_scanned(scores, threshold, window, scratch.heap, size, stats)
         least = max(1, threshold + 1 - scaled(bound, factor))
         if postings_read * _SPARSE_SHARE < width:
             count = touched_candidates(done, scratch.lists, index.rows, scratch.accumulator, least, window, candidates)

@@ -245,7 +245,7 @@ def test_any_measure_of_ir_measures_can_be_asked_for() -> None:
         ("recall@100", "Did you mean R@100?"),
         ("map", "Did you mean AP?"),
         ("Jugded@10", "Did you mean Judged@10?"),
-        ("xyzzy", "there is no measure 'xyzzy'\nFor example: nDCG@10"),
+        ("xyzzy", "there is no measure 'xyzzy'. For example: nDCG@10"),
         ("nDCG@", "not written like a measure"),
         ("nDCG(10)", "not written like a measure"),
         ("", "not written like a measure"),

@@ -37,10 +37,13 @@ from lexhound.retrieval.errors import (
 )
 from lexhound.retrieval.filters import And, Comparison, Exists, Expression, Membership, Not, Or, parse_filter
 
-pytestmark = pytest.mark.skipif(
-    not all(find_spec(name) for name in ("pymilvus", "milvus_lite", "pkg_resources")),
-    reason="the extra milvus is not installed",
-)
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(
+        not all(find_spec(name) for name in ("pymilvus", "milvus_lite", "pkg_resources")),
+        reason="the extra milvus is not installed",
+    ),
+]
 MANIFEST = Manifest.new("a test", EncoderIdentity("test", "none", "0" * 32, 100))
 SETTINGS = MilvusSettings(timeout=30)
 

@@ -278,7 +278,7 @@ def test_an_engine_that_does_not_answer_is_a_503_and_the_service_is_not_ready(tm
 
 def test_addresses_that_cannot_be_served_are_refused_at_the_start(tmp_path: Path) -> None:
     for data, workers, says in (
-        ("redis://host/my", 1, "no engine"),
+        ("redis://host/my", 1, "not an engine"),
         ("milvus://host:19530", 1, "cannot be read"),
         (f"lucene:{tmp_path}/nothing", 1, "no folder"),
         (f"milvus-lite:{tmp_path}/x.db/my", 2, "one process"),

@@ -164,7 +164,7 @@ def test_an_unknown_engine_is_told_with_the_known_ones(tmp_path: Path) -> None:
     ):
         outcome = run(*arguments, cwd=tmp_path)
         assert outcome.code == 2
-        assert "redis: is no engine" in outcome.err
+        assert "redis: is not an engine" in outcome.err
         assert "milvus://" in outcome.err
     assert list(tmp_path.iterdir()) == []
 

@@ -23,6 +23,7 @@ from lexhound.retrieval.collection.store.wal import CUT_AT_BYTES
 READER = """
 import json, os, sys, tempfile
 from lexhound.retrieval import Collection, Document
+from lexhound.core.errors import StorageError
 from lexhound.retrieval.errors import RetrievalError
 with tempfile.TemporaryDirectory() as folder, Collection.create(folder + "/c") as own:
     # All is loaded that the other user may be unable to load.

@@ -273,11 +273,11 @@ class CollectionSystem(OpenCollection):
             "dense": None if opened.manifest.dense is None else opened.manifest.dense.encoder.as_dict(),
             **self._way,
         }
-        able = capable(opened, Capability.WRITTEN_STATE)
+        able = capable(opened, Capability.STORED_STATE)
         if able is None:
             # Nothing tells whether anything was written, so finished parts are not used again.
             return {"collection": opened.address, **known, "opened": self._made}
-        return {"collection": str(Path(opened.address).resolve()), **known, **able.written_state()}
+        return {"collection": str(Path(opened.address).resolve()), **known, **able.stored_state()}
 
     def prepare(self, dataset: Dataset, progress: PrepareProgress | None = None) -> Preparation:
         """Open the collection. Raises CollectionError when it cannot be."""

@@ -15,7 +15,7 @@ class Capability(StrEnum):
     COMPACTION = "there is nothing to compact"
     PREPARED_FILTERS = "filters are worked out within a search"
     STEPWISE_WRITES = "a document is encoded in one go"
-    WRITTEN_STATE = "nothing tells whether anything was written"
+    STORED_STATE = "nothing tells whether anything was written"
     STATIC_QUERIES = "a model makes the dense vectors of queries"
 
 

@@ -222,7 +222,7 @@ class ReadableCollection:
         """Return how many documents there are, and how many hold each term."""
         return self.snapshot()
 
-    def written_state(self) -> dict[str, Any]:
+    def stored_state(self) -> dict[str, Any]:
         """Return what changes with every write, as JSON can hold it: equal states answer every search alike."""
         database = (self.path / DATABASE).stat()
         return {

@@ -211,8 +211,8 @@ class CapableBackend(Backend, Protocol):
         """STEPWISE_WRITES: do what a long document asks for in steps; `put` it then."""
         ...
 
-    def written_state(self) -> dict[str, Any]:
-        """WRITTEN_STATE: return what changes with every write, as JSON can hold it."""
+    def stored_state(self) -> dict[str, Any]:
+        """STORED_STATE: return what changes with every write, as JSON can hold it."""
         ...
 
     def ask_dense_by(self, which: str) -> None:

@@ -106,12 +106,21 @@ def test_damage_is_found_told_and_never_answered_from(data: Path) -> None:
         refused("shrinking/search?q=wing")
         shrinking = described(service, "shrinking", "damaged")
         assert shrinking["damage"][0]["where"] == "segments/00000001/lexical/rows.bin"
+        # The log tells it when the service looks at the collection next.
+        end = time.monotonic() + PATIENCE
+        while not any("shrinking" in event for event in _told(service)) and time.monotonic() < end:
+            time.sleep(0.05)
     finally:
         assert service.terminate() == 0
-    told = [line["event"] for line in service.lines() if line["level"] == "error"]
-    told = [event for event in told if event.startswith("collection ") and " is damaged: " in event]
-    assert {name for name in NAMES for line in told if name in line} == set(NAMES)
+    told = _told(service)
+    assert {name for name in NAMES for line in told if name in line} == set(NAMES), told
     assert len(told) == len(NAMES)  # each once
+
+
+def _told(service: Service) -> list[str]:
+    """What the log says of damage."""
+    told = [line["event"] for line in service.lines() if line["level"] == "error"]
+    return [event for event in told if event.startswith("collection ") and " is damaged: " in event]
 
 
 def test_a_service_whose_collections_are_all_damaged_is_not_ready(data: Path) -> None:

@@ -191,18 +191,17 @@ def _loaded(name: str, settings: LearnedSettings | None) -> LearnedEncoder:
 
 
 def _run(ray: Any, remote: Any, tasks: list[ShardTask], progress: ShardProgress) -> None:
-    """Do all tasks, or none any more where one fails."""
+    """Do all tasks. Those of a run that fails or is stopped end with its connection to the cluster.
+
+    They are not cancelled one by one: Ray 2 dies now and then when a task that is being cancelled ends by itself.
+    """
     numbers = {remote.remote(task): task for task in tasks}
     waiting = list(numbers)
-    try:
-        while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=1, timeout=_POLL_SECONDS)
-            for one in ready:
-                progress.tokens += _result(ray, one, numbers[one])
-            progress("reading")
-    finally:
-        for one in waiting:  # of a run that failed or was stopped
-            ray.cancel(one, force=True)
+    while waiting:
+        ready, waiting = ray.wait(waiting, num_returns=1, timeout=_POLL_SECONDS)
+        for one in ready:
+            progress.tokens += _result(ray, one, numbers[one])
+        progress("reading")
 
 
 def _result(ray: Any, one: Any, task: ShardTask) -> int:

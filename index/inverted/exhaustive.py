@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from lexhound.index.inverted.accumulator import CHUNK, STRIP, greatest
 from lexhound.index.inverted.arguments import Window
 from lexhound.index.inverted.heap import least_score, offer
-from lexhound.index.jit import Integer, kernel
+from lexhound.index.jit import Integer, inlined_kernel
 
 
-@kernel
+@inlined_kernel
 def offer_scanned(
     accumulator: NDArray[np.int32],
     threshold: Integer,

@@ -54,7 +54,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 def _tell_usage(error: typer.TyperException, *, json: bool) -> int:
     """Return a command line that Typer could not make sense of."""
-    message = error.format_message().rstrip()
+    message = error.format_message().rstrip().replace(": Value error, ", ": ")
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "lexhound")
     if not message:  # no arguments at all: the help has been printed

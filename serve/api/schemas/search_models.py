@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -61,9 +62,9 @@ class SearchOptions(Strict):
     recall: Recall = None
 
     @property
+    @abstractmethod
     def text_or_weights(self) -> str | dict[str, float]:
         """The query: a text, or the weights of terms."""
-        raise NotImplementedError
 
     def request(self, mode: str) -> request.SearchRequest:
         """Return the library's request; `mode` is the library's name of the mode.

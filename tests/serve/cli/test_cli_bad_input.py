@@ -27,6 +27,7 @@ def test_usage(collection: Path, fails: Fails, corpus: Path, tmp_path: Path) -> 
     fails("frobnicate", code=2, says="no such command 'frobnicate'")
     fails("search", collection, "heat", "--ofset", "3", code=2, says="--offset")
     fails("search", collection, "heat", "-k", "ten", code=2, says="'-k'")
+    fails("search", collection, "heat", "--mode", "fuzzy", code=2, says="for '--mode': 'fuzzy' is not one of 'auto'")
     fails("search", collection, "heat", "-k", "-5", code=2, says="k is -5")
     fails("search", collection, "heat", "-k", "0", code=2, says="k is 0")
     fails("search", collection, "heat", "--offset", "-1", code=2, says="offset is -1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -21,6 +21,9 @@ QueryVector: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 Span: TypeAlias = tuple[int, int, int]
 """`(start, end, term_id)`: `text[start:end]` counts for that term."""
+
+ShareDone: TypeAlias = Callable[[float], None]
+"""Told the share of a call's work that is done, from 0 to 1 and by tokens, whenever a batch is finished."""
 
 _REQUIRED = ("kind", "name", "fingerprint")
 
@@ -155,7 +158,7 @@ class SparseEncoder(Encoder, Protocol):
         """How many tokens its models have read so far, for telling speed."""
         ...
 
-    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+    def encode_documents(self, texts: Sequence[str], progress: ShareDone | None = None) -> csr_array:
         """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
         ...
 

@@ -15,6 +15,7 @@ from lexhound.encoders.runtime.device import choose_device, choose_precision
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from lexhound.encoders.base import ShareDone
     from lexhound.encoders.dense.encoder import DenseEncoder
     from lexhound.encoders.sparse.encoder import LearnedEncoder
 
@@ -38,10 +39,10 @@ def shares_a_pass(sparse: LearnedEncoder, dense: DenseEncoder) -> bool:
 
 
 def encode_both(
-    sparse: LearnedEncoder, dense: DenseEncoder, texts: Sequence[str]
+    sparse: LearnedEncoder, dense: DenseEncoder, texts: Sequence[str], progress: ShareDone | None = None
 ) -> tuple[csr_array, NDArray[np.float32]]:
     """Return both encoders' document vectors; only where `shares_a_pass`."""
-    vectors, means = sparse.encode_documents_with_means(texts)
+    vectors, means = sparse.encode_documents_with_means(texts, progress)
     if dense.normalise:
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     return vectors, means

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.encoders.base import EncoderIdentity, fingerprint_of
+from lexhound.encoders.base import EncoderIdentity, ShareDone, fingerprint_of
 from lexhound.encoders.checkpoints.hub import Located, locate
 from lexhound.encoders.checkpoints.loading import require_neural
 from lexhound.encoders.checkpoints.modules import ST_CONFIG
 from lexhound.encoders.errors import CheckpointError, IdentityError
 from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
 from lexhound.encoders.runtime.backbone import Backbone, attention, padded
-from lexhound.encoders.runtime.batching import by_length, halving
+from lexhound.encoders.runtime.batching import in_batches
 
 from .layout import DenseLayout, read_dense_layout
 from .settings import DenseSettings
@@ -172,9 +172,9 @@ class DenseEncoder:
         """Load the model, so that whatever is wrong with it is told now."""
         self._model()
 
-    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_documents(self, texts: Sequence[str], progress: ShareDone | None = None) -> NDArray[np.float32]:
         """Return float32[len(texts), width], C-contiguous; zeros, which are no vector, for a text without a token."""
-        return self._encode(texts, "document")
+        return self._encode(texts, "document", progress)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32[len(texts), width], C-contiguous; zeros, which are no vector, for a text without a token."""
@@ -188,7 +188,7 @@ class DenseEncoder:
     def _model(self) -> tuple[Any, Any]:
         return self.backbone.load("AutoModel", "model", ignored="pooler.")
 
-    def _encode(self, texts: Sequence[str], role: str) -> NDArray[np.float32]:
+    def _encode(self, texts: Sequence[str], role: str, progress: ShareDone | None = None) -> NDArray[np.float32]:
         import torch
 
         backbone = self.backbone
@@ -218,12 +218,10 @@ class DenseEncoder:
         result = np.zeros((len(texts), self.width), dtype=np.float32)
         lengths = [len(row) for row in rows]
         with torch.inference_mode():
-            for positions in by_length(lengths, self.settings.batch_tokens):
-                result[[nonempty[position] for position in positions]] = halving(
-                    vectors, [rows[position] for position in positions]
-                )
-        with self._lock:
-            self.tokens_encoded += sum(lengths)
+            for positions, batch in in_batches(vectors, rows, lengths, self.settings.batch_tokens, progress):
+                result[[nonempty[position] for position in positions]] = batch
+                with self._lock:
+                    self.tokens_encoded += sum(lengths[position] for position in positions)
         return result
 
     def _check_similarity(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from lexhound.encoders.base import ShareDone
 from lexhound.encoders.errors import EncoderError
 
 Item = TypeVar("Item")
@@ -23,6 +24,30 @@ def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
         size = max(1, batch_tokens // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
+
+
+def in_batches(
+    work: Callable[[list[Item]], list[Result]],
+    items: Sequence[Item],
+    lengths: Sequence[int],
+    batch_tokens: int,
+    progress: ShareDone | None = None,
+) -> Iterator[tuple[list[int], list[Result]]]:
+    """Yield the positions of a batch (`by_length`) and `work`'s results of it, until all items are done.
+
+    Args:
+        lengths: of the items, in tokens.
+        progress: told after every batch, when the caller has taken it.
+
+    Raises:
+        EncoderError: memory does not suffice for a single item.
+    """
+    total, done = sum(lengths), 0
+    for positions in by_length(lengths, batch_tokens):
+        yield positions, halving(work, [items[position] for position in positions])
+        done += sum(lengths[position] for position in positions)
+        if progress is not None:
+            progress(done / total)
 
 
 def halving(work: Callable[[list[Item]], list[Result]], items: list[Item]) -> list[Result]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.encoders.base import EncoderIdentity, LiveStatistics, QueryVector, Span, fingerprint_of
+from lexhound.encoders.base import EncoderIdentity, LiveStatistics, QueryVector, ShareDone, Span, fingerprint_of
 from lexhound.encoders.checkpoints.hub import SURFACE_MATCH_FILE, Located, locate
 from lexhound.encoders.errors import CheckpointError, IdentityError
 from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
@@ -46,7 +46,7 @@ class TextEncoder(Protocol):
     @property
     def tokens_encoded(self) -> int: ...
 
-    def encode(self, texts: Sequence[str]) -> list[QueryVector]: ...
+    def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> list[QueryVector]: ...
 
     def encode_one(self, text: str) -> QueryVector: ...
 
@@ -133,12 +133,14 @@ class LearnedEncoder:
             encoder.tokens_encoded for encoder in {id(encoder): encoder for encoder in self._encoders.values()}.values()
         )
 
-    def encode_documents(self, texts: Sequence[str]) -> csr_array:
+    def encode_documents(self, texts: Sequence[str], progress: ShareDone | None = None) -> csr_array:
         """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
         encoder = self._encoder("document")
-        return stacked([self._document(vector) for vector in encoder.encode(texts)], encoder.vocabulary_size)
+        return stacked([self._document(vector) for vector in encoder.encode(texts, progress)], encoder.vocabulary_size)
 
-    def encode_documents_with_means(self, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
+    def encode_documents_with_means(
+        self, texts: Sequence[str], progress: ShareDone | None = None
+    ) -> tuple[csr_array, NDArray[np.float32]]:
         """Return what `encode_documents` does, and the mean state of each text's tokens, float32[texts, width].
 
         For encoders that `lexhound.encoders.shared_backbone` finds fit for it.
@@ -146,7 +148,7 @@ class LearnedEncoder:
         encoder = self._encoder("document")
         vectors: list[QueryVector]
         means: NDArray[np.float32]
-        vectors, means = encoder.encode_with_means(texts)  # type: ignore[attr-defined]
+        vectors, means = encoder.encode_with_means(texts, progress)  # type: ignore[attr-defined]
         return stacked([self._document(vector) for vector in vectors], encoder.vocabulary_size), means
 
     def _document(self, vector: QueryVector) -> QueryVector:

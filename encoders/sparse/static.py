@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.extras import extra
-from lexhound.encoders.base import QueryVector
+from lexhound.encoders.base import QueryVector, ShareDone
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import Subwords
 
@@ -55,9 +55,12 @@ class TokenTable:
         limits = (settings.max_length, layout.max_length or subwords.max_length)
         self._limit = min(limit for limit in limits if limit is not None)
 
-    def encode(self, texts: Sequence[str]) -> list[QueryVector]:
+    def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> list[QueryVector]:
         """Return each text's term ids, int32 ascending, and float32 weights > 0."""
-        return [self.encode_one(text) for text in texts]
+        vectors = [self.encode_one(text) for text in texts]
+        if progress is not None:
+            progress(1.0)
+        return vectors
 
     def encode_one(self, text: str) -> QueryVector:
         """Return one text's vector; some 30 µs for a question."""

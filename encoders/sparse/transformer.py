@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.encoders.base import QueryVector
+from lexhound.encoders.base import QueryVector, ShareDone
 from lexhound.encoders.checkpoints.loading import load_language_model, load_regression_model
 from lexhound.encoders.errors import CheckpointError, SettingsError
 from lexhound.encoders.runtime.backbone import padded
-from lexhound.encoders.runtime.batching import by_length, halving
+from lexhound.encoders.runtime.batching import in_batches
 from lexhound.encoders.runtime.device import wants_integers
 from lexhound.encoders.runtime.pooling import activate, pooled
 from lexhound.encoders.text.subwords import Subwords
@@ -82,7 +82,7 @@ class ModelEncoder(ABC):
         if self._room < 1:
             raise SettingsError(f"max_length is {self.max_length}", "Special tokens alone are that many")
 
-    def encode(self, texts: Sequence[str]) -> list[QueryVector]:
+    def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> list[QueryVector]:
         """Return each text's term ids, int32 ascending, and float32 weights > 0."""
         prompt = self._layout.prompt
         owners: list[int] = []
@@ -98,7 +98,7 @@ class ModelEncoder(ABC):
             owners += [number] * len(windows)
         empty = (np.empty(0, np.int32), np.empty(0, np.float32))
         windows_of: list[list[QueryVector]] = [[] for _ in texts]
-        for owner, vector in zip(owners, self._vectors(token_ids), strict=True):
+        for owner, vector in zip(owners, self._vectors(token_ids, progress), strict=True):
             windows_of[owner].append(vector)
         merged = [largest(vectors) if len(vectors) > 1 else (vectors or [empty])[0] for vectors in windows_of]
         if self._layout.exact_terms is None:
@@ -119,15 +119,15 @@ class ModelEncoder(ABC):
         """Return one text's vector."""
         return self.encode([text])[0]
 
-    def _vectors(self, token_ids: list[list[int]]) -> list[QueryVector]:
+    def _vectors(self, token_ids: list[list[int]], progress: ShareDone | None) -> list[QueryVector]:
         import torch
 
         vectors: list[QueryVector | None] = [None] * len(token_ids)
         extra = len(self._subwords.prefix) + len(self._subwords.suffix)
         lengths = [len(text_ids) * (2 if self._layout.echo else 1) + extra for text_ids in token_ids]
         with torch.inference_mode():
-            for positions in by_length(lengths, self._settings.batch_tokens):
-                batch = halving(self._encode_batch, [token_ids[position] for position in positions])
+            batches = in_batches(self._encode_batch, token_ids, lengths, self._settings.batch_tokens, progress)
+            for positions, batch in batches:
                 for position, vector in zip(positions, batch, strict=True):
                     vectors[position] = vector
                 self.tokens_encoded += sum(lengths[position] for position in positions)
@@ -222,7 +222,9 @@ class LanguageModelEncoder(ModelEncoder):
             )
         return backbone, head
 
-    def encode_with_means(self, texts: Sequence[str]) -> tuple[list[QueryVector], NDArray[np.float32]]:
+    def encode_with_means(
+        self, texts: Sequence[str], progress: ShareDone | None = None
+    ) -> tuple[list[QueryVector], NDArray[np.float32]]:
         """Return each text's vector, and the mean of its tokens' states, special ones included, float32[n, width].
 
         Both of one pass; texts are cut at the limit. A text without a token of its own has an empty vector, and zeros.
@@ -244,10 +246,8 @@ class LanguageModelEncoder(ModelEncoder):
             return list(zip(self._pooled(hidden, mask), mean, strict=True))
 
         with torch.inference_mode():
-            for positions in by_length(lengths, self._settings.batch_tokens):
-                for position, (vector, mean) in zip(
-                    positions, halving(both, [token_ids[position] for position in positions]), strict=True
-                ):
+            for positions, batch in in_batches(both, token_ids, lengths, self._settings.batch_tokens, progress):
+                for position, (vector, mean) in zip(positions, batch, strict=True):
                     means[nonempty[position]] = mean
                     vectors[nonempty[position]] = self._boosted(vector, token_ids[position])
                 self.tokens_encoded += sum(lengths[position] for position in positions)

@@ -26,7 +26,7 @@ from lexhound.encoders.dense.layout import POOLINGS
 from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.runtime.backbone import Backbone, attention, padded
-from lexhound.encoders.runtime.batching import by_length, halving
+from lexhound.encoders.runtime.batching import in_batches
 from lexhound.encoders.settings import require_one_of, require_whole
 from lexhound.encoders.text.subwords import encodable
 
@@ -204,6 +204,6 @@ class CrossTeacher:
 
         all_scores = np.empty(len(rows), dtype=np.float32)
         with torch.inference_mode():
-            for positions in by_length([len(ids) for ids, _ in rows], self.settings.batch_tokens):
-                all_scores[positions] = halving(scores, [rows[position] for position in positions])
+            for positions, batch in in_batches(scores, rows, [len(ids) for ids, _ in rows], self.settings.batch_tokens):
+                all_scores[positions] = batch
         return all_scores

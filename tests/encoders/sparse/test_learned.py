@@ -94,6 +94,18 @@ def test_special_tokens_never_become_terms(encoder: LearnedEncoder) -> None:
     assert not set(vectors.indices) & {0, 1, 2, 3, 4}
 
 
+def test_progress_is_told_after_every_batch(tiny_masked_lm: Path) -> None:
+    encoder = LearnedEncoder(tiny_masked_lm, LearnedSettings(device="cpu", precision="float32", batch_tokens=64))
+    told: list[tuple[float, int]] = []
+    vectors = encoder.encode_documents(TEXTS, lambda share: told.append((share, encoder.tokens_encoded)))
+    assert len(told) >= 2
+    assert told == sorted(told)
+    assert told[-1] == (1.0, encoder.tokens_encoded)
+    for share, tokens in told:
+        assert share == tokens / encoder.tokens_encoded
+    same(vectors.toarray(), encoder.encode_documents(TEXTS).toarray())
+
+
 def test_a_vector_does_not_depend_on_its_batch(tiny_masked_lm: Path, encoder: LearnedEncoder) -> None:
     together = encoder.encode_documents(TEXTS).toarray()
     for row, text in enumerate(TEXTS):

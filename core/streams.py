@@ -24,7 +24,7 @@ COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 _UTF8_MARK = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_PLAIN_CHUNK = 256 * 2**10
+_PLAIN_CHUNK = 64 * 2**10  # small, as progress is told by what was read
 # The most that a chunk can decompress to bounds our memory: about 1,000 times its size with gzip, 32,000 times with
 # zstd. Both give at most 64 MiB; honest data is read as fast as with larger chunks.
 _GZIP_CHUNK = 32 * 2**10

@@ -28,6 +28,11 @@ ShareDone: TypeAlias = Callable[[float], None]
 _REQUIRED = ("kind", "name", "fingerprint")
 
 
+def part_of(progress: ShareDone | None, start: float, stop: float) -> ShareDone | None:
+    """Return what tells the share of a part, which reaches from `start` to `stop` of the whole, as the whole's."""
+    return None if progress is None else lambda share: progress(start + share * (stop - start))
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderIdentity:
     """The encoder that made a collection's vectors; stored beside them and compared before any are added.

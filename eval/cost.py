@@ -126,12 +126,24 @@ def flops(
     return float(occurrences @ frequencies.astype(np.float64)) / len(query_terms) / n_documents
 
 
-def measure_latency(answer: Callable[[str], object], queries: Sequence[str], *, warm_up: int = 5) -> list[float]:
-    """Return the seconds that each query takes, one after another. The first `warm_up` are asked once before."""
+def measure_latency(
+    answer: Callable[[str], object],
+    queries: Sequence[str],
+    *,
+    warm_up: int = 5,
+    progress: Callable[[int], None] | None = None,
+) -> list[float]:
+    """Return the seconds that each query takes, one after another. The first `warm_up` are asked once before.
+
+    Args:
+        progress: told now and then, outside of what is timed, how many have been asked.
+    """
     for query in queries[:warm_up]:
         answer(query)
     seconds = []
-    for query in queries:
+    for number, query in enumerate(queries):
+        if progress is not None and number % 10 == 0:
+            progress(number)
         started = perf_counter()
         answer(query)
         seconds.append(perf_counter() - started)

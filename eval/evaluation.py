@@ -13,6 +13,7 @@ from time import perf_counter
 
 from lexhound.eval.datasets.dataset import Dataset
 from lexhound.eval.datasets.documents import judged_documents, scan_corpus, with_scan
+from lexhound.retrieval.collection.write.progress import Progress as IngestProgress
 
 from .cost import Cost, Preparation, available_cores, machine, measure_latency, percentile_ms, spread
 from .errors import ComparisonError, DatasetError, RunFormatError
@@ -23,8 +24,9 @@ from .serialise import to_json
 from .system import System
 from .workspace import FORMAT, Workspace, code_digest, fingerprint, our_version
 
-# Queries of one call of `System.rank`: progress can be told in between.
-BATCH = 256
+# Queries of one call of `System.rank`, so that progress can be told in between: more while a call is quick.
+SMALLEST_BATCH, BATCH = 32, 256
+_QUICK = 0.4  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,17 @@ class EvaluationOptions:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far an evaluation is. `stage` is `check`, `prepare`, `search`, `time`, `measure` or `reuse`."""
+    """How far an evaluation is. `stage` is `check`, `prepare`, `search`, `time`, `measure` or `reuse`.
+
+    `indexing` says more of a stage `prepare` in which a corpus is indexed.
+    """
 
     dataset: str
     system: str
     stage: str
     done: int
     total: int | None
+    indexing: IngestProgress | None = None
 
 
 Progress = Callable[[Step], None]
@@ -195,28 +201,36 @@ def _recall(run: Run, dataset: Dataset) -> tuple[tuple[int, float], ...]:
 def _search(dataset: Dataset, system: System, options: EvaluationOptions, tell: Progress) -> tuple[Run, Cost]:
     """Rank all queries, then time some of them one by one."""
 
-    def preparing(done: int, total: int | None) -> None:
-        tell(Step(dataset.name, system.name, "prepare", done, total))
+    def preparing(step: IngestProgress) -> None:
+        tell(Step(dataset.name, system.name, "prepare", step.documents, None, step))
 
-    preparing(0, None)
+    tell(Step(dataset.name, system.name, "prepare", 0, None))
     preparation = system.prepare(dataset, preparing)
     query_ids, texts = list(dataset.queries), list(dataset.queries.values())
     k = options.depth + (1 if options.drop_identical else 0)
     rankings: dict[str, Ranking] = {}
     system.rank(texts[:1], k)  # kernels are compiled and files are mapped before the clock runs
-    spent = 0.0
-    for start in range(0, len(texts), BATCH):
+    spent, size = 0.0, SMALLEST_BATCH
+    while len(rankings) < len(texts):
+        start = len(rankings)
         tell(Step(dataset.name, system.name, "search", start, len(texts)))
         started = perf_counter()
-        answers = system.rank(texts[start : start + BATCH], k)
-        spent += perf_counter() - started
-        for query_id, answer in zip(query_ids[start : start + BATCH], answers, strict=True):
+        answers = system.rank(texts[start : start + size], k)
+        seconds = perf_counter() - started
+        spent += seconds
+        for query_id, answer in zip(query_ids[start : start + size], answers, strict=True):
             rankings[query_id] = _finish(answer, query_id, options, system.name)
-    tell(Step(dataset.name, system.name, "time", 0, options.latency_queries))
+        if seconds < _QUICK:
+            size = min(2 * size, BATCH)
+
     timed = spread(texts, options.latency_queries)
-    seconds = measure_latency(lambda query: system.rank([query], options.latency_depth), timed)
+
+    def timing(done: int) -> None:
+        tell(Step(dataset.name, system.name, "time", done, len(timed)))
+
+    latencies = measure_latency(lambda query: system.rank([query], options.latency_depth), timed, progress=timing)
     rate = len(texts) / spent if spent > 0 else 0.0
-    return Run(system.name, rankings), _cost(system, preparation, texts, seconds, rate, options)
+    return Run(system.name, rankings), _cost(system, preparation, texts, latencies, rate, options)
 
 
 def _finish(answer: Ranking, query_id: str, options: EvaluationOptions, system: str) -> Ranking:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from lexhound.eval.datasets.dataset import Dataset, DocumentText
+from lexhound.retrieval.collection.write.progress import Progress as IngestProgress
 
 from .cost import Preparation, QuerySparsity
 from .runs import Ranking
 
-# Told the documents done and the documents in all (None where unknown).
-PrepareProgress = Callable[[int, int | None], None]
+# Told how far the indexing of the corpus is.
+PrepareProgress = Callable[[IngestProgress], None]
 
 
 class System(Protocol):

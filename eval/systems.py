@@ -20,7 +20,6 @@ from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import identify
 from lexhound.retrieval.collection.request import Fusion
-from lexhound.retrieval.collection.write.ingest import Progress as IngestProgress
 from lexhound.retrieval.corpus import BadRow, open_corpus
 from lexhound.retrieval.engines.address import read_address
 from lexhound.retrieval.engines.opening import open_collection
@@ -222,10 +221,6 @@ class EncoderSystem(OpenCollection):
             shutil.rmtree(folder)
             collection = self._create(folder)
 
-        def report_progress(step: IngestProgress) -> None:
-            if progress is not None:
-                progress(step.documents, None)
-
         def skip(row: BadRow) -> None:
             """Pass over a broken row; the data set's report counts it."""
 
@@ -234,7 +229,7 @@ class EncoderSystem(OpenCollection):
                 open_corpus(corpus),
                 source=orjson.dumps({"corpus": corpus.name}).decode(),
                 on_bad_row=skip,
-                progress=report_progress,
+                progress=progress,
             )
         return None if report.resumed else perf_counter() - started
 

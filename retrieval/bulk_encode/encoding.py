@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 
 from lexhound.core.atomic_files import move_file, write_file
+from lexhound.encoders.base import QueryVector, ShareDone, part_of
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.vector_files import (
@@ -30,11 +31,12 @@ from lexhound.encoders.vector_files import (
     stacked,
     write_npz,
 )
-from lexhound.retrieval.collection.write.ingest import Progress
+from lexhound.retrieval.collection.fields.document_vectors import GROUP
+from lexhound.retrieval.collection.write.progress import Meter, Pace, Progress
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
 
-CHUNK = 256  # texts encoded and kept together
+CHUNK = 256  # texts kept together, at most
 
 TWICE = "its id occurs a second time"
 TWICE_HINT = "Give every text an id of its own, or remove one of the two."
@@ -150,7 +152,7 @@ def encode_corpus(
     Args:
         out: `.jsonl`, `.jsonl.zst` or `.npz`.
         on_bad_row: called for every bad row, which is then skipped; without it the first one stops the job.
-        progress: called after every chunk.
+        progress: called after every batch that is encoded and every chunk that is kept.
 
     Raises:
         VectorFileError: `out` is there, of no known form, or an earlier attempt was of other texts, encoder or options.
@@ -167,7 +169,7 @@ def encode_corpus(
         attempt = _Attempt(corpus, encoder, options, _PartialFile(file, notes, made, earlier), on_bad_row, progress)
         attempt.read()
     report = attempt.report()
-    attempt.show_progress("publishing")
+    attempt.meter.tell("publishing")
     publish(partial, out, encoder)
     notes.unlink(missing_ok=True)
     partial.unlink(missing_ok=True)
@@ -224,11 +226,9 @@ class _Attempt:
         self._partial = partial
         self._earlier = partial.earlier
         self._on_bad_row = on_bad_row
-        self._progress = progress
-        self._done = 0  # texts passed over or encoded
-        self._rejected = 0
+        self.meter = Meter(corpus, lambda: encoder.tokens_encoded, progress)
+        self._pace = Pace(CHUNK, models=True)
         self._digest = TextDigest()
-        self._tokens_before = encoder.tokens_encoded
 
     def read(self) -> None:
         """Encode all that is not kept, chunk by chunk."""
@@ -236,6 +236,7 @@ class _Attempt:
         seen: set[bytes] = set()
         chunk: list[Document] = []
         is_empty = True
+        self.meter.tell()
         for row in self._corpus:
             if isinstance(row, BadRow):
                 self._store(chunk)
@@ -250,64 +251,59 @@ class _Attempt:
                 self._reject(self._corpus.bad_row(TWICE, TWICE_HINT))
                 continue
             seen.add(key)
-            if self._done < self._earlier.lines:
+            if self.meter.documents < self._earlier.lines:
                 self._pass_over(row)
                 continue
             chunk.append(row)
-            if len(chunk) == CHUNK:
+            if self._pace.is_full(len(chunk), row):
                 self._store(chunk)
-                self.show_progress("reading")
         if is_empty:
             raise self._corpus.empty_error()
-        if self._done < self._earlier.lines:
+        if self.meter.documents < self._earlier.lines:
             raise self._changed()
         self._store(chunk)
 
     def report(self) -> EncodingReport:
-        tokens = self._encoder.tokens_encoded - self._tokens_before
-        return EncodingReport(self._done, self._earlier.lines, self._rejected, tokens, self._digest.hexdigest())
-
-    def show_progress(self, phase: str) -> None:
-        if self._progress is not None:
-            self._progress(
-                Progress(
-                    "publishing" if phase == "publishing" else "reading",
-                    self._done,
-                    self._earlier.lines,
-                    self._rejected,
-                    self._corpus.bytes_read,
-                    self._corpus.total_bytes,
-                    self._encoder.tokens_encoded - self._tokens_before,
-                )
-            )
+        meter = self.meter
+        digest = self._digest.hexdigest()
+        return EncodingReport(meter.documents, self._earlier.lines, meter.rejected, meter.tokens or 0, digest)
 
     def _pass_over(self, row: Document) -> None:
         self._digest.add(row)
-        self._done += 1
-        if self._done == self._earlier.lines:
+        self.meter.passed_over()
+        if self.meter.documents == self._earlier.lines:
             if self._digest.hexdigest() != self._earlier.digest:
                 raise self._changed()
-            self.show_progress("reading")
+            self.meter.tell()
 
     def _store(self, chunk: list[Document]) -> None:
         if not chunk:
             return
-        texts = [row.encoded_text for row in chunk]
-        if self._options.queries:
-            vectors = self._encoder.encode_queries(texts)
-        else:
-            rows = self._encoder.encode_documents(texts)
-            bounds = list(zip(rows.indptr[:-1].tolist(), rows.indptr[1:].tolist(), strict=True))
-            vectors = [(rows.indices[start:end].astype(np.int32), rows.data[start:end]) for start, end in bounds]
-        for row, vector in zip(chunk, vectors, strict=True):
-            self._partial.file.write(json_line(row.id, vector, self._encoder))
-            self._digest.add(row)
-        self._done += len(chunk)
+        self._pace.start()
+        tell = self.meter.within(len(chunk))
+        for start in range(0, len(chunk), GROUP):
+            group = chunk[start : start + GROUP]
+            part = part_of(tell, start / len(chunk), (start + len(group)) / len(chunk))
+            vectors = self._vectors(group, part)
+            for row, vector in zip(group, vectors, strict=True):
+                self._partial.file.write(json_line(row.id, vector, self._encoder))
+                self._digest.add(row)
+        self.meter.documents += len(chunk)
+        self._partial.acknowledge(self.meter.documents, self._digest.hexdigest())
+        self.meter.tell()
+        self._pace.finish(len(chunk))
         chunk.clear()
-        self._partial.acknowledge(self._done, self._digest.hexdigest())
+
+    def _vectors(self, group: list[Document], progress: ShareDone | None) -> list[QueryVector]:
+        texts = [row.encoded_text for row in group]
+        if self._options.queries:
+            return self._encoder.encode_queries(texts)
+        rows = self._encoder.encode_documents(texts, progress)
+        bounds = list(zip(rows.indptr[:-1].tolist(), rows.indptr[1:].tolist(), strict=True))
+        return [(rows.indices[start:end].astype(np.int32), rows.data[start:end]) for start, end in bounds]
 
     def _reject(self, row: BadRow) -> None:
-        self._rejected += 1
+        self.meter.rejected += 1
         if self._on_bad_row is None:
             raise row.error()
         self._on_bad_row(row)

@@ -25,7 +25,7 @@ from lexhound.core.atomic_files import move_file, write_file
 from lexhound.core.errors import LexhoundError, first_line
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
-from lexhound.retrieval.collection.write.ingest import Progress
+from lexhound.retrieval.collection.write.progress import Progress
 from lexhound.retrieval.corpus import BadRow
 from lexhound.retrieval.errors import ClusterError
 

@@ -15,7 +15,7 @@ import orjson
 from lexhound.core.atomic_files import write_file
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
-from lexhound.retrieval.collection.write.ingest import Phase, Progress
+from lexhound.retrieval.collection.write.progress import Phase, Progress
 from lexhound.retrieval.corpus import BadRow, Corpus, open_corpus
 
 from .encoding import TWICE, TWICE_HINT, EncodingReport, TextDigest, kept_vectors, publish, shard_of

@@ -20,8 +20,9 @@ from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import open_named
 from lexhound.retrieval.collection.store.manifest import MANIFEST, read_manifest
 from lexhound.retrieval.collection.store.schema import connect
-from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
+from lexhound.retrieval.collection.write.ingest import IngestReport
 from lexhound.retrieval.collection.write.ingest_jobs import describe_source, held_documents, unfinished_job
+from lexhound.retrieval.collection.write.progress import Progress
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.errors import (
     CollectionExistsError,

@@ -30,8 +30,9 @@ from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest
 from lexhound.retrieval.collection.store.schema import Identity, find_identity
 from lexhound.retrieval.collection.store.segment import read_through
 from lexhound.retrieval.collection.write.compaction import CompactReport, compact, maintain
-from lexhound.retrieval.collection.write.ingest import IngestReport, Progress, ingest
+from lexhound.retrieval.collection.write.ingest import IngestReport, ingest
 from lexhound.retrieval.collection.write.ingest_jobs import discard_job
+from lexhound.retrieval.collection.write.progress import Progress
 from lexhound.retrieval.collection.write.writer import FIRST_SEGMENT, AddReport, Status, Writer
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lexhound.retrieval.collection.settings import CollectionSettings
-from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
+from lexhound.retrieval.collection.write.ingest import IngestReport
+from lexhound.retrieval.collection.write.progress import Progress
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.errors import CollectionExistsError, UnsupportedError
 

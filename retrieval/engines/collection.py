@@ -37,7 +37,8 @@ from lexhound.retrieval.collection.request import (
     SearchRequest,
 )
 from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share, dense_shares
-from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
+from lexhound.retrieval.collection.write.ingest import IngestReport
+from lexhound.retrieval.collection.write.progress import Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document

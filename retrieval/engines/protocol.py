@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult
     from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
     from lexhound.retrieval.collection.write.compaction import CompactReport
-    from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
+    from lexhound.retrieval.collection.write.ingest import IngestReport
+    from lexhound.retrieval.collection.write.progress import Progress
     from lexhound.retrieval.collection.write.writer import AddReport, Status
     from lexhound.retrieval.corpus import BadRow, Corpus
     from lexhound.retrieval.documents.document import Document

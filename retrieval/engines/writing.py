@@ -10,11 +10,13 @@ from threading import RLock
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.encoders.base import ShareDone
 from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseField
 from lexhound.retrieval.collection.fields.document_vectors import vectors_of
 from lexhound.retrieval.collection.fields.sparse_field import SparseField, learned_encoder
 from lexhound.retrieval.collection.store.stored_documents import content_hash
-from lexhound.retrieval.collection.write.ingest import IngestReport, Phase, Progress
+from lexhound.retrieval.collection.write.ingest import IngestReport
+from lexhound.retrieval.collection.write.progress import Meter, Pace, Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
@@ -98,17 +100,21 @@ class EngineWriter:
         """See `EngineCollection.ingest`."""
         corpus.bind(learned_encoder(self._sparse_field))
         report = AddReport()
-        rejected = 0
         seen: set[str] = set()
         chunk: list[Document] = []
-        before = self._tokens
+        meter = Meter(corpus, lambda: self._tokens, progress)
+        pace = Pace(self._batch, models=self._tokens is not None)
 
-        def tell(phase: Phase) -> None:
-            if progress is not None:
-                read = self._tokens
-                tokens = None if read is None else read - (before or 0)
-                progress(Progress(phase, report.total, 0, rejected, corpus.bytes_read, corpus.total_bytes, tokens))
+        def store() -> None:
+            nonlocal report
+            pace.start()
+            report += self._store(chunk, meter.within(len(chunk)))
+            meter.documents = report.total
+            meter.tell()
+            pace.finish(len(chunk))
+            chunk.clear()
 
+        meter.tell()
         for row in corpus:
             bad = row if isinstance(row, BadRow) else None
             if not isinstance(row, BadRow):
@@ -118,30 +124,27 @@ class EngineWriter:
                     seen.add(row.id)
                     chunk.append(row)
             if bad is not None:
-                report += self._store(chunk)
-                chunk = []
-                rejected += 1
+                store()
+                meter.rejected += 1
                 if on_bad_row is None:
                     raise _stopped(bad, report.total)
                 on_bad_row(bad)
-            elif len(chunk) == self._batch:
-                report += self._store(chunk)
-                chunk = []
-                tell("reading")
-        report += self._store(chunk)
+            elif pace.is_full(len(chunk), chunk[-1]):
+                store()
+        store()
         if not report.total:
-            if not rejected:
+            if not meter.rejected:
                 raise corpus.empty_error()
             raise CorpusError(
-                f"the corpus holds no documents: all {rejected:,} rows were bad and have been skipped",
+                f"the corpus holds no documents: all {meter.rejected:,} rows were bad and have been skipped",
                 where=corpus.name,
                 hint="check that this is the right file and format",
             )
-        tell("publishing")
+        meter.tell("publishing")
         self._engine.finish()
-        return IngestReport(report.added, report.replaced, report.unchanged, rejected, 0)
+        return IngestReport(report.added, report.replaced, report.unchanged, meter.rejected, 0)
 
-    def _store(self, documents: Sequence[Document]) -> AddReport:
+    def _store(self, documents: Sequence[Document], progress: ShareDone | None = None) -> AddReport:
         if not documents:
             return AddReport()
         digests = [content_hash(document) for document in documents]
@@ -156,7 +159,7 @@ class EngineWriter:
         if replaced:
             require(self._engine, Ability.REPLACE)
         if changed:
-            vectors, dense = self._encode([document for document, _ in changed])
+            vectors, dense = self._encode([document for document, _ in changed], progress)
             self._engine.upsert(
                 [
                     EngineRow(seq, digest, document, vector, None if dense is None else dense[position])
@@ -167,8 +170,10 @@ class EngineWriter:
             )
         return AddReport(len(changed) - replaced, replaced, len(documents) - len(changed))
 
-    def _encode(self, documents: Sequence[Document]) -> tuple[list[SparseVector], NDArray[np.float32] | None]:
-        matrix, dense = vectors_of(self._sparse_field, self._dense, documents)
+    def _encode(
+        self, documents: Sequence[Document], progress: ShareDone | None
+    ) -> tuple[list[SparseVector], NDArray[np.float32] | None]:
+        matrix, dense = vectors_of(self._sparse_field, self._dense, documents, progress)
         ends = matrix.indptr.tolist()
         rows = [
             (matrix.indices[start:end].astype(np.int32), matrix.data[start:end].astype(np.float32))

@@ -11,21 +11,23 @@ from .progress import State, counted, duration
 from .rejects import RejectList
 
 if TYPE_CHECKING:
-    from lexhound.retrieval.collection.write.ingest import IngestReport, Progress
+    from lexhound.retrieval.collection.write.ingest import IngestReport
+    from lexhound.retrieval.collection.write.progress import Progress
     from lexhound.retrieval.corpus import Corpus
 
 
 def forward(update: Callable[[State], None], reading: str = "indexing") -> Callable[[Progress], None]:
     """Return what tells an ingest job's progress to a reporter; `reading` is what it calls the first phase."""
 
-    def progress(step: Progress) -> None:
-        fraction = None
-        if step.phase == "reading" and step.total_bytes:
-            fraction = min(step.bytes_read / step.total_bytes, 1.0)
-        stage = reading if step.phase == "reading" else step.phase
-        update(State(stage, step.documents, step.resumed, fraction, tokens=step.tokens or None))
+    return lambda step: update(ingest_state(step, reading if step.phase == "reading" else step.phase))
 
-    return progress
+
+def ingest_state(step: Progress, stage: str) -> State:
+    """Return what a reporter shows of an ingest job; `stage` says what is being done."""
+    fraction = None
+    if step.phase == "reading" and step.total_bytes:
+        fraction = min(step.bytes_read / step.total_bytes, 1.0)
+    return State(stage, step.documents, step.resumed, fraction, tokens=step.tokens or None)
 
 
 def tell_special_weights(output: Output, corpus: Corpus) -> None:

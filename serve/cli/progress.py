@@ -1,18 +1,20 @@
-"""Telling how far long work is: a bar on a terminal, a line a minute otherwise, both on standard error."""
+"""Telling how far long work is: a bar on a terminal, lines otherwise, both on standard error."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from threading import Event, Thread
+from itertools import chain, repeat
+from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from .output import is_terminal, tell
 
-SECONDS_BETWEEN_LINES = 60.0
+_WINDOW = 30.0  # seconds of the past that rates are of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +37,43 @@ class State:
 
 
 class Estimate:
-    """Rate and remaining time, from the states seen so far."""
+    """Rate and remaining time, from the states of the last half minute: what is slow at first counts no longer then."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._stage = ""
-        self._since = clock()
-        self._first = State("")
+        self._seen: deque[tuple[float, State]] = deque([(clock(), State(""))])
 
     def describe(self, state: State) -> str:
         """Return `12,288 documents, 8,192/s, 34 %, 1 min 5 s left`, as far as each is known."""
+        now = self._clock()
         if state.stage != self._stage:
-            if self._stage or state.before:
+            if self._stage or state.before or not state.done:
                 # What came before this stage, or was done by an earlier attempt, took none of the time counted here.
-                self._first, self._since = state, self._clock()
+                self._seen = deque([(now, state)])
             self._stage = state.stage
-        seconds = self._clock() - self._since
+        since, first = self._seen[0]
         parts = [f"{state.done:,} {state.unit}"] if state.done else []
-        gained = state.done - self._first.done
+        seconds, gained = now - since, state.done - first.done
         if gained > 0 and seconds > 0:
             parts.append(rate(gained, seconds))
-        read = (state.tokens or 0) - (self._first.tokens or 0)
+        read = (state.tokens or 0) - (first.tokens or 0)
         if read > 0 and seconds > 0:
             parts.append(f"{rate(read, seconds).removesuffix('/s')} tokens/s")
         if state.fraction is not None:
             parts.append(f"{state.fraction:.0%}")
-            progress = state.fraction - (self._first.fraction or 0.0)
+            progress = state.fraction - (first.fraction or 0.0)
             if progress > 0 and state.fraction < 1 and seconds > 0:
                 parts.append(f"{duration((1 - state.fraction) * seconds / progress)} left")
+        self._remember(now, state)
         return ", ".join(parts)
+
+    def _remember(self, now: float, state: State) -> None:
+        """Keep a state a second, and of those that are older than the window the latest."""
+        if now - self._seen[-1][0] >= 1 and state != self._seen[-1][1]:
+            self._seen.append((now, state))
+        while len(self._seen) > 1 and now - self._seen[1][0] >= _WINDOW:
+            self._seen.popleft()
 
 
 class Reporter(Protocol):
@@ -127,10 +137,21 @@ class Bar:
 
 
 class Lines:
-    """A line a minute, whether or not anything has been told meanwhile."""
+    """A line every 15 seconds in the first minute and then one a minute, whether or not anything has been told.
+
+    Args:
+        clock: says the time in seconds.
+        write: takes a line.
+        wait: waits so many seconds, or less if the work is done; returns whether it is.
+    """
 
     def __init__(
-        self, stage: str, *, clock: Callable[[], float] = monotonic, write: Callable[[str], None] = tell
+        self,
+        stage: str,
+        *,
+        clock: Callable[[], float] = monotonic,
+        write: Callable[[str], None] = tell,
+        wait: Callable[[float], bool] | None = None,
     ) -> None:
         self._clock = clock
         self._write = write
@@ -138,6 +159,8 @@ class Lines:
         self._state = State(stage)
         self._estimate = Estimate(clock)
         self._done = Event()
+        self._wait = wait or self._done.wait
+        self._lock = Lock()
         self._thread = Thread(target=self._beat, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
@@ -151,18 +174,27 @@ class Lines:
         self._thread.join()
 
     def update(self, state: State) -> None:
-        self._estimate.describe(state)  # so that a stage's first state counts, whenever the next line is due
-        self._state = state
+        with self._lock:
+            self._estimate.describe(state)  # so that a stage's first state counts, whenever the next line is due
+            self._state = state
 
     def line(self) -> str:
         """Return the line that is due."""
         passed = duration(self._clock() - self._started)
-        figures = self._estimate.describe(self._state)
-        return f"{self._state.stage}: {figures}, after {passed}" if figures else f"{self._state.stage}, after {passed}"
+        with self._lock:
+            state, figures = self._state, self._estimate.describe(self._state)
+        return f"{state.stage}: {figures}, after {passed}" if figures else f"{state.stage}, after {passed}"
 
     def _beat(self) -> None:
-        while not self._done.wait(SECONDS_BETWEEN_LINES):
+        for seconds in seconds_between_lines():
+            if self._wait(seconds):
+                return
             self._write(self.line())
+
+
+def seconds_between_lines() -> Iterator[float]:
+    """Return how long to wait for each line after the one before, without end."""
+    return chain(repeat(15.0, 4), repeat(60.0))
 
 
 def rate(number: int, seconds: float) -> str:

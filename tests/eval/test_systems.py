@@ -16,6 +16,7 @@ from lexhound.eval.evaluation import EvaluationOptions, evaluate
 from lexhound.eval.systems import CollectionSystem, EncoderSystem, SearchOptions
 from lexhound.eval.workspace import Workspace
 from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.write.progress import Progress
 
 OPTIONS = EvaluationOptions(measures=("nDCG@10", "R@100"), latency_queries=3)
 
@@ -84,8 +85,8 @@ def test_an_index_is_built_once(samples: Path, workspace: Workspace, monkeypatch
 def test_an_interrupted_index_is_finished(samples: Path, workspace: Workspace) -> None:
     dataset = load_folder(samples / "cranfield")
 
-    def stop(done: int, total: int | None) -> None:
-        if done:
+    def stop(step: Progress) -> None:
+        if step.documents:
             raise KeyboardInterrupt
 
     system = EncoderSystem("bm25", workspace)

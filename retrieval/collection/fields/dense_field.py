@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.encoders.base import part_of
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from lexhound.encoders.base import EncoderIdentity, SparseEncoder
+    from lexhound.encoders.base import EncoderIdentity, ShareDone, SparseEncoder
     from lexhound.encoders.dense.encoder import DenseEncoder
     from lexhound.encoders.dense.settings import DenseSettings
 
@@ -81,11 +83,13 @@ class DenseField:
         """How many tokens the model has read since this was made."""
         return 0 if self._encoder is None else self._encoder.tokens_encoded
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> NDArray[np.float32]:
         """Return documents' vectors: float32[len(texts), width]; zeros stand for none, of a text without a token."""
-        return self._checked(self.encoder.encode_documents(texts))
+        return self._checked(self.encoder.encode_documents(texts, progress))
 
-    def encode_with(self, sparse: SparseEncoder, texts: Sequence[str]) -> tuple[csr_array, NDArray[np.float32]]:
+    def encode_with(
+        self, sparse: SparseEncoder, texts: Sequence[str], progress: ShareDone | None = None
+    ) -> tuple[csr_array, NDArray[np.float32]]:
         """Return documents' sparse vectors by another encoder and dense ones by this, of one pass where both are one
         model.
         """
@@ -96,9 +100,10 @@ class DenseField:
             if self._shared is None:
                 self._shared = shares_a_pass(sparse, self.encoder)
             if self._shared:
-                vectors, dense = encode_both(sparse, self.encoder, texts)
+                vectors, dense = encode_both(sparse, self.encoder, texts, progress)
                 return vectors, self._checked(dense)
-        return sparse.encode_documents(texts), self.encode(texts)
+        vectors = sparse.encode_documents(texts, part_of(progress, 0.0, 0.5))
+        return vectors, self.encode(texts, part_of(progress, 0.5, 1.0))
 
     def query(self, text: str) -> NDArray[np.float32]:
         """Return a query's vector: float32[width]."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.encoders.base import part_of
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import InvalidDocumentError
@@ -17,28 +18,54 @@ from .sparse_field import LearnedField, SparseField
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from lexhound.encoders.base import QueryVector
+    from lexhound.encoders.base import QueryVector, ShareDone
 
     from .dense_field import DenseField
 
+GROUP = 64
+"""Documents that models encode together, at most: the same whatever the machine's speed, as the last bits of a vector
+may depend on which texts are in a batch."""
+
 
 def vectors_of(
-    sparse_field: SparseField, dense: DenseField | None, documents: Sequence[Document]
+    sparse_field: SparseField,
+    dense: DenseField | None,
+    documents: Sequence[Document],
+    progress: ShareDone | None = None,
 ) -> tuple[csr_array, NDArray[np.float32] | None]:
     """Return the vectors of documents, sparse and, where the collection has them, dense; of one pass where that can be.
+
+    Models encode `GROUP` documents together, from the first on, whatever the number of documents.
 
     Raises:
         InvalidDocumentError: a document brings a vector that is none of the collection's encoder. EncoderError.
     """
+    size = GROUP if dense is not None or isinstance(sparse_field, LearnedField) else len(documents)
+    if len(documents) <= size:
+        return _vectors_of_group(sparse_field, dense, documents, progress)
+    parts = []
+    for start in range(0, len(documents), size):
+        group = documents[start : start + size]
+        tell = part_of(progress, start / len(documents), (start + len(group)) / len(documents))
+        parts.append(_vectors_of_group(sparse_field, dense, group, tell))
+    from scipy.sparse import csr_array, vstack
+
+    sparse = csr_array(vstack([sparse for sparse, _ in parts], format="csr"))
+    return sparse, None if dense is None else np.concatenate([rows for _, rows in parts if rows is not None])
+
+
+def _vectors_of_group(
+    sparse_field: SparseField, dense: DenseField | None, documents: Sequence[Document], progress: ShareDone | None
+) -> tuple[csr_array, NDArray[np.float32] | None]:
     texts = [document.encoded_text for document in documents]
     if any(isinstance(document, EncodedDocument) for document in documents):
         sparse = _with_given_vectors(sparse_field, documents)
-        return sparse, None if dense is None else dense.encode(texts)
+        return sparse, None if dense is None else dense.encode(texts, progress)
     if dense is None:
-        return sparse_field.encode(texts), None
+        return sparse_field.encode(texts, progress), None
     if isinstance(sparse_field, LearnedField):
-        return dense.encode_with(sparse_field.encoder, texts)
-    return sparse_field.encode(texts), dense.encode(texts)
+        return dense.encode_with(sparse_field.encoder, texts, progress)
+    return sparse_field.encode(texts), dense.encode(texts, progress)
 
 
 def _with_given_vectors(sparse_field: SparseField, documents: Sequence[Document]) -> csr_array:

@@ -19,7 +19,7 @@ from lexhound.retrieval.collection.store.sparse_batches import Batch
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from lexhound.encoders.base import EncoderIdentity, LiveStatistics, SparseEncoder
+    from lexhound.encoders.base import EncoderIdentity, LiveStatistics, ShareDone, SparseEncoder
     from lexhound.encoders.bm25.encoder import LexicalEncoder
 
 WeightFunction = Callable[[NDArray[np.uint8], NDArray[np.uint32]], NDArray[np.float32]]
@@ -57,7 +57,7 @@ class SparseField(Protocol):
     def tokens_encoded(self) -> int | None:
         """How many tokens models have read since this was made; None where that says nothing."""
 
-    def encode(self, texts: Sequence[str]) -> csr_array:
+    def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> csr_array:
         """Return vectors to store; may grow the vocabulary inside the caller's transaction."""
 
     def encode_ahead(self, text: str) -> Iterator[None]:
@@ -122,7 +122,7 @@ class LexicalField:
     def tokens_encoded(self) -> None:
         return None
 
-    def encode(self, texts: Sequence[str]) -> csr_array:
+    def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> csr_array:
         return self._encoder.count_documents(texts)
 
     def encode_ahead(self, text: str) -> Iterator[None]:
@@ -208,8 +208,8 @@ class LearnedField:
         """Tokens that vectors made by other tools may weigh, and that are no terms here, with their ids."""
         return self._encoder.special_tokens
 
-    def encode(self, texts: Sequence[str]) -> csr_array:
-        return self._encoder.encode_documents(texts)
+    def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> csr_array:
+        return self._encoder.encode_documents(texts, progress)
 
     def encode_ahead(self, text: str) -> Iterator[None]:
         return iter(())  # a model reads the beginning of a text, and no vocabulary grows

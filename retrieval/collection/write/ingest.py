@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
 
 from lexhound.core.errors import StorageError
 from lexhound.retrieval.collection.fields.sparse_field import learned_encoder
@@ -36,34 +35,13 @@ from .ingest_jobs import (
     staged_internal_ids,
     unfinished_job,
 )
+from .progress import Meter, Pace, Progress
 from .rows import PUBLISHED, tombstone
 from .writer import SMALLEST_SEGMENT, AddReport, Writer
 
 # Of a document whose id an earlier row of the same job had.
 _TWICE = "its id occurs a second time in this ingest job"
 _TWICE_HINT = "Give every document an id of its own, or remove one of the two."
-
-Phase = Literal["reading", "merging", "publishing"]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an ingest job is; given to the caller after every acknowledged chunk.
-
-    Attributes:
-        documents: read so far, of which `resumed` were already held by an earlier attempt.
-        rejected: bad rows skipped.
-        bytes_read: of the corpus as it is on disk; total_bytes: all of it, None where that is unknown.
-        tokens: read by the encoder's model in this attempt, None for an encoder without one.
-    """
-
-    phase: Phase
-    documents: int
-    resumed: int
-    rejected: int
-    bytes_read: int
-    total_bytes: int | None
-    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +68,8 @@ def ingest(
     Args:
         source: what identifies the job when it is started again (the corpus's path and the reading options).
         on_bad_row: called for every bad row, which is then skipped; without it the first one stops the job.
-        progress: called after every acknowledged chunk and at the start of every later phase.
+        progress: called after every batch that is encoded, every acknowledged chunk, and at the start of every later
+            phase.
 
     Raises:
         BadRowError: a bad row, and `on_bad_row` is not given. The documents before it are kept for the next attempt.
@@ -155,10 +134,9 @@ class _Attempt:
         self._corpus = corpus
         self._job = job
         self._on_bad_row = on_bad_row
-        self._progress = progress
         self._report = AddReport()
-        self._rejected = 0
-        self._resumed = 0
+        self._meter = Meter(corpus, lambda: writer.tokens_encoded, progress)
+        self._pace = Pace(writer.batch_documents, models=writer.tokens_encoded is not None)
         try:
             writer.connection.execute("CREATE TEMP TABLE IF NOT EXISTS passed_over(id TEXT PRIMARY KEY) WITHOUT ROWID")
             writer.connection.execute("DELETE FROM passed_over")
@@ -170,37 +148,38 @@ class _Attempt:
         staged = _Staged(self._writer, self._job)
         chunk: dict[str, Document] = {}
         duplicates_of: dict[str, BadRow] = {}
+        self._meter.tell()
         for row in self._corpus:
             if isinstance(row, BadRow):
                 self._store(chunk, duplicates_of)
                 self._reject(row)
             elif staged.matches(row):
-                self._resumed += 1
+                self._meter.passed_over()
             elif row.id in chunk:
                 self._store(chunk, duplicates_of)
                 self._reject(self._corpus.bad_row(_TWICE, _TWICE_HINT))
             else:
                 chunk[row.id] = row
                 duplicates_of[row.id] = self._corpus.bad_row(_TWICE, _TWICE_HINT)
-                if len(chunk) == self._writer.batch_documents:
+                if self._pace.is_full(len(chunk), row):
                     self._store(chunk, duplicates_of)
-                    self._tell("reading")
         staged.drop_rest()
         self._store(chunk, duplicates_of)
 
     def finish(self) -> IngestReport:
         """Index what still waits, merge, publish."""
         writer, job = self._writer, self._job.number
-        if not self._resumed + self._report.total:
+        meter = self._meter
+        if not meter.resumed + self._report.total:
             discard_job(writer)
-            if not self._rejected:
+            if not meter.rejected:
                 raise self._corpus.empty_error()
             raise CorpusError(
-                f"the corpus holds no documents: all {self._rejected:,} rows were bad and have been skipped",
+                f"the corpus holds no documents: all {meter.rejected:,} rows were bad and have been skipped",
                 where=self._corpus.name,
                 hint="check that this is the right file and format",
             )
-        self._tell("merging")
+        meter.tell("merging")
         fresh = not writer.connection.execute(
             "SELECT EXISTS(SELECT 1 FROM segments WHERE run != ?) OR EXISTS(SELECT 1 FROM batches WHERE run != ?)",
             (job, job),
@@ -209,14 +188,14 @@ class _Attempt:
             writer.flush(job)
         average = live_average(writer, job, self._stale()) if writer.sparse_field.frequencies else 1.0
         merge_job(writer, job, average)
-        self._tell("publishing")
+        meter.tell("publishing")
         replaced = self._publish(average)
         if writer.waiting_documents(PUBLISHED) >= SMALLEST_SEGMENT:
             writer.flush()
         merge_small_segments(writer)
         recompute_far_weights(writer)
-        staged = self._resumed + self._report.added + self._report.replaced
-        return IngestReport(staged - replaced, replaced, self._report.unchanged, self._rejected, self._resumed)
+        staged = meter.resumed + self._report.added + self._report.replaced
+        return IngestReport(staged - replaced, replaced, self._report.unchanged, meter.rejected, meter.resumed)
 
     def _stale(self) -> list[int]:
         """Return the internal ids of documents that the job replaces."""
@@ -242,10 +221,16 @@ class _Attempt:
 
     def _store(self, chunk: dict[str, Document], duplicates_of: dict[str, BadRow]) -> None:
         """Acknowledge a chunk, without the documents whose id the job already holds; empties it."""
+        if not chunk:
+            return
+        self._pace.start()
         held = self._held(list(chunk))
         new = [document for document in chunk.values() if document.id not in held]
         self._remember_unchanged(new)
-        self._report += self._writer.store(new, self._job.number)
+        self._report += self._writer.store(new, self._job.number, self._meter.within(len(new)))
+        self._meter.documents = self._meter.resumed + self._report.total
+        self._meter.tell()
+        self._pace.finish(len(new))
         duplicates = [duplicates_of[identifier] for identifier in chunk if identifier in held]
         chunk.clear()
         duplicates_of.clear()
@@ -274,7 +259,7 @@ class _Attempt:
             )
 
     def _reject(self, row: BadRow) -> None:
-        self._rejected += 1
+        self._meter.rejected += 1
         if self._on_bad_row is not None:
             self._on_bad_row(row)
             return
@@ -291,20 +276,6 @@ class _Attempt:
             where=row.where,
             hint=f"{row.hint} {consequence}. With --on-error skip, bad rows are passed over".strip(),
         )
-
-    def _tell(self, phase: Phase) -> None:
-        if self._progress is not None:
-            self._progress(
-                Progress(
-                    phase,
-                    self._resumed + self._report.total,
-                    self._resumed,
-                    self._rejected,
-                    self._corpus.bytes_read,
-                    self._corpus.total_bytes,
-                    self._writer.tokens_encoded,
-                )
-            )
 
 
 class _Staged:

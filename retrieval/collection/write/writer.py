@@ -37,6 +37,8 @@ from .rows import PUBLISHED, insert_rows, tombstone, visible_rows
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from lexhound.encoders.base import ShareDone
+
 # A segment is built when this much waits in batches: bounds both the memory of building it and the time that opening a
 # collection spends on indexing the rest in memory.
 FLUSH_BYTES = 32 * 2**20
@@ -189,7 +191,7 @@ class Writer:
                     return
             yield
 
-    def store(self, documents: Sequence[Document], job: int) -> AddReport:
+    def store(self, documents: Sequence[Document], job: int, progress: ShareDone | None = None) -> AddReport:
         """Encode and store documents with distinct ids in one transaction; those already stored are left alone."""
         if not documents:
             return AddReport()
@@ -205,7 +207,7 @@ class Writer:
             if job == PUBLISHED:
                 tombstone(connection, stale)
             if changed:
-                self._insert(connection, changed, job)
+                self._insert(connection, changed, job, progress=progress)
                 if job == PUBLISHED and has_grown(self):
                     renew_average_length(self, connection)
         # Not while segments are merged, which may take long: a later chunk will do it.
@@ -259,10 +261,11 @@ class Writer:
         documents: Sequence[tuple[Document, bytes]],
         job: int,
         encoded: tuple[csr_array | None, NDArray[np.float32] | None] | None = None,
+        progress: ShareDone | None = None,
     ) -> None:
         internal_ids = insert_rows(connection, documents, job)
         plain = [document for document, _ in documents]
-        vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, plain)
+        vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, plain, progress)
         if vectors is None:
             vectors = self.sparse_field.encode([document.encoded_text for document in plain])
         batch = (job, len(documents), pack(internal_ids, vectors, frequencies=self.sparse_field.frequencies))

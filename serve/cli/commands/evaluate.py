@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexhound.serve.cli.dense_options import DenseWeight, FusionDepth, FusionOption, Mode, fusion_of
+from lexhound.serve.cli.ingest_output import ingest_state
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.learned_options import TrustRemoteCode, trusting
 from lexhound.serve.cli.option_groups import with_options
@@ -237,6 +238,9 @@ def _steps(update: Callable[[State], None]) -> Progress:
 
         if isinstance(step, Step):
             who = " ".join(name for name in (step.dataset, step.system) if name)
+            if step.indexing is not None:
+                update(ingest_state(step.indexing, f"{who}: {_STAGES[step.stage]}"))
+                return
             fraction = step.done / step.total if step.total else None
             unit = _UNITS.get(step.stage, "")
             update(State(f"{who}: {_STAGES[step.stage]}", step.done if unit else 0, fraction=fraction, unit=unit))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lexhound.serve.cli import progress
 from lexhound.serve.cli.progress import Estimate, Lines, State, duration
 
 
@@ -48,20 +47,51 @@ def test_an_unknown_end() -> None:
     assert estimate.describe(State("indexing", 10)) == "10 documents, 5.0/s"
 
 
-def test_a_line_is_written_even_when_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from threading import Event
+def test_rates_are_of_the_last_half_minute() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    estimate.describe(State("encoding", 0, 0, 0.0))
+    clock.now += 20  # the model is loaded, and its kernels are compiled
+    assert estimate.describe(State("encoding", 10, 0, 0.01)) == "10 documents, 0.5/s, 1%, 33 min 0 s left"
+    for second in range(1, 60):
+        clock.now += 1
+        figures = estimate.describe(State("encoding", 10 + 10 * second, 0, 0.01 + second / 100))
+        if second < 10:
+            assert "0.5/s" not in figures
+    assert figures == "600 documents, 10/s, 60%, 40 s left"
 
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.001)
+
+def test_the_first_state_starts_the_clock() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    clock.now += 50  # what came before: models that were loaded
+    estimate.describe(State("encoding", 0, 0, 0.0))
+    clock.now += 2
+    assert estimate.describe(State("encoding", 100, 0, 0.5)) == "100 documents, 50/s, 50%, 2.00 s left"
+
+
+def test_lines_come_every_15_seconds_in_the_first_minute_and_then_one_a_minute() -> None:
+    clock = Clock()
+    written: list[tuple[float, str]] = []
+    waits = iter([False] * 7 + [True])
+
+    def wait(seconds: float) -> bool:
+        done = next(waits)
+        clock.now += 0 if done else seconds
+        return done
+
+    with Lines("merging", clock=clock, write=lambda line: written.append((clock.now - 100, line)), wait=wait):
+        pass
+    assert [at for at, _ in written] == [15, 30, 45, 60, 120, 180, 240]
+    assert written[0][1] == "merging, after 15 s"
+    assert written[-1][1] == "merging, after 4 min 0 s"
+
+
+def test_the_work_s_end_ends_the_wait_for_a_line() -> None:
     written: list[str] = []
-    seen = Event()
-
-    def write(line: str) -> None:
-        written.append(line)
-        seen.set()
-
-    with Lines("merging", write=write):
-        assert seen.wait(60)
-    assert written[0].startswith("merging, after 0.")
+    with Lines("merging", write=written.append):
+        pass
+    assert written == []
 
 
 def test_a_line_says_what_is_done() -> None:

@@ -38,6 +38,7 @@ class LexhoundError(Exception):
 
     Attributes:
         code: a stable name for programs: the class's as `not_a_collection`.
+        cli_hint: the hint as the command line gives it, where that has other names for things; None where it has not.
         exit_code: of the command that it ends.
         http_status: of the request that it ends. From 500 on, nothing but `public` of it is told.
     """
@@ -52,11 +53,14 @@ class LexhoundError(Exception):
         if "code" not in vars(cls) and not cls.__name__.startswith("_"):
             cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__.removesuffix("Error")).lower()
 
-    def __init__(self, message: str, hint: str | None = None, *, where: str | None = None) -> None:
+    def __init__(
+        self, message: str, hint: str | None = None, *, where: str | None = None, cli_hint: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
         self.hint = hint or None
+        self.cli_hint = cli_hint or None
 
     def __str__(self) -> str:
         placed = f"{self.where}: {self.message}" if self.where else self.message

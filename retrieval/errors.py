@@ -5,7 +5,8 @@
     ├── CorpusError               a corpus as a whole cannot be read: missing, unknown format, damaged, empty
     │   └── BadRowError           one row cannot become a document, and the ingest job stops at bad rows
     ├── QueryError                a search request is wrong in itself (negative k, over-long query)
-    │   └── FilterSyntaxError     a filter expression does not follow the filter grammar
+    │   ├── FilterSyntaxError     a filter expression does not follow the filter grammar
+    │   └── UnknownFieldError     a filter or facet names a field, or a kind of value of it, that no document has
     ├── DeadlineError             the work was given up: its time is over, or nobody waits for it any more
     ├── EngineError               another search engine, behind an address, did not do what was asked
     │   ├── UnknownAddressError   an address names no engine that Lexhound knows
@@ -79,6 +80,10 @@ class FilterSyntaxError(QueryError):
 
     def __str__(self) -> str:
         return f"{self.message}\n{as_sentence(self.hint)}" if self.hint else self.message
+
+
+class UnknownFieldError(QueryError):
+    """Raised when a filter or facet names a field that no document has, or a filter a kind of value it never has."""
 
 
 class DeadlineError(RetrievalError):

@@ -54,7 +54,7 @@ def describe_failure(error: BaseException) -> Failure | None:
     """Return the failure that an exception stands for; None for one that nobody expected."""
     if isinstance(error, LexhoundError):
         where = None if error.where in (None, "") or str(error.where) in error.message else str(error.where)
-        return Failure(error.code, error.message, where, error.hint, error.exit_code)
+        return Failure(error.code, error.message, where, error.cli_hint or error.hint, error.exit_code)
     if isinstance(error, OSError):
         where = None if error.filename is None else str(error.filename)
         if error.errno in FULL:

@@ -116,7 +116,8 @@ class ReadableCollection:
 
         Raises:
             QueryError: an option is out of bounds, or the collection does not have the mode; FilterSyntaxError: the
-            filter does not parse. EncoderError: a model cannot be loaded.
+            filter does not parse. UnknownFieldError: no document has what the filter names. EncoderError: a model
+            cannot be loaded.
         """
         request = SearchRequest.of(query, k, options)
         encoders = self._encoders.of_queries(request)
@@ -150,29 +151,32 @@ class ReadableCollection:
         """
         return self._reader.get(identifier, latest=latest)
 
-    def count(self, filter: str | None = None) -> int:
+    def count(self, filter: str | None = None, *, allow_unknown_fields: bool = False) -> int:
         """Return how many documents there are, or pass a filter expression.
 
         Raises:
-            FilterSyntaxError: the filter does not parse.
+            FilterSyntaxError: the filter does not parse. UnknownFieldError: no document has what it names.
         """
-        return self._reader.count(filter)
+        return self._reader.count(filter, allow_unknown_fields=allow_unknown_fields)
 
-    def ids(self, filter: str) -> list[str]:
+    def ids(self, filter: str, *, allow_unknown_fields: bool = False) -> list[str]:
         """Return the ids of the documents that pass a filter expression, in order of insertion.
 
         Raises:
-            FilterSyntaxError: the filter does not parse.
+            FilterSyntaxError: the filter does not parse. UnknownFieldError: no document has what it names.
         """
-        return self._reader.ids(filter)
+        return self._reader.ids(filter, allow_unknown_fields=allow_unknown_fields)
 
-    def facets(self, fields: Sequence[str] | None = None, limit: int = 20) -> list[Facet]:
+    def facets(
+        self, fields: Sequence[str] | None = None, limit: int = 20, *, allow_unknown_fields: bool = False
+    ) -> list[Facet]:
         """Return the most frequent values of metadata fields (all fields unless named), and the range of numbers.
 
         Raises:
-            DeadlineError: the time for it is over. CorruptCollectionError: it could be wrong by damage that is known.
+            UnknownFieldError: no document has one of the fields. DeadlineError: the time for it is over.
+            CorruptCollectionError: it could be wrong by damage that is known.
         """
-        return self._reader.facets(fields, limit)
+        return self._reader.facets(fields, limit, allow_unknown_fields=allow_unknown_fields)
 
     def prepare_filter(self, filter: str) -> None:
         """Find the documents that pass a filter now, so that a search with it that comes next need not.

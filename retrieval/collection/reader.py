@@ -165,23 +165,30 @@ class CollectionReader:
             )
         self._ids_checked = True
 
-    def count(self, filter: str | None) -> int:
+    def count(self, filter: str | None, *, allow_unknown_fields: bool) -> int:
         """Return how many documents there are, or pass a filter expression."""
-        return self.snapshot().n_documents if filter is None else count_passing(self.searchable(), filter)
+        if filter is None:
+            return self.snapshot().n_documents
+        return count_passing(self.searchable(), filter, allow_unknown_fields=allow_unknown_fields)
 
-    def ids(self, filter: str) -> list[str]:
+    def ids(self, filter: str, *, allow_unknown_fields: bool) -> list[str]:
         """Return the ids of the documents that pass a filter expression, in order of insertion."""
-        return self.read(lambda snapshot: read_ids(snapshot, internal_ids_passing(snapshot, filter).tolist()))
 
-    def facets(self, fields: Sequence[str] | None, limit: int) -> list[Facet]:
+        def find(snapshot: Snapshot) -> list[str]:
+            found = internal_ids_passing(snapshot, filter, allow_unknown_fields=allow_unknown_fields)
+            return read_ids(snapshot, found.tolist())
+
+        return self.read(find)
+
+    def facets(self, fields: Sequence[str] | None, limit: int, *, allow_unknown_fields: bool) -> list[Facet]:
         """Return the values of metadata fields; see `Collection.facets`."""
         self.searchable()
         with self._connections.reading() as connection, interrupting(connection):
-            return find_facets(connection, fields, limit)
+            return find_facets(connection, fields, limit, allow_unknown_fields=allow_unknown_fields)
 
     def prepare_filter(self, filter: str) -> None:
-        """Find the documents that pass a filter."""
-        rows_passing(self.searchable(), filter)
+        """Find the documents that pass a filter; whether anything has what it names is for the search to check."""
+        rows_passing(self.searchable(), filter, allow_unknown_fields=True)
 
     def is_prepared(self, filter: str) -> bool:
         """Return whether it is known which documents pass a filter."""

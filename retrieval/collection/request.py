@@ -93,6 +93,7 @@ class SearchKeywords(TypedDict, total=False):
     offset: int
     mode: str
     filter: str | None
+    allow_unknown_fields: bool
     recall: float | None
     fusion: Fusion | None
     explain: bool
@@ -107,6 +108,7 @@ class BatchKeywords(TypedDict, total=False):
 
     mode: str
     filter: str | None
+    allow_unknown_fields: bool
     recall: float | None
     fusion: Fusion | None
     threads: int | None
@@ -119,7 +121,8 @@ class RankingOptions:
     Attributes:
         k: how many hits at most, 1 to MAX_K.
         mode: one of MODES. A hybrid search has at most as many hits as its fusion has candidates.
-        filter: an expression over metadata, such as `year >= 1990 and lang = "en"`.
+        filter: an expression over metadata, such as `year >= 1990 and lang = "en"` (docs/filters.md).
+        allow_unknown_fields: let the filter name fields, and kinds of values, that no document has.
         recall: the share of the exact hits that is enough, such as 0.95, for a faster search; 1 for all of them. None
             for all of the inverted index, and for .95 of dense vectors in clustered segments (see docs/spann.md).
             Scores are exact whatever it is.
@@ -129,6 +132,7 @@ class RankingOptions:
     k: int = 10
     mode: str = "auto"
     filter: str | None = None
+    allow_unknown_fields: bool = False
     recall: float | None = None
     fusion: Fusion | None = None
 

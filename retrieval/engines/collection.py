@@ -42,10 +42,11 @@ from lexhound.retrieval.collection.write.progress import Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.filters import parse_filter
+from lexhound.retrieval.filters import Expression
 
 from .engine import Ability, Engine, EngineRow, LexicalEngine, Ranked, SparseVector, require
 from .hybrid import rank_hybrid
+from .known_fields import EngineFields
 from .protocol import EngineInfo, require_capability
 from .ranking import check_request, rank_dense, rank_sparse, where_of
 from .statistics import EngineStatistics
@@ -84,6 +85,7 @@ class EngineCollection:
         if self.manifest.dense is not None and dense is None:
             self._dense = DenseField(self.manifest.dense.encoder, self.manifest.dense.width)
         self._statistics = EngineStatistics(engine)
+        self._fields = EngineFields(engine)
         self._writer = EngineWriter(engine, sparse_field, self._dense) if writable else None
         self._closed = False
 
@@ -207,23 +209,26 @@ class EngineCollection:
         """
         return self.engine.refresh()
 
-    def count(self, filter: str | None = None) -> int:
+    def count(self, filter: str | None = None, *, allow_unknown_fields: bool = False) -> int:
         """Return how many documents there are, or pass a filter expression.
 
         Raises:
             FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters, or not this one.
+            UnknownFieldError: no document has what it names.
         """
-        return self.engine.count(where_of(self.engine, filter))
+        return self.engine.count(self._where(filter, allow_unknown_fields))
 
-    def ids(self, filter: str) -> list[str]:
+    def ids(self, filter: str, *, allow_unknown_fields: bool = False) -> list[str]:
         """Return the ids of the documents that pass a filter expression, in any order.
 
         Raises:
-            FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters, or not this one.
+            FilterSyntaxError, UnsupportedError, UnknownFieldError: as `count`.
         """
-        expression = parse_filter(filter)
-        require(self.engine, Ability.FILTER)
-        return self.engine.ids(expression)
+        where = self._where(filter, allow_unknown_fields)
+        return [] if where is None else self.engine.ids(where)
+
+    def _where(self, filter: str | None, allow_unknown_fields: bool) -> Expression | None:
+        return where_of(self.engine, filter, None if allow_unknown_fields else self._fields)
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
         """Return the document with this id, or None."""
@@ -251,7 +256,7 @@ class EngineCollection:
         if request.stats:
             require_capability(self, Capability.SEARCH_STATS)
         encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
-        where = where_of(self.engine, request.filter)
+        where = self._where(request.filter, request.allow_unknown_fields)
         encoded = encode_query(encoders, request, self._statistics)
         shares: list[tuple[Share, ...]] | None = None
         if encoded.dense is None:
@@ -278,7 +283,7 @@ class EngineCollection:
         request = BatchRequest.of(queries, k, options)
         check_request(self.engine, request, request.k)
         encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
-        where = where_of(self.engine, request.filter)
+        where = self._where(request.filter, request.allow_unknown_fields)
         answers: list[RankedIds] = []
         for start in range(0, len(request.queries), QUERIES_AT_ONCE):
             texts = request.queries[start : start + QUERIES_AT_ONCE]

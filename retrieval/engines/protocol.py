@@ -119,11 +119,11 @@ class Backend(Protocol):
         """Return the document with this id, or None."""
         ...
 
-    def count(self, filter: str | None = None) -> int:
+    def count(self, filter: str | None = None, *, allow_unknown_fields: bool = False) -> int:
         """Return how many documents there are, or pass a filter expression."""
         ...
 
-    def ids(self, filter: str) -> list[str]:
+    def ids(self, filter: str, *, allow_unknown_fields: bool = False) -> list[str]:
         """Return the ids of the documents that pass a filter expression."""
         ...
 
@@ -188,7 +188,9 @@ class Backend(Protocol):
 class CapableBackend(Backend, Protocol):
     """What collections offer that have the capabilities for it; those of our own have all of them."""
 
-    def facets(self, fields: Sequence[str] | None = None, limit: int = 20) -> list[Facet]:
+    def facets(
+        self, fields: Sequence[str] | None = None, limit: int = 20, *, allow_unknown_fields: bool = False
+    ) -> list[Facet]:
         """FACETS: return the most frequent values of metadata fields (all unless named), and the range of numbers."""
         ...
 

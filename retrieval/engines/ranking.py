@@ -18,6 +18,7 @@ from lexhound.retrieval.errors import UnsupportedError
 from lexhound.retrieval.filters import Expression, parse_filter
 
 from .engine import Ability, Engine, Ranked, SparseVector, require
+from .known_fields import EngineFields
 
 # Hits asked for beyond those that are needed; enough that equals at the cut seldom need a second search.
 SPARE = 8
@@ -73,16 +74,19 @@ def rank_dense(engine: Engine, vectors: NDArray[np.float32], depth: int, where: 
     )
 
 
-def where_of(engine: Engine, filter: str | None) -> Expression | None:
-    """Return a filter expression as engines take it.
+def where_of(engine: Engine, filter: str | None, known: EngineFields | None) -> Expression | None:
+    """Return a filter expression as engines take it; it names only what is known, where that is given.
 
     Raises:
-        FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters.
+        FilterSyntaxError: it does not parse. UnsupportedError: the engine has no filters. UnknownFieldError: no
+        document has what it names.
     """
     if filter is None:
         return None
     expression = parse_filter(filter)
     require(engine, Ability.FILTER)
+    if known is not None:
+        known.check(expression)
     return expression
 
 

@@ -29,6 +29,15 @@ Span: TypeAlias = tuple[int, int]
 _IN_FIELD = "FROM metadata WHERE field = ? AND seq BETWEEN ? AND ?"
 _VALUES = f"SELECT value, count(*) {_IN_FIELD} GROUP BY value ORDER BY value"
 _SEQS = f"SELECT seq {_IN_FIELD} ORDER BY value, seq"
+# The document's own fields, with metadata of the same name: no range scan, but sorted once and kept.
+_PAIRS = "SELECT value, seq FROM metadata WHERE field = ?1 AND seq BETWEEN ?2 AND ?3"
+_OWN = {
+    "id": f"({_PAIRS} UNION SELECT id, seq FROM rows WHERE seq BETWEEN ?2 AND ?3)",
+    "title": f"({_PAIRS} UNION SELECT title, seq FROM contents WHERE title != '' AND seq BETWEEN ?2 AND ?3)",
+}
+OWN_FIELDS = tuple(_OWN)
+"""Fields of the document itself; metadata of the same name is more values of the field."""
+
 _WITHIN = "SELECT seq FROM metadata WHERE field >= ? AND field < ? AND seq BETWEEN ? AND ?"
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
@@ -139,13 +148,15 @@ def read_column(
 ) -> Column:
     """Return the column of a field over the rows whose numbers in the database are `internal_ids` (int64, ascending).
 
-    Cost: two scans of the field's part of the metadata table; every pair of a value and a row is fetched once.
+    Those of OWN_FIELDS are the document's own, and those of its metadata. Cost: two scans of the field's part of the
+    metadata table (of the documents, for their own fields); every pair of a value and a row is fetched once.
     """
     integers, floats, ends, counts = array("q"), array("d"), array("q"), array("q")
     texts = bytearray()
     within = (field, *_range(internal_ids))
     # Numbers come first: the counts of integers and floats are in the order of both together.
-    for value, count in _plain(connection, _VALUES, within):
+    values, seqs = _statements(field)
+    for value, count in _plain(connection, values, within):
         counts.append(count)
         if isinstance(value, str):
             texts += value.encode("utf-8")
@@ -154,7 +165,7 @@ def read_column(
             integers.append(value)
         else:
             floats.append(value)
-    rows, known = _rows(_plain(connection, _SEQS, within), internal_ids)
+    rows, known = _rows(_plain(connection, seqs, within), internal_ids)
     starts = np.concatenate([[0], np.cumsum(np.frombuffer(counts, np.int64))]).astype(np.int64)
     if not known.all():
         starts = np.concatenate([[0], np.cumsum(known)])[starts]
@@ -180,6 +191,17 @@ def read_within(
     rows = np.unique(rows_found[known])
     nothing = Texts(b"", np.empty(0, np.int64))
     return Column(np.zeros(1, np.int64), np.empty(0), nothing, np.array([0, len(rows)]), rows, gone)
+
+
+def _statements(field: str) -> tuple[str, str]:
+    """Return the statements for the values of a field with their numbers, and for their rows, by value."""
+    if field not in _OWN:
+        return _VALUES, _SEQS
+    pairs = _OWN[field]
+    return (
+        f"SELECT value, count(*) FROM {pairs} GROUP BY value ORDER BY value",
+        f"SELECT seq FROM {pairs} ORDER BY value, seq",
+    )
 
 
 def _range(internal_ids: NDArray[np.int64]) -> Span:

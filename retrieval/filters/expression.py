@@ -7,6 +7,7 @@ What an expression means is defined on the flat pairs (field, value) of a docume
 - `!=` and `not in` hold if the field has a value and *no* value of it equals (one of) the given: `year != 1990`
   leaves out documents that have no year, `not year = 1990` keeps them.
 - `exists field` holds if the field has a value, or a field within it has one (`author` where there is `author.name`).
+- `id` and `title` are the document's own; metadata of the same name gives the field more values.
 - `and`, `or`, `not` are two-valued: there is no "unknown".
 """
 

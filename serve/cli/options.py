@@ -54,6 +54,14 @@ Filter = Annotated[
         show_default=False,
     ),
 ]
+AllowUnknownFields = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unknown-fields",
+        help="Let --filter name fields, and kinds of values, that no document has.",
+        show_default=False,
+    ),
+]
 Recall = Annotated[
     float | None,
     typer.Option(

@@ -39,6 +39,7 @@ from .transport import (
     batch_body,
     collection_path,
     encode_json,
+    filter_body,
     quoted,
     read_answer,
     request_headers,
@@ -184,9 +185,11 @@ class AsyncClient:
         """Delete documents by id."""
         return await self._delete(collection, {"ids": list(ids)}, refresh=refresh)
 
-    async def delete_where(self, collection: str, filter: str, *, refresh: bool = False) -> Deletion:
+    async def delete_where(
+        self, collection: str, filter: str, *, allow_unknown_fields: bool = False, refresh: bool = False
+    ) -> Deletion:
         """Delete the documents that pass a filter expression."""
-        return await self._delete(collection, {"filter": filter}, refresh=refresh)
+        return await self._delete(collection, filter_body(filter, allow_unknown_fields), refresh=refresh)
 
     async def _delete(self, collection: str, body: dict[str, Any], *, refresh: bool) -> Deletion:
         params = {"refresh": str(refresh).lower()}
@@ -217,9 +220,10 @@ class AsyncClient:
         answer = await self._ask("POST", collection_path(collection, "/search/batch"), body=body)
         return [[(hit["id"], hit["score"]) for hit in each["hits"]] for each in answer["results"]]
 
-    async def count(self, collection: str, filter: str | None = None) -> int:
+    async def count(self, collection: str, filter: str | None = None, *, allow_unknown_fields: bool = False) -> int:
         """Return how many documents there are, or pass a filter."""
-        answer = await self._ask("POST", collection_path(collection, "/count"), body={"filter": filter})
+        body = filter_body(filter, allow_unknown_fields)
+        answer = await self._ask("POST", collection_path(collection, "/count"), body=body)
         return int(answer["count"])
 
     async def facets(self, collection: str, fields: Sequence[str] = (), *, limit: int = 20) -> list[Facet]:

@@ -38,6 +38,7 @@ from .transport import (
     bodies,
     collection_path,
     encode_json,
+    filter_body,
     quoted,
     read_answer,
     request_headers,
@@ -181,9 +182,11 @@ class Client:
         """Delete documents by id."""
         return self._delete(collection, {"ids": list(ids)}, refresh=refresh)
 
-    def delete_where(self, collection: str, filter: str, *, refresh: bool = False) -> Deletion:
+    def delete_where(
+        self, collection: str, filter: str, *, allow_unknown_fields: bool = False, refresh: bool = False
+    ) -> Deletion:
         """Delete the documents that pass a filter expression."""
-        return self._delete(collection, {"filter": filter}, refresh=refresh)
+        return self._delete(collection, filter_body(filter, allow_unknown_fields), refresh=refresh)
 
     def _delete(self, collection: str, body: dict[str, Any], *, refresh: bool) -> Deletion:
         params = {"refresh": str(refresh).lower()}
@@ -212,9 +215,10 @@ class Client:
         answer = self._ask("POST", collection_path(collection, "/search/batch"), body=body)
         return [[(hit["id"], hit["score"]) for hit in each["hits"]] for each in answer["results"]]
 
-    def count(self, collection: str, filter: str | None = None) -> int:
+    def count(self, collection: str, filter: str | None = None, *, allow_unknown_fields: bool = False) -> int:
         """Return how many documents there are, or pass a filter."""
-        answer = self._ask("POST", collection_path(collection, "/count"), body={"filter": filter})
+        body = filter_body(filter, allow_unknown_fields)
+        answer = self._ask("POST", collection_path(collection, "/count"), body=body)
         return int(answer["count"])
 
     def facets(self, collection: str, fields: Sequence[str] = (), *, limit: int = 20) -> list[Facet]:

@@ -59,6 +59,7 @@ class SearchOptions(TypedDict, total=False):
     mode: Mode | None
     fusion: Fusion | Mapping[str, Any] | None
     filter: str | None
+    allow_unknown_fields: bool
     explain: bool | None
     highlight: bool | None
     fields: Sequence[str] | None
@@ -73,6 +74,7 @@ class BatchOptions(TypedDict, total=False):
     mode: Mode
     fusion: Fusion | Mapping[str, Any] | None
     filter: str | None
+    allow_unknown_fields: bool
     recall: float | None
 
 
@@ -89,6 +91,11 @@ def search_body(query: Query | SearchRequest, options: SearchOptions) -> dict[st
 def batch_body(queries: Sequence[str], options: BatchOptions) -> dict[str, Any]:
     """Return the body of a search by many texts."""
     return {"queries": list(queries)} | _sent(dict(options))
+
+
+def filter_body(filter: str | None, allow_unknown_fields: bool) -> dict[str, Any]:
+    """Return the body of a request with nothing but a filter."""
+    return {"filter": filter} | ({"allow_unknown_fields": True} if allow_unknown_fields else {})
 
 
 def _sent(options: Mapping[str, Any]) -> dict[str, Any]:

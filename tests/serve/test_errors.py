@@ -35,7 +35,7 @@ DELIBERATE = {
     ),
     (FAILED, 504): "Deadline",
     (FAILED, 507): "StorageFull",
-    (USAGE, 400): "FilterSyntax Language Query Settings Unsupported Usage",
+    (USAGE, 400): "FilterSyntax Language Query Settings UnknownField Unsupported Usage",
     (USAGE, 500): "Measure UnknownAddress UnknownDataset",
     (FAILED, 400, "not a usage error: the hub may be away"): "UnknownEncoder",
 }

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from lexhound.retrieval.collection.result import Facet, FacetValue
 from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.documents.document import is_encodable
+from lexhound.retrieval.filters.known_fields import check_field
 
-# Metadata made of free keys can have any number of fields; nobody looks at more.
-MAX_FIELDS = 200
+from .known_fields import StoredFields
 
 _LIVE = "FROM metadata CROSS JOIN rows USING (seq) WHERE metadata.field = ? AND rows.run NOT IN (SELECT run FROM runs)"
 _VALUES = f"SELECT value, count(*) AS documents {_LIVE} GROUP BY value ORDER BY documents DESC, value LIMIT ?"
@@ -21,24 +21,23 @@ _RANGE = (
 )
 
 
-def find_facets(connection: sqlite3.Connection, fields: Sequence[str] | None, limit: int) -> list[Facet]:
+def find_facets(
+    connection: sqlite3.Connection, fields: Sequence[str] | None, limit: int, *, allow_unknown_fields: bool = False
+) -> list[Facet]:
     """Return the facets of fields (all of them, by name, unless given), at most `limit` values each.
 
     Fields that no live document has are left out. Cost: two scans of the fields' rows, a look-up for each.
+
+    Raises:
+        UnknownFieldError: no document has a field that is named, and it is not allowed.
     """
-    names = _fields(connection) if fields is None else [name for name in dict.fromkeys(fields) if is_encodable(name)]
+    stored = StoredFields(connection)
+    names = stored.names() if fields is None else [name for name in dict.fromkeys(fields) if is_encodable(name)]
+    if fields is not None and not allow_unknown_fields and connection.execute("SELECT 1 FROM rows").fetchone():
+        for name in names:
+            check_field(name, stored)
     facets = [_facet(connection, name, limit) for name in names]
     return [facet for facet in facets if facet is not None]
-
-
-def _fields(connection: sqlite3.Connection) -> list[str]:
-    """Return every field, in ascending order: jumps from one to the next in the primary key, not a scan."""
-    names: list[str] = []
-    row = connection.execute("SELECT min(field) FROM metadata").fetchone()
-    while row[0] is not None and len(names) < MAX_FIELDS:
-        names.append(row[0])
-        row = connection.execute("SELECT min(field) FROM metadata WHERE field > ?", row).fetchone()
-    return names
 
 
 def _facet(connection: sqlite3.Connection, name: str, limit: int) -> Facet | None:

@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.retrieval.filters import Column, parse_filter, read_column, read_within, select
+from lexhound.retrieval.filters.known_fields import check_known
+
+from .known_fields import StoredFields
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,9 +27,14 @@ _KEPT_BYTES = 32 * 2**20
 
 
 class Passed:
-    """The rows that passed the latest filters of a snapshot, by the filter's text; safe to use from several threads."""
+    """The rows that passed the latest filters of a snapshot, by the filter's text; safe to use from several threads.
+
+    Attributes:
+        checked: those of the filters that name nothing unknown.
+    """
 
     def __init__(self) -> None:
+        self.checked: set[str] = set()
         self._lock = Lock()
         self._masks: OrderedDict[str, Masks] = OrderedDict()
         self._size = 0
@@ -47,42 +55,47 @@ class Passed:
             self._masks[filter] = masks
             self._size += _bytes(filter, masks)
             while self._size > _KEPT_BYTES:
-                self._size -= _bytes(*self._masks.popitem(last=False))
+                dropped, gone = self._masks.popitem(last=False)
+                self._size -= _bytes(dropped, gone)
+                self.checked.discard(dropped)
 
 
 def _bytes(filter: str, masks: Masks) -> int:
     return len(filter) + sum(mask.nbytes for mask in masks)
 
 
-def rows_passing(snapshot: Snapshot, filter: str | None) -> list[NDArray[np.bool_] | None]:
+def rows_passing(
+    snapshot: Snapshot, filter: str | None, *, allow_unknown_fields: bool = False
+) -> list[NDArray[np.bool_] | None]:
     """Return, for each part, the rows that a search may return: live, and accepted by the filter expression if given.
 
     Raises:
-        FilterSyntaxError: the expression does not parse. DeadlineError: the time for it is over.
+        FilterSyntaxError: the expression does not parse. UnknownFieldError: no document has what it names, and it is
+        not allowed. DeadlineError: the time for it is over.
     """
     if filter is None:
         return [view.live for view in snapshot.segments]
-    return list(_passing(snapshot, filter))
+    return list(_passing(snapshot, filter, allow_unknown_fields))
 
 
-def internal_ids_passing(snapshot: Snapshot, filter: str) -> NDArray[np.int64]:
+def internal_ids_passing(snapshot: Snapshot, filter: str, *, allow_unknown_fields: bool = False) -> NDArray[np.int64]:
     """Return the row numbers of live documents that a filter expression accepts; ascending.
 
     Raises:
-        FilterSyntaxError, DeadlineError: as for `rows_passing`.
+        FilterSyntaxError, UnknownFieldError, DeadlineError: as for `rows_passing`.
     """
-    masks = _passing(snapshot, filter)
+    masks = _passing(snapshot, filter, allow_unknown_fields)
     pieces = [view.segment.internal_ids[mask] for view, mask in zip(snapshot.segments, masks, strict=True)]
     return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
 
 
-def count_passing(snapshot: Snapshot, filter: str) -> int:
+def count_passing(snapshot: Snapshot, filter: str, *, allow_unknown_fields: bool = False) -> int:
     """Return how many live documents a filter expression accepts.
 
     Raises:
-        FilterSyntaxError, DeadlineError: as for `rows_passing`.
+        FilterSyntaxError, UnknownFieldError, DeadlineError: as for `rows_passing`.
     """
-    return sum(int(np.count_nonzero(mask)) for mask in _passing(snapshot, filter))
+    return sum(int(np.count_nonzero(mask)) for mask in _passing(snapshot, filter, allow_unknown_fields))
 
 
 def is_known(snapshot: Snapshot, filter: str) -> bool:
@@ -90,15 +103,22 @@ def is_known(snapshot: Snapshot, filter: str) -> bool:
     return snapshot.passed.get(filter) is not None
 
 
-def _passing(snapshot: Snapshot, filter: str) -> Masks:
+def _passing(snapshot: Snapshot, filter: str, allow_unknown_fields: bool) -> Masks:
     masks = snapshot.passed.get(filter)
-    if masks is None:
+    check = not allow_unknown_fields and snapshot.n_documents > 0 and filter not in snapshot.passed.checked
+    if masks is None or check:
         expression = parse_filter(filter)
+    if check:
+        with snapshot.reading() as connection:
+            check_known(expression, StoredFields(connection))
+    if masks is None:
         masks = []
         for view in snapshot.segments:
             mask = select(expression, _PartColumns(snapshot, view), view.segment.n_rows)
             masks.append(mask if view.live is None else mask & view.live)
         snapshot.passed.put(filter, masks)
+    if check:
+        snapshot.passed.checked.add(filter)
     return masks
 
 

@@ -26,7 +26,7 @@ def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) 
     """Return everything from a query to hits with their documents; see `Collection.search`."""
     started = perf_counter()
     query = encode_query(encoders, request, snapshot)
-    allowed = rows_passing(snapshot, request.filter)
+    allowed = rows_passing(snapshot, request.filter, allow_unknown_fields=request.allow_unknown_fields)
     shares: Sequence[tuple[Share, ...]] | None = None
     if query.dense is None:
         ranked, stats = rank(snapshot, query.sparse, request.depth, allowed, request.recall)
@@ -47,7 +47,7 @@ def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) 
 def answer_many(snapshot: Snapshot, encoders: QueryEncoders, request: BatchRequest) -> list[RankedIds]:
     """Return (id, score) of the best documents of many queries; no document is read."""
     queries, k, recall, threads = request.queries, request.k, request.recall, request.threads
-    allowed = rows_passing(snapshot, request.filter)
+    allowed = rows_passing(snapshot, request.filter, allow_unknown_fields=request.allow_unknown_fields)
     vectors = None if encoders.dense is None else encoders.dense.queries(queries)
     if vectors is not None and encoders.mode == "dense":
         ranked = rank_dense_many(snapshot, vectors, k, allowed, threads, recall)
@@ -64,7 +64,7 @@ def fusion_candidates(
     snapshot: Snapshot, encoders: QueryEncoders, request: BatchRequest, depth: int
 ) -> Iterator[tuple[list[str], list[FieldScores]]]:
     """Yield each query's candidates, `depth` a side: their ids and both sides' scores, for learning to fuse."""
-    allowed = rows_passing(snapshot, request.filter)
+    allowed = rows_passing(snapshot, request.filter, allow_unknown_fields=request.allow_unknown_fields)
     vectors = encoders.sparse.queries(request.queries, snapshot)
     near = () if encoders.dense is None else encoders.dense.queries(request.queries)
     for (terms, weights), vector in zip(vectors, near, strict=True):

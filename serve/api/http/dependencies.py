@@ -20,6 +20,7 @@ from lexhound.serve.api.state import service_of
 from lexhound.serve.keys import Scope
 
 from .exceptions import MediaTypeError, RequestError, TooLargeError, UnavailableError
+from .parameters import check_parameters, parameters_of
 from .security import Caller
 
 JSON_TYPE = "application/json"
@@ -50,6 +51,7 @@ class ReadRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of FastAPI, with ours before it."""
         handle = super().get_route_handler()
+        parameters = parameters_of(self.dependant)
 
         async def checked(request: Request) -> Response:
             service = service_of(request)
@@ -58,6 +60,7 @@ class ReadRoute(APIRoute):
             caller = service.guard.identify(request)
             request.state.caller = caller
             caller.check(self.scope, request.path_params.get("name"))
+            check_parameters(request, parameters)
             return await self.answer(request, handle)
 
         return checked

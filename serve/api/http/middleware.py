@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lexhound.core.errors import CollectionGoneError, CollectionLockedError
 from lexhound.retrieval.errors import DeadlineError, StaleSnapshotError
+from lexhound.serve.api.schemas.base import UNKNOWN_FIELD
 
 from .exceptions import ServiceError
 from .metrics import Metrics
@@ -149,13 +150,16 @@ async def tell_invalid(request: Request, error: Exception) -> Response:
         answer = Answer(400, "not_json", f"the body is not JSON: {reason}".rstrip(": "), "body", "check its syntax", {})
     else:
         message = str(first["msg"]).removeprefix("Value error, ")
+        location, hint = tuple(first["loc"]), "the schema of the request is in /openapi.json"
+        if first["type"] == UNKNOWN_FIELD:
+            location, hint = (*location, first["ctx"]["name"][:60]), first["ctx"]["hint"]
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         answer = Answer(
             422,
             "invalid_request",
             f"{message[:1].lower()}{message[1:]}{more}",
-            _field_path(first["loc"]),
-            "the schema of the request is in /openapi.json",
+            _field_path(location),
+            hint,
             {},
         )
     return respond(answer, _id(request))

@@ -98,8 +98,12 @@ async def delete_documents(
             present = set(deleted)
             missing = [each for each in requested if each not in present]
         else:
-            expression = body.filter
-            deleted = await served.writes.call(lambda collection: collection.delete(collection.ids(expression)))
+            chosen = body
+            deleted = await served.writes.call(
+                lambda collection: collection.delete(
+                    collection.ids(chosen.filter, allow_unknown_fields=chosen.allow_unknown_fields)
+                )
+            )
             missing = []
         if refresh:
             await service.registry.announce(served)

@@ -174,7 +174,9 @@ async def count(
     async with service.registry.use(name) as served:
         deadline = await _prepared(request, served.reader, body.filter)
         number = await service.admission.run(
-            lambda: served.reader.count(body.filter), request=request, deadline=deadline
+            lambda: served.reader.count(body.filter, allow_unknown_fields=body.allow_unknown_fields),
+            request=request,
+            deadline=deadline,
         )
     return json_response({"count": number})
 
@@ -193,6 +195,7 @@ async def facets(
         Query(max_length=20, description="A field; may be given several times. All fields if left out."),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Values a field, most frequent first.")] = 20,
+    allow_unknown_fields: Annotated[bool, Query(description="Let `field` be one that no document has.")] = False,
 ) -> Response:
     """What can be filtered by: fields, their most frequent values, and the range of numbers."""
     service = service_of(request)
@@ -200,6 +203,7 @@ async def facets(
         reader = served.reader
 
         def work() -> dict[str, Any]:
-            return facet_answer(require_capability(reader, Capability.FACETS).facets(field, limit))
+            able = require_capability(reader, Capability.FACETS)
+            return facet_answer(able.facets(field, limit, allow_unknown_fields=allow_unknown_fields))
 
         return json_response(await service.admission.run(work, request=request, pool="wide"))

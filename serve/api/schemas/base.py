@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from .names import hint_for
+
+UNKNOWN_FIELD = "unknown_field"
+"""The type of the error, whose context has the `name` and a `hint`."""
 
 JsonScalar = str | int | float
 
@@ -25,6 +31,15 @@ class Strict(BaseModel):
     """What a caller sends."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, value: object) -> object:
+        for name in value if isinstance(value, dict) else ():
+            if name not in cls.model_fields:
+                context = {"name": name, "hint": hint_for(str(name), cls.model_fields)}
+                raise PydanticCustomError(UNKNOWN_FIELD, "there is no field '{name}'", context)
+        return value
 
 
 class Told(BaseModel):

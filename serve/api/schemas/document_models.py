@@ -87,6 +87,9 @@ class DeleteByFilter(Strict):
     """Documents to delete by a filter expression."""
 
     filter: str = Field(examples=["year < 1990"])
+    allow_unknown_fields: bool = Field(
+        False, description="Let the filter name fields, and kinds of values, that no document has."
+    )
 
 
 def _which_deletion(value: object) -> str:

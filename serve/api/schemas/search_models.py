@@ -16,6 +16,9 @@ from .base import JsonScalar, Strict, Told, Whole
 # Of a query or filter in an address: written in percents, a character may take twelve, and an address has 64 KiB.
 ADDRESS_CHARACTERS = 2000
 
+AllowUnknownFields = Annotated[
+    bool, Field(description="Let the filter name fields, and kinds of values, that no document has.")
+]
 Recall = Annotated[
     float | None,
     Field(gt=0, le=1, description="Which share of the exact hits is enough, for a faster search.", examples=[0.95]),
@@ -51,6 +54,7 @@ class SearchOptions(Strict):
     )
     fusion: FusionOptions | None = Field(None, description="For mode `hybrid`.")
     filter: str | None = Field(None, description="Only documents whose metadata passes.", examples=['lang = "en"'])
+    allow_unknown_fields: AllowUnknownFields = False
     explain: bool = Field(False, description="Tell what each term gave to each score.")
     highlight: bool = Field(True, description="Give each hit a snippet with the places of the query's words.")
     fields: list[str] = Field(
@@ -79,6 +83,7 @@ class SearchOptions(Strict):
             mode=mode,
             fusion=None if self.fusion is None else self.fusion.fusion(),
             filter=self.filter,
+            allow_unknown_fields=self.allow_unknown_fields,
             explain=self.explain,
             highlight=self.highlight,
             fields=self.fields,
@@ -127,6 +132,7 @@ class AddressSearch(BaseModel):
     )
     dense_weight: float | None = Field(None, ge=0, le=1, description="Likewise: the dense side's share.")
     filter: str | None = Field(None, max_length=ADDRESS_CHARACTERS, description="A filter expression.")
+    allow_unknown_fields: AllowUnknownFields = False
     explain: bool = False
     highlight: bool = True
     fields: str = Field("title,metadata", max_length=400, description="Separated by commas.")
@@ -144,6 +150,7 @@ class AddressSearch(BaseModel):
             mode=self.mode,
             fusion=FusionOptions(**options) if options else None,  # type: ignore[arg-type]
             filter=self.filter,
+            allow_unknown_fields=self.allow_unknown_fields,
             explain=self.explain,
             highlight=self.highlight,
             fields=[field.strip() for field in self.fields.split(",") if field.strip()],
@@ -183,6 +190,7 @@ class BatchRequest(Strict):
     queries: list[str] = Field(min_length=1, examples=[["heat transfer", "boundary layer"]])
     k: Whole = Field(10, ge=1)
     filter: str | None = None
+    allow_unknown_fields: AllowUnknownFields = False
     recall: Recall = None
     mode: Literal["auto", "lexical", "sparse", "dense", "hybrid"] = "auto"
     fusion: FusionOptions | None = None
@@ -199,6 +207,7 @@ class BatchRequest(Strict):
             mode=mode,
             fusion=None if self.fusion is None else self.fusion.fusion(),
             filter=self.filter,
+            allow_unknown_fields=self.allow_unknown_fields,
             recall=self.recall,
             threads=1,  # the service's own threads are there to share the processors between requests
         )
@@ -228,6 +237,7 @@ class CountRequest(Strict):
     """What to count: all documents, or those that pass a filter."""
 
     filter: str | None = Field(None, examples=["year >= 1990"])
+    allow_unknown_fields: AllowUnknownFields = False
 
 
 class CountAnswer(Told):

@@ -20,7 +20,7 @@ from lexhound.serve.cli.dense_options import (
 )
 from lexhound.serve.cli.learned_options import StoredTrust, trusting
 from lexhound.serve.cli.option_groups import with_options
-from lexhound.serve.cli.options import Filter, Json, Place, Recall, as_text
+from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, Recall, as_text
 from lexhound.serve.cli.output import Output, Segment, tell
 from lexhound.serve.cli.startup import load_numba_without_scipy
 
@@ -47,6 +47,7 @@ class SearchOptions:
     k: Annotated[int, typer.Option("-k", help="The number of documents.")] = 10
     offset: Annotated[int, typer.Option(help="How many hits to skip: -k 10 --offset 10 is the second page.")] = 0
     filter: Filter = None
+    allow_unknown_fields: AllowUnknownFields = False
     mode: ModeOption = Mode.AUTO
     fusion: FusionOption = None
     dense_weight: DenseWeight = None
@@ -87,6 +88,7 @@ class SearchOptions:
             "k": self.k,
             "mode": self.mode.value,
             "filter": None if self.filter is None else as_text(self.filter),
+            "allow_unknown_fields": self.allow_unknown_fields,
             "recall": self.recall,
             "fusion": fusion_of(self.fusion, self.dense_weight, self.fusion_depth),
         }

@@ -217,8 +217,69 @@ def test_count_and_facets(service: Service) -> None:
         "values": [{"value": "en", "count": langs["en"]}, {"value": "de", "count": langs["de"]}],
     }  # fmt: skip
     assert (year["field"], year["kind"], year["min"], len(year["values"])) == ("year", "number", 1951, 2)
-    only = service.request("GET", f"{place}/facets?field=year&field=nothing").json()["fields"]
+    two = f"{place}/facets?field=year&field=nothing"
+    assert service.request("GET", two).json()["error"]["code"] == "unknown_field"
+    only = service.request("GET", f"{two}&allow_unknown_fields=true").json()["fields"]
     assert [each["field"] for each in only] == ["year"]
+
+
+@pytest.mark.parametrize(
+    ("address", "where", "hint"),
+    [
+        ("search?q=heat&fliter=year=1", "query.fliter", "did you mean filter"),
+        ("search?q=heat&limit=3", "query.limit", "did you mean k?"),
+        ("search?q=heat&sort=year", "query.sort", ""),
+        ("search?query=heat", "query.query", "did you mean q?"),
+        ("search?q=heat&q=wing", "query.q", "give it once"),
+        ("facets?fields=year", "query.fields", "did you mean field?"),
+        ("documents/d1?refresh=true", "query.refresh", "leave it out"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused(service: Service, address: str, where: str, hint: str) -> None:
+    answer = service.request("GET", f"/v1/collections/my/{address}")
+    assert answer.status_code == 422
+    error = answer.json()["error"]
+    assert (error["code"], error["where"]) == ("invalid_request", where)
+    assert hint in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("body", "where", "hint"),
+    [
+        ({"query": "a", "fliter": "year = 1"}, "body.fliter", "did you mean filter"),
+        ({"query": "a", "limit": 3}, "body.limit", "did you mean k?"),
+        ({"q": "a"}, "body.q", "did you mean query?"),
+        ({"vector": {"a": 1}, "query": "a"}, "body.query", "not both"),
+        ({"query": "a", "fusion": {"methd": "rrf"}}, "body.fusion.methd", "did you mean method"),
+    ],
+)
+def test_fields_that_mean_nothing_are_refused(service: Service, body: Any, where: str, hint: str) -> None:
+    answer = service.request("POST", PLACE, json=body)
+    assert answer.status_code == 422
+    error = answer.json()["error"]
+    assert (error["code"], error["where"]) == ("invalid_request", where)
+    assert hint in error["hint"]
+
+
+def test_filters_that_name_nothing_are_refused_unless_it_is_allowed(service: Service) -> None:
+    wrong, place = 'yaer > 1950 or lang = "de"', "/v1/collections/my"
+    asks = [
+        ("search", {"query": "heat", "filter": wrong}),
+        ("search/batch", {"queries": ["heat"], "filter": wrong}),
+        ("count", {"filter": wrong}),
+        ("documents/delete", {"filter": 'year = "1953"'}),
+    ]
+    for path, body in asks:
+        answer = service.request("POST", f"{place}/{path}", json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unknown_field"), path
+        answer = service.request("POST", f"{place}/{path}", json=body | {"allow_unknown_fields": True})
+        assert answer.status_code == 200, path
+    assert answer.json()["deleted"] == 0
+    assert search(service, query="heat", filter='id = "d1" or id = "d3"', k=5)["hits"]
+    with service.client() as client:
+        assert client.count("my", wrong, allow_unknown_fields=True) == client.count("my", 'lang = "de"') > 0
+        hits = client.search("my", "heat", filter=wrong, allow_unknown_fields=True).hits
+        assert {hit.metadata["lang"] for hit in hits if hit.metadata} == {"de"}
 
 
 def test_metrics_tell_of_searches(service: Service) -> None:

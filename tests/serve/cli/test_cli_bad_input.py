@@ -31,6 +31,8 @@ def test_usage(collection: Path, fails: Fails, corpus: Path, tmp_path: Path) -> 
     fails("search", collection, "heat", "-k", "-5", code=2, says="k is -5")
     fails("search", collection, "heat", "-k", "0", code=2, says="k is 0")
     fails("search", collection, "heat", "--offset", "-1", code=2, says="offset is -1")
+    fails("search", collection, "heat", "--filter", "yaer > 3", code=2, says="Did you mean year")
+    fails("search", collection, "heat", "--filter", 'year = "1990"', code=2, says="--allow-unknown-fields")
     fails("search", collection, "a" * 100_000, code=2, says="100,000 characters")
     fails("search", collection, code=2, says="there is no query")
     fails("search", code=2, says="DIR")

@@ -2,7 +2,7 @@
 # The REST service and search page. Build it in the repository's root:
 #
 #     docker build --tag lexhound .
-#     docker build --tag lexhound:neural --build-arg EXTRAS=serve,neural .     # with transformer encoders
+#     docker build --tag lexhound:neural --build-arg EXTRAS=serve,neural .     # with torch, for encoders that need it
 #
 # docs/containers.md says how to run it, and which of this has been run.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.encoders.runtime.device import choose_device, choose_precision
+from lexhound.encoders.runtime.device import precision_name, runs_on_cpu
+from lexhound.encoders.runtime.token_pooling import unit
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -31,11 +32,11 @@ def shares_a_pass(sparse: LearnedEncoder, dense: DenseEncoder) -> bool:
         return False
     if (sparse.layout.root / document.folder).resolve() != layout.transformer.resolve():
         return False
-    device = choose_device(sparse.settings.device)
-    if device != choose_device(dense.settings.device):
-        return False
-    precisions = {choose_precision(each, device) for each in (sparse.settings.precision, dense.settings.precision)}
-    return len(precisions) == 1 and sparse.longest_document() == dense.limit("document")
+    ours, theirs = (
+        ("cpu" if runs_on_cpu(each.device) else each.device, precision_name(each.precision))
+        for each in (sparse.settings, dense.settings)
+    )
+    return ours == theirs and sparse.longest_document() == dense.limit("document")
 
 
 def encode_both(
@@ -44,5 +45,5 @@ def encode_both(
     """Return both encoders' document vectors; only where `shares_a_pass`."""
     vectors, means = sparse.encode_documents_with_means(texts, progress)
     if dense.normalise:
-        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        means = unit(means)
     return vectors, means

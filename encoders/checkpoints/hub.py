@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lexhound.core.errors import first_line
-from lexhound.core.extras import extra
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import TOKENIZER_FILES
 
@@ -57,7 +56,6 @@ def locate(source: str | Path) -> Located:
 
     Raises:
         CheckpointError: there is no such folder, or the hub does not serve such a model or cannot be reached.
-        MissingExtraError: a hub name, and huggingface_hub is not installed.
     """
     text = MINI if str(source) == DEFAULT and not Path(DEFAULT).is_dir() else str(source)
     bundled = bundled_folder(text)
@@ -114,9 +112,9 @@ def _download(name: str) -> Path:
         f"Where there is a network, run `hf download {name} --local-dir {name.rpartition('/')[2]}`, bring that folder "
         f"here and give its path; it must hold {CONFIG}, the tokenizer's files and model.safetensors"
     )
-    with extra("neural", f"{name} is not a folder here, and a model of the hub"):
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
     # Modules of sentence-transformers lie in folders of their own.
     small = [*SMALL_FILES, *(f"*/{file}" for file in SMALL_FILES), *ADAPTER_WEIGHTS]
     safe = [*SAFE_WEIGHTS, *(f"*/{file}" for file in SAFE_WEIGHTS)]

@@ -19,18 +19,11 @@ from lexhound.core.errors import first_line
 from lexhound.core.extras import extra
 from lexhound.encoders.errors import CheckpointError
 
+from .adapters import merge_adapter
 from .hub import CONFIG, weight_files
-from .weights import merge_adapter, read_tensors
 
 if TYPE_CHECKING:
     import torch
-
-# The layers of known term-weighting heads, in order, by the names of their weights; a relu stands between two.
-_REGRESSION_LAYERS = (
-    ("tok_proj",),  # uniCOIL
-    ("impact_score_encoder.0", "impact_score_encoder.3"),  # DeepImpact
-    ("classifier",),  # DeepCT, saved as a token classifier with one label
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,23 +65,9 @@ class OpenMaskedLM:
     padding: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RegressionModel:
-    """A model such that a token's raw weight = layers(backbone(ids)), relu between two layers.
-
-    Attributes:
-        layers: (weight [out, in], bias [out]) of each layer; the last has one output.
-    """
-
-    backbone: torch.nn.Module
-    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
-    max_length: int | None
-    padding: int
-
-
 def require_neural() -> None:
     """Raise MissingExtraError unless torch and transformers can be imported."""
-    with extra("neural", "encoding with a model"):
+    with extra("neural", "training, a GPU, or running a model that is not of BERT's form in safetensors"):
         import torch  # noqa: F401
         import transformers  # noqa: F401
 
@@ -152,14 +131,17 @@ def open_masked_lm(folder: Path) -> OpenMaskedLM:
         name for name, parameter in model.named_parameters() if name in absent and id(parameter) in backbone_parameters
     ]
     if lost:
-        raise _without_weights(folder, "masked language model", lost)
+        raise without_weights(folder, "masked language model", lost)
     return OpenMaskedLM(model, backbone, transform, decoder, not absent, _limit(model), _padding(model))
 
 
-def load_regression_model(
+def load_backbone(
     folder: Path, device: torch.device, dtype: torch.dtype, *, trust_remote_code: bool = False
-) -> RegressionModel:
-    """Load a model with one weight a token; raises as `load_language_model` does."""
+) -> tuple[Any, int | None, int]:
+    """Return a transformer without a head, the longest input that its positions allow, and the padding token's id.
+
+    Raises as `load_language_model` does.
+    """
     require_neural()
     import transformers
 
@@ -167,21 +149,10 @@ def load_regression_model(
     with quiet():
         config = read_config(folder, trust_remote_code)
         backbone = load_complete(transformers.AutoModel, folder, config, "model", trust_remote_code, ignored="pooler.")
-    tensors = read_tensors(folder, ("tok_proj.", "impact_score_encoder.", "classifier."))
-    names = next((names for names in _REGRESSION_LAYERS if all(f"{name}.weight" in tensors for name in names)), None)
-    if names is None or any(f"{name}.bias" not in tensors for name in names):
-        raise CheckpointError(
-            f"{folder} has no term-weighting head", "Its weights must hold tok_proj, impact_score_encoder or classifier"
-        )
-    layers = tuple((tensors[f"{name}.weight"].float(), tensors[f"{name}.bias"].float()) for name in names)
-    if layers[-1][0].shape[0] != 1:
-        raise CheckpointError(
-            f"{folder}: the head gives {layers[-1][0].shape[0]} values a token", "A term has one weight"
-        )
     backbone = backbone.float().eval()
     limit, padding = _limit(backbone), _padding(backbone)
     place_model(backbone, device, dtype)
-    return RegressionModel(backbone, tuple((w.to(device), b.to(device)) for w, b in layers), limit, padding)
+    return backbone, limit, padding
 
 
 def require_weights(folder: Path) -> None:
@@ -237,11 +208,12 @@ def load_complete(
     """
     model, absent = _load_whole(family, folder, config, kind, trust_remote_code)
     if lost := [key for key in absent if ignored not in key]:
-        raise _without_weights(folder, kind, lost)
+        raise without_weights(folder, kind, lost)
     return model
 
 
-def _without_weights(folder: Path, kind: str, absent: list[str]) -> CheckpointError:
+def without_weights(folder: Path, kind: str, absent: list[str]) -> CheckpointError:
+    """Return the error of a folder whose files lack weights, given their names."""
     return CheckpointError(
         f"{folder} is not a {kind}: its files lack {len(absent)} of the weights ({', '.join(absent[:3])})",
         "A head without weights would be random; choose a checkpoint that was saved with its head",

@@ -15,19 +15,18 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.encoders.base import EncoderIdentity, ShareDone, fingerprint_of
 from lexhound.encoders.checkpoints.hub import Located, locate
-from lexhound.encoders.checkpoints.loading import require_neural
 from lexhound.encoders.checkpoints.modules import ST_CONFIG
 from lexhound.encoders.errors import CheckpointError, IdentityError
 from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
-from lexhound.encoders.runtime.backbone import Backbone, attention, padded
+from lexhound.encoders.runtime.backbone import Backbone
 from lexhound.encoders.runtime.batching import in_batches
+from lexhound.encoders.runtime.token_pooling import means_of, starts_of, unit
 
 from .layout import DenseLayout, read_dense_layout
 from .settings import DenseSettings
@@ -117,8 +116,8 @@ class DenseEncoder:
 
     @property
     def width(self) -> int:
-        """Length of the vectors. Loads the model."""
-        width = int(self._model()[0].config.hidden_size)
+        """Length of the vectors."""
+        width = self.backbone.width
         return min(width, self.layout.dimensions or width)
 
     @property
@@ -131,7 +130,6 @@ class DenseEncoder:
         """
         with self._lock:
             if self._opened is None:
-                require_neural()
                 stored, layout, settings = self._stored, self._layout, self.settings
                 if stored is not None and stored.parts.get("model") != layout.hash():
                     raise _changed(stored, "files have")
@@ -170,7 +168,7 @@ class DenseEncoder:
 
     def prepare(self) -> None:
         """Load the model, so that whatever is wrong with it is told now."""
-        self._model()
+        self.backbone.prepare()
 
     def encode_documents(self, texts: Sequence[str], progress: ShareDone | None = None) -> NDArray[np.float32]:
         """Return float32[len(texts), width], C-contiguous; zeros, which are no vector, for a text without a token."""
@@ -185,44 +183,35 @@ class DenseEncoder:
         vector: NDArray[np.float32] = self.encode_queries([text])[0]
         return vector
 
-    def _model(self) -> tuple[Any, Any]:
-        return self.backbone.load("AutoModel", "model", ignored="pooler.")
-
     def _encode(self, texts: Sequence[str], role: str, progress: ShareDone | None = None) -> NDArray[np.float32]:
-        import torch
-
         backbone = self.backbone
-        model, device = self._model()
-        prompt, layout = self.prompt(role), self.layout
+        prompt = self.prompt(role)
         prefix, suffix = backbone.subwords.prefix, backbone.subwords.suffix
         room = self.limit(role) - len(prefix) - len(suffix)
         unprompted = backbone.subwords.ids_of(texts, room)
         prompted = backbone.subwords.ids_of([prompt + text for text in texts], room) if prompt else unprompted
         nonempty = [position for position, ids in enumerate(unprompted) if not backbone.subwords.says_nothing(ids)]
         rows = [[*prefix, *prompted[position][:room], *suffix] for position in nonempty]
-        hidden_from = self._passed_over(prompt)
-        normalise = self.normalise
+        start = self._passed_over(prompt)
 
         def vectors(batch: list[list[int]]) -> list[NDArray[np.float32]]:
-            ids, mask = padded(batch, backbone.padding, device)
-            hidden = model(input_ids=ids, attention_mask=attention(mask)).last_hidden_state.float()
-            pooled = self._pool(hidden, mask, hidden_from)
-            if layout.dimensions is not None:
-                if layout.unit_before:
-                    pooled = torch.nn.functional.normalize(pooled, dim=-1)
-                pooled = pooled[:, : layout.dimensions]
-            if normalise:
-                pooled = torch.nn.functional.normalize(pooled, dim=-1)
-            return list(pooled.cpu().numpy())
+            lengths = [len(row) for row in batch]
+            return list(self._finished(self._pool(backbone.states(batch), lengths, start)))
 
         result = np.zeros((len(texts), self.width), dtype=np.float32)
         lengths = [len(row) for row in rows]
-        with torch.inference_mode():
-            for positions, batch in in_batches(vectors, rows, lengths, self.settings.batch_tokens, progress):
-                result[[nonempty[position] for position in positions]] = batch
-                with self._lock:
-                    self.tokens_encoded += sum(lengths[position] for position in positions)
+        for positions, batch in in_batches(vectors, rows, lengths, self.settings.batch_tokens, progress):
+            result[[nonempty[position] for position in positions]] = batch
+            with self._lock:
+                self.tokens_encoded += sum(lengths[position] for position in positions)
         return result
+
+    def _finished(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return vectors cut to the layout's dimensions and brought to unit length, as it asks."""
+        if self.layout.dimensions is not None:
+            vectors = unit(vectors) if self.layout.unit_before else vectors
+            vectors = vectors[:, : self.layout.dimensions]
+        return unit(vectors) if self.normalise else vectors
 
     def _check_similarity(self) -> None:
         """Refuse a model whose vectors are compared otherwise than is done here, unless the settings say how."""
@@ -241,19 +230,20 @@ class DenseEncoder:
         subwords = self.backbone.subwords
         return len(subwords.prefix) + len(subwords.ids(prompt))
 
-    def _pool(self, hidden: Any, mask: Any, start: int) -> Any:
-        """Return one vector a text: float[n, longest, width] and bool[n, longest] -> float[n, width]."""
-        import torch
-
-        if self.pooling == "lasttoken":
-            last = mask.sum(1) - 1
-            return hidden[torch.arange(len(hidden), device=hidden.device), last]
-        if self.pooling == "cls":
-            return hidden[:, min(start, hidden.shape[1] - 1)]
-        if start:
-            mask = mask.clone()
-            mask[:, :start] = False
-        return (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    def _pool(self, states: NDArray[np.float32], lengths: list[int], start: int) -> NDArray[np.float32]:
+        """Return float32[texts, width] of the texts' tokens, float32[tokens, width], the first `start` left out."""
+        starts, lasts = starts_of(lengths), np.array(lengths) - 1
+        if self.pooling in ("lasttoken", "cls"):
+            offsets = lasts if self.pooling == "lasttoken" else np.minimum(start, lasts)
+            chosen: NDArray[np.float32] = states[starts + offsets]
+            return chosen
+        if not start:
+            return means_of(states, lengths)
+        pooled = np.zeros((len(lengths), states.shape[1]), dtype=np.float32)
+        for number, (first, length) in enumerate(zip(starts, lengths, strict=True)):
+            if length > start:
+                pooled[number] = states[first + start : first + length].mean(axis=0)
+        return pooled
 
 
 def _changed(identity: EncoderIdentity, what: str) -> IdentityError:

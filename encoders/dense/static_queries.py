@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
 from lexhound.encoders.libraries import TOKENIZERS, version_of
+from lexhound.encoders.runtime.token_pooling import unit
 from lexhound.encoders.text.subwords import TOKENIZER, Subwords
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class StaticQueryEmbeddings:
             if self._subwords.says_nothing(ids):
                 continue
             embeddings[row] = self.vectors[ids].astype(np.float32).sum(axis=0)
-        return _unit(embeddings)
+        return unit(embeddings)
 
 
 def fit(
@@ -189,7 +190,7 @@ def fit(
     table[idf == 0] = 0.0
     table *= 1.0 / max(float(np.abs(table).max()), 1e-30)
     stored = table.astype(np.float16)
-    guessed = _unit(counts[held_out] @ stored.astype(np.float32))
+    guessed = unit(counts[held_out] @ stored.astype(np.float32))
     facts = StaticQueryFacts(
         encoder.identity.fingerprint,
         len(usable),
@@ -256,12 +257,6 @@ def _solve(texts: csr_array, targets: NDArray[np.float32], ridge: float) -> NDAr
         step *= size / np.maximum(before, np.float32(1e-30))
         step += ahead
     return solution
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    normalised: NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(1e-12))
-    return normalised
 
 
 def _checksum(path: Path) -> str:

@@ -1,21 +1,26 @@
-"""Transformers that are run for their hidden states or logits: their inputs, limits and padding, loaded when needed.
+"""Transformers that are run for their hidden states or logits: their inputs and limits, loaded when needed.
 
 What a dense encoder and a cross-encoder have in common.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lexhound.encoders.checkpoints.loading import load_complete, place_model, quiet, read_config, require_weights
+from lexhound.encoders.checkpoints.loading import load_complete, place_model, quiet, read_config, require_neural
 from lexhound.encoders.errors import CheckpointError, SettingsError
 from lexhound.encoders.text.subwords import TOKENIZER_FILES, Subwords
 
-from .device import choose_device, choose_precision
+from .bert.model import StatesModel, config_without_torch, in_integers, not_in_integers, open_backbone
+from .device import choose_device, choose_precision, precision_name, threads
+from .torch_backbone import TorchBackbone
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +39,7 @@ class Backbone:
         device, precision: as of `lexhound.encoders.sparse.settings.LearnedSettings`.
 
     Attributes:
-        limit: the longest input in tokens; padding: the token id that fills up a batch.
+        limit: the longest input in tokens; padding: the token id that fills up a batch; width: of a hidden state.
 
     Raises:
         CheckpointError, MissingExtraError: the folder is no model, or cannot be read.
@@ -52,21 +57,26 @@ class Backbone:
         stated: int | None = None,
         lower_case: bool = False,
     ) -> None:
-        require_weights(folder)
+        bert = config_without_torch(folder, device, precision)
         has_tokenizer = any((folder / name).is_file() for name in TOKENIZER_FILES)
         self.subwords = Subwords.open(folder if has_tokenizer else root, lower_case=lower_case)
         self._folder = folder
         self._device = device
         self._precision = precision
+        self._bert = bert
+        self._states: StatesModel | None = None
         self._loaded: Any = None
         self._lock = RLock()
-        with quiet():
-            config = read_config(folder, trust_remote_code=False)
-        self._most = (max_length, _positions(config))
+        positions: int | None
+        if bert is not None:
+            positions, self.padding, self.width = bert.max_length, bert.padding, bert.width
+        else:
+            config = self._config
+            positions, self.width = _positions(config), int(config.hidden_size)
+            padding = getattr(config, "pad_token_id", None)
+            self.padding = padding if isinstance(padding, int) and padding >= 0 else 0
+        self._most = (max_length, positions)
         self.limit = self.limit_of(stated)
-        padding = getattr(config, "pad_token_id", None)
-        self.padding = padding if isinstance(padding, int) and padding >= 0 else 0
-        self._config = config
 
     def limit_of(self, stated: int | None) -> int:
         """Return the longest input in tokens, given what the folder states; raise SettingsError as the class does."""
@@ -76,15 +86,43 @@ class Backbone:
             raise SettingsError(f"max_length is {limit}", "Special tokens alone are that many")
         return limit
 
-    @property
-    def width(self) -> int:
-        """Length of a hidden state, as the config tells it."""
-        return int(self._config.hidden_size)
+    @cached_property
+    def _config(self) -> Any:
+        """transformers' configuration."""
+        require_neural()
+        with quiet():
+            return read_config(self._folder, trust_remote_code=False)
 
     def where(self) -> tuple[torch.device, torch.dtype]:
-        """Return the device and precision."""
+        """Return the device and precision of what `load` returns."""
         device = choose_device(self._device)
         return device, choose_precision(self._precision, device)
+
+    def states_precision(self) -> str:
+        """Return what the states are computed in: "int16", or a dtype of torch as it writes it."""
+        if self._bert is None:
+            return str(self.where()[1])
+        return "int16" if in_integers(self._folder, self._bert, self._precision) else "torch.float32"
+
+    def prepare(self) -> None:
+        """Load what makes states, so that whatever is wrong with it is told now."""
+        self._states_model()
+
+    def states(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return float32[tokens, width], the last hidden states of the rows' tokens, one row after the other."""
+        return self._states_model().states(rows, threads())
+
+    def _states_model(self) -> StatesModel:
+        with self._lock:
+            if self._states is None:
+                if self._bert is not None:
+                    self._states = open_backbone(self._folder, self._bert, self._precision)
+                elif precision_name(self._precision) == "int16":
+                    raise not_in_integers(self._folder)
+                else:
+                    model, device = self.load("AutoModel", "model", ignored="pooler.")
+                    self._states = TorchBackbone(model, device, self.padding, self._most[1])
+            return self._states
 
     def load(self, family: str, kind: str, ignored: str = "\0") -> tuple[Any, torch.device]:
         """Return the model, an `AutoModel...` of transformers, in evaluation mode, and its device.
@@ -92,6 +130,7 @@ class Backbone:
         Args:
             kind: what to call it in messages; ignored: weights whose names hold this may be missing.
         """
+        require_neural()
         import transformers
 
         device, dtype = self.where()
@@ -108,23 +147,6 @@ class Backbone:
                 place_model(model, device, dtype)
                 self._loaded = model
             return self._loaded, device
-
-
-def padded(rows: list[list[int]], padding: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return int64 ids and the bool mask of those that are no padding, both [rows, longest]."""
-    import torch
-
-    ids = np.full((len(rows), max(map(len, rows))), padding, dtype=np.int64)
-    mask = np.zeros(ids.shape, dtype=bool)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)] = row
-        mask[number, : len(row)] = True
-    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
-
-
-def attention(mask: torch.Tensor) -> torch.Tensor | None:
-    """Return what a model is told of padding: without any, nothing, and attention takes its fastest path."""
-    return None if bool(mask.all()) else mask.long()
 
 
 def _positions(config: Any) -> int | None:

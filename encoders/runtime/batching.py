@@ -50,6 +50,17 @@ def in_batches(
             progress(done / total)
 
 
+def token_chunks(lengths: Sequence[int], most: int) -> list[range]:
+    """Return ranges of consecutive positions in `lengths` with at most that many tokens each, or one longer text."""
+    chunks, start, tokens = [], 0, 0
+    for position, length in enumerate(lengths):
+        if position > start and tokens + length > most:
+            chunks.append(range(start, position))
+            start, tokens = position, 0
+        tokens += length
+    return [*chunks, range(start, len(lengths))] if lengths else []
+
+
 def halving(work: Callable[[list[Item]], list[Result]], items: list[Item]) -> list[Result]:
     """Return `work(items)`; where memory does not suffice, the two halves' results.
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lexhound.encoders.errors import SettingsError
@@ -17,6 +20,31 @@ PRECISIONS = ("auto", "float32", "bfloat16", "int16")
 PRECISION_VARIABLE = "LEXHOUND_PRECISION"
 """Environment variable: what "auto" means for the precision of models."""
 
+# What the drivers of NVIDIA, of AMD, and of Windows for its Linux make.
+_ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+def runs_on_cpu(name: str) -> bool:
+    """Return whether models run on the CPU, given the name of a device.
+
+    torch takes seconds to import, so for "auto" it is asked only where it is installed beside what might be a GPU.
+    """
+    if name != "auto" or find_spec("torch") is None:
+        return name in ("auto", "cpu")
+    if sys.platform != "darwin" and not any(Path(path).exists() for path in _ACCELERATORS):
+        return True
+    return choose_device("auto").type == "cpu"
+
+
+def threads() -> int:
+    """Return how many threads encode at a time: OMP_NUM_THREADS, or the processors that this process may use."""
+    stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if stated.isdecimal() and int(stated) > 0:
+        return int(stated)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
 
 def choose_device(name: str) -> torch.device:
     """Return the device of that name, or the best one for "auto"; raises SettingsError where it is not there."""
@@ -30,21 +58,11 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def wants_integers(name: str, device: torch.device) -> bool:
-    """Return whether language models are run in 16-bit integers where they can be; must be, if that is the name."""
-    import torch
-
-    name = _meant(name)
-    return name == "int16" or (
-        name == "auto" and device.type == "cpu" and choose_precision(name, device) == torch.float32
-    )
-
-
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype of that name, or for "auto" bfloat16 where the hardware multiplies it; of "int16" float32."""
     import torch
 
-    name = _meant(name)
+    name = precision_name(name)
     if name != "auto":
         return torch.bfloat16 if name == "bfloat16" else torch.float32
     if device.type == "cuda":
@@ -57,7 +75,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def _meant(name: str) -> str:
+def precision_name(name: str) -> str:
     """Return the precision that is meant by `name`; raises SettingsError where the environment names another."""
     if name != "auto":
         return name

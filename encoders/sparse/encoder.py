@@ -62,7 +62,8 @@ class LearnedEncoder:
 
     Raises:
         CheckpointError, MissingExtraError: see `locate`, `read_layout` and `Subwords.open`; and from the methods, when
-            a encoder is first used, see `load_language_model`, `load_regression_model` and `read_weights`.
+            a encoder is first used, see `open_masked_lm`, `load_language_model`,
+            `read_regression_layers` and `read_weights`.
         IdentityError: from the methods: the files are not those that made the stored vectors.
     """
 
@@ -261,17 +262,32 @@ class LearnedEncoder:
             weights = read_weights(folder, layout.weights, subwords)
             ratios = read_surface_match(folder / SURFACE_MATCH_FILE, len(weights)) if layout.surface_match else None
             return TokenTable(subwords, weights, layout, settings, ratios)
-        from lexhound.encoders.checkpoints.loading import require_neural
+        if layout.kind == "regression":
+            from .term_weighting import TermWeightingEncoder
 
-        require_neural()
-        from lexhound.encoders.runtime.device import choose_device, choose_precision
+            return TermWeightingEncoder(self.layout.root, subwords, layout, settings)
+        return _open_language_model(self.layout.root, subwords, layout, settings)
 
-        from .transformer import LanguageModelEncoder, TermWeightingEncoder
 
-        device = choose_device(settings.device)
-        dtype = choose_precision(settings.precision, device)
-        family = LanguageModelEncoder if layout.kind == "mlm" else TermWeightingEncoder
-        return family(self.layout.root, subwords, layout, settings, device, dtype)
+def _open_language_model(
+    root: Path, subwords: Subwords, layout: EncoderLayout, settings: LearnedSettings
+) -> TextEncoder:
+    """Return the encoder of a language model: without torch where the model and the device allow it."""
+    from lexhound.encoders.runtime.bert.model import config_without_torch
+
+    folder = root / layout.folder
+    if not layout.echo and layout.adapter is None:
+        config = config_without_torch(folder, settings.device, settings.precision)
+        if config is not None:
+            from .bert import BertEncoder
+
+            return BertEncoder(root, subwords, layout, settings, config)
+    from lexhound.encoders.checkpoints.loading import require_neural
+
+    require_neural()
+    from .transformer import LanguageModelEncoder
+
+    return LanguageModelEncoder(root, subwords, layout, settings)
 
 
 def _changed(identity: EncoderIdentity, part: str) -> IdentityError:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.core.extras import extra
 from lexhound.encoders.base import QueryVector, ShareDone
+from lexhound.encoders.checkpoints.tensors import read_arrays
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import Subwords
 
@@ -136,7 +136,7 @@ def read_surface_match(path: Path, size: int) -> NDArray[np.float32]:
         CheckpointError: the file is missing, unreadable, of another vocabulary, or holds what is no ratio.
     """
     try:
-        ratios = _from_safetensors(path)
+        ratios = read_arrays(path)["weight"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}", "Download the whole folder again") from error
     if len(ratios) != size or not ((ratios > 0) & (ratios <= 1)).all():
@@ -150,12 +150,7 @@ def _read(path: Path, subwords: Subwords) -> NDArray[np.float32]:
     if path.suffix == ".txt":
         lines = path.read_text(encoding="utf-8").splitlines()
         return _by_token([line.rsplit(None, 1) for line in lines if line.strip()], subwords)
-    if path.suffix == ".safetensors":
-        return _from_safetensors(path)
-    with extra("neural", f"reading {path}"):
-        import torch
-    loaded: NDArray[np.float32] = torch.load(path, map_location="cpu", weights_only=True)["weight"].float().numpy()
-    return loaded
+    return read_arrays(path)["weight"]
 
 
 def _by_token(pairs: Any, subwords: Subwords) -> NDArray[np.float32]:
@@ -171,21 +166,3 @@ def _by_token(pairs: Any, subwords: Subwords) -> NDArray[np.float32]:
     if not weights.any():
         raise ValueError(f"none of its {unknown} tokens is in the tokenizer's vocabulary")
     return weights
-
-
-def _from_safetensors(path: Path) -> NDArray[np.float32]:
-    """Read the tensor `weight`, by the format itself, which is simple: so that no package is needed for it."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > path.stat().st_size:
-            raise ValueError("it is truncated")
-        header = json.loads(file.read(size))
-        entry = header["weight"]
-        start, end = entry["data_offsets"]
-        file.seek(8 + size + start)
-        data = file.read(end - start)
-    if len(data) != end - start:
-        raise ValueError("it is truncated")
-    if entry["dtype"] == "BF16":
-        return (np.frombuffer(data, dtype="<u2").astype("<u4") << 16).view("<f4")
-    return np.frombuffer(data, dtype={"F32": "<f4", "F16": "<f2", "F64": "<f8"}[entry["dtype"]]).astype(np.float32)

@@ -71,19 +71,14 @@ class Subwords:
 
         Raises:
             CheckpointError: there is none, or it cannot be read.
-            MissingExtraError: `tokenizers` is not installed, or only transformers could read these files.
+            MissingExtraError: only transformers could read these files, and it is not installed.
         """
         if not any((folder / name).is_file() for name in TOKENIZER_FILES):
             raise CheckpointError(
                 f"{folder} has no tokenizer", f"Put its tokenizer files ({TOKENIZER}) beside config.json"
             )
-        try:
-            from tokenizers import Tokenizer
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                "encoding with a model's vocabulary needs tokenizers, which is not installed",
-                "pip install 'lexhound[neural]', or 'lexhound[tokens]' for queries that need no model",
-            ) from error
+        from tokenizers import Tokenizer
+
         settings = _read_object(folder / "tokenizer_config.json")
         limit = settings.get("model_max_length")
         # Files that JSON calls valid make the library panic or fail in ways of its own.

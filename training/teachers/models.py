@@ -25,8 +25,9 @@ from lexhound.encoders.dense.encoder import DenseEncoder
 from lexhound.encoders.dense.layout import POOLINGS
 from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.errors import CheckpointError
-from lexhound.encoders.runtime.backbone import Backbone, attention, padded
+from lexhound.encoders.runtime.backbone import Backbone
 from lexhound.encoders.runtime.batching import in_batches
+from lexhound.encoders.runtime.padding import attention, padded
 from lexhound.encoders.settings import require_one_of, require_whole
 from lexhound.encoders.text.subwords import encodable
 
@@ -77,7 +78,6 @@ class DenseTeacher:
     """
 
     def __init__(self, folder: str | Path, settings: TeacherSettings | None = None) -> None:
-        require_neural()
         self.settings = settings or TeacherSettings()
         model_settings = self.settings
         prompt = model_settings.prompt
@@ -113,11 +113,10 @@ class DenseTeacher:
     @cached_property
     def _key(self) -> str:
         encoder = self.encoder
-        _, dtype = encoder.backbone.where()
         values = {
             "version": _VERSION, "kind": "dense", "files": files_hash(encoder.layout.transformer),
             "length": encoder.backbone.limit, "pooling": encoder.pooling, "prompt": self.settings.prompt,
-            "precision": str(dtype),
+            "precision": encoder.backbone.states_precision(),
         }  # fmt: skip
         return fingerprint_of(values)
 

@@ -273,6 +273,22 @@ def layers(x: Any, starts: Any, heads: Any, epsilon: Any, weights: Any) -> None:
 
 
 @_kernel
+def transformed(states: Any, weight: Any, scales: Any, bias: Any, norm: Any, epsilon: Any, out: Any) -> None:
+    """Write layer norm(gelu(states · weightᵀ + bias)), what a masked-language-model head's decoder takes.
+
+    Args:
+        states: float32[rows, width], rows a multiple of ROWS; out: the same shape.
+        weight, scales, bias: of `packed`; norm: (gain, shift), float32[width] each; epsilon: float32.
+    """
+    integers = np.empty(states.shape, dtype=np.int16)
+    row_scales = np.empty(states.shape[0], dtype=np.float32)
+    quantised(states, integers, row_scales)
+    product(integers, row_scales, weight, scales, bias, out)
+    _activated(out)
+    normalised(out, norm[0], norm[1], epsilon)
+
+
+@_kernel
 def _inner(one: Any, other: Any) -> Any:
     total = _ZERO
     for part in range(one.shape[0]):

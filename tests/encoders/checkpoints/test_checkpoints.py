@@ -78,7 +78,7 @@ def test_a_broken_tokenizer(copied: Path) -> None:
 def test_torn_weights(copied: Path, kept: int) -> None:
     path = copied / "model.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
-    refused(copied, "cannot be loaded")
+    refused(copied, "cannot be read")
 
 
 def test_a_model_without_a_head(tmp_path: Path) -> None:

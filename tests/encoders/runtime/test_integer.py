@@ -9,21 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_checkpoints import build_tiny_masked_lm
 
 from lexhound.encoders.errors import SettingsError
-from lexhound.encoders.runtime.device import wants_integers
+from lexhound.encoders.runtime.bert.float32 import Float32Backbone
 from lexhound.encoders.runtime.int16 import head as head_module
 from lexhound.encoders.runtime.int16 import kernels, tiles
 from lexhound.encoders.runtime.int16 import layers as layers_module
 from lexhound.encoders.runtime.int16.head import MaximumHead
-from lexhound.encoders.runtime.int16.layers import IntegerBackbone, integer_backbone
+from lexhound.encoders.runtime.int16.layers import IntegerBackbone
+from lexhound.encoders.runtime.int16.masked_lm_head import IntegerHead
 from lexhound.encoders.runtime.int16.packing import filled, packed, rounded_rows
+from lexhound.encoders.sparse.bert import BertEncoder
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
-from lexhound.encoders.sparse.transformer import LanguageModelEncoder
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="the kernels need AVX2 and compiled Numba")
 
@@ -31,9 +33,9 @@ ARCHITECTURES = ("bert", "distilbert", "roberta")
 TEXTS = ["heat transfer in flow", "", "the cat sat on the mat. " * 30, "wing", "[PAD] flow [PAD]", "low pressure; 42?"]
 
 
-def side(folder: Path, **options: object) -> LanguageModelEncoder:
+def side(folder: Path, **options: object) -> BertEncoder:
     found = LearnedEncoder(folder, LearnedSettings(device="cpu", **options))._encoder("document")  # type: ignore[arg-type]
-    assert isinstance(found, LanguageModelEncoder)
+    assert isinstance(found, BertEncoder)
     return found
 
 
@@ -111,9 +113,9 @@ def states_of(model: torch.nn.Module, row: list[int]) -> np.ndarray:
 
 
 def test_layers_give_what_torch_gives(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = side(folder, precision="int16")
-    twin, model = own._backbone, own._model.backbone
-    assert twin is not None
+    twin, model = side(folder, precision="int16")._model.backbone, transformers.AutoModel.from_pretrained(folder)
+    assert isinstance(twin, IntegerBackbone)
+    model.eval()
     generator = np.random.default_rng(1)
     rows = [generator.integers(0, 150, length).tolist() for length in (1, 2, 7, 64, 33, 5, 6, 12, 64, 17)]
     rows[2][3] = 0  # padding in the middle, of which RoBERTa's positions take no notice
@@ -128,19 +130,6 @@ def test_layers_give_what_torch_gives(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(layers_module, "_CHUNK", 40)
     np.testing.assert_array_equal(twin.states(rows, threads=3), together)
     assert twin.states([]).shape == (0, 32)
-
-
-def test_models_of_another_form_are_left_to_torch(bert: Path) -> None:
-    model = side(bert, precision="float32")._model.backbone
-    assert isinstance(integer_backbone(model, 150), IntegerBackbone)
-    for name, value in (("hidden_act", "relu"), ("model_type", "electra"), ("is_decoder", True)):
-        before = getattr(model.config, name)
-        setattr(model.config, name, value)
-        assert integer_backbone(model, 150) is None, name
-        setattr(model.config, name, before)
-    handle = model.register_forward_hook(lambda _, __, out: out.__setitem__("last_hidden_state", out[0] + 1) or out)
-    assert integer_backbone(model, 150) is None, "a model that does something more"
-    handle.remove()
 
 
 # The head
@@ -272,9 +261,8 @@ def test_vectors_are_those_of_float32(folder: Path) -> None:
 def test_other_poolings_have_no_screen(bert: Path, pooling: str, activation: str) -> None:
     ways = {"pooling": pooling, "activation": activation}
     one, other = (side(bert, precision=each, **ways) for each in ("float32", "int16"))
-    assert one._head is None
-    assert other._head is None
-    assert other._backbone is not None
+    assert isinstance(one._model.backbone, Float32Backbone)
+    assert isinstance(other._model.backbone, IntegerBackbone)
     for (terms, weights), (others, ours) in zip(one.encode(TEXTS), other.encode(TEXTS), strict=True):
         rows = np.zeros((2, 400))
         rows[0, terms], rows[1, others] = weights, ours
@@ -282,48 +270,34 @@ def test_other_poolings_have_no_screen(bert: Path, pooling: str, activation: str
 
 
 def test_a_screened_encoder_gives_what_an_unscreened_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the encoder that comes with the package, in float32 and in integers."""
+    """On the encoder that comes with the package."""
     folder = Path(layers_module.__file__).parents[2] / "models" / "lexhound-mini"
     words = (folder / "document_0_Transformer" / "tokenizer.json").read_text(encoding="utf-8")
     vocabulary = [word for word in json.loads(words)["model"]["vocab"] if word.isalpha()]
     generator = np.random.default_rng(3)
     texts = [" ".join(generator.choice(vocabulary, count)) for count in (90, 70, 2, 60, 1)]
-    unscreened = side(folder, precision="float32")
-    unscreened._head = None
-    exact = unscreened.encode(texts)
+    exact = side(folder, precision="float32").encode(texts)
     monkeypatch.setattr(head_module, "_SAMPLES", (100, 300))
-    for precision, close in (("float32", 1e-4), ("int16", 2e-2)):
-        own = side(folder, precision=precision)
-        found = own.encode(texts)
-        assert own._head is not None
-        assert own._head._screen is not None
-        for (terms, weights), (others, ours) in zip(exact, found, strict=True):
-            rows = np.zeros((2, 30_522))
-            rows[0, terms], rows[1, others] = weights, ours
-            np.testing.assert_allclose(rows[1], rows[0], atol=close)
-            assert rows[0] @ rows[1] / np.linalg.norm(rows[0]) / np.linalg.norm(rows[1]) > 0.9999
+    own = side(folder, precision="int16")
+    found = own.encode(texts)
+    assert isinstance(own._model.head, IntegerHead)
+    assert own._model.head._decoder._screen is not None
+    for (terms, weights), (others, ours) in zip(exact, found, strict=True):
+        rows = np.zeros((2, 30_522))
+        rows[0, terms], rows[1, others] = weights, ours
+        np.testing.assert_allclose(rows[1], rows[0], atol=2e-2)
+        assert rows[0] @ rows[1] / np.linalg.norm(rows[0]) / np.linalg.norm(rows[1]) > 0.9999
 
 
-def test_where_integers_are_asked_for_and_cannot_be(
-    tmp_path: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from lexhound.encoders.runtime.int16 import layers
-
-    assert side(bert, precision="float32")._backbone is None
-    monkeypatch.setattr(layers, "integer_backbone", lambda *_: None)
-    assert side(bert)._backbone is None
-    with pytest.raises(SettingsError, match="cannot be run in 16-bit integers"):
-        side(bert, precision="int16")
-
-
-def test_without_compiled_kernels_torch_does_it(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_compiled_kernels_float32_does_it(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor or a Numba that cannot run the kernels changes nothing but the speed."""
     expected = side(bert, precision="float32").encode(TEXTS)
+    monkeypatch.delenv("LEXHOUND_PRECISION", raising=False)
+    assert isinstance(side(bert)._model.backbone, IntegerBackbone)
     monkeypatch.setattr(kernels.numba.config, "DISABLE_JIT", 1)
     assert not kernels.available()
     own = side(bert)
-    assert own._backbone is None
-    assert own._head is None
+    assert isinstance(own._model.backbone, Float32Backbone)
     for (terms, weights), (others, ours) in zip(expected, own.encode(TEXTS), strict=True):
         np.testing.assert_array_equal(terms, others)
         np.testing.assert_allclose(weights, ours, atol=1e-4)
@@ -342,7 +316,7 @@ def test_the_environment_says_what_auto_means(bert: Path, monkeypatch: pytest.Mo
     with pytest.raises(SettingsError, match="LEXHOUND_PRECISION is 'float16'"):
         side(bert)
     monkeypatch.delenv("LEXHOUND_PRECISION")
-    assert wants_integers("auto", torch.device("cpu")) != bool(torch.cpu._is_avx512_bf16_supported())
+    assert isinstance(side(bert)._model.backbone, IntegerBackbone)
 
 
 def test_the_kernels_name_the_tiles_that_they_are_compiled_from() -> None:

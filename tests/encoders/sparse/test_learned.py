@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 import transformers
 from tiny_checkpoints import build_tiny_masked_lm, vocabulary
 
-from lexhound.core.errors import MissingExtraError
 from lexhound.encoders.base import EncoderIdentity, SparseEncoder
 from lexhound.encoders.bm25.encoder import LexicalEncoder
 from lexhound.encoders.bm25.settings import LexicalSettings
@@ -251,13 +249,6 @@ def test_a_device_that_is_not_there(tiny_masked_lm: Path, monkeypatch: pytest.Mo
         LearnedEncoder(tiny_masked_lm, LearnedSettings(device="cuda")).prepare()
 
 
-@pytest.mark.parametrize("package", ["torch", "transformers"])
-def test_without_the_extra(tiny_masked_lm: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'lexhound\[neural\]'"):
-        LearnedEncoder(tiny_masked_lm).prepare()
-
-
 def test_windows_miss_nothing_of_a_long_text(tiny_masked_lm: Path) -> None:
     windows = LearnedEncoder(
         tiny_masked_lm, LearnedSettings(max_length=6, long_texts="windows", device="cpu", precision="float32")
@@ -300,19 +291,19 @@ def test_a_megabyte_of_one_word(encoder: LearnedEncoder) -> None:
 
 def test_memory_that_does_not_suffice(tiny_masked_lm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lexhound.encoders.errors import EncoderError
-    from lexhound.encoders.sparse.transformer import LanguageModelEncoder
+    from lexhound.encoders.sparse.bert import BertEncoder
 
     scarce = LearnedEncoder(tiny_masked_lm, LearnedSettings(device="cpu", precision="float32"))
-    whole = LanguageModelEncoder._hidden
+    whole = BertEncoder._states
     sizes = []
 
-    def hidden(self: LanguageModelEncoder, pieces: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def states(self: BertEncoder, pieces: list[list[int]]) -> tuple[np.ndarray, list[int]]:
         sizes.append(len(pieces))
         if len(pieces) > limit:
-            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+            raise MemoryError
         return whole(self, pieces)
 
-    monkeypatch.setattr(LanguageModelEncoder, "_hidden", hidden)
+    monkeypatch.setattr(BertEncoder, "_states", states)
     limit = 2
     same(scarce.encode_documents(TEXTS).toarray(), np.stack([oracle(tiny_masked_lm, text) for text in TEXTS]))
     assert max(sizes) > 2

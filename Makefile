@@ -11,6 +11,9 @@ CHECKED := "not (browser or engine or model or process or slow)"
 BENCH := build/bench
 PEERS ?=
 
+# Tests start hundreds of processes: each would compile all sources, did the environment say that bytecode is not kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo check test test-page test-suite lint types client bench clean
 

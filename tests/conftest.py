@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,19 @@ os.environ.setdefault("LEXHOUND_ENCODER", "bm25")
 # to take it as in a terminal: a handler, unlike being ignored, is not handed on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests make thousands of small files and flush them to the disk: in memory where there is room and programs may start.
+_MEMORY = Path("/dev/shm")  # noqa: S108  pytest makes its own folder there
+_ROOM = 4 * 2**30
+if (
+    "TMPDIR" not in os.environ
+    and _MEMORY.is_dir()
+    and os.access(_MEMORY, os.W_OK)
+    and shutil.disk_usage(_MEMORY).free >= _ROOM
+    and not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC
+):
+    os.environ["TMPDIR"] = str(_MEMORY)
+    tempfile.tempdir = None
 
 
 GUARD = Guard()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examples import TRIED
 from hypothesis import HealthCheck, settings
 from marks import MARKS, Guard, excluded, marks_of, marks_of_file
 from repository import ROOT, SAMPLES
@@ -77,7 +78,7 @@ settings.register_profile(
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
-    max_examples=int(os.environ.get("LEXHOUND_EXAMPLES", "60")),
+    max_examples=TRIED,
 )
 settings.load_profile("lexhound")
 

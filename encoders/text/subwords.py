@@ -102,11 +102,9 @@ class Subwords:
     @cached_property
     def vocabulary_hash(self) -> str:
         """Hex SHA-256 over the tokens in the order of their ids: equal vocabularies, comparable vectors."""
-        total = hashlib.sha256()
         ids = self._tokenizer.get_vocab(with_added_tokens=True)
-        for token, number in sorted(ids.items(), key=lambda item: item[1]):
-            total.update(f"{number} {token}\n".encode("utf-8", "surrogatepass"))
-        return total.hexdigest()
+        lines = [f"{number} {token}\n" for token, number in sorted(ids.items(), key=lambda item: item[1])]
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
     @cached_property
     def tokens_digest(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ def repeats(value: Any) -> bool:
     return isinstance(value, list) and any(repeats(each) for each in value)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(VALUES, st.booleans(), st.sampled_from(["", " ", "\n\t"]))
 def test_nothing_is_altered(value: Any, escaped: bool, space: str) -> None:
     text = written(value, escaped, space).encode()

@@ -11,6 +11,7 @@ import ir_measures
 import numpy as np
 import pytest
 import pytrec_eval
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -141,7 +142,7 @@ tricky_ids = st.one_of(
 
 
 @pytest.mark.process  # of the script that computes ERR
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.lists(tricky_ids, min_size=4, max_size=4, unique=True),
     st.lists(tricky_ids, min_size=9, max_size=9, unique=True),

@@ -16,8 +16,6 @@ from lexhound.encoders.sparse.exact_terms import surface_match_ratios
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.eval.errors import DatasetError
 from lexhound.eval.validation import ValidationSet, open_validation_set, validate, validator
-from lexhound.training.export import DocumentUse, export_encoder
-from lexhound.training.model import ModelSettings, TrainableEncoder
 from lexhound.training.recipe import DataRecipe, ExactTermRecipe, ModelRecipe, QueryRecipe, Recipe, ValidationRecipe
 
 
@@ -87,6 +85,9 @@ def test_refusals(folder: Path, name: str, said: str) -> None:
 
 def test_a_model_is_measured_as_its_encoder_will_search(tmp_path: Path) -> None:
     """Documents with their written words, queries as the recipe says: like the encoder that comes of it."""
+    from lexhound.training.export import DocumentUse, export_encoder
+    from lexhound.training.model import ModelSettings, TrainableEncoder
+
     model = TrainableEncoder(ModelSettings(str(build_tiny_masked_lm(tmp_path / "base", seed=4)), max_length=32))
     words = [
         "heat",

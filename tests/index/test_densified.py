@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ Case = tuple[list[Weights], NDArray[np.float32], Weights, NDArray[np.float32], i
 
 
 @given(st.lists(_SPARSE, max_size=10), st.integers(1, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_a_slice_keeps_its_heaviest_term(rows: list[Weights], width: int) -> None:
     slices = densify(packed(rows), width)
     assert slices.values.shape == slices.positions.shape == (len(rows), width)
@@ -90,7 +91,7 @@ def test_a_slice_keeps_its_heaviest_term(rows: list[Weights], width: int) -> Non
 
 
 @given(cases(), st.integers(1, 40), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_search_of_all_rows_is_a_sort_of_all_scores(case: Case, k: int, data: st.DataObject) -> None:
     rows, near, query, dense, width = case
     index = DensifiedIndex.from_rows(packed(rows), near, width)
@@ -105,7 +106,7 @@ def test_a_search_of_all_rows_is_a_sort_of_all_scores(case: Case, k: int, data: 
 
 
 @given(cases(), st.integers(1, 6), st.integers(1, 6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_candidates_are_those_of_the_product_without_gates(case: Case, k: int, depth: int) -> None:
     rows, near, query, dense, width = case
     index = DensifiedIndex.from_rows(packed(rows), near, width)

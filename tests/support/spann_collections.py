@@ -27,5 +27,7 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def best(scores: NDArray[np.float64], k: int, allowed: NDArray[np.bool_] | None = None) -> list[int]:
     """Score descending, then row ascending."""
-    rows = [row for row in range(len(scores)) if allowed is None or allowed[row]]
-    return sorted(rows, key=lambda row: (-scores[row], row))[:k]
+    rows = np.arange(len(scores)) if allowed is None else np.flatnonzero(allowed)
+    order: NDArray[np.int64] = np.argsort(-scores[rows], kind="stable")
+    found: list[int] = rows[order][:k].tolist()
+    return found

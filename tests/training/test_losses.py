@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def margin_oracle(student: np.ndarray, teacher: np.ndarray, mask: np.ndarray) ->
     return float(np.mean(values)) if values else 0.0
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(SHAPES, st.sampled_from([0.5, 1.0, 3.0]))
 def test_kl_is_the_formula(shape: tuple[int, int, int], temperature: float) -> None:
     student, teacher, mask = draw(shape)
@@ -55,7 +56,7 @@ def test_kl_is_the_formula(shape: tuple[int, int, int], temperature: float) -> N
     assert float(found) == pytest.approx(kl_oracle(student, teacher, mask, temperature), abs=1e-9)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(SHAPES)
 def test_margin_mse_is_the_formula(shape: tuple[int, int, int]) -> None:
     student, teacher, mask = draw(shape)
@@ -63,7 +64,7 @@ def test_margin_mse_is_the_formula(shape: tuple[int, int, int]) -> None:
     assert float(found) == pytest.approx(margin_oracle(student, teacher, mask), abs=1e-9)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(SHAPES)
 def test_info_nce_is_the_formula(shape: tuple[int, int, int]) -> None:
     scores, _, mask = draw(shape)

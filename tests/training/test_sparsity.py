@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +36,7 @@ def flops_oracle(weights: np.ndarray) -> float:
     return sum((sum(abs(row[term]) for row in weights) / len(weights)) ** 2 for term in range(weights.shape[1]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(MATRICES)
 def test_penalties_are_the_formulas(shape: tuple[int, int, int]) -> None:
     weights = draw(shape)
@@ -46,7 +47,7 @@ def test_penalties_are_the_formulas(shape: tuple[int, int, int]) -> None:
     assert float(l1(found)) == pytest.approx(sum(map(sum, weights)) / len(weights))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(MATRICES)
 def test_the_two_forms_of_the_idf_aware_penalty_are_one(shape: tuple[int, int, int]) -> None:
     weights = torch.from_numpy(draw(shape))
@@ -86,7 +87,7 @@ def test_df_flops_weighs_by_how_many_documents_use_a_term() -> None:
         assert float(df_flops(weights * alone, frequency)) == pytest.approx(scale**2, abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(MATRICES, st.sampled_from(KINDS))
 def test_a_penalty_does_not_depend_on_the_size_of_the_batch(shape: tuple[int, int, int], kind: str) -> None:
     weights = torch.from_numpy(draw(shape))

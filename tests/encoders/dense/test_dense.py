@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_checkpoints import build_tiny_causal_lm, build_tiny_embedding_model
@@ -124,7 +125,7 @@ def test_minilm_of_the_package_index() -> None:
 
 
 @given(st.lists(st.sampled_from(TEXTS), max_size=6), st.integers(1, 200))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_vectors_do_not_depend_on_batches(bodies: dict[str, Path], texts: list[str], batch_tokens: int) -> None:
     encoder = DenseEncoder(bodies["bert"], DenseSettings(device="cpu", precision="float32", batch_tokens=batch_tokens))
     found = encoder.encode_documents(texts)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_checkpoints import build_tiny_masked_lm
@@ -52,7 +53,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Products
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(1, 13), st.integers(1, 40), st.integers(1, 35), st.integers(0, 10**6))
 def test_a_product_is_the_one_of_its_integers(rows: int, pairs: int, terms: int, seed: int) -> None:
     generator = np.random.default_rng(seed)

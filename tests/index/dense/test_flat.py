@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -45,7 +46,7 @@ def cases(draw: st.DrawFn) -> tuple[Vectors, Vectors, int, NDArray[np.bool_] | N
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_search_is_a_sort_of_all_scores(case: tuple[Vectors, Vectors, int, NDArray[np.bool_] | None]) -> None:
     vectors, queries, k, allowed = case
     index = FlatIndex.from_vectors(vectors)
@@ -56,7 +57,7 @@ def test_search_is_a_sort_of_all_scores(case: tuple[Vectors, Vectors, int, NDArr
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 400), st.sampled_from([1, 3, 64, 385]), st.integers(1, 50))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_near_ties_are_told_apart_as_float64_does(seed: int, n: int, width: int, k: int) -> None:
     """Rows that differ in their last bits: a product in float32 could not order them."""
     random = np.random.default_rng(seed)
@@ -77,7 +78,7 @@ def test_near_ties_are_told_apart_as_float64_does(seed: int, n: int, width: int,
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.integers(1, 5), st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_a_score_is_the_same_wherever_it_comes_from(seed: int, n: int, m: int, k: int) -> None:
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(n, 33)).astype(np.float32)
@@ -156,7 +157,7 @@ def test_damage_is_found(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 12), min_size=1, max_size=4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_a_merge_is_the_index_of_what_is_left(
     tmp_path_factory: pytest.TempPathFactory, seed: int, sizes: list[int]
 ) -> None:

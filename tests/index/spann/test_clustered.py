@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -99,7 +100,7 @@ def test_so_many_hits_that_comparing_everything_is_less_work(built: Case) -> Non
     assert pairs(index.search(queries[0], 1400)) == pairs(flat.search(queries[0], 1400))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(1, 9), st.integers(1, 70), st.booleans())
 def test_any_small_collection(
     tmp_path_factory: pytest.TempPathFactory, seed: int, n: int, width: int, k: int, filtered: bool

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -52,7 +53,7 @@ def test_closure_assignment_follows_the_rule():
     assert several > 100
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     arrays(np.float32, st.tuples(st.integers(1, 60), st.just(2)), elements=st.sampled_from([0.0, 1.0, 3.0])),
     st.integers(2, 9),

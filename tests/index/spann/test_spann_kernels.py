@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -37,7 +38,7 @@ from lexhound.index.spann.kernels import (
 small = st.sampled_from([-1.0, 0.0, 0.5, 2.0])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     st.integers(1, 12).flatmap(lambda n: arrays(np.float32, (n, 5), elements=small)),
     arrays(np.float32, 5, elements=small),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -148,7 +149,7 @@ vectors_with_ties = st.integers(0, 40).flatmap(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     vectors_with_ties,
     arrays(np.float32, 3, elements=st.sampled_from([-1.0, 0.0, 1.0])),

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from examples import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -122,7 +123,7 @@ class Life(RuleBasedStateMachine):
         assert self.collection.verify() == []
 
 
-Life.TestCase.settings = settings(max_examples=40, stateful_step_count=12)
+Life.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=12)
 TestLife = Life.TestCase
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from backend_corpus import DOCUMENTS, FILTERS, QUERIES, encoders, move_rows
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_engine import PlainEngine
@@ -341,7 +342,7 @@ json_values = st.recursive(
 
 
 @kinds(KINDS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     documents=st.lists(
         st.builds(Document, id=ids, text=words, title=words, metadata=st.dictionaries(words, json_values, max_size=3)),

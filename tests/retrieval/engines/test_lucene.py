@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backend_corpus import DOCUMENTS, FILTERS, QUERIES, encoders, move_rows
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,7 +108,7 @@ def brute_force(rows: list[EngineRow], query: Query, limit: int) -> list[tuple[s
 
 @needs_lucene
 @given(queries, st.sampled_from([1, 3, 10, 100, 1000]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_hits_are_those_of_brute_force(made_up: LuceneEngine, asked: dict[int, float], limit: int) -> None:
     terms = np.array(sorted(asked), np.int32)
     query = Query.from_weights(terms, np.array([asked[term] for term in terms.tolist()], np.float32))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from backend_corpus import DOCUMENTS, METADATA, encoders
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_engine import holds
@@ -84,7 +85,7 @@ expressions = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(expression=expressions)
 def test_a_translated_filter_holds_of_the_same_documents(engine: MilvusEngine, expression: Expression) -> None:
     expected = {f"d{number}" for number, metadata in enumerate(METADATA) if holds(expression, flatten(metadata))}

@@ -15,6 +15,7 @@ from typing import Any
 import exports
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
@@ -59,7 +60,7 @@ def sparse_rows(draw: st.DrawFn) -> np.ndarray[Any, Any]:
 
 
 @given(sparse_rows(), st.integers(0, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_an_index_reads_back_by_rows_and_by_terms(rows: np.ndarray[Any, Any], window_bits: int) -> None:
     frequencies = np.arange(1, np.count_nonzero(rows) + 1).astype(np.uint8)
     lengths = np.zeros(len(rows), np.uint32)
@@ -92,7 +93,7 @@ def test_an_index_reads_back_by_rows_and_by_terms(rows: np.ndarray[Any, Any], wi
 
 
 @given(steps)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 def test_every_format_holds_what_the_collection_holds(life: list[list[Document] | str]) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
@@ -213,7 +214,7 @@ ROUND_TRIPS = tuple(name for name in FORMATS if name != "ciff")
 
 
 @given(steps)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 def test_what_was_exported_comes_back(life: list[list[Document] | str]) -> None:
     folder = Path(tempfile.mkdtemp())
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -333,7 +334,7 @@ expressions = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(metadatas, max_size=8), expressions, st.data())
 def test_selects_what_the_twin_matches(
     metadata: list[dict[str, Any]], expression: Expression, data: st.DataObject
@@ -344,7 +345,7 @@ def test_selects_what_the_twin_matches(
     assert selected(expression, documents, universe) == expected
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.one_of(st.integers(-(10**22), 10**22), st.sampled_from([2**63, -(2**63) - 1, 2**64, 10**400, -(10**400)])),
     st.sampled_from([*COMPARE, "!="]),
@@ -412,7 +413,7 @@ def test_what_is_written_is_parsed_back(expression: Expression) -> None:
     assert parse_filter(written(expression)) == simplified(expression)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.text(alphabet="ab1.\"'`()=<>!, \\\n-andotrisx\ud800", max_size=25))
 def test_any_text_is_parsed_or_pointed_at(text: str) -> None:
     error = None

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from command import lines
+from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from page_notes import NOTES
@@ -84,7 +85,7 @@ def composer(browser: Any, server: PageServer) -> Iterator[Callable[[str, Any], 
     page.close()
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.dictionaries(FIELDS, st.lists(st.one_of(TEXTS, NUMBERS), min_size=1, max_size=4), min_size=1, max_size=4))
 @example({"note": ['"\\', "\n", "\\n", "'", "\u2028"]})
 def test_written_filters_mean_what_was_chosen(
@@ -143,7 +144,7 @@ def conjuncts(expression: Expression) -> list[str]:
     return [repr(expression)]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(EXPRESSIONS)
 @example('lang = "en" and lang = "de"')
 @example("year >= 3 and year >= 5 and year <= 9")
@@ -156,7 +157,7 @@ def test_reading_and_writing_an_expression_keeps_its_meaning(composer: Callable[
 LARGE = [2**53 + 1, 2**53 + 3, -(2**63), 2**63 - 1, 10**16 + 1]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(st.one_of(st.sampled_from(LARGE), st.integers(-(2**63), 2**63 - 1), TEXTS), min_size=1, max_size=5))
 def test_integers_of_64_bits_are_read_shown_and_written_as_they_are(
     composer: Callable[[str, Any], Any], values: list[int | str]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,7 +42,7 @@ def make_training(documents: int, queries: int, seed: int = 0) -> TrainingSet:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     st.integers(1, 30), st.integers(1, 40), st.integers(1, 6), st.integers(2, 6), st.integers(0, 3), st.integers(0, 50)
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lexhound.training.data.candidate_lists import ListTeacher, interleaved, led_by, normalised_lists
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 5), st.integers(1, 4), st.integers(1, 4), st.integers(0, 999))
 def test_lists_are_joined_by_turns(rows: int, first: int, second: int, seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -26,7 +27,7 @@ def test_lists_are_joined_by_turns(rows: int, first: int, second: int, seed: int
         assert found[row].tolist() == expected + [-1] * (first + second - len(expected))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.lists(st.integers(0, 6), max_size=4), max_size=4), st.integers(0, 3), st.integers(0, 999))
 def test_lists_begin_with_what_is_given(given: list[list[int]], depth: int, seed: int) -> None:
     found = np.random.default_rng(seed).integers(-1, 7, (len(given), depth)).astype(np.int32)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -97,7 +98,7 @@ scored = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(identified, scored, st.sampled_from([0, 1, 3]))
 def test_ids_and_scores_are_the_plain_twin(
     tmp_path: Path, ids: list[tuple[int, list[int]]], scores: list[tuple[int, dict[int, float]]], limit: int

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,18 +26,22 @@ def documents(count: int, first: int = 0) -> list[Document]:
     ]
 
 
-@pytest.fixture
-def collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Collection:
-    """Two segments and some documents that wait for one; segments are calibrated although they are small."""
-    monkeypatch.setattr(builder, "calibrate", partial(calibrate, smallest=100))
-    made = Collection.create(tmp_path / "my.index")
-    made.add(documents(400))
-    made.maintain(1)
-    made.add(documents(700, 400))
-    made.maintain(1)
-    made.add(documents(30, 1100))
-    made.delete(["d3", "d500"])
-    return made
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
+    """Two segments and some documents that wait for one; segments are calibrated although they are small.
+
+    It is made once: no test changes it.
+    """
+    with Collection.create(tmp_path_factory.mktemp("recall") / "my.index") as made:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(builder, "calibrate", partial(calibrate, smallest=100))
+            made.add(documents(400))
+            made.maintain(1)
+            made.add(documents(700, 400))
+            made.maintain(1)
+        made.add(documents(30, 1100))
+        made.delete(["d3", "d500"])
+        yield made
 
 
 def test_segments_share_a_threshold_and_nothing_is_lost(collection: Collection) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from repository import GOLDEN
 
 from lexhound.encoders.bm25.settings import LexicalSettings
+from lexhound.encoders.text.subwords import Subwords
 from lexhound.index.inverted.scales import MOST_GROUPS
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.store.average_length import FAR
@@ -21,6 +23,14 @@ from lexhound.retrieval.documents.encoded_document import EncodedDocument
 
 TERMS = np.arange(2000, 2012, dtype=np.int32)
 Weights = dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_tokenizer() -> Iterator[None]:
+    """The encoder's tokenizer is read once, not for each of some seventy collections and their openings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Subwords, "open", staticmethod(cache(Subwords.open)))
+        yield
 
 
 def create(path: Path) -> Collection:

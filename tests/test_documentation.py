@@ -194,6 +194,9 @@ ALLOWED = {
 LEFT = {}
 
 
+_DEFINED = re.compile(r"^[ \t]*(?:class|(?:async +)?def) +([A-Za-z]\w*)", re.MULTILINE)
+
+
 def _public_names() -> dict[str, str]:
     """Return every name of a module, public class or public function of the rooms, with the file that has it."""
     names = {}
@@ -201,9 +204,8 @@ def _public_names() -> dict[str, str]:
         for path in sorted((ROOT / room.name).rglob("*.py")):
             where = name(path)
             names[f"{where}:{path.stem}"] = path.stem
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
-                    names[f"{where}:{node.name}"] = node.name
+            for defined in _DEFINED.findall(path.read_text("utf-8")):
+                names[f"{where}:{defined}"] = defined
     return names
 
 

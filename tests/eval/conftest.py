@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class BruteForce:
         self.prepared: list[str] = []
         self.ranked = 0
         self.documents: dict[str, DocumentText] = {}
-        self.words: dict[str, set[str]] = {}
+        self.holders: dict[str, list[int]] = {}
         self.idf: dict[str, float] = {}
 
     @property
@@ -39,10 +39,13 @@ class BruteForce:
         for line in dataset.require_corpus().read_text("utf-8").splitlines():
             row = json.loads(line)
             self.documents[row["_id"]] = DocumentText(row.get("title", ""), row["text"])
-        self.words = {key: set(f"{doc.title} {doc.text}".lower().split()) for key, doc in self.documents.items()}
-        found = Counter(word for words in self.words.values() for word in words)
-        self.idf = {word: math.log(1 + len(self.words) / count) for word, count in found.items()}
-        mean = sum(map(len, self.words.values())) / len(self.words)
+        words = [set(f"{doc.title} {doc.text}".lower().split()) for doc in self.documents.values()]
+        self.holders = defaultdict(list)
+        for place, own in enumerate(words):
+            for word in own:
+                self.holders[word].append(place)
+        self.idf = {word: math.log(1 + len(words) / len(places)) for word, places in self.holders.items()}
+        mean = sum(map(len, words)) / len(words)
         return Preparation(len(self.documents), mean, 1000, 0.5)
 
     def rank(self, queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
@@ -50,12 +53,13 @@ class BruteForce:
         return [self._rank(set(query.lower().split()), k) for query in queries]
 
     def _rank(self, query: set[str], k: int) -> list[tuple[str, float]]:
-        scores = []
-        for place, (key, words) in enumerate(self.words.items()):
-            shared = sum(self.idf[word] for word in sorted(query & words))
-            if shared > 0:
-                scores.append((-(float(int(shared)) if self.flat else shared), place, key))
-        return [(key, -score) for score, _, key in sorted(scores)[:k]]
+        sums: dict[int, float] = defaultdict(float)
+        for word in sorted(query & self.holders.keys()):
+            for place in self.holders[word]:
+                sums[place] += self.idf[word]
+        scores = [(-(float(int(shared)) if self.flat else shared), place) for place, shared in sums.items()]
+        keys = list(self.documents)
+        return [(keys[place], -score) for score, place in sorted(scores)[:k]]
 
     def sparsity(self, queries: Sequence[str]) -> QuerySparsity:
         return QuerySparsity(sum(len(set(query.split())) for query in queries) / len(queries), 1.5)

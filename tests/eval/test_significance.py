@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from lexhound.eval import significance
 from lexhound.eval.significance import bootstrap_interval, holm, paired_t_test, randomisation_test, wins_ties_losses
@@ -18,6 +17,8 @@ DIFFERENCES = st.lists(st.sampled_from([-1.0, -0.5, -0.125, 0.0, 0.25, 0.5, 1.0]
 
 @given(DIFFERENCES)
 def test_t_test_is_scipys(differences: list[float]) -> None:
+    from scipy import stats
+
     values = np.array(differences)
     if np.ptp(values) == 0:
         assert paired_t_test(values) == (1.0 if values[0] == 0 else 0.0)
@@ -40,6 +41,8 @@ def test_randomisation_test_is_near_the_exact_one(differences: list[float]) -> N
 
 
 def test_randomisation_test_is_scipys() -> None:
+    from scipy import stats
+
     generator = np.random.default_rng(5)
     values = generator.normal(0.08, 0.3, size=80)
     expected = stats.permutation_test(
@@ -113,6 +116,8 @@ def test_bootstrap_interval_covers_the_truth() -> None:
 
 
 def test_bootstrap_interval_is_scipys() -> None:
+    from scipy import stats
+
     values = np.random.default_rng(8).normal(0.02, 0.3, size=120)
     expected = stats.bootstrap(
         (values,), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(1)

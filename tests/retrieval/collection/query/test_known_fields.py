@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,7 +86,7 @@ _VALUES = st.sampled_from(["a", "b", "c", "9", "On wings", "Stall", "Dr.", "", "
 _NUMBERS = st.sampled_from([7, 3, 1990])
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     field=st.sampled_from(OWN_FIELDS),
     sign=st.sampled_from(["=", "!=", "<", "<=", ">", ">="]),

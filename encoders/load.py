@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lexhound.encoders.bm25 import encoder as lexical
 from lexhound.encoders.bm25.encoder import LexicalEncoder
 from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import Vocabulary
-from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.layout import FAMILIES
 from lexhound.encoders.sparse.settings import LearnedSettings
 
 from .base import EncoderIdentity
 from .errors import IdentityError, SettingsError, UnknownEncoderError
+
+if TYPE_CHECKING:
+    from lexhound.encoders.sparse.encoder import LearnedEncoder
 
 
 def load_encoder(
@@ -46,6 +49,8 @@ def load_encoder(
         raise UnknownEncoderError("the encoder has no name", f'Give "{lexical.KIND}", a folder, or a hub name')
     if spec == lexical.KIND:
         return _lexical(lexical_settings or LexicalSettings(), vocabulary)
+    from lexhound.encoders.sparse.encoder import LearnedEncoder
+
     return LearnedEncoder(spec, learned_settings)
 
 
@@ -54,6 +59,8 @@ def _load_identity(
 ) -> LexicalEncoder | LearnedEncoder:
     try:
         if identity.kind in FAMILIES:
+            from lexhound.encoders.sparse.encoder import LearnedEncoder
+
             settings = running.running(dict(identity.settings))
             return LearnedEncoder(identity.name, settings, identity=identity)
         if identity.kind == lexical.KIND:

@@ -1,27 +1,22 @@
-"""The one place that knows Numba: its flags, and the rule for arguments.
+"""Compiled kernels: what they are compiled with, when, and the rule for their arguments.
 
 Kernels take arrays and numbers and write into arrays that the caller owns. Every input array is passed read-only
 (`frozen`), because Numba compiles read-only and writable arrays to two versions of a kernel: so an array in memory and
 one mapped from a file run the same compiled code, and one entry in the cache serves both.
+
+Numba is imported, and a kernel compiled or taken from the cache, when the first kernel is called: half a second that a
+process without kernels does not wait.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from importlib import import_module
+from threading import RLock
+from typing import Any, Generic, ParamSpec, TypeVar
 
-import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils as _cgutils
-from numba.core import types
-from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
-
-cgutils: Any = _cgutils  # it has no types
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,24 +28,49 @@ _REORDERING = {"reassoc", "contract", "nsz"}
 Integer = int | np.int64
 """A whole number inside a kernel, where there is no difference between the two."""
 
-
-@cache
-def _folder_stamp(folder: Path) -> tuple[float, int]:
-    stats = [path.stat() for path in folder.glob("*.py")]
-    return max(stat.st_mtime for stat in stats), sum(stat.st_size for stat in stats)
+_lock = RLock()
+_preparations: list[Callable[[], None]] = []
 
 
-def _compile(function: Callable[P, R], **flags: Any) -> Callable[P, R]:
-    compiled: Callable[P, R]
-    try:
-        compiled = numba.njit(nogil=True, error_model="numpy", cache=True, **flags)(function)
-    except RuntimeError:  # Numba found no place for a cache
-        compiled = numba.njit(nogil=True, error_model="numpy", cache=False, **flags)(function)
-    stored = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if stored is not None:
-        with contextlib.suppress(OSError):
-            stored._source_stamp = _folder_stamp(Path(function.__code__.co_filename).parent)
-    return compiled
+class Kernel(Generic[P, R]):
+    """A function that Numba compiles at its first call. Other kernels call it by its name, as any function.
+
+    Attributes:
+        function: as it is written.
+    """
+
+    def __init__(self, function: Callable[P, R], **flags: Any) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+        self._flags = flags
+        self._run: Callable[..., R] = self._first_call
+        self._compiled: Any = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._run(*args, **kwargs)
+
+    @property
+    def compiled(self) -> Any:
+        """Numba's function, which holds one compiled version for each set of types of its arguments."""
+        if self._compiled is None:
+            with _lock:
+                while _preparations:
+                    _preparations.pop()()
+                if self._compiled is None:
+                    from .compiling import compiled
+
+                    self._compiled = compiled(self.function, self._flags)
+                    self._run = self._compiled
+        return self._compiled
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it has been called, or a kernel that calls it."""
+        return self._compiled is not None
+
+    def _first_call(self, *args: Any, **kwargs: Any) -> R:
+        result: R = self.compiled(*args, **kwargs)
+        return result
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -61,12 +81,12 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     cache is not used. The cache stands beside the source, or where that is read-only in the user's cache directory, or
     in NUMBA_CACHE_DIR; where none can be written, kernels work uncached.
     """
-    return _compile(function)
+    return Kernel(function)
 
 
 def inlined_kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Return `kernel` that becomes a part of its caller: a phase of a long kernel, which LLVM then optimizes once."""
-    return _compile(function, inline="always")
+    return Kernel(function, inline="always")
 
 
 def reordering_kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -74,7 +94,31 @@ def reordering_kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     Their last bits depend on the processor: for choices that are approximate anyway, never for scores that are shown.
     """
-    return _compile(function, fastmath=_REORDERING)
+    return Kernel(function, fastmath=_REORDERING)
+
+
+def as_python(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a kernel as Python runs it: for a few steps in a process that has no other use for Numba."""
+    return function.function if isinstance(function, Kernel) else function
+
+
+def is_loaded(function: Callable[..., Any]) -> bool:
+    """Return whether a kernel has been called before, and with it Numba been imported."""
+    return isinstance(function, Kernel) and function.is_loaded
+
+
+def before_compiling(prepare: Callable[[], None]) -> None:
+    """Have `prepare` called once, before any other kernel is compiled, or taken from the cache."""
+    _preparations.append(prepare)
+
+
+def need_instructions(module: str) -> None:
+    """Name a module that says in LLVM's instructions what kernels call; imported before any kernel is compiled."""
+
+    def load() -> None:
+        import_module(module)
+
+    before_compiling(load)
 
 
 def frozen(array: np.ndarray[tuple[int, ...], np.dtype[T]]) -> np.ndarray[tuple[int, ...], np.dtype[T]]:
@@ -91,30 +135,4 @@ def prefetch(array: NDArray[Any], at: Integer) -> None:
     """
 
 
-def instructions(function: Callable[..., Any]) -> Any:
-    """Return what kernels call where `function` writes LLVM's instructions: Numba's `intrinsic`, which is untyped."""
-    return intrinsic(function)
-
-
-@instructions
-def _prefetch(_: Any, array: Any, at: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array_struct = context.make_array(signature.args[0])(context, builder, arguments[0])
-        width = context.get_constant(types.int64, context.get_abi_sizeof(context.get_data_type(array.dtype)))
-        address = builder.add(builder.ptrtoint(array_struct.data, ir.IntType(64)), builder.mul(arguments[1], width))
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        # For reading, into every level of the cache, data.
-        builder.call(function, [builder.inttoptr(address, cgutils.voidptr_t), number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64), generate
-
-
-@overload(prefetch, inline="always")
-def _compiled_prefetch(array: Any, at: Any) -> Any:
-    def ask(array: Any, at: Any) -> None:
-        _prefetch(array, at)
-
-    return ask
+need_instructions("lexhound.index.instructions")

@@ -12,12 +12,12 @@ import pytest
 from repository import ROOT
 from typer.main import get_command
 
-from lexhound.serve.cli.app import app
+from lexhound.serve.cli.app import command_line
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "bench").glob("*.md"))]
 # What was measured or released is told with the names of its day.
 CURRENT = [page for page in PAGES if page.name not in {"RESULTS.md", "CHANGELOG.md"}]
-COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS = dict(get_command(command_line()).commands)  # type: ignore[attr-defined]
 
 
 def name(page: Path) -> str:

@@ -87,6 +87,10 @@ _BETWEEN_SURFACE_TOKENS = re.compile("[\x00-&(-/:-@\\[-`{-\x7f\u3001\u3002\uff0c
 
 # ASCII surface tokens come lower-cased, everything that is neither alphanumeric nor an apostrophe blanked out.
 _ASCII_FORMS = "".join(char.lower() if char.isalnum() or char == "'" else " " for char in map(chr, range(128)))
+# What the patterns below are where a text is ASCII, as most are: they need no table of all characters.
+_ASCII_SURFACE = re.compile("[0-9A-Za-z']+")
+_ASCII_PIECE = re.compile("[0-9A-Za-z]+(?:'[0-9A-Za-z]+)*")
+
 _BYTE_FORMS = _ASCII_FORMS.encode() + bytes(range(128, 256))  # the same within UTF-8
 
 
@@ -138,8 +142,12 @@ def spaced_surface_tokens(text: str) -> str:
 
 def surface_token_spans(text: str) -> Iterator[tuple[int, str]]:
     """Yield where each surface token starts, and the surface token as the text has it."""
-    for match in _patterns().surface.finditer(text):
+    for match in _surface_of(text).finditer(text):
         yield match.start(), match.group()
+
+
+def _surface_of(text: str) -> re.Pattern[str]:
+    return _ASCII_SURFACE if text.isascii() else _patterns().surface
 
 
 def belongs_to_surface_token(character: str) -> bool:
@@ -157,6 +165,8 @@ def tokens_of(surface: str, *, turkic: bool = False, hangul: bool = True) -> lis
     """
     if surface.isascii() and surface.isalnum() and not turkic:
         return [(0, len(surface), surface[:MAX_WORD_LENGTH].lower())]
+    if surface.isascii() and not turkic:
+        return _ascii_tokens(surface)
     patterns = _patterns(hangul)
     tokens: list[Token] = []
     for match in patterns.piece.finditer(surface):
@@ -166,6 +176,15 @@ def tokens_of(surface: str, *, turkic: bool = False, hangul: bool = True) -> lis
         else:
             tokens += [(start, end, token) for token in _words(match.group(), turkic, patterns)]
     return tokens
+
+
+def _ascii_tokens(surface: str) -> list[Token]:
+    """Return the tokens of a surface token that is ASCII, so that folding is lower-casing."""
+    return [
+        (*match.span(), token)
+        for match in _ASCII_PIECE.finditer(surface)
+        for token in _ASCII_PIECE.findall(match.group()[:MAX_WORD_LENGTH].lower())
+    ]
 
 
 def tokenise(text: str, *, turkic: bool = False, hangul: bool = True) -> list[str]:
@@ -179,7 +198,7 @@ def tokenise(text: str, *, turkic: bool = False, hangul: bool = True) -> list[st
 
 def token_spans(text: str, *, turkic: bool = False, hangul: bool = True) -> Iterator[Token]:
     """Yield `(start, end, token)` with offsets into `text` as given; the same tokens as `tokenise(text)`."""
-    for match in _patterns().surface.finditer(text):
+    for match in _surface_of(text).finditer(text):
         start = match.start()
         for first, last, token in tokens_of(match.group(), turkic=turkic, hangul=hangul):
             yield start + first, start + last, token
@@ -223,72 +242,67 @@ def _pairs(text: str, start: int, end: int, patterns: _Patterns) -> list[Token]:
     return [(first, last, fold(text[first:last][:MAX_WORD_LENGTH])) for (first, _), (_, last) in pairs]
 
 
-class _Classes(NamedTuple):
-    words: list[int]  # code points that words are made of, runs' excepted
-    runs: list[int]  # and those of scripts without spaces
-    marks: list[int]  # what may follow either
+# Kinds of code points: what may follow a letter, what words are made of, what runs of scripts without spaces are.
+_NONE, _MARK, _WORD, _RUN, _SYMBOL = (bytes([kind]) for kind in range(5))
+_CATEGORIES = {"M": _MARK, "L": _WORD, "N": _WORD, "S": _SYMBOL, "P": _SYMBOL, "Z": _NONE, "C": _NONE}
+# Planes 2 and 3 are Han; beyond them only plane 14 holds anything of ours, its variation selectors.
+_FAR_RUNS, _FAR_MARKS = "\U00020000-\U000323af", "\U000e0100-\U000e01ef"
 
 
 @cache
-def _classes() -> _Classes:
-    """Classify every code point by this Python's Unicode tables: some 50 ms, at the first text that needs it."""
-    unspaced = {code for first, last in _UNSPACED for code in range(first, last + 1)}
-    words: list[int] = []
-    marks: list[int] = []
-    runs: list[int] = []
-    # Planes 2 and 3 are Han; beyond them only plane 14 holds anything of ours, its variation selectors.
-    for code in (*range(0x20000), *range(0xE0100, 0xE01F0)):
-        char = chr(code)
-        category = unicodedata.category(char)
-        if category[0] == "M" or char in _LIKE_MARKS:
-            marks.append(code)
-        elif category[0] in "LN" or _spells_a_word(char, category):
-            (runs if code in unspaced else words).append(code)
-    runs += range(0x20000, 0x323B0)
-    return _Classes(words, runs, marks)
+def _kinds() -> bytes:
+    """Return the kind of every code point of planes 0 and 1, by this Python's Unicode tables: some 25 ms."""
+    categories = map(unicodedata.category, map(chr, range(0x20000)))
+    kinds = bytearray(b"".join([_CATEGORIES[category[0]] for category in categories]))
+    for match in re.finditer(_SYMBOL, kinds):
+        char = chr(match.start())
+        kinds[match.start()] = (_WORD if _spells_a_word(char) else _NONE)[0]
+    for char in _LIKE_MARKS:
+        kinds[ord(char)] = _MARK[0]
+    for first, last in _UNSPACED:
+        kinds[first : last + 1] = kinds[first : last + 1].replace(_WORD, _RUN)
+    return bytes(kinds)
 
 
 @cache
 def _patterns(hangul: bool = True) -> _Patterns:
-    """Build the patterns; those of version 1 where `hangul` is not paired."""
-    words, runs, marks = _classes()
+    """Build the patterns, at the first text that needs them; those of version 1 where `hangul` is not paired."""
+    kinds = bytearray(_kinds())
+    run, mark = _ranges(kinds, _RUN) + _FAR_RUNS, _ranges(kinds, _MARK) + _FAR_MARKS + _JOINERS
     # One table look-up a character: the basic plane as a bitmap, and all beyond it as a single range.
-    basic = _ranges(sorted(code for code in (*words, *marks, *runs, *map(ord, _JOINERS)) if code < 0x10000))
-    run, mark = _ranges(runs), _ranges(marks) + _JOINERS
+    basic = kinds[:0x10000]
+    for char in _JOINERS:
+        basic[ord(char)] = _MARK[0]
     paired, cluster = f"[{run}]", f"[{run}][{mark}]*"
     piece = f"[{run}][{run}{mark}]*"
     if hangul:
-        syllable = re.compile(f"[{_HANGUL}]")
-        words = [code for code in words if not syllable.match(chr(code))]
+        for match in re.finditer(f"[{_HANGUL}]+", "".join(map(chr, range(0x10000)))):
+            kinds[match.start() : match.end()] = kinds[match.start() : match.end()].replace(_WORD, _NONE)
         paired, cluster = f"[{run}{_HANGUL}]", f"{cluster}|{_SYLLABLE}[{mark}]*"
         piece += f"|[{_HANGUL}][{_HANGUL}{mark}]*"
-    word = _ranges(words)
+    word = _ranges(kinds, _WORD)
     one_word = f"[{word}][{word}{mark}]*"
     return _Patterns(
-        re.compile(f"[{basic}{_APOSTROPHES}\U00010000-\U0010ffff]+"),
+        re.compile(f"[{_ranges(basic, _MARK + _WORD + _RUN)}{_APOSTROPHES}\U00010000-\U0010ffff]+"),
         re.compile(f"{one_word}(?:[{_APOSTROPHES}]{one_word})*|{piece}"),
         re.compile(paired),
         re.compile(cluster),
     )
 
 
-def _spells_a_word(char: str, category: str) -> bool:
+def _spells_a_word(char: str) -> bool:
     """Return whether a symbol stands for letters (`㎏`, `Ⓐ`) and is not a superscript sign such as `™`."""
-    decomposition = unicodedata.decomposition(char) if category[0] in "SP" else ""
+    decomposition = unicodedata.decomposition(char)
     if not decomposition or decomposition.startswith("<super>"):
         return False
     return any(part.isalnum() for part in unicodedata.normalize("NFKC", char))
 
 
-def _ranges(codes: list[int]) -> str:
-    """Return ascending code points as the inside of a character class."""
+def _ranges(kinds: bytes | bytearray, wanted: bytes) -> str:
+    """Return the code points of some kinds as the inside of a character class."""
     pieces = []
-    start = previous = codes[0]
-    for code in [*codes[1:], -1]:
-        if code == previous + 1:
-            previous = code
-            continue
-        first, last = re.escape(chr(start)), re.escape(chr(previous))
-        pieces.append(first if start == previous else f"{first}-{last}")
-        start = previous = code
+    for match in re.finditer(b"[" + wanted + b"]+", kinds):
+        first, last = match.start(), match.end() - 1
+        escaped = re.escape(chr(first))
+        pieces.append(escaped if first == last else f"{escaped}-{re.escape(chr(last))}")
     return "".join(pieces)

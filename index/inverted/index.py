@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lexhound.index.array_files import HEADER, ArrayDirectory, FileProblem, Pace, no_pace
 from lexhound.index.array_verification import verify_arrays
 from lexhound.index.errors import CorruptFileError
-from lexhound.index.jit import frozen
+from lexhound.index.jit import as_python, frozen
 from lexhound.index.topk import SearchStats, TopK
 
 from . import format as layout
@@ -28,6 +28,7 @@ from .arguments import EXACT_FACTOR, BatchArrays, IndexArrays
 from .calibration import RecallCalibration
 from .format import Postings
 from .inversion import SparseRows, invert
+from .plain import count_live_postings, is_plain, search_postings
 from .postings import count_live, count_postings_of, entry_ranges, impacts_of_row
 from .quantization import MAX_IMPACT, QuantisationLoss, Query
 from .traversal import ThreadWorkspaces, Workspace, search_batch, search_windows
@@ -287,11 +288,14 @@ class InvertedIndex:
     ) -> tuple[TopK, SearchStats]:
         if len(query) == 0 or k == 0:
             return TopK.empty(), SearchStats(0, 0)
+        unit = query.scale * self.scale
+        if bound_factor == EXACT_FACTOR and is_plain(self.postings, query.terms):
+            return search_postings(self.postings, query, k, mask, above, unit)
         workspace = _scratch.workspace(self.postings.window_bits)
         rows, scores = np.empty(k, np.int64), np.empty(k, np.float64)
         stats = np.zeros(2, np.int64)
         hits = search_windows(
-            (query.terms, query.weights, query.scale * self.scale, above),
+            (query.terms, query.weights, unit, above),
             self._arrays,
             (_NO_MASK if mask is None else mask, mask is not None, bound_factor),
             workspace.scratch(len(query), k),
@@ -347,15 +351,17 @@ class InvertedIndex:
         entries = entry_ranges(self.postings, terms)
         if live is None:
             return count_postings_of(entries, self.postings.entry_ends)
+        postings, mask = self.postings, self._mask(live)
+        if is_plain(postings, terms):
+            return count_live_postings(postings, terms, mask)
         counts = np.empty(len(entries), np.int64)
-        postings = self.postings
         count_live(
             frozen(entries),
             postings.entry_windows,
             postings.entry_ends,
             postings.rows,
             postings.window_bits,
-            self._mask(live),
+            mask,
             counts,
         )
         return counts
@@ -369,9 +375,10 @@ class InvertedIndex:
             raise ValueError(f"there is no row {row}: the index has {self.n_rows}")
         impacts = np.empty(len(query), np.int64)
         postings = self.postings
-        impacts_of_row(
+        compute = as_python(impacts_of_row) if is_plain(postings, query.terms) else impacts_of_row
+        compute(
             row,
-            frozen(entry_ranges(self.postings, query.terms)),
+            frozen(entry_ranges(postings, query.terms)),
             postings.entry_windows,
             postings.entry_ends,
             postings.rows,

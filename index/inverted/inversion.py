@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from lexhound.index.inverted import format as layout
 from lexhound.index.inverted.format import Postings
+from lexhound.index.inverted.plain import FEW_POSTINGS, first_wrong_row, order_of_postings
 from lexhound.index.inverted.quantization import QuantisationLoss, exact_scale, quantise_with_loss
-from lexhound.index.jit import frozen, kernel
+from lexhound.index.jit import frozen, is_loaded, kernel
 
 _WIDE = 1 << 32  # offsets from here on need 64 bits
 _NOTHING: NDArray[np.uint8] = frozen(np.empty(0, np.uint8))
@@ -83,6 +84,8 @@ def invert(
     exact = exact_scale(scale)
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
+    if threads is None and n_postings <= FEW_POSTINGS and not is_loaded(place_postings):
+        return (*_sorted(weights, starts, columns, exact, frequencies, lengths, window_bits), exact)
     workers = max(1, min(threads or os.cpu_count() or 1, _COUNTERS // max(1, vocabulary_size)))
     parts = _parts(starts, window_bits, workers)
     with ThreadPoolExecutor(workers) as pool:
@@ -112,7 +115,20 @@ def invert(
         ]
         for each in placed:
             each.result()
-    postings = Postings(
+    optional = None if frequencies is None else filled.frequencies, lengths
+    return _postings(terms, entry_starts, filled, *optional, n_rows, window_bits), loss, exact
+
+
+def _postings(
+    terms: NDArray[Any],
+    entry_starts: NDArray[np.int64],
+    filled: SortedPostings,
+    frequencies: NDArray[np.uint8] | None,
+    lengths: NDArray[np.uint32] | None,
+    n_rows: int,
+    window_bits: int,
+) -> Postings:
+    return Postings(
         terms=frozen(terms.astype(np.uint32)),
         entry_starts=frozen(entry_starts.astype(filled.entry_ends.dtype)),
         entry_windows=frozen(filled.entry_windows),
@@ -120,12 +136,37 @@ def invert(
         entry_maxima=frozen(entry_maxima(filled.entry_ends, filled.impacts)),
         rows=frozen(filled.rows),
         impacts=frozen(filled.impacts),
-        frequencies=None if frequencies is None else frozen(filled.frequencies),
+        frequencies=None if frequencies is None else frozen(frequencies),
         lengths=None if lengths is None else frozen(lengths.copy()),
         n_rows=n_rows,
         window_bits=window_bits,
     )
-    return postings, loss, exact
+
+
+def _sorted(
+    weights: SparseRows,
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    exact: float,
+    frequencies: NDArray[np.uint8] | None,
+    lengths: NDArray[np.uint32] | None,
+    window_bits: int,
+) -> tuple[Postings, QuantisationLoss]:
+    """Return the same postings by sorting, without a kernel."""
+    impacts, loss = quantise_with_loss(weights.data, exact)
+    _check_rows([first_wrong_row(starts, columns)], int(weights.shape[1]))
+    order, rows, begins = order_of_postings(starts, columns, window_bits)
+    terms, entry_starts = np.unique(columns[order][begins], return_index=True)
+    filled = _empty_postings(len(order), len(begins), frequencies is not None)
+    filled.entry_windows[:] = rows[begins] >> window_bits
+    filled.entry_ends[:] = np.append(begins[1:], len(order))[: len(begins)]
+    filled.rows[:] = rows & ((1 << window_bits) - 1)
+    filled.impacts[:] = impacts[order]
+    if frequencies is not None:
+        filled.frequencies[:] = frequencies[order]
+    all_starts = np.append(entry_starts, len(begins))
+    optional = None if frequencies is None else filled.frequencies, lengths
+    return _postings(terms, all_starts, filled, *optional, len(starts) - 1, window_bits), loss
 
 
 def _checked_matrix(weights: SparseRows) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:

@@ -29,12 +29,6 @@ from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest
 from lexhound.retrieval.collection.store.schema import Identity, find_identity
 from lexhound.retrieval.collection.store.segment import read_through
-from lexhound.retrieval.collection.write.compaction import CompactReport, compact, maintain
-from lexhound.retrieval.collection.write.ingest import IngestReport, ingest
-from lexhound.retrieval.collection.write.ingest_jobs import discard_job
-from lexhound.retrieval.collection.write.progress import Progress
-from lexhound.retrieval.collection.write.writer import FIRST_SEGMENT, AddReport, Status, Writer
-from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
 
 from .creation import create_directory
@@ -42,12 +36,15 @@ from .encoders import LoadedEncoders
 from .readable import ReadableCollection
 from .recovery import recover
 from .settings import CollectionSettings, SettingsKeywords
-from .static_query_fitting import DOCUMENTS, fit_to_documents
-from .writing import close_writer, open_writer
 
 if TYPE_CHECKING:
     from lexhound.encoders.dense.static_queries import StaticQueryFacts
     from lexhound.encoders.sparse.settings import LearnedSettings
+    from lexhound.retrieval.collection.write.compaction import CompactReport
+    from lexhound.retrieval.collection.write.ingest import IngestReport
+    from lexhound.retrieval.collection.write.progress import Progress
+    from lexhound.retrieval.collection.write.writer import AddReport, Status, Writer
+    from lexhound.retrieval.corpus import BadRow, Corpus
 
 # Another collection may take the place of the one that is being opened; so often in a row it does not.
 _TRIES = 5
@@ -69,6 +66,8 @@ class Collection(ReadableCollection):
         self._lock = lock
         self._writer: Writer | None = None
         if lock is not None:
+            from .writing import open_writer  # what a search needs none of is loaded by those who write
+
             self._writer = open_writer(directory, self._connections.identity, manifest, self._encoders, lock)
 
     @classmethod
@@ -158,6 +157,8 @@ class Collection(ReadableCollection):
         self._close_reading()
         writer, self._writer = self._writer, None
         if writer is not None:
+            from .writing import close_writer
+
             try:
                 close_writer(self.path, writer)
             finally:
@@ -233,23 +234,32 @@ class Collection(ReadableCollection):
 
         See `collection.write.ingest.ingest`.
         """
+        from lexhound.retrieval.collection.write.ingest import ingest
+
         return ingest(self._writing(), corpus, source=source, on_bad_row=on_bad_row, progress=progress)
 
     def discard_unfinished(self) -> int:
         """Drop what an unfinished ingest job holds; returns how many documents that was."""
+        from lexhound.retrieval.collection.write.ingest_jobs import discard_job
+
         return discard_job(self._writing())
 
     def compact(self) -> CompactReport:
         """Merge all segments into one without deleted rows and refresh the lexical statistics."""
+        from lexhound.retrieval.collection.write.compaction import compact
+
         return compact(self._writing())
 
-    def maintain(self, documents: int = FIRST_SEGMENT) -> bool:
+    def maintain(self, documents: int | None = None) -> bool:
         """Turn waiting documents into a segment if there are so many, and merge small segments that have piled up.
 
         Meant to be called now and then by whoever keeps a collection open for writing; writes in other threads go on
         while segments are merged. Returns whether there was anything to do.
         """
-        return maintain(self._writing(), documents)
+        from lexhound.retrieval.collection.write.compaction import maintain
+        from lexhound.retrieval.collection.write.writer import FIRST_SEGMENT
+
+        return maintain(self._writing(), FIRST_SEGMENT if documents is None else documents)
 
     def _writing(self) -> Writer:
         if self._writer is None:
@@ -260,25 +270,27 @@ class Collection(ReadableCollection):
 
     # Settings of hybrid searches
 
-    def fit_static_queries(self, documents: int = DOCUMENTS) -> StaticQueryFacts:
+    def fit_static_queries(self, documents: int | None = None) -> StaticQueryFacts:
         """Make a table of tokens from the documents' vectors and keep it: searches need no dense model from then on.
 
         Collections that are open already go on with the model; see docs/hybrid.md for what a table costs.
 
         Args:
-            documents: how many it is fitted to, at most.
+            documents: how many it is fitted to, at most; `static_query_fitting.DOCUMENTS` unless given.
 
         Raises:
             QueryError: the collection has no dense vectors, or too few documents. EncoderError: the model's tokenizer
             cannot be read, or its vectors are not of unit length. ReadOnlyError: it was opened for reading.
         """
+        from .static_query_fitting import DOCUMENTS, fit_to_documents
+
         self._writing()
         dense = self._encoders.require_dense("distil")
         snapshot = self.snapshot(hold=True)
         for view in snapshot.segments:
             read_through(self.path, view.segment, self.sparse_field.name)
             view.segment.check_condition()
-        table = fit_to_documents(snapshot, dense, documents)
+        table = fit_to_documents(snapshot, dense, DOCUMENTS if documents is None else documents)
         keep_table(self.path, table)
         self._encoders.reopen_static_queries()
         return table.facts

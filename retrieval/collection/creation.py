@@ -10,8 +10,9 @@ from pathlib import Path
 from lexhound.core.atomic_files import make_directories, neighbour, publish_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim
+from lexhound.core.version import made_by
 from lexhound.retrieval.collection.fields.dense_field import DenseField
-from lexhound.retrieval.collection.fields.opening import VERSION, open_named
+from lexhound.retrieval.collection.fields.opening import open_named
 from lexhound.retrieval.collection.store.dense_index import check_policy
 from lexhound.retrieval.collection.store.manifest import MANIFEST, DenseManifest, Manifest, write_manifest
 from lexhound.retrieval.collection.store.schema import create_database
@@ -44,7 +45,7 @@ def create_directory(
         aside.mkdir()
         try:
             create_database(aside, dense=dense is not None)
-            write_manifest(aside, Manifest.new(f"lexhound {VERSION}", identity, vectors))
+            write_manifest(aside, Manifest.new(made_by(), identity, vectors))
             publish_directory(aside, directory)
         except FileExistsError as error:
             raise _exists(directory) from error

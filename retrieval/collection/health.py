@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lexhound.retrieval.collection.fields.opening import VERSION
-
-ENGINE = f"lexhound {VERSION}"
-
 
 @dataclass(frozen=True, slots=True)
 class Health:

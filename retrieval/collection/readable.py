@@ -10,6 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Unpack
 
 from lexhound.core.errors import MissingExtraError, StorageError
+from lexhound.core.version import made_by
 from lexhound.encoders.errors import EncoderError
 from lexhound.index.inverted.quantization import Query
 from lexhound.index.warming import read_ahead, warm
@@ -30,7 +31,7 @@ from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, N
 
 from .capability import ALL_CAPABILITIES, Capability
 from .encoders import CollectionEncoders, LoadedEncoders
-from .health import ENGINE, Health
+from .health import Health
 from .info import CollectionInfo, describe
 from .reader import CollectionReader
 from .verification import Problem, verify
@@ -293,9 +294,9 @@ class ReadableCollection:
         try:
             self._reader.searchable()
         except (CollectionError, StorageError) as error:
-            return Health(False, ENGINE, str(error))
+            return Health(False, made_by(), str(error))
         damage = self.damage
-        return Health(True, ENGINE, f"{damage[0].where}: {damage[0].message}" if damage else "")
+        return Health(True, made_by(), f"{damage[0].where}: {damage[0].message}" if damage else "")
 
     def check_in_background(self) -> None:
         """Read everything once in a thread of its own, and later what is new, and compare it with its checksums.

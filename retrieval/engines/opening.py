@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from lexhound.core.version import made_by
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.fields.dense_field import DenseField
-from lexhound.retrieval.collection.fields.opening import VERSION, load_field, open_named
+from lexhound.retrieval.collection.fields.opening import load_field, open_named
 from lexhound.retrieval.collection.settings import CollectionSettings, SettingsKeywords
 from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
 from lexhound.retrieval.errors import UnsupportedError
@@ -84,7 +85,7 @@ def create_collection(
     identity, sparse_field = open_named(settings.encoder, settings.lexical, settings.learned)
     dense_field = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
     vectors = None if dense_field is None else DenseManifest(dense_field.identity, dense_field.width)
-    engine = _engine(parsed, milvus, Manifest.new(f"lexhound {VERSION}", identity, vectors))
+    engine = _engine(parsed, milvus, Manifest.new(made_by(), identity, vectors))
     return EngineCollection(engine, sparse_field, dense_field, writable=True)
 
 

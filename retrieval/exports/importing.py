@@ -18,13 +18,14 @@ import numpy as np
 from lexhound.core.atomic_files import neighbour, replace_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim, WriterLock
+from lexhound.core.version import made_by
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.bm25.encoder import KIND, LexicalEncoder
 from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.collection.building import require_collection
 from lexhound.retrieval.collection.fields.dense_field import DenseField
-from lexhound.retrieval.collection.fields.opening import VERSION, load_field
+from lexhound.retrieval.collection.fields.opening import load_field
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.recovery import recover_claimed
 from lexhound.retrieval.collection.store.manifest import Manifest, write_manifest
@@ -130,7 +131,7 @@ def _build(
     try:
         with storage_errors(directory), replace_directory(directory, neighbour(directory, "importing")) as aside:
             create_database(aside, dense=header.dense is not None)
-            write_manifest(aside, Manifest.new(f"lexhound {VERSION}", header.encoder, header.dense))
+            write_manifest(aside, Manifest.new(made_by(), header.encoder, header.dense))
             return _fill(aside, folder, header, progress)
     except FileExistsError as error:
         raise CollectionExistsError(

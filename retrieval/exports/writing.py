@@ -12,10 +12,10 @@ import numpy as np
 from lexhound.core.atomic_files import neighbour, replace_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim
+from lexhound.core.version import made_by
 from lexhound.index.inverted.quantization import MAX_IMPACT, QuantisationLoss, requantisation_loss
 from lexhound.index.inverted.scales import RowRanges, choose_scale, stored_ranges
 from lexhound.retrieval.collection.collection import Collection
-from lexhound.retrieval.collection.fields.opening import VERSION
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.collection.recovery import recover_claimed
 from lexhound.retrieval.collection.verification import refuse_damaged
@@ -148,7 +148,7 @@ def _header(collection: Collection, snapshot: Snapshot, format: str) -> ExportHe
         average = _average_length(snapshot)
     return ExportHeader(
         format=format,
-        created_by=f"lexhound {VERSION}",
+        created_by=made_by(),
         documents=snapshot.n_documents,
         postings=_live_postings(snapshot),
         encoder=collection.manifest.encoder,

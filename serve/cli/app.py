@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, NamedTuple
 
 import typer
-
-from lexhound.serve.cli.commands import (
-    add,
-    backup,
-    compare,
-    documents,
-    encode,
-    evaluate,
-    export,
-    import_,
-    index,
-    inspect,
-    keys,
-    maintenance,
-    move,
-    search,
-    serve,
-    static_queries,
-    train,
-    tune,
-)
 
 from .options import ASK, BUILD, ENCODE, KEEP, MEASURE, SERVE, TRAIN
 
@@ -34,16 +15,64 @@ EPILOGUE = (
     " standard error. Environment: NO_COLOR=1 turns colours off, LEXHOUND_DEBUG=1 shows the traceback of a failure."
 )
 
-app = typer.Typer(
-    name="lexhound",
-    help="Search your documents: index a corpus, search it, maintain it, evaluate it.",
-    epilog=EPILOGUE,
-    rich_markup_mode="rich",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
+
+class _Command(NamedTuple):
+    """Where a command is, among which others `--help` shows it, and its function where that has another name."""
+
+    panel: str
+    module: str
+    function: str
+    hidden: bool = False
+
+
+_COMMANDS = {
+    "index": _Command(BUILD, "index", "index"),
+    "add": _Command(BUILD, "add", "add"),
+    "import": _Command(BUILD, "import_", "import_collection"),
+    "delete": _Command(BUILD, "documents", "delete"),
+    "search": _Command(ASK, "search", "search"),
+    "get": _Command(ASK, "documents", "get"),
+    "info": _Command(KEEP, "maintenance", "info"),
+    "verify": _Command(KEEP, "maintenance", "verify"),
+    "compact": _Command(KEEP, "maintenance", "compact"),
+    "backup": _Command(KEEP, "backup", "backup"),
+    "restore": _Command(KEEP, "backup", "restore"),
+    "export": _Command(KEEP, "export", "export"),
+    "move": _Command(KEEP, "move", "move"),
+    "eval": _Command(MEASURE, "evaluate", "evaluate"),
+    "compare": _Command(MEASURE, "compare", "compare"),
+    "tune-fusion": _Command(MEASURE, "tune", "tune_fusion"),
+    "fit-static-queries": _Command(KEEP, "static_queries", "fit_static_queries"),
+    "distil-queries": _Command(KEEP, "static_queries", "fit_static_queries", hidden=True),  # its former name
+    "encode": _Command(ENCODE, "encode", "encode"),
+    "inspect": _Command(ENCODE, "inspect", "inspect"),
+    "train": _Command(TRAIN, "train", "train"),
+    "serve": _Command(SERVE, "serve", "serve"),
+    "keys": _Command(SERVE, "keys", "keys"),
+}
+
+
+def command_line(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Return the command `lexhound` with what it takes to run it with these arguments: one command, or all of them."""
+    app = typer.Typer(
+        name="lexhound",
+        help="Search your documents: index a corpus, search it, maintain it, evaluate it.",
+        epilog=EPILOGUE,
+        rich_markup_mode="rich",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    app.callback()(lexhound)
+    for name in arguments[:1] if arguments and arguments[0] in _COMMANDS else _COMMANDS:
+        panel, module, function, hidden = _COMMANDS[name]
+        found = getattr(import_module(f"lexhound.serve.cli.commands.{module}"), function)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel, hidden=hidden)(found)
+    return app
 
 
 def _show_version(requested: bool) -> None:
@@ -54,7 +83,6 @@ def _show_version(requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def lexhound(
     version: Annotated[
         bool,
@@ -66,28 +94,3 @@ def lexhound(
     Start with:  [bold]lexhound index corpus.jsonl --into my.index[/bold]
     and then:    [bold]lexhound search my.index "what you are looking for"[/bold]
     """
-
-
-app.command("index", rich_help_panel=BUILD)(index.index)
-app.command("add", rich_help_panel=BUILD)(add.add)
-app.command("import", rich_help_panel=BUILD)(import_.import_collection)
-app.command("delete", rich_help_panel=BUILD)(documents.delete)
-app.command("search", rich_help_panel=ASK)(search.search)
-app.command("get", rich_help_panel=ASK)(documents.get)
-app.command("info", rich_help_panel=KEEP)(maintenance.info)
-app.command("verify", rich_help_panel=KEEP)(maintenance.verify)
-app.command("compact", rich_help_panel=KEEP)(maintenance.compact)
-app.command("backup", rich_help_panel=KEEP)(backup.backup)
-app.command("restore", rich_help_panel=KEEP)(backup.restore)
-app.command("export", rich_help_panel=KEEP)(export.export)
-app.command("move", rich_help_panel=KEEP)(move.move)
-app.command("eval", rich_help_panel=MEASURE)(evaluate.evaluate)
-app.command("compare", rich_help_panel=MEASURE)(compare.compare)
-app.command("tune-fusion", rich_help_panel=MEASURE)(tune.tune_fusion)
-app.command("fit-static-queries", rich_help_panel=KEEP)(static_queries.fit_static_queries)
-app.command("distil-queries", hidden=True)(static_queries.fit_static_queries)  # its former name
-app.command("encode", rich_help_panel=ENCODE)(encode.encode)
-app.command("inspect", rich_help_panel=ENCODE)(inspect.inspect)
-app.command("train", rich_help_panel=TRAIN)(train.train)
-app.command("serve", rich_help_panel=SERVE)(serve.serve)
-app.add_typer(keys.keys, rich_help_panel=SERVE)

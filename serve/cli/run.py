@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from .app import app
+from .app import command_line
 from .interruption import Stopped
 from .output import Output, tell, tell_failure
 
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
 def _invoke(arguments: Sequence[str]) -> int:
     json = "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     try:
-        result = app(list(arguments), prog_name="lexhound", standalone_mode=False)
+        result = command_line(arguments)(list(arguments), prog_name="lexhound", standalone_mode=False)
         code = result if isinstance(result, int) else 0
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C in a command that changes nothing
             tell("interrupted")

@@ -1,11 +1,31 @@
-"""A quick start for `lexhound search`, whose work takes milliseconds and whose imports take the rest."""
+"""A quick start for `lexhound search`, whose work takes milliseconds and whose getting ready takes the rest."""
 
 from __future__ import annotations
 
+import os
 import sys
 
+# Reading so many postings plainly takes about as long as importing Numba and loading the kernels.
+_PLAIN_POSTINGS = 20_000_000
 
-def load_numba_without_scipy() -> None:
+
+def prepare_one_search() -> None:
+    """Have this process, which answers one query, do without Numba; or load it quickly where that is too much."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy would start more, which takes longer than all it does
+    from lexhound.index.inverted.plain import search_plainly
+
+    search_plainly(_PLAIN_POSTINGS)
+    prepare_searches()
+
+
+def prepare_searches() -> None:
+    """Have Numba load quickly in this process, if it is needed."""
+    from lexhound.index.jit import before_compiling
+
+    before_compiling(_load_numba_without_scipy)
+
+
+def _load_numba_without_scipy() -> None:
     """Load Numba's array support without `scipy.linalg`, which it looks for to know whether there is a BLAS.
 
     That costs a quarter of a second, and none of our kernels multiplies matrices. Only for a process of our own: in it

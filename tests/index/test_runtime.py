@@ -13,10 +13,10 @@ import oracle
 import pytest
 from scipy.sparse import csr_array
 
-from lexhound.index import InvertedIndex, Query, build_inverted, read_ahead, warm, warming
-from lexhound.index import jit as _jit
+from lexhound.index import InvertedIndex, Query, build_inverted, compiling, read_ahead, warm, warming
 from lexhound.index.array_files import ArrayDirectory
 from lexhound.index.inverted.traversal import search_windows
+from lexhound.index.jit import kernel
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_many_threads_at_once_give_what_one_gives(wide):
 def test_one_compiled_kernel_serves_memory_and_disk(wide, tmp_path):
     matrix, memory = wide
     warm()
-    compiled = len(search_windows.signatures)
+    compiled = len(search_windows.compiled.signatures)
     disk = build_inverted(tmp_path / "index", matrix, scale=1 / 255)
     query = Query.from_weights(np.array([3, 5], np.int32), np.array([1, 2], np.float32))
     mask = np.ones(matrix.shape[0], np.bool_)
@@ -80,25 +80,25 @@ def test_one_compiled_kernel_serves_memory_and_disk(wide, tmp_path):
         index.search(query, 10)
         index.search(query, 10, allowed=mask)
         index.search_many([query], 10)
-    assert len(search_windows.signatures) == compiled
+    assert len(search_windows.compiled.signatures) == compiled
 
 
 def test_kernels_work_where_no_cache_can_be_written(monkeypatch):
-    compile_kernel = _jit.numba.njit
+    compile_kernel = compiling.numba.njit
 
     def njit(*, cache, **flags):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
         return compile_kernel(**flags)
 
-    monkeypatch.setattr(_jit.numba, "njit", njit)
+    monkeypatch.setattr(compiling.numba, "njit", njit)
 
     def double(numbers):
         for i in range(len(numbers)):
             numbers[i] *= 2
 
     numbers = np.arange(3)
-    _jit.kernel(double)(numbers)
+    kernel(double)(numbers)
     assert numbers.tolist() == [0, 2, 4]
 
 
@@ -113,7 +113,7 @@ def test_a_changed_module_makes_the_kernels_of_its_folder_compile_anew(tmp_path,
         (tmp_path / "stamped_inner.py").write_text(
             f"from lexhound.index.jit import kernel\n\n\n@kernel\ndef inner(x):\n    return {factor} * x\n"
         )
-        _jit._folder_stamp.cache_clear()
+        compiling._folder_stamp.cache_clear()
         importlib.invalidate_caches()
         assert importlib.import_module("stamped_outer").outer(5) == 5 * factor + 1
         for name in names:

@@ -12,12 +12,12 @@ import pytest
 from command import environment, run
 from typer.main import get_command
 
-from lexhound.serve.cli.app import app
+from lexhound.serve.cli.app import command_line
 from lexhound.serve.errors import UsageError
 from lexhound.serve.settings import MASK, Settings, check_exposure, load_settings
 
 NAMES = set(Settings.model_fields)
-FLAGS = {parameter.name: parameter for parameter in get_command(app).commands["serve"].params}  # type: ignore[attr-defined]
+FLAGS = {parameter.name: parameter for parameter in get_command(command_line()).commands["serve"].params}  # type: ignore[attr-defined]
 
 
 def test_flag_environment_file_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from lexhound.retrieval.engines.address import read_address
 from lexhound.serve.api.http.logs import JsonLines
 from lexhound.serve.api.registry.sources import check_source
 from lexhound.serve.api.server import listen, make_server
-from lexhound.serve.cli.app import app
+from lexhound.serve.cli.app import command_line
 from lexhound.serve.client.client import Client
 from lexhound.serve.settings import Settings, check_exposure, load_settings
 
@@ -172,7 +172,7 @@ def running(data: Path | str, *flags: str | Path, **variables: str) -> Iterator[
 
 def _settings(data: Path | str, flags: Sequence[str | Path], variables: Mapping[str, str]) -> Settings:
     """The settings of `lexhound serve` with these flags and variables."""
-    command = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    command = get_command(command_line()).commands["serve"]  # type: ignore[attr-defined]
     arguments = [os.fspath(data), "--port", "0", *map(os.fspath, flags)]
     given = command.make_context("serve", arguments).params
     with pytest.MonkeyPatch.context() as patch:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.bm25.encoder import LexicalEncoder
 from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary, Vocabulary
 from lexhound.encoders.load import load_encoder
-from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
 
 from .sparse_field import LearnedField, LexicalField, SparseField
-
-try:
-    VERSION = version("lexhound")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    VERSION = "0"
 
 
 def identify(encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None = None) -> EncoderIdentity:
@@ -37,7 +29,7 @@ def open_named(
     Unless `load_model`, a model of the document side alone is not loaded.
     """
     loaded = load_encoder(encoder, vocabulary=MemoryVocabulary(), lexical_settings=lexical, learned_settings=learned)
-    if not isinstance(loaded, LearnedEncoder):
+    if isinstance(loaded, LexicalEncoder):
         return loaded.identity, None
     if load_model:
         loaded.prepare()

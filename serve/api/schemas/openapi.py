@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from lexhound.retrieval.collection.fields.opening import VERSION
+from lexhound.core.version import __version__
 from lexhound.serve.settings import Settings
 
 from .base import Error
@@ -78,7 +78,7 @@ def describe_api(app: FastAPI, settings: Settings) -> None:
         if app.openapi_schema is None:
             openapi = get_openapi(
                 title="Lexhound",
-                version=VERSION,
+                version=__version__,
                 description=DESCRIPTION,
                 routes=app.routes,
                 tags=TAGS,

@@ -22,7 +22,7 @@ from lexhound.serve.cli.learned_options import StoredTrust, trusting
 from lexhound.serve.cli.option_groups import with_options
 from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, Recall, as_text
 from lexhound.serve.cli.output import Output, Segment, tell
-from lexhound.serve.cli.startup import load_numba_without_scipy
+from lexhound.serve.cli.startup import prepare_one_search, prepare_searches
 
 if TYPE_CHECKING:
     from lexhound.retrieval.collection.request import BatchRequest, SearchRequest
@@ -108,8 +108,8 @@ def search(options: SearchOptions) -> None:
         lexhound search my.index --queries questions.jsonl -k 100 --json > answers.jsonl
         lexhound search milvus://host:19530/my "heat transfer" --mode hybrid
     """
-    load_numba_without_scipy()
     options.check()
+    prepare_one_search() if options.queries is None else prepare_searches()
     from lexhound.retrieval.collection.request import BatchRequest, SearchRequest
     from lexhound.retrieval.engines.opening import open_collection
     from lexhound.serve.engines import milvus_settings

@@ -51,6 +51,34 @@ def test_postings_equal_the_oracle_in_memory_and_on_disk(tmp_path_factory, corpu
     assert memory.nbytes > 0
 
 
+@given(index_corpora.corpora(), st.booleans(), st.booleans())
+def test_few_postings_are_sorted_as_the_kernels_place_them(corpus, weighable, is_bad):
+    csr = corpus.csr.copy()
+    rows = np.flatnonzero(np.diff(csr.indptr) > 1)
+    if is_bad and len(rows):
+        for row in rows[1:]:
+            csr.indices[csr.indptr[row]] = csr.indices[csr.indptr[row] + 1]
+    extra = {}
+    if weighable:
+        extra["frequencies"] = np.arange(csr.nnz).astype(np.uint8)
+        extra["lengths"] = np.arange(csr.shape[0], dtype=np.uint32)
+    found = []
+    for loaded in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inversion, "is_loaded", lambda _, loaded=loaded: loaded)
+            try:
+                index = InvertedIndex.from_csr(csr, corpus.scale, window_bits=corpus.window_bits, **extra)
+            except ValueError as error:
+                found.append(str(error))
+            else:
+                arrays = [getattr(index.postings, name) for name in inversion.layout.ARRAYS]
+                found.append(
+                    [None if array is None else (array.dtype, array.tolist()) for array in arrays]
+                    + [index.loss, index.scale, index.postings.n_rows]
+                )
+    assert found[0] == found[1]
+
+
 def test_an_index_does_not_depend_on_the_number_of_threads(tmp_path):
     rng = np.random.default_rng(4)
     csr = index_corpora.to_csr(rng.random((1500, 40), np.float32) * (rng.random((1500, 40)) < 0.2))

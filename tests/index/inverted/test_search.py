@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexhound.index import InvertedIndex, Query, TopK
+from lexhound.index.inverted.plain import search_plainly, search_postings
 
 
 def index_of(corpus: index_corpora.Corpus) -> InvertedIndex:
@@ -29,6 +30,57 @@ def test_search_equals_the_oracle(data, corpus, query, k):
     assert same(found, oracle.top_k(scores, k, allowed))
     assert found.rows.dtype == np.int64
     assert found.scores.dtype == np.float64
+
+
+@given(
+    st.data(),
+    index_corpora.corpora(),
+    index_corpora.queries(),
+    st.sampled_from([1, 2, 3, 10, 1000]),
+    st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_a_plain_search_equals_the_kernel_s(data, corpus, query, k, at_least):
+    index = index_of(corpus)
+    allowed = data.draw(index_corpora.masks(len(corpus.weights)))
+    integers = Query.from_weights(*query)
+    floor = at_least * max(index.search(integers, 1).scores.tolist(), default=0.0)
+    kept = index.search(integers, k, allowed=allowed, at_least=floor)
+    live = np.arange(len(corpus.weights)) % 3 > 0
+    counts = index.document_frequencies(integers.terms, live)
+    row = int(kept.rows[0]) if len(kept) else 0
+    parts = index.contributions(row, integers) if len(corpus.weights) else None
+    try:
+        search_plainly(10**9)
+        plain = index.search(integers, k, allowed=allowed, at_least=floor)
+        approximate = index.search_with_stats(integers, k, bound_factor=0.5)
+        np.testing.assert_array_equal(index.document_frequencies(integers.terms, live), counts)
+        if parts is not None:
+            np.testing.assert_array_equal(index.contributions(row, integers), parts)
+    finally:
+        search_plainly(0)
+    assert same(plain, (kept.rows.tolist(), kept.scores.tolist()))
+    assert (plain.rows.dtype, plain.scores.dtype) == (kept.rows.dtype, kept.scores.dtype)
+    again = index.search_with_stats(integers, k, bound_factor=0.5)
+    assert (approximate[0].rows.tolist(), approximate[1]) == (again[0].rows.tolist(), again[1])
+
+
+def test_a_plain_search_reads_no_more_than_it_may(monkeypatch):
+    index = InvertedIndex.from_csr(index_corpora.to_csr(np.ones((300, 8), np.float32)), 1 / 255)
+    query = Query.from_weights(np.arange(2, dtype=np.int32), np.ones(2, np.float32))
+    plain: list[int] = []
+
+    def counted(postings, *arguments):
+        plain.append(len(postings.rows))
+        return search_postings(postings, *arguments)
+
+    monkeypatch.setattr("lexhound.index.inverted.index.search_postings", counted)
+    try:
+        for most in (0, 599, 600):
+            search_plainly(most)
+            index.search(query, 3)
+    finally:
+        search_plainly(0)
+    assert len(plain) == 1
 
 
 @given(

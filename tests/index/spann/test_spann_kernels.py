@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from lexhound.index.dense.exact import exact_products
 from lexhound.index.jit import frozen, kernel
-from lexhound.index.spann import int8_dot as products
+from lexhound.index.spann import int8_instructions as products
 from lexhound.index.spann.centroid_kernels import CodedPoints, nearest, nearest_by_codes
 from lexhound.index.spann.codec import PostingCodec
 from lexhound.index.spann.int8_dot import coded, product

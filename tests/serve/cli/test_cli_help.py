@@ -12,10 +12,10 @@ from command import environment, run, run_process
 from typer.main import get_command
 
 from lexhound.retrieval.corpus import FORMATS
-from lexhound.serve.cli.app import app
+from lexhound.serve.cli.app import command_line
 from lexhound.serve.cli.corpus_options import CorpusFormat
 
-GROUP = get_command(app)
+GROUP = get_command(command_line())
 COMMANDS = dict(GROUP.commands)  # type: ignore[attr-defined]
 EXPECTED = {
     "index",

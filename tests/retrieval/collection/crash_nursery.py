@@ -43,7 +43,7 @@ WIDTH = 12
 class WordVectors(DenseField):
     """A dense encoder that needs no model: a text's vector counts its words, by their numbers modulo WIDTH."""
 
-    def encode(self, texts):
+    def encode(self, texts, progress=None):
         vectors = np.zeros((len(texts), WIDTH), np.float32)
         for i, text in enumerate(texts):
             for word in text.split():

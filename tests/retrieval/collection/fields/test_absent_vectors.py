@@ -33,7 +33,7 @@ class WordVectors(DenseField):
 
     TABLE = np.random.default_rng(3).standard_normal((len(WORDS), WIDTH)).astype(np.float32)
 
-    def encode(self, texts):  # type: ignore[no-untyped-def]
+    def encode(self, texts, progress=None):  # type: ignore[no-untyped-def]
         sums = [sum((self.TABLE[WORDS.index(w)] for w in t.split() if w in WORDS), np.zeros(WIDTH)) for t in texts]
         return np.array(sums, np.float32).reshape(len(texts), WIDTH)
 

@@ -203,7 +203,7 @@ class UnfinishedRunError(CollectionError):
     http_status = 409
     public = PublicText(
         "an ingest job over the collection was interrupted",
-        "whoever runs the service has to finish it with `lexhound index`, or drop it",
+        "finish it with the command that began it, or drop it: POST /v1/collections/NAME/discard-unfinished",
     )
 
 

@@ -21,7 +21,7 @@ from lexhound.retrieval.collection.fields.opening import open_named
 from lexhound.retrieval.collection.store.manifest import MANIFEST, read_manifest
 from lexhound.retrieval.collection.store.schema import connect
 from lexhound.retrieval.collection.write.ingest import IngestReport
-from lexhound.retrieval.collection.write.ingest_jobs import describe_source, held_documents, unfinished_job
+from lexhound.retrieval.collection.write.ingest_jobs import describe_source, held_documents, same_corpus, unfinished_job
 from lexhound.retrieval.collection.write.progress import Progress
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.errors import (
@@ -158,8 +158,9 @@ def _unfinished(
     try:
         _check_unfinished(collection, settings, ingest)
     except (CollectionExistsError, UnfinishedRunError):
+        trace = _is_trace(collection)
         collection.close()
-        if not start_over:
+        if not start_over and not trace:
             raise
         shutil.rmtree(directory)
         return None
@@ -167,6 +168,13 @@ def _unfinished(
         collection.close()
         raise
     return collection
+
+
+def _is_trace(collection: Collection) -> bool:
+    """Return whether a collection is what a process that was killed left of a job that had kept nothing."""
+    with collection.snapshot().reading() as connection:
+        job = unfinished_job(connection)
+        return job is not None and not collection.count() and not held_documents(connection, job)
 
 
 def _check_unfinished(collection: Collection, settings: CollectionSettings, ingest: _Ingest) -> None:
@@ -190,7 +198,7 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
     with collection.snapshot().reading() as connection:
         job = unfinished_job(connection)
         held = 0 if job is None else held_documents(connection, job)
-    if job is not None and job.source != ingest.source and held:
+    if job is not None and not same_corpus(job.source, ingest.source) and held:
         raise UnfinishedRunError(
             f"an unfinished collection of {describe_source(job.source)} is here already",
             where=where,

@@ -32,8 +32,10 @@ from .ingest_jobs import (
     discard_job,
     held_documents,
     running_mark,
+    same_corpus,
     staged_internal_ids,
     unfinished_job,
+    ways_on,
 )
 from .progress import Meter, Pace, Progress
 from .rows import PUBLISHED, tombstone
@@ -41,6 +43,7 @@ from .writer import SMALLEST_SEGMENT, AddReport, Writer
 
 # Of a document whose id an earlier row of the same job had.
 _TWICE = "its id occurs a second time in this ingest job"
+_WAYS_ON = "finish it with `ingest` of the same corpus and `source`, or drop it with `discard_unfinished()`"
 _TWICE_HINT = "Give every document an id of its own, or remove one of the two."
 
 
@@ -63,7 +66,10 @@ def ingest(
     on_bad_row: Callable[[BadRow], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> IngestReport:
-    """Read a corpus into a collection as one ingest job, or go on with the job of the same `source`.
+    """Read a corpus into a collection as one ingest job, or go on with the job over the same corpus.
+
+    What an earlier attempt holds stays as long as the corpus gives the same documents in the same order; where it is
+    read with other options, or has been corrected, the rest is dropped and read anew.
 
     Args:
         source: what identifies the job when it is started again (the corpus's path and the reading options).
@@ -74,21 +80,19 @@ def ingest(
     Raises:
         BadRowError: a bad row, and `on_bad_row` is not given. The documents before it are kept for the next attempt.
         CorpusError: the corpus holds no document, or cannot be read.
-        UnfinishedRunError: an ingest job of another source has not been finished.
+        UnfinishedRunError: an ingest job over another corpus has not been finished.
         StorageFullError: the disk is full. What was acknowledged is kept for the next attempt.
     """
     corpus.bind(learned_encoder(writer.sparse_field))
     job = unfinished_job(writer.connection)
-    if job is not None and job.source != source:
+    if job is not None and not same_corpus(job.source, source):
         held = held_documents(writer.connection, job)
         if held:
-            directory = writer.directory
             raise UnfinishedRunError(
-                f"an earlier ingest job over {describe_source(job.source)} was not finished; it holds {held:,}"
-                " documents",
-                where=str(directory),
-                hint="run it again to finish it, or drop it: lexhound add"
-                f" {shlex.quote(str(directory))} --discard-unfinished",
+                f"the ingest job over {describe_source(job.source)} was interrupted and holds {held:,} documents",
+                where=str(writer.directory),
+                hint=_WAYS_ON,
+                cli_hint=ways_on(job, writer.directory),
             )
         discard_job(writer)
         job = None
@@ -97,6 +101,8 @@ def ingest(
             first = last_internal_id(connection) + 1
             cursor = connection.execute("INSERT INTO runs(source, first_seq) VALUES (?, ?)", (source, first))
             job = IngestJob(int(cursor.lastrowid or 0), source, first)
+        elif job.source != source:
+            connection.execute("UPDATE runs SET source = ? WHERE run = ?", (source, job.number))
         write_property(connection, "running", running_mark(job.number, os.getpid()))
     try:
         state = _Attempt(writer, corpus, job, on_bad_row, progress)
@@ -264,17 +270,20 @@ class _Attempt:
             self._on_bad_row(row)
             return
         held = held_documents(self._writer.connection, self._job)
-        consequence = "Nothing of this ingest job has been kept"
+        kept = "Nothing of this ingest job has been kept"
+        ways = cli_ways = ""
         if held:
-            command = f"lexhound add {shlex.quote(str(self._writer.directory))} --discard-unfinished"
-            consequence = (
-                f"Nothing of this ingest job is visible yet; the {held:,} documents before this row are kept, and the"
-                f" same command goes on from there; {command} drops them"
+            kept = (
+                f"Nothing of this ingest job is visible yet; the {held:,} documents before this row are kept, and a new"
+                " attempt goes on from there"
             )
+            ways = "; `discard_unfinished()` drops them"
+            cli_ways = f"; lexhound add {shlex.quote(str(self._writer.directory))} --discard-unfinished drops them"
         raise BadRowError(
             row.reason,
             where=row.where,
-            hint=f"{row.hint} {consequence}. With --on-error skip, bad rows are passed over".strip(),
+            hint=f"{row.hint} {kept}{ways}. With `on_bad_row`, bad rows are passed over".strip(),
+            cli_hint=f"{row.hint} {kept}{cli_ways}. With --on-error skip, bad rows are passed over".strip(),
         )
 
 

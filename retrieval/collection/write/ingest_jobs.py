@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,21 @@ def describe_source(source: str) -> str:
         return str(orjson.loads(source)["corpus"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return source
+
+
+def same_corpus(source: str, other: str) -> bool:
+    """Return whether two jobs' sources name one corpus, read in whatever way."""
+    return describe_source(source) == describe_source(other)
+
+
+def ways_on(job: IngestJob, directory: Path) -> str:
+    """Return the hint of a command that meets a job that was interrupted: how to finish it, and how to drop it."""
+    collection = shlex.quote(str(directory))
+    corpus = describe_source(job.source)
+    return (
+        f"finish it with `lexhound add {collection} {shlex.quote(corpus)}` and the options that it was begun with, or"
+        f" drop it with `lexhound add {collection} --discard-unfinished`"
+    )
 
 
 def staged_internal_ids(connection: sqlite3.Connection, job: IngestJob, first: int) -> list[int]:

@@ -16,6 +16,7 @@ from lexhound.retrieval.collection.info import CollectionInfo
 from lexhound.retrieval.collection.request import SearchRequest
 from lexhound.retrieval.collection.result import Facet, Hit, SearchResult
 from lexhound.retrieval.collection.store.manifest import Manifest
+from lexhound.retrieval.collection.write.ingest_jobs import Unfinished
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.engines.protocol import EngineInfo
 
@@ -134,7 +135,7 @@ def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str
         "log_bytes": info.log_bytes,
         "terms": info.terms,
         "postings": info.postings,
-        "unfinished": None if info.unfinished is None else asdict(info.unfinished),
+        "unfinished": None if info.unfinished is None else _unfinished(name, info.unfinished),
         "average_length": info.average_length,
         "far_average": None if info.far_average is None else asdict(info.far_average),
         "clipped": info.loss.clipped,
@@ -154,6 +155,14 @@ def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str
         "health": _health(info),
         "damage": _damage(info),
     }
+
+
+def _unfinished(name: str, job: Unfinished) -> dict[str, Any]:
+    """Return an ingest job whose documents are not visible, and how it goes on."""
+    hint = "its documents become visible when it is done"
+    if job.running is None:
+        hint = f"the command that began it finishes it, POST /v1/collections/{name}/discard-unfinished drops it"
+    return asdict(job) | {"hint": hint}
 
 
 # What other engines do not tell of a collection.

@@ -98,14 +98,15 @@ class Running(Told):
 
 
 class UnfinishedRun(Told):
-    """A run of `lexhound index` or `add` whose documents are not visible: it goes on, or it was cut short.
+    """A run of `lexhound index` or `add` whose documents are not visible: it is running, or it was interrupted.
 
-    The same command finishes one that was cut short; `POST .../discard-unfinished` drops it.
+    The same command finishes one that was interrupted; `POST .../discard-unfinished` drops it.
     """
 
     source: str = Field(description="Its corpus.")
     documents: int = Field(description="How many it holds.")
-    running: Running | None = Field(description="Null where it was cut short.")
+    running: Running | None = Field(description="Null where it was interrupted.")
+    hint: str = Field(description="What comes next, or what to do.")
 
 
 class Discarded(Told):

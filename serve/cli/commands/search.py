@@ -142,21 +142,25 @@ def search(options: SearchOptions) -> None:
 
 
 def _nothing_found(collection: Backend, request: SearchRequest, result: SearchResult) -> str:
+    reason = _why_nothing(collection, request, result)
+    unfinished = getattr(collection.info(), "unfinished", None)  # only our own collections have ingest jobs
+    if unfinished is None:
+        return reason
+    if unfinished.running is not None:
+        who = f"process {unfinished.running.pid}, since {unfinished.running.clock}"
+        return (
+            f"{reason}; an ingest job over {unfinished.source} is running ({who}): its documents become visible when it"
+            " is done"
+        )
+    return (
+        f"{reason}; the ingest job over {unfinished.source} was interrupted and its {unfinished.documents:,} documents"
+        " are not visible yet: start the same command again to finish it, or drop them with:"
+        f" lexhound add {shlex.quote(str(collection.address))} --discard-unfinished"
+    )
+
+
+def _why_nothing(collection: Backend, request: SearchRequest, result: SearchResult) -> str:
     if not collection.count():
-        unfinished = getattr(collection.info(), "unfinished", None)  # only our own collections have ingest jobs
-        if unfinished is not None:
-            if unfinished.running is not None:
-                who = f"process {unfinished.running.pid}, since {unfinished.running.clock}"
-                return (
-                    f"nothing found yet: an ingest job over {unfinished.source} is going on ({who}); its documents"
-                    " become visible when it is done"
-                )
-            return (
-                f"nothing found: the ingest job over {unfinished.source} was interrupted and its"
-                f" {unfinished.documents:,} documents are not visible yet; start the same command again to finish it,"
-                " or drop them with:"
-                f" lexhound add {shlex.quote(str(collection.address))} --discard-unfinished"
-            )
         return "nothing found: the collection is empty"
     if not result.terms and result.mode == "sparse":
         return "nothing found: the collection has none of the query's words"

@@ -22,6 +22,7 @@ export const key = {
 const at = (collection, rest) => `v1/collections/${encodeURIComponent(collection)}${rest}`;
 
 export const collections = (signal) => ask("v1/collections", { signal });
+export const describe = (collection, signal) => ask(at(collection, ""), { signal });
 export const facets = (collection, signal) => ask(at(collection, "/facets?limit=40"), { signal });
 export const documentOf = (collection, id, signal) =>
   ask(at(collection, `/documents/${encodeURIComponent(id)}`), { signal });

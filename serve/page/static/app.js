@@ -55,7 +55,12 @@ async function search() {
     finish();
     showHits([], false);
     whisper("");
-    notices.welcome(collections.find(({ name }) => name === state.collection) ?? { name: state.collection });
+    const collection = collections.find(({ name }) => name === state.collection) ?? { name: state.collection };
+    notices.welcome(collection);
+    if (collection.health === "unfinished") {
+      const { unfinished } = await api.describe(collection.name, asking.signal).catch(() => ({}));
+      if (ticket === latest && unfinished) notices.unfinished(collection.name, unfinished);
+    }
     return;
   }
   const wanted = Math.max(PAGE, state.count);

@@ -42,6 +42,22 @@ export function welcome({ name, documents }) {
   );
 }
 
+/** Below a welcome: documents that are on their way, or that nobody has finished bringing. */
+export function unfinished(name, { source, documents, running }) {
+  const held = `${grouped(documents)} ${documents === 1 ? "document" : "documents"}`;
+  const box = byId("notice");
+  if (running) {
+    box.append(
+      paragraph(`An ingest job over ${source} is running (process ${running.pid}, since ${new Date(running.since * 1000).toLocaleTimeString()}): ${held} so far, which become visible when it is done.`),
+    );
+    return;
+  }
+  box.append(
+    paragraph(`An ingest job over ${source} was interrupted: ${held} are kept, not yet visible. The command that began it finishes it; this drops it:`),
+    make("pre", {}, `curl -X POST "${new URL(`v1/collections/${encodeURIComponent(name)}/discard-unfinished`, document.baseURI)}"`),
+  );
+}
+
 export function noCollection() {
   show(
     "empty",

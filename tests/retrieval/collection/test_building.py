@@ -131,6 +131,25 @@ def test_unfinished_with_other_arguments(tmp_path: Path) -> None:
     assert kept_documents(target) == 1
 
 
+def test_what_a_killed_build_left_without_a_document_stands_in_nobodys_way(tmp_path: Path) -> None:
+    from lexhound.encoders.bm25.settings import LexicalSettings
+
+    target = tmp_path / "x"
+    with Collection.create(target, lexical=LexicalSettings(k1=2.0)) as collection:
+        connection = collection._writing().connection  # as a process leaves it that is killed before its first chunk
+        with connection:
+            connection.execute("INSERT INTO runs(source, first_seq) VALUES ('a.jsonl', 1)")
+    with Collection.open(target) as collection:
+        assert collection.info().unfinished is None
+    assert build(target, corpus_file(tmp_path / "b.jsonl", "b")).added == 1
+    with Collection.open(target) as collection:
+        assert collection.manifest.encoder.settings["k1"] == LexicalSettings().k1
+    # A collection that somebody made empty is no such trace.
+    Collection.create(tmp_path / "y", lexical=LexicalSettings(k1=2.0)).close()
+    with pytest.raises(CollectionExistsError, match="other settings"):
+        build(tmp_path / "y", tmp_path / "b.jsonl")
+
+
 def test_nothing_is_left_where_nothing_was_stored(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(CorpusError, match="empty"):

@@ -43,7 +43,9 @@ def test_a_run_that_was_cut_short_is_shown_and_can_be_dropped(data: Path, tmp_pa
     with running(data) as service:
         told = service.request("GET", "/v1/collections/my").json()
         collection_models.CollectionDescription.model_validate(told)
+        hint = told["unfinished"].pop("hint")
         assert told["unfinished"] == {"source": str(tmp_path / "bad.jsonl"), "documents": 1, "running": None}
+        assert "POST /v1/collections/my/discard-unfinished" in hint
         assert (told["documents"], told["health"], told["clipped"], told["far_average"]) == (1, "unfinished", 0, None)
         with service.client() as client:
             assert client.discard_unfinished("my") == 1

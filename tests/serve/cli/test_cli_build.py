@@ -260,7 +260,7 @@ def test_a_run_that_goes_on_is_not_called_interrupted(tmp_path: Path, corpus: Pa
             assert abs(told["running"]["since"] - time.time()) < 600
             assert f"process {process.pid} since" in run("info", into).out
             found = run("search", into, "alpha")
-            assert "is going on" in found.err
+            assert f"is running (process {process.pid}, since" in found.err
             assert "interrupted" not in found.err
             refused = run("add", into, corpus)
             assert refused.code == 1
@@ -271,6 +271,36 @@ def test_a_run_that_goes_on_is_not_called_interrupted(tmp_path: Path, corpus: Pa
     stopped = run("search", into, "alpha").err
     assert "interrupted" in stopped
     assert "--discard-unfinished" in stopped
+
+
+def test_a_corrected_command_simply_runs(copy: Path, tmp_path: Path) -> None:
+    """A job that was stopped does not stand in the way of the same corpus, read with other options or mended."""
+    before = run("info", copy, "--json").json["documents"]
+    source = tmp_path / "more.jsonl"
+    source.write_bytes(many(100) + lines({"number": "z", "text": "zulu"}))
+    assert "--discard-unfinished" in run("add", copy, source).err
+    nothing = run("search", copy, "zulu")
+    assert "has none of the query's words; the ingest job over" in nothing.err
+    other = run("add", copy, tmp_path.joinpath("x.jsonl"), "--on-error", "skip")
+    assert other.code == 1
+    tmp_path.joinpath("x.jsonl").write_bytes(lines({"id": "x", "text": "xray"}))
+    other = run("add", copy, tmp_path / "x.jsonl")
+    assert f"finish it with `lexhound add {copy} {source}`" in other.err.replace("Finish", "finish")
+    assert f"`lexhound add {copy} --discard-unfinished`" in other.err
+    # Other options: what is read alike is kept, the rest read anew.
+    source.write_bytes(many(50) + lines(*({"number": f"n{n}", "id": f"n{n}", "text": "zulu"} for n in range(30))))
+    outcome = run("add", copy, source, "--id-field", "id", "--json")
+    assert outcome.code == 0, outcome.err
+    assert run("info", copy, "--json").json["documents"] == before + 80
+    assert run("info", copy, "--json").json["unfinished"] is None
+    # Another column for the ids: nothing is read alike, and nothing of the first attempt is left.
+    rows = [{"id": f"a{n}", "number": f"b{n}", "text": "yankee"} for n in range(20)]
+    source.write_bytes(lines(*rows) + b"broken\n")
+    assert run("add", copy, source).code == 1
+    source.write_bytes(lines(*rows))
+    assert run("add", copy, source, "--id-field", "number").code == 0
+    assert run("info", copy, "--json").json["documents"] == before + 100
+    assert {hit["id"][0] for hit in run("search", copy, "yankee", "--json").json["hits"]} == {"b"}
 
 
 def test_delete_and_get(copy: Path, tmp_path: Path) -> None:

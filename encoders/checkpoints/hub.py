@@ -13,6 +13,7 @@ from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import TOKENIZER_FILES
 
 from .bundled import DEFAULT, MINI, bundled_folder
+from .misspelt import BUILT_IN, check_spelling, encoder_folders
 
 CONFIG = "config.json"
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
@@ -55,6 +56,7 @@ def locate(source: str | Path) -> Located:
     """Return the folder of a checkpoint: a folder, an encoder that comes with the package, or a hub name, downloaded.
 
     Raises:
+        UnknownEncoderError: the name is nearly that of an encoder that is here.
         CheckpointError: there is no such folder, or the hub does not serve such a model or cannot be reached.
     """
     text = MINI if str(source) == DEFAULT and not Path(DEFAULT).is_dir() else str(source)
@@ -71,9 +73,12 @@ def locate(source: str | Path) -> Located:
     if exists:
         raise CheckpointError(f"{text} is a file", f"Give the folder that holds {CONFIG} and the weights")
     if isinstance(source, Path) or not _HUB_NAME.fullmatch(text):
+        if not isinstance(source, Path):
+            check_spelling(text, encoder_folders(Path()))
         raise CheckpointError(
             f"there is no folder {text[:200]}", "Give an existing folder, or a hub name such as org/model"
         )
+    check_spelling(text, encoder_folders(Path()))
     folder = _download(text)
     return Located(folder, text, folder.name if _COMMIT.fullmatch(folder.name) else None)
 
@@ -112,6 +117,8 @@ def _download(name: str) -> Path:
         f"Where there is a network, run `hf download {name} --local-dir {name.rpartition('/')[2]}`, bring that folder "
         f"here and give its path; it must hold {CONFIG}, the tokenizer's files and model.safetensors"
     )
+    if "/" not in name:
+        by_hand = f"Lexhound brings {' and '.join(BUILT_IN)}; a folder is given by its path. {by_hand}"
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -130,7 +137,8 @@ def _download(name: str) -> Path:
         ) from error
     except RepositoryNotFoundError as error:
         raise CheckpointError(
-            f"{name} is neither a folder here nor a model on the Hugging Face hub", "Check the spelling"
+            f"{name} is neither a folder here nor a model on the Hugging Face hub",
+            f"Check the spelling; Lexhound brings {' and '.join(BUILT_IN)}",
         ) from error
     except Exception as error:
         reason = first_line(error)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from examples import TRIED
 from hypothesis import HealthCheck, settings
-from marks import MARKS, Guard, excluded, marks_of, marks_of_file
+from marks import MARKS, Guard, excluded, loaded_of, marks_of, marks_of_file
 from repository import ROOT, SAMPLES
 
 # Vectors are compared with those of other code and of other runs: what is asked of 16-bit numbers, their tests name.
@@ -60,6 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function):
             for mark in sorted(marks_of(item) | marks_of_file(item.path)):
                 item.add_marker(mark)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse that files without marks load what their tests must not: it takes seconds, and hides what tests load."""
+    if loaded := loaded_of(excluded(session.config.option.markexpr)):
+        raise pytest.UsageError(f"importing the selected test files loads {', '.join(loaded)}")
 
 
 @pytest.hookimpl(wrapper=True)

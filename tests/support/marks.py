@@ -124,6 +124,11 @@ def excluded(expression: str) -> frozenset[str]:
     return frozenset() if found is None else frozenset((found[1] or found[2]).split(" or "))
 
 
+def loaded_of(marks: Collection[str]) -> list[str]:
+    """Return the modules that are loaded although only tests with one of these marks may load them."""
+    return sorted(name for name, mark in _LOADS.items() if mark in marks and name in sys.modules)
+
+
 class Guard:
     """Holds tests without marks to that; by Python's audit events, which nothing in a process gets round."""
 

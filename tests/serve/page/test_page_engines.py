@@ -23,7 +23,8 @@ def _missing() -> str:
     return ""
 
 
-pytestmark = pytest.mark.skipif(bool(_missing()), reason=_missing() or "it is there")
+MISSING = _missing()
+pytestmark = [pytest.mark.skipif(bool(MISSING), reason=MISSING or "it is there"), pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")

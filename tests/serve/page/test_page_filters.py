@@ -20,6 +20,8 @@ from page_visits import Visits, ids, parameters, until, wait_for_hits
 
 from lexhound.retrieval.filters import And, Comparison, Expression, Membership, Not, Or, parse_filter
 
+pytestmark = pytest.mark.browser
+
 
 def test_boxes_and_ranges_write_an_expression(visit: Visits) -> None:
     page = visit("?c=attacked&q=heat")

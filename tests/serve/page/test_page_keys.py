@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from page_notes import NOTES
 from page_server import PageServer
 from page_visits import Visits, focused, parameters, until, wait_for_hits, wait_for_search
+
+pytestmark = pytest.mark.browser
 
 
 def test_everything_by_keyboard_alone(visit: Visits, server: PageServer) -> None:

@@ -10,6 +10,8 @@ from page_notes import RELATED
 from page_server import PageServer
 from page_visits import Visits, focused, ids, parameters, until, wait_for_hits, wait_for_search
 
+pytestmark = pytest.mark.browser
+
 
 def test_results_come_while_typing(visit: Visits, server: PageServer) -> None:
     page = visit("?c=cranfield")

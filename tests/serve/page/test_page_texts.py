@@ -10,6 +10,8 @@ from page_notes import ATTACK, ATTACKS, NOTES
 from page_server import PageServer
 from page_visits import Visits, ids, parameters, until, wait_for_hits
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.mark.parametrize(("query", "identifier", "word", "direction"), [
     ("الحرارة", "ar-heat", "الحرارة", "rtl"),

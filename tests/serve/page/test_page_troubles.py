@@ -10,6 +10,8 @@ import pytest
 from page_server import PageServer
 from page_visits import Visits, focused, wait_for_hits
 
+pytestmark = pytest.mark.browser
+
 KEY = "a-key-for-tests-of-the-page-only"
 
 

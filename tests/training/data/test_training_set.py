@@ -18,6 +18,8 @@ from lexhound.training.data.training_set import prepare
 from lexhound.training.model import ModelSettings, TrainableEncoder
 from lexhound.training.recipe import DataRecipe, ModelRecipe, Recipe, TeacherRecipe
 
+pytestmark = pytest.mark.model
+
 DOCUMENTS = ["heat in a wing", "the flow of a jet", "a cat sat on the mat", "a bank of the river"]
 QUERIES = ["heat flow", "cat river", "bank money"]
 

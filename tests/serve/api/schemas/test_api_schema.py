@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from service import Service, running
 
+pytestmark = pytest.mark.process
+
 CASES = int(os.environ.get("LEXHOUND_SCHEMA_CASES", "12"))
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 

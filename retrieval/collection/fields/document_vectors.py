@@ -50,10 +50,9 @@ def vectors_of(
         parts.append(_vectors_of_group(sparse_field, dense, group, tell))
     from scipy.sparse import csr_array, vstack
 
-    width = max(sparse.shape[1] for sparse, _ in parts)
-    for sparse, _ in parts:
-        sparse.resize(sparse.shape[0], width)  # each group of texts may bring terms that those before did not have
-    sparse = csr_array(vstack([sparse for sparse, _ in parts], format="csr"))
+    width = max(sparse.shape[1] for sparse, _ in parts)  # a group of texts may bring terms that those before had not
+    wide = [csr_array((own.data, own.indices, own.indptr), shape=(own.shape[0], width)) for own, _ in parts]
+    sparse = csr_array(vstack(wide, format="csr"))
     return sparse, None if dense is None else np.concatenate([rows for _, rows in parts if rows is not None])
 
 

@@ -19,10 +19,19 @@ TEXTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def subwords(root: Path) -> Subwords:
+    return Subwords.open(root / "encoders" / "models" / "lexhound-mini" / "document_0_Transformer")
+
+
+@pytest.fixture(scope="module")
+def whole(subwords: Subwords) -> list[list[int]]:
+    """All tokens of each text."""
+    return [subwords.ids(text) for text in TEXTS]
+
+
 @pytest.mark.parametrize("most", [1, 30, 510])
-def test_the_first_tokens_are_those_of_the_whole_text(root: Path, most: int) -> None:
-    subwords = Subwords.open(root / "encoders" / "models" / "lexhound-mini" / "document_0_Transformer")
-    wanted = [subwords.ids(text)[:most] for text in TEXTS]
-    assert [ids[:most] for ids in subwords.ids_of(TEXTS, most)] == wanted
-    assert len(subwords.ids_of(TEXTS[:1], most)[0]) < len(subwords.ids(TEXTS[0]))
+def test_the_first_tokens_are_those_of_the_whole_text(subwords: Subwords, whole: list[list[int]], most: int) -> None:
+    assert [ids[:most] for ids in subwords.ids_of(TEXTS, most)] == [ids[:most] for ids in whole]
+    assert len(subwords.ids_of(TEXTS[:1], most)[0]) < len(whole[0])
     assert subwords.ids_of([], most) == []

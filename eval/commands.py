@@ -17,6 +17,7 @@ from lexhound.eval.datasets.own import load_pair
 from lexhound.eval.datasets.public import FetchOptions, FetchProgress
 from lexhound.eval.datasets.qrels import read_qrels
 from lexhound.eval.datasets.topics import read_queries
+from lexhound.retrieval.collection.default_encoders import NO_DENSE, choose_encoders
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.engines.settings import MilvusSettings
 
@@ -44,10 +45,11 @@ class EvaluationRequest:
             Lines) and one of judgments.
         topic_field: the part of a classic TREC topic that is the query: title, desc or narr.
         split: of all data sets; each set's usual one unless given.
-        encoders: `bm25`, or models; without any encoder and collection it is `bm25`.
+        encoders: `bm25`, or models; without any encoder and collection it is what `Collection.create` takes by default,
+            with its dense vectors in mode hybrid.
         collections: existing collections, by their directories or addresses; milvus: how those of Milvus are reached.
         learned: how models run, of encoders and collections: settings that change no vectors.
-        dense: a dense model, kept beside every encoder's index.
+        dense: a dense model, kept beside every encoder's index; "none" for none beside the default encoder.
         modes: how each encoder and collection is searched, a system each; unless given, encoders by their index alone,
             with `dense` in mode hybrid, and collections in mode auto.
         fusion: of hybrid searches.
@@ -159,11 +161,18 @@ def _open_datasets(request: EvaluationRequest, fetching: FetchProgress | None) -
     return datasets
 
 
+def _encoders(request: EvaluationRequest) -> tuple[tuple[str, ...], str | None]:
+    """Return the encoders to evaluate, and the dense model beside each of them."""
+    if request.encoders or request.collections:
+        return request.encoders, None if request.dense == NO_DENSE else request.dense
+    chosen = choose_encoders(None, request.dense)
+    return (chosen.encoder,), chosen.dense
+
+
 def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[EncoderSystem | CollectionSystem]:
-    encoders = request.encoders or (() if request.collections else ("bm25",))
     systems: list[EncoderSystem | CollectionSystem] = []
     names_in_use: set[str] = set()
-    dense = request.dense
+    encoders, dense = _encoders(request)
     if dense is None and request.collections == () and {"dense", "hybrid"} & set(request.modes):
         raise DatasetError(
             f"mode {request.modes[-1]} needs dense vectors, and no dense model is named",

@@ -17,6 +17,7 @@ from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.eval.datasets.dataset import Dataset, DocumentText
 from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.default_encoders import NO_DENSE
 from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import identify
 from lexhound.retrieval.collection.request import Fusion
@@ -205,7 +206,7 @@ class EncoderSystem(OpenCollection):
 
     def _create(self, folder: Path) -> Collection:
         return Collection.create(
-            folder, encoder=self.encoder, lexical=self.lexical, learned=self.learned, dense=self.dense
+            folder, encoder=self.encoder, lexical=self.lexical, learned=self.learned, dense=self.dense or NO_DENSE
         )
 
     def _index(self, corpus: Path, folder: Path, progress: PrepareProgress | None) -> float | None:

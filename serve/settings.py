@@ -16,6 +16,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lexhound.encoders.bm25.encoder import KIND as BM25
+from lexhound.encoders.checkpoints.bundled import MINI
+from lexhound.retrieval.collection.default_encoders import default_encoder
 from lexhound.retrieval.collection.request import MAX_K, MAX_QUERY_CHARACTERS
 from lexhound.retrieval.engines.address import looks_like_address, read_address
 from lexhound.retrieval.errors import UnknownAddressError
@@ -27,6 +30,11 @@ CONFIG = f"{PREFIX}CONFIG"
 MASK = "**********"
 
 MIB = 2**20
+
+
+def _default_encoders() -> tuple[str, ...]:
+    """Return what is offered unless the settings say otherwise, the default of new collections first."""
+    return tuple(dict.fromkeys((default_encoder(), MINI, BM25)))
 
 
 class Settings(BaseSettings):
@@ -88,7 +96,9 @@ class Settings(BaseSettings):
         (), description="Names by which the service may be called, comma-separated, beside this machine's own."
     )
     encoders: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("bm25",), description="Encoders that collections may be created with over REST, comma-separated."
+        default_factory=_default_encoders,
+        description="Encoders that collections may be created with over REST, comma-separated; the first is the "
+        "default.",
     )
     trust_remote_code: bool = Field(False, description="Run Python code that comes with collections' encoders.")
     shutdown_seconds: float = Field(30.0, ge=0, le=3600, description="How long requests may finish after SIGTERM.")

@@ -17,7 +17,6 @@ from lexhound.core.disk_errors import storage_errors
 from lexhound.core.errors import CollectionLockedError, StorageError
 from lexhound.core.lock import Claim, WriterLock
 from lexhound.retrieval.collection.fields.dense_field import DenseField
-from lexhound.retrieval.collection.fields.opening import open_named
 from lexhound.retrieval.collection.store.manifest import MANIFEST, read_manifest
 from lexhound.retrieval.collection.store.schema import connect
 from lexhound.retrieval.collection.write.ingest import IngestReport
@@ -33,6 +32,7 @@ from lexhound.retrieval.errors import (
 )
 
 from .collection import Collection
+from .opening_encoders import open_chosen
 from .recovery import recover_claimed
 from .settings import CollectionSettings, SettingsKeywords
 
@@ -185,8 +185,7 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
             where=where,
             hint="put more documents into it with `lexhound add`, replace it with --overwrite, or give another path",
         )
-    identity, sparse_field = open_named(settings.encoder, settings.lexical, settings.learned, load_model=ingest.encodes)
-    dense_field = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
+    identity, sparse_field, dense_field = open_chosen(settings, load_model=ingest.encodes)
     if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(
         collection, dense_field, settings.dense_index
     ):

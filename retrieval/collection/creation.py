@@ -11,14 +11,13 @@ from lexhound.core.atomic_files import make_directories, neighbour, publish_dire
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim
 from lexhound.core.version import made_by
-from lexhound.retrieval.collection.fields.dense_field import DenseField
-from lexhound.retrieval.collection.fields.opening import open_named
 from lexhound.retrieval.collection.store.dense_index import check_policy
 from lexhound.retrieval.collection.store.manifest import MANIFEST, DenseManifest, Manifest, write_manifest
 from lexhound.retrieval.collection.store.schema import create_database
 from lexhound.retrieval.errors import CollectionExistsError
 
 from .encoders import LoadedEncoders
+from .opening_encoders import open_chosen
 from .recovery import recover
 from .settings import CollectionSettings
 
@@ -34,8 +33,7 @@ def create_directory(
     recover(directory)
     if os.path.lexists(directory):
         raise _exists(directory)
-    identity, sparse = open_named(settings.encoder, settings.lexical, settings.learned, load_model=load_model)
-    dense = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
+    identity, sparse, dense = open_chosen(settings, load_model=load_model)
     vectors = None if dense is None else DenseManifest(dense.identity, dense.width, settings.dense_index)
     with nullcontext() if claimed else Claim(directory), storage_errors(directory):
         # Made aside and renamed, so that a crash leaves a whole collection or none.

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from lexhound.encoders.dense.settings import DenseSettings
     from lexhound.encoders.sparse.settings import LearnedSettings
 
+    from .default_encoders import ChosenEncoders
+
 
 class SettingsKeywords(TypedDict, total=False):
     """The attributes of `CollectionSettings`, for those who write them as keywords."""
 
-    encoder: str
+    encoder: str | None
     lexical: LexicalSettings | None
     learned: LearnedSettings | None
     dense: str | None
@@ -27,16 +29,17 @@ class CollectionSettings:
     """The encoders of a collection, and how it indexes dense vectors.
 
     Attributes:
-        encoder: `bm25`, or the path or hub name of a masked-language-model checkpoint.
+        encoder: `bm25`, or the path or hub name of a checkpoint; None for the default (`default_encoders`).
         lexical: settings of the `bm25` encoder.
         learned: settings of a checkpoint. Those that change vectors are stored; the others (device, precision, batches,
             trust) hold for the open collection alone.
-        dense: the path or hub name of a sentence-embedding model, for dense vectors beside the inverted index.
+        dense: the path or hub name of a sentence-embedding model, for dense vectors beside the inverted index; "none"
+            for no dense vectors; None for those of the default encoder's own pass, and none beside a named encoder.
         dense_settings: its settings.
         dense_index: how segments index dense vectors: `auto` (clustered where they are many), `flat` or `spann`.
     """
 
-    encoder: str = "bm25"
+    encoder: str | None = None
     lexical: LexicalSettings | None = None
     learned: LearnedSettings | None = None
     dense: str | None = None
@@ -51,3 +54,22 @@ class CollectionSettings:
             TypeError: there is no such keyword.
         """
         return replace(settings or cls(), **keywords)
+
+    def choose(self, *, keeps_dense: bool = True) -> ChosenEncoders:
+        """Return the encoders, defaults filled in; raises as `choose_encoders` does."""
+        from .default_encoders import choose_encoders
+
+        return choose_encoders(
+            self.encoder, self.dense, has_lexical_options=self.lexical is not None, keeps_dense=keeps_dense
+        )
+
+    def dense_field_settings(self) -> DenseSettings | None:
+        """Return the dense model's settings: of one that nobody named, those that let both share a pass."""
+        if self.dense_settings is not None or self.learned is None or self.dense is not None:
+            return self.dense_settings
+        from lexhound.encoders.dense.settings import DenseSettings
+        from lexhound.encoders.sparse.settings import LearnedSettings
+
+        learned = self.learned
+        limit = None if learned.max_length == LearnedSettings().max_length else learned.max_length
+        return DenseSettings(limit, device=learned.device, precision=learned.precision)

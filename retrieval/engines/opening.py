@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Unpack
 from lexhound.core.version import made_by
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.collection.collection import Collection
-from lexhound.retrieval.collection.fields.dense_field import DenseField
-from lexhound.retrieval.collection.fields.opening import load_field, open_named
+from lexhound.retrieval.collection.fields.opening import load_field
+from lexhound.retrieval.collection.opening_encoders import open_chosen
 from lexhound.retrieval.collection.settings import CollectionSettings, SettingsKeywords
 from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
 from lexhound.retrieval.errors import UnsupportedError
 
 from .address import LUCENE, Address, read_address
 from .protocol import Backend
+from .refusals import keeps_dense, refuse_encoders
 from .settings import MilvusSettings
 
 if TYPE_CHECKING:
@@ -81,9 +82,9 @@ def create_collection(
         return Collection.create(parsed.path, settings)
     from .collection import EngineCollection
 
-    _require_encoders(parsed, settings.encoder, settings.dense)
-    identity, sparse_field = open_named(settings.encoder, settings.lexical, settings.learned)
-    dense_field = None if settings.dense is None else DenseField.named(settings.dense, settings.dense_settings)
+    chosen = settings.choose(keeps_dense=keeps_dense(parsed))
+    _require_encoders(parsed, chosen.encoder, chosen.dense)
+    identity, sparse_field, dense_field = open_chosen(settings, keeps_dense=keeps_dense(parsed))
     vectors = None if dense_field is None else DenseManifest(dense_field.identity, dense_field.width)
     engine = _engine(parsed, milvus, Manifest.new(made_by(), identity, vectors))
     return EngineCollection(engine, sparse_field, dense_field, writable=True)
@@ -119,8 +120,6 @@ def create_like(
 
 def _require_encoders(address: Address, encoder: str, dense: str | None) -> None:
     """Refuse encoders that the engine has no place for, before any is loaded."""
-    from .refusals import refuse_encoders
-
     refuse_encoders(address, bm25=encoder == "bm25", dense=dense is not None)
 
 

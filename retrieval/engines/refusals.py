@@ -28,6 +28,11 @@ _LUCENE = (NO_DENSE, NO_FILTER, NO_CHANGE, NO_RECALL, NO_FACETS, NO_WORK)
 REFUSED: dict[str, tuple[str, ...]] = {MILVUS: _MILVUS, MILVUS_LITE: _MILVUS, LUCENE: _LUCENE}
 
 
+def keeps_dense(address: Address) -> bool:
+    """Return whether what an address names has a place for dense vectors."""
+    return NO_DENSE not in REFUSED.get(address.engine, ())
+
+
 def refuse_encoders(address: Address, *, bm25: bool, dense: bool) -> None:
     """Raise UnsupportedError where the engine of an address cannot keep the vectors of such encoders."""
     if bm25 and NO_BM25 in REFUSED[address.engine]:

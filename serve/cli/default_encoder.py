@@ -1,33 +1,18 @@
-"""Which encoder indexes for those who name none."""
+"""What `lexhound index` and `eval` say of the encoders that they take where none is named."""
 
 from __future__ import annotations
 
-import os
-from importlib.util import find_spec
-
-from lexhound.encoders.checkpoints.bundled import MINI
+from lexhound.encoders.bm25.encoder import KIND as BM25
+from lexhound.retrieval.collection.default_encoders import NO_DENSE, ChosenEncoders
 
 from .output import tell
 
-VARIABLE = "LEXHOUND_ENCODER"
-"""Environment variable: what `lexhound index` takes where no encoder is named."""
 
-LEXICAL = "bm25"
-
-
-def default_encoder(*, lexical_options: bool, dense: bool) -> str:
-    """Return the encoder's name, and tell which it is and what else there is.
-
-    The bundled model answers better than bm25 on every set that was measured (docs/evaluation.md), and takes far longer
-    to index. It is bm25 where the model cannot run, where options of bm25 are given, and beside dense vectors, to which
-    words add as much as the model's terms do.
-    """
-    if lexical_options or dense:
-        return LEXICAL
-    if named := os.environ.get(VARIABLE):
-        return named
-    if all(find_spec(package) for package in ("torch", "transformers")):
-        tell(f"encoder {MINI}; --encoder {LEXICAL} needs no model and indexes a hundred times as fast")
-        return MINI
-    tell(f"encoder {LEXICAL}; pip install 'lexhound[neural]' brings what {MINI} needs, which answers better")
-    return LEXICAL
+def tell_default(chosen: ChosenEncoders) -> None:
+    """Say which encoder was chosen, what it costs and what else there is; nothing where it was named."""
+    if not chosen.is_default or chosen.encoder == BM25:
+        return
+    hybrid = " with dense vectors of the same pass, for hybrid searches" if chosen.dense == chosen.encoder else ""
+    without = f"; --dense {NO_DENSE} saves their space" if hybrid else ""
+    cheaper = f"--encoder {BM25} needs no model and indexes some fifty times as fast"
+    tell(f"encoder {chosen.encoder}{hybrid}; {cheaper}{without}")

@@ -106,8 +106,9 @@ class DenseOptions:
         _option(
             DENSE_PANEL,
             "--dense",
-            "Keep dense vectors too: the path or hub name of a sentence-embedding model.",
+            "Dense vectors too: the path or hub name of a sentence-embedding model, or none.",
             metavar="MODEL",
+            show_default="of the default encoder's own pass; with --encoder none",
         ),
     ] = None
     dense_max_length: Annotated[
@@ -166,21 +167,22 @@ class DenseOptions:
         """How vectors are indexed."""
         return (self.dense_index or DenseIndex.AUTO).value
 
-    def settings(self, learned: LearnedOptions) -> DenseSettings | None:
+    def settings(self, learned: LearnedOptions, model: str | None) -> DenseSettings | None:
         """Return the model's settings, with what both encoders compute with; None without a model.
 
         Raises:
-            UsageError: an option of the model was given without --dense.
+            UsageError: an option of the model was given, and the collection has no dense vectors.
             SettingsError: a value is out of its range; the message has the option's name.
         """
         values = {
-            "max_length": self.dense_max_length,
+            "max_length": self.dense_max_length or (learned.max_length if self.dense is None else None),
             "pooling": self.dense_pooling,
             "query_prompt": self.dense_query_prompt,
             "document_prompt": self.dense_document_prompt,
         }
-        if self.dense is None:
-            alone = [f"--dense-{name.replace('_', '-')}" for name, value in values.items() if value is not None]
+        if model is None:
+            given = values | {"max_length": self.dense_max_length}
+            alone = [f"--dense-{name.replace('_', '-')}" for name, value in given.items() if value is not None]
             alone += ["--dense-index"] if self.dense_index is not None else []
             if alone:
                 from lexhound.serve.errors import UsageError

@@ -108,10 +108,22 @@ class AsyncClient:
         return [collection_summary(each) for each in answer["collections"]]
 
     async def create_collection(
-        self, name: str, *, encoder: str = "bm25", settings: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        *,
+        encoder: str | None = None,
+        dense: str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> CollectionInfo:
-        """Make an empty collection."""
-        body = {"name": name, "encoder": encoder} | ({} if settings is None else {"settings": dict(settings)})
+        """Make an empty collection.
+
+        Args:
+            encoder, dense: of those that the service offers; without an encoder the service's default with its dense
+                vectors; `dense` may be "none".
+            settings: of `bm25`.
+        """
+        named = {"encoder": encoder, "dense": dense, "settings": None if settings is None else dict(settings)}
+        body = {"name": name} | {key: value for key, value in named.items() if value is not None}
         return collection_info(await self._ask("POST", "/v1/collections", body=body))
 
     async def collection(self, name: str) -> CollectionInfo:

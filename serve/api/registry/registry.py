@@ -9,14 +9,16 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from lexhound.core.atomic_files import move_directory
 from lexhound.core.errors import CollectionGoneError, LexhoundError
-from lexhound.encoders.bm25.settings import LexicalSettings
+from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.settings import CollectionSettings
 from lexhound.retrieval.errors import CorruptCollectionError, EngineError
 from lexhound.serve.api.http.exceptions import ConflictError, UnknownNameError
 from lexhound.serve.api.http.metrics import Metrics
@@ -169,8 +171,8 @@ class CollectionRegistry:
 
     # Changing
 
-    async def create(self, name: str, encoder: str, lexical: LexicalSettings | None) -> None:
-        """Make an empty collection.
+    async def create(self, name: str, settings: CollectionSettings) -> None:
+        """Make an empty collection; of `settings.learned`, how models run is the registry's own.
 
         Raises:
             ConflictError: there is one of this name, or the service serves a single collection.
@@ -179,7 +181,8 @@ class CollectionRegistry:
         if self._source.single and not self._source.remote:
             raise _single("create")
         async with self._locks.setdefault(name, asyncio.Lock()):
-            await self._run_long(lambda: self._source.create(name, encoder, lexical, self._running))
+            running = settings if settings.encoder == BM25 else replace(settings, learned=self._running)
+            await self._run_long(lambda: self._source.create(name, running))
             self._failures.pop(name, None)
 
     async def delete(self, name: str) -> None:

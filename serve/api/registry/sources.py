@@ -24,8 +24,8 @@ from lexhound.serve.errors import UsageError
 from .names import SUFFIX, DataFolder, name_of
 
 if TYPE_CHECKING:
-    from lexhound.encoders.bm25.settings import LexicalSettings
     from lexhound.encoders.sparse.settings import LearnedSettings
+    from lexhound.retrieval.collection.settings import CollectionSettings
     from lexhound.retrieval.collection.verification import Problem
     from lexhound.retrieval.engines.protocol import Backend
     from lexhound.serve.api.http.metrics import Metrics
@@ -83,7 +83,7 @@ class Source(Protocol):
     def open(self, name: str, learned: LearnedSettings | None) -> Opened | None:
         """Open a collection; None where there is none of this name."""
 
-    def create(self, name: str, encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None) -> None:
+    def create(self, name: str, settings: CollectionSettings) -> None:
         """Make an empty collection. Raises ConflictError where that cannot be."""
 
 
@@ -170,12 +170,11 @@ class DirectorySource:
             _DirectoryFollower(path, reader, self._metrics),
         )
 
-    def create(self, name: str, encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None) -> None:
+    def create(self, name: str, settings: CollectionSettings) -> None:
         """Make an empty collection."""
         if self.folder.find(name) is not None:
             raise ConflictError(f"there is a collection {name!r} already", where="body.name", code="exists")
-        settings = None if encoder == "bm25" else learned
-        Collection.create(self.folder.new_directory(name), encoder=encoder, lexical=lexical, learned=settings).close()
+        Collection.create(self.folder.new_directory(name), settings).close()
 
 
 class EngineSource:
@@ -208,7 +207,7 @@ class EngineSource:
             raise
         return Opened(collection, lambda: collection, _EngineFollower(collection, self._metrics))
 
-    def create(self, name: str, encoder: str, lexical: LexicalSettings | None, learned: LearnedSettings | None) -> None:
+    def create(self, name: str, settings: CollectionSettings) -> None:
         """Make the collection that the address names."""
         if name != self.name:
             raise ConflictError(
@@ -222,8 +221,7 @@ class EngineSource:
                 "a Lucene index is built at once, of a whole corpus, and not filled over REST",
                 hint="make it on the command line: lexhound index CORPUS --into lucene:PATH",
             )
-        settings = None if encoder == "bm25" else learned
-        create_collection(self.address, encoder=encoder, lexical=lexical, learned=settings, milvus=self._milvus).close()
+        create_collection(self.address, settings, milvus=self._milvus).close()
 
 
 class _DirectoryFollower:

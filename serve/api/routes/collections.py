@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter
@@ -17,6 +18,8 @@ from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.retrieval.collection.backup import backup_collection
 from lexhound.retrieval.collection.capability import Capability
+from lexhound.retrieval.collection.default_encoders import NO_DENSE, choose_encoders
+from lexhound.retrieval.collection.settings import CollectionSettings
 from lexhound.retrieval.engines.protocol import require_capability
 from lexhound.retrieval.errors import EngineError, NotACollectionError
 from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of
@@ -80,24 +83,52 @@ async def create_collection(body: collection_models.CollectionRequest, request: 
     """Make an empty collection; its encoder and settings stay for good."""
     service = service_of(request)
     caller_of(request).check("write", body.name)
-    offered = service.settings.offered_encoders
-    if body.encoder not in offered:
-        raise RequestError(
-            "the service does not offer this encoder",
-            where="body.encoder",
-            hint=f"it offers {', '.join(offered)}",
-            code="unknown_encoder",
-            status=422,
-        )
+    await service.registry.create(body.name, _settings_of(body, service.settings.offered_encoders))
+    return json_response(await _description(service, body.name), 201)
+
+
+def _settings_of(body: collection_models.CollectionRequest, offered: Mapping[str, str]) -> CollectionSettings:
+    """Return what a collection is made with.
+
+    Args:
+        offered: the encoders that the service offers, by the names that callers know.
+
+    Raises:
+        RequestError: an encoder is not offered, or an option does not belong to it.
+    """
+    default = next(iter(offered))
+    if body.encoder is None and body.settings is not None and BM25 in offered:
+        default = BM25
+    encoder = _offered(body.encoder or default, offered, "body.encoder")
     lexical = None
-    if body.encoder == BM25:
+    if encoder == BM25:
         lexical = LexicalSettings(**(body.settings or collection_models.LexicalOptions()).model_dump())
     elif body.settings is not None:
         raise RequestError(
             "settings are for the encoder bm25 only", where="body.settings", hint="leave them out", code="settings"
         )
-    await service.registry.create(body.name, offered[body.encoder], lexical)
-    return json_response(await _description(service, body.name), 201)
+    if body.dense not in (None, NO_DENSE):
+        dense = _offered(body.dense, offered, "body.dense")
+        if dense == BM25:
+            raise RequestError("bm25 makes no dense vectors", where="body.dense", hint="name a model", code="dense")
+    elif body.dense is None and body.encoder is None:
+        dense = choose_encoders(default=encoder).dense or NO_DENSE
+    else:
+        dense = NO_DENSE
+    return CollectionSettings(encoder, lexical, dense=dense)
+
+
+def _offered(name: str, offered: Mapping[str, str], where: str) -> str:
+    """Return the path, hub name or `bm25` of an encoder; raises RequestError where the service does not offer it."""
+    if name in offered:
+        return offered[name]
+    raise RequestError(
+        "the service does not offer this encoder",
+        where=where,
+        hint=f"it offers {', '.join(offered)}",
+        code="unknown_encoder",
+        status=422,
+    )
 
 
 @reading.get(

@@ -163,12 +163,26 @@ class CollectionRequest(Strict):
     """A collection to make."""
 
     name: str = Field(pattern=NAME_PATTERN, examples=["my"])
-    encoder: str = Field("bm25", description="One of the encoders that the service offers.")
+    encoder: str | None = Field(
+        None,
+        description="One of the encoders that the service offers; the first of them unless given, with the dense "
+        "vectors that it makes in the same pass.",
+        examples=["lexhound-mini"],
+    )
+    dense: str | None = Field(
+        None,
+        description="A dense model among the encoders that the service offers, whose vectors are kept too; `none` for "
+        "no dense vectors.",
+        examples=["lexhound-mini"],
+    )
     settings: LexicalOptions | None = Field(None, description="For `bm25` only.")
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"name": "my", "encoder": "bm25", "settings": {"k1": 0.9, "b": 0.4, "language": "english"}}]
+            "examples": [
+                {"name": "my", "encoder": "lexhound-mini", "dense": "lexhound-mini"},
+                {"name": "words", "encoder": "bm25", "settings": {"k1": 0.9, "b": 0.4, "language": "english"}},
+            ]
         }
     )
 

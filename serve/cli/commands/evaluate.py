@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexhound.serve.cli.default_encoder import tell_default
 from lexhound.serve.cli.dense_options import DenseWeight, FusionDepth, FusionOption, Mode, fusion_of
 from lexhound.serve.cli.ingest_output import ingest_state
 from lexhound.serve.cli.interruption import stoppable
@@ -53,7 +54,11 @@ class EvaluateOptions:
     ] = None
     encoder: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A system: bm25, or a checkpoint. May be repeated.", show_default="bm25"),
+        typer.Option(
+            metavar="NAME",
+            help="A system: bm25, or a checkpoint. May be repeated.",
+            show_default="lexhound-mini with its dense vectors",
+        ),
     ] = None
     collection: Annotated[
         list[str] | None,
@@ -68,7 +73,7 @@ class EvaluateOptions:
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="A dense model; its vectors stand beside the index of every --encoder.",
+            help="A dense model; its vectors stand beside the index of every --encoder. none for none.",
             show_default=False,
         ),
     ] = None
@@ -175,6 +180,10 @@ def evaluate(options: EvaluateOptions) -> None:
 
     output = Output(json=options.json)
     request = _request(options)
+    if not (request.encoders or request.collections):
+        from lexhound.retrieval.collection.default_encoders import choose_encoders
+
+        tell_default(choose_encoders(None, request.dense))
     stopped = (f"finished parts are kept in {request.work}", "the same command goes on with the rest")
     with stoppable(lambda: stopped), reporter("starting") as progress:
         outcome = run_evaluation(request, progress=_steps(progress.update), fetching=_fetching(progress.update))

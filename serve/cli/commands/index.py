@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lexhound.serve.cli.corpus_options import BadRowOptions, CorpusOptions, Vectors, beside
-from lexhound.serve.cli.default_encoder import default_encoder
+from lexhound.serve.cli.default_encoder import tell_default
 from lexhound.serve.cli.dense_options import DenseOptions
 from lexhound.serve.cli.ingest_output import forward, summary, tell_special_weights
 from lexhound.serve.cli.interruption import stoppable
@@ -24,6 +24,7 @@ from lexhound.serve.cli.progress import counted, duration, rate, reporter
 
 if TYPE_CHECKING:
     from lexhound.encoders.bm25.settings import LexicalSettings
+    from lexhound.retrieval.collection.default_encoders import ChosenEncoders
     from lexhound.retrieval.engines.address import Address
 
 
@@ -108,7 +109,7 @@ class IndexOptions:
         typer.Option(
             metavar="NAME",
             help="bm25, lexhound-mini (or default), or the path or hub name of a sparse encoder's checkpoint.",
-            show_default="lexhound-mini; bm25 with --dense, or without the extra neural",
+            show_default="lexhound-mini with dense vectors; bm25 with its options",
         ),
     ] = None
     lexical: LexicalOptions
@@ -143,21 +144,24 @@ def index(options: IndexOptions) -> None:
         lexhound index corpus.jsonl --into milvus://host:19530/my --encoder default
         lexhound index vectors.jsonl --into my.index --encoder MODEL --vectors
     """
-    encoder = _encoder(options)
+    from lexhound.retrieval.engines.address import read_address
+
+    address = read_address(options.into)
+    chosen = _choose(options, address)
+    encoder = chosen.encoder
     lexical = options.lexical.settings(encoder)
     _check_vectors(options, encoder)
-    dense = options.dense.settings(options.learned)
+    dense = options.dense.settings(options.learned, chosen.dense)
     learned_options = options.learned
     if dense is not None and encoder == "bm25":  # then they are the dense model's alone
         learned_options = replace(learned_options, precision=None, device=None, batch_tokens=None)
     learned = learned_options.settings(encoder, query_idf=options.query_idf)
     from lexhound.retrieval.collection.building import build_collection
+    from lexhound.retrieval.collection.default_encoders import NO_DENSE
     from lexhound.retrieval.collection.settings import CollectionSettings
-    from lexhound.retrieval.engines.address import read_address
     from lexhound.retrieval.engines.building import build_in_engine
     from lexhound.serve.engines import milvus_settings
 
-    address = read_address(options.into)
     corpus = options.corpus.open(options.source, vectors=options.vectors)
     rejects = options.bad_rows.reject_list(beside(address))
     # A path stays as it was written, for messages.
@@ -168,7 +172,7 @@ def index(options: IndexOptions) -> None:
     with stoppable(lambda: _what_is_kept(options, address)), rejects, reporter("indexing") as progress:
         report = build(
             corpus,
-            CollectionSettings(encoder, lexical, learned, options.dense.model, dense, options.dense.index_policy),
+            CollectionSettings(encoder, lexical, learned, chosen.dense or NO_DENSE, dense, options.dense.index_policy),
             source=options.corpus.identity(options.source, vectors=options.vectors),
             overwrite=options.overwrite,
             on_bad_row=rejects.add if options.bad_rows.skip else None,
@@ -188,15 +192,23 @@ def index(options: IndexOptions) -> None:
     output.line(f'next: lexhound search {shlex.quote(options.into)} "what you are looking for"')
 
 
-def _encoder(options: IndexOptions) -> str:
-    """Return the encoder's name: the one that was given, or the usual one."""
-    if options.encoder is not None:
-        return options.encoder
-    if options.vectors:
+def _choose(options: IndexOptions, address: Address) -> ChosenEncoders:
+    """Return the encoders: those that were named, or the default ones, which are told."""
+    if options.encoder is None and options.vectors:
         from lexhound.serve.errors import UsageError
 
         raise UsageError("--vectors needs the encoder that made them", hint="name it: --encoder MODEL")
-    return default_encoder(lexical_options=bool(options.lexical.given_values()), dense=options.dense.dense is not None)
+    from lexhound.retrieval.collection.default_encoders import choose_encoders
+    from lexhound.retrieval.engines.refusals import keeps_dense
+
+    chosen = choose_encoders(
+        options.encoder,
+        options.dense.model,
+        has_lexical_options=bool(options.lexical.given_values()),
+        keeps_dense=keeps_dense(address),
+    )
+    tell_default(chosen)
+    return chosen
 
 
 def _check_vectors(options: IndexOptions, encoder: str) -> None:
@@ -209,7 +221,7 @@ def _check_vectors(options: IndexOptions, encoder: str) -> None:
         raise UsageError(
             "--vectors needs the learned encoder that made them, and bm25 counts words", hint="name it: --encoder MODEL"
         )
-    if options.dense.dense is not None and options.source.endswith(".npz"):
+    if options.dense.model not in (None, "none") and options.source.endswith(".npz"):
         raise UsageError("--dense encodes texts, and an .npz file has none", hint="give JSON Lines with texts")
 
 

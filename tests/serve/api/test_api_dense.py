@@ -122,3 +122,34 @@ def test_documents_written_over_rest_are_found_by_meaning(service: Service) -> N
 def test_defaults_are_those_of_the_library() -> None:
     options = search_models.FusionOptions()
     assert {name: getattr(options, name) for name in type(options).model_fields} == asdict(Fusion())
+
+
+@pytest.mark.parametrize(
+    ("body", "modes"),
+    [
+        ({"encoder": "bm25"}, ["lexical"]),
+        ({"encoder": "lexhound-mini"}, ["sparse"]),
+        ({"encoder": "lexhound-mini", "dense": "lexhound-mini"}, ["hybrid", "sparse", "dense"]),
+        ({"encoder": "bm25", "dense": "lexhound-mini"}, ["hybrid", "lexical", "dense"]),
+        ({"dense": "none"}, ["lexical"]),  # of the tests' default encoder, bm25
+    ],
+)
+def test_every_kind_of_collection_is_made_over_rest(service: Service, body: dict[str, str], modes: list[str]) -> None:
+    """A service offers the bundled model without being asked to."""
+    name = "-".join(["made", *body.values()])
+    made = service.request("POST", "/v1/collections", json={"name": name, **body})
+    assert (made.status_code, made.json()["modes"]) == (201, modes), made.text
+    documents = [{"id": "a", "text": "Cars need petrol."}]
+    assert service.request("POST", f"/v1/collections/{name}/documents?refresh=true", json=documents).is_success
+    found = service.request("POST", f"/v1/collections/{name}/search", json={"query": "petrol"})
+    assert [hit["id"] for hit in found.json()["hits"]] == ["a"]
+    with service.client() as client:
+        assert client.create_collection(f"{name}-2", **body).encoder == made.json()["encoder"]["name"]
+
+
+def test_a_dense_model_that_is_not_offered(service: Service) -> None:
+    answer = service.request("POST", "/v1/collections", json={"name": "no", "encoder": "bm25", "dense": "other/model"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["where"], error["hint"]) == (422, "body.dense", "it offers bm25, lexhound-mini")
+    answer = service.request("POST", "/v1/collections", json={"name": "no", "dense": "bm25"})
+    assert (answer.status_code, answer.json()["error"]["where"]) == (400, "body.dense")

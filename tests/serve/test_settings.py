@@ -165,4 +165,4 @@ def test_a_search_does_not_load_the_service() -> None:
 def test_print_config_is_json_that_a_program_can_read(tmp_path: Path) -> None:
     shown = json.loads(run("serve", tmp_path, "--print-config").out)
     assert shown["port"] == 8080
-    assert shown["encoders"] == ["bm25"]
+    assert shown["encoders"] == ["bm25", "lexhound-mini"]

@@ -30,8 +30,8 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="Lexhound" \
       org.opencontainers.image.description="A learned sparse retrieval search engine: REST service and search page" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Kernels are compiled at the first start, for the processor they run on, and kept in a volume: an image built
-# elsewhere could not hold them. The rest of the file system may be read-only.
+# Kernels are compiled for the processor they run on and kept in a volume, which begins with those of the processor that
+# built the image; on another kind they are compiled at the first start. The rest of the file system may be read-only.
 ENV PATH=/opt/lexhound/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -43,10 +43,11 @@ RUN groupadd --gid 10001 lexhound \
 COPY --from=build /opt/lexhound /opt/lexhound
 USER 10001:10001
 WORKDIR /data
+RUN ["lexhound", "warm"]
 VOLUME ["/data", "/var/cache/lexhound"]
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# The first start compiles kernels, which takes a while on a small machine: until then it is "starting", not "unhealthy".
+# A first start that compiles kernels takes a while on a small machine: until then it is "starting", not "unhealthy".
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ.get('LEXHOUND_PORT', '8080')}/readyz\", timeout=4)"]
 ENTRYPOINT ["lexhound"]

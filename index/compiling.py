@@ -11,7 +11,10 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba.core import cgutils as _cgutils
+from numba.core import event
 from numba.extending import intrinsic, typeof_impl
+
+from lexhound.core.compilation import compiling
 
 from .jit import Kernel
 
@@ -43,6 +46,37 @@ def compiled(function: Callable[..., Any], flags: dict[str, Any]) -> Any:
 def instructions(function: Callable[..., Any]) -> Any:
     """Return what kernels call where `function` writes LLVM's instructions: Numba's `intrinsic`, which is untyped."""
     return intrinsic(function)
+
+
+# What kernels are for, by the beginning of their module's name, the longest first, and how many seconds compiling all
+# of them usually takes.
+_PURPOSES = (
+    ("lexhound.index.inverted.inversion", "kernels that build indexes", 2),
+    ("lexhound.index.inverted.merge", "kernels that merge indexes", 4),
+    ("lexhound.index.inverted.calibration", "kernels that merge indexes", 4),
+    ("lexhound.index.inverted.scales", "kernels that merge indexes", 4),
+    ("lexhound.index.inverted", "search kernels", 10),
+    ("lexhound.index.spann", "kernels of clustered indexes", 10),
+    ("lexhound.index", "kernels for dense vectors", 2),
+)
+
+
+class _Listener(event.Listener):
+    """A listener to Numba, which compiles only what its cache lacks."""
+
+    def on_start(self, event: Any) -> None:
+        module = event.data["dispatcher"].py_func.__module__
+        for name, purpose, seconds in _PURPOSES:
+            if module.startswith(name):
+                compiling(purpose, seconds)
+                return
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+_register: Any = event.register
+_register("numba:compile", _Listener())
 
 
 @typeof_impl.register(Kernel)

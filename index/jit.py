@@ -63,6 +63,12 @@ class Kernel(Generic[P, R]):
                     self._run = self._compiled
         return self._compiled
 
+    def __getattr__(self, name: str) -> Any:
+        """Give Numba what it asks of a function that it is to inline."""
+        if name in ("targetoptions", "py_func"):
+            return getattr(self.compiled, name)
+        raise AttributeError(name)
+
     @property
     def is_loaded(self) -> bool:
         """Whether it has been called, or a kernel that calls it."""

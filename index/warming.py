@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lexhound.index.array_files import memory_size
 from lexhound.index.inverted.format import Postings
 from lexhound.index.inverted.index import InvertedIndex
+from lexhound.index.inverted.inversion import invert
 from lexhound.index.inverted.quantization import QuantisationLoss, Query
-from lexhound.index.jit import frozen
+
+
+class TinyRows(NamedTuple):
+    """A matrix as `invert` reads it."""
+
+    shape: tuple[int, ...]
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    data: NDArray[np.float32]
+
+
+ROWS = TinyRows((2, 2), np.array([0, 2, 3]), np.array([0, 1, 0], np.int32), np.ones(3, np.float32))
+ONES, LENGTHS = np.ones(3, np.uint8), np.array([2, 1], np.uint32)
 
 
 def read_ahead(indexes: Sequence[InvertedIndex]) -> None:
@@ -31,23 +46,15 @@ def warm() -> None:
 
     For processes that would rather wait when they start than at their first query.
     """
-    postings = Postings(
-        terms=frozen(np.array([0], np.uint32)),
-        entry_starts=frozen(np.array([0, 1], np.uint32)),
-        entry_windows=frozen(np.array([0], np.uint16)),
-        entry_ends=frozen(np.array([1], np.uint32)),
-        entry_maxima=frozen(np.array([1], np.uint8)),
-        rows=frozen(np.array([0], np.uint16)),
-        impacts=frozen(np.array([1], np.uint8)),
-        frequencies=None,
-        lengths=None,
-        n_rows=1,
-        window_bits=0,
-    )
-    index = InvertedIndex(postings, scale=1.0, loss=QuantisationLoss())
+    index = InvertedIndex(_postings(), scale=1.0, loss=QuantisationLoss())
     query = Query.from_weights(np.array([0], np.int32), np.array([1], np.float32))
-    everything = np.ones(1, np.bool_)
+    everything = np.ones(index.n_rows, np.bool_)
     index.search(query, 1)
     index.search_many([query], 1)
     index.document_frequencies(query.terms, everything)
     index.contributions(0, query)
+
+
+def _postings() -> Postings:
+    """Return the postings of two rows, made by the kernels that build indexes."""
+    return invert(ROWS, scale=1.0, frequencies=ONES, lengths=LENGTHS, window_bits=None, threads=1)[0]

@@ -86,7 +86,8 @@ def threshold_of(
     k rows will have that score, so lower ones are out. allowed: bool[limit], read only when `filtered`. trial:
     int64[k], used up.
     """
-    trial[:size] = heap[:size]
+    for i in range(size):  # copying a slice in one go takes Numba seconds to compile
+        trial[i] = heap[i]
     size_of_trial: Integer = size
     least = np.int64(1)
     for begin in range(0, limit, CHUNK):

@@ -143,7 +143,8 @@ def threshold_of_candidates(
     """Return `threshold_of` for the (partial) scores of candidates, which are all allowed."""
     if size + count < len(trial):
         return 0
-    trial[:size] = heap[:size]
+    for i in range(size):  # as in `threshold_of`
+        trial[i] = heap[i]
     filled: Integer = size
     for c in range(count):
         filled = offer(trial, filled, np.int64(candidates[1, c]), np.int64(0))

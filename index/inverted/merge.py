@@ -341,28 +341,24 @@ def place_surviving(
         next_postings[slots[i]] = posting
 
 
-@kernel
 def sort_lists(
     starts: NDArray[np.int64],
     rows: NDArray[np.uint32],
     impacts: NDArray[np.uint8],
     frequencies: NDArray[np.uint8],
 ) -> None:
-    """Sort each list `starts[i]:starts[i + 1]` by row, in place.
+    """Sort each list `starts[i]:starts[i + 1]` by row, in place; frequencies may be of length 0.
 
     Lists that ascend already, as all do when the parts follow each other, are only looked at.
     """
-    for i in range(len(starts) - 1):
-        start, stop = starts[i], starts[i + 1]
-        ascending = True
-        for at in range(start + 1, stop):
-            if rows[at] <= rows[at - 1]:
-                ascending = False
-                break
-        if ascending:
-            continue
-        order = np.argsort(rows[start:stop])
-        rows[start:stop] = rows[start:stop][order]
-        impacts[start:stop] = impacts[start:stop][order]
-        if len(frequencies) > 0:
-            frequencies[start:stop] = frequencies[start:stop][order]
+    falls = np.flatnonzero(rows[1:] <= rows[:-1]) + 1
+    unsorted = np.unique(np.searchsorted(starts, falls[~np.isin(falls, starts)], side="right") - 1)
+    if not len(unsorted):
+        return
+    lengths = starts[unsorted + 1] - starts[unsorted]
+    before = np.cumsum(lengths) - lengths
+    places = np.repeat(starts[unsorted] - before, lengths) + np.arange(int(lengths.sum()))
+    order = places[np.lexsort((rows[places], np.repeat(unsorted, lengths)))]
+    for array in (rows, impacts, frequencies):
+        if len(array):
+            array[places] = array[order]

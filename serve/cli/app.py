@@ -48,6 +48,7 @@ _COMMANDS = {
     "inspect": _Command(ENCODE, "inspect", "inspect"),
     "train": _Command(TRAIN, "train", "train"),
     "serve": _Command(SERVE, "serve", "serve"),
+    "warm": _Command(SERVE, "warm", "warm"),
     "keys": _Command(SERVE, "keys", "keys"),
 }
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import typer
 
+from lexhound.core.compilation import on_compiling
+
 from .app import command_line
 from .interruption import Stopped
 from .output import Output, tell, tell_failure
@@ -20,6 +22,7 @@ DEBUG = "LEXHOUND_DEBUG"
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     _prepare_streams()
+    on_compiling(_tell_compiling)
     try:
         code = _invoke(arguments)
         sys.stdout.flush()
@@ -50,6 +53,10 @@ def _invoke(arguments: Sequence[str]) -> int:
         return _tell_usage(error, json=json)
     except Exception as error:  # noqa: BLE001  the one place where everything ends
         return _tell_exception(error, json=json)
+
+
+def _tell_compiling(what: str, seconds: int) -> None:
+    tell(f"compiling the {what}, once on this machine: usually {seconds} s (`lexhound warm` does it ahead)")
 
 
 def _tell_usage(error: typer.TyperException, *, json: bool) -> int:

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from lexhound.index import InvertedIndex, Query, build_inverted, compiling, read_ahead, warm, warming
 from lexhound.index.array_files import ArrayDirectory
+from lexhound.index.inverted import exhaustive, traversal
 from lexhound.index.inverted.traversal import search_windows
 from lexhound.index.jit import kernel
 
@@ -81,6 +82,10 @@ def test_one_compiled_kernel_serves_memory_and_disk(wide, tmp_path):
         index.search(query, 10, allowed=mask)
         index.search_many([query], 10)
     assert len(search_windows.compiled.signatures) == compiled
+    # The phases of a long kernel are compiled as parts of it and not once more by themselves.
+    for phase in (traversal._search_window, exhaustive.offer_scanned):
+        assert phase.compiled.targetoptions["inline"] == "always"
+        assert phase.compiled.signatures == []
 
 
 def test_kernels_work_where_no_cache_can_be_written(monkeypatch):
@@ -119,6 +124,57 @@ def test_a_changed_module_makes_the_kernels_of_its_folder_compile_anew(tmp_path,
         for name in names:
             monkeypatch.delitem(sys.modules, name)
     assert list(tmp_path.rglob("stamped_outer.outer*.nbc"))  # it was cached
+
+
+AHEAD = """
+import gc
+import sys
+from pathlib import Path
+import numpy as np
+from lexhound.index import MergePart, Query, build_inverted, merge_inverted
+from lexhound.index.ahead import compile_ahead
+from lexhound.index.dense.flat import FlatIndex
+from lexhound.index.inverted.calibration import calibrate
+from lexhound.index.inverted.scales import stored_ranges
+from lexhound.index.jit import Kernel
+from scipy.sparse import random as random_matrix
+
+def versions():
+    found = [each for each in gc.get_objects() if isinstance(each, Kernel) and each.is_loaded]
+    return {each.function.__module__ + "." + each.function.__name__: len(each.compiled.signatures) for each in found}
+
+for _, compile_kernels in compile_ahead():
+    compile_kernels()
+before = versions()
+path, rng = Path(sys.argv[1]), np.random.default_rng(0)
+rows = random_matrix(3000, 50, 0.1, format="csr", random_state=0, dtype=np.float32)
+weighed = {"frequencies": np.ones(rows.nnz, np.uint8), "lengths": np.ones(3000, np.uint32)}
+for name, extra in {"plain": {}, "weighed": weighed}.items():
+    index = build_inverted(path / name, rows, scale=0.01, threads=2, **extra)
+    new_rows = np.where(np.arange(3000) % 2, np.arange(3000), -1)
+    merged = merge_inverted(path / (name + "merged"), [MergePart(index, new_rows)], 3000, scale=0.01)
+    calibrate(merged)
+    stored_ranges(merged)
+    query = Query.from_weights(np.array([3, 4], np.int32), np.ones(2, np.float32))
+    live = rng.random(3000) < 0.5
+    for mask in (None, live):
+        merged.search(query, 10, allowed=mask)
+        merged.search(query, 10, allowed=mask, bound_factor=0.5)
+        merged.search_many([query, query], 10, allowed=mask)
+        merged.document_frequencies(query.terms, mask)
+    merged.contributions(1, query)
+    flat = FlatIndex.from_vectors(rng.normal(size=(3000, 16)).astype(np.float32))
+    for mask in (None, live):
+        flat.search(np.ones(16, np.float32), 10, allowed=mask)
+        flat.search_many(np.ones((3, 16), np.float32), 10, allowed=mask)
+print(sorted(set(versions().items()) - set(before.items())))
+"""
+
+
+def test_after_compiling_ahead_nothing_is_compiled(tmp_path):
+    command = [sys.executable, "-c", AHEAD, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stdout + done.stderr
 
 
 SEARCH = """

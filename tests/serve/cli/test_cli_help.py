@@ -38,6 +38,7 @@ EXPECTED = {
     "encode",
     "inspect",
     "train",
+    "warm",
 }
 
 

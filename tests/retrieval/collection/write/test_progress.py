@@ -10,12 +10,13 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_checkpoints import build_tiny_masked_lm
+from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.bulk_encode.encoding import EncodingOptions, encode_corpus, kept_vectors
 from lexhound.retrieval.collection.building import build_collection, kept_documents
+from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.fields.document_vectors import GROUP
 from lexhound.retrieval.collection.write.progress import Pace, Progress
 from lexhound.retrieval.corpus import open_corpus
@@ -150,3 +151,13 @@ def test_long_documents_make_small_chunks_and_counts_are_the_same_without_a_mode
     pace.finish(2)
     short = Document("2", "heat")
     assert next(size for size in range(1, 5000) if pace.is_full(size, short)) == 4096
+
+
+def test_groups_of_bm25_bring_terms_of_their_own(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    dense = build_tiny_embedding_model(tmp_path_factory.mktemp("checkpoints") / "tiny-dense")
+    with Collection.create(tmp_path / "index", encoder="bm25", dense=str(dense)) as collection:
+        report = collection.add(Document(str(n), f"word{n} heat") for n in range(2 * GROUP + 5))
+        assert report.added == 2 * GROUP + 5
+        for number in (0, GROUP, 2 * GROUP + 4):
+            assert [hit.id for hit in collection.search(f"word{number}", mode="sparse").hits] == [str(number)]
+        assert len(collection.search("heat", 1000, mode="sparse").hits) == 2 * GROUP + 5

@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo.index
-# Processes that share the tests.
+# Processes that share the tests: those of `make check` work all the time, many others wait for a service or a process.
 JOBS ?= 2
+SUITE_JOBS ?= 3
 # The tests of `make check`: those that start no process, browser, model or engine of others; tests/support/marks.py.
 CHECKED := "not (browser or engine or model or process or slow)"
 BENCH := build/bench
@@ -51,8 +52,9 @@ types: $(VENV)/installed-dev
 client: $(VENV)/installed-dev
 	$(BIN)/python tools/sync_client.py
 
+# A file's tests in one process: what they share is built once, and its kernels are loaded once.
 check: lint
-	LEXHOUND_EXAMPLES=20 $(BIN)/python -m pytest --quiet -m $(CHECKED) --numprocesses $(JOBS) --dist worksteal
+	LEXHOUND_EXAMPLES=20 $(BIN)/python -m pytest --quiet -m $(CHECKED) --numprocesses $(JOBS) --dist loadfile
 
 # Beside each other what keeps one processor busy.
 test: $(VENV)/installed-dev
@@ -64,7 +66,7 @@ test-page: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/serve/page
 
 test-suite: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --ignore=tests/serve/page --numprocesses $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest --ignore=tests/serve/page --numprocesses $(SUITE_JOBS) --dist worksteal
 
 # Vectors of the sample, made once: the bundled model reads some ten abstracts a second.
 $(BENCH)/passages.npz: $(VENV)/installed-dev

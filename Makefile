@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo check test test-page test-suite lint types client bench clean
 
 help:
-	@echo "make demo    install Lexhound, index 1,400 abstracts, answer three questions"
+	@echo "make demo    install Lexhound, index 400 abstracts, answer what words alone do not"
 	@echo "make check   ruff, and the tests that start no process, browser, model or engine: a minute"
 	@echo "make test    lint, types, import direction, and the whole test suite"
 	@echo "make lint    ruff"
@@ -87,4 +87,4 @@ bench: $(VENV)/installed-dev $(BENCH)/passages.npz $(BENCH)/queries.npz
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -rf $(DEMO)
+	rm -rf $(DEMO) $(DEMO:.index=-bm25.index) $(DEMO:.index=.jsonl)

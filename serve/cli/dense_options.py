@@ -38,7 +38,6 @@ class Mode(StrEnum):
     """`lexhound.retrieval.collection.request.MODES`."""
 
     AUTO = "auto"
-    LEXICAL = "lexical"
     SPARSE = "sparse"
     DENSE = "dense"
     HYBRID = "hybrid"
@@ -69,8 +68,8 @@ ModeOption = Annotated[
     _option(
         FUSION_PANEL,
         "--mode",
-        "lexical: by BM25; sparse: by a learned encoder's index; dense: by dense vectors; hybrid: by both; auto: hybrid"
-        " where there are dense vectors, otherwise the index.",
+        "sparse: by the inverted index; dense: by dense vectors; hybrid: by both; auto: hybrid where there are dense"
+        " vectors, otherwise sparse.",
         show_default=True,
     ),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,35 +12,12 @@ from lexhound.encoders.runtime.batching import token_chunks
 from lexhound.encoders.runtime.bert.config import BertConfig
 from lexhound.encoders.runtime.bert.weights import BertWeights, LayerWeights
 
-from .kernels import available, layers, normalised
+from .kernels import Shape, address, available, layers, normalised
 from .packing import filled, in_turn, packed
 from .tiles import COLUMNS
+from .work_places import WorkPlaces
 
-_CHUNK = (
-    240  # tokens that one thread takes through all layers: enough to use each weight often, few enough for its cache
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """The weights of all layers, each array stacked over them; `packed` gives the first three of a linear layer."""
-
-    in_weight: NDArray[np.int16]
-    in_scales: NDArray[np.float32]
-    in_bias: NDArray[np.float32]
-    mix_weight: NDArray[np.int16]
-    mix_scales: NDArray[np.float32]
-    mix_bias: NDArray[np.float32]
-    mix_gain: NDArray[np.float32]
-    mix_shift: NDArray[np.float32]
-    up_weight: NDArray[np.int16]
-    up_scales: NDArray[np.float32]
-    up_bias: NDArray[np.float32]
-    down_weight: NDArray[np.int16]
-    down_scales: NDArray[np.float32]
-    down_bias: NDArray[np.float32]
-    down_gain: NDArray[np.float32]
-    down_shift: NDArray[np.float32]
+_CHUNK = 240  # tokens a thread takes through all layers: enough to use each weight often, few enough for its cache
 
 
 class IntegerBackbone:
@@ -57,8 +33,12 @@ class IntegerBackbone:
         self._words = weights.words
         self._positions = weights.positions
         self._norm = weights.norm
-        self._layers = _stacked(weights)
-        self._epsilon = np.float32(weights.config.epsilon)
+        self._arrays = [_packed_layer(layer, weights.config) for layer in weights.layers]
+        self._layers = np.array([[address(array) for array in layer] for layer in self._arrays])
+        heads, panels = weights.config.heads, self.width // COLUMNS
+        self._shape = Shape(panels, weights.config.inner // COLUMNS, panels // heads, heads)
+        self._epsilon = float(weights.config.epsilon)
+        self._work = WorkPlaces()
 
     def states(self, rows: Sequence[Sequence[int]], threads: int = 1) -> NDArray[np.float32]:
         """Return float32[tokens, width], the last hidden states of the rows' tokens, one row after the other."""
@@ -81,7 +61,8 @@ class IntegerBackbone:
         for row, start in zip(rows, starts, strict=False):
             x[start : start + len(row)] = self._words[row] + self._positions[self._config.position_ids(row)]
         normalised(x, *self._norm, self._epsilon)
-        layers(x, starts, self._config.heads, self._epsilon, self._layers)
+        with self._work.borrowed(len(x), max(map(len, rows)), self._shape) as work:
+            layers(x, starts, self._shape, self._epsilon, self._layers, work.table, work.room, work.block)
         return x[:tokens]
 
 
@@ -95,23 +76,16 @@ def runs_in_integers(config: BertConfig) -> bool:
     return available() and exact and config.width % config.heads == 0 and not any(width % COLUMNS for width in widths)
 
 
-def _stacked(weights: BertWeights) -> tuple[NDArray[Any], ...]:
-    """Return the arrays of `Layers` in order."""
-    arrays: list[list[NDArray[Any]]] = [[] for _ in Layers.__dataclass_fields__]
-    for layer in weights.layers:
-        for stack, array in zip(arrays, _packed_layer(layer, weights.config), strict=True):
-            stack.append(array)
-    return tuple(np.stack(stack) for stack in arrays)
-
-
-def _packed_layer(layer: LayerWeights, config: BertConfig) -> tuple[NDArray[Any], ...]:
+def _packed_layer(layer: LayerWeights, config: BertConfig) -> list[NDArray[Any]]:
+    """Return a layer's arrays in the order in which the kernel takes their addresses."""
     asking = (layer.query, layer.key, layer.value)
     weight = np.concatenate([each.weight for each in asking])
     bias = np.concatenate([each.bias for each in asking])
     root = np.sqrt(np.float32(config.width // config.heads))
     weight[: config.width] /= root  # the attention's scale, which the kernel leaves to the queries
     bias[: config.width] /= root
-    return (
+    arrays = (
         *packed(weight, bias), *packed(*layer.mix), *layer.mix_norm,
         *packed(*layer.up), *packed(*layer.down), *layer.down_norm,
     )  # fmt: skip
+    return [np.ascontiguousarray(array) for array in arrays]

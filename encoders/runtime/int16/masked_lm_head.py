@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lexhound.encoders.runtime.bert.weights import HeadWeights
 
 from .head import MaximumHead
-from .kernels import transformed
+from .kernels import activated, normalised, quantised
 from .packing import filled, in_turn, packed
 
 _CHUNK = 240  # rows that one thread takes at a time
@@ -21,8 +21,8 @@ class IntegerHead:
 
     def __init__(self, weights: HeadWeights, epsilon: float) -> None:
         self._dense = packed(*weights.dense)
-        self._norm = tuple(weights.norm)
-        self._epsilon = np.float32(epsilon)
+        self._gain, self._shift = map(np.ascontiguousarray, weights.norm)
+        self._epsilon = float(epsilon)
         self._decoder = MaximumHead(*weights.decoder, whole=True)
 
     def transform(self, states: NDArray[np.float32], threads: int = 1) -> NDArray[np.float32]:
@@ -33,8 +33,8 @@ class IntegerHead:
             rows = states[start : start + _CHUNK]
             padded = np.zeros((filled(len(rows)), states.shape[1]), dtype=np.float32)
             padded[: len(rows)] = rows
-            result = np.empty_like(padded)
-            transformed(padded, *self._dense, self._norm, self._epsilon, result)
+            result = activated(*quantised(padded), self._dense)
+            normalised(result, self._gain, self._shift, self._epsilon)
             out[start : start + len(rows)] = result[: len(rows)]
 
         for _ in in_turn(run, range(0, len(states), _CHUNK), threads):

@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import COLUMN_NORM
+from .kernels import Packed
+from .rows import COLUMN_NORM
 from .tiles import COLUMNS, ROWS
 
 BAND = 2048
@@ -17,7 +18,6 @@ BAND = 2048
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Packed = tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.float32]]
 
 
 def rounded_rows(values: NDArray[np.float32], norm: float) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
@@ -30,7 +30,7 @@ def rounded_rows(values: NDArray[np.float32], norm: float) -> tuple[NDArray[np.i
 
 
 def packed(weight: NDArray[np.float32], bias: NDArray[np.float32] | None) -> Packed:
-    """Return a linear layer's float32[terms, width] in integers: what `kernels.product` takes as columns.
+    """Return a linear layer's float32[terms, width] in integers: what `kernels.added` takes as columns.
 
     Args:
         weight: of an even width.
@@ -63,6 +63,14 @@ def paired(integers: NDArray[np.int16]) -> NDArray[np.int16]:
         rest = integers[full * COLUMNS :].reshape(-1, width // 2, 2)
         pairs[full, :, : len(rest)] = rest.transpose(1, 0, 2)
     return pairs
+
+
+def unpacked(linear: Packed) -> NDArray[np.float32]:
+    """Return float32[panels · COLUMNS, width], the weights that products of a packed layer are of."""
+    integers, scales, _ = linear
+    rows = integers.transpose(0, 2, 1, 3).reshape(len(scales), -1)
+    weights: NDArray[np.float32] = rows * scales[:, None]
+    return weights
 
 
 def filled(rows: int) -> int:

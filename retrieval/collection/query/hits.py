@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.request import METADATA_FIELD, SearchRequest
@@ -13,11 +12,6 @@ from lexhound.retrieval.documents.document import JSON, Document
 from lexhound.retrieval.documents.snippet import make_snippet
 
 from .encoding import EncodedQuery
-
-Terms: TypeAlias = frozenset[int] | None
-
-# Of a document, looked through for its own terms: encoders read less of it.
-_OWN_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,18 +27,14 @@ class HitMaker:
         rank: int,
         score: float,
         document: Document,
-        explain: Callable[[Terms], tuple[Contribution, ...]],
+        explain: Callable[[], tuple[Contribution, ...]],
         shares: tuple[Share, ...] | None,
     ) -> Hit:
-        """Return one hit.
-
-        `explain` gives what terms gave to the sparse side's score, and is called where asked for, with the terms of the
-        document's own words.
-        """
+        """Return one hit; `explain` gives what terms gave to the sparse side's score, and is called where asked for."""
         request = self.request
         contributions = None
         if request.explain:
-            contributions = explain(self._own_terms(document)) if len(self.query.sparse) else ()
+            contributions = explain() if len(self.query.sparse) else ()
             if shares is not None:
                 contributions = shared_contributions(contributions, shares)
         snippet = None
@@ -60,29 +50,15 @@ class HitMaker:
             text=document.text if "text" in request.fields else None,
             metadata=self._metadata(document),
             snippet=snippet,
-            contributions=contributions,
+            explanation=contributions,
             shares=shares,
         )
 
-    def contribution(
-        self, term: int, query_weight: float, document_weight: float, score: float, own: Terms
-    ) -> Contribution:
-        """Return what one term gave, under its name; `own` are the terms of the document's words."""
+    def contribution(self, term: int, query_weight: float, document_weight: float, score: float) -> Contribution:
+        """Return what one term gave, under its name."""
         typed = self.query.typed
-        return Contribution(
-            self.field.term_text(term),
-            query_weight,
-            document_weight,
-            score,
-            typed=typed is None or term in typed,
-            in_text=own is None or term in own,
-        )
-
-    def _own_terms(self, document: Document) -> Terms:
-        """Return the terms of a document's own words; None where no encoder adds others."""
-        if self.field.frequencies:
-            return None
-        return self.field.typed_terms(document.encoded_text[:_OWN_CHARACTERS])
+        name = self.field.term_text(term)
+        return Contribution(name, query_weight, document_weight, score, typed is None or term in typed)
 
     def _metadata(self, document: Document) -> Mapping[str, JSON] | None:
         fields = self.request.fields

@@ -38,15 +38,8 @@ def warm(json: Json = False) -> None:
 
 
 def _steps() -> Iterator[tuple[str, Callable[[], None]]]:
+    from lexhound.encoders.runtime.int16.kernels import compile_kernels
     from lexhound.index.ahead import compile_ahead
 
-    yield "kernels of encoders", _encode
+    yield "kernels of encoders", compile_kernels
     yield from compile_ahead()
-
-
-def _encode() -> None:
-    """Encode a text with the encoder that comes with the package."""
-    from lexhound.encoders.checkpoints.bundled import MINI
-    from lexhound.encoders.sparse.encoder import LearnedEncoder
-
-    LearnedEncoder(MINI).encode_documents(["heat transfer in hypersonic flow"])

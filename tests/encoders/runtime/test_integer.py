@@ -1,8 +1,7 @@
-"""Integer products, the layers and the head made of them, against NumPy and torch; and what the encoder makes of it."""
+"""The layers and the head made of integer products, against NumPy and torch; and what the encoder makes of them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,25 +9,22 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from examples import examples
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny_checkpoints import build_tiny_masked_lm
 
 from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.runtime.bert.float32 import Float32Backbone
 from lexhound.encoders.runtime.int16 import head as head_module
-from lexhound.encoders.runtime.int16 import kernels, tiles
+from lexhound.encoders.runtime.int16 import kernels, paths
 from lexhound.encoders.runtime.int16 import layers as layers_module
+from lexhound.encoders.runtime.int16 import screen as screen_module
 from lexhound.encoders.runtime.int16.head import MaximumHead
 from lexhound.encoders.runtime.int16.layers import IntegerBackbone
 from lexhound.encoders.runtime.int16.masked_lm_head import IntegerHead
-from lexhound.encoders.runtime.int16.packing import filled, packed, rounded_rows
 from lexhound.encoders.sparse.bert import BertEncoder
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
 
-pytestmark = pytest.mark.skipif(not kernels.available(), reason="the kernels need AVX2 and compiled Numba")
+pytestmark = pytest.mark.skipif(not kernels.available(), reason="the kernels need AVX2")
 
 ARCHITECTURES = ("bert", "distilbert", "roberta")
 TEXTS = ["heat transfer in flow", "", "the cat sat on the mat. " * 30, "wing", "[PAD] flow [PAD]", "low pressure; 42?"]
@@ -48,60 +44,6 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_masked_lm(tmp_path_factory.mktemp("integer") / "plain")
-
-
-# Products
-
-
-@settings(max_examples=examples(40), deadline=None)
-@given(st.integers(1, 13), st.integers(1, 40), st.integers(1, 35), st.integers(0, 10**6))
-def test_a_product_is_the_one_of_its_integers(rows: int, pairs: int, terms: int, seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    values = generator.standard_normal((filled(rows), 2 * pairs)).astype(np.float32) * 10 ** generator.uniform(-3, 3)
-    weight = generator.standard_normal((terms, 2 * pairs)).astype(np.float32)
-    weight[generator.integers(0, terms)] = 0
-    values[generator.integers(0, rows)] = 0
-    bias = generator.standard_normal(terms).astype(np.float32)
-    whole, scales = np.empty(values.shape, np.int16), np.empty(len(values), np.float32)
-    kernels.quantised(values, whole, scales)
-    assert np.abs(values - whole * scales[:, None]).max() <= 0.51 * scales.max()
-    assert np.linalg.norm(whole.astype(float), axis=1).max() <= 32_768
-    columns = packed(weight, bias)
-    out = np.empty((len(values), len(columns[1])), np.float32)
-    kernels.product(whole, scales, *columns, out)
-    integers, column_scales = rounded_rows(weight, kernels.COLUMN_NORM)
-    sums = whole.astype(np.int64) @ integers.astype(np.int64).T
-    expected = sums * scales[:, None].astype(float) * column_scales + bias
-    np.testing.assert_allclose(out[:, :terms], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize("width", [2, 384, 4096])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_no_sum_leaves_32_bits(width: int, sign: int) -> None:
-    """Where a row and a column point the same way, the sum is as large as it can be."""
-    values = np.ones((tiles.ROWS, width), np.float32)
-    values[1, 1:] = 1e-3
-    whole, scales = np.empty(values.shape, np.int16), np.empty(len(values), np.float32)
-    kernels.quantised(values, whole, scales)
-    out = np.empty((tiles.ROWS, tiles.COLUMNS), np.float32)
-    kernels.product(whole, scales, *packed(sign * values, None), out)
-    expected = sign * values @ values.T
-    np.testing.assert_allclose(out[:, : len(values)], expected, atol=1e-3 * np.abs(expected).max())
-
-
-def test_functions_are_their_formulas() -> None:
-    x = np.concatenate([np.linspace(-12, 12, 4001), [0.0, -200.0, 200.0]]).astype(np.float32)
-    found = x[None].copy()
-    kernels._activated(found)
-    np.testing.assert_allclose(found[0], torch.nn.functional.gelu(torch.from_numpy(x)).numpy(), atol=2e-6)
-    falling = -np.abs(x)
-    np.testing.assert_allclose([kernels._exp(value) for value in falling], np.exp(falling), rtol=2e-6, atol=1e-37)
-    rows = np.random.default_rng(0).standard_normal((4, 48)).astype(np.float32)
-    gain, shift = rows[0].copy(), rows[1].copy()
-    expected = torch.nn.functional.layer_norm(*(torch.from_numpy(part) for part in (rows,)), (48,), *map(torch.from_numpy, (gain, shift)), 1e-5)  # fmt: skip # noqa: E501
-    expected = expected.numpy().copy()
-    kernels.normalised(rows, gain, shift, np.float32(1e-5))
-    np.testing.assert_allclose(rows, expected, atol=1e-5)
 
 
 # Layers
@@ -141,7 +83,7 @@ WIDTH, TERMS = 96, 1237
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """At this size all logits are soon multiplied: what one logit costs is set so low that the bound is used."""
-    monkeypatch.setattr(head_module, "_PAIR", 10)
+    monkeypatch.setattr(screen_module, "_PAIR", 10)
 
 
 def head_case(
@@ -278,7 +220,7 @@ def test_a_screened_encoder_gives_what_an_unscreened_one_gives(monkeypatch: pyte
     generator = np.random.default_rng(3)
     texts = [" ".join(generator.choice(vocabulary, count)) for count in (90, 70, 2, 60, 1)]
     exact = side(folder, precision="float32").encode(texts)
-    monkeypatch.setattr(head_module, "_SAMPLES", (100, 300))
+    monkeypatch.setattr(head_module, "SAMPLES", (100, 300))
     own = side(folder, precision="int16")
     found = own.encode(texts)
     assert isinstance(own._model.head, IntegerHead)
@@ -291,11 +233,11 @@ def test_a_screened_encoder_gives_what_an_unscreened_one_gives(monkeypatch: pyte
 
 
 def test_without_compiled_kernels_float32_does_it(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor or a Numba that cannot run the kernels changes nothing but the speed."""
+    """A processor that cannot run the kernels changes nothing but the speed."""
     expected = side(bert, precision="float32").encode(TEXTS)
     monkeypatch.delenv("LEXHOUND_PRECISION", raising=False)
     assert isinstance(side(bert)._model.backbone, IntegerBackbone)
-    monkeypatch.setattr(kernels.numba.config, "DISABLE_JIT", 1)
+    monkeypatch.setenv(paths.VARIABLE, "none")
     assert not kernels.available()
     own = side(bert)
     assert isinstance(own._model.backbone, Float32Backbone)
@@ -318,9 +260,3 @@ def test_the_environment_says_what_auto_means(bert: Path, monkeypatch: pytest.Mo
         side(bert)
     monkeypatch.delenv("LEXHOUND_PRECISION")
     assert isinstance(side(bert)._model.backbone, IntegerBackbone)
-
-
-def test_the_kernels_name_the_tiles_that_they_are_compiled_from() -> None:
-    """Else a cache of kernels would outlive a change of the tiles (`kernels.TILES` says which digest to write)."""
-    assert hashlib.sha256(Path(tiles.__file__).read_bytes()).hexdigest().startswith(kernels.TILES)
-    assert len(kernels.TILES) == 16

@@ -1,0 +1,152 @@
+"""The kernels as machine code: compiled once for each path and kept on disk.
+
+What is kept stands beside the source, in NUMBA_CACHE_DIR where that is set, or in the user's cache directory where the
+source is read-only, as Numba's kernels do; where none can be written, every process compiles anew, in about a second.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path as FilePath
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from lexhound.core.atomic_files import write_file
+from lexhound.core.compilation import compiling
+
+from .paths import Path
+from .transformer_kernel import write_all
+
+_USUAL = 2  # seconds that compiling takes
+_MARK = 32  # bytes of the digest that a file begins with
+
+
+class Kernels:
+    """The functions of one path, by name.
+
+    Args:
+        path: whose instructions they are made of.
+
+    Attributes:
+        compiled: seconds that compiling took, 0 where the machine code was found on disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.compiled = 0.0
+        machine = target_machine(path)
+        found = _kept(path)
+        if found is None:
+            compiling("kernels of encoders", _USUAL)
+            started = time.perf_counter()
+            found = machine.emit_object(_optimised(path, machine))
+            self.compiled = time.perf_counter() - started
+            _keep(path, found)
+        empty = llvm.parse_assembly("")
+        empty.triple = llvm.get_process_triple()
+        self._engine = llvm.create_mcjit_compiler(empty, machine)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(found))
+        self._engine.finalize_object()
+
+    def function(self, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+        """Return a function of C types; other threads run while it does."""
+        address = self._engine.get_function_address(name)
+        if not address:
+            raise KeyError(name)
+        found: Callable[..., Any] = ctypes.CFUNCTYPE(result, *arguments)(address)
+        return found
+
+
+@cache
+def _initialised() -> None:
+    # Newer versions of LLVM's binding do the first by themselves, and say so by an error.
+    with suppress(RuntimeError):
+        llvm.initialize()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+def target_machine(path: Path) -> Any:
+    """Return what makes machine code of a path, on any machine of this architecture."""
+    _initialised()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return target.create_target_machine(cpu=path.processor, features=path.features, opt=3, codemodel="default")
+
+
+def instructions(path: Path) -> str:
+    """Return a path's kernels as instructions of LLVM."""
+    module = ir.Module("lexhound")
+    module.triple = llvm.get_process_triple()
+    write_all(module, path)
+    return str(module)
+
+
+def assembly(path: Path) -> str:
+    """Return a path's kernels as the processor's instructions, in text; compiles, whatever this processor is."""
+    machine = target_machine(path)
+    text: str = machine.emit_assembly(_optimised(path, machine))
+    return text
+
+
+def _optimised(path: Path, machine: Any) -> Any:
+    _initialised()
+    module = llvm.parse_assembly(instructions(path))
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return module
+
+
+@cache
+def _version() -> str:
+    """Return a digest of all that machine code is made from."""
+    digest = hashlib.sha256(f"{llvmlite.__version__} {llvm.llvm_version_info}".encode())
+    for source in sorted(FilePath(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def _places(path: Path) -> Iterator[FilePath]:
+    """Yield where machine code may be, the best place first."""
+    name = f"int16-{path.name}-{_version()}.o"
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    if named:
+        yield FilePath(named) / name
+        return
+    yield FilePath(__file__).parent / "__pycache__" / name
+    with suppress(RuntimeError):
+        base = os.environ.get("XDG_CACHE_HOME")
+        yield (FilePath(base) if base else FilePath.home() / ".cache") / "lexhound" / name
+
+
+def _kept(path: Path) -> bytes | None:
+    """Return machine code that stands on disk whole."""
+    for place in _places(path):
+        with suppress(OSError):
+            content = place.read_bytes()
+            if hashlib.sha256(content[_MARK:]).digest() == content[:_MARK]:
+                return content[_MARK:]
+    return None
+
+
+def _keep(path: Path, code: bytes) -> None:
+    """Write machine code to the first place that can be written, and remove that of other versions there."""
+    for place in _places(path):
+        with suppress(OSError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_file(place, hashlib.sha256(code).digest() + code)
+            for other in place.parent.glob(f"int16-{path.name}-*.o"):
+                if other != place:
+                    other.unlink(missing_ok=True)
+            return

@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo.index
-# Processes that share the tests.
+# Processes that share the tests: those of `make check` work all the time, many others wait for a service or a process.
 JOBS ?= 2
+SUITE_JOBS ?= 3
 # The tests of `make check`: those that start no process, browser, model or engine of others; tests/support/marks.py.
 CHECKED := "not (browser or engine or model or process or slow)"
 BENCH := build/bench
@@ -18,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo check test test-page test-suite lint types client bench clean
 
 help:
-	@echo "make demo    install Lexhound, index 1,400 abstracts, answer three questions"
+	@echo "make demo    install Lexhound, index 400 abstracts, answer what words alone do not"
 	@echo "make check   ruff, and the tests that start no process, browser, model or engine: a minute"
 	@echo "make test    lint, types, import direction, and the whole test suite"
 	@echo "make lint    ruff"
@@ -51,8 +52,9 @@ types: $(VENV)/installed-dev
 client: $(VENV)/installed-dev
 	$(BIN)/python tools/sync_client.py
 
+# A file's tests in one process: what they share is built once, and its kernels are loaded once.
 check: lint
-	LEXHOUND_EXAMPLES=20 $(BIN)/python -m pytest --quiet -m $(CHECKED) --numprocesses $(JOBS) --dist worksteal
+	LEXHOUND_EXAMPLES=20 $(BIN)/python -m pytest --quiet -m $(CHECKED) --numprocesses $(JOBS) --dist loadfile
 
 # Beside each other what keeps one processor busy.
 test: $(VENV)/installed-dev
@@ -64,7 +66,7 @@ test-page: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/serve/page
 
 test-suite: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --ignore=tests/serve/page --numprocesses $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest --ignore=tests/serve/page --numprocesses $(SUITE_JOBS) --dist worksteal
 
 # Vectors of the sample, made once: the bundled model reads some ten abstracts a second.
 $(BENCH)/passages.npz: $(VENV)/installed-dev
@@ -85,4 +87,4 @@ bench: $(VENV)/installed-dev $(BENCH)/passages.npz $(BENCH)/queries.npz
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -rf $(DEMO)
+	rm -rf $(DEMO) $(DEMO:.index=-bm25.index) $(DEMO:.index=.jsonl)

@@ -179,6 +179,11 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
             "Name it (--dense MODEL), or evaluate collections that have them (--collection).",
         )
     modes = tuple(dict.fromkeys(request.modes))
+    learned = [encoder for encoder in encoders if encoder != "bm25"]
+    if "lexical" in modes and learned:
+        raise DatasetError(
+            f"mode lexical is for bm25, and {learned[0]} is a learned encoder", "Ask for mode sparse, which is both's."
+        )
     for encoder in encoders:
         for mode in modes or ("sparse" if dense is None else "hybrid",):
             if mode == "dense" and any(one.mode == "dense" and isinstance(one, EncoderSystem) for one in systems):

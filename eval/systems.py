@@ -20,7 +20,7 @@ from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.default_encoders import NO_DENSE
 from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import identify
-from lexhound.retrieval.collection.request import Fusion
+from lexhound.retrieval.collection.request import INDEX_MODES, Fusion
 from lexhound.retrieval.corpus import BadRow, open_corpus
 from lexhound.retrieval.engines.address import read_address
 from lexhound.retrieval.engines.opening import open_collection
@@ -107,7 +107,7 @@ class OpenCollection:
     def _way(self) -> dict[str, Any]:
         """How it is searched, as a part of its settings; nothing for the inverted index, as ever."""
         way: dict[str, Any] = {} if self.recall is None else {"recall": self.recall}
-        if self.mode != "sparse":
+        if self.mode not in INDEX_MODES:
             way |= {"mode": self.mode, "fusion": None if self.mode == "dense" else asdict(self.fusion or Fusion())}
         return way
 
@@ -118,7 +118,7 @@ class OpenCollection:
         # Rows of deleted documents still have postings: the mean is over all rows that have some.
         dimensions = info.postings / max(1, info.documents + info.deleted)
         size = info.index_bytes
-        if info.dense is not None and self.mode == "sparse":
+        if info.dense is not None and self.mode in INDEX_MODES:
             size -= info.dense.bytes
         elif info.dense is not None and self.mode == "dense":
             dimensions, size = float(info.dense.width), info.dense.bytes

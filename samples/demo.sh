@@ -1,9 +1,13 @@
 #!/bin/sh
-# What `make demo` shows: a real corpus indexed, three of its questions answered, and what to type next.
+# What `make demo` shows: a part of a real corpus indexed with the model that comes with the package, a question that
+# words alone answer wrongly, what the model adds to a text, and what to type next.
 set -eu
 
 lexhound="$BIN/lexhound"
-rm -rf "$DEMO"
+words="${DEMO%.index}-bm25.index"
+part="${DEMO%.index}.jsonl"
+rm -rf "$DEMO" "$words"
+head -n 400 samples/cranfield/corpus.jsonl > "$part"
 
 show() {
     printf '\n$ lexhound'
@@ -14,21 +18,27 @@ show() {
     "$lexhound" "$@"
 }
 
-echo "Cranfield: 1,400 abstracts on aerodynamics, and questions that engineers asked of them in the 1960s."
-show index samples/cranfield --into "$DEMO" --encoder bm25
-show search "$DEMO" "what problems of heat conduction in composite slabs have been solved so far" -k 3
-show search "$DEMO" "what chemical kinetic system is applicable to hypersonic aerodynamic problems" -k 3
-show search "$DEMO" "structural and aeroelastic problems associated with flight of high speed aircraft" -k 2 --explain
+question="work on small-oscillation re-entry motions"
+
+echo "Cranfield: abstracts on aerodynamics, and questions that engineers asked of them in the 1960s. Here are 400 of 1,400."
+show index "$part" --into "$DEMO"
+show index "$part" --into "$words" --encoder bm25
+
+printf '\n%s\n' "An engineer asked this, and abstracts 32 and 67 answer it. By words alone (BM25) neither comes up:"
+show search "$words" "$question" -k 2
+printf '\n%s\n' "With the model's terms and dense vectors, which compare meanings, the answer comes first:"
+show search "$DEMO" "$question" -k 2 --explain
+printf '\n%s\n' "What the model makes of a text: its own words, and those that it adds."
+show inspect lexhound-mini "the motion of a missile descending through the atmosphere" --top 12
 
 cat <<END
 
 Try next (or put $BIN on your PATH and type just \`lexhound\`):
 
-    $lexhound search $DEMO "boundary layer transition"        # your own question
-    $lexhound search $DEMO "boundary layer" --explain --json  # for programs
-    $lexhound info $DEMO                                      # what is in it
+    $lexhound search $DEMO "why do planes stall"              # your own question
     $lexhound serve $DEMO                                     # a search page on http://127.0.0.1:8080, and REST
-    $lexhound eval samples/cranfield                          # how good are the answers?
+    $lexhound info $DEMO                                      # what is in it
+    $lexhound eval samples/cranfield --encoder bm25           # how good are the answers?
     $lexhound index YOUR.jsonl --into your.index              # your own documents: JSON Lines, CSV, a folder, ...
     $lexhound --help                                          # everything else
 END

@@ -18,6 +18,7 @@ from lexhound.retrieval.collection.fields.dense_field import WARMING
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.fusion import FieldScores
 from lexhound.retrieval.collection.query.hybrid import rank_dense
+from lexhound.retrieval.collection.query.modes import modes_of
 from lexhound.retrieval.collection.query.search import answer, answer_many, fusion_candidates
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, Fusion, SearchKeywords, SearchRequest
@@ -81,7 +82,7 @@ class ReadableCollection:
     @property
     def modes(self) -> tuple[str, ...]:
         """The modes that a search may ask for, beside `auto`."""
-        return ("sparse",) if self._encoders.dense is None else ("sparse", "dense", "hybrid")
+        return modes_of(self.sparse_field, dense=self._encoders.dense is not None)
 
     def refresh(self) -> bool:
         """Move on to the newest committed state; returns whether anything had changed.

@@ -15,9 +15,12 @@ from typing import TypedDict
 
 from lexhound.retrieval.errors import QueryError
 
-MODES = ("auto", "sparse", "dense", "hybrid")
-"""How a search may be asked for: `sparse` is the inverted index, whether of BM25 or of a learned encoder; `auto` is
-`hybrid` where the collection has dense vectors, and `sparse` elsewhere."""
+MODES = ("auto", "lexical", "sparse", "dense", "hybrid")
+"""How a search may be asked for: `sparse` is the inverted index, which with BM25 is `lexical` too; `auto` is `hybrid`
+where the collection has dense vectors, and the inverted index elsewhere."""
+
+INDEX_MODES = ("lexical", "sparse")
+"""The modes that are the inverted index."""
 
 METHODS = ("min-max", "z-score", "rrf", "fixed")
 """How a hybrid search makes one score of two; see `query.fusion`."""

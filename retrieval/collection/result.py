@@ -5,7 +5,7 @@ The types need neither NumPy nor an index, so a program that only talks to a ser
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -27,13 +27,20 @@ RankedIds: TypeAlias = list[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one term gave to a score. `typed` is false for a term that the encoder added to the query's own words."""
+    """What one term gave to a score: factor x query weight x document weight."""
 
     term: str
     query_weight: float
     document_weight: float
     score: float
     typed: bool
+    """False for a term that the encoder added to the query's own words (expansion)."""
+    in_text: bool = True
+    """False for a term that the encoder added to the document's own words (expansion)."""
+    factor: float = 1.0
+    """In mode hybrid, what the fusion makes of one unit of the sparse side's score for this document."""
+    kind: Literal["term", "dense", "sparse"] = "term"
+    """What gave it: a term, or a whole side, whose weight and value stand for the two weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,9 @@ class Hit:
     text: str | None = None
     metadata: Mapping[str, Any] | None = None
     snippet: Snippet | None = None
-    explanation: tuple[Contribution, ...] | None = None
-    """Largest first; they sum to the score."""
+    contributions: tuple[Contribution, ...] | None = None
+    """What each term gave, and the dense vectors as one entry; null where nobody asked for it. Largest first; they sum
+    to the score in every mode: in mode hybrid the terms divide the sparse side's share."""
     shares: tuple[Share, ...] | None = None
     """In modes dense and hybrid, by side; they sum to the score."""
 
@@ -73,13 +81,9 @@ class Hit:
         return Document(self.id, self.text or "", self.title or "", self.metadata or {})
 
     @property
-    def contributions(self) -> tuple[Contribution, ...] | None:
-        """What each term gave, and the dense vectors as one entry named DENSE_TERM; None where nobody asked for it.
-
-        They sum to `score` in every mode: in a hybrid search the terms divide the sparse side's share in proportion to
-        what they gave to that side's own score.
-        """
-        return self.explanation
+    def explanation(self) -> tuple[Contribution, ...] | None:
+        """The contributions, by their former name."""
+        return self.contributions
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +92,43 @@ class SearchResult:
 
     Attributes:
         hits: best first.
-        took: seconds from the query's text to the hits; encoding: those of them that went into its vector.
+        seconds: from the query's text to the hits; encoding: those of them that went into its vector.
         stats: how much was read; None where nothing tells it.
         unknown: terms of a query given as weights that the collection does not know.
-        mode: "sparse", "dense" or "hybrid": how it was searched; empty where a service does not tell.
+        mode: "lexical" (by BM25), "sparse" (by a learned encoder's index), "dense" or "hybrid": how it was searched;
+            empty where a service does not tell.
         terms: the ids of the query's terms that the collection knows, for marking them in texts.
     """
 
     hits: tuple[Hit, ...]
-    took: float
+    seconds: float
     stats: SearchStats | None = None
     unknown: tuple[str, ...] = ()
     mode: str = ""
     terms: frozenset[int] = frozenset()
     encoding: float = 0.0
 
+    def __iter__(self) -> Iterator[Hit]:
+        """Go over the hits, best first."""
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        """Return how many hits there are."""
+        return len(self.hits)
+
+    def __bool__(self) -> bool:
+        """Return True: a result without hits is a result."""
+        return True
+
+    @property
+    def took(self) -> float:
+        """The seconds, by their former name."""
+        return self.seconds
+
     @property
     def took_ms(self) -> float:
         """Milliseconds that the search took."""
-        return self.took * 1000
+        return self.seconds * 1000
 
     @property
     def unknown_terms(self) -> tuple[str, ...]:
@@ -151,11 +173,12 @@ def shared_contributions(
 ) -> tuple[Contribution, ...]:
     """Return contributions to the sparse side's own score as contributions to the sum of the shares; largest first."""
     shared: list[Contribution] = []
+    total = sum(each.score for each in contributions)
     for share in shares:
-        total = sum(each.score for each in contributions)
         if share.side == "sparse" and total > 0:
-            shared += [replace(each, score=share.share * (each.score / total)) for each in contributions]
+            factor = share.share / total
+            shared += [replace(each, score=share.share * (each.score / total), factor=factor) for each in contributions]
         elif share.side == "dense" or share.share:
             term = DENSE_TERM if share.side == "dense" else SPARSE_TERM
-            shared.append(Contribution(term, share.weight, share.value, share.share, typed=True))
+            shared.append(Contribution(term, share.weight, share.value, share.share, typed=True, kind=share.side))
     return tuple(sorted(shared, key=lambda each: (-each.score, each.term)))

@@ -28,7 +28,8 @@ from lexhound.retrieval.collection.fields.opening import load_field
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.health import Health
 from lexhound.retrieval.collection.query.encoding import QueryEncoders, encode_query
-from lexhound.retrieval.collection.query.hits import HitMaker, sort_contributions
+from lexhound.retrieval.collection.query.hits import HitMaker, Terms, sort_contributions
+from lexhound.retrieval.collection.query.modes import modes_of
 from lexhound.retrieval.collection.request import (
     BatchKeywords,
     BatchRequest,
@@ -102,7 +103,7 @@ class EngineCollection:
     @property
     def modes(self) -> tuple[str, ...]:
         """The modes that a search may ask for, beside `auto`."""
-        return ("sparse",) if self._dense is None else ("sparse", "dense", "hybrid")
+        return modes_of(self._sparse_field, dense=self._dense is not None)
 
     def close(self) -> None:
         """Give back connections; closing again does nothing."""
@@ -268,9 +269,9 @@ class EngineCollection:
             fused = rank_hybrid(self.engine, encoded.sparse, encoded.dense, request.fusion or Fusion(), where)
             ranked, shares = fused.cut(request.depth, explain=request.explain)
         hits = self._hits(HitMaker(request, self._sparse_field, encoded), ranked, shares)
-        took = perf_counter() - started
+        seconds, mode = perf_counter() - started, encoders.shown_mode
         return SearchResult(
-            hits, took, SearchStats(0, 0), encoded.unknown, encoders.mode, encoded.terms, encoding=encoded.seconds
+            hits, seconds, SearchStats(0, 0), encoded.unknown, mode, encoded.terms, encoding=encoded.seconds
         )
 
     def search_many(
@@ -353,7 +354,7 @@ class EngineCollection:
         return self.engine.health()
 
 
-def _explain(maker: HitMaker, vector: SparseVector | None) -> tuple[Contribution, ...]:
+def _explain(maker: HitMaker, vector: SparseVector | None, own: Terms) -> tuple[Contribution, ...]:
     """Return what each term gave to a document's score, by its vector as the engine keeps it."""
     if vector is None:
         return ()
@@ -362,5 +363,6 @@ def _explain(maker: HitMaker, vector: SparseVector | None) -> tuple[Contribution
     contributions = []
     for term, at, other in zip(common.tolist(), mine.tolist(), theirs.tolist(), strict=True):
         query_weight, document_weight = float(query.weights[at]) * query.scale, float(weights[other])
-        contributions.append(maker.contribution(term, query_weight, document_weight, query_weight * document_weight))
+        score = query_weight * document_weight
+        contributions.append(maker.contribution(term, query_weight, document_weight, score, own))
     return sort_contributions(contributions)

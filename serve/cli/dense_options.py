@@ -38,6 +38,7 @@ class Mode(StrEnum):
     """`lexhound.retrieval.collection.request.MODES`."""
 
     AUTO = "auto"
+    LEXICAL = "lexical"
     SPARSE = "sparse"
     DENSE = "dense"
     HYBRID = "hybrid"
@@ -68,8 +69,8 @@ ModeOption = Annotated[
     _option(
         FUSION_PANEL,
         "--mode",
-        "sparse: by the inverted index; dense: by dense vectors; hybrid: by both; auto: hybrid where there are dense"
-        " vectors, otherwise sparse.",
+        "lexical: by BM25; sparse: by a learned encoder's index; dense: by dense vectors; hybrid: by both; auto: hybrid"
+        " where there are dense vectors, otherwise the index.",
         show_default=True,
     ),
 ]

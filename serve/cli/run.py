@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -66,12 +67,36 @@ def _tell_usage(error: typer.TyperException, *, json: bool) -> int:
     command = getattr(context, "command_path", "lexhound")
     if not message:  # no arguments at all: the help has been printed
         return error.exit_code
-    hint = f"`{command} --help` shows what is possible"
+    hint = _other_name(error, context)
+    if hint is not None:
+        message = message.partition(" (Possible")[0]
+    hint = hint or f"`{command} --help` shows what is possible"
     tell_failure(message[0].lower() + message[1:].rstrip("."), None, hint)
     if json:
         failure = {"code": "usage", "message": message, "where": None, "hint": hint}
         Output(json=True).document({"error": failure})
     return error.exit_code
+
+
+# What other programs, and other doors of ours, call an option; of ours, the first that the command has counts.
+_OTHER_NAMES = {
+    **dict.fromkeys(("--limit", "--top-k", "--topk", "--top", "-n", "--size", "--num"), ("-k", "--cutoff")),
+    **dict.fromkeys(("--where", "--filters"), ("--filter",)),
+    **dict.fromkeys(("--output", "--out", "--index", "-o"), ("--into", "--out")),
+    **dict.fromkeys(("--model",), ("--encoder",)),
+    **dict.fromkeys(("--explanation", "--why"), ("--explain",)),
+    **dict.fromkeys(("--force", "--replace"), ("--overwrite",)),
+    **dict.fromkeys(("--skip", "--from", "--start"), ("--offset",)),
+    **dict.fromkeys(("--hybrid", "--lexical", "--sparse"), ("--mode",)),
+}
+
+
+def _other_name(error: typer.TyperException, context: Any) -> str | None:
+    """Return the option that was meant, where one was given by a name that others use for it."""
+    given = getattr(error, "option_name", None)
+    known = {name for each in getattr(getattr(context, "command", None), "params", ()) for name in each.opts}
+    meant = next((name for name in _OTHER_NAMES.get(str(given), ()) if name in known), None)
+    return None if meant is None else f"did you mean {meant}?"
 
 
 def _tell_exception(error: Exception, *, json: bool) -> int:

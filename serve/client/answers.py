@@ -155,8 +155,8 @@ def search_result(answer: Mapping[str, Any]) -> SearchResult:
     stats = answer.get("stats")
     return SearchResult(
         tuple(_hit(each) for each in answer["hits"]),
-        answer["took_ms"] / 1000,
-        None if stats is None else SearchStats(stats["postings_read"], stats["documents_scored"]),
+        answer["seconds"],
+        None if stats is None else SearchStats(stats["postings_read"], stats["rows_scored"]),
         tuple(answer.get("unknown_terms") or ()),
     )
 
@@ -166,8 +166,9 @@ def _hit(answer: Mapping[str, Any]) -> Hit:
     if "snippet" in values:
         snippet = values["snippet"]
         values["snippet"] = Snippet(snippet["text"], tuple((start, end) for start, end in snippet["marks"]))
-    if "explanation" in values:
-        values["explanation"] = tuple(Contribution(**each) for each in values["explanation"])
+    values.pop("explanation", None)  # the former name of contributions
+    if "contributions" in values:
+        values["contributions"] = tuple(Contribution(**each) for each in values["contributions"])
     if "shares" in values:
         values["shares"] = tuple(Share(**each) for each in values["shares"])
     return Hit(**values)

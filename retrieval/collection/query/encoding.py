@@ -15,7 +15,7 @@ from lexhound.retrieval.collection.fields.dense_field import DenseQueries
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.request import RankingOptions, SearchRequest
 
-from .modes import resolve_mode
+from .modes import index_mode, resolve_mode
 
 if TYPE_CHECKING:
     from lexhound.encoders.base import LiveStatistics
@@ -44,8 +44,13 @@ class QueryEncoders:
         Raises:
             QueryError: the collection does not have the mode, or query or fusion do not go with it.
         """
-        mode = resolve_mode(request, dense=dense is not None)
+        mode = resolve_mode(request, sparse, dense=dense is not None)
         return cls(mode, sparse, None if mode == "sparse" else dense)
+
+    @property
+    def shown_mode(self) -> str:
+        """The mode as people call it: `lexical` for the index of BM25."""
+        return index_mode(self.sparse) if self.mode == "sparse" else self.mode
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.request import METADATA_FIELD, SearchRequest
@@ -12,6 +13,11 @@ from lexhound.retrieval.documents.document import JSON, Document
 from lexhound.retrieval.documents.snippet import make_snippet
 
 from .encoding import EncodedQuery
+
+Terms: TypeAlias = frozenset[int] | None
+
+# Of a document, looked through for its own terms: encoders read less of it.
+_OWN_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,14 +33,18 @@ class HitMaker:
         rank: int,
         score: float,
         document: Document,
-        explain: Callable[[], tuple[Contribution, ...]],
+        explain: Callable[[Terms], tuple[Contribution, ...]],
         shares: tuple[Share, ...] | None,
     ) -> Hit:
-        """Return one hit; `explain` gives what terms gave to the sparse side's score, and is called where asked for."""
+        """Return one hit.
+
+        `explain` gives what terms gave to the sparse side's score, and is called where asked for, with the terms of the
+        document's own words.
+        """
         request = self.request
         contributions = None
         if request.explain:
-            contributions = explain() if len(self.query.sparse) else ()
+            contributions = explain(self._own_terms(document)) if len(self.query.sparse) else ()
             if shares is not None:
                 contributions = shared_contributions(contributions, shares)
         snippet = None
@@ -50,15 +60,29 @@ class HitMaker:
             text=document.text if "text" in request.fields else None,
             metadata=self._metadata(document),
             snippet=snippet,
-            explanation=contributions,
+            contributions=contributions,
             shares=shares,
         )
 
-    def contribution(self, term: int, query_weight: float, document_weight: float, score: float) -> Contribution:
-        """Return what one term gave, under its name."""
+    def contribution(
+        self, term: int, query_weight: float, document_weight: float, score: float, own: Terms
+    ) -> Contribution:
+        """Return what one term gave, under its name; `own` are the terms of the document's words."""
         typed = self.query.typed
-        name = self.field.term_text(term)
-        return Contribution(name, query_weight, document_weight, score, typed is None or term in typed)
+        return Contribution(
+            self.field.term_text(term),
+            query_weight,
+            document_weight,
+            score,
+            typed=typed is None or term in typed,
+            in_text=own is None or term in own,
+        )
+
+    def _own_terms(self, document: Document) -> Terms:
+        """Return the terms of a document's own words; None where no encoder adds others."""
+        if self.field.frequencies:
+            return None
+        return self.field.typed_terms(document.encoded_text[:_OWN_CHARACTERS])
 
     def _metadata(self, document: Document) -> Mapping[str, JSON] | None:
         fields = self.request.fields

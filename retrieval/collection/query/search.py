@@ -15,7 +15,7 @@ from lexhound.retrieval.errors import CorruptCollectionError
 from .documents import read_documents
 from .encoding import QueryEncoders, encode_query
 from .fusion import FieldScores
-from .hits import HitMaker, sort_contributions
+from .hits import HitMaker, Terms, sort_contributions
 from .hybrid import candidate_scores, rank_dense, rank_dense_many, rank_hybrid, rank_hybrid_many
 from .ranking import RankedRows, named, rank, rank_many
 from .row_filter import rows_passing
@@ -40,7 +40,7 @@ def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) 
         shares = [fused.shares_of(position) for position in positions.tolist()] if request.explain else None
     hits = _hits(snapshot, HitMaker(request, encoders.sparse, query), ranked, shares)
     return SearchResult(
-        hits, perf_counter() - started, stats, query.unknown, encoders.mode, query.terms, encoding=query.seconds
+        hits, perf_counter() - started, stats, query.unknown, encoders.shown_mode, query.terms, encoding=query.seconds
     )
 
 
@@ -94,12 +94,12 @@ def _hits(
     return tuple(hits)
 
 
-def _explain(maker: HitMaker, view: SegmentView, row: int) -> tuple[Contribution, ...]:
+def _explain(maker: HitMaker, view: SegmentView, row: int, own: Terms) -> tuple[Contribution, ...]:
     query = maker.query.sparse
     scores = view.segment.index.contributions(row, query)
     weights = scores / (query.weights * query.scale)  # exact: scores are integer multiples of this
     contributions = [
-        maker.contribution(term, query_weight * query.scale, document_weight, score)
+        maker.contribution(term, query_weight * query.scale, document_weight, score, own)
         for term, query_weight, document_weight, score in zip(
             query.terms.tolist(), query.weights.tolist(), weights.tolist(), scores.tolist(), strict=True
         )

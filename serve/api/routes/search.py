@@ -74,7 +74,7 @@ async def _search(request: Request, name: str, body: search_models.SearchBody, w
         deadline = await _prepared(request, reader, search.filter)
         content, result = await service.admission.run(work, request=request, pool=pool_of(search), deadline=deadline)
     service.metrics.encode_seconds.observe(result.encoding)
-    service.metrics.search_seconds.observe(result.took - result.encoding)
+    service.metrics.search_seconds.observe(result.seconds - result.encoding)
     return json_response(content)
 
 
@@ -91,6 +91,8 @@ async def _prepared(request: Request, reader: Backend, filter: str | None) -> De
 def _mode(collection: Backend, mode: str, where: str) -> str:
     """Return the library's name of a mode, if the collection has it."""
     modes = modes_of(collection.manifest)
+    if mode == "sparse" and "lexical" in modes:
+        return mode  # the index of BM25, by its other name
     if mode != "auto" and mode not in modes:
         raise RequestError(
             f"the collection has no {mode} index",
@@ -150,8 +152,9 @@ async def search_many(name: Name, body: search_models.BatchRequest, request: Req
             started = time.perf_counter()
             rankings = reader.search_many(search)
             results = [{"hits": [{"id": each, "score": score} for each, score in hits]} for hits in rankings]
-            took = round((time.perf_counter() - started) * 1000, 3)
-            return bytes(json_response({"results": results, "took_ms": took}).body)
+            seconds = time.perf_counter() - started
+            times = {"seconds": round(seconds, 6), "took_ms": round(seconds * 1000, 3)}
+            return bytes(json_response({"results": results} | times).body)
 
         deadline = await _prepared(request, reader, body.filter)
         return json_response(await service.admission.run(work, request=request, pool="wide", deadline=deadline))

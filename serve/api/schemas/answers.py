@@ -33,12 +33,14 @@ def search_answer(request: SearchRequest, result: SearchResult) -> dict[str, Any
     """Return what a search is answered."""
     answer: dict[str, Any] = {
         "hits": [_hit(hit) for hit in result.hits],
+        "seconds": round(result.seconds, 6),
         "took_ms": round(result.took_ms, 3),
     }
     if request.stats and result.stats is not None:
         answer["stats"] = {
             "postings_read": result.stats.postings_read,
-            "documents_scored": result.stats.documents_scored,
+            "rows_scored": result.stats.rows_scored,
+            "documents_scored": result.stats.rows_scored,
         }
     if not request.by_text:
         answer["unknown_terms"] = list(result.unknown)
@@ -50,6 +52,8 @@ def _hit(hit: Hit) -> dict[str, Any]:
     values = {name: getattr(hit, name) for name in _HIT if getattr(hit, name) is not None}
     if "metadata" in values:
         values["metadata"] = dict(values["metadata"])
+    if "contributions" in values:
+        values["explanation"] = values["contributions"]  # its former name
     return values
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from lexhound.retrieval.collection import request
 from lexhound.retrieval.collection.request import MAX_DEPTH, Fusion
-from lexhound.retrieval.collection.result import Hit
+from lexhound.retrieval.collection.result import Contribution, Hit
 
 from .base import JsonScalar, Strict, Told, Whole
 
@@ -172,14 +173,24 @@ class Stats(Told):
     """How much a search read."""
 
     postings_read: int
-    documents_scored: int
+    rows_scored: int
+    documents_scored: int = Field(deprecated=True, description="The former name of `rows_scored`.")
+
+
+@dataclass(frozen=True)
+class AnsweredHit(Hit):
+    """One answer; which of `title`, `text` and `metadata` it has, `fields` says."""
+
+    explanation: tuple[Contribution, ...] | None = None  # type: ignore[misc]
+    """The former name of `contributions`; deprecated."""
 
 
 class SearchAnswer(Told):
     """The hits of one query, best first. Scores depend on neither `k` nor `offset`."""
 
-    hits: list[Hit]
-    took_ms: float
+    hits: list[AnsweredHit]
+    seconds: float
+    took_ms: float = Field(deprecated=True, description="Use `seconds`.")
     stats: Stats | None = None
     unknown_terms: list[str] | None = Field(None, description="Of a query by weights: terms the collection lacks.")
 
@@ -230,7 +241,8 @@ class BatchAnswer(Told):
     """One result a query, in their order."""
 
     results: list[BatchResult]
-    took_ms: float
+    seconds: float
+    took_ms: float = Field(deprecated=True, description="Use `seconds`.")
 
 
 class CountRequest(Strict):

@@ -26,7 +26,7 @@ from lexhound.serve.cli.startup import prepare_one_search, prepare_searches
 
 if TYPE_CHECKING:
     from lexhound.retrieval.collection.request import BatchRequest, SearchRequest
-    from lexhound.retrieval.collection.result import Hit, SearchResult
+    from lexhound.retrieval.collection.result import Contribution, Hit, SearchResult
     from lexhound.retrieval.documents.snippet import Snippet
     from lexhound.retrieval.engines.protocol import Backend
 
@@ -44,7 +44,7 @@ class SearchOptions:
 
     directory: Place
     query: Annotated[str | None, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)] = None
-    k: Annotated[int, typer.Option("-k", help="The number of documents.")] = 10
+    k: Annotated[int, typer.Option("-k", "--k", help="The number of documents.")] = 10
     offset: Annotated[int, typer.Option(help="How many hits to skip: -k 10 --offset 10 is the second page.")] = 0
     filter: Filter = None
     allow_unknown_fields: AllowUnknownFields = False
@@ -160,9 +160,11 @@ def _nothing_found(collection: Backend, request: SearchRequest, result: SearchRe
 
 
 def _why_nothing(collection: Backend, request: SearchRequest, result: SearchResult) -> str:
+    from lexhound.retrieval.collection.request import INDEX_MODES
+
     if not collection.count():
         return "nothing found: the collection is empty"
-    if not result.terms and result.mode == "sparse":
+    if not result.terms and result.mode in INDEX_MODES:
         return "nothing found: the collection has none of the query's words"
     if request.offset:
         return "nothing found from that offset on"
@@ -196,7 +198,7 @@ def _print_contributions(output: Output, hit: Hit) -> None:
         output.line(
             f"{name:<{width}}  {contribution.score:>9.4f}  ",
             ("█" * length + " " * (_BAR_WIDTH - length), "cyan"),
-            (f"  query {contribution.query_weight:.4f} × document {contribution.document_weight:.4f}", "dim"),
+            (f"  {_product(contribution)}", "dim"),
             indent=5,
         )
     total = sum(contribution.score for contribution in contributions)
@@ -208,6 +210,18 @@ def _print_contributions(output: Output, hit: Hit) -> None:
             (f"  {detail}", "dim"),
             indent=5,
         )
+
+
+def _product(contribution: Contribution) -> str:
+    """Return what multiplies to a contribution, and which side's expansion brought the term."""
+    if contribution.kind != "term":
+        return f"weight {contribution.query_weight:.4g} × normalised {contribution.document_weight:.4g}"
+    parts = [f"query {contribution.query_weight:.4f}", f"document {contribution.document_weight:.4f}"]
+    if contribution.factor != 1.0:
+        parts.append(f"fusion {contribution.factor:.4g}")
+    expansion = [side for side, own in (("query", contribution.typed), ("document", contribution.in_text)) if not own]
+    ending = f"  (expansion of the {' and the '.join(expansion)})" if expansion else ""
+    return " × ".join(parts) + ending
 
 
 def _marked(snippet: Snippet, style: str) -> list[Segment]:
@@ -233,15 +247,7 @@ def _as_json(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
             "snippet": hit.snippet,
         }
         if hit.contributions is not None:
-            values["contributions"] = [
-                {
-                    "term": contribution.term,
-                    "query_weight": contribution.query_weight,
-                    "document_weight": contribution.document_weight,
-                    "score": contribution.score,
-                }
-                for contribution in hit.contributions
-            ]
+            values["contributions"] = hit.contributions
         if hit.shares is not None:
             values["shares"] = hit.shares
         hits.append(values)
@@ -251,7 +257,7 @@ def _as_json(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
         "offset": request.offset,
         "filter": request.filter,
         "mode": result.mode,
-        "seconds": result.took,
+        "seconds": result.seconds,
         "stats": None if result.stats is None else asdict(result.stats),
         "hits": hits,
     }

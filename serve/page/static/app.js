@@ -139,7 +139,7 @@ function showHits(found, isMore, took) {
   hits = [];
   at.results.replaceChildren();
   at.more.hidden = !isMore;
-  at["explain-all"].hidden = !found.some(({ explanation }) => explanation?.length);
+  at["explain-all"].hidden = !found.some(({ contributions }) => contributions?.length);
   if (!found.length) {
     if (took === undefined) return;
     whisper("No results");

@@ -97,12 +97,12 @@ function fill(panel, { id, document: stored, hit, words, trouble }) {
       stored === null && !trouble ? make("p", { class: "soft" }, "Loading the document …") : null,
       stored ? make("div", { class: "text", dir: "auto" }, ...marked(stored.text ?? "", places(stored.text ?? "", words))) : null,
       facts(stored?.metadata ?? hit?.metadata ?? {}),
-      hit?.explanation?.length
+      hit?.contributions?.length
         ? make(
             "section",
             { class: "reasons" },
             make("h3", {}, "Why it matched ", make("span", { class: "score" }, shown(hit.score))),
-            chart(hit.explanation),
+            chart(hit.contributions),
           )
         : null,
     ),

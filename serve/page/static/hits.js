@@ -2,7 +2,7 @@
 
 import { byId, make, marked, shown } from "./dom.js";
 import { places } from "./marks.js";
-import { chart, setOpen, strip } from "./why.js";
+import { chart, setOpen, strip, terms } from "./why.js";
 
 const CHIPS = 4;
 const CHIP_CHARACTERS = 40;
@@ -13,7 +13,7 @@ const CHIP_CHARACTERS = 40;
  */
 export function hitItem(hit, { best, words, address, open, explained }) {
   const number = hit.rank;
-  const why = hit.explanation?.length ? whyMatched(hit, `why-${number}`, best, explained) : null;
+  const why = hit.contributions?.length ? whyMatched(hit, `why-${number}`, best, explained) : null;
   return make(
     "li",
     { class: "hit", data: { id: hit.id } },
@@ -78,9 +78,11 @@ export function flat(metadata, prefix = "") {
 
 function whyMatched(hit, id, best, explained) {
   const region = make("div", { id, class: "why", hidden: !explained });
-  const draw = () => region.childElementCount || region.append(chart(hit.explanation, { caption: `Why ${hit.title || hit.id} matched` }));
+  const draw = () => region.childElementCount || region.append(chart(hit.contributions, { caption: `Why ${hit.title || hit.id} matched` }));
   if (explained) draw();
-  const terms = hit.explanation.length;
+  const count = terms(hit.contributions);
+  const dense = hit.contributions.some(({ kind }) => kind === "dense");
+  const amount = [count || !dense ? `${count} ${count === 1 ? "term" : "terms"}` : "", dense ? "dense vectors" : ""].filter(Boolean).join(" and ");
   const button = make(
     "button",
     {
@@ -92,9 +94,9 @@ function whyMatched(hit, id, best, explained) {
         setOpen(button, button.getAttribute("aria-expanded") !== "true");
       },
     },
-    strip(hit.explanation, hit.score, best),
+    strip(hit.contributions, hit.score, best),
     make("span", { class: "label" }, "Why it matched"),
-    make("span", { class: "amount" }, `${terms} ${terms === 1 ? "term" : "terms"}`),
+    make("span", { class: "amount" }, amount),
   );
   return [button, region];
 }

@@ -9,10 +9,10 @@ const MARKED_CHARACTERS = 200_000; // beyond this a text is shown unmarked: mark
 export function writtenForms(hits, query) {
   const forms = new Set();
   const terms = new Set();
-  for (const { snippet, explanation } of hits) {
+  for (const { snippet, contributions } of hits) {
     const points = Array.from(snippet?.text ?? "");
     for (const [start, end] of snippet?.marks ?? []) forms.add(points.slice(start, end).join("").toLowerCase());
-    for (const { term, typed } of explanation ?? []) if (typed !== false && term.length > 1) terms.add(term);
+    for (const { term, typed } of contributions ?? []) if (typed !== false && term.length > 1) terms.add(term);
   }
   for (const word of query.toLowerCase().match(/[\p{L}\p{N}\p{M}]+/gu) ?? []) {
     if ([...terms].some((term) => word.startsWith(term))) forms.add(word);

@@ -4,19 +4,27 @@ import { byId, grouped, make, shown } from "./dom.js";
 
 const FIRST = 8;
 
-const kindOf = (part) => (part.typed === false ? "added" : "typed");
+const added = (part) => part.typed === false || part.in_text === false;
+const kindOf = (part) => (added(part) ? "added" : "typed");
 
-const heaviestFirst = (explanation) => [...explanation].sort((one, other) => other.score - one.score);
+/** Whose words a model added the term to; empty for a term of the query that stands in the text. */
+const expansion = (part) =>
+  [["query", part.typed], ["document", part.in_text]].filter(([, own]) => own === false).map(([side]) => `of the ${side}`).join(" and ");
+
+/** How many of the parts are terms: dense vectors are none. */
+export const terms = (parts) => parts.filter(({ kind }) => kind === "term").length;
+
+const heaviestFirst = (contributions) => [...contributions].sort((one, other) => other.score - one.score);
 
 /**
  * A score as a thin bar: as long as the score is large beside the best one, cut into what its terms gave.
  * Decoration: everything it shows stands in the table that it opens.
  */
-export function strip(explanation, score, best) {
+export function strip(contributions, score, best) {
   const bar = make("span", { class: "strip", aria: { hidden: "true" } });
   const whole = make("span", { class: "whole" });
   whole.style.width = `${best > 0 ? Math.max(2, (100 * score) / best) : 0}%`;
-  for (const part of heaviestFirst(explanation)) {
+  for (const part of heaviestFirst(contributions)) {
     const piece = make("span", { class: `piece ${kindOf(part)}` });
     piece.style.flexGrow = String(Math.max(part.score, 0));
     whole.append(piece);
@@ -26,9 +34,9 @@ export function strip(explanation, score, best) {
 }
 
 /** The bar chart, as a table that can be read out. `terms` is how many rows to show before the rest is folded. */
-export function chart(explanation, { caption = "Why it matched", all = false } = {}) {
-  const parts = heaviestFirst(explanation);
-  const mixed = parts.some((part) => part.typed === false);
+export function chart(contributions, { caption = "Why it matched", all = false } = {}) {
+  const parts = heaviestFirst(contributions);
+  const mixed = parts.some(added);
   const most = Math.max(...parts.map((part) => part.score), Number.MIN_VALUE);
   const body = make("tbody");
   const folded = all || parts.length <= FIRST + 1 ? [] : parts.slice(FIRST);
@@ -41,7 +49,7 @@ export function chart(explanation, { caption = "Why it matched", all = false } =
     make(
       "thead",
       { class: "unseen" },
-      make("tr", {}, ...["Term", "Share", "Given to the score", "Query weight × document weight"].map((name) =>
+      make("tr", {}, ...["Term", "Share", "Given to the score", "Query weight × document weight × fusion"].map((name) =>
         make("th", { scope: "col" }, name))),
     ),
     body,
@@ -62,12 +70,12 @@ function row(part, most, mixed) {
       "th",
       { scope: "row" },
       mixed ? make("span", { class: `sign ${kind}`, aria: { hidden: "true" } }) : null,
-      make("bdi", { class: "term", dir: "auto", title: part.term }, part.term),
-      mixed ? make("span", { class: "unseen" }, kind === "added" ? " (expansion)" : " (typed)") : null,
+      make("bdi", { class: "term", dir: "auto", title: added(part) ? `${part.term}: expansion ${expansion(part)}` : part.term }, part.term),
+      mixed ? make("span", { class: "unseen" }, kind === "added" ? ` (expansion ${expansion(part)})` : " (typed)") : null,
     ),
     make("td", { class: "track" }, bar),
     make("td", { class: "given" }, shown(part.score)),
-    make("td", { class: "weights" }, `${shown(part.query_weight)} × ${shown(part.document_weight)}`),
+    make("td", { class: "weights" }, [shown(part.query_weight), shown(part.document_weight), ...(part.factor === 1 ? [] : [Number(part.factor.toPrecision(3))])].join(" × ")),
   );
 }
 
@@ -94,7 +102,7 @@ function unfolder(folded, body, most, mixed) {
         button.remove();
       },
     },
-    `${grouped(folded.length)} more terms, together ${shown(sum)}`,
+    `${grouped(terms(folded))} more terms, together ${shown(sum)}`,
   );
   return button;
 }

@@ -62,7 +62,7 @@ def test_answers_are_those_of_the_library(service: Service, folder: Path, mode: 
         assert [hit["id"] for hit in answer.json()["hits"]] == [hit.id for hit in hits]
         for told, hit in zip(answer.json()["hits"], hits, strict=True):
             assert math.isclose(told["score"], hit.score, abs_tol=1e-5)
-            assert math.isclose(sum(part["score"] for part in told["explanation"]), told["score"], abs_tol=1e-9)
+            assert math.isclose(sum(part["score"] for part in told["contributions"]), told["score"], abs_tol=1e-9)
             assert ("shares" in told) == (mode != "lexical")
     batch = service.request(
         "POST", "/v1/collections/both/search/batch", json={"queries": ["heat flow"], "mode": mode}

@@ -113,7 +113,7 @@ def test_searches_in_every_mode_are_those_of_the_command_line(
         assert [hit.id for hit in found.hits] == ids_of(expected), mode
         for hit, other in zip(found.hits, expected, strict=True):
             assert hit.score == pytest.approx(other["score"], rel=2e-2, abs=1e-3)  # 8 bits there, floats here
-            assert sum(each.score for each in hit.explanation or ()) == pytest.approx(hit.score, rel=1e-4, abs=1e-4)
+            assert sum(each.score for each in hit.contributions or ()) == pytest.approx(hit.score, rel=1e-4, abs=1e-4)
     raw = served.request("POST", "/v1/collections/my/search", json={"query": "heat", "k": 2})
     assert raw.status_code == 200
     search_models.SearchAnswer.model_validate_json(raw.content)
@@ -236,7 +236,7 @@ def test_lucene_is_searched_and_refuses_the_rest(folder: Path) -> None:
         found = client.search("my", "heat flow", explain=True)
         assert [hit.id for hit in found.hits] == ids_of(expected)
         assert [hit.score for hit in found.hits] == [hit["score"] for hit in expected]
-        assert all(hit.explanation for hit in found.hits)
+        assert all(hit.contributions for hit in found.hits)
         assert client.count("my") == 4
         assert [[each for each, _ in one] for one in client.search_many("my", ["wing"])] == [["b"]]
         stored = client.get("my", "b")

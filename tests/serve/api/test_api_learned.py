@@ -52,11 +52,17 @@ def test_expansion_terms_are_told_apart_from_typed_ones(service: Service) -> Non
         result = client.search("my", "heat flow", k=4, explain=True, mode="sparse")
         assert len(result.hits) == 4
         for hit in result.hits:
-            assert hit.explanation is not None
-            assert sum(part.score for part in hit.explanation) == hit.score
-        parts = [part for hit in result.hits for part in hit.explanation or ()]
+            assert hit.contributions is not None
+            assert sum(part.score for part in hit.contributions) == hit.score
+        parts = [part for hit in result.hits for part in hit.contributions or ()]
         assert {part.term for part in parts if part.typed} <= {"heat", "flow"}
         assert any(not part.typed for part in parts), "a tiny random model expands everything"
+        for hit in result.hits:
+            own = set(TEXTS[hit.id].lower().split())
+            marked = [part for part in hit.contributions or () if part.term in ("heat", "flow")]
+            assert [part.in_text for part in marked] == [part.term in own for part in marked], hit.id
+        assert any(not part.in_text for part in parts)
+        assert {part.kind for part in parts} == {"term"}
         refused = service.request("GET", "/v1/collections/my/search?q=heat&mode=lexical")
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "mode")
 
@@ -64,7 +70,7 @@ def test_expansion_terms_are_told_apart_from_typed_ones(service: Service) -> Non
 def test_the_vector_of_the_query_finds_the_same(service: Service) -> None:
     with service.client() as client:
         by_text = client.search("my", "heat flow", k=4, explain=True)
-        weights = {part.term: part.query_weight for hit in by_text.hits for part in hit.explanation or ()}
+        weights = {part.term: part.query_weight for hit in by_text.hits for part in hit.contributions or ()}
         by_vector = client.search("my", {**weights, "[CLS]": 1.0, "no token": 1.0}, k=4)
         assert set(by_vector.unknown_terms) == {"[CLS]", "no token"}
         assert [hit.id for hit in by_vector.hits] == [hit.id for hit in by_text.hits]

@@ -74,18 +74,29 @@ def test_the_kind_of_index_is_chosen_and_told(folder: Path) -> None:
 
 
 def test_modes_and_explanations_that_sum(folder: Path) -> None:
-    for mode in ("sparse", "dense", "hybrid"):
+    by_index = run("search", folder / "both", "heat flow", "--mode", "sparse", "--json").json
+    assert by_index["mode"] == "lexical", "bm25's index has two names, and is shown by this one"
+    for mode in ("lexical", "dense", "hybrid"):
         answer = run("search", folder / "both", "heat flow", "--mode", mode, "--explain", "--json").json
         assert answer["mode"] == mode
-        assert len(answer["hits"]) == (2 if mode == "sparse" else 5)
+        assert len(answer["hits"]) == (2 if mode == "lexical" else 5)
         for hit in answer["hits"]:
             total = sum(part["score"] for part in hit["contributions"])
             assert math.isclose(total, hit["score"], rel_tol=1e-9, abs_tol=1e-12)
-            assert ("shares" in hit) == (mode != "sparse")
-            if mode != "sparse":
+            for part in hit["contributions"]:
+                product = part["query_weight"] * part["document_weight"] * part["factor"]
+                assert math.isclose(product, part["score"], rel_tol=1e-5, abs_tol=1e-12), part
+                assert (part["kind"] == "dense") == (part["term"] == "(dense)")
+            assert ("shares" in hit) == (mode != "lexical")
+            if mode != "lexical":
                 assert math.isclose(sum(part["share"] for part in hit["shares"]), hit["score"], rel_tol=1e-12)
     shown = run("search", folder / "both", "heat flow", "--mode", "hybrid", "--explain", "-k", "1").out
     assert "(dense)" in shown
+    for line in shown.splitlines():  # what is printed multiplies to what is printed
+        if "█" in line:
+            given, product = line.replace("(dense)", "dense").split("█", 1)
+            factors = [float(part.split()[-1]) for part in product.lstrip("█ ").split(" × ")]
+            assert math.isclose(math.prod(factors), float(given.split()[1]), rel_tol=2e-3, abs_tol=1e-4), line
     assert "sparse: " in shown
     assert run("search", folder / "both", "heat flow", "--json").json["mode"] == "hybrid"
 

@@ -58,8 +58,8 @@ def test_everything(service: Service) -> None:
         )
         assert hit.snippet is not None
         assert hit.snippet.marks == ((0, 8),)
-        assert hit.explanation is not None
-        assert sum(part.score for part in hit.explanation) == hit.score
+        assert hit.contributions is not None
+        assert sum(part.score for part in hit.contributions) == hit.score
         assert found.stats is not None
         assert found.stats.documents_scored == 1
         assert client.search("sync", {"zeppelin": 1.0, "unknown": 1.0}).unknown_terms == ("unknown",)

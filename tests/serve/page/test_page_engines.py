@@ -48,7 +48,7 @@ def test_the_page_searches_a_collection_of_another_engine(
     assert first.locator(".snippet mark").count() >= 1
     first.get_by_role("button", name="Why it matched").click()
     terms = first.locator(".terms tbody tr .term").all_inner_texts()
-    assert terms == [part["term"] for part in answer["hits"][0]["explanation"]]
+    assert terms == [part["term"] for part in answer["hits"][0]["contributions"]]
     assert page.locator(".facet").count() == 0
 
 

@@ -40,9 +40,9 @@ def test_results_are_those_of_the_service(visit: Visits, server: PageServer) -> 
         assert hit.locator(".snippet mark").all_inner_texts() == [points[a:b] for a, b in told["snippet"]["marks"]]
         hit.get_by_role("button", name="Why it matched").click()
         terms = hit.locator(".terms tbody tr .term").all_inner_texts()
-        assert terms == [part["term"] for part in told["explanation"]]
+        assert terms == [part["term"] for part in told["contributions"]]
         widths = hit.locator(".terms .bar").evaluate_all("bars => bars.map(bar => parseFloat(bar.style.width))")
-        given = [part["score"] for part in told["explanation"]]
+        given = [part["score"] for part in told["contributions"]]
         assert widths == pytest.approx([100 * score / given[0] for score in given], abs=0.51)
 
 
@@ -77,7 +77,7 @@ def test_expansion_terms_are_told_apart_from_typed_words(visit: Visits) -> None:
     assert hit.locator(".legend").inner_text().split("\n")[-1] == "added by the model (expansion)"
     typed, added = rows.filter(has_text="doctor").first, rows.filter(has_text="physician").first
     assert typed.locator("th").inner_text().strip() != ""
-    assert "(expansion)" in added.locator("th").evaluate("cell => cell.textContent")
+    assert "(expansion of the query)" in added.locator("th").evaluate("cell => cell.textContent")
     look = """sign => {
       const { backgroundColor, backgroundImage, borderRadius, transform } = getComputedStyle(sign);
       return [backgroundColor + backgroundImage, borderRadius + transform];

@@ -199,7 +199,7 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 
 
 def test_auto_is_hybrid_where_there_are_vectors(collection: Collection, tmp_path: Path) -> None:
-    assert collection.modes == ("sparse", "dense", "hybrid")
+    assert collection.modes == ("lexical", "dense", "hybrid")
     auto, hybrid = collection.search("heat flow"), collection.search("heat flow", mode="hybrid")
     assert [(hit.id, hit.score) for hit in auto.hits] == [(hit.id, hit.score) for hit in hybrid.hits]
     weights = collection.search({"heat": 1.0})  # what weights of terms can be searched by
@@ -207,7 +207,7 @@ def test_auto_is_hybrid_where_there_are_vectors(collection: Collection, tmp_path
     assert weights.hits[0].shares is None
     with Collection.create(tmp_path / "plain") as plain:
         plain.add([Document("a", "heat")])
-        assert plain.modes == ("sparse",)
+        assert plain.modes == ("lexical",)
         assert [hit.id for hit in plain.search("heat").hits] == ["a"]
 
 
@@ -216,7 +216,7 @@ def test_what_a_collection_cannot_do_is_said_once(collection: Collection, tmp_pa
         for mode in ("dense", "hybrid"):
             with pytest.raises(QueryError, match=f"no dense vectors, which mode {mode} needs") as caught:
                 plain.search("heat", mode=mode)
-            assert "--dense" in (caught.value.hint or "")
+            assert "--dense" in (caught.value.cli_hint or "")
             with pytest.raises(QueryError, match="no dense vectors"):
                 plain.search_many(["heat"], mode=mode)
         with pytest.raises(QueryError, match="fusion is for mode hybrid"):

@@ -13,7 +13,8 @@ from lexhound.index.dense.flat import FlatIndex
 from lexhound.index.inverted.builder import build_inverted
 from lexhound.index.inverted.calibration import calibrate
 from lexhound.index.inverted.merge import MergePart, merge_inverted
-from lexhound.index.inverted.scales import stored_ranges
+from lexhound.index.inverted.scales import measure_rows, stored_ranges
+from lexhound.index.jit import load
 
 from .warming import LENGTHS, ONES, ROWS, warm
 
@@ -32,6 +33,7 @@ def _build_and_merge() -> None:
         path = Path(folder)
         index = build_inverted(path / "built", ROWS, scale=1.0, frequencies=ONES, lengths=LENGTHS, threads=1)
         merge_inverted(path / "merged", [MergePart(index, np.array([0, -1]))], 1, scale=1.0)
+        load(measure_rows)
         stored_ranges(index)
         calibrate(index, smallest=1)
 

@@ -113,6 +113,31 @@ def is_loaded(function: Callable[..., Any]) -> bool:
     return isinstance(function, Kernel) and function.is_loaded
 
 
+def load(function: Callable[..., Any]) -> None:
+    """Import Numba for a kernel, so that it does its work from now on, however little that is."""
+    if isinstance(function, Kernel):
+        _ = function.compiled
+
+
+class _Process:
+    """How many steps of work this process does without kernels; none unless it says so."""
+
+    steps = 0
+
+
+def avoid_kernels(steps: int) -> None:
+    """Have searches in this process do without kernels where that takes up to so many steps: postings, products.
+
+    For a process that answers one query: it would spend its time on importing Numba.
+    """
+    _Process.steps = steps
+
+
+def avoids_kernels(steps: int) -> bool:
+    """Return whether so much work is to be done without a kernel."""
+    return steps <= _Process.steps and _Process.steps > 0
+
+
 def before_compiling(prepare: Callable[[], None]) -> None:
     """Have `prepare` called once, before any other kernel is compiled, or taken from the cache."""
     _preparations.append(prepare)

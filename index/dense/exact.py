@@ -9,7 +9,40 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.jit import kernel
+from lexhound.index.jit import avoids_kernels, kernel
+
+_TOGETHER = 1024  # rows whose products are in memory at a time
+
+
+def exact_scores(
+    words: NDArray[np.float32], stride: int, rows: NDArray[np.int64], query: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the inner products of a query, float64[d], with rows of a matrix: float64[len(rows)].
+
+    words: float32, flat; row r is the d values from `r * stride` on, and all of `rows` must lie inside.
+    """
+    if avoids_kernels(len(rows) * len(query)):
+        parts = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
+        return np.concatenate([np.empty(0), *(_products_in_numpy(words, stride, part, query) for part in parts)])
+    scores = np.empty(len(rows), np.float64)
+    exact_products(words, stride, rows, query, scores)
+    return scores
+
+
+def _products_in_numpy(
+    words: NDArray[np.float32], stride: int, rows: NDArray[np.int64], query: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return what `exact_products` writes, added up in the same order."""
+    d = len(query)
+    products = words[rows[:, np.newaxis] * stride + np.arange(d)].astype(np.float64) * query
+    sums = np.zeros((len(rows), 8))
+    for j in range(0, d // 8 * 8, 8):
+        sums += products[:, j : j + 8]
+    pairs = sums[:, 0::2] + sums[:, 1::2]
+    total: NDArray[np.float64] = (pairs[:, 0] + pairs[:, 1]) + (pairs[:, 2] + pairs[:, 3])
+    for j in range(d // 8 * 8, d):
+        total += products[:, j]
+    return total
 
 
 @kernel

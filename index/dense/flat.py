@@ -36,7 +36,7 @@ from lexhound.index.errors import CorruptFileError
 from lexhound.index.jit import frozen
 from lexhound.index.topk import SearchStats, TopK
 
-from .exact import exact_products
+from .exact import exact_scores
 
 KIND = "flat"
 FORMAT = 1
@@ -256,9 +256,7 @@ class FlatIndex:
         return TopK(rows[order].astype(np.int64, copy=False), scores[order])
 
     def _scores(self, rows: NDArray[np.int64], query: NDArray[np.float32]) -> NDArray[np.float64]:
-        scores = np.empty(len(rows), np.float64)
-        exact_products(self._words, self._stride, frozen(rows), frozen(query.astype(np.float64)), scores)
-        return scores
+        return exact_scores(self._words, self._stride, frozen(rows), frozen(query.astype(np.float64)))
 
     def vectors_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of some rows, a copy: float32[len(rows), width]."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lexhound.index.inverted.format import Postings
 from lexhound.index.inverted.postings import count_postings_of, entry_ranges
 from lexhound.index.inverted.quantization import Query
+from lexhound.index.jit import avoids_kernels
 from lexhound.index.topk import SearchStats, TopK
 
 _ROW_MASK = (1 << 32) - 1
@@ -23,22 +24,11 @@ FEW_POSTINGS = 1 << 20
 """Postings that are sorted here where no kernel is loaded: a tenth of a second."""
 
 
-class _Plainly:
-    """How many postings a search may read plainly; none unless this process says so."""
-
-    postings = 0
-
-
-def search_plainly(postings: int) -> None:
-    """Have exact searches of single queries in this process read up to so many postings without a kernel."""
-    _Plainly.postings = postings
-
-
 def is_plain(postings: Postings, terms: NDArray[np.int32]) -> bool:
     """Return whether the lists of these terms are to be read here."""
-    if not _Plainly.postings:
+    if not avoids_kernels(1):
         return False
-    return int(count_postings_of(entry_ranges(postings, terms), postings.entry_ends).sum()) <= _Plainly.postings
+    return avoids_kernels(int(count_postings_of(entry_ranges(postings, terms), postings.entry_ends).sum()))
 
 
 def search_postings(

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.jit import kernel
+from lexhound.index.jit import is_loaded, kernel
 
+from .format import Postings
+from .plain import FEW_POSTINGS
 from .quantization import MAX_IMPACT
 
 if TYPE_CHECKING:
@@ -86,6 +88,9 @@ def row_ranges(indptr: NDArray[Any], weights: NDArray[np.float32]) -> RowRanges:
 def stored_ranges(index: InvertedIndex) -> RowRanges:
     """Return the ranges of the rows of an index, by what its impacts stand for. Reads every posting."""
     postings = index.postings
+    unit = np.float64(index.scale)
+    if len(postings.rows) <= FEW_POSTINGS and not is_loaded(measure_rows):
+        return ranges_from(*_measured(postings, unit))
     greatest = np.zeros(postings.n_rows, np.uint8)
     totals = np.zeros(postings.n_rows, np.int64)
     counts = np.zeros(postings.n_rows, np.int64)
@@ -99,8 +104,22 @@ def stored_ranges(index: InvertedIndex) -> RowRanges:
         totals,
         counts,
     )
-    unit = np.float64(index.scale)
     return ranges_from(greatest.astype(np.float64) * unit, totals.astype(np.float64) * unit, counts)
+
+
+def _measured(
+    postings: Postings, unit: np.float64
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return what `ranges_from` takes, by what `measure_rows` does, in NumPy."""
+    entry_ends = postings.entry_ends.astype(np.int64)
+    bases = postings.entry_windows.astype(np.int64) << postings.window_bits
+    rows = np.repeat(bases, np.diff(entry_ends, prepend=0)) + postings.rows
+    inside = rows < postings.n_rows
+    rows, impacts = rows[inside], postings.impacts[inside]
+    greatest = np.zeros(postings.n_rows, np.uint8)
+    np.maximum.at(greatest, rows, impacts)
+    totals = np.bincount(rows, impacts, postings.n_rows)  # whole numbers, exact in float64
+    return greatest.astype(np.float64) * unit, totals * unit, np.bincount(rows, minlength=postings.n_rows)
 
 
 def ranges_from(greatest: NDArray[np.float64], totals: NDArray[np.float64], counts: NDArray[np.int64]) -> RowRanges:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
-# Reading so many postings plainly takes about as long as importing Numba and loading the kernels.
-_PLAIN_POSTINGS = 20_000_000
+# Reading so many postings, or adding so many products, takes about as long as importing Numba and loading the kernels.
+_PLAIN_STEPS = 20_000_000
 
 
 def prepare_one_search() -> None:
     """Have this process, which answers one query, do without Numba; or load it quickly where that is too much."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy would start more, which takes longer than all it does
-    from lexhound.index.inverted.plain import search_plainly
+    from lexhound.index.jit import avoid_kernels
 
-    search_plainly(_PLAIN_POSTINGS)
+    avoid_kernels(_PLAIN_STEPS)
     prepare_searches()
 
 

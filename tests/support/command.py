@@ -52,7 +52,7 @@ def run(
     """
     import numba  # noqa: F401  first: `lexhound search` loads it in a way that is for a process of its own
 
-    from lexhound.index.inverted.plain import search_plainly
+    from lexhound.index.jit import avoid_kernels
     from lexhound.serve.cli.run import run as run_command
 
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
@@ -69,7 +69,7 @@ def run(
         ):
             code = run_command([os.fsdecode(argument) for argument in arguments])
     finally:
-        search_plainly(0)  # which `lexhound search` asks for in a process of its own
+        avoid_kernels(0)  # which `lexhound search` asks for in a process of its own
         _set_environment(before)
         sys.stdin = streams[0]
     assert streams[1:] == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)), "handlers are put back"

@@ -184,7 +184,7 @@ def evaluate(options: EvaluateOptions) -> None:
         from lexhound.retrieval.collection.default_encoders import choose_encoders
 
         tell_default(choose_encoders(None, request.dense))
-    stopped = (f"finished parts are kept in {request.work}", "the same command goes on with the rest")
+    stopped = (f"what was indexed and searched is kept in {request.work}", "the same command goes on from there")
     with stoppable(lambda: stopped), reporter("starting") as progress:
         outcome = run_evaluation(request, progress=_steps(progress.update), fetching=_fetching(progress.update))
     for dataset in outcome.evaluation.datasets:

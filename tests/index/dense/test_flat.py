@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from lexhound.index.dense.exact import exact_scores
 from lexhound.index.dense.flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
 from lexhound.index.errors import CorruptFileError, IndexStorageError
+from lexhound.index.jit import avoid_kernels, frozen
 from lexhound.index.topk import TopK
 
 Vectors = NDArray[np.float32]
@@ -54,6 +56,23 @@ def test_search_is_a_sort_of_all_scores(case: tuple[Vectors, Vectors, int, NDArr
     for query, found in zip(queries, together, strict=True):
         assert pairs(found) == oracle(vectors, query, k, allowed)
         assert pairs(index.search(query, k, allowed=allowed)) == pairs(found)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 7, 1024, 2500]), st.sampled_from([1, 7, 8, 64, 385]))
+@settings(max_examples=examples(30), deadline=None)
+def test_numpy_adds_up_as_the_kernel_does(seed: int, n: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    scale = 2.0 ** rng.integers(-60, 60, (max(n, 1), width))
+    index = FlatIndex.from_vectors((rng.normal(size=(max(n, 1), width)) * scale).astype(np.float32))
+    rows, query = rng.integers(0, max(n, 1), n), rng.normal(size=width)
+    words, stride = index.words
+    expected = exact_scores(words, stride, frozen(rows), frozen(query))
+    try:
+        avoid_kernels(10**9)
+        found = exact_scores(words, stride, frozen(rows), frozen(query))
+    finally:
+        avoid_kernels(0)
+    assert found.tobytes() == expected.tobytes()
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 400), st.sampled_from([1, 3, 64, 385]), st.integers(1, 50))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lexhound.index import InvertedIndex, RowRanges, choose_groups, choose_scale, group_of, row_ranges, stored_ranges
+from lexhound.index.inverted import scales
 from lexhound.index.inverted.quantization import quantise_with_loss
 from lexhound.index.inverted.scales import MOST_GROUPS
 
@@ -75,9 +76,13 @@ def test_an_index_tells_the_ranges_of_what_it_holds(rows: Rows) -> None:
     matrix = csr_array((weights, columns.astype(np.int32), starts), shape=(len(rows), 6))
     index = InvertedIndex.from_csr(matrix, 0.03125, window_bits=2)
     kept = [[max(1, min(255, round(weight / 0.03125))) * 0.03125 for weight in row] for row in rows]
-    found, expected = stored_ranges(index), row_ranges(*laid_out(kept))
-    assert found.finest.tolist() == expected.finest.tolist()
-    assert found.coarsest.tolist() == expected.coarsest.tolist()
+    expected = row_ranges(*laid_out(kept))
+    for by_kernel in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scales, "is_loaded", lambda _, by_kernel=by_kernel: by_kernel)
+            found = stored_ranges(index)
+        assert found.finest.tolist() == expected.finest.tolist()
+        assert found.coarsest.tolist() == expected.coarsest.tolist()
 
 
 @pytest.mark.parametrize("usual", [3, 30, 3000])

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexhound.index import InvertedIndex, Query, TopK
-from lexhound.index.inverted.plain import search_plainly, search_postings
+from lexhound.index.inverted.plain import search_postings
+from lexhound.index.jit import avoid_kernels
 
 
 def index_of(corpus: index_corpora.Corpus) -> InvertedIndex:
@@ -50,14 +51,14 @@ def test_a_plain_search_equals_the_kernel_s(data, corpus, query, k, at_least):
     row = int(kept.rows[0]) if len(kept) else 0
     parts = index.contributions(row, integers) if len(corpus.weights) else None
     try:
-        search_plainly(10**9)
+        avoid_kernels(10**9)
         plain = index.search(integers, k, allowed=allowed, at_least=floor)
         approximate = index.search_with_stats(integers, k, bound_factor=0.5)
         np.testing.assert_array_equal(index.document_frequencies(integers.terms, live), counts)
         if parts is not None:
             np.testing.assert_array_equal(index.contributions(row, integers), parts)
     finally:
-        search_plainly(0)
+        avoid_kernels(0)
     assert same(plain, (kept.rows.tolist(), kept.scores.tolist()))
     assert (plain.rows.dtype, plain.scores.dtype) == (kept.rows.dtype, kept.scores.dtype)
     again = index.search_with_stats(integers, k, bound_factor=0.5)
@@ -76,10 +77,10 @@ def test_a_plain_search_reads_no_more_than_it_may(monkeypatch):
     monkeypatch.setattr("lexhound.index.inverted.index.search_postings", counted)
     try:
         for most in (0, 599, 600):
-            search_plainly(most)
+            avoid_kernels(most)
             index.search(query, 3)
     finally:
-        search_plainly(0)
+        avoid_kernels(0)
     assert len(plain) == 1
 
 

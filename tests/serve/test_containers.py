@@ -224,7 +224,7 @@ def test_the_cluster_image_holds_what_the_service_needs(compose: dict[str, Any],
     assert service["image"] != compose["services"]["lexhound"]["image"], "two images are built"
     extras = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     chosen = service["build"]["args"]["EXTRAS"].split(",")
-    assert {"serve", "milvus", "neural"} <= set(chosen) <= set(extras)
+    assert {"serve", "milvus"} <= set(chosen) <= set(extras)
     client = next(re.search(r"<(\d+\.\d+)", one) for one in extras["milvus"] if one.startswith("pymilvus"))
     assert client is not None
     server = re.search(r":v(\d+\.\d+)\.", compose["services"]["milvus"]["image"])

@@ -92,7 +92,7 @@ def read_bert_config(folder: Path) -> BertConfig | None:
     that bring code of their own.
 
     Raises:
-        CheckpointError: the file cannot be read, or a value is no whole number above 0.
+        CheckpointError: the file cannot be read, or a value is no whole number above 0 (of layers, from 0).
     """
     path = folder / CONFIG
     values = read_object(path)
@@ -106,7 +106,7 @@ def read_bert_config(folder: Path) -> BertConfig | None:
     padding = values.get("pad_token_id", keys.padding)
     return BertConfig(
         family=keys.family,
-        layers=_count(path, values, keys.layers, layers),
+        layers=_count(path, values, keys.layers, layers, least=0),  # none: embeddings alone
         heads=_count(path, values, keys.heads, _DEFAULTS["heads"]),
         width=_count(path, values, keys.width, _DEFAULTS["width"]),
         inner=_count(path, values, keys.inner, _DEFAULTS["inner"]),
@@ -119,8 +119,8 @@ def read_bert_config(folder: Path) -> BertConfig | None:
     )
 
 
-def _count(path: Path, values: Mapping[str, Any], name: str, default: int) -> int:
+def _count(path: Path, values: Mapping[str, Any], name: str, default: int, *, least: int = 1) -> int:
     value = values.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise CheckpointError(f"{path}: {name} is {value!r}", "It must be a whole number of at least 1")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise CheckpointError(f"{path}: {name} is {value!r}", f"It must be a whole number of at least {least}")
     return value

@@ -17,10 +17,12 @@ from typing import Any
 import orjson
 
 from .errors import LexhoundError
-from .streams import MAX_RAW_BYTES, MAX_ROW_BYTES, InputStream, read_lines
+from .json_arrays import ArrayError, ArraySplitter
+from .streams import MAX_RAW_BYTES, MAX_ROW_BYTES, UTF8_MARK, InputStream, buffered, read_lines
 from .strict_json import json_fault, parse_json
 
 _MAX_ROW_LINES = 250_000  # lines are held as objects until their record ends
+_PIECE = 64 * 2**10
 _NOT_UTF8 = "Convert the file to UTF-8."
 _ONE_OBJECT_A_LINE = "Write one JSON object a line; `jq -c '.[]' FILE` makes that of a JSON array."
 
@@ -113,6 +115,40 @@ def read_json_lines(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iter
                 yield JsonRecord(json_object(line), number, line)
             except RowError as error:
                 yield BadRecord(number, 1, error.message, error.hint or "", line)
+
+
+def read_json_rows(stream: InputStream, max_bytes: int = MAX_ROW_BYTES) -> Iterator[JsonRecord | BadRecord]:
+    """Yield the objects of a file of JSON Lines, or of one JSON array: its first character says which it is.
+
+    A bad record of an array costs that element alone, unless it is not known where it ends.
+    """
+    is_array = stream.beginning().startswith(b"[")
+    yield from (_read_json_array if is_array else read_json_lines)(stream, max_bytes)
+
+
+def _read_json_array(stream: InputStream, max_bytes: int) -> Iterator[JsonRecord | BadRecord]:
+    splitter = ArraySplitter(max_bytes)
+    reader = buffered(stream)
+    piece = reader.read(_PIECE).removeprefix(UTF8_MARK)
+    try:
+        while piece:
+            for element, line in splitter.feed(piece):
+                yield _array_record(element, line, max_bytes)
+            piece = reader.read(_PIECE)
+        splitter.end()
+    except ArrayError as error:
+        what = "something stands behind the end of the array" if error.fault == "no array" else error.message
+        yield BadRecord(error.line, 1, what, "Write one JSON array of objects, or one object a line.", b"")
+
+
+def _array_record(element: bytes | None, line: int, max_bytes: int) -> JsonRecord | BadRecord:
+    if element is None:
+        return BadRecord(line, 1, *_too_long(max_bytes), b"")
+    try:
+        return JsonRecord(json_object(element), line, element)
+    except RowError as error:
+        hint = "Each element of the array must be an object." if error.hint == _ONE_OBJECT_A_LINE else error.hint
+        return BadRecord(line, 1 + element.count(b"\n"), error.message, hint or "", element)
 
 
 def json_object(line: bytes) -> dict[str, Any]:

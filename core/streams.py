@@ -21,7 +21,7 @@ MAX_RAW_BYTES = 200  # of a bad row, kept for messages and rejects files
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 """What the last suffix of a name promises."""
 
-_UTF8_MARK = b"\xef\xbb\xbf"
+UTF8_MARK = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _PLAIN_CHUNK = 64 * 2**10  # small, as progress is told by what was read
@@ -69,18 +69,32 @@ class InputStream(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         target = memoryview(buffer).cast("B")
-        while not self._pending:
-            try:
-                chunk = next(self._chunks, None)
-            except (zlib.error, ZstdError, EOFError, OSError) as error:
-                raise self._failure(error) from error
-            if chunk is None:
-                return 0
-            self._pending = memoryview(chunk)
+        self._fill()
         size = min(len(target), len(self._pending))
         target[:size] = self._pending[:size]
         self._pending = self._pending[size:]
         return size
+
+    def beginning(self) -> bytes:
+        """Return the beginning without reading it, from its first character that is no blank; empty where none is."""
+        held = bytes(self._pending)
+        while not (begun := held.removeprefix(UTF8_MARK).lstrip()) and len(held) < MAX_ROW_BYTES:
+            chunk = self._next_chunk()
+            if chunk is None:
+                break
+            held += chunk
+        self._pending = memoryview(held)
+        return begun
+
+    def _fill(self) -> None:
+        while not self._pending and (chunk := self._next_chunk()) is not None:
+            self._pending = memoryview(chunk)
+
+    def _next_chunk(self) -> bytes | None:
+        try:
+            return next(self._chunks, None)
+        except (zlib.error, ZstdError, EOFError, OSError) as error:
+            raise self._failure(error) from error
 
     def _read_head(self) -> bytes:
         head = b""
@@ -199,7 +213,7 @@ def read_lines(stream: InputStream, max_bytes: int) -> Iterator[tuple[bytes, boo
                     stream.name,
                     "Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW-FILE.",
                 )
-            line = line.removeprefix(_UTF8_MARK)
+            line = line.removeprefix(UTF8_MARK)
         if len(line) <= max_bytes or line.endswith(b"\n"):
             yield line, True
         else:

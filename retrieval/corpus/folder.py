@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def _markdown(text: str) -> markup.Extracted:
     return markdown(text)
 
 
+_SHOWN_KINDS = 5
 _READERS: dict[str, Callable[[str], markup.Extracted]] = {
     ".txt": markup.plain,
     ".md": _markdown,
@@ -44,6 +46,7 @@ class FolderCorpus(Corpus):
         self._max_row_bytes = max_row_bytes
         self._total_bytes: int | None = None
         self._bytes_read = 0
+        self._others: Counter[str] = Counter()
 
     @property
     def total_bytes(self) -> int | None:
@@ -58,11 +61,28 @@ class FolderCorpus(Corpus):
 
     def has_files(self) -> bool:
         """Return whether the folder holds a single file that would be read."""
-        return any(not isinstance(entry, OSError) for entry in _walk(self._folder))
+        self._others.clear()
+        return any(not isinstance(entry, OSError) for entry in _walk(self._folder, self._others))
+
+    def notices(self) -> list[str]:
+        """Return how many files were not read, by kind."""
+        others = self.others()
+        return [f"{self.name}: {others}"] if others else []
+
+    def others(self) -> str:
+        """Return a sentence on the files that the latest walk passed over, by kind; empty where there are none."""
+        total = sum(self._others.values())
+        if not total:
+            return ""
+        kinds = [f"{count:,} {kind}" for kind, count in self._others.most_common(_SHOWN_KINDS)]
+        more = ", and others" if len(self._others) > _SHOWN_KINDS else ""
+        files = "1 file is" if total == 1 else f"{total:,} files are"
+        return f"{files} of a kind that is not read: {', '.join(kinds)}{more}; .txt, .md and .html are"
 
     def __iter__(self) -> Iterator[Document | BadRow]:
         self._bytes_read = 0
-        for entry in _walk(self._folder):
+        self._others.clear()
+        for entry in _walk(self._folder, self._others):
             if isinstance(entry, OSError):
                 self._file = _shown(entry.filename)
                 yield self.bad_row(f"the folder cannot be listed: {entry.strerror}", "Check the folder's permissions.")
@@ -102,8 +122,11 @@ class FolderCorpus(Corpus):
             return self.bad_row(error.message, error.hint or "")
 
 
-def _walk(folder: Path) -> Iterator[Path | OSError]:
-    """Yield the files to read, in order; in place of a folder that cannot be listed, the error."""
+def _walk(folder: Path, others: Counter[str] | None = None) -> Iterator[Path | OSError]:
+    """Yield the files to read, in order; in place of a folder that cannot be listed, the error.
+
+    `others` counts, by suffix, the files that are not hidden and not read.
+    """
     pending = [folder]  # a stack: the next path is the last
     while pending:
         path = pending.pop()
@@ -111,13 +134,15 @@ def _walk(folder: Path) -> Iterator[Path | OSError]:
             yield path
             continue
         try:
+            paths = []
             with os.scandir(path) as entries:
-                paths = [
-                    path / entry.name
-                    for entry in entries
-                    if not entry.name.startswith(".")
-                    and (entry.is_dir(follow_symlinks=False) or (_suffix(entry.name) in _READERS and entry.is_file()))
-                ]
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False) or (_suffix(entry.name) in _READERS and entry.is_file()):
+                        paths.append(path / entry.name)
+                    elif others is not None and entry.is_file():
+                        others[_suffix(entry.name) or "without a suffix"] += 1
         except OSError as error:
             yield error
             continue

@@ -50,19 +50,18 @@ def document_from_row(row: dict[str, Any], names: FieldNames, *, nameable: bool 
     `metadata` (as BEIR has) are lifted to the top level, where a field of the row itself wins over one of the same
     name. Raises `InvalidDocumentError`, whose hint says that other fields can be named only if they are `nameable`.
     """
+    found = list(row)
     document_id = _take(row, names.id)
     if document_id is None:
         other = ", or name the field that holds it (id_field, --id-field)" if nameable else ""
-        raise InvalidDocumentError(
-            f"no id: there is no field {_alternatives(names.id)}", hint=f"Give the row an id{other}."
-        )
+        raise InvalidDocumentError(f"no id: {_absent(names.id, found)}", hint=f"Give the row an id{other}.")
     if isinstance(document_id, int) and not isinstance(document_id, bool):
         document_id = str(document_id)
     text = _take(row, names.text)
     if text is None:
         other = ", or name the field that holds it (text_field, --text-field)" if nameable else ""
         raise InvalidDocumentError(
-            f"no text: there is no field {_alternatives(names.text)}",
+            f"no text: {_absent(names.text, found)}",
             hint=f"Give the row a text (it may be empty){other}.",
         )
     title = _take(row, names.title)
@@ -79,6 +78,15 @@ def _take(row: dict[str, Any], names: tuple[str, ...]) -> Any:
         if value is not None:
             return value
     return None
+
+
+def _absent(names: tuple[str, ...], found: list[str]) -> str:
+    """Return that a row has none of the fields, and which it has."""
+    null = [name for name in names if name in found]
+    if null:
+        return f"the field {null[0]!r} is null"
+    shown = ", ".join(repr(name[:60]) for name in found[:12]) + (", …" if len(found) > 12 else "")
+    return f"there is no field {_alternatives(names)}" + (f", found {shown}" if found else ": the row has no fields")
 
 
 def _alternatives(names: tuple[str, ...]) -> str:

@@ -20,11 +20,12 @@ from .parquet import ParquetCorpus
 from .rows import FieldNames
 from .table import CsvCorpus, TsvCorpus
 
-FORMATS = ("jsonl", "csv", "tsv", "parquet", "folder")
+FORMATS = ("jsonl", "json", "csv", "tsv", "parquet", "folder")
 
 _SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
@@ -43,11 +44,12 @@ def open_corpus(
 ) -> Corpus:
     """Open the corpus at `source`.
 
-    - a BEIR folder (one that holds `corpus.jsonl`, `.gz` or `.zst`), or a `.jsonl` or `.ndjson` file;
+    - a BEIR folder (one that holds `corpus.jsonl`, `.gz` or `.zst`), or a `.jsonl`, `.ndjson` or `.json` file: one
+      object a line, or one array of objects;
     - a `.csv` or `.tsv` file with a header row; a `.parquet` file;
     - any of these files compressed: `.gz`, `.zst`;
     - a folder of `.txt`, `.md` and `.html` files;
-    - `-`: standard input (`stdin` in its place, if given), as JSON Lines unless `format` says otherwise. It may be
+    - `-`: standard input (`stdin` in its place, if given), as JSON unless `format` says otherwise. It may be
       compressed, and can be iterated once.
 
     `format` (one of `FORMATS`) overrides what the name says. `id_field`, `text_field` and `title_field` name the
@@ -87,7 +89,7 @@ def _open_folder(path: Path, format: str | None, names: FieldNames, *, named_fie
         raise CorpusError(
             "the folder holds nothing to read: neither corpus.jsonl nor .txt, .md or .html files",
             where=str(path),
-            hint=_tables_in(path) or "Check that this is the right folder.",
+            hint=_tables_in(path) or corpus.others() or "Check that this is the right folder.",
         )
     return corpus
 
@@ -138,7 +140,7 @@ def _corpus(
 ) -> Corpus:
     if format == "parquet":
         return ParquetCorpus(name, open_stream, size, names, in_place)
-    if format == "jsonl":
+    if format in ("jsonl", "json"):
         return JsonLinesCorpus(name, open_stream, size, names)
     return (CsvCorpus if format == "csv" else TsvCorpus)(name, open_stream, size, names)
 
@@ -161,12 +163,7 @@ def _missing(path: Path, error: OSError | ValueError) -> CorpusError:
 
 
 def _unknown(path: Path, suffix: str) -> CorpusError:
-    if suffix == ".json":
-        hint = (
-            "If it holds one JSON object a line, say so (format='jsonl', --format jsonl); "
-            "of a JSON array, `jq -c '.[]' FILE` makes such lines."
-        )
-    elif suffix in {".txt", ".md", ".markdown", ".html", ".htm"}:
+    if suffix in {".txt", ".md", ".markdown", ".html", ".htm"}:
         hint = "Name the folder that holds it: each text file in a folder is a document."
     else:
         hint = f"Known are {', '.join(_SUFFIXES)}, with .gz or .zst after them, and folders. {_SAY_FORMAT}"

@@ -21,6 +21,7 @@ class CorpusFormat(StrEnum):
     """`lexhound.retrieval.corpus.FORMATS`, known without loading that room."""
 
     JSONL = "jsonl"
+    JSON = "json"
     CSV = "csv"
     TSV = "tsv"
     PARQUET = "parquet"

@@ -181,7 +181,7 @@ class Stats(Told):
 class AnsweredHit(Hit):
     """One answer; which of `title`, `text` and `metadata` it has, `fields` says."""
 
-    explanation: tuple[Contribution, ...] | None = None  # type: ignore[misc]
+    explanation: tuple[Contribution, ...] | None = None
     """The former name of `contributions`; deprecated."""
 
 

@@ -86,7 +86,8 @@ def backup_collection(
                 raise CollectionExistsError(
                     "something is here already",
                     where=str(target),
-                    hint="give another path, or replace a collection with --overwrite",
+                    hint="give another path, or replace a collection with overwrite=True",
+                    cli_hint="give another path, or replace a collection with --overwrite",
                 )
             require_collection(target)
         with (

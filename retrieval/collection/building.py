@@ -183,7 +183,8 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
         raise CollectionExistsError(
             "a collection is here already",
             where=where,
-            hint="put more documents into it with `lexhound add`, replace it with --overwrite, or give another path",
+            hint="put more documents into it with `add`, replace it with overwrite=True, or give another path",
+            cli_hint="put more into it with `lexhound add`, replace it with --overwrite, or give another path",
         )
     identity, sparse_field, dense_field = open_chosen(settings, load_model=ingest.encodes)
     if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(
@@ -192,7 +193,8 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
         raise CollectionExistsError(
             "an unfinished collection with another encoder or other settings is here already",
             where=where,
-            hint="finish it with the settings it was begun with, or start over with --overwrite",
+            hint="finish it with the settings it was begun with, or start over with overwrite=True",
+            cli_hint="finish it with the settings it was begun with, or start over with --overwrite",
         )
     with collection.snapshot().reading() as connection:
         job = unfinished_job(connection)
@@ -201,7 +203,8 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
         raise UnfinishedRunError(
             f"an unfinished collection of {describe_source(job.source)} is here already",
             where=where,
-            hint="finish it with the command it was begun with, or start over with --overwrite",
+            hint="finish it with the corpus it was begun with, or start over with overwrite=True",
+            cli_hint="finish it with the command it was begun with, or start over with --overwrite",
         )
     collection.adopt(sparse_field, dense_field)
 

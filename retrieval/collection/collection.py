@@ -29,6 +29,7 @@ from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest
 from lexhound.retrieval.collection.store.schema import Identity, find_identity
 from lexhound.retrieval.collection.store.segment import read_through
+from lexhound.retrieval.corpus.given import DocumentLike, documents_of, ids_of
 from lexhound.retrieval.documents.document import Document
 
 from .creation import create_directory
@@ -183,27 +184,29 @@ class Collection(ReadableCollection):
 
     # Writing
 
-    def add(self, documents: Iterable[Document]) -> AddReport:
+    def add(self, documents: Iterable[DocumentLike]) -> AddReport:
         """Insert documents, or replace those with the same id; durable and visible when it returns.
 
-        Large inputs are written in chunks, each acknowledged by itself; where one id occurs twice, the later document
-        stays.
+        A mapping stands for a document as a line of JSON Lines does: an id, a text, perhaps a title; all else is
+        metadata. Large inputs are written in chunks, each acknowledged by itself; where one id occurs twice, the later
+        document stays.
 
         Raises:
+            InvalidDocumentError: one is no document; `where` says which. Earlier chunks stay.
             ReadOnlyError: the collection is open for reading.
             StorageFullError: the disk is full; earlier chunks stay.
         """
-        return self._writing().add(documents)
+        return self._writing().add(documents_of(documents))
 
-    def put(self, documents: Sequence[Document]) -> list[Status]:
+    def put(self, documents: Sequence[DocumentLike]) -> list[Status]:
         """Insert or replace documents in one transaction; returns what became of each, as if added one by one.
 
         Durable and visible when it returns; meant for moderate numbers, which it holds in memory and encodes together.
 
         Raises:
-            ReadOnlyError, StorageFullError: as for `add`; nothing of this call is stored then.
+            InvalidDocumentError, ReadOnlyError, StorageFullError: as for `add`; nothing of this call is stored then.
         """
-        return self._writing().put(documents)
+        return self._writing().put(list(documents_of(documents)))
 
     def encode_ahead(self, document: Document) -> Iterator[None]:
         """Do what a long document asks for in steps, each a short transaction; `put` it then.
@@ -220,7 +223,7 @@ class Collection(ReadableCollection):
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents; returns the ids that were there. Durable and visible when it returns."""
-        return self._writing().delete(ids)
+        return self._writing().delete(ids_of(ids))
 
     def ingest(
         self,

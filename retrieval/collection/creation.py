@@ -56,5 +56,6 @@ def _exists(directory: Path) -> CollectionExistsError:
     return CollectionExistsError(
         "a collection is here already" if (directory / MANIFEST).exists() else "something is here already",
         where=str(directory),
-        hint="give another path, add to a collection with `lexhound add`, or replace it with --overwrite",
+        hint="give another path, or open what is there with `open(path, writable=True)`",
+        cli_hint="give another path, add to a collection with `lexhound add`, or replace it with --overwrite",
     )

@@ -81,7 +81,8 @@ class CollectionEncoders:
         if self.dense is None:
             raise QueryError(
                 f"the collection has no dense vectors, so there is nothing to {purpose}",
-                hint="index the corpus again with --dense MODEL",
+                hint="make the collection again with a model for `dense`",
+                cli_hint="index the corpus again with --dense MODEL",
             )
         return self.dense
 
@@ -108,5 +109,6 @@ class CollectionEncoders:
             raise QueryError(
                 "the collection keeps no table of dense queries",
                 where=str(self._directory),
-                hint="make one with: lexhound fit-static-queries DIRECTORY",
+                hint="make one with `fit_static_queries`",
+                cli_hint="make one with: lexhound fit-static-queries DIRECTORY",
             )

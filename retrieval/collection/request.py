@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
+from lexhound.core.suggestions import check_keywords
 from lexhound.retrieval.errors import QueryError
 
 MODES = ("auto", "lexical", "sparse", "dense", "hybrid")
@@ -213,6 +214,7 @@ class SearchRequest(RankingOptions):
         if isinstance(query, SearchRequest):
             request = replace(query, **keywords) if keywords else query
             return request if k is None else replace(request, k=k)
+        check_keywords("search", keywords, ("k", *SearchKeywords.__annotations__))
         return cls(query, **keywords) if k is None else cls(query, k=k, **keywords)
 
     @property
@@ -242,6 +244,8 @@ class BatchRequest(RankingOptions):
 
     def __post_init__(self) -> None:
         self._check_ranking()
+        if isinstance(self.queries, str):
+            raise QueryError("one query is given where many are expected", hint="put it into a list, or use `search`")
         for query in self.queries:
             check_text(query)
 
@@ -255,6 +259,7 @@ class BatchRequest(RankingOptions):
         if isinstance(queries, BatchRequest):
             request = replace(queries, **keywords) if keywords else queries
             return request if k is None else replace(request, k=k)
+        check_keywords("search_many", keywords, ("k", *BatchKeywords.__annotations__))
         return cls(queries, **keywords) if k is None else cls(queries, k=k, **keywords)
 
 

@@ -116,9 +116,9 @@ class SearchResult:
         """Return how many hits there are."""
         return len(self.hits)
 
-    def __bool__(self) -> bool:
-        """Return True: a result without hits is a result."""
-        return True
+    def __getitem__(self, position: int) -> Hit:
+        """Return the hit at a position, 0 for the best."""
+        return self.hits[position]
 
     @property
     def took(self) -> float:

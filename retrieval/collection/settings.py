@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
+from lexhound.core.suggestions import check_keywords
+
 if TYPE_CHECKING:
     from lexhound.encoders.bm25.settings import LexicalSettings
     from lexhound.encoders.dense.settings import DenseSettings
@@ -53,6 +55,7 @@ class CollectionSettings:
         Raises:
             TypeError: there is no such keyword.
         """
+        check_keywords("a collection", keywords, SettingsKeywords.__annotations__)
         return replace(settings or cls(), **keywords)
 
     def choose(self, *, keeps_dense: bool = True) -> ChosenEncoders:

@@ -46,7 +46,8 @@ def build_in_engine(
         raise UnsupportedError(
             "the dense index spann is Lexhound's own, and this engine has others",
             where=str(address),
-            hint="leave --dense-index out; docs/backends.md lists the engine's settings",
+            hint="leave `dense_index` out; docs/backends.md lists the engine's settings",
+            cli_hint="leave --dense-index out; docs/backends.md lists the engine's settings",
         )
     try:
         collection = create_collection(address, settings, milvus=milvus)

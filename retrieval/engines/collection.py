@@ -42,6 +42,7 @@ from lexhound.retrieval.collection.write.ingest import IngestReport
 from lexhound.retrieval.collection.write.progress import Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
 from lexhound.retrieval.corpus import BadRow, Corpus
+from lexhound.retrieval.corpus.given import DocumentLike, documents_of, ids_of
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.filters import Expression
 
@@ -121,22 +122,22 @@ class EngineCollection:
 
     # Writing
 
-    def add(self, documents: Iterable[Document]) -> AddReport:
+    def add(self, documents: Iterable[DocumentLike]) -> AddReport:
         """Insert documents, or replace those with the same id; of two with one id, the later stays.
 
         Raises:
             UnsupportedError: the engine cannot hold a document, or changes nothing once it is built.
             EngineError: it failed; chunks before that are stored.
         """
-        return self._writing().add(documents)
+        return self._writing().add(documents_of(documents))
 
-    def put(self, documents: Sequence[Document]) -> list[Status]:
+    def put(self, documents: Sequence[DocumentLike]) -> list[Status]:
         """Insert or replace documents; returns what became of each, as if added one by one.
 
         Raises:
             UnsupportedError, EngineError: as `add`.
         """
-        return self._writing().put(documents)
+        return self._writing().put(list(documents_of(documents)))
 
     def check(self, documents: Sequence[Document]) -> None:
         """Refuse documents that the engine cannot hold. Raises UnsupportedError, which names the first of them."""
@@ -160,7 +161,7 @@ class EngineCollection:
         Raises:
             UnsupportedError: the engine deletes nothing.
         """
-        return self._writing().delete(ids)
+        return self._writing().delete(ids_of(ids))
 
     def ingest(
         self,

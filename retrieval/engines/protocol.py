@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from lexhound.retrieval.collection.write.progress import Progress
     from lexhound.retrieval.collection.write.writer import AddReport, Status
     from lexhound.retrieval.corpus import BadRow, Corpus
-    from lexhound.retrieval.documents.document import Document
+    from lexhound.retrieval.corpus.given import DocumentLike
+from lexhound.retrieval.documents.document import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,11 @@ class Backend(Protocol):
         """The modes that a search may ask for, beside `auto`."""
         ...
 
-    def add(self, documents: Iterable[Document]) -> AddReport:
+    def add(self, documents: Iterable[DocumentLike]) -> AddReport:
         """Insert documents, or replace those with the same ids; searchable when it returns."""
         ...
 
-    def put(self, documents: Sequence[Document]) -> list[Status]:
+    def put(self, documents: Sequence[DocumentLike]) -> list[Status]:
         """Insert or replace documents; returns what became of each, as if added one by one."""
         ...
 

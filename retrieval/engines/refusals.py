@@ -43,5 +43,8 @@ def refuse_encoders(address: Address, *, bm25: bool, dense: bool) -> None:
         )
     if dense and NO_DENSE in REFUSED[address.engine]:
         raise UnsupportedError(
-            "Lucene keeps no dense vectors here, only an impact index", where=str(address), hint="leave --dense out"
+            "Lucene keeps no dense vectors here, only an impact index",
+            where=str(address),
+            hint="leave `dense` out",
+            cli_hint="leave --dense out",
         )

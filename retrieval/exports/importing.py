@@ -99,7 +99,8 @@ def import_export(
             raise CollectionExistsError(
                 "something is here already",
                 where=str(directory),
-                hint="give another path, or replace it with --overwrite",
+                hint="give another path, or replace it with overwrite=True",
+                cli_hint="give another path, or replace it with --overwrite",
             )
         require_collection(directory)
         with WriterLock(directory):  # what others write now would be lost with the old collection
@@ -111,7 +112,8 @@ def _analysed_now(header: ExportHeader, folder: Path) -> EncoderIdentity:
         raise ExportError(
             f"its vectors were made by {header.encoder.name}: only those of {KIND} are made of texts by an import",
             where=str(folder),
-            hint="leave --reanalyse out",
+            hint="leave `reanalyse` out",
+            cli_hint="leave --reanalyse out",
         )
     return LexicalEncoder(LexicalSettings(**header.encoder.settings), MemoryVocabulary()).identity
 

@@ -127,7 +127,8 @@ def _require_room(folder: Path, *, overwrite: bool) -> None:
         raise ExportError(
             "something is here already",
             where=str(folder),
-            hint="give another path, or replace an export with --overwrite",
+            hint="give another path, or replace an export with overwrite=True",
+            cli_hint="give another path, or replace an export with --overwrite",
         )
     try:
         read_header(folder)

@@ -55,7 +55,8 @@ class TableQueries:
                     raise CorruptCollectionError(
                         "the table of dense queries was made for another model",
                         where=str(self._folder),
-                        hint="make it again with `lexhound fit-static-queries`, or drop it with --drop",
+                        hint="make it again with `fit_static_queries`, or drop it with `drop_static_queries`",
+                        cli_hint="make it again with `lexhound fit-static-queries`, or drop it with --drop",
                     )
                 self._table = table
             return self._table

@@ -97,7 +97,8 @@ def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
         raise NotACollectionError(
             f"not a collection: it has no {name}" if directory.exists() else "no such collection",
             where=str(directory),
-            hint="make one with: lexhound index CORPUS --into DIRECTORY",
+            hint="make one with `Collection.create(path)`",
+            cli_hint="make one with: lexhound index CORPUS --into DIRECTORY",
         ) from None
     try:
         data = orjson.loads(content)

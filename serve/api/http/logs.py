@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from lexhound.core.compilation import on_compiling
+
 
 class JsonLines(logging.Formatter):
     """Time, level, event, and whatever `extra={"fields": {...}}` adds."""
@@ -43,8 +45,14 @@ def _plain(value: object) -> str:
     return text if text.isprintable() else ascii(text)
 
 
+def _log_compiling(what: str, seconds: int) -> None:
+    fields = {"kernels": what, "usual_seconds": seconds}
+    logging.getLogger(__name__).info("compiling, once on this machine", extra={"fields": fields})
+
+
 def set_up_logs(level: str, form: str) -> None:
-    """Send the service's logs, and uvicorn's from warnings on, to standard error."""
+    """Send the service's logs, and uvicorn's from warnings on, to standard error; compiling is logged too."""
+    on_compiling(_log_compiling)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else PlainLines())
     logging.raiseExceptions = False  # a full disk or a closed pipe behind the log must not fail requests

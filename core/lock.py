@@ -27,15 +27,29 @@ _PAUSE_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that writes: its id, and since when (seconds since 1970)."""
+    """The process that writes: its id, since when (seconds since 1970), and the address where it takes writes over
+    REST, if it is a service.
+    """
 
     pid: int
     since: float
+    address: str | None = None
 
     @property
     def clock(self) -> str:
         """Since when, as a person reads it."""
         return datetime.fromtimestamp(self.since, UTC).isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"
+
+
+class _Here:
+    """What this process says of itself in the locks that it takes."""
+
+    address: str | None = None
+
+
+def take_writes_at(address: str | None) -> None:
+    """Say in locks that are taken from now on where this process takes writes over REST."""
+    _Here.address = address
 
 
 def holder_of(directory: Path) -> Holder | None:
@@ -54,8 +68,8 @@ def holder_of(directory: Path) -> Holder | None:
 
 
 def _holder(descriptor: int) -> Holder | None:
-    written = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-    return Holder(int(written), os.fstat(descriptor).st_mtime) if written.isdecimal() else None
+    pid, _, address = os.pread(descriptor, 1024, 0).decode("utf-8", "replace").strip().partition("\n")
+    return Holder(int(pid), os.fstat(descriptor).st_mtime, address or None) if pid.isdecimal() else None
 
 
 class _Lock:
@@ -68,7 +82,8 @@ class _Lock:
         """Write who has the lock into the file."""
         with suppress(OSError):  # only a message says it: a full disk is told by what needs the room
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            address = "" if _Here.address is None else f"{_Here.address}\n"
+            os.pwrite(self._descriptor, f"{os.getpid()}\n{address}".encode(), 0)
 
     def release(self) -> None:
         """Give the lock back; calling it twice is harmless."""
@@ -109,6 +124,13 @@ class WriterLock(_Lock):
         if not self._taken():
             holder = _holder(self._descriptor)
             self.release()
+            if holder is not None and holder.address is not None:
+                raise CollectionLockedError(
+                    f"the service at {holder.address} writes to this collection{_named(holder)}",
+                    where=str(directory),
+                    hint=f"send the write to it (POST {holder.address}/v1/collections/NAME/documents, or"
+                    " /documents/delete), or stop it; readers are not affected",
+                )
             raise CollectionLockedError(
                 f"another process is writing to this collection{_named(holder)}",
                 where=str(directory),

@@ -167,7 +167,20 @@ class Bar:
     value: float
 
 
-def bars(values: Sequence[Bar], *, title: str, low_label: str, high_label: str) -> Markup:
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What bars above or below the line stand for: the words at that end, and the number of the system that is better
+    there, whose colour they have.
+    """
+
+    label: str
+    number: int
+
+    def classes(self, name: str) -> str:
+        return f"{name} c{self.number % COLOURS}"
+
+
+def bars(values: Sequence[Bar], *, title: str, low: Side, high: Side) -> Markup:
     """Draw differences of single queries, the largest gain first: gains above the line, losses below."""
     width, height, left, right, top, bottom = 760, 180, 58, 4, 12, 12
     ordered = sorted(values, key=lambda bar: -bar.value)
@@ -195,11 +208,12 @@ def bars(values: Sequence[Bar], *, title: str, low_label: str, high_label: str) 
                         y=min(zero, y(bar.value)),
                         width=round(step * (1 - gap), 2),
                         height=max(0.5, round(abs(zero - y(bar.value)), 2)),
-                        class_="gain" if bar.value > 0 else "loss",
+                        class_=high.classes("gain") if bar.value > 0 else low.classes("loss"),
                     )
                 )
     else:
-        for name, chosen in (("gain", [b.value > 0 for b in ordered]), ("loss", [b.value < 0 for b in ordered])):
+        gains, losses = [b.value > 0 for b in ordered], [b.value < 0 for b in ordered]
+        for name, chosen in ((high.classes("gain"), gains), (low.classes("loss"), losses)):
             positions = [position for position, drawn_here in enumerate(chosen) if drawn_here]
             if positions:
                 thin = positions[:: max(1, len(positions) // MOST_BARS)]
@@ -207,7 +221,7 @@ def bars(values: Sequence[Bar], *, title: str, low_label: str, high_label: str) 
                 first, last = left + positions[0] * step, left + (positions[-1] + 1) * step
                 text = " ".join([f"{first:.1f},{zero:g}", *outline, f"{last:.1f},{zero:g}"])
                 drawn.append(tag("polygon", points=text, class_=name))
-    ends = tag("div", tag("span", high_label), tag("span", low_label), class_="ends")
+    ends = tag("div", tag("span", high.label), tag("span", low.label), class_="ends")
     return join(_svg(width, height, title, drawn, wide=True), ends)
 
 

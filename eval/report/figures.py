@@ -96,22 +96,26 @@ def _values(evaluation: Evaluation, dataset: Dataset, measure: str) -> Chart:
         charts.bars(
             drawn,
             title=f"{measure} of every query on {dataset.label}",
-            high_label="best query",
-            low_label="worst query",
+            high=charts.Side("best query", 0),
+            low=charts.Side("worst query", 0),
         ),
     )
 
 
 def query_differences(
-    comparison: Comparison, queries: Mapping[str, str] | None = None
+    comparison: Comparison, queries: Mapping[str, str] | None = None, systems: Sequence[str] | None = None
 ) -> list[tuple[Chart, Sequence[ChangedQuery]]]:
-    """Return for each pair of runs the differences of all queries, and the queries that changed most."""
+    """Return for each pair of runs the differences of all queries, and the queries that changed most.
+
+    A bar has the colour of the system that is better, by its place among `systems`: that of the other charts.
+    """
     pairs = dict.fromkeys((row.baseline, row.system) for row in comparison.differences)
-    return [_pair(comparison, *pair, queries or {}) for pair in pairs]
+    numbers = {name: number for number, name in enumerate(systems or comparison.per_query)}
+    return [_pair(comparison, *pair, queries or {}, numbers) for pair in pairs]
 
 
 def _pair(
-    comparison: Comparison, baseline: str, system: str, queries: Mapping[str, str]
+    comparison: Comparison, baseline: str, system: str, queries: Mapping[str, str], numbers: Mapping[str, int]
 ) -> tuple[Chart, Sequence[ChangedQuery]]:
     first, second = comparison.per_query[baseline][0], comparison.per_query[system][0]
     changed = [entry for entry in comparison.changed if (entry.baseline, entry.system) == (baseline, system)]
@@ -121,5 +125,10 @@ def _pair(
         for key, value in first.per_query.items()
     ]
     title = f"{first.measure} of {system} minus {baseline}, query by query"
-    svg = charts.bars(drawn, title=title, high_label=f"{system} is better", low_label=f"{baseline} is better")
+    svg = charts.bars(
+        drawn,
+        title=title,
+        high=charts.Side(f"{system} is better", numbers.get(system, 0)),
+        low=charts.Side(f"{baseline} is better", numbers.get(baseline, 0)),
+    )
     return Chart(title, svg), changed

@@ -50,7 +50,7 @@ def render_evaluation(
         cost_panels=figures.cost_panels(evaluation),
         query_values=[] if comparisons else figures.query_values(evaluation),
         query_differences=[
-            (dataset.label, figures.query_differences(comparisons[dataset.name], dataset.queries))
+            (dataset.label, figures.query_differences(comparisons[dataset.name], dataset.queries, evaluation.systems))
             for dataset in evaluation.datasets
             if comparisons
         ],

@@ -19,13 +19,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 import uvicorn
 
+from lexhound.core.lock import take_writes_at
 from lexhound.serve.api.http.logs import set_up_logs
 from lexhound.serve.api.http.metrics import SHARED_FOLDER
 from lexhound.serve.api.http.protocol import protocol_for
@@ -46,8 +47,11 @@ _SWITCH_SECONDS = 0.001
 _log = logging.getLogger("lexhound.serve")
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, announce: Callable[[str], None] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code.
+
+    Args:
+        announce: told the address, once the service listens.
 
     Raises:
         UsageError: the address cannot be listened on, there is nothing to serve, or the key file cannot be read.
@@ -56,17 +60,25 @@ def serve(settings: Settings) -> int:
     set_up_logs(settings.log_level, settings.log_format)
     check_source(settings)
     with listen(settings) as listening:
-        host, port = listening.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        _log.info("listening", extra={"fields": {"address": f"http://{shown}:{port}", "pid": os.getpid()}})
+        address = _address(listening)
+        _log.info("listening", extra={"fields": {"address": address, "pid": os.getpid()}})
+        if announce is not None:
+            announce(address)
         if settings.workers == 1:
             return run_process(settings, ALONE, [listening])
         return _supervise(settings, listening)
 
 
+def _address(listening: socket.socket) -> str:
+    """Return where a socket listens, as a person writes it."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def run_process(settings: Settings, role: Role, sockets: Sequence[socket.socket]) -> int:
     """Answer requests in this process until it is told to stop."""
     server = make_server(settings, role)
+    take_writes_at(_address(sockets[0]))
     # Threads that compute in Python give way to the one that answers after this time: a search must not wait for the
     # 5 ms that Python lets them have otherwise.
     sys.setswitchinterval(_SWITCH_SECONDS)

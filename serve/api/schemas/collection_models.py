@@ -95,6 +95,7 @@ class Running(Told):
 
     pid: int
     since: float = Field(description="Seconds since 1970.")
+    address: str | None = Field(description="Where it takes writes, if it is a service.")
 
 
 class UnfinishedRun(Told):

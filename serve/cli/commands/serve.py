@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from lexhound.serve.cli.option_groups import with_options
-from lexhound.serve.cli.output import Output
+from lexhound.serve.cli.output import Output, is_terminal, tell
 
 
 class LogLevel(StrEnum):
@@ -102,6 +103,12 @@ class ServeOptions:
         return {name: value.value if isinstance(value, StrEnum) else value for name, value in values.items()}
 
 
+def _announce(address: str) -> None:
+    """Tell a person where to look; 0.0.0.0 and :: are every address of this machine, which no browser opens."""
+    shown = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    tell(f"search page: {shown}/   REST: {shown}/docs   stop: Ctrl-C")
+
+
 @with_options
 def serve(options: ServeOptions) -> None:
     """Serve collections over REST, with a search page at /.
@@ -125,6 +132,6 @@ def serve(options: ServeOptions) -> None:
     check_exposure(settings)
     from lexhound.serve.api.server import serve as run
 
-    code = run(settings)
+    code = run(settings, _announce if is_terminal(sys.stderr) else None)
     if code:
         raise typer.Exit(code)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
+import re
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from command import run
+from command import COMMAND, environment, run
 from service import PATIENCE, ServiceProcess, document, running_process, start
 
 from lexhound.retrieval import Collection
@@ -302,3 +305,37 @@ def test_an_address_that_is_taken(data: Path, tmp_path: Path) -> None:
     missing = run("serve", tmp_path / "missing", "--port", "0")
     assert missing.code == 2
     assert "there is no folder" in missing.err
+
+
+def test_who_writes_is_named_by_its_address(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.jsonl").write_text('{"id": "x", "text": "heat"}\n', "utf-8")
+    with running_process(data) as service:
+        with service.client() as client:
+            client.create_collection("my")
+            client.put("my", [document(0)], refresh=True)
+        refused = run("add", data / "my.index", tmp_path / "more.jsonl")
+        assert refused.code == 1
+        assert (
+            f"the service at {service.url} writes to this collection (pid {service.process.pid}, since" in refused.err
+        )
+        assert f"POST {service.url}/v1/collections/NAME/documents" in refused.err
+    assert run("add", data / "my.index", tmp_path / "more.jsonl").code == 0
+    assert (data / "my.index" / "write.lock").read_text().count("\n") == 1, "a command has no address"
+
+
+def test_on_a_terminal_it_says_where_the_page_is(data: Path) -> None:
+    leader, follower = pty.openpty()
+    command = [*COMMAND, "serve", data, "--host", "0.0.0.0", "--port", "0", "--insecure"]  # noqa: S104
+    with subprocess.Popen(command, stderr=follower, stdout=subprocess.DEVNULL, env=environment()) as process:
+        os.close(follower)
+        try:
+            told = ""
+            while "stop: Ctrl-C" not in told:
+                told += os.read(leader, 65536).decode()
+            found = re.search(r"search page: (http://127\.0\.0\.1:\d+)/   REST: \1/docs", told)
+            assert found is not None, told
+            eventually(lambda: httpx.get(f"{found[1]}/healthz").status_code == 200)
+            assert "<title>" in httpx.get(f"{found[1]}/").text
+        finally:
+            process.terminate()
+            os.close(leader)

@@ -226,6 +226,12 @@ def stalls(run: Run, inputs: Inputs) -> None:
     assert told.count("\n| nothing |") == 2
 
 
+def start(run: Run, inputs: Inputs) -> None:
+    told = run("run_start", "--rounds", 1, "--encoders", "bm25", apart=True)
+    assert re.search(r"^\| search, bm25 \| [0-9.]+ \|", told, re.MULTILINE)
+    assert "| index 1,400 abstracts, bm25 |" in told
+
+
 def training(run: Run, inputs: Inputs) -> None:
     small = ("--steps", 1, "--queries", 2, "--documents", 2, "--tokens", 16, "--threads", 1)
     names = ("lexhound, inference-free, sampled columns", "sentence-transformers, SPLADE")
@@ -245,7 +251,7 @@ RUNS: dict[str, Callable[[Run, Inputs], None]] = {
     f"run_{run.__name__}": run
     for run in (
         ablation, backends, codes, dense, densified, encoders, filters, fusions, growth, head, lexical, serve, sparse,
-        stalls, training,
+        stalls, start, training,
     )
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 from typing import TypeVar
 
 from lexhound.encoders.base import ShareDone
@@ -12,7 +13,36 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+# Tokens of a batch, at least, and the seconds that one is to take.
+_LEAST, _QUICK, _SLOW = 512, 0.25, 0.75
+
+
+class BatchSize:
+    """How many tokens a batch holds, so that a slow machine, too, says every second how far it is.
+
+    For work whose results do not depend on what else is in a batch. Begins small, doubles after batches that took less
+    than a quarter of a second and halves after those that took more than three quarters.
+
+    Args:
+        most: never more tokens than this.
+
+    Attributes:
+        tokens: of the next batch.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.tokens = min(_LEAST, most)
+        self._most = most
+
+    def took(self, seconds: float) -> None:
+        """Take note of the time of a batch."""
+        if seconds < _QUICK:
+            self.tokens = min(2 * self.tokens, self._most)
+        elif seconds > _SLOW:
+            self.tokens = max(self.tokens // 2, min(_LEAST, self._most))
+
+
+def by_length(lengths: Sequence[int], batch_tokens: int | BatchSize) -> Iterator[list[int]]:
     """Yield batches of positions in `lengths`: like lengths together, longest first.
 
     A batch holds at most `batch_tokens` tokens, padding included, and at least one sequence. Longest first, memory runs
@@ -21,7 +51,8 @@ def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     start = 0
     while start < len(order):
-        size = max(1, batch_tokens // max(1, lengths[order[start]]))
+        most = batch_tokens.tokens if isinstance(batch_tokens, BatchSize) else batch_tokens
+        size = max(1, most // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
 
@@ -30,8 +61,10 @@ def in_batches(
     work: Callable[[list[Item]], list[Result]],
     items: Sequence[Item],
     lengths: Sequence[int],
-    batch_tokens: int,
+    batch_tokens: int | BatchSize,
     progress: ShareDone | None = None,
+    *,
+    clock: Callable[[], float] = monotonic,
 ) -> Iterator[tuple[list[int], list[Result]]]:
     """Yield the positions of a batch (`by_length`) and `work`'s results of it, until all items are done.
 
@@ -44,7 +77,11 @@ def in_batches(
     """
     total, done = sum(lengths), 0
     for positions in by_length(lengths, batch_tokens):
-        yield positions, halving(work, [items[position] for position in positions])
+        started = clock()
+        results = halving(work, [items[position] for position in positions])
+        if isinstance(batch_tokens, BatchSize):
+            batch_tokens.took(clock() - started)
+        yield positions, results
         done += sum(lengths[position] for position in positions)
         if progress is not None:
             progress(done / total)

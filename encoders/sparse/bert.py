@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from lexhound.encoders.base import QueryVector
 from lexhound.encoders.runtime.activation import activated
+from lexhound.encoders.runtime.batching import BatchSize
 from lexhound.encoders.runtime.bert.config import BertConfig
-from lexhound.encoders.runtime.bert.float32 import linear
+from lexhound.encoders.runtime.bert.float32 import Float32Backbone, linear
 from lexhound.encoders.runtime.bert.model import open_masked_lm
 from lexhound.encoders.runtime.bert.weights import Linear
 from lexhound.encoders.runtime.device import threads
@@ -45,6 +46,9 @@ class BertEncoder(VocabularyEncoder):
         self._pooling = settings.pooling or layout.pooling
         self._activation = settings.activation or layout.activation or "log1p_relu"
         super().__init__(subwords, layout, settings, model_limit=config.max_length)
+        in_integers = not isinstance(self._model.backbone, Float32Backbone)
+        if in_integers and self._pooling == "max":  # then vectors are the same to the bit in any batch
+            self._batch_tokens = BatchSize(settings.batch_tokens)
 
     def _encode_batch(self, token_ids: list[list[int]]) -> list[QueryVector]:
         states, lengths = self._states(token_ids)

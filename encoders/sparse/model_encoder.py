@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from lexhound.encoders.base import QueryVector, ShareDone
 from lexhound.encoders.errors import SettingsError
-from lexhound.encoders.runtime.batching import in_batches
+from lexhound.encoders.runtime.batching import BatchSize, in_batches
 from lexhound.encoders.text.subwords import Subwords
 
 from .layout import EncoderLayout
@@ -61,6 +61,7 @@ class ModelEncoder(ABC):
             known.append(_NO_LIMIT)
         self.max_length = min(known)
         self.tokens_encoded = 0
+        self._batch_tokens: int | BatchSize = settings.batch_tokens
         self._subwords = subwords
         self._layout = layout
         self._settings = settings
@@ -122,7 +123,7 @@ class ModelEncoder(ABC):
         extra = len(self._subwords.prefix) + len(self._subwords.suffix)
         lengths = [len(text_ids) * (2 if self._layout.echo else 1) + extra for text_ids in token_ids]
         with self._inference():
-            batches = in_batches(encode, token_ids, lengths, self._settings.batch_tokens, progress)
+            batches = in_batches(encode, token_ids, lengths, self._batch_tokens, progress)
             for positions, batch in batches:
                 results.update(zip(positions, batch, strict=True))
                 self.tokens_encoded += sum(lengths[position] for position in positions)

@@ -67,7 +67,7 @@ class OpenMaskedLM:
 
 def require_neural() -> None:
     """Raise MissingExtraError unless torch and transformers can be imported."""
-    with extra("neural", "training, a GPU, or running a model that is not of BERT's form in safetensors"):
+    with extra("neural", "training, a GPU, bfloat16, or a model that is not of BERT's form in safetensors"):
         import torch  # noqa: F401
         import transformers  # noqa: F401
 

@@ -168,7 +168,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Direction:
     """What bars above or below the line stand for: the words at that end, and the number of the system that is better
     there, whose colour they have.
     """
@@ -180,7 +180,7 @@ class Side:
         return f"{name} c{self.number % COLOURS}"
 
 
-def bars(values: Sequence[Bar], *, title: str, low: Side, high: Side) -> Markup:
+def bars(values: Sequence[Bar], *, title: str, low: Direction, high: Direction) -> Markup:
     """Draw differences of single queries, the largest gain first: gains above the line, losses below."""
     width, height, left, right, top, bottom = 760, 180, 58, 4, 12, 12
     ordered = sorted(values, key=lambda bar: -bar.value)

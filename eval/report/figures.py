@@ -96,8 +96,8 @@ def _values(evaluation: Evaluation, dataset: Dataset, measure: str) -> Chart:
         charts.bars(
             drawn,
             title=f"{measure} of every query on {dataset.label}",
-            high=charts.Side("best query", 0),
-            low=charts.Side("worst query", 0),
+            high=charts.Direction("best query", 0),
+            low=charts.Direction("worst query", 0),
         ),
     )
 
@@ -128,7 +128,7 @@ def _pair(
     svg = charts.bars(
         drawn,
         title=title,
-        high=charts.Side(f"{system} is better", numbers.get(system, 0)),
-        low=charts.Side(f"{baseline} is better", numbers.get(baseline, 0)),
+        high=charts.Direction(f"{system} is better", numbers.get(system, 0)),
+        low=charts.Direction(f"{baseline} is better", numbers.get(baseline, 0)),
     )
     return Chart(title, svg), changed

@@ -158,8 +158,8 @@ def test_what_is_not_complete(bert: Path) -> None:
     path.write_bytes(whole[:-100])
     with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
         read_masked_lm(bert, config)
-    edit(bert, num_hidden_layers=0)
-    with pytest.raises(CheckpointError, match="num_hidden_layers is 0"):
+    edit(bert, num_hidden_layers=-1)
+    with pytest.raises(CheckpointError, match="num_hidden_layers is -1"):
         read_bert_config(bert)
 
 

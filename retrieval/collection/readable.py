@@ -16,6 +16,7 @@ from lexhound.index.inverted.quantization import Query
 from lexhound.index.warming import read_ahead, warm
 from lexhound.retrieval.collection.fields.dense_field import WARMING
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
+from lexhound.retrieval.collection.query.facets import FACETED_HITS
 from lexhound.retrieval.collection.query.fusion import FieldScores
 from lexhound.retrieval.collection.query.hybrid import rank_dense
 from lexhound.retrieval.collection.query.modes import modes_of
@@ -28,7 +29,7 @@ from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.collection.store.schema import DATABASE, Identity, check_identity
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError
+from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError, QueryError
 
 from .capability import ALL_CAPABILITIES, Capability
 from .encoders import CollectionEncoders, LoadedEncoders
@@ -170,15 +171,29 @@ class ReadableCollection:
         return self._reader.ids(filter, allow_unknown_fields=allow_unknown_fields)
 
     def facets(
-        self, fields: Sequence[str] | None = None, limit: int = 20, *, allow_unknown_fields: bool = False
+        self,
+        fields: Sequence[str] | None = None,
+        limit: int = 20,
+        *,
+        query: str | None = None,
+        filter: str | None = None,
+        allow_unknown_fields: bool = False,
     ) -> list[Facet]:
         """Return the most frequent values of metadata fields (all fields unless named), and the range of numbers.
 
+        Args:
+            query: count among its best 1,000 hits alone (`FACETED_HITS`); filter: of the documents that pass it.
+
         Raises:
-            UnknownFieldError: no document has one of the fields. DeadlineError: the time for it is over.
-            CorruptCollectionError: it could be wrong by damage that is known.
+            UnknownFieldError: no document has one of the fields. QueryError: a filter is given without a query.
+            DeadlineError: the time for it is over. CorruptCollectionError: it could be wrong by damage that is known.
         """
-        return self._reader.facets(fields, limit, allow_unknown_fields=allow_unknown_fields)
+        if query is None and filter is not None:
+            raise QueryError("facets of a filter need a query", hint="give a query too, or leave the filter out")
+        request = None
+        if query is not None:
+            request = SearchRequest(query, k=FACETED_HITS, filter=filter, allow_unknown_fields=allow_unknown_fields)
+        return self._reader.facets(fields, limit, request, allow_unknown_fields=allow_unknown_fields)
 
     def prepare_filter(self, filter: str) -> None:
         """Find the documents that pass a filter now, so that a search with it that comes next need not.

@@ -7,11 +7,21 @@ from pathlib import Path
 from threading import RLock
 from typing import TypeVar
 
+import numpy as np
+
 from lexhound.core.errors import ReadOnlyError
 from lexhound.retrieval.collection.query.documents import read_ids, read_latest
-from lexhound.retrieval.collection.query.facets import find_facets
-from lexhound.retrieval.collection.query.row_filter import count_passing, internal_ids_passing, is_known, rows_passing
+from lexhound.retrieval.collection.query.facets import count_facets, find_facets
+from lexhound.retrieval.collection.query.row_filter import (
+    Masks,
+    count_passing,
+    internal_ids_passing,
+    is_known,
+    rows_passing,
+)
+from lexhound.retrieval.collection.query.search import best_rows
 from lexhound.retrieval.collection.query.snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
+from lexhound.retrieval.collection.request import SearchRequest
 from lexhound.retrieval.collection.result import Facet
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.schema import DATABASE
@@ -19,6 +29,7 @@ from lexhound.retrieval.collection.store.segment import damage_errors
 from lexhound.retrieval.deadline import interrupting
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CorruptCollectionError, StaleSnapshotError
+from lexhound.retrieval.filters.column import OWN_FIELDS
 
 from .background_check import Checker, Damage
 from .encoders import CollectionEncoders
@@ -180,11 +191,32 @@ class CollectionReader:
 
         return self.read(find)
 
-    def facets(self, fields: Sequence[str] | None, limit: int, *, allow_unknown_fields: bool) -> list[Facet]:
+    def facets(
+        self, fields: Sequence[str] | None, limit: int, request: SearchRequest | None, *, allow_unknown_fields: bool
+    ) -> list[Facet]:
         """Return the values of metadata fields; see `Collection.facets`."""
+        if request is not None or set(fields or ()) & set(OWN_FIELDS):
+            return self.read(
+                lambda snapshot: count_facets(
+                    snapshot,
+                    self._faceted(snapshot, request),
+                    fields,
+                    limit,
+                    allow_unknown_fields=allow_unknown_fields,
+                )
+            )
         self.searchable()
         with self._connections.reading() as connection, interrupting(connection):
             return find_facets(connection, fields, limit, allow_unknown_fields=allow_unknown_fields)
+
+    def _faceted(self, snapshot: Snapshot, request: SearchRequest | None) -> Masks:
+        if request is not None:
+            return best_rows(snapshot, self._encoders.of_queries(request), request)
+        live = rows_passing(snapshot, None)
+        return [
+            np.ones(view.segment.n_rows, np.bool_) if mask is None else mask
+            for view, mask in zip(snapshot.segments, live, strict=True)
+        ]
 
     def prepare_filter(self, filter: str) -> None:
         """Find the documents that pass a filter; whether anything has what it names is for the search to check."""

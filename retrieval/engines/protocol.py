@@ -190,7 +190,13 @@ class CapableBackend(Backend, Protocol):
     """What collections offer that have the capabilities for it; those of our own have all of them."""
 
     def facets(
-        self, fields: Sequence[str] | None = None, limit: int = 20, *, allow_unknown_fields: bool = False
+        self,
+        fields: Sequence[str] | None = None,
+        limit: int = 20,
+        *,
+        query: str | None = None,
+        filter: str | None = None,
+        allow_unknown_fields: bool = False,
     ) -> list[Facet]:
         """FACETS: return the most frequent values of metadata fields (all unless named), and the range of numbers."""
         ...

@@ -114,6 +114,18 @@ class Column:
             return first, self._cut(value, "right")
         return self._cut(value, "left"), self._cut(value, "right")
 
+    def counts(self, mask: NDArray[np.bool_]) -> list[tuple[Value, int]]:
+        """Return the values of the rows that a bool[rows] mask lets through, ascending, and how many have each."""
+        before = np.concatenate([[0], np.cumsum(mask[self.rows])])
+        counts = before[self.starts[1:]] - before[self.starts[:-1]]
+        numbers: list[Value] = [*self.integers.tolist(), *self.floats.tolist()]
+        if len(self.integers) and len(self.floats):
+            numbers.sort()
+        return [
+            (numbers[position] if position < len(numbers) else self.texts[position - len(numbers)].decode(), int(count))
+            for position, count in zip(np.flatnonzero(counts).tolist(), counts[counts > 0].tolist(), strict=True)
+        ]
+
     @property
     def _numbers(self) -> int:
         return len(self.integers) + len(self.floats)

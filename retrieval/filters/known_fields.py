@@ -40,8 +40,16 @@ def check_known(expression: Expression, fields: FieldKinds) -> None:
     """Refuse an expression with a field that no document has, or with a value of a kind that the field never has.
 
     Raises:
-        UnknownFieldError: it names the field, and the nearest ones that there are.
+        UnknownFieldError: it names the field, and the nearest ones that there are; `where` is "filter".
     """
+    try:
+        _check(expression, fields)
+    except UnknownFieldError as error:
+        error.where = "filter"
+        raise
+
+
+def _check(expression: Expression, fields: FieldKinds) -> None:
     for clause in _clauses(expression):
         if isinstance(clause, Exists):
             if not fields.inner(clause.field):

@@ -238,9 +238,11 @@ class AsyncClient:
         answer = await self._ask("POST", collection_path(collection, "/count"), body=body)
         return int(answer["count"])
 
-    async def facets(self, collection: str, fields: Sequence[str] = (), *, limit: int = 20) -> list[Facet]:
-        """Return the values of metadata fields; of all fields unless named."""
-        params = {"field": list(fields), "limit": limit}
+    async def facets(
+        self, collection: str, fields: Sequence[str] = (), *, limit: int = 20, query: str | None = None
+    ) -> list[Facet]:
+        """Return the values of metadata fields, of all unless named; among the best hits of a query, if given."""
+        params = {"field": list(fields), "limit": limit} | ({} if query is None else {"q": query})
         answer = await self._ask("GET", collection_path(collection, "/facets"), params=params)
         return [facet_of(each) for each in answer["fields"]]
 

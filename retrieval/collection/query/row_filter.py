@@ -114,7 +114,7 @@ def _passing(snapshot: Snapshot, filter: str, allow_unknown_fields: bool) -> Mas
     if masks is None:
         masks = []
         for view in snapshot.segments:
-            mask = select(expression, _PartColumns(snapshot, view), view.segment.n_rows)
+            mask = select(expression, PartColumns(snapshot, view), view.segment.n_rows)
             masks.append(mask if view.live is None else mask & view.live)
         snapshot.passed.put(filter, masks)
     if check:
@@ -122,7 +122,7 @@ def _passing(snapshot: Snapshot, filter: str, allow_unknown_fields: bool) -> Mas
     return masks
 
 
-class _PartColumns:
+class PartColumns:
     """The columns of a part of a snapshot; those that have not been read yet are read."""
 
     def __init__(self, snapshot: Snapshot, view: SegmentView) -> None:

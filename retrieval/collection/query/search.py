@@ -6,31 +6,54 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from time import perf_counter
 
+import numpy as np
+
 from lexhound.index.inverted.quantization import Query
+from lexhound.index.topk import SearchStats
 from lexhound.retrieval.collection.request import BatchRequest, Fusion, SearchRequest
 from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share, dense_shares
 from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.errors import CorruptCollectionError
 
 from .documents import read_documents
-from .encoding import QueryEncoders, encode_query
+from .encoding import EncodedQuery, QueryEncoders, encode_query
 from .fusion import FieldScores
 from .hits import HitMaker, Terms, sort_contributions
 from .hybrid import candidate_scores, rank_dense, rank_dense_many, rank_hybrid, rank_hybrid_many
 from .ranking import RankedRows, named, rank, rank_many
-from .row_filter import rows_passing
+from .row_filter import Masks, rows_passing
 from .snapshot import SegmentView, Snapshot
 
 
 def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> SearchResult:
     """Return everything from a query to hits with their documents; see `Collection.search`."""
     started = perf_counter()
+    query, ranked, stats, shares = _ranked(snapshot, encoders, request)
+    hits = _hits(snapshot, HitMaker(request, encoders.sparse, query), ranked, shares)
+    return SearchResult(
+        hits, perf_counter() - started, stats, query.unknown, encoders.shown_mode, query.terms, encoding=query.seconds
+    )
+
+
+def best_rows(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> Masks:
+    """Return, for each part, bool[rows]: which of its rows are among the hits of a request."""
+    _, ranked, _, _ = _ranked(snapshot, encoders, request)
+    masks = [np.zeros(view.segment.n_rows, np.bool_) for view in snapshot.segments]
+    for part, row in zip(ranked.parts.tolist(), ranked.rows.tolist(), strict=True):
+        masks[part][row] = True
+    return masks
+
+
+def _ranked(
+    snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest
+) -> tuple[EncodedQuery, RankedRows, SearchStats, Sequence[tuple[Share, ...]] | None]:
+    """Return the encoded query, the rows that answer it, how much was read, and with `explain` each row's shares."""
     query = encode_query(encoders, request, snapshot)
     allowed = rows_passing(snapshot, request.filter, allow_unknown_fields=request.allow_unknown_fields)
-    shares: Sequence[tuple[Share, ...]] | None = None
     if query.dense is None:
-        ranked, stats = rank(snapshot, query.sparse, request.depth, allowed, request.recall)
-    elif encoders.mode == "dense":
+        return query, *rank(snapshot, query.sparse, request.depth, allowed, request.recall), None
+    shares: Sequence[tuple[Share, ...]] | None = None
+    if encoders.mode == "dense":
         ranked, stats = rank_dense(snapshot, query.dense, request.depth, allowed, request.recall)
         shares = dense_shares(ranked.scores.tolist()) if request.explain else None
     else:
@@ -38,10 +61,7 @@ def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) 
         fused, stats = rank_hybrid(snapshot, query.sparse, query.dense, fusion, allowed, request.recall)
         ranked, positions = fused.cut(request.depth)
         shares = [fused.shares_of(position) for position in positions.tolist()] if request.explain else None
-    hits = _hits(snapshot, HitMaker(request, encoders.sparse, query), ranked, shares)
-    return SearchResult(
-        hits, perf_counter() - started, stats, query.unknown, encoders.shown_mode, query.terms, encoding=query.seconds
-    )
+    return query, ranked, stats, shares
 
 
 def answer_many(snapshot: Snapshot, encoders: QueryEncoders, request: BatchRequest) -> list[RankedIds]:

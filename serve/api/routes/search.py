@@ -198,15 +198,26 @@ async def facets(
         Query(max_length=20, description="A field; may be given several times. All fields if left out."),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Values a field, most frequent first.")] = 20,
+    q: Annotated[
+        str | None,
+        Query(max_length=search_models.ADDRESS_CHARACTERS, description="Count among this query's best 1,000 hits."),
+    ] = None,
+    filter: Annotated[
+        str | None,
+        Query(max_length=search_models.ADDRESS_CHARACTERS, description="Beside `q`: of the documents that pass."),
+    ] = None,
     allow_unknown_fields: Annotated[bool, Query(description="Let `field` be one that no document has.")] = False,
 ) -> Response:
     """What can be filtered by: fields, their most frequent values, and the range of numbers."""
     service = service_of(request)
+    check_text(q, "query.q", service.settings)
+    check_text(filter, "query.filter", service.settings)
     async with service.registry.use(name) as served:
         reader = served.reader
 
         def work() -> dict[str, Any]:
             able = require_capability(reader, Capability.FACETS)
-            return facet_answer(able.facets(field, limit, allow_unknown_fields=allow_unknown_fields))
+            found = able.facets(field, limit, query=q, filter=filter, allow_unknown_fields=allow_unknown_fields)
+            return facet_answer(found)
 
         return json_response(await service.admission.run(work, request=request, pool="wide"))

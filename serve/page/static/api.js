@@ -24,6 +24,9 @@ const at = (collection, rest) => `v1/collections/${encodeURIComponent(collection
 export const collections = (signal) => ask("v1/collections", { signal });
 export const describe = (collection, signal) => ask(at(collection, ""), { signal });
 export const facets = (collection, signal) => ask(at(collection, "/facets?limit=40"), { signal });
+/** The same, counted among the best hits of a query. */
+export const facetsOf = (collection, query, signal) =>
+  ask(at(collection, `/facets?limit=1000&q=${encodeURIComponent(query)}`), { signal });
 export const documentOf = (collection, id, signal) =>
   ask(at(collection, `/documents/${encodeURIComponent(id)}`), { signal });
 export const search = (collection, body, signal) => ask(at(collection, "/search"), { body, signal });

@@ -54,6 +54,7 @@ async function search() {
   if (!state.query.trim()) {
     finish();
     showHits([], false);
+    filters.recount(null);
     whisper("");
     const collection = collections.find(({ name }) => name === state.collection) ?? { name: state.collection };
     notices.welcome(collection);
@@ -69,10 +70,18 @@ async function search() {
     if (ticket !== latest) return;
     finish();
     filters.complain(null);
-    showHits(answer.hits.slice(0, wanted), answer.hits.length > wanted, answer.took_ms);
+    showHits(answer.hits.slice(0, wanted), answer.hits.length > wanted, answer.seconds * 1000);
+    recount(ticket);
   } catch (error) {
     if (ticket === latest) failed(error, search);
   }
+}
+
+/** Let the numbers beside the filters' boxes be those of the query. */
+async function recount(ticket) {
+  if (byId("side").hidden) return;
+  const { fields } = await api.facetsOf(state.collection, state.query, asking.signal).catch(() => ({}));
+  if (ticket === latest && fields) filters.recount(fields);
 }
 
 async function more() {
@@ -249,6 +258,7 @@ async function describe() {
     if (error.name !== "AbortError" && !(error instanceof api.Trouble)) throw error;
   }
   at.frame.classList.toggle("with-side", !byId("side").hidden);
+  if (hits.length) recount(latest);
 }
 
 function showModes(modes) {

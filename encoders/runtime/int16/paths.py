@@ -47,7 +47,7 @@ _AVX512 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512vnn
 PATHS = {
     path.name: path
     for path in (
-        Path("avx512vnni", _AVX512, "x86-64-v4", "+avx512vnni,-prefer-256-bit", 512, True, (24, 12, 6), 12),
+        Path("avx512vnni", _AVX512, "x86-64-v4", "+avx512vnni,-prefer-256-bit", 512, True, (12, 6), 12),
         Path("avxvnni", ("avx2", "fma", "avxvnni"), "x86-64-v3", "+avxvnni", 256, True, (6,), 6),
         Path("avx2", ("avx2", "fma"), "x86-64-v3", "", 256, False, (6,), 6),
     )

@@ -266,12 +266,14 @@ def test_every_path_and_processor_gives_the_same_bits(path: paths.Path, monkeypa
 def test_each_path_is_made_of_its_instructions(path: paths.Path) -> None:
     """Also where this processor cannot run them: the loop of a tile multiplies as many rows as the path says."""
     text = machine_code.assembly(path)
-    register = {512: "%zmm", 256: "%ymm"}[path.bits]
-    lines = text.splitlines()
-    used = [line for line in lines if "vpdpwssd" in line and register in line]
-    assert bool(used) == path.fused
-    if not path.fused:
-        assert sum("vpmaddwd" in line and register in line for line in lines) >= 2 * path.heights[0]
+    register, multiplying = ("%zmm", 1) if path.bits == 512 else ("%ymm", 2)
+    blocks = [block.split("\n\tj")[0] for block in text.split("\n.LBB")]  # up to the jump back
+    loops = [block.splitlines() for block in blocks if "prefetcht0" in block and register in block]
+    used, unused = ("vpdpwssd", "vpmaddwd") if path.fused else ("vpmaddwd", "vpdpwssd")
+    counts = {sum(used in line for line in loop) for loop in loops}
+    assert {height * multiplying for height in path.heights} <= counts
+    assert not any(unused in line for loop in loops for line in loop)
+    assert not any("(%rsp)" in line and register in line for loop in loops for line in loop), "sums that left registers"
     assert ("%zmm" in text) == (path.bits == 512)
 
 

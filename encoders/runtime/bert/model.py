@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.encoders.checkpoints.hub import CONFIG, weight_files
 from lexhound.encoders.checkpoints.loading import require_weights
 from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.runtime.device import precision_name, runs_on_cpu
@@ -22,6 +25,9 @@ from .float32 import Float32Backbone, Float32Head
 from .weights import BertWeights, HeadWeights, Linear, read_bert, read_masked_lm
 
 Floats = NDArray[np.float32]
+
+_opening = RLock()
+_open: WeakValueDictionary[tuple[object, ...], StatesModel] = WeakValueDictionary()
 
 
 class StatesModel(Protocol):
@@ -77,16 +83,40 @@ def config_without_torch(folder: Path, device: str, precision: str) -> BertConfi
 
 
 def open_backbone(folder: Path, config: BertConfig, precision: str) -> StatesModel:
-    """Load a transformer; raises as `read_bert` does, and SettingsError where integers are asked for in vain."""
+    """Load a transformer, or return the one that this process has of the same files.
+
+    So the sparse and the dense encoder of a collection, which are often one model, hold it once.
+
+    Raises:
+        CheckpointError, MissingExtraError: as `read_bert` does.
+        SettingsError: integers are asked for in vain.
+    """
     integers = in_integers(folder, config, precision)
-    return _backbone(read_bert(folder, config), integers)
+    key = _key(folder, integers)
+    with _opening:
+        backbone = _open.get(key)
+        if backbone is None:
+            backbone = _open[key] = _backbone(read_bert(folder, config), integers)
+    return backbone
 
 
 def open_masked_lm(folder: Path, config: BertConfig, precision: str) -> MaskedLM:
     """Load a transformer and its masked-language-model head; raises as `open_backbone` does."""
     integers = in_integers(folder, config, precision)
-    backbone, head = read_masked_lm(folder, config)
-    return MaskedLM(config, _backbone(backbone, integers), _head(head, config, integers), head.decoder)
+    key = _key(folder, integers)
+    with _opening:
+        weights, head = read_masked_lm(folder, config)
+        backbone = _open.get(key)
+        if backbone is None:
+            backbone = _open[key] = _backbone(weights, integers)
+    return MaskedLM(config, backbone, _head(head, config, integers), head.decoder)
+
+
+def _key(folder: Path, integers: bool) -> tuple[object, ...]:
+    """Return what tells one model from another: where its files are, and when and how large they were written."""
+    states = [(path.name, path.stat()) for path in (folder / CONFIG, *weight_files(folder))]
+    written = [(name, state.st_size, state.st_mtime_ns, state.st_ino) for name, state in states]
+    return (folder.resolve(), integers, *written)
 
 
 def in_integers(folder: Path, config: BertConfig, precision: str) -> bool:

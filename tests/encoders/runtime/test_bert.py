@@ -194,6 +194,22 @@ def test_torch_and_this_make_the_same_vectors(folder: Path, tmp_path: Path) -> N
             np.testing.assert_allclose(weights, other_weights, atol=1e-4 * max(1.0, *weights) if len(weights) else 0)
 
 
+def test_encoders_of_one_model_hold_it_once(bert: Path) -> None:
+    sparse = LearnedEncoder(bert, LearnedSettings(device="cpu"))
+    dense = DenseEncoder(bert, DenseSettings(device="cpu"))
+    masked_lm = sparse._encoder("document")
+    assert isinstance(masked_lm, BertEncoder)
+    assert dense.backbone._states_model() is masked_lm._model.backbone
+    exact = DenseEncoder(bert, DenseSettings(device="cpu", precision="int16"))
+    assert exact.backbone._states_model() is not masked_lm._model.backbone
+    before = dense.encode_documents(TEXTS)
+    path = bert / "model.safetensors"
+    save_file({name: 2 * tensor for name, tensor in load_file(path).items()}, path)
+    changed = DenseEncoder(bert, DenseSettings(device="cpu"))
+    assert changed.backbone._states_model() is not masked_lm._model.backbone
+    assert not np.array_equal(changed.encode_documents(TEXTS), before), "other weights are another model"
+
+
 def test_where_a_model_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert runs_on_cpu("cpu")
     assert not runs_on_cpu("cuda")

@@ -47,11 +47,10 @@ class Estimate:
     def describe(self, state: State) -> str:
         """Return `12,288 documents, 8,192/s, 34 %, 1 min 5 s left`, as far as each is known."""
         now = self._clock()
-        if state.stage != self._stage:
-            if self._stage or state.before or not state.done:
-                # What came before this stage, or was done by an earlier attempt, took none of the time counted here.
-                self._seen = deque([(now, state)])
-            self._stage = state.stage
+        # What came before this stage, or was done by an earlier attempt, took none of the time counted here.
+        if (state.stage != self._stage and (self._stage or not state.done)) or state.before != self._seen[-1][1].before:
+            self._seen = deque([(now, state)])
+        self._stage = state.stage
         since, first = self._seen[0]
         parts = [f"{state.done:,} {state.unit}"] if state.done else []
         seconds, gained = now - since, state.done - first.done

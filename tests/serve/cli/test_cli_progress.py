@@ -32,6 +32,20 @@ def test_what_an_earlier_attempt_did_is_no_speed() -> None:
     assert estimate.describe(State("indexing", 51_000, 49_000, 0.6)) == "51,000 documents, 100/s, 60%, 40 s left"
 
 
+def test_passing_over_what_is_kept_is_no_speed() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    estimate.describe(State("encoding", 0, 0, 0.0))
+    for passed in range(1000, 50_001, 1000):
+        clock.now += 0.01
+        figures = estimate.describe(State("encoding", passed, passed, passed / 100_000))
+        assert figures == f"{passed:,} documents, {passed / 100_000:.0%}"
+    clock.now += 2
+    assert (
+        estimate.describe(State("encoding", 50_020, 50_000, 0.5002)) == "50,020 documents, 10/s, 50%, 1 h 23 min left"
+    )
+
+
 def test_a_new_stage_starts_anew() -> None:
     clock = Clock()
     estimate = Estimate(clock)

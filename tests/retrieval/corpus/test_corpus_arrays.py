@@ -84,3 +84,26 @@ def test_files_of_a_folder_that_are_not_read_are_counted_by_kind(tmp_path: Path)
     clean = open_corpus(tmp_path)
     assert len(list(clean)) == 2
     assert clean.notices() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", '{"id": 7, "text": "heat"}\n{"id": "8", "text": "flow"}\n'),
+        ("a.json", '[{"id": 7, "text": "heat"},\n{"id": "8", "text": "flow"}]\n'),
+        ("a.csv", "id,text\n7,heat\n8,flow\n"),
+        ("a.tsv", "id\ttext\n7\theat\n8\tflow\n"),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_marks_line_ends_and_numbers_as_ids(tmp_path: Path, name: str, text: str, mark: bytes, ending: str) -> None:
+    (tmp_path / name).write_bytes(mark + text.replace("\n", ending).encode())
+    assert list(open_corpus(tmp_path / name)) == [Document("7", "heat"), Document("8", "flow")]
+
+
+def test_other_numbers_are_no_ids() -> None:
+    for written in ("7.5", "true", "[7]"):
+        (row,) = open_corpus("-", stdin=io.BytesIO(f'{{"id": {written}, "text": "heat"}}'.encode()))
+        assert isinstance(row, BadRow)
+        assert "the id must be a string" in row.reason

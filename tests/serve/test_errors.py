@@ -17,7 +17,7 @@ from lexhound.serve.errors import describe_failure
 
 # How each exception ends a command and a request. A new one is put here on purpose.
 DELIBERATE = {
-    (FAILED, 400): "BadRow Corpus FrontMatter InvalidDocument Request Row",
+    (FAILED, 400): "Array BadRow Corpus FrontMatter InvalidDocument Request Row",
     (FAILED, 403): "Access",
     (FAILED, 404): "NotACollection NotFound UnknownName",
     (FAILED, 409): "CollectionExists Conflict UnfinishedRun",

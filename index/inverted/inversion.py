@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from lexhound.index.inverted import format as layout
 from lexhound.index.inverted.format import Postings
-from lexhound.index.inverted.plain import FEW_POSTINGS, first_wrong_row, order_of_postings
+from lexhound.index.inverted.plain import are_few, first_wrong_row, order_of_postings
 from lexhound.index.inverted.quantization import QuantisationLoss, exact_scale, quantise_with_loss
-from lexhound.index.jit import frozen, is_loaded, kernel
+from lexhound.index.jit import frozen, kernel
 
 _WIDE = 1 << 32  # offsets from here on need 64 bits
 _NOTHING: NDArray[np.uint8] = frozen(np.empty(0, np.uint8))
@@ -84,7 +84,7 @@ def invert(
     exact = exact_scale(scale)
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
-    if threads is None and n_postings <= FEW_POSTINGS and not is_loaded(place_postings):
+    if threads is None and are_few(n_postings, place_postings):
         return (*_sorted(weights, starts, columns, exact, frequencies, lengths, window_bits), exact)
     workers = max(1, min(threads or os.cpu_count() or 1, _COUNTERS // max(1, vocabulary_size)))
     parts = _parts(starts, window_bits, workers)

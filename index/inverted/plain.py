@@ -7,7 +7,8 @@ as long.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,26 @@ from numpy.typing import NDArray
 from lexhound.index.inverted.format import Postings
 from lexhound.index.inverted.postings import count_postings_of, entry_ranges
 from lexhound.index.inverted.quantization import Query
-from lexhound.index.jit import avoids_kernels
+from lexhound.index.jit import avoids_kernels, is_loaded
 from lexhound.index.topk import SearchStats, TopK
 
 _ROW_MASK = (1 << 32) - 1
 
-FEW_POSTINGS = 1 << 20
-"""Postings that are sorted here where no kernel is loaded: a tenth of a second."""
+_FEW_POSTINGS = 1 << 20  # that a process goes through here rather than load a kernel: some tenths of a second
+
+
+class _Done:
+    """How many postings this process has gone through here."""
+
+    postings = 0
+
+
+def are_few(postings: int, kernel: Callable[..., Any]) -> bool:
+    """Return whether so many postings more are to be gone through here, as the kernel for it is not loaded yet."""
+    if is_loaded(kernel) or _Done.postings + postings > _FEW_POSTINGS:
+        return False
+    _Done.postings += postings
+    return True
 
 
 def is_plain(postings: Postings, terms: NDArray[np.int32]) -> bool:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.jit import is_loaded, kernel
+from lexhound.index.jit import kernel
 
 from .format import Postings
-from .plain import FEW_POSTINGS
+from .plain import are_few
 from .quantization import MAX_IMPACT
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def stored_ranges(index: InvertedIndex) -> RowRanges:
     """Return the ranges of the rows of an index, by what its impacts stand for. Reads every posting."""
     postings = index.postings
     unit = np.float64(index.scale)
-    if len(postings.rows) <= FEW_POSTINGS and not is_loaded(measure_rows):
+    if are_few(len(postings.rows), measure_rows):
         return ranges_from(*_measured(postings, unit))
     greatest = np.zeros(postings.n_rows, np.uint8)
     totals = np.zeros(postings.n_rows, np.int64)

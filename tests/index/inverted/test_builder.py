@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from lexhound.index import IndexStorageError, InvertedIndex, Query, build_inverted
-from lexhound.index.inverted import inversion
+from lexhound.index.inverted import inversion, plain
 
 ARRAYS = ("terms", "entry_starts", "entry_windows", "entry_ends", "entry_maxima", "rows", "impacts")
 
@@ -65,7 +65,7 @@ def test_few_postings_are_sorted_as_the_kernels_place_them(corpus, weighable, is
     found = []
     for loaded in (True, False):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(inversion, "is_loaded", lambda _, loaded=loaded: loaded)
+            patch.setattr(inversion, "are_few", lambda *_, loaded=loaded: not loaded)
             try:
                 index = InvertedIndex.from_csr(csr, corpus.scale, window_bits=corpus.window_bits, **extra)
             except ValueError as error:
@@ -77,6 +77,14 @@ def test_few_postings_are_sorted_as_the_kernels_place_them(corpus, weighable, is
                     + [index.loss, index.scale, index.postings.n_rows]
                 )
     assert found[0] == found[1]
+
+
+def test_a_process_that_goes_on_loads_the_kernels(monkeypatch):
+    monkeypatch.setattr(plain._Done, "postings", 0)
+    monkeypatch.setattr(plain, "is_loaded", lambda kernel: kernel is len)
+    assert not plain.are_few(1, len)
+    assert [plain.are_few(1 << 19, max) for _ in range(3)] == [True, True, False]
+    assert not plain.are_few((1 << 20) + 1, max)
 
 
 def test_an_index_does_not_depend_on_the_number_of_threads(tmp_path):

@@ -79,7 +79,7 @@ def test_an_index_tells_the_ranges_of_what_it_holds(rows: Rows) -> None:
     expected = row_ranges(*laid_out(kept))
     for by_kernel in (True, False):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(scales, "is_loaded", lambda _, by_kernel=by_kernel: by_kernel)
+            patch.setattr(scales, "are_few", lambda *_, by_kernel=by_kernel: not by_kernel)
             found = stored_ranges(index)
         assert found.finest.tolist() == expected.finest.tolist()
         assert found.coarsest.tolist() == expected.coarsest.tolist()

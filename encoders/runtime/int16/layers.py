@@ -17,7 +17,7 @@ from .packing import filled, in_turn, packed
 from .tiles import COLUMNS
 from .work_places import WorkPlaces
 
-_CHUNK = 240  # tokens a thread takes through all layers: enough to use each weight often, few enough for its cache
+_CHUNK = 160  # tokens a thread takes through all layers: weights are used often, and threads end together
 _LINE = 64  # bytes of a line of the cache
 
 

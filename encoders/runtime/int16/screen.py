@@ -28,19 +28,23 @@ from .kernels import Bound, Packed, added, bounding
 from .packing import BAND, packed, paired, rounded_rows, unpacked
 from .rows import COLUMN_NORM, ROW_NORM
 
-SAMPLES = 1024, 2048
+SAMPLES = 1024, 4096
 """The least and the most states that coordinates are chosen by."""
 
 _WIDTHS = (48, 64, 80, 96, 112, 128, 144, 160, 192, 256)  # of the leading part and its additions, which are measured
-_PAIR = 2500  # what computing one logit costs, in multiplications of the bound's product
+_PAIR = 3500  # what computing one logit costs, in multiplications of the bound's product
 _SLACK = 1e-3  # for the rounding of float32 on the way to the bound, in logits
 
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """The coordinates: their directions, packed, with -m in them as the bias; and the terms in them, packed."""
+    """The coordinates: their directions, packed, with -m in them as the bias, and as float32[width, width]; the terms.
+
+    `columns` are the terms in coordinates, packed.
+    """
 
     directions: Packed
+    exact: NDArray[np.float32]
     cuts: tuple[int, int, int]
     constant: float
     columns: NDArray[np.int16]
@@ -53,7 +57,7 @@ class Screen:
 
     def of_floats(self, states: NDArray[np.float32]) -> Bound:
         """Return what bounds the logits of float32[n, width]."""
-        return self._bound(states @ unpacked(self.directions).T + self.directions[2])
+        return self._bound(states @ self.exact.T + self.directions[2])
 
     def _bound(self, moved: NDArray[np.float32]) -> Bound:
         leading = bounding(moved, self.cuts[0], self.cuts, self.constant)
@@ -79,16 +83,17 @@ def fitted(
         return None
     mean = samples.mean(axis=0)
     centred = (samples - mean).astype(np.float64)
-    directions = packed(_directions(centred, weight), None)
-    exact = unpacked(directions).astype(np.float64)
-    directions[2][:] = -exact @ mean
-    back = np.linalg.inv(exact).astype(np.float32)
+    known = len(centred) * 3 // 4  # the others, which the directions were not fitted to, say what a width costs
+    directions = packed(_directions(centred[:known], weight), None)
+    exact = unpacked(directions)
+    directions[2][:] = -exact.astype(np.float64) @ mean
+    back = np.linalg.inv(exact.astype(np.float64)).astype(np.float32)
     farthest = float(np.linalg.norm(centred, axis=1).max())
     slack = np.float32(_SLACK) * (1 + farthest / 20 * np.linalg.norm(weight, axis=1))
     shifted = bias + _products(terms_of, len(weight), mean) + slack
     some = slice(None, None, max(1, len(weight) // 2000))
-    fewer = centred[:: max(1, len(samples) // 512)].astype(np.float32)
-    cuts = _cheapest(fewer @ exact.T.astype(np.float32), weight[some] @ back, shifted[some])
+    fewer = centred[known :: max(1, (len(samples) - known) // 512)].astype(np.float32)
+    cuts = _cheapest(fewer @ exact.T, weight[some] @ back, shifted[some])
     if cuts is None:
         return None
     constant = max(1e-3, float(np.sqrt(np.abs(shifted).mean())))
@@ -97,7 +102,7 @@ def fitted(
         band = slice(start, start + BAND)
         columns = _extended(terms_of(band) @ back, cuts, shifted[band] / np.float32(constant))
         integers[band], _ = rounded_rows(columns, COLUMN_NORM)
-    return Screen(directions, cuts, constant, paired(integers))
+    return Screen(directions, exact, cuts, constant, paired(integers))
 
 
 def _directions(centred: NDArray[np.float64], weight: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -106,7 +111,8 @@ def _directions(centred: NDArray[np.float64], weight: NDArray[np.float32]) -> ND
     values = np.maximum(values, max(1e-4 * values.max(), 1e-30))
     spread = (vectors * np.sqrt(values)) @ vectors.T
     narrowed = (vectors / np.sqrt(values)) @ vectors.T
-    gram = (weight.T @ weight).astype(np.float64) / len(weight)
+    some = weight[:: max(1, len(weight) // 8192)]
+    gram = (some.T @ some).astype(np.float64) / len(some)
     energies, axes = np.linalg.eigh(spread @ gram @ spread)
     axes, energies = axes[:, ::-1], np.maximum(energies[::-1], max(1e-12 * energies.max(), 1e-30))
     found: NDArray[np.float32] = (narrowed @ axes * energies**0.25).T.astype(np.float32)

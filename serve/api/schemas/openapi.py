@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from lexhound.core.version import __version__
+from lexhound.encoders.bm25.encoder import KIND as BM25
+from lexhound.retrieval.collection.default_encoders import NO_DENSE
 from lexhound.serve.settings import Settings
 
 from .base import Error
@@ -111,7 +113,9 @@ def _limit(schemas: dict[str, Any], settings: Settings) -> None:
     schemas["BatchRequest"]["properties"]["queries"]["maxItems"] = settings.max_batch
     _limit_text(schemas["BatchRequest"]["properties"]["queries"]["items"], settings)
     schemas["DeleteByIds"]["properties"]["ids"]["maxItems"] = settings.max_batch
-    schemas["CollectionRequest"]["properties"]["encoder"]["enum"] = list(settings.offered_encoders)
+    made = schemas["CollectionRequest"]["properties"]
+    made["encoder"]["enum"] = list(settings.offered_encoders)
+    made["dense"]["anyOf"][0]["enum"] = [NO_DENSE, *(name for name in settings.offered_encoders if name != BM25)]
 
 
 def _limit_parameters(paths: dict[str, Any], settings: Settings) -> None:

@@ -14,6 +14,7 @@ from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from lexhound.encoders.runtime.batching import token_chunks
 
@@ -49,6 +50,7 @@ class MaximumHead:
         self._in_integers = whole
         self._screen: Screen | None = None
         self._fitted = False
+        self._samples: list[NDArray[np.float32]] = []
         self._lock = Lock()
 
     @cached_property
@@ -75,11 +77,20 @@ class MaximumHead:
         return integers[band] * scales[band, None]
 
     def _fit(self, states: NDArray[np.float32]) -> None:
-        if not self._fitted and len(states) >= SAMPLES[0]:
-            with self._lock:
-                if not self._fitted:
-                    self._screen = fitted(states[: SAMPLES[1]], self._weight, self._bias, self._terms)
-                    self._fitted = True
+        """Fit the bound once enough states have come, of however many calls."""
+        if self._fitted:
+            return
+        with self._lock:
+            if self._fitted:
+                return
+            self._samples.append(states[: SAMPLES[1]].copy())
+            if sum(map(len, self._samples)) < SAMPLES[0]:
+                return
+            samples = np.concatenate(self._samples)[: SAMPLES[1]]
+            with threadpool_limits(1, "blas"):  # whose threads wait for each other in a loop
+                self._screen = fitted(samples, self._weight, self._bias, self._terms)
+            self._samples.clear()
+            self._fitted = True
 
     def largest(self, states: NDArray[np.float32], lengths: Sequence[int], threads: int = 1) -> Vectors | None:
         """Return each text's terms, ascending, with a logit above 0, and the largest one of each, float32.

@@ -187,6 +187,21 @@ def test_few_states_choose_no_coordinates() -> None:
 
 
 @pytest.mark.usefixtures("always")
+def test_states_of_many_calls_choose_them_together() -> None:
+    states, lengths, weight, bias = head_case(4)
+    starts = np.cumsum([0, *lengths])
+    expected, head = plain(states, lengths, weight, bias), MaximumHead(weight, bias, whole=True)
+    calls_before = 0
+    for number, length in enumerate(lengths):
+        calls_before += not head._fitted
+        found = dense(head.largest(states[starts[number] : starts[number + 1]], [length]))
+        np.testing.assert_allclose(found[0], expected[number], atol=2e-3)
+    assert head._screen is not None
+    assert 1 < calls_before < len(lengths)
+    assert not head._samples
+
+
+@pytest.mark.usefixtures("always")
 def test_in_integers_the_bound_changes_no_bit() -> None:
     states, lengths, weight, bias = head_case(6)
     unscreened = MaximumHead(weight, bias, whole=True)

@@ -78,8 +78,6 @@ class MaximumHead:
 
     def _fit(self, states: NDArray[np.float32]) -> None:
         """Fit the bound once enough states have come, of however many calls."""
-        if self._fitted:
-            return
         with self._lock:
             if self._fitted:
                 return

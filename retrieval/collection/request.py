@@ -126,7 +126,7 @@ class RankingOptions:
         k: how many hits at most, 1 to MAX_K.
         mode: one of MODES. A hybrid search has at most as many hits as its fusion has candidates.
         filter: an expression over metadata, such as `year >= 1990 and lang = "en"` (docs/filters.md).
-        allow_unknown_fields: let the filter name fields, and kinds of values, that no document has.
+        allow_unknown_fields: let `filter` name fields, and kinds of values, that no document has, and `fields` too.
         recall: the share of the exact hits that is enough, such as 0.95, for a faster search; 1 for all of them. None
             for all of the inverted index, and for .95 of dense vectors in clustered segments (see docs/spann.md).
             Scores are exact whatever it is.

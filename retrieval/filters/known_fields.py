@@ -5,7 +5,7 @@ A misspelt field, or a text where all values are numbers, lets nothing through, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol, TypeAlias
 
 from lexhound.core.suggestions import nearest
@@ -46,6 +46,21 @@ def check_known(expression: Expression, fields: FieldKinds) -> None:
         _check(expression, fields)
     except UnknownFieldError as error:
         error.where = "filter"
+        raise
+
+
+def check_shown(names: Iterable[str], fields: FieldKinds) -> None:
+    """Refuse fields of metadata that hits are to show, and that no document has.
+
+    Raises:
+        UnknownFieldError: it names the field, and the nearest ones that there are; `where` is "fields".
+    """
+    try:
+        for name in names:
+            if not fields.inner(name):
+                check_field(name, fields)
+    except UnknownFieldError as error:
+        error.where = "fields"
         raise
 
 

@@ -10,16 +10,18 @@ import numpy as np
 
 from lexhound.index.inverted.quantization import Query
 from lexhound.index.topk import SearchStats
-from lexhound.retrieval.collection.request import BatchRequest, Fusion, SearchRequest
+from lexhound.retrieval.collection.request import METADATA_FIELD, BatchRequest, Fusion, SearchRequest
 from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share, dense_shares
 from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.errors import CorruptCollectionError
+from lexhound.retrieval.filters.known_fields import check_shown
 
 from .documents import read_documents
 from .encoding import EncodedQuery, QueryEncoders, encode_query
 from .fusion import FieldScores
 from .hits import HitMaker, Terms, sort_contributions
 from .hybrid import candidate_scores, rank_dense, rank_dense_many, rank_hybrid, rank_hybrid_many
+from .known_fields import StoredFields
 from .ranking import RankedRows, named, rank, rank_many
 from .row_filter import Masks, rows_passing
 from .snapshot import SegmentView, Snapshot
@@ -28,11 +30,20 @@ from .snapshot import SegmentView, Snapshot
 def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> SearchResult:
     """Return everything from a query to hits with their documents; see `Collection.search`."""
     started = perf_counter()
+    _check_fields(snapshot, request)
     query, ranked, stats, shares = _ranked(snapshot, encoders, request)
     hits = _hits(snapshot, HitMaker(request, encoders.sparse, query), ranked, shares)
     return SearchResult(
         hits, perf_counter() - started, stats, query.unknown, encoders.shown_mode, query.terms, encoding=query.seconds
     )
+
+
+def _check_fields(snapshot: Snapshot, request: SearchRequest) -> None:
+    """Refuse metadata fields to show that no document has; raises UnknownFieldError."""
+    names = [field.removeprefix(METADATA_FIELD) for field in request.fields if field.startswith(METADATA_FIELD)]
+    if names and not request.allow_unknown_fields and snapshot.n_documents > 0:
+        with snapshot.reading() as connection:
+            check_shown(names, StoredFields(connection))
 
 
 def best_rows(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> Masks:

@@ -136,7 +136,12 @@ def test_fields(service: Service) -> None:
     assert keys() == always | {"title", "metadata", "snippet"}
     assert keys(fields=[], highlight=False) == always
     assert keys(fields=["text"], highlight=False) == always | {"text"}
-    hit = search(service, query="heat", k=1, fields=["metadata.year", "metadata.none"])["hits"][0]
+    wanted = {"query": "heat", "k": 1, "fields": ["metadata.year", "metadata.yaer"]}
+    answer = service.request("POST", "/v1/collections/my/search", json=wanted)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["where"]) == (400, "unknown_field", "fields")
+    assert "did you mean year?" in error["hint"]
+    hit = search(service, **wanted, allow_unknown_fields=True)["hits"][0]
     assert set(hit["metadata"]) == {"year"}
 
 

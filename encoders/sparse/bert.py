@@ -11,11 +11,10 @@ from lexhound.encoders.base import QueryVector
 from lexhound.encoders.runtime.activation import activated
 from lexhound.encoders.runtime.batching import BatchSize
 from lexhound.encoders.runtime.bert.config import BertConfig
-from lexhound.encoders.runtime.bert.float32 import Float32Backbone, linear
+from lexhound.encoders.runtime.bert.float32 import Float32Backbone, logits_in_bands, split_texts
 from lexhound.encoders.runtime.bert.model import open_masked_lm
-from lexhound.encoders.runtime.bert.weights import Linear
 from lexhound.encoders.runtime.device import threads
-from lexhound.encoders.runtime.token_pooling import means_of, starts_of, sums_of
+from lexhound.encoders.runtime.token_pooling import means_of, starts_of
 from lexhound.encoders.text.subwords import Subwords
 
 from .layout import EncoderLayout
@@ -24,8 +23,6 @@ from .settings import LearnedSettings
 from .vocabulary_size import require_outputs
 
 Floats = NDArray[np.float32]
-
-_COLUMNS = 4096  # of the decoder that are multiplied at a time
 
 
 class BertEncoder(VocabularyEncoder):
@@ -66,12 +63,11 @@ class BertEncoder(VocabularyEncoder):
     def _pooled(self, states: Floats, lengths: list[int]) -> list[QueryVector]:
         head = self._model.head
         if self._pooling == "max":
-            largest = head.largest(head.transform(states, threads()), lengths, threads())
+            largest = head.largest(head.transform(states, lengths, threads()), lengths, threads())
             return [self._vector(terms, logits) for terms, logits in largest]
         if self._pooling == "cls":
-            hidden = head.transform(states[starts_of(lengths)], threads())
-            return self._sparse(activated(linear(hidden, self._model.decoder), self._activation))
-        return self._sparse(self._summed(head.transform(states, threads()), lengths))
+            states, lengths = states[starts_of(lengths)], [1] * len(lengths)
+        return self._sparse(self._summed(head.transform(states, lengths, threads()), lengths))
 
     def _vector(self, terms: NDArray[np.int32], logits: Floats) -> QueryVector:
         allowed = self._is_term[terms]
@@ -79,10 +75,8 @@ class BertEncoder(VocabularyEncoder):
 
     def _summed(self, hidden: Floats, lengths: list[int]) -> Floats:
         """Return float32[texts, vocabulary_size]: each text's sum over its tokens (`encoders.runtime.pooling`)."""
-        weight, bias = self._model.decoder
-        sums = np.empty((len(lengths), self.vocabulary_size), dtype=np.float32)
-        for column in range(0, self.vocabulary_size, _COLUMNS):
-            columns = slice(column, column + _COLUMNS)
-            logits = linear(hidden, Linear(weight[columns], bias[columns]))
-            sums[:, columns] = sums_of(activated(logits, self._activation), lengths)
-        return sums
+        sums = []
+        for rows in split_texts(hidden, lengths):
+            bands = logits_in_bands(rows, self._model.decoder)
+            sums.append(np.concatenate([activated(logits, self._activation).sum(axis=0) for logits in bands]))
+        return np.stack(sums)

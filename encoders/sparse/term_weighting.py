@@ -12,7 +12,7 @@ from lexhound.encoders.base import QueryVector
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.runtime.activation import activated
 from lexhound.encoders.runtime.bert.config import BertConfig
-from lexhound.encoders.runtime.bert.float32 import linear
+from lexhound.encoders.runtime.bert.float32 import linear, split_texts
 from lexhound.encoders.runtime.bert.model import StatesModel, config_without_torch, open_backbone, open_masked_lm
 from lexhound.encoders.runtime.device import threads
 from lexhound.encoders.runtime.token_pooling import starts_of
@@ -64,10 +64,9 @@ class TermWeightingEncoder(ModelEncoder):
             added = self._likeliest(self._first_logits, token_ids)
             token_ids = [[*text_ids, *more] for text_ids, more in zip(token_ids, added, strict=True)]
         rows = [self._around(text_ids) for text_ids in token_ids]
-        values = self._backbone.states(rows, threads())
-        for number, layer in enumerate(self._layers):
-            values = linear(np.maximum(values, 0) if number else values, layer)
-        weights = activated(values[:, 0], self._settings.activation or self._layout.activation or "relu")
+        states = split_texts(self._backbone.states(rows, threads()), [len(row) for row in rows])
+        values = np.concatenate([self._values(part) for part in states])
+        weights = activated(values, self._settings.activation or self._layout.activation or "relu")
         pooling = self._settings.pooling or self._layout.pooling
         pooled = np.zeros((len(rows), self.vocabulary_size), dtype=np.float32)
         places = np.repeat(np.arange(len(rows)), [len(row) for row in rows]), np.concatenate(rows)
@@ -79,6 +78,12 @@ class TermWeightingEncoder(ModelEncoder):
         else:
             np.maximum.at(pooled, places, weights)
         return pooled
+
+    def _values(self, states: Floats) -> Floats:
+        """Return the raw weight of each of a text's tokens, float32[tokens]."""
+        for number, layer in enumerate(self._layers):
+            states = linear(np.maximum(states, 0) if number else states, layer)
+        return states[:, 0]
 
     def _likeliest(self, first_logits: FirstLogits, token_ids: list[list[int]]) -> list[list[int]]:
         """Return the ids of the terms that [CLS] finds likeliest and the text lacks, likeliest first."""
@@ -120,7 +125,9 @@ def _open_expansion(folder: Path, settings: LearnedSettings, vocabulary_size: in
 
         def first_logits(rows: Sequence[Sequence[int]]) -> Floats:
             states = model.backbone.states(rows, threads())[starts_of([len(row) for row in rows])]
-            return linear(model.head.transform(states, threads()), model.decoder)
+            ones = [1] * len(rows)
+            hidden = model.head.transform(states, ones, threads())
+            return np.concatenate([linear(row, model.decoder) for row in split_texts(hidden, ones)])
 
     if outputs < vocabulary_size:
         raise CheckpointError(f"{folder}: its head is of another vocabulary", "Choose one with this tokenizer")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-from lexhound.encoders.runtime.batching import token_chunks
 
 from .activations import ACTIVATIONS
 from .weights import BertWeights, HeadWeights, LayerWeights, Linear, Norm
 
 Floats = NDArray[np.float32]
 
-_TOKENS = 2048  # that go through a layer together: large products, and little memory beside them
 _COLUMNS = 4096  # of the decoder that are multiplied at a time
 
 
@@ -32,38 +29,34 @@ class Float32Backbone:
     def states(self, rows: Sequence[Sequence[int]], threads: int = 1) -> Floats:
         """Return float32[tokens, width], the last hidden states of the rows' tokens, one row after the other.
 
-        `threads` is for the integer twin: NumPy's products choose their own.
+        Every row goes through alone, so that no sum depends on its neighbours. `threads` is for the integer twin:
+        NumPy's products choose their own.
         """
-        chunks = token_chunks([len(row) for row in rows], _TOKENS)
-        parts = [self._chunk(rows[chunk.start : chunk.stop]) for chunk in chunks]
+        parts = [self._states(row) for row in rows]
         return np.concatenate(parts) if parts else np.empty((0, self.width), dtype=np.float32)
 
-    def _chunk(self, rows: Sequence[Sequence[int]]) -> Floats:
+    def _states(self, row: Sequence[int]) -> Floats:
         weights, config = self._weights, self._weights.config
         epsilon, activation = np.float32(config.epsilon), ACTIVATIONS[config.activation]
-        positions = np.concatenate([config.position_ids(row) for row in rows])
-        x = layer_norm(weights.words[np.concatenate(rows)] + weights.positions[positions], weights.norm, epsilon)
-        ends = np.cumsum([len(row) for row in rows])[:-1]
+        x = layer_norm(weights.words[row] + weights.positions[config.position_ids(row)], weights.norm, epsilon)
         for layer in weights.layers:
-            x = layer_norm(x + linear(self._attended(x, ends, layer), layer.mix), layer.mix_norm, epsilon)
+            x = layer_norm(x + linear(self._attended(x, layer), layer.mix), layer.mix_norm, epsilon)
             x = layer_norm(x + linear(activation(linear(x, layer.up)), layer.down), layer.down_norm, epsilon)
         return x
 
-    def _attended(self, x: Floats, ends: NDArray[np.int64], layer: LayerWeights) -> Floats:
-        """Return softmax(Q Kᵀ / √size) V of each text and head (Vaswani et al., 2017, section 3.2)."""
+    def _attended(self, x: Floats, layer: LayerWeights) -> Floats:
+        """Return softmax(Q Kᵀ / √size) V of each head (Vaswani et al., 2017, section 3.2)."""
         size = self.width // self._weights.config.heads
         query, key, value = (linear(x, each) for each in (layer.query, layer.key, layer.value))
         query /= np.sqrt(np.float32(size))
         mixed = np.empty_like(x)
-        for text in np.split(np.arange(len(x)), ends):
-            rows = slice(text[0], text[-1] + 1)
-            for start in range(0, self.width, size):
-                head = slice(start, start + size)
-                shares = query[rows, head] @ key[rows, head].T
-                shares -= shares.max(axis=1, keepdims=True)
-                np.exp(shares, out=shares)
-                shares /= shares.sum(axis=1, keepdims=True)
-                mixed[rows, head] = shares @ value[rows, head]
+        for start in range(0, self.width, size):
+            head = slice(start, start + size)
+            shares = query[:, head] @ key[:, head].T
+            shares -= shares.max(axis=1, keepdims=True)
+            np.exp(shares, out=shares)
+            shares /= shares.sum(axis=1, keepdims=True)
+            mixed[:, head] = shares @ value[:, head]
         return mixed
 
 
@@ -75,8 +68,12 @@ class Float32Head:
         self._activation = ACTIVATIONS[activation]
         self._epsilon = np.float32(epsilon)
 
-    def transform(self, states: Floats, threads: int = 1) -> Floats:
-        """Return what the decoder takes, float32[tokens, width]."""
+    def transform(self, states: Floats, lengths: Sequence[int], threads: int = 1) -> Floats:
+        """Return what the decoder takes, float32[tokens, width]; `lengths` of the texts, each of which goes alone."""
+        parts = [self._transformed(part) for part in split_texts(states, lengths)]
+        return np.concatenate(parts) if parts else states
+
+    def _transformed(self, states: Floats) -> Floats:
         dense = self._activation(linear(states, self._weights.dense))
         return layer_norm(dense, self._weights.norm, self._epsilon)
 
@@ -88,14 +85,24 @@ class Float32Head:
         Args:
             transformed: of `transform`, the texts' tokens one after the other; lengths: of the texts, none of 0.
         """
-        weight, bias = self._weights.decoder
-        largest = np.empty((len(lengths), len(weight)), dtype=np.float32)
-        starts = np.cumsum([0, *lengths[:-1]])
-        for column in range(0, len(weight), _COLUMNS):
-            columns = slice(column, column + _COLUMNS)
-            logits = linear(transformed, Linear(weight[columns], bias[columns]))
-            largest[:, columns] = np.maximum.reduceat(logits, starts, axis=0)
-        return [(terms.astype(np.int32), row[terms]) for row in largest for terms in [np.flatnonzero(row > 0)]]
+        found = []
+        for states in split_texts(transformed, lengths):
+            largest = np.concatenate([logits.max(axis=0) for logits in logits_in_bands(states, self._weights.decoder)])
+            terms = np.flatnonzero(largest > 0)
+            found.append((terms.astype(np.int32), largest[terms]))
+        return found
+
+
+def split_texts(states: Floats, lengths: Sequence[int]) -> list[Floats]:
+    """Return each text's rows of float32[tokens, width]."""
+    return np.split(states, np.cumsum(lengths)[:-1]) if lengths else []
+
+
+def logits_in_bands(states: Floats, decoder: Linear) -> Iterator[Floats]:
+    """Yield float32[rows, some columns], all columns in turn: the logits of a text's rows, which are many."""
+    for column in range(0, len(decoder.weight), _COLUMNS):
+        columns = slice(column, column + _COLUMNS)
+        yield linear(states, Linear(decoder.weight[columns], decoder.bias[columns]))
 
 
 def linear(x: Floats, layer: Linear) -> Floats:

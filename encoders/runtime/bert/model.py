@@ -41,8 +41,8 @@ class StatesModel(Protocol):
 class Head(Protocol):
     """A masked-language-model head."""
 
-    def transform(self, states: Floats, threads: int = 1) -> Floats:
-        """Return what the decoder takes, float32[tokens, width]."""
+    def transform(self, states: Floats, lengths: Sequence[int], threads: int = 1) -> Floats:
+        """Return what the decoder takes, float32[tokens, width]; `lengths` of the texts."""
         ...
 
     def largest(

@@ -25,8 +25,8 @@ class IntegerHead:
         self._epsilon = float(epsilon)
         self._decoder = MaximumHead(*weights.decoder, whole=True)
 
-    def transform(self, states: NDArray[np.float32], threads: int = 1) -> NDArray[np.float32]:
-        """Return what the decoder takes, float32[tokens, width]."""
+    def transform(self, states: NDArray[np.float32], lengths: Sequence[int], threads: int = 1) -> NDArray[np.float32]:
+        """Return what the decoder takes, float32[tokens, width]; in integers, whatever the texts' lengths are."""
         out = np.empty_like(states)
 
         def run(start: int) -> None:

@@ -56,8 +56,8 @@ def our_logits(folder: Path) -> list[np.ndarray]:
     config = read_bert_config(folder)
     assert config is not None
     backbone, head = read_masked_lm(folder, config)
-    states = Float32Backbone(backbone).states(ROWS)
-    logits = linear(Float32Head(head, config.activation, config.epsilon).transform(states), head.decoder)
+    states, lengths = Float32Backbone(backbone).states(ROWS), [len(row) for row in ROWS]
+    logits = linear(Float32Head(head, config.activation, config.epsilon).transform(states, lengths), head.decoder)
     return np.split(logits, np.cumsum([len(row) for row in ROWS])[:-1])
 
 
@@ -176,6 +176,18 @@ def test_what_is_not_complete(bert: Path) -> None:
 def test_other_forms_are_left_to_torch(bert: Path, values: dict[str, object]) -> None:
     edit(bert, **values)
     assert read_bert_config(bert) is None
+
+
+@pytest.mark.parametrize("pooling", ["max", "sum", "cls"])
+def test_a_vector_does_not_depend_on_its_batch(folder: Path, pooling: str) -> None:
+    """To the bit: the same text is as near to a query wherever it stands."""
+    settings = LearnedSettings(device="cpu", precision="float32", pooling=pooling)
+    sparse, dense = LearnedEncoder(folder, settings), DenseEncoder(folder, DenseSettings(device="cpu"))
+    many = [*TEXTS, "wing", *(text[:9] for text in TEXTS), "wing"]
+    vectors, states = sparse.encode_documents(many).toarray(), dense.encode_documents(many)
+    for number, text in enumerate(many):
+        np.testing.assert_array_equal(sparse.encode_documents([text]).toarray()[0], vectors[number])
+        np.testing.assert_array_equal(dense.encode_documents([text])[0], states[number])
 
 
 def test_torch_and_this_make_the_same_vectors(folder: Path, tmp_path: Path) -> None:

@@ -79,10 +79,13 @@ class HitMaker:
         )
 
     def _own_terms(self, document: Document) -> Terms:
-        """Return the terms of a document's own words; None where no encoder adds others."""
-        if self.field.frequencies:
+        """Return the terms of a document's own words; None where no encoder adds others, or there are no words to tell
+        from: documents may bring vectors without a text.
+        """
+        text = document.encoded_text[:_OWN_CHARACTERS]
+        if self.field.frequencies or not text.strip():
             return None
-        return self.field.typed_terms(document.encoded_text[:_OWN_CHARACTERS])
+        return self.field.typed_terms(text)
 
     def _metadata(self, document: Document) -> Mapping[str, JSON] | None:
         fields = self.request.fields

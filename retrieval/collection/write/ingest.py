@@ -68,8 +68,9 @@ def ingest(
 ) -> IngestReport:
     """Read a corpus into a collection as one ingest job, or go on with the job over the same corpus.
 
-    What an earlier attempt holds stays as long as the corpus gives the same documents in the same order; where it is
-    read with other options, or has been corrected, the rest is dropped and read anew.
+    What an earlier attempt holds stays as long as the corpus gives the same documents in the same order; where it has
+    been corrected, or is read with other options, the rest is dropped and read anew. Other options that would drop all
+    of it are refused.
 
     Args:
         source: what identifies the job when it is started again (the corpus's path and the reading options).
@@ -80,7 +81,8 @@ def ingest(
     Raises:
         BadRowError: a bad row, and `on_bad_row` is not given. The documents before it are kept for the next attempt.
         CorpusError: the corpus holds no document, or cannot be read.
-        UnfinishedRunError: an ingest job over another corpus has not been finished.
+        UnfinishedRunError: an ingest job over another corpus, or one that reads its first document otherwise, has not
+            been finished.
         StorageFullError: the disk is full. What was acknowledged is kept for the next attempt.
     """
     corpus.bind(learned_encoder(writer.sparse_field))
@@ -88,12 +90,7 @@ def ingest(
     if job is not None and not same_corpus(job.source, source):
         held = held_documents(writer.connection, job)
         if held:
-            raise UnfinishedRunError(
-                f"the ingest job over {describe_source(job.source)} was interrupted and holds {held:,} documents",
-                where=str(writer.directory),
-                hint=_WAYS_ON,
-                cli_hint=ways_on(job, writer.directory),
-            )
+            raise _unfinished(writer, job)
         discard_job(writer)
         job = None
     with writer.transaction() as connection:
@@ -101,17 +98,26 @@ def ingest(
             first = last_internal_id(connection) + 1
             cursor = connection.execute("INSERT INTO runs(source, first_seq) VALUES (?, ?)", (source, first))
             job = IngestJob(int(cursor.lastrowid or 0), source, first)
-        elif job.source != source:
-            connection.execute("UPDATE runs SET source = ? WHERE run = ?", (source, job.number))
         write_property(connection, "running", running_mark(job.number, os.getpid()))
     try:
         state = _Attempt(writer, corpus, job, on_bad_row, progress)
-        state.read()
+        state.read(reads_otherwise=job.source != source)
         return state.finish()
     except BaseException:
         with suppress(RetrievalError, StorageError):  # told already, or the next run does it
             _stop(writer, job)
         raise
+
+
+def _unfinished(writer: Writer, job: IngestJob) -> UnfinishedRunError:
+    """Return the refusal of a job that would drop what another holds, with the two ways on."""
+    held = held_documents(writer.connection, job)
+    return UnfinishedRunError(
+        f"the ingest job over {describe_source(job.source)} was interrupted and holds {held:,} documents",
+        where=str(writer.directory),
+        hint=_WAYS_ON,
+        cli_hint=ways_on(job, writer.directory),
+    )
 
 
 def _stop(writer: Writer, job: IngestJob) -> None:
@@ -149,9 +155,9 @@ class _Attempt:
         except sqlite3.Error as error:
             raise translate(error, writer.directory / DATABASE) from error
 
-    def read(self) -> None:
-        """Store the whole corpus, chunk by chunk, behind what an earlier attempt holds."""
-        staged = _Staged(self._writer, self._job)
+    def read(self, *, reads_otherwise: bool) -> None:
+        """Store the whole corpus, chunk by chunk, behind what an earlier attempt, perhaps of other options, holds."""
+        staged = _Staged(self._writer, self._job, reads_otherwise=reads_otherwise)
         chunk: dict[str, Document] = {}
         duplicates_of: dict[str, BadRow] = {}
         self._meter.tell()
@@ -290,9 +296,10 @@ class _Attempt:
 class _Staged:
     """The documents that an earlier attempt holds, in the order in which it read them."""
 
-    def __init__(self, writer: Writer, job: IngestJob) -> None:
+    def __init__(self, writer: Writer, job: IngestJob, *, reads_otherwise: bool) -> None:
         self._writer = writer
         self._job = job
+        self._keeps_all = reads_otherwise  # until a document is the same
         self._rows = self._pages()
         self._next = next(self._rows, None)
 
@@ -316,6 +323,7 @@ class _Staged:
         digest = content_hash(document)
         if identifier == document.id and hash_of(stored) == digest:
             self._next = next(self._rows, None)
+            self._keeps_all = False
             return True
         duplicate = self._writer.connection.execute(
             "SELECT 1 FROM rows WHERE id = ? AND run = ? AND seq < ?", (document.id, self._job.number, seq)
@@ -325,6 +333,8 @@ class _Staged:
         existing = self._writer.known([document], [digest])
         if document.id in existing and existing[document.id][1] == digest:
             return False  # unchanged since before the job: never staged, so it says nothing about the order
+        if self._keeps_all:
+            raise _unfinished(self._writer, self._job)
         self.drop_rest()
         return False
 

@@ -293,11 +293,16 @@ def test_a_corrected_command_simply_runs(copy: Path, tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert run("info", copy, "--json").json["documents"] == before + 80
     assert run("info", copy, "--json").json["unfinished"] is None
-    # Another column for the ids: nothing is read alike, and nothing of the first attempt is left.
+    # Another column for the ids: nothing is read alike, and what is kept is not dropped unasked.
     rows = [{"id": f"a{n}", "number": f"b{n}", "text": "yankee"} for n in range(20)]
     source.write_bytes(lines(*rows) + b"broken\n")
     assert run("add", copy, source).code == 1
     source.write_bytes(lines(*rows))
+    refused = run("add", copy, source, "--id-field", "number")
+    assert (refused.code, "holds 20 documents" in refused.err) == (1, True)
+    assert f"`lexhound add {copy} --discard-unfinished`" in refused.err
+    assert run("info", copy, "--json").json["unfinished"]["documents"] == 20
+    assert run("add", copy, "--discard-unfinished").code == 0
     assert run("add", copy, source, "--id-field", "number").code == 0
     assert run("info", copy, "--json").json["documents"] == before + 100
     assert {hit["id"][0] for hit in run("search", copy, "yankee", "--json").json["hits"]} == {"b"}

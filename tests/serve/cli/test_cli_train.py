@@ -191,7 +191,7 @@ def test_two_processes_learn_what_one_learns(folder: Path, tmp_path: Path) -> No
     together = subprocess.run(
         [*TORCHRUN, *COMMAND[1:], "train", folder / "recipe.toml", "--into", tmp_path / "both", "--device", "cpu",
          "--threads", "1", *changes],
-        capture_output=True, text=True, env=environment(), timeout=200, check=False,
+        capture_output=True, text=True, env=environment(), timeout=500, check=False,
     )  # fmt: skip
     assert together.returncode == 0, together.stderr
     assert together.stderr.count("step 3: apart dev") == 1

@@ -98,7 +98,7 @@ def test_a_very_long_array_needs_no_more_memory_than_one_document() -> None:
     count = sum(1 for _ in splitter.feed(b"["))
     for _ in range(5000):
         count += sum(1 for _ in splitter.feed(b'{"id": "a", "text": "' + b"x" * 50 + b'"},'))
-        assert len(splitter._rest) <= LIMIT
+        assert len(splitter._splitter._rest) <= LIMIT
     count += sum(1 for _ in splitter.feed(b"1]"))
     assert count == 5001
     assert list(splitter.end()) == []

@@ -32,7 +32,7 @@ from lexhound.retrieval.errors import (
 )
 
 from .collection import Collection
-from .opening_encoders import open_chosen
+from .encoders import open_chosen
 from .recovery import recover_claimed
 from .settings import CollectionSettings, SettingsKeywords
 

@@ -16,8 +16,7 @@ from lexhound.retrieval.collection.store.manifest import MANIFEST, DenseManifest
 from lexhound.retrieval.collection.store.schema import create_database
 from lexhound.retrieval.errors import CollectionExistsError
 
-from .encoders import LoadedEncoders
-from .opening_encoders import open_chosen
+from .encoders import LoadedEncoders, open_chosen
 from .recovery import recover
 from .settings import CollectionSettings
 

@@ -1,19 +1,22 @@
-"""The encoders of an open collection: of its sparse field, of its dense field, and what makes dense queries."""
+"""The encoders of a collection: of its sparse field, of its dense field, and what makes dense queries."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
+from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.bm25.vocabulary import Vocabulary
 from lexhound.retrieval.collection.fields.dense_field import DenseField, DenseQueries
-from lexhound.retrieval.collection.fields.opening import load_field
-from lexhound.retrieval.collection.fields.sparse_field import SparseField
+from lexhound.retrieval.collection.fields.opening import load_field, open_named
+from lexhound.retrieval.collection.fields.sparse_field import LearnedField, SparseField
 from lexhound.retrieval.collection.fields.static_queries import TableQueries, has_table
 from lexhound.retrieval.collection.query.encoding import QueryEncoders
 from lexhound.retrieval.collection.request import RankingOptions
 from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.errors import QueryError
+
+from .settings import CollectionSettings
 
 
 class LoadedEncoders(NamedTuple):
@@ -21,6 +24,23 @@ class LoadedEncoders(NamedTuple):
 
     sparse: SparseField | None = None
     dense: DenseField | None = None
+
+
+def open_chosen(
+    settings: CollectionSettings, *, load_model: bool = True, keeps_dense: bool = True
+) -> tuple[EncoderIdentity, LearnedField | None, DenseField | None]:
+    """Return the sparse encoder's identity, its field (None for `bm25`) and the dense field, defaults filled in.
+
+    Args:
+        load_model: load a model of the document side alone too; keeps_dense: see `choose_encoders`.
+
+    Raises:
+        EncoderError: an encoder cannot be loaded.
+    """
+    chosen = settings.choose(keeps_dense=keeps_dense)
+    identity, sparse = open_named(chosen.encoder, settings.lexical, settings.learned, load_model=load_model)
+    dense = None if chosen.dense is None else DenseField.named(chosen.dense, settings.dense_field_settings())
+    return identity, sparse, dense
 
 
 class CollectionEncoders:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Unpack
 from lexhound.core.version import made_by
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.encoders import open_chosen
 from lexhound.retrieval.collection.fields.opening import load_field
-from lexhound.retrieval.collection.opening_encoders import open_chosen
 from lexhound.retrieval.collection.settings import CollectionSettings, SettingsKeywords
 from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
 from lexhound.retrieval.errors import UnsupportedError

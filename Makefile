@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo check test test-page test-suite lint types client bench clean
 
 help:
-	@echo "make demo    install Lexhound, index 400 abstracts, answer what words alone do not"
+	@echo "make demo    install Lexhound, index 300 abstracts, answer what words alone do not"
 	@echo "make check   ruff, and the tests that start no process, browser, model or engine: a minute"
 	@echo "make test    lint, types, import direction, and the whole test suite"
 	@echo "make lint    ruff"

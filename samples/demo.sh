@@ -7,7 +7,7 @@ lexhound="$BIN/lexhound"
 words="${DEMO%.index}-bm25.index"
 part="${DEMO%.index}.jsonl"
 rm -rf "$DEMO" "$words"
-head -n 400 samples/cranfield/corpus.jsonl > "$part"
+head -n 300 samples/cranfield/corpus.jsonl > "$part"
 
 show() {
     printf '\n$ lexhound'
@@ -20,7 +20,7 @@ show() {
 
 question="work on small-oscillation re-entry motions"
 
-echo "Cranfield: abstracts on aerodynamics, and questions that engineers asked of them in the 1960s. Here are 400 of 1,400."
+echo "Cranfield: abstracts on aerodynamics, and questions that engineers asked of them in the 1960s. Here are 300 of 1,400."
 show index "$part" --into "$DEMO"
 show index "$part" --into "$words" --encoder bm25
 

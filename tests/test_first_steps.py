@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-RELEVANT = {"32", "67"}  # of the demo's question, among the 400 abstracts
+RELEVANT = {"32", "67"}  # of the demo's question, among the 300 abstracts
 
 
 def newcomer() -> dict[str, str]:

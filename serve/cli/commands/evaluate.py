@@ -81,7 +81,7 @@ class EvaluateOptions:
         list[Mode] | None,
         typer.Option(
             help="A mode of search, each a system of its own. May be repeated.",
-            show_default="sparse, with --dense hybrid",
+            show_default="hybrid where there are dense vectors, otherwise sparse",
         ),
     ] = None
     fusion: FusionOption = None

@@ -15,6 +15,8 @@
     │   └── EngineUnreachableError the engine does not answer
     ├── ClusterError              a Ray cluster does not answer, or does not do what it was given
     ├── ExportError               a collection cannot be written for another engine, or an export not be read
+    ├── AliasError                an alias cannot be what it is to be: no name, a collection's name
+    │   └── UnknownAliasError     an alias, or the collection that it is to lead to, is not there
     └── CollectionError           a collection on disk cannot be used as asked
         ├── NotACollectionError   the path holds no collection
         ├── CollectionExistsError the path already holds something, where a new collection was to be made
@@ -140,6 +142,22 @@ class ClusterError(RetrievalError):
 
 class ExportError(RetrievalError):
     """Raised when a collection cannot be written in another engine's form, or such files cannot be read back."""
+
+
+class AliasError(RetrievalError):
+    """Raised when an alias cannot be what it is to be, or the file of aliases cannot be read."""
+
+    http_status = 409
+
+    def public_text(self) -> PublicText:
+        """Return the message without the hint, which may name what a caller's key does not open."""
+        return PublicText(self.message, "GET /v1/collections lists collections, GET /v1/aliases aliases")
+
+
+class UnknownAliasError(AliasError):
+    """Raised when an alias, or the collection that it is to lead to, is not there."""
+
+    http_status = 404
 
 
 class CollectionError(RetrievalError):

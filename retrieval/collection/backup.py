@@ -18,6 +18,7 @@ from pathlib import Path
 from lexhound.core.atomic_files import neighbour, replace_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim, WriterLock
+from lexhound.retrieval.aliases import resolve_alias
 from lexhound.retrieval.collection.fields.static_queries import FOLDER as TABLE
 from lexhound.retrieval.collection.fields.static_queries import has_table
 from lexhound.retrieval.collection.store.connections import Connections
@@ -75,7 +76,7 @@ def backup_collection(
         QueryError: one of the two paths leads into the other.
         StorageFullError, ReadOnlyError: the copy cannot be written.
     """
-    source, target = Path(source), Path(target)
+    source, target = resolve_alias(Path(source)), Path(target)
     recover(source)
     read_manifest(source)
     _check_apart(source, target)

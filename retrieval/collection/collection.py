@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from lexhound.core.errors import CollectionGoneError, ReadOnlyError
 from lexhound.core.lock import WriterLock
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
+from lexhound.retrieval.aliases import resolve_alias
 from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import load_field
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
@@ -111,7 +112,7 @@ class Collection(ReadableCollection):
         learned: LearnedSettings | None = None,
         check: bool = False,
     ) -> Collection:
-        """Open a collection, for reading unless `writable` is set.
+        """Open a collection, for reading unless `writable` is set; `path` may be that of an alias of its folder.
 
         Args:
             like: the same collection, open already; a model that it has loaded is shared.
@@ -124,7 +125,7 @@ class Collection(ReadableCollection):
             CollectionLockedError: `writable` is set and another process writes.
             EncoderError: the collection's encoder cannot be loaded.
         """
-        directory = Path(path)
+        directory = resolve_alias(Path(path))
         loaded = LoadedEncoders()
         if like is not None:
             loaded = like._encoders.shared_with(read_manifest(directory))

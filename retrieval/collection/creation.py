@@ -11,6 +11,7 @@ from lexhound.core.atomic_files import make_directories, neighbour, publish_dire
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim
 from lexhound.core.version import made_by
+from lexhound.retrieval.aliases import check_is_no_alias
 from lexhound.retrieval.collection.store.dense_index import check_policy
 from lexhound.retrieval.collection.store.manifest import MANIFEST, DenseManifest, Manifest, write_manifest
 from lexhound.retrieval.collection.store.schema import create_database
@@ -32,6 +33,7 @@ def create_directory(
     recover(directory)
     if os.path.lexists(directory):
         raise _exists(directory)
+    check_is_no_alias(directory)
     identity, sparse, dense = open_chosen(settings, load_model=load_model)
     vectors = None if dense is None else DenseManifest(dense.identity, dense.width, settings.dense_index)
     with nullcontext() if claimed else Claim(directory), storage_errors(directory):

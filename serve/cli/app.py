@@ -37,6 +37,7 @@ _COMMANDS = {
     "compact": _Command(KEEP, "maintenance", "compact"),
     "backup": _Command(KEEP, "backup", "backup"),
     "restore": _Command(KEEP, "backup", "restore"),
+    "alias": _Command(KEEP, "alias", "alias"),
     "export": _Command(KEEP, "export", "export"),
     "move": _Command(KEEP, "move", "move"),
     "eval": _Command(MEASURE, "evaluate", "evaluate"),

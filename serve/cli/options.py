@@ -33,9 +33,26 @@ def only_directories(path: Path | None) -> Path | None:
 # `lexhound.retrieval.engines.address.ENGINES`, known without loading that room.
 _ENGINES = ("milvus", "milvus-lite", "lucene")
 
+
+def collection_directory(path: Path | None) -> Path | None:
+    """Return the directory that a path means: that of an alias is its collection's.
+
+    Raises:
+        UsageError: it is an address.
+    """
+    path = only_directories(path)
+    if path is None or path.exists():
+        return path
+    from lexhound.retrieval.aliases import resolve_alias
+
+    return resolve_alias(path)
+
+
 Directory = Annotated[
     Path,
-    typer.Argument(metavar="DIR", help="The collection's directory.", show_default=False, callback=only_directories),
+    typer.Argument(
+        metavar="DIR", help="The collection's directory.", show_default=False, callback=collection_directory
+    ),
 ]
 Place = Annotated[
     str,

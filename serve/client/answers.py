@@ -29,7 +29,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class CollectionSummary:
-    """A collection in the list; the counts of one that cannot be opened are None."""
+    """A collection in the list, or an alias of one; the counts of one that cannot be opened are None."""
 
     name: str
     documents: int | None
@@ -38,6 +38,7 @@ class CollectionSummary:
     encoder: str | None
     modes: tuple[str, ...]
     health: Health
+    alias_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ def collection_summary(answer: Mapping[str, Any]) -> CollectionSummary:
         None if answer["encoder"] is None else answer["encoder"]["name"],
         tuple(answer["modes"]),
         answer["health"],
+        answer.get("alias_of"),
     )
 
 

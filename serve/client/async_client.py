@@ -134,6 +134,20 @@ class AsyncClient:
         """Remove a collection with all its documents."""
         await self._ask("DELETE", collection_path(name))
 
+    async def aliases(self) -> dict[str, str]:
+        """Return the collection that each alias leads to, for all aliases that the key opens."""
+        return dict((await self._ask("GET", "/v1/aliases"))["aliases"])
+
+    async def change_aliases(
+        self, put: Mapping[str, str] | None = None, *, remove: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """Let aliases lead to collections (`put`: collection by alias) and remove others, all at once.
+
+        Requests find the old or the new collection, and never none. Returns the aliases that there are then.
+        """
+        body = {"put": dict(put or {}), "remove": list(remove)}
+        return dict((await self._ask("POST", "/v1/aliases", body=body))["aliases"])
+
     async def backup(self, name: str, backup: str | None = None) -> dict[str, Any]:
         """Make a verified copy in the service's folder of backups, named `backup` or by the time; return its figures.
 

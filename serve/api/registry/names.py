@@ -1,8 +1,7 @@
-"""Names of collections, and the directories they stand for.
+"""Names of collections, the directories they stand for, and their aliases.
 
-A name is made of letters, digits, `.`, `_` and `-` and begins with a letter or digit, so no name can lead out of the
-data folder. `my.index` is the directory of the collection `my`, and so is `my`; where both are there, neither is
-served.
+Where there are two directories of one name (`my.index` and `my`), or a directory has the name of an alias, none of them
+is served.
 """
 
 from __future__ import annotations
@@ -15,17 +14,10 @@ from pathlib import Path
 
 from lexhound.retrieval.collection.recovery import recover, recover_all
 from lexhound.retrieval.collection.store.manifest import MANIFEST
+from lexhound.retrieval.names import NAME_PATTERN, SUFFIX, directories_named, is_name
 from lexhound.serve.api.http.exceptions import ConflictError
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-SUFFIX = ".index"
-
-_NAME = re.compile(NAME_PATTERN.removesuffix("$") + r"\Z")
-
-
-def is_name(text: str) -> bool:
-    """Return whether a collection may have this name."""
-    return _NAME.match(text) is not None
+__all__ = ["NAME_PATTERN", "SUFFIX", "DataFolder", "name_of"]
 
 
 def name_of(directory: Path) -> str:
@@ -56,7 +48,7 @@ class DataFolder:
             return None
         if self.single:
             return self.path if name == name_of(self.path) else None
-        candidates = (self.new_directory(name), self.path / name)
+        candidates = directories_named(self.path, name)
         for directory in candidates:
             recover(directory)
         directories = [

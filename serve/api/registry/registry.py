@@ -36,7 +36,11 @@ _log = logging.getLogger("lexhound.serve")
 
 
 class CollectionRegistry:
-    """Open collections by name. Its methods run on the event loop, what takes time in background threads."""
+    """Open collections by name. Its methods run on the event loop, what takes time in background threads.
+
+    Attributes:
+        aliases: second names of collections; whoever uses a collection may say either.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class CollectionRegistry:
         signal: RefreshSignal,
     ) -> None:
         self._source = open_source(settings, metrics)
+        self.aliases = self._source.aliases
         self._settings = settings
         self._metrics = metrics
         self._background = background
@@ -85,7 +90,7 @@ class CollectionRegistry:
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[ServedCollection]:
-        """Yield the collection of this name, open while the block runs, and as fresh as `?refresh=true` asked for.
+        """Yield the collection of this name or alias, open while the block runs, as fresh as `?refresh=true` asked for.
 
         Raises:
             UnknownNameError: there is none.
@@ -109,6 +114,7 @@ class CollectionRegistry:
             self._close_later(served)
 
     async def _current(self, name: str) -> ServedCollection:
+        name = self.aliases.resolve(name)
         served = self._open.get(name)
         if served is None or served.retired:
             served = await self._opened(name)
@@ -180,6 +186,8 @@ class CollectionRegistry:
         """
         if self._source.single and not self._source.remote:
             raise _single("create")
+        if self.aliases.resolve(name) != name:
+            raise ConflictError(f"{name!r} is an alias of a collection", where="body.name", code="exists")
         async with self._locks.setdefault(name, asyncio.Lock()):
             running = settings if settings.encoder == BM25 else replace(settings, learned=self._running)
             await self._run_long(lambda: self._source.create(name, running))
@@ -193,11 +201,12 @@ class CollectionRegistry:
 
         Raises:
             UnknownNameError: there is none.
-            ConflictError: the service serves a single collection, this one is a link to a directory elsewhere, or what
-                writes to it has not ended in time.
+            ConflictError: the service serves a single collection, this one is an alias, has one, or is a link to a
+                directory elsewhere, or what writes to it has not ended in time.
             CollectionLockedError: another process is writing to it.
         """
         folder = self._folder_of_many()
+        self.aliases.check_deletable(name)
         path = await self.run(lambda: folder.find(name))
         if path is None:
             raise unknown_collection()
@@ -266,12 +275,13 @@ class CollectionRegistry:
     # Looking after
 
     async def names(self) -> list[str]:
-        """Return the names of all collections, in ascending order."""
-        return await self.run(self._source.names)
+        """Return the names of all collections, in ascending order; `aliases` has their second names."""
+        names = await self.run(self._source.names)
+        return [name for name in names if self.aliases.resolve(name) == name]
 
     def is_at_hand(self, name: str) -> bool:
         """Return whether a collection is open, so that using it waits for nobody."""
-        served = self._open.get(name)
+        served = self._open.get(self.aliases.resolve(name))
         return served is not None and not served.retired
 
     def trouble(self) -> EngineError | None:

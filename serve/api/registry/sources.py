@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lexhound.core.errors import CollectionGoneError
+from lexhound.retrieval.aliases import resolve_alias
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.recovery import recover
 from lexhound.retrieval.collection.store.schema import log_bytes
@@ -21,6 +22,7 @@ from lexhound.serve.api.http.exceptions import ConflictError
 from lexhound.serve.engines import milvus_settings
 from lexhound.serve.errors import UsageError
 
+from .aliases import ServedAliases
 from .names import SUFFIX, DataFolder, name_of
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ class Source(Protocol):
     """Whether there is one collection, whose name is given."""
     remote: bool
     """Whether opening may fail now and succeed later, without anything on this machine having changed."""
+    aliases: ServedAliases
+    """The second names of its collections."""
 
     def names(self) -> list[str]:
         """Return the names of all collections, in ascending order."""
@@ -106,6 +110,11 @@ def check_source(settings: Settings) -> None:
         recover(settings.data)
         # A collection that has gone, or a typing mistake, must not become an empty service.
         if not settings.data.is_dir():
+            if resolve_alias(settings.data) != settings.data:
+                raise UsageError(
+                    f"{settings.data} is an alias, which the service could not follow",
+                    hint=f"serve its folder: lexhound serve {settings.data.parent}",
+                )
             raise UsageError(
                 f"there is no folder {settings.data}",
                 hint="name a collection or a folder of collections; an empty folder is made with mkdir",
@@ -146,6 +155,7 @@ class DirectorySource:
     def __init__(self, path: Path, metrics: Metrics) -> None:
         self.folder = DataFolder(path)
         self.single = self.folder.single
+        self.aliases = ServedAliases(None if self.single else path)
         self._metrics = metrics
 
     def names(self) -> list[str]:
@@ -182,6 +192,7 @@ class EngineSource:
 
     single = True
     remote = True
+    aliases = ServedAliases(None)
 
     def __init__(self, address: Address, metrics: Metrics) -> None:
         self.address = address

@@ -46,10 +46,10 @@ _log = logging.getLogger("lexhound.serve")
     responses={200: {"model": collection_models.CollectionList}, **errors()},
 )
 async def list_collections(request: Request) -> Response:
-    """Every collection that the key opens, by name."""
+    """Every collection that the key opens, by name, and every alias."""
     service = service_of(request)
     caller = caller_of(request)
-    names = await service.registry.names()
+    names = sorted([*await service.registry.names(), *service.registry.aliases.current()])
     summaries = await asyncio.gather(*(_summary(service, name) for name in names if caller.may("read", name)))
     return json_response({"collections": [each for each in summaries if each is not None]})
 
@@ -60,7 +60,8 @@ async def _summary(service: Service, name: str) -> dict[str, Any] | None:
     try:
         async with asyncio.timeout(patience), service.registry.use(name) as served:
             info = await service.registry.run(served.reader.info)
-            return summary_answer(name, info)
+            collection = service.registry.aliases.resolve(name)
+            return summary_answer(name, info) | ({} if collection == name else {"alias_of": collection})
     except TimeoutError:
         return unavailable_answer(name)
     except UnknownNameError:  # deleted since the names were read

@@ -44,6 +44,7 @@ class CollectionSummary(Told):
     encoder: EncoderSummary | None
     modes: list[Mode] = Field(description="The modes that searches may ask for; the first is what `auto` means.")
     health: Health
+    alias_of: str | None = Field(None, description="The collection, where the name is an alias of it.")
 
 
 class CollectionList(Told):
@@ -186,6 +187,29 @@ class CollectionRequest(Strict):
             ]
         }
     )
+
+
+AliasName = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+class Aliases(Told):
+    """Second names of collections."""
+
+    aliases: dict[str, str] = Field(description="The collection, by alias.", examples=[{"papers": "papers-2027"}])
+
+
+class AliasChanges(Strict):
+    """What becomes of aliases, all at once; of the others nothing."""
+
+    put: dict[AliasName, AliasName] = Field(
+        {},
+        max_length=1000,
+        description="The collection that an alias leads to from now on, by alias.",
+        json_schema_extra={"additionalProperties": False},
+    )
+    remove: list[AliasName] = Field([], max_length=1000, description="Aliases that are to be gone.")
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"put": {"papers": "papers-2027"}, "remove": ["old"]}]})
 
 
 class Deleted(Told):

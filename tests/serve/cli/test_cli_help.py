@@ -28,6 +28,7 @@ EXPECTED = {
     "fit-static-queries",
     "verify",
     "compact",
+    "alias",
     "backup",
     "restore",
     "export",

@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, description="One API key with all rights, or its sha256:... digest.")
     insecure: bool = Field(False, description="Listen beyond this machine without any API key.")
     open_metrics: bool = Field(False, description="Answer /metrics without a key.")
+    mcp: bool = Field(False, description="Answer agents over MCP at /mcp, with tools that read.")
+    mcp_write: bool = Field(False, description="The same, with tools that add and delete documents, too.")
+    mcp_characters: int = Field(
+        8_000, ge=500, le=200_000, description="Length of an answer over MCP, unless its caller says otherwise."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may call the service, comma-separated; none by default."
     )
@@ -145,6 +150,11 @@ class Settings(BaseSettings):
     def has_keys(self) -> bool:
         """Whether requests need an API key."""
         return self.keys_file is not None or self.api_key is not None
+
+    @property
+    def has_mcp(self) -> bool:
+        """Whether agents are answered over MCP."""
+        return self.mcp or self.mcp_write
 
     @property
     def offered_encoders(self) -> dict[str, str]:

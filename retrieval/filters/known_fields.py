@@ -19,7 +19,8 @@ Kind: TypeAlias = Literal["number", "text"]
 
 _SHOWN_FIELDS = 12
 _SEARCHED = ("text", "contents", "body")
-_ALLOW = "`allow_unknown_fields` lets it through"
+ALLOW = "`allow_unknown_fields` lets it through"
+"""What a message ends with, for those whose door has that option."""
 _ALLOW_CLI = "--allow-unknown-fields lets it through"
 
 
@@ -127,7 +128,7 @@ def _other_kind(field: str, value: Value) -> UnknownFieldError:
 
 def _refusal(message: str, hint: str) -> UnknownFieldError:
     ending = " " if hint.endswith("?") else "; "
-    return UnknownFieldError(message, hint=f"{hint}{ending}{_ALLOW}", cli_hint=f"{hint}{ending}{_ALLOW_CLI}")
+    return UnknownFieldError(message, hint=f"{hint}{ending}{ALLOW}", cli_hint=f"{hint}{ending}{_ALLOW_CLI}")
 
 
 def _is_number(text: str) -> bool:

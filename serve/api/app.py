@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from lexhound.core.errors import LexhoundError
+from lexhound.core.extras import extra
 from lexhound.serve.api.http.admission import AdmissionControl
 from lexhound.serve.api.http.metrics import Metrics, Reading
 from lexhound.serve.api.http.middleware import (
@@ -62,7 +63,7 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
     """Return the service as an ASGI application.
 
     Raises:
-        UsageError: the key file cannot be read.
+        UsageError: the key file cannot be read. MissingExtraError: MCP is asked for, and its SDK is not installed.
     """
     app = FastAPI(title="Lexhound", lifespan=_lifespan, redirect_slashes=False, redoc_url=None, docs_url=None)
     metrics = Metrics()
@@ -90,6 +91,11 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
         app.include_router(router)
     mount_page(app)
     mount_reference(app)
+    app.state.mcp = None
+    if settings.has_mcp:
+        with extra("mcp", "the MCP endpoint"):
+            from lexhound.serve.api.mcp.endpoint import mount_mcp
+        app.state.mcp = mount_mcp(app, service)
     app.state.addresses = _addresses(app)
     app.add_middleware(Origins, settings=settings)
     app.add_middleware(RequestMiddleware, metrics=metrics)
@@ -127,7 +133,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await starting
     maintenance = asyncio.create_task(service.registry.maintain())
     try:
-        yield
+        async with contextlib.nullcontext() if app.state.mcp is None else app.state.mcp.running():
+            yield
     finally:
         service.ready = False
         for task in (starting, maintenance):

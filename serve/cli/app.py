@@ -49,6 +49,7 @@ _COMMANDS = {
     "inspect": _Command(ENCODE, "inspect", "inspect"),
     "train": _Command(TRAIN, "train", "train"),
     "serve": _Command(SERVE, "serve", "serve"),
+    "mcp": _Command(SERVE, "mcp", "mcp"),
     "warm": _Command(SERVE, "warm", "warm"),
     "keys": _Command(SERVE, "keys", "keys"),
 }

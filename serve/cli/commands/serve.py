@@ -76,6 +76,9 @@ class ServeOptions:
     )
     insecure: Annotated[bool | None, _option("Listen beyond this machine without any key.")] = None
     open_metrics: Annotated[bool | None, _option("Answer /metrics without a key.")] = None
+    mcp: Annotated[bool | None, _option("Answer agents over MCP at /mcp, with tools that read.")] = None
+    mcp_write: Annotated[bool | None, _option("The same, with tools that add and delete documents, too.")] = None
+    mcp_characters: Annotated[int | None, _option("Length of an answer over MCP; 8000 unless given.")] = None
     cors_origins: Annotated[
         str | None, _option("Origins whose pages may call the service, comma-separated.", metavar="ORIGINS")
     ] = None

@@ -110,7 +110,7 @@ def _fused(
 ) -> list[tuple[str, float]]:
     """The (id, score) pairs of one query, fused."""
     (rows,) = rank_hybrid_many(snapshot, [query], vector[None], fusion, allowed, 1)
-    return named(snapshot, rows.cut(K)[0])
+    return named(snapshot, rows.cut(K))
 
 
 def _arguments() -> argparse.Namespace:

@@ -52,6 +52,7 @@ def warm() -> None:
     index.search(query, 1)
     index.search_many([query], 1)
     index.document_frequencies(query.terms, everything)
+    index.matching(query.terms)
     index.contributions(0, query)
 
 

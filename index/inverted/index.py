@@ -28,8 +28,8 @@ from .arguments import EXACT_FACTOR, BatchArrays, IndexArrays
 from .calibration import RecallCalibration
 from .format import Postings
 from .inversion import SparseRows, invert
-from .plain import count_live_postings, is_plain, search_postings
-from .postings import count_live, count_postings_of, entry_ranges, impacts_of_row
+from .plain import count_live_postings, is_plain, mark_posting_rows, search_postings
+from .postings import count_live, count_postings_of, entry_ranges, impacts_of_row, mark_rows
 from .quantization import MAX_IMPACT, QuantisationLoss, Query
 from .traversal import ThreadWorkspaces, Workspace, search_batch, search_windows
 
@@ -365,6 +365,26 @@ class InvertedIndex:
             counts,
         )
         return counts
+
+    def matching(
+        self, terms: NDArray[np.int32], allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.bool_], int]:
+        """Return which rows hold at least one of the terms, those that `search` ranks: bool[n_rows], the caller's own.
+
+        terms: int32[m] in any order; `allowed` (bool[n_rows]) restricts the rows. Also returns how many postings were
+        read: all of the terms.
+        """
+        postings = self.postings
+        marks = np.zeros(self.n_rows, np.bool_)
+        entries = entry_ranges(postings, terms)
+        if is_plain(postings, terms):
+            mark_posting_rows(postings, terms, marks)
+        else:
+            windows, ends, rows = postings.entry_windows, postings.entry_ends, postings.rows
+            mark_rows(frozen(entries), windows, ends, rows, postings.window_bits, marks)
+        if allowed is not None:
+            marks &= self._mask(allowed)
+        return marks, int(count_postings_of(entries, postings.entry_ends).sum())
 
     def contributions(self, row: int, query: Query) -> NDArray[np.float64]:
         """Return what each term of the query adds to the score of `row`: float64[m], 0 for terms that the row lacks.

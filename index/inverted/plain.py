@@ -76,6 +76,12 @@ def count_live_postings(postings: Postings, terms: NDArray[np.int32], live: NDAr
     return np.array([np.count_nonzero(live[rows]) for rows, _ in _lists(postings, terms)], np.int64)
 
 
+def mark_posting_rows(postings: Postings, terms: NDArray[np.int32], marks: NDArray[np.bool_]) -> None:
+    """Set the marks, bool[n_rows], of the rows that hold one of the terms."""
+    for rows, _ in _lists(postings, terms):
+        marks[rows] = True
+
+
 def _lists(postings: Postings, terms: NDArray[np.int32]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the rows and impacts of each term, int64 both; rows that only damaged files have are left out."""
     for first, last in entry_ranges(postings, terms).tolist():

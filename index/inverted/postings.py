@@ -1,4 +1,4 @@
-"""Single posting lists: where they stand, what a row holds of a query, and how many live rows hold a term."""
+"""Single posting lists: where they stand, what a row holds of a query, which rows hold a term, and how many."""
 
 from __future__ import annotations
 
@@ -62,6 +62,30 @@ def count_live(
                 if row < len(live) and live[row]:
                     count += 1
         counts[i] = count
+
+
+@kernel
+def mark_rows(
+    entries: NDArray[np.int64],
+    entry_windows: NDArray[np.uint16],
+    entry_ends: NDArray[np.uint32],
+    rows: NDArray[np.uint16],
+    window_bits: int,
+    marks: NDArray[np.bool_],
+) -> None:
+    """Set the marks of the rows that hold one of some terms.
+
+    entries int64[m, 2]: as for `count_live`; marks: bool[n_rows], written. O(postings of the terms). Rows past the
+    last, which only a damaged file has, are passed over.
+    """
+    for i in range(len(entries)):
+        for entry in range(entries[i, 0], entries[i, 1]):
+            base = np.int64(entry_windows[entry]) << window_bits
+            start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
+            for at in range(start, np.int64(entry_ends[entry])):
+                row = base + np.int64(rows[at])
+                if row < len(marks):
+                    marks[row] = True
 
 
 @kernel

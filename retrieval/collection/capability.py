@@ -10,6 +10,7 @@ class Capability(StrEnum):
 
     SEARCH_STATS = "nothing tells how much a search reads"
     FACETS = "nothing counts the values of its fields"
+    ARRANGEMENT = "hits come by score alone, all of them, and nothing counts what matches"
     BACKUP = "its own tools make copies"
     INGEST_JOBS = "there are no unfinished ingest jobs"
     COMPACTION = "there is nothing to compact"

@@ -29,7 +29,7 @@ from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.collection.store.schema import DATABASE, Identity, check_identity
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError, QueryError
+from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError
 
 from .capability import ALL_CAPABILITIES, Capability
 from .encoders import CollectionEncoders, LoadedEncoders
@@ -177,23 +177,30 @@ class ReadableCollection:
         *,
         query: str | None = None,
         filter: str | None = None,
+        mode: str = "auto",
+        matching: bool = False,
         allow_unknown_fields: bool = False,
     ) -> list[Facet]:
         """Return the most frequent values of metadata fields (all fields unless named), and the range of numbers.
 
         Args:
-            query: count among its best 1,000 hits alone (`FACETED_HITS`); filter: of the documents that pass it.
+            query: count among its best 1,000 hits alone (`FACETED_HITS`), searched for in `mode`; filter: of the
+                documents that pass it.
+            matching: with a query, count all documents that match it; in modes dense and hybrid, its candidates.
 
         Raises:
-            UnknownFieldError: no document has one of the fields. QueryError: a filter is given without a query.
-            DeadlineError: the time for it is over. CorruptCollectionError: it could be wrong by damage that is known.
+            UnknownFieldError: no document has one of the fields, or what the filter names. QueryError: the query or its
+            mode is out of bounds. DeadlineError: the time for it is over. CorruptCollectionError: it could be wrong by
+            damage that is known.
         """
-        if query is None and filter is not None:
-            raise QueryError("facets of a filter need a query", hint="give a query too, or leave the filter out")
         request = None
         if query is not None:
-            request = SearchRequest(query, k=FACETED_HITS, filter=filter, allow_unknown_fields=allow_unknown_fields)
-        return self._reader.facets(fields, limit, request, allow_unknown_fields=allow_unknown_fields)
+            request = SearchRequest(
+                query, k=FACETED_HITS, mode=mode, filter=filter, allow_unknown_fields=allow_unknown_fields
+            )
+        return self._reader.facets(
+            fields, limit, request, filter=filter, matching=matching, allow_unknown_fields=allow_unknown_fields
+        )
 
     def prepare_filter(self, filter: str) -> None:
         """Find the documents that pass a filter now, so that a search with it that comes next need not.

@@ -19,7 +19,7 @@ from lexhound.retrieval.collection.query.row_filter import (
     is_known,
     rows_passing,
 )
-from lexhound.retrieval.collection.query.search import best_rows
+from lexhound.retrieval.collection.query.search import best_rows, matching_rows
 from lexhound.retrieval.collection.query.snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from lexhound.retrieval.collection.request import SearchRequest
 from lexhound.retrieval.collection.result import Facet
@@ -192,14 +192,21 @@ class CollectionReader:
         return self.read(find)
 
     def facets(
-        self, fields: Sequence[str] | None, limit: int, request: SearchRequest | None, *, allow_unknown_fields: bool
+        self,
+        fields: Sequence[str] | None,
+        limit: int,
+        request: SearchRequest | None,
+        *,
+        filter: str | None,
+        matching: bool,
+        allow_unknown_fields: bool,
     ) -> list[Facet]:
         """Return the values of metadata fields; see `Collection.facets`."""
-        if request is not None or set(fields or ()) & set(OWN_FIELDS):
+        if request is not None or filter is not None or set(fields or ()) & set(OWN_FIELDS):
             return self.read(
                 lambda snapshot: count_facets(
                     snapshot,
-                    self._faceted(snapshot, request),
+                    self._faceted(snapshot, request, filter, matching, allow_unknown_fields),
                     fields,
                     limit,
                     allow_unknown_fields=allow_unknown_fields,
@@ -209,13 +216,21 @@ class CollectionReader:
         with self._connections.reading() as connection, interrupting(connection):
             return find_facets(connection, fields, limit, allow_unknown_fields=allow_unknown_fields)
 
-    def _faceted(self, snapshot: Snapshot, request: SearchRequest | None) -> Masks:
+    def _faceted(
+        self,
+        snapshot: Snapshot,
+        request: SearchRequest | None,
+        filter: str | None,
+        matching: bool,
+        allow_unknown_fields: bool,
+    ) -> Masks:
         if request is not None:
-            return best_rows(snapshot, self._encoders.of_queries(request), request)
-        live = rows_passing(snapshot, None)
+            find = matching_rows if matching else best_rows
+            return find(snapshot, self._encoders.of_queries(request), request)
+        passing = rows_passing(snapshot, filter, allow_unknown_fields=allow_unknown_fields)
         return [
             np.ones(view.segment.n_rows, np.bool_) if mask is None else mask
-            for view, mask in zip(snapshot.segments, live, strict=True)
+            for view, mask in zip(snapshot.segments, passing, strict=True)
         ]
 
     def prepare_filter(self, filter: str) -> None:

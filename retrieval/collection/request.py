@@ -36,6 +36,8 @@ MAX_WEIGHT = 1e9
 SNIPPET_CHARACTERS = 20_000
 """Of a text, looked through for the best snippet unless a request says otherwise: a longer one would make all wait."""
 
+MAX_SORT_KEYS = 8
+
 FIELDS = ("title", "text", "metadata")
 METADATA_FIELD = "metadata."
 
@@ -91,6 +93,24 @@ class Fusion:
         return self.dense_weight if side == "dense" else 1.0 - self.dense_weight
 
 
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One field that hits are sorted by: of several values of a document the least, with `descending` the greatest."""
+
+    field: str
+    descending: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> SortKey:
+        """Return the key that `field`, `field:asc` or `field:desc` writes."""
+        field, _, order = text.rpartition(":")
+        return cls(field, order == "desc") if field and order in ("asc", "desc") else cls(text)
+
+    def __str__(self) -> str:
+        """Return it as it is written."""
+        return f"{self.field}:{'desc' if self.descending else 'asc'}"
+
+
 class SearchKeywords(TypedDict, total=False):
     """The attributes of `SearchRequest` but the query and `k`, for those who write them as keywords."""
 
@@ -105,6 +125,9 @@ class SearchKeywords(TypedDict, total=False):
     snippet_characters: int
     fields: Sequence[str]
     stats: bool
+    total: bool
+    sort: str | Sequence[str | SortKey]
+    collapse: str | None
 
 
 class BatchKeywords(TypedDict, total=False):
@@ -174,6 +197,12 @@ class SearchRequest(RankingOptions):
         fields: what each hit is to hold of its document: `title`, `text`, `metadata`, or single values:
             `metadata.NAME`.
         stats: how much is read must be told; an engine that does not know it refuses the search.
+        total: tell how many documents match (`SearchResult.total`), which reads the postings of all terms once more.
+        sort: fields of metadata, `id` or `title`, such as `year:desc`, that order the hits in place of the score: of
+            all that match, in modes dense and hybrid of the candidates. Numbers come before texts, documents without a
+            value last; ties are by score, then insertion. A sequence of `SortKey` once the request is made.
+        collapse: a field of which each value is to be there once: its best hit stays. Documents without a value count
+            as one value. There are `k` hits whenever there are so many values.
 
     Raises `QueryError`, which names the attribute.
     """
@@ -185,9 +214,15 @@ class SearchRequest(RankingOptions):
     snippet_characters: int = SNIPPET_CHARACTERS
     fields: Sequence[str] = FIELDS
     stats: bool = False
+    total: bool = False
+    sort: str | Sequence[str | SortKey] = ()
+    collapse: str | None = None
 
     def __post_init__(self) -> None:
         self._check_ranking()
+        object.__setattr__(self, "sort", _sort_keys(self.sort))
+        if self.collapse is not None and not _is_name(self.collapse):
+            raise QueryError(f"collapse is {self.collapse!a}", hint="it must be the name of a field")
         offset = _whole_number("offset", self.offset)
         object.__setattr__(self, "offset", offset)
         if offset < 0 or offset + self.k > MAX_K:
@@ -216,6 +251,16 @@ class SearchRequest(RankingOptions):
             return request if k is None else replace(request, k=k)
         check_keywords("search", keywords, ("k", *SearchKeywords.__annotations__))
         return cls(query, **keywords) if k is None else cls(query, k=k, **keywords)
+
+    @property
+    def sort_keys(self) -> tuple[SortKey, ...]:
+        """What hits are sorted by before their score; nothing as a rule."""
+        return tuple(key for key in self.sort if isinstance(key, SortKey))
+
+    @property
+    def by_score(self) -> bool:
+        """Whether hits are the best by score alone, and need not be counted: what any engine can answer."""
+        return not self.sort and self.collapse is None and not self.total
 
     @property
     def depth(self) -> int:
@@ -291,6 +336,25 @@ def check_field_names(fields: Sequence[str]) -> None:
             raise QueryError(
                 f"{field[:60]!r} is not a field", hint="fields are title, text, metadata and metadata.NAME"
             )
+
+
+def _sort_keys(sort: object) -> tuple[SortKey, ...]:
+    given = (sort,) if isinstance(sort, str | SortKey) else sort
+    if not isinstance(given, Sequence) or not all(isinstance(each, str | SortKey) for each in given):
+        raise QueryError(f"sort is {sort!r}", hint="it must be a field, such as year:desc, or several")
+    keys = tuple(SortKey.parse(each) if isinstance(each, str) else each for each in given)
+    if len(keys) > MAX_SORT_KEYS:
+        raise QueryError(f"there are {len(keys)} fields to sort by", hint=f"give at most {MAX_SORT_KEYS}")
+    for key in keys:
+        if not _is_name(key.field):
+            raise QueryError(
+                f"the field to sort by is {key.field!a}", hint="write it as FIELD, FIELD:asc or FIELD:desc"
+            )
+    return keys
+
+
+def _is_name(field: object) -> bool:
+    return isinstance(field, str) and bool(field) and not _SURROGATE.search(field)
 
 
 def check_recall(recall: float | None) -> None:

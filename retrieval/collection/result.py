@@ -87,6 +87,19 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Total:
+    """How many documents match a search, those beyond its `k` too; hits left out by `collapse` count."""
+
+    value: int
+    relation: Literal["exact", "lower_bound"] = "exact"
+    """`lower_bound` where the search looks at candidates alone, and there may be more: in mode hybrid."""
+
+    def __str__(self) -> str:
+        """Return it as a person reads it: `1,234`, or `at least 1,000`."""
+        return f"{self.value:,}" if self.relation == "exact" else f"at least {self.value:,}"
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """The answers to one query.
 
@@ -98,6 +111,7 @@ class SearchResult:
         mode: "lexical" (by BM25), "sparse" (by a learned encoder's index), "dense" or "hybrid": how it was searched;
             empty where a service does not tell.
         terms: the ids of the query's terms that the collection knows, for marking them in texts.
+        total: how many documents match; None where nobody asked.
     """
 
     hits: tuple[Hit, ...]
@@ -107,6 +121,7 @@ class SearchResult:
     mode: str = ""
     terms: frozenset[int] = frozenset()
     encoding: float = 0.0
+    total: Total | None = None
 
     def __iter__(self) -> Iterator[Hit]:
         """Go over the hits, best first."""

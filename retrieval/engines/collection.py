@@ -257,6 +257,8 @@ class EngineCollection:
             require(self.engine, Ability.EXPLAIN)
         if request.stats:
             require_capability(self, Capability.SEARCH_STATS)
+        if not request.by_score:
+            require_capability(self, Capability.ARRANGEMENT)
         encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
         where = self._where(request.filter, request.allow_unknown_fields)
         encoded = encode_query(encoders, request, self._statistics)

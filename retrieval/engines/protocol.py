@@ -196,6 +196,8 @@ class CapableBackend(Backend, Protocol):
         *,
         query: str | None = None,
         filter: str | None = None,
+        mode: str = "auto",
+        matching: bool = False,
         allow_unknown_fields: bool = False,
     ) -> list[Facet]:
         """FACETS: return the most frequent values of metadata fields (all unless named), and the range of numbers."""

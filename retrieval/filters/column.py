@@ -118,13 +118,27 @@ class Column:
         """Return the values of the rows that a bool[rows] mask lets through, ascending, and how many have each."""
         before = np.concatenate([[0], np.cumsum(mask[self.rows])])
         counts = before[self.starts[1:]] - before[self.starts[:-1]]
+        places = np.flatnonzero(counts)
+        return list(zip(self.values_at(places), counts[places].tolist(), strict=True))
+
+    def values_at(self, places: NDArray[np.int64]) -> list[Value]:
+        """Return the values at some places among the distinct ones, in the order given."""
         numbers: list[Value] = [*self.integers.tolist(), *self.floats.tolist()]
         if len(self.integers) and len(self.floats):
             numbers.sort()
         return [
-            (numbers[position] if position < len(numbers) else self.texts[position - len(numbers)].decode(), int(count))
-            for position, count in zip(np.flatnonzero(counts).tolist(), counts[counts > 0].tolist(), strict=True)
+            numbers[place] if place < len(numbers) else self.texts[place - len(numbers)].decode()
+            for place in places.tolist()
         ]
+
+    def place_of_rows(self, n_rows: int, *, greatest: bool = False) -> NDArray[np.int64]:
+        """Return the place of each row's least value, or with `greatest` of its greatest: int64[n_rows], -1 without."""
+        places = np.full(n_rows, -1, np.int64)
+        of_pairs = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        # Of several values of a row, the one that is written last stays.
+        order = slice(None) if greatest else slice(None, None, -1)
+        places[self.rows[order]] = of_pairs[order]
+        return places
 
     @property
     def _numbers(self) -> int:

@@ -31,6 +31,7 @@ _COMMANDS = {
     "import": _Command(BUILD, "import_", "import_collection"),
     "delete": _Command(BUILD, "documents", "delete"),
     "search": _Command(ASK, "search", "search"),
+    "facets": _Command(ASK, "facets", "facets"),
     "get": _Command(ASK, "documents", "get"),
     "info": _Command(KEEP, "maintenance", "info"),
     "verify": _Command(KEEP, "maintenance", "verify"),

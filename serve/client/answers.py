@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lexhound.index.topk import SearchStats
-from lexhound.retrieval.collection.result import Contribution, Facet, FacetValue, Hit, SearchResult, Share
+from lexhound.retrieval.collection.result import Contribution, Facet, FacetValue, Hit, SearchResult, Share, Total
 from lexhound.retrieval.documents.snippet import Snippet
 
 Health = Literal["ok", "unfinished", "damaged", "unavailable"]
@@ -160,6 +160,7 @@ def search_result(answer: Mapping[str, Any]) -> SearchResult:
         answer["seconds"],
         None if stats is None else SearchStats(stats["postings_read"], stats["rows_scored"]),
         tuple(answer.get("unknown_terms") or ()),
+        total=Total(**answer["total"]) if answer.get("total") else None,
     )
 
 

@@ -32,6 +32,7 @@ from .transport import (
     RETRIES,
     AsyncDocuments,
     BatchOptions,
+    Mode,
     Progress,
     Query,
     SearchOptions,
@@ -39,6 +40,7 @@ from .transport import (
     batch_body,
     collection_path,
     encode_json,
+    facet_params,
     filter_body,
     quoted,
     read_answer,
@@ -253,10 +255,23 @@ class AsyncClient:
         return int(answer["count"])
 
     async def facets(
-        self, collection: str, fields: Sequence[str] = (), *, limit: int = 20, query: str | None = None
+        self,
+        collection: str,
+        fields: Sequence[str] = (),
+        *,
+        limit: int = 20,
+        query: str | None = None,
+        filter: str | None = None,
+        mode: Mode | None = None,
+        matching: bool = False,
     ) -> list[Facet]:
-        """Return the values of metadata fields, of all unless named; among the best hits of a query, if given."""
-        params = {"field": list(fields), "limit": limit} | ({} if query is None else {"q": query})
+        """Return the values of metadata fields, of all unless named.
+
+        Args:
+            query: count among its best hits, searched for in `mode`, or with `matching` all documents that match it;
+                filter: of the documents that pass it.
+        """
+        params = facet_params(fields, limit, {"q": query, "filter": filter, "mode": mode, "matching": matching or None})
         answer = await self._ask("GET", collection_path(collection, "/facets"), params=params)
         return [facet_of(each) for each in answer["fields"]]
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from lexhound.retrieval.collection.request import Fusion, SearchRequest
+from lexhound.retrieval.collection.request import Fusion, SearchRequest, SortKey
 
 from .answers import BulkResult, Document
 from .errors import ApiError, ClientError
@@ -64,6 +64,9 @@ class SearchOptions(TypedDict, total=False):
     highlight: bool | None
     fields: Sequence[str] | None
     stats: bool | None
+    total: bool | None
+    sort: str | Sequence[str | SortKey] | None
+    collapse: str | None
     recall: float | None
 
 
@@ -98,11 +101,22 @@ def filter_body(filter: str | None, allow_unknown_fields: bool) -> dict[str, Any
     return {"filter": filter} | ({"allow_unknown_fields": True} if allow_unknown_fields else {})
 
 
+def facet_params(fields: Sequence[str], limit: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request for facets, without those that are None."""
+    sent = {name: value for name, value in options.items() if value is not None}
+    return {"field": list(fields), "limit": limit} | {
+        name: str(value).lower() if isinstance(value, bool) else value for name, value in sent.items()
+    }
+
+
 def _sent(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options as they are sent, without those that the service chooses."""
     sent = {name: value for name, value in options.items() if value is not None}
     if isinstance(sent.get("fusion"), Fusion):
         sent["fusion"] = asdict(sent["fusion"])
+    if "sort" in sent:
+        keys = [sent["sort"]] if isinstance(sent["sort"], str | SortKey) else sent["sort"]
+        sent["sort"] = [str(key) for key in keys]
     return sent
 
 

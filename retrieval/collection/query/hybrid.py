@@ -129,18 +129,23 @@ def shares_at(fields: Sequence[FieldScores], field_shares: Sequence[FieldShares]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusedRows:
-    """The candidates of a query, by seq, with the scores of both fields and the fused ones."""
+    """The candidates of a query, by seq, with the scores of both fields and the fused ones.
+
+    Attributes:
+        complete: whether they are all that either field finds, none of which was cut off.
+    """
 
     pool: RankedRows
     scores: NDArray[np.float64]
     fields: list[FieldScores]
     shares: list[FieldShares]
+    complete: bool
 
-    def cut(self, k: int) -> tuple[RankedRows, NDArray[np.int64]]:
-        """Return the best `k`, best first, and their places in the pool."""
+    def cut(self, k: int) -> RankedRows:
+        """Return the best `k`, best first."""
         chosen = best(self.scores, k)
-        pool = self.pool
-        return RankedRows(pool.parts[chosen], pool.rows[chosen], pool.internal_ids[chosen], self.scores[chosen]), chosen
+        ranked = self.pool.at(chosen)
+        return RankedRows(ranked.parts, ranked.rows, ranked.internal_ids, self.scores[chosen])
 
     def shares_of(self, position: int) -> tuple[Share, ...]:
         """Return what each field gave to one candidate."""
@@ -158,7 +163,8 @@ def _fused(
     pool = _pooled(lexical, near)
     fields = _scored(snapshot, query, vector, pool, lexical, near)
     scores, shares = fuse(fusion, fields)
-    return FusedRows(pool, scores, fields, shares)
+    complete = len(lexical.rows) < fusion.depth and len(near.rows) < fusion.depth
+    return FusedRows(pool, scores, fields, shares, complete)
 
 
 def _pooled(lexical: RankedRows, near: RankedRows) -> RankedRows:

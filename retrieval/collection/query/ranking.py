@@ -31,6 +31,10 @@ class RankedRows:
     internal_ids: NDArray[np.int64]
     scores: NDArray[np.float64]
 
+    def at(self, places: NDArray[np.int64]) -> RankedRows:
+        """Return those at some places, in the order given."""
+        return RankedRows(self.parts[places], self.rows[places], self.internal_ids[places], self.scores[places])
+
 
 def rank(
     snapshot: Snapshot,

@@ -6,23 +6,22 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from time import perf_counter
 
-import numpy as np
-
 from lexhound.index.inverted.quantization import Query
-from lexhound.index.topk import SearchStats
 from lexhound.retrieval.collection.request import METADATA_FIELD, BatchRequest, Fusion, SearchRequest
-from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share, dense_shares
+from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share
 from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.errors import CorruptCollectionError
 from lexhound.retrieval.filters.known_fields import check_shown
 
+from .arranging import arranged
+from .candidates import Candidates, DenseCandidates, FusedCandidates, SparseCandidates, masks_of
 from .documents import read_documents
 from .encoding import EncodedQuery, QueryEncoders, encode_query
 from .fusion import FieldScores
 from .hits import HitMaker, Terms, sort_contributions
-from .hybrid import candidate_scores, rank_dense, rank_dense_many, rank_hybrid, rank_hybrid_many
+from .hybrid import candidate_scores, rank_dense_many, rank_hybrid_many
 from .known_fields import StoredFields
-from .ranking import RankedRows, named, rank, rank_many
+from .ranking import RankedRows, named, rank_many
 from .row_filter import Masks, rows_passing
 from .snapshot import SegmentView, Snapshot
 
@@ -31,10 +30,20 @@ def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) 
     """Return everything from a query to hits with their documents; see `Collection.search`."""
     started = perf_counter()
     _check_fields(snapshot, request)
-    query, ranked, stats, shares = _ranked(snapshot, encoders, request)
+    query, candidates = _candidates(snapshot, encoders, request)
+    ranked = arranged(snapshot, candidates, request)
+    total = candidates.total() if request.total else None
+    shares = candidates.shares(ranked) if request.explain else None
     hits = _hits(snapshot, HitMaker(request, encoders.sparse, query), ranked, shares)
     return SearchResult(
-        hits, perf_counter() - started, stats, query.unknown, encoders.shown_mode, query.terms, encoding=query.seconds
+        hits,
+        perf_counter() - started,
+        candidates.stats,
+        query.unknown,
+        encoders.shown_mode,
+        query.terms,
+        encoding=query.seconds,
+        total=total,
     )
 
 
@@ -48,31 +57,25 @@ def _check_fields(snapshot: Snapshot, request: SearchRequest) -> None:
 
 def best_rows(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> Masks:
     """Return, for each part, bool[rows]: which of its rows are among the hits of a request."""
-    _, ranked, _, _ = _ranked(snapshot, encoders, request)
-    masks = [np.zeros(view.segment.n_rows, np.bool_) for view in snapshot.segments]
-    for part, row in zip(ranked.parts.tolist(), ranked.rows.tolist(), strict=True):
-        masks[part][row] = True
-    return masks
+    _, candidates = _candidates(snapshot, encoders, request)
+    return masks_of(snapshot, arranged(snapshot, candidates, request))
 
 
-def _ranked(
-    snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest
-) -> tuple[EncodedQuery, RankedRows, SearchStats, Sequence[tuple[Share, ...]] | None]:
-    """Return the encoded query, the rows that answer it, how much was read, and with `explain` each row's shares."""
+def matching_rows(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> Masks:
+    """Return, for each part, bool[rows]: which rows match a request; its candidates in modes dense and hybrid."""
+    return _candidates(snapshot, encoders, request)[1].matching()
+
+
+def _candidates(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> tuple[EncodedQuery, Candidates]:
+    """Return the encoded query, and the documents that may answer it."""
     query = encode_query(encoders, request, snapshot)
     allowed = rows_passing(snapshot, request.filter, allow_unknown_fields=request.allow_unknown_fields)
     if query.dense is None:
-        return query, *rank(snapshot, query.sparse, request.depth, allowed, request.recall), None
-    shares: Sequence[tuple[Share, ...]] | None = None
+        return query, SparseCandidates(snapshot, query.sparse, allowed, request.recall)
     if encoders.mode == "dense":
-        ranked, stats = rank_dense(snapshot, query.dense, request.depth, allowed, request.recall)
-        shares = dense_shares(ranked.scores.tolist()) if request.explain else None
-    else:
-        fusion = request.fusion or snapshot.fusion or Fusion()
-        fused, stats = rank_hybrid(snapshot, query.sparse, query.dense, fusion, allowed, request.recall)
-        ranked, positions = fused.cut(request.depth)
-        shares = [fused.shares_of(position) for position in positions.tolist()] if request.explain else None
-    return query, ranked, stats, shares
+        return query, DenseCandidates(snapshot, query.dense, allowed, request.recall)
+    fusion = request.fusion or snapshot.fusion or Fusion()
+    return query, FusedCandidates(snapshot, query.sparse, query.dense, fusion, allowed, request.recall)
 
 
 def answer_many(snapshot: Snapshot, encoders: QueryEncoders, request: BatchRequest) -> list[RankedIds]:
@@ -88,7 +91,7 @@ def answer_many(snapshot: Snapshot, encoders: QueryEncoders, request: BatchReque
         return rank_many(snapshot, encoded, k, allowed, threads, recall)
     fusion = request.fusion or snapshot.fusion or Fusion()
     fused = rank_hybrid_many(snapshot, encoded, vectors, fusion, allowed, threads, recall)
-    return [named(snapshot, each.cut(k)[0]) for each in fused]
+    return [named(snapshot, each.cut(k)) for each in fused]
 
 
 def fusion_candidates(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import Field
@@ -204,8 +204,15 @@ async def facets(
     ] = None,
     filter: Annotated[
         str | None,
-        Query(max_length=search_models.ADDRESS_CHARACTERS, description="Beside `q`: of the documents that pass."),
+        Query(max_length=search_models.ADDRESS_CHARACTERS, description="Count the documents that pass alone."),
     ] = None,
+    mode: Annotated[
+        Literal["auto", "lexical", "sparse", "dense", "hybrid"], Query(description="Of the search for `q`.")
+    ] = "auto",
+    matching: Annotated[
+        bool,
+        Query(description="Count all documents that match `q`; in modes dense and hybrid, the search's candidates."),
+    ] = False,
     allow_unknown_fields: Annotated[bool, Query(description="Let `field` be one that no document has.")] = False,
 ) -> Response:
     """What can be filtered by: fields, their most frequent values, and the range of numbers."""
@@ -217,7 +224,16 @@ async def facets(
 
         def work() -> dict[str, Any]:
             able = require_capability(reader, Capability.FACETS)
-            found = able.facets(field, limit, query=q, filter=filter, allow_unknown_fields=allow_unknown_fields)
+            found = able.facets(
+                field,
+                limit,
+                query=q,
+                filter=filter,
+                mode="auto" if q is None else _mode(reader, mode, "query"),
+                matching=matching,
+                allow_unknown_fields=allow_unknown_fields,
+            )
             return facet_answer(found)
 
-        return json_response(await service.admission.run(work, request=request, pool="wide"))
+        deadline = await _prepared(request, reader, filter)
+        return json_response(await service.admission.run(work, request=request, pool="wide", deadline=deadline))

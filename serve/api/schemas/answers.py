@@ -42,6 +42,8 @@ def search_answer(request: SearchRequest, result: SearchResult) -> dict[str, Any
             "rows_scored": result.stats.rows_scored,
             "documents_scored": result.stats.rows_scored,
         }
+    if result.total is not None:
+        answer["total"] = asdict(result.total)
     if not request.by_text:
         answer["unknown_terms"] = list(result.unknown)
     return answer

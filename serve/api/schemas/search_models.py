@@ -16,6 +16,7 @@ from .base import JsonScalar, Strict, Told, Whole
 
 # Of a query or filter in an address: written in percents, a character may take twelve, and an address has 64 KiB.
 ADDRESS_CHARACTERS = 2000
+FIELD_CHARACTERS = 210
 
 AllowUnknownFields = Annotated[
     bool, Field(description="Let the filter name fields, and kinds of values, that no document has.")
@@ -64,6 +65,19 @@ class SearchOptions(Strict):
         description="What to tell of each document: `title`, `text`, `metadata`, or single values: `metadata.NAME`.",
     )
     stats: bool = Field(False, description="Tell how much was read.")
+    total: bool = Field(False, description="Tell how many documents match.")
+    sort: list[Annotated[str, Field(max_length=FIELD_CHARACTERS)]] = Field(
+        [],
+        max_length=request.MAX_SORT_KEYS,
+        description="Fields that order the hits in place of the score: `FIELD`, `FIELD:asc` or `FIELD:desc`.",
+        examples=[["year:desc"]],
+    )
+    collapse: str | None = Field(
+        None,
+        min_length=1,
+        max_length=FIELD_CHARACTERS,
+        description="A field; the best hit of each of its values stays.",
+    )
     recall: Recall = None
 
     @property
@@ -89,6 +103,9 @@ class SearchOptions(Strict):
             highlight=self.highlight,
             fields=self.fields,
             stats=self.stats,
+            total=self.total,
+            sort=self.sort,
+            collapse=self.collapse,
             recall=self.recall,
         )
 
@@ -138,6 +155,9 @@ class AddressSearch(BaseModel):
     highlight: bool = True
     fields: str = Field("title,metadata", max_length=400, description="Separated by commas.")
     stats: bool = False
+    total: bool = Field(False, description="Tell how many documents match.")
+    sort: str = Field("", max_length=400, description="Fields to sort by, as `year:desc`; separated by commas.")
+    collapse: str | None = Field(None, min_length=1, max_length=FIELD_CHARACTERS)
     recall: float | None = Field(None, gt=0, le=1, description="Which share of the exact hits is enough.")
 
     def body(self) -> TextSearch:
@@ -154,10 +174,17 @@ class AddressSearch(BaseModel):
             allow_unknown_fields=self.allow_unknown_fields,
             explain=self.explain,
             highlight=self.highlight,
-            fields=[field.strip() for field in self.fields.split(",") if field.strip()],
+            fields=_listed(self.fields),
             stats=self.stats,
+            total=self.total,
+            sort=_listed(self.sort),
+            collapse=self.collapse,
             recall=self.recall,
         )
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def _which_search(value: object) -> str:
@@ -185,6 +212,13 @@ class AnsweredHit(Hit):
     """The former name of `contributions`; deprecated."""
 
 
+class TotalMatching(Told):
+    """How many documents match, those beyond `k` too; in mode hybrid it may be a lower bound."""
+
+    value: int
+    relation: Literal["exact", "lower_bound"]
+
+
 class SearchAnswer(Told):
     """The hits of one query, best first. Scores depend on neither `k` nor `offset`."""
 
@@ -192,6 +226,7 @@ class SearchAnswer(Told):
     seconds: float
     took_ms: float = Field(deprecated=True, description="Use `seconds`.")
     stats: Stats | None = None
+    total: TotalMatching | None = Field(None, description="Where the request asks for it.")
     unknown_terms: list[str] | None = Field(None, description="Of a query by weights: terms the collection lacks.")
 
 

@@ -56,6 +56,19 @@ class SearchOptions:
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each term gave to each score.", show_default=False)
     ] = False
+    total: Annotated[bool, typer.Option("--total", help="Tell how many documents match.", show_default=False)] = False
+    sort: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD[:desc]",
+            help="Order the hits by a field in place of the score; may be given several times.",
+            show_default=False,
+        ),
+    ] = None
+    collapse: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD", help="Show the best hit of each value of a field alone.", show_default=False),
+    ] = None
     recall: Recall = None
     queries: Annotated[
         Path | None,
@@ -79,8 +92,12 @@ class SearchOptions:
             )
         if self.query is not None and self.queries is not None:
             raise UsageError("a query and --queries were both given", hint="give one of the two")
-        if self.queries is not None and (self.explain or self.offset):
-            raise UsageError("--explain and --offset are for a single query", hint="leave them out, or give one query")
+        single = ("--explain", "--offset", "--total", "--sort", "--collapse")
+        if self.queries is not None and (self.explain or self.offset or self.total or self.sort or self.collapse):
+            raise UsageError(
+                f"{', '.join(single[:-1])} and {single[-1]} are for a single query",
+                hint="leave them out, or give one query",
+            )
 
     def shared(self) -> dict[str, Any]:
         """Return what a search and a batch of searches have in common."""
@@ -104,6 +121,7 @@ def search(options: SearchOptions) -> None:
     Example:
         lexhound search my.index "heat transfer in hypersonic flow" -k 3
         lexhound search my.index "boundary layer" --filter 'year >= 1960' --explain
+        lexhound search my.index "shock wave" --sort year:desc --collapse author --total
         lexhound search my.index "why do planes stall" --mode hybrid --dense-weight 0.7
         lexhound search my.index --queries questions.jsonl -k 100 --json > answers.jsonl
         lexhound search milvus://host:19530/my "heat transfer" --mode hybrid
@@ -122,6 +140,9 @@ def search(options: SearchOptions) -> None:
         explain=options.explain,
         highlight=True,
         snippet_characters=_TEXT_CHARACTERS,
+        total=options.total,
+        sort=[as_text(each) for each in options.sort or ()],
+        collapse=None if options.collapse is None else as_text(options.collapse),
         **shared,
     )
     learned = trusting(options.trust_remote_code)
@@ -137,6 +158,9 @@ def search(options: SearchOptions) -> None:
             return
         for hit in result.hits:
             _print_hit(collection, output, hit, result.terms)
+        if result.total is not None:
+            matching = "document matches" if str(result.total) == "1" else "documents match"
+            output.line(f"{result.total} {matching}")
         if not result.hits:
             tell(_nothing_found(collection, request, result))
 
@@ -259,6 +283,7 @@ def _as_json(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
         "mode": result.mode,
         "seconds": result.seconds,
         "stats": None if result.stats is None else asdict(result.stats),
+        **({} if result.total is None else {"total": asdict(result.total)}),
         "hits": hits,
     }
 

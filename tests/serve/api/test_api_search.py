@@ -69,12 +69,13 @@ def test_pages_neither_repeat_nor_skip_and_scores_do_not_depend_on_their_size(se
         {"explain": True, "stats": True, "highlight": False, "fields": ["text"]},
         {"mode": "lexical", "fields": []},
         {"recall": 0.95, "k": 4},
+        {"total": True, "sort": ["year:desc", "lang"], "collapse": "lang"},
     ],
 )
 def test_by_address_as_by_body(service: Service, options: dict[str, Any]) -> None:
     posted = search(service, query="boundary layer", **options)
     values = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
-    values |= {"fields": ",".join(options["fields"])} if "fields" in options else {}
+    values |= {name: ",".join(options[name]) for name in ("fields", "sort") if name in options}
     got = service.request("GET", PLACE, params={"q": "boundary layer", **values}).json()
     for answer in (posted, got):
         assert answer.pop("took_ms") == pytest.approx(answer.pop("seconds") * 1000)
@@ -90,6 +91,45 @@ def test_the_same_as_in_process(service: Service, data: Path) -> None:
             assert theirs["stats"]["postings_read"] == ours.stats.postings_read
             assert theirs["stats"]["rows_scored"] == theirs["stats"]["documents_scored"] == ours.stats.rows_scored
             assert theirs["took_ms"] > 0
+
+
+def test_totals_orders_and_one_hit_a_value(service: Service, data: Path) -> None:
+    query = {"query": "heat shock", "filter": "year < 1980"}
+    answer = search(service, **query, k=1000, total=True)
+    assert answer["total"] == {"value": len(answer["hits"]), "relation": "exact"}
+    assert "total" not in search(service, **query)
+    by_year = search(service, **query, sort=["year:desc"], k=1000)["hits"]
+    years = [hit["metadata"]["year"] for hit in by_year]
+    assert years == sorted(years, reverse=True)
+    one = search(service, **query, sort=["year"], collapse="year", k=7, total=True)
+    assert [hit["metadata"]["year"] for hit in one["hits"]] == sorted(set(years))[:7]
+    assert one["total"] == answer["total"]
+    with Collection.open(data / "my.index") as collection:
+        ours = collection.search("heat shock", 1000, filter="year < 1980", sort="year:desc")
+        assert [hit["id"] for hit in by_year] == [hit.id for hit in ours.hits]
+    for body in ({"sort": "year"}, {"sort": ["yeer"]}, {"collapse": "yeer"}, {"collapse": ""}, {"total": 3}):
+        refused = service.request("POST", PLACE, json={**query, **body})
+        assert refused.status_code in (400, 422), body
+        assert next(iter(body)) in refused.json()["error"]["where"]
+
+
+def test_facets_of_all_that_matches_and_of_a_filter(service: Service) -> None:
+    place = "/v1/collections/my/facets"
+    hits = search(service, query="heat shock", filter="year < 1980", k=1000)["hits"]
+    answer = service.request(
+        "GET", place, params={"field": "lang", "q": "heat shock", "filter": "year < 1980", "matching": "true"}
+    ).json()
+    (facet,) = answer["fields"]
+    assert {each["value"]: each["count"] for each in facet["values"]} == Counter(
+        hit["metadata"]["lang"] for hit in hits
+    )
+    (facet,) = service.request("GET", place, params={"field": "lang", "filter": "year < 1980"}).json()["fields"]
+    assert (
+        facet["documents"]
+        == service.request("POST", "/v1/collections/my/count", json={"filter": "year < 1980"}).json()["count"]
+    )
+    wrong = service.request("GET", place, params={"q": "heat", "mode": "dense"})
+    assert (wrong.status_code, wrong.json()["error"]["where"]) == (400, "query.mode")
 
 
 def test_explanations_sum_to_the_score(service: Service) -> None:
@@ -249,8 +289,6 @@ def test_facets_follow_the_query(service: Service) -> None:
     with service.client() as client:
         (theirs,) = client.facets("my", ["lang"], query="heat shock")
         assert theirs.documents >= len(hits)
-    refused = service.request("GET", place, params={"filter": "year < 1980"})
-    assert refused.status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -258,7 +296,7 @@ def test_facets_follow_the_query(service: Service) -> None:
     [
         ("search?q=heat&fliter=year=1", "query.fliter", "did you mean filter"),
         ("search?q=heat&limit=3", "query.limit", "did you mean k?"),
-        ("search?q=heat&sort=year", "query.sort", ""),
+        ("search?q=heat&order=year", "query.order", ""),
         ("search?query=heat", "query.query", "did you mean q?"),
         ("search?q=heat&q=wing", "query.q", "give it once"),
         ("facets?fields=year", "query.fields", "did you mean field?"),

@@ -22,6 +22,7 @@ EXPECTED = {
     "add",
     "delete",
     "search",
+    "facets",
     "get",
     "info",
     "tune-fusion",

@@ -63,6 +63,47 @@ def test_offset_is_the_next_page(collection: Path) -> None:
     assert rest[0]["rank"] == 2
 
 
+def test_totals_orders_and_one_hit_a_value(collection: Path) -> None:
+    answer = run("search", collection, "heat wing", "--total", "--json").json
+    assert answer["total"] == {"value": len(answer["hits"]), "relation": "exact"}
+    outcome = run("search", collection, "heat wing", "--total", "-k", "1")
+    assert outcome.out.splitlines()[-1] == f"{len(answer['hits'])} documents match"
+    assert run("search", collection, "nothing here", "--total").out == "0 documents match\n"
+    years = [hit["metadata"].get("year") for hit in answer["hits"]]
+    for order, reverse in (("year", False), ("year:desc", True)):
+        hits = run("search", collection, "heat wing", "--sort", order, "--json").json["hits"]
+        known = sorted((year for year in years if year is not None), reverse=reverse)
+        assert [hit["metadata"].get("year") for hit in hits] == known + [None] * (len(years) - len(known))
+    one = run("search", collection, "heat wing", "--collapse", "year", "--json").json["hits"]
+    assert len(one) == len(set(years))
+    for option in ("--sort", "--collapse"):
+        outcome = run("search", collection, "heat", option, "yaer")
+        assert outcome.code == 2
+        assert "'yaer'" in outcome.err
+        assert "year" in outcome.err.split("hint:")[1]
+    outcome = run("search", collection, "--queries", "x", "--sort", "year")
+    assert (outcome.code, "--sort" in outcome.err) == (2, True)
+
+
+def test_facets(collection: Path) -> None:
+    every = {field["field"]: field for field in run("facets", collection, "--json").json["fields"]}
+    assert every["year"]["kind"] == "number"
+    found = run("search", collection, "heat wing", "--json").json["hits"]
+    years = [hit["metadata"]["year"] for hit in found if "year" in hit["metadata"]]
+    (year,) = run("facets", collection, "heat wing", "--field", "year", "--matching", "--json").json["fields"]
+    assert {each["value"]: each["count"] for each in year["values"]} == {each: years.count(each) for each in years}
+    assert run("facets", collection, "heat wing", "--field", "year", "--json").json["fields"] == [year]
+    (few,) = run("facets", collection, "--filter", "year >= 1990", "--field", "year", "--json").json["fields"]
+    assert few["min"] >= 1990
+    shown = run("facets", collection, "--field", "year", "--limit", "1").out.splitlines()
+    assert shown[0].startswith(f"year  {every['year']['documents']} documents, ")
+    assert len(shown) == 2
+    outcome = run("facets", collection, "--field", "yaer")
+    assert (outcome.code, "did you mean" in outcome.err.lower()) == (2, True)
+    assert run("facets", collection, "--matching").code == 2
+    assert run("facets", collection, "zeppelins").err.strip() == "no document that counts has metadata"
+
+
 def test_recall(collection: Path) -> None:
     exact = run("search", collection, "heat wing", "--json").json["hits"]
     assert run("search", collection, "heat wing", "--recall", "0.9", "--json").json["hits"] == exact, "it is so small"

@@ -62,6 +62,14 @@ def test_everything(service: Service) -> None:
         assert sum(part.score for part in hit.contributions) == hit.score
         assert found.stats is not None
         assert found.stats.documents_scored == 1
+        last = client.search(
+            "sync", "heat wing", k=2, filter="year < 1970", total=True, sort="year:desc", collapse="year"
+        )
+        assert last.total is not None
+        assert last.total.value == len(client.search("sync", "heat wing", k=500, filter="year < 1970"))
+        assert [hit.metadata["year"] for hit in last if hit.metadata] == [1969, 1968]
+        (among,) = client.facets("sync", ["year"], query="zeppelin", filter="year < 1950", matching=True)
+        assert among.values == ((1900, 1),)
         assert client.search("sync", {"zeppelin": 1.0, "unknown": 1.0}).unknown_terms == ("unknown",)
         assert client.search_many("sync", ["zeppelin", "x"], k=3)[0][0][0] == "own"
         (lang,) = client.facets("sync", ["lang"])

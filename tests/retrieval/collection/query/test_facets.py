@@ -12,7 +12,6 @@ from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.query.facets import FACETED_HITS
 from lexhound.retrieval.collection.result import Facet
 from lexhound.retrieval.documents.metadata import flatten
-from lexhound.retrieval.errors import QueryError
 
 WORDS = ("heat", "flow", "wing", "shock")
 
@@ -73,8 +72,3 @@ def test_the_document_s_own_fields_have_facets(collection: Collection) -> None:
     assert title.documents == sum(left.values())
     (own,) = collection.facets(["id"], query="w7 w8")
     assert [each.value for each in own.values] == ["d7", "d8"]
-
-
-def test_a_filter_needs_a_query(collection: Collection) -> None:
-    with pytest.raises(QueryError, match="need a query"):
-        collection.facets(filter="year < 1960")

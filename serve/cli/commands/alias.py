@@ -32,7 +32,7 @@ def alias(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Give collections second names, and let those lead to other collections, all at once.
+    """Give collections second names, and switch those all at once.
 
     Commands, Python and a running service take an alias wherever a collection is named. To index a corpus again without
     downtime, make a new collection beside the old one, and then let the alias lead to it.

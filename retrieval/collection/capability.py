@@ -11,6 +11,7 @@ class Capability(StrEnum):
     SEARCH_STATS = "nothing tells how much a search reads"
     FACETS = "nothing counts the values of its fields"
     ARRANGEMENT = "hits come by score alone, all of them, and nothing counts what matches"
+    SUGGESTIONS = "nothing lists the words of its documents"
     BACKUP = "its own tools make copies"
     INGEST_JOBS = "there are no unfinished ingest jobs"
     COMPACTION = "there is nothing to compact"

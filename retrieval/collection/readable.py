@@ -22,8 +22,15 @@ from lexhound.retrieval.collection.query.hybrid import rank_dense
 from lexhound.retrieval.collection.query.modes import modes_of
 from lexhound.retrieval.collection.query.search import answer, answer_many, fusion_candidates
 from lexhound.retrieval.collection.query.snapshot import Snapshot
-from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, Fusion, SearchKeywords, SearchRequest
-from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult
+from lexhound.retrieval.collection.request import (
+    MOST_COMPLETIONS,
+    BatchKeywords,
+    BatchRequest,
+    Fusion,
+    SearchKeywords,
+    SearchRequest,
+)
+from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult, Suggestions
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.collection.store.schema import DATABASE, Identity, check_identity
@@ -201,6 +208,20 @@ class ReadableCollection:
         return self._reader.facets(
             fields, limit, request, filter=filter, matching=matching, allow_unknown_fields=allow_unknown_fields
         )
+
+    def suggest(
+        self, query: str, k: int = MOST_COMPLETIONS, *, filter: str | None = None, allow_unknown_fields: bool = False
+    ) -> Suggestions:
+        """Return what a query may become: its misspelt words put right, and its last word completed in up to `k` ways.
+
+        Words are those of the documents that a search with this filter may find, and of no others: of 20,000 of them
+        where they are more. They are counted at the first call for a state of the collection, which may take seconds.
+
+        Raises:
+            QueryError: the query or `k` is out of bounds. FilterSyntaxError, UnknownFieldError: as for `search`.
+        """
+        request = SearchRequest(query, k=k, filter=filter)
+        return self._reader.suggest(query, request.k, filter, allow_unknown_fields=allow_unknown_fields)
 
     def prepare_filter(self, filter: str) -> None:
         """Find the documents that pass a filter now, so that a search with it that comes next need not.

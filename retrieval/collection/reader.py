@@ -22,10 +22,12 @@ from lexhound.retrieval.collection.query.row_filter import (
 from lexhound.retrieval.collection.query.search import best_rows, matching_rows
 from lexhound.retrieval.collection.query.snapshot import SegmentCache, Snapshot, generation_of, take_snapshot
 from lexhound.retrieval.collection.request import SearchRequest
-from lexhound.retrieval.collection.result import Facet
+from lexhound.retrieval.collection.result import Facet, Suggestions
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.store.segment import damage_errors
+from lexhound.retrieval.collection.words.suggestions import suggest
+from lexhound.retrieval.collection.words.word_table import WordTables
 from lexhound.retrieval.deadline import interrupting
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CorruptCollectionError, StaleSnapshotError
@@ -60,6 +62,7 @@ class CollectionReader:
         self._segments = SegmentCache()
         self.latest: Snapshot | None = None
         self._watch = connections.take()  # tells under `_refreshing` whether anything has changed
+        self._words = WordTables()
         self._damage = Damage()
         self._ids_checked = False
         self._checker: Checker | None = None
@@ -232,6 +235,20 @@ class CollectionReader:
             np.ones(view.segment.n_rows, np.bool_) if mask is None else mask
             for view, mask in zip(snapshot.segments, passing, strict=True)
         ]
+
+    def suggest(self, query: str, k: int, filter: str | None, *, allow_unknown_fields: bool) -> Suggestions:
+        """Return what a query may become, by the words of the documents that it may find; see `Collection.suggest`."""
+
+        def find(snapshot: Snapshot) -> Suggestions:
+            def is_known(word: str) -> bool:  # BM25 knows it by its stem, and in documents beyond the sample
+                terms = np.array(sorted(field.typed_terms(word)), np.int32) if field.frequencies else ()
+                return len(terms) > 0 and bool((snapshot.document_frequencies(np.asarray(terms)) > 0).any())
+
+            field = self._encoders.sparse
+            tables = self._words.of(snapshot, filter, allow_unknown_fields=allow_unknown_fields)
+            return suggest(query, tables, k, is_known)
+
+        return self.read(find)
 
     def prepare_filter(self, filter: str) -> None:
         """Find the documents that pass a filter; whether anything has what it names is for the search to check."""

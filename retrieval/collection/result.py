@@ -178,6 +178,19 @@ class Facet:
     documents: int
 
 
+@dataclass(frozen=True, slots=True)
+class Suggestions:
+    """What a query may become.
+
+    Attributes:
+        did_you_mean: the query with its misspelt words put right; None where there is none, or nothing near it.
+        completions: the query with its last word completed, by how many documents have the word, most first.
+    """
+
+    did_you_mean: str | None
+    completions: tuple[str, ...]
+
+
 def dense_shares(scores: Sequence[float]) -> list[tuple[Share, ...]]:
     """Return the shares of a search by dense vectors alone, whose scores are one side's."""
     return [(Share("dense", score, rank, score, 1.0, score),) for rank, score in enumerate(scores, 1)]

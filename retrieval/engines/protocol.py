@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lexhound.retrieval.collection.health import Health
     from lexhound.retrieval.collection.info import CollectionInfo
     from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, SearchKeywords, SearchRequest
-    from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult
+    from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult, Suggestions
     from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
     from lexhound.retrieval.collection.write.compaction import CompactReport
     from lexhound.retrieval.collection.write.ingest import IngestReport
@@ -201,6 +201,12 @@ class CapableBackend(Backend, Protocol):
         allow_unknown_fields: bool = False,
     ) -> list[Facet]:
         """FACETS: return the most frequent values of metadata fields (all unless named), and the range of numbers."""
+        ...
+
+    def suggest(
+        self, query: str, k: int = 8, *, filter: str | None = None, allow_unknown_fields: bool = False
+    ) -> Suggestions:
+        """SUGGESTIONS: return a query's misspelt words put right, and its last word completed."""
         ...
 
     def discard_unfinished(self) -> int:

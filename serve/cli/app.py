@@ -32,6 +32,7 @@ _COMMANDS = {
     "delete": _Command(BUILD, "documents", "delete"),
     "search": _Command(ASK, "search", "search"),
     "facets": _Command(ASK, "facets", "facets"),
+    "suggest": _Command(ASK, "suggest", "suggest"),
     "get": _Command(ASK, "documents", "get"),
     "info": _Command(KEEP, "maintenance", "info"),
     "verify": _Command(KEEP, "maintenance", "verify"),

@@ -10,7 +10,7 @@ from typing import Any, Self, Unpack
 import httpx
 
 from lexhound.retrieval.collection.request import SearchRequest
-from lexhound.retrieval.collection.result import Facet, SearchResult
+from lexhound.retrieval.collection.result import Facet, SearchResult, Suggestions
 
 from .answers import (
     BulkResult,
@@ -267,6 +267,13 @@ class Client:
         params = facet_params(fields, limit, {"q": query, "filter": filter, "mode": mode, "matching": matching or None})
         answer = self._ask("GET", collection_path(collection, "/facets"), params=params)
         return [facet_of(each) for each in answer["fields"]]
+
+    def suggest(self, collection: str, query: str, k: int | None = None, *, filter: str | None = None) -> Suggestions:
+        """Return a query's misspelt words put right, and its last word completed, by words of documents that pass."""
+        params = {"q": query, "k": k, "filter": filter}
+        sent = {name: value for name, value in params.items() if value is not None}
+        answer = self._ask("GET", collection_path(collection, "/suggest"), params=sent)
+        return Suggestions(answer["did_you_mean"], tuple(answer["completions"]))
 
     # The service
 

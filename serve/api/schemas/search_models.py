@@ -315,3 +315,16 @@ class FacetAnswer(Told):
     """Metadata fields by name."""
 
     fields: list[Facet]
+
+
+class SuggestAnswer(Told):
+    """What a query may become."""
+
+    did_you_mean: str | None = Field(
+        description="The query with its misspelt words put right; null where there is none, or nothing near it.",
+        examples=["hypersonic flow"],
+    )
+    completions: list[str] = Field(
+        description="The query with its last word completed; the word that most documents have first.",
+        examples=[["heat transfer", "heat transport"]],
+    )

@@ -29,6 +29,8 @@ export const facetsOf = (collection, query, signal) =>
   ask(at(collection, `/facets?limit=1000&q=${encodeURIComponent(query)}`), { signal });
 export const documentOf = (collection, id, signal) =>
   ask(at(collection, `/documents/${encodeURIComponent(id)}`), { signal });
+export const suggest = (collection, query, filter, signal) =>
+  ask(at(collection, `/suggest?${new URLSearchParams({ q: query, ...(filter ? { filter } : {}) })}`), { signal });
 export const search = (collection, body, signal) => ask(at(collection, "/search"), { body, signal });
 
 async function ask(path, { body, signal }) {

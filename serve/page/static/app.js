@@ -10,6 +10,7 @@ import { listen } from "./keys.js";
 import { writtenForms } from "./marks.js";
 import * as notices from "./notices.js";
 import { remember, remembered } from "./storage.js";
+import { Suggestions } from "./suggest.js";
 import { offerThemes } from "./theme.js";
 
 const PAGE = 10;
@@ -34,6 +35,15 @@ const filters = new Filters(
   (expression) => change({ filter: expression }),
 );
 
+const suggestions = new Suggestions(
+  { meant: byId("meant"), completions: byId("completions"), query: at.query },
+  (query) => {
+    at.query.value = query;
+    at.query.focus();
+    typed.now();
+  },
+);
+
 // ---- from the state to the service -------------------------------------------------------------------------------
 
 function change(parts) {
@@ -51,6 +61,7 @@ const body = (offset, k) => ({
 async function search() {
   const ticket = begin();
   if (!state.collection) return;
+  suggestions.ask(isElsewhere() ? "" : state.collection, state.query, state.filter);
   if (!state.query.trim()) {
     finish();
     showHits([], false);
@@ -241,18 +252,20 @@ function choose(name) {
   at.query.focus();
 }
 
+/** Whether another engine keeps the collection: it has no segments, and nobody counts its values and words. */
+const isElsewhere = () =>
+  collections.some(({ name, segments, health }) => name === state.collection && segments === null && health !== "unavailable");
+
 /** What goes with the collection: its modes, and its fields as filters. */
 async function describe() {
   at.collection.value = state.collection;
-  const { modes = [], segments, health } = collections.find(({ name }) => name === state.collection) ?? {};
+  const { modes = [] } = collections.find(({ name }) => name === state.collection) ?? {};
   showModes(modes);
   describing.abort();
   describing = new AbortController();
   filters.offer([]);
   try {
-    // Another engine's collections have no segments, and nobody counts the values of their fields.
-    const elsewhere = segments === null && health !== "unavailable";
-    if (!elsewhere) filters.offer((await api.facets(state.collection, describing.signal)).fields);
+    if (!isElsewhere()) filters.offer((await api.facets(state.collection, describing.signal)).fields);
   } catch (error) {
     // Without fields the expression can still be typed; the search itself says what is wrong.
     if (error.name !== "AbortError" && !(error instanceof api.Trouble)) throw error;

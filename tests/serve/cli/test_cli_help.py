@@ -23,6 +23,7 @@ EXPECTED = {
     "delete",
     "search",
     "facets",
+    "suggest",
     "get",
     "info",
     "tune-fusion",

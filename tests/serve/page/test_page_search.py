@@ -240,3 +240,22 @@ def test_what_is_typed_in_one_go_is_asked_once(visit: Visits, server: PageServer
     page.clock.run_for(100)
     wait_for_search(page, server, "cranfield", "shock wave")
     assert asked == ["shock wave"]
+
+
+def test_the_last_word_is_completed_and_a_misspelt_one_put_right(visit: Visits, server: PageServer) -> None:
+    page = visit("?c=cranfield")
+    page.get_by_role("heading", name="Search 1,400 documents").wait_for()
+    page.keyboard.type("heat trans")
+    completions = page.get_by_label("Completions").get_by_role("button")
+    completions.get_by_text("heat transfer", exact=True).wait_for()
+    told = page.evaluate("fetch('v1/collections/cranfield/suggest?q=heat+trans').then((answer) => answer.json())")
+    assert completions.all_inner_texts() == told["completions"][:5]
+    page.keyboard.press("ArrowRight")
+    wait_for_search(page, server, "cranfield", "heat transfer")
+    assert page.locator("#query").input_value() == "heat transfer"
+    assert focused(page) == "query"
+    page.locator("#query").fill("hypersnic flow ")
+    page.get_by_role("button", name="hypersonic flow").click()
+    until(page, "() => new URL(location).searchParams.get('q') === 'hypersonic flow '")
+    page.locator("#meant").wait_for(state="hidden")
+    assert not page.locator("#completions").is_visible()

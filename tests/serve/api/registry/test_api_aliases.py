@@ -87,8 +87,8 @@ def test_keys_open_aliases_by_their_names(folder: Path, tmp_path: Path) -> None:
         return run("keys", "create", "k", "--file", keys, "--json", *options).json["key"]
 
     reader = key("--scope", "read", "--collection", "papers")
-    writer = key("--collection", "papers", "--collection", "new")
-    with running(folder, "--keys-file", keys) as service, service.client(key()) as all_rights:
+    writer, all_keys = key("--collection", "papers", "--collection", "new"), key()
+    with running(folder, "--keys-file", keys) as service, service.client(all_keys) as all_rights:
         all_rights.change_aliases({"papers": "old", "other": "old"})
         with service.client(reader) as client:
             assert [(each.name, each.alias_of) for each in client.collections()] == [("papers", "old")]

@@ -45,7 +45,7 @@ EXPECTED = {
 }
 
 
-SERVICE = {"serve", "keys"}  # have tests of their own
+SERVICE = {"serve", "keys", "mcp"}  # have tests of their own
 
 
 def test_all_commands_are_there() -> None:

@@ -12,6 +12,7 @@ class Capability(StrEnum):
     FACETS = "nothing counts the values of its fields"
     ARRANGEMENT = "hits come by score alone, all of them, and nothing counts what matches"
     SUGGESTIONS = "nothing lists the words of its documents"
+    LISTING = "documents are listed by a filter only"
     BACKUP = "its own tools make copies"
     INGEST_JOBS = "there are no unfinished ingest jobs"
     COMPACTION = "there is nothing to compact"

@@ -257,3 +257,17 @@ def require_capability(collection: Backend, capability: Capability) -> CapableBa
             hint="leave this request out",
         )
     return able
+
+
+def matching_ids(collection: Backend, filter: str | None, *, allow_unknown_fields: bool = False) -> list[str]:
+    """Return the ids of the documents that pass a filter expression, or of all, in order of insertion.
+
+    Raises:
+        UnsupportedError: all are asked for, and the collection lies in another engine, whose filters see no ids.
+        FilterSyntaxError, UnknownFieldError: as for `Backend.ids`.
+    """
+    if filter is None:
+        from lexhound.retrieval.collection.capability import Capability
+
+        require_capability(collection, Capability.LISTING)
+    return collection.ids(filter or "exists id", allow_unknown_fields=allow_unknown_fields)

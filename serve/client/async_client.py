@@ -29,6 +29,7 @@ from .answers import (
 from .errors import ApiError, ClientError, UnreachableError
 from .transport import (
     DEFAULT_URL,
+    LISTED,
     RETRIES,
     AsyncDocuments,
     BatchOptions,
@@ -209,6 +210,29 @@ class AsyncClient:
                 return None
             raise
 
+    async def list_documents(
+        self,
+        collection: str,
+        filter: str | None = None,
+        *,
+        limit: int | None = None,
+        allow_unknown_fields: bool = False,
+    ) -> list[Document]:
+        """Return the documents that pass a filter, or all, in order of insertion; at most `limit`.
+
+        They are asked for in pages, so a document that is written meanwhile may be missed.
+        """
+        found: list[Document] = []
+        while limit is None or len(found) < limit:
+            size = LISTED if limit is None else min(LISTED, limit - len(found))
+            page = {"offset": len(found), "limit": size}
+            body = filter_body(filter, allow_unknown_fields) | page
+            answer = await self._ask("POST", collection_path(collection, "/documents/list"), body=body)
+            found += [document_of(each) for each in answer["documents"]]
+            if len(answer["documents"]) < size:
+                break
+        return found
+
     async def delete(self, collection: str, ids: Sequence[str], *, refresh: bool = False) -> Deletion:
         """Delete documents by id."""
         return await self._delete(collection, {"ids": list(ids)}, refresh=refresh)
@@ -264,6 +288,7 @@ class AsyncClient:
         filter: str | None = None,
         mode: Mode | None = None,
         matching: bool = False,
+        allow_unknown_fields: bool = False,
     ) -> list[Facet]:
         """Return the values of metadata fields, of all unless named.
 
@@ -271,7 +296,9 @@ class AsyncClient:
             query: count among its best hits, searched for in `mode`, or with `matching` all documents that match it;
                 filter: of the documents that pass it.
         """
-        params = facet_params(fields, limit, {"q": query, "filter": filter, "mode": mode, "matching": matching or None})
+        more = {"q": query, "filter": filter, "mode": mode, "matching": matching or None}
+        more["allow_unknown_fields"] = allow_unknown_fields or None
+        params = facet_params(fields, limit, more)
         answer = await self._ask("GET", collection_path(collection, "/facets"), params=params)
         return [facet_of(each) for each in answer["fields"]]
 

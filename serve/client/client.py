@@ -28,6 +28,7 @@ from .answers import (
 from .errors import ApiError, ClientError, UnreachableError
 from .transport import (
     DEFAULT_URL,
+    LISTED,
     RETRIES,
     BatchOptions,
     Documents,
@@ -204,6 +205,29 @@ class Client:
                 return None
             raise
 
+    def list_documents(
+        self,
+        collection: str,
+        filter: str | None = None,
+        *,
+        limit: int | None = None,
+        allow_unknown_fields: bool = False,
+    ) -> list[Document]:
+        """Return the documents that pass a filter, or all, in order of insertion; at most `limit`.
+
+        They are asked for in pages, so a document that is written meanwhile may be missed.
+        """
+        found: list[Document] = []
+        while limit is None or len(found) < limit:
+            size = LISTED if limit is None else min(LISTED, limit - len(found))
+            page = {"offset": len(found), "limit": size}
+            body = filter_body(filter, allow_unknown_fields) | page
+            answer = self._ask("POST", collection_path(collection, "/documents/list"), body=body)
+            found += [document_of(each) for each in answer["documents"]]
+            if len(answer["documents"]) < size:
+                break
+        return found
+
     def delete(self, collection: str, ids: Sequence[str], *, refresh: bool = False) -> Deletion:
         """Delete documents by id."""
         return self._delete(collection, {"ids": list(ids)}, refresh=refresh)
@@ -257,6 +281,7 @@ class Client:
         filter: str | None = None,
         mode: Mode | None = None,
         matching: bool = False,
+        allow_unknown_fields: bool = False,
     ) -> list[Facet]:
         """Return the values of metadata fields, of all unless named.
 
@@ -264,7 +289,9 @@ class Client:
             query: count among its best hits, searched for in `mode`, or with `matching` all documents that match it;
                 filter: of the documents that pass it.
         """
-        params = facet_params(fields, limit, {"q": query, "filter": filter, "mode": mode, "matching": matching or None})
+        more = {"q": query, "filter": filter, "mode": mode, "matching": matching or None}
+        more["allow_unknown_fields"] = allow_unknown_fields or None
+        params = facet_params(fields, limit, more)
         answer = self._ask("GET", collection_path(collection, "/facets"), params=params)
         return [facet_of(each) for each in answer["fields"]]
 

@@ -23,6 +23,8 @@ RETRIES = 6
 CHUNK = 1000
 CHUNK_BYTES = 4 * 2**20
 LONGEST_WAIT = 30.0
+# Documents of one answer, where many are listed.
+LISTED = 500
 
 DocumentLike = Mapping[str, Any] | Document
 Documents = Iterable[DocumentLike]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
 
+from lexhound.retrieval.engines.protocol import matching_ids
 from lexhound.serve.api.bulk.load import Load
 from lexhound.serve.api.http.dependencies import BulkRoute, ReadRoute, WriteRoute
 from lexhound.serve.api.http.exceptions import UnknownNameError
@@ -108,6 +109,33 @@ async def delete_documents(
         if refresh:
             await service.registry.announce(served)
     return json_response({"deleted": len(deleted), "missing": missing})
+
+
+@reading.post(
+    "/list",
+    operation_id="list_documents",
+    summary="List documents by a filter",
+    responses={200: {"model": document_models.DocumentList}, **errors(400, 404, 413, 415, 504)},
+)
+async def list_documents(
+    name: Name,
+    request: Request,
+    body: Annotated[document_models.ListRequest, Body(default_factory=document_models.ListRequest)],
+) -> Response:
+    """Documents that pass a filter, or all, in order of insertion, a page at a time."""
+    service = service_of(request)
+    check_text(body.filter, "body.filter", service.settings)
+    check_number(body.limit, service.settings.max_batch, "documents", "body.limit")
+    async with service.registry.use(name) as served:
+        reader = served.reader
+
+        def work() -> bytes:
+            found = matching_ids(reader, body.filter, allow_unknown_fields=body.allow_unknown_fields)
+            page = (reader.get(each) for each in found[body.offset : body.offset + body.limit])
+            documents = [document_answer(document) for document in page if document is not None]
+            return bytes(json_response({"documents": documents, "total": len(found)}).body)
+
+        return json_response(await service.admission.run(work, request=request, pool="wide"))
 
 
 @reading.get(

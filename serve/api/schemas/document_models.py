@@ -106,3 +106,23 @@ class DeleteAnswer(Told):
 
     deleted: int
     missing: list[str]
+
+
+class ListRequest(Strict):
+    """Which documents to list."""
+
+    filter: str | None = Field(
+        None, description="Documents that pass; all of them without it.", examples=["year < 1990"]
+    )
+    allow_unknown_fields: bool = Field(
+        False, description="Let the filter name fields, and kinds of values, that no document has."
+    )
+    offset: int = Field(0, ge=0, le=2**53, description="Documents to pass over first.")
+    limit: int = Field(100, ge=1, le=100_000, description="Documents of one answer.")
+
+
+class DocumentList(Told):
+    """A page of documents; `total` is how many pass in all."""
+
+    documents: list[StoredDocument]
+    total: int

@@ -164,6 +164,34 @@ def test_ids_of_every_kind(service: Service, name: str, identifier: str) -> None
         assert client.get(name, "other") is not None
 
 
+def test_list_by_filter_in_pages(service: Service, name: str) -> None:
+    with service.client() as client:
+        client.put(name, [document(number) for number in range(7)], refresh=True)
+        everything = [each.id for each in client.list_documents(name)]
+        assert everything == [f"d{number}" for number in range(7)]
+        assert [each.id for each in client.list_documents(name, limit=2)] == ["d0", "d1"]
+        english = client.list_documents(name, 'lang = "en"')
+        assert [each.id for each in english] == ["d1", "d2", "d4", "d5"]
+        assert english[0] == client.get(name, "d1")
+        assert client.list_documents(name, "none = 1", allow_unknown_fields=True) == []
+    place = f"/v1/collections/{name}/documents/list"
+    told = service.request("POST", place, json={"filter": "year < 1953", "offset": 1, "limit": 1}).json()
+    assert ([each["id"] for each in told["documents"]], told["total"]) == (["d1"], 3)
+    assert service.request("POST", place).json()["total"] == 7
+    for body, code in (({"filter": "yaer = 1"}, 400), ({"limit": 5000}, 422), ({"limit": 0}, 422), ({"after": 1}, 422)):
+        assert service.request("POST", place, json=body).status_code == code, body
+
+
+def test_many_documents_are_listed_in_several_answers(
+    service: Service, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lexhound.serve.client.client.LISTED", 3)
+    with service.client() as client:
+        client.put(name, [document(number) for number in range(6)], refresh=True)
+        assert len(client.list_documents(name)) == 6
+        assert len(client.list_documents(name, limit=5)) == 5
+
+
 def test_delete_one_and_by_filter(service: Service, name: str) -> None:
     with service.client() as client:
         client.put(name, [document(number) for number in range(60)])

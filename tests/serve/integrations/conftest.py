@@ -1,0 +1,49 @@
+"""A collection and a service that integrations are run against; nothing is sent to the makers of frameworks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from service import Service, running
+
+from lexhound.retrieval import Collection
+
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
+os.environ["LANGSMITH_TRACING"] = "false"
+os.environ["LANGCHAIN_TRACING_V2"] = "false"
+
+DOCUMENTS = (
+    {"id": "n1", "title": "Wings", "text": "The flow separates from a wing.", "year": 2024, "lang": "en"},
+    {"id": "n2", "text": "Heat flows from hot to cold.", "year": 1987, "lang": "de", "tags": ["heat", "basics"]},
+    {"id": "n3", "text": "A shock tube.", "year": 1958, "date": "1958-05-01T12:00:00"},
+)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("integrations") / "data" / "notes.index"
+    path.parent.mkdir()
+    with Collection.create(path, encoder="bm25") as collection:
+        collection.add(DOCUMENTS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def service(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service for all tests of integrations; those that write make collections of their own."""
+    data = tmp_path_factory.mktemp("integrations-served") / "data"
+    shutil.copytree(made, data / "notes.index")
+    with running(data) as started:
+        yield started
+
+
+@pytest.fixture(params=["embedded", "served"])
+def where(request: pytest.FixtureRequest, made: Path) -> dict[str, str]:
+    """The arguments that name the collection `notes`, of a folder and of a service."""
+    if request.param == "embedded":
+        return {"where": str(made)}
+    return {"where": request.getfixturevalue("service").url, "collection": "notes"}

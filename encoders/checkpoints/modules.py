@@ -21,6 +21,7 @@ INPUT_CONFIG = "sentence_bert_config.json"
 # The first that is there; all but the first were written by early versions.
 INPUT_CONFIGS = (INPUT_CONFIG, *(f"sentence_{kind}_config.json" for kind in OLD_KINDS))
 DENSE_TASK, SPARSE_TASK = "feature-extraction", "fill-mask"
+POOLINGS = ("mean", "cls", "lasttoken")
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 _OURS = "sentence_transformers."
 _STATES = {DENSE_TASK: "last_hidden_state", SPARSE_TASK: "logits"}
@@ -142,6 +143,25 @@ def class_name(path: Path, kind: object) -> str:
             "Choose a checkpoint made of its modules",
         )
     return text.rpartition(".")[2]
+
+
+def read_pooling(path: Path) -> tuple[str, bool]:
+    """Return how a Pooling makes one vector of tokens, one of POOLINGS, and whether it covers the prompt.
+
+    Raises:
+        CheckpointError: the file cannot be read, or names another.
+    """
+    values = read_object(path)
+    mode: object = values.get("pooling_mode")
+    if mode is None:  # as older versions wrote it
+        on = [name for name, value in values.items() if name.startswith("pooling_mode_") and value]
+        mode = [name.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for name in on]
+        mode = mode or "mean"
+    if isinstance(mode, list) and len(mode) == 1:
+        mode = mode[0]
+    if mode not in POOLINGS:
+        raise CheckpointError(f"{path}: the pooling is {mode!r}", f"It must be one of {', '.join(POOLINGS)}")
+    return str(mode), bool(values.get("include_prompt", True))
 
 
 def check_normalize(path: Path) -> None:

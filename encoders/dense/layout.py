@@ -24,11 +24,11 @@ from lexhound.encoders.checkpoints.modules import (
     listed_modules,
     read_input_config,
     read_model_config,
+    read_pooling,
 )
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.sparse.folders import read_layout
 
-POOLINGS = ("mean", "cls", "lasttoken")
 # Under which names earlier versions looked for the prompt of a document, the first that is there.
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _NOTHING_DONE = {"Normalize", "Dropout"}  # to the text's vector, but that it is brought to unit length
@@ -40,7 +40,8 @@ class DenseLayout:
 
     Attributes:
         root: its folder; transformer: the folder in it that holds config, weights and mostly the tokenizer.
-        pooling: one of POOLINGS; "lasttoken" is the last token that is no padding.
+        pooling: one of `lexhound.encoders.checkpoints.modules.POOLINGS`; "lasttoken" is the last token that is no
+            padding.
         normalise: whether vectors are brought to unit length, so that their products are cosines: where the folder
             compares by cosine, and where it is a plain one.
         dimensions: how many of a vector's first values are kept, before it is brought to unit length; None for all.
@@ -124,7 +125,7 @@ def _read(root: Path, transformer: str, pooling: Path, *, unit: bool) -> DenseLa
             "It is for sparse encoders: take it out",
         )
     input_config = read_input_config(root / transformer, DENSE_TASK)
-    mode, pool_prompt = _pooling(pooling)
+    mode, pool_prompt = read_pooling(pooling)
     cut = config.truncate_dim
     # A folder that says nothing is compared by cosine there.
     cosine = config.similarity in (None, "cosine")
@@ -156,21 +157,6 @@ def _read(root: Path, transformer: str, pooling: Path, *, unit: bool) -> DenseLa
         similarity=None,
     )
     return layout if before == layout else replace(layout, before=before)
-
-
-def _pooling(path: Path) -> tuple[str, bool]:
-    """Return the pooling that a file names, and whether it covers the prompt."""
-    values = read_object(path)
-    mode: object = values.get("pooling_mode")
-    if mode is None:  # as older versions wrote it
-        on = [name for name, value in values.items() if name.startswith("pooling_mode_") and value]
-        mode = [name.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for name in on]
-        mode = mode or "mean"
-    if isinstance(mode, list) and len(mode) == 1:
-        mode = mode[0]
-    if mode not in POOLINGS:
-        raise CheckpointError(f"{path}: the pooling is {mode!r}", f"It must be one of {', '.join(POOLINGS)}")
-    return str(mode), bool(values.get("include_prompt", True))
 
 
 def _old_prompts(root: Path) -> tuple[str, str]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lexhound.encoders.checkpoints.modules import POOLINGS
 from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.runtime.device import DEVICES, PRECISIONS
 from lexhound.encoders.settings import EncoderSettings, require_flag, require_one_of, require_whole
-
-from .layout import POOLINGS
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,3 +29,16 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     normalised: NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(1e-12))
     return normalised
+
+
+def pooled(states: NDArray[np.float32], lengths: Sequence[int], pooling: str) -> NDArray[np.float32]:
+    """Return float32[texts, width]: each text's rows of float32[tokens, width] as one.
+
+    Args:
+        pooling: "mean", "cls" (the first token) or "lasttoken".
+    """
+    if pooling == "mean":
+        return means_of(states, lengths)
+    starts = starts_of(lengths)
+    chosen: NDArray[np.float32] = states[starts if pooling == "cls" else starts + np.array(lengths) - 1]
+    return chosen

@@ -32,6 +32,8 @@ from .settings import LearnedSettings
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from lexhound.encoders.latent.names import LatentNames
+
     from .static import TokenTable
 
 _VERSION = 2  # of how settings and files become vectors: part of every fingerprint
@@ -205,20 +207,29 @@ class LearnedEncoder:
 
     def term_text(self, term_id: int) -> str:
         """Return a term as the tokenizer writes it (`flow`, `##ing`); raises IndexError for an unknown id."""
-        return self._query_subwords.text(term_id)
+        return self._terms.text(term_id)
 
     def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """Return the ids of terms written as `term_text` writes them; -1 for others and for special tokens."""
-        return self._query_subwords.lookup(terms)
+        return self._terms.lookup(terms)
 
     @property
     def special_tokens(self) -> Mapping[str, int]:
         """The tokens that are never terms ([CLS], [UNK], ...), as the tokenizer writes them, with their ids."""
-        return self._query_subwords.special_tokens
+        return self._terms.special_tokens
 
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of the whole text that are tokens, each with its token's id."""
-        return self._query_subwords.spans(text)
+        return self._terms.spans(text)
+
+    @cached_property
+    def _terms(self) -> Subwords | LatentNames:
+        """What says how terms are written."""
+        if self.layout.query.kind != "autoencoder":
+            return self._query_subwords
+        from lexhound.encoders.latent.names import LatentNames
+
+        return LatentNames(self._encoder("query").vocabulary_size)
 
     def subwords(self, encoder: str) -> Subwords:
         """Return the tokens of the "document" or the "query" encoder."""
@@ -266,6 +277,10 @@ class LearnedEncoder:
             from .term_weighting import TermWeightingEncoder
 
             return TermWeightingEncoder(self.layout.root, subwords, layout, settings)
+        if layout.kind == "autoencoder":
+            from lexhound.encoders.latent.document_latents import DocumentLatentsEncoder
+
+            return DocumentLatentsEncoder(self.layout.root, subwords, layout, settings)
         return _open_language_model(self.layout.root, subwords, layout, settings)
 
 

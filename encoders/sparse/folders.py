@@ -81,14 +81,21 @@ def _encoder(root: Path, path: Path, values: object) -> EncoderLayout:
         raise CheckpointError(f"{path}: common or power is out of range", "common: 0 to below 1; power: 0 to 1")
     boost = {"written": _boost(path, values["written"])} if values.get("written") else {}
     layout = EncoderLayout(**{known[key].name: value for key, value in (dict(values) | boost).items()})
-    poolings = {"mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",)}[layout.kind]
+    poolings = {
+        "mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",),
+        "autoencoder": ("mean", "cls", "lasttoken"),
+    }[layout.kind]  # fmt: skip
     if layout.pooling not in poolings:
         raise CheckpointError(f"{path}: pooling is {layout.pooling!r}", f"It must be one of {', '.join(poolings)}")
     if layout.activation is not None and layout.activation not in ACTIVATIONS:
         raise CheckpointError(f"{path}: activation is {layout.activation!r}", f"One of {', '.join(ACTIVATIONS)}")
     if layout.dense not in (None, "mean"):
         raise CheckpointError(f"{path}: dense is {layout.dense!r}", "It must be mean")
-    for folder in (layout.folder, layout.adapter, layout.expansion):
+    if (layout.kind == "autoencoder") != (layout.latents is not None):
+        raise CheckpointError(
+            f"{path}: latents is {layout.latents!r}", "An autoencoder names its folder, others do not"
+        )
+    for folder in (layout.folder, layout.adapter, layout.expansion, layout.latents):
         if folder is not None:
             inside(root, folder, path)
     if layout.weights is not None and Path(layout.weights).name != layout.weights:

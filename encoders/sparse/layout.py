@@ -12,7 +12,7 @@ from lexhound.encoders.checkpoints.hub import SURFACE_MATCH_FILE, files_hash
 
 from .exact_terms import ExactTermBoost
 
-KINDS = ("mlm", "regression", "table")
+KINDS = ("mlm", "regression", "table", "autoencoder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,13 @@ class EncoderLayout:
     `lexhound_encoder.json` has the same keys, but for `written` (exact_terms) and `shares` (surface_match).
 
     Attributes:
-        kind: "mlm" (a language model's head over the vocabulary), "regression" (one weight a token of the text) or
-            "table" (one weight a token of the vocabulary, no model).
+        kind: "mlm" (a language model's head over the vocabulary), "regression" (one weight a token of the text),
+            "table" (one weight a token of the vocabulary, no model) or "autoencoder" (latents of a text's dense vector:
+            `lexhound.encoders.latent`).
         folder: where its files lie, relative to the encoder's folder; "" is that folder itself.
         pooling: "max", "sum" or "cls" of an mlm encoder; "max", "sum" or "first" of a regression encoder: how the
-            occurrences of a token are pooled.
+            occurrences of a token are pooled. "mean", "cls" or "lasttoken" of an autoencoder: how tokens become the
+            dense vector.
         activation: one of `encoders.runtime.pooling.ACTIVATIONS`; None for the usual one (log1p_relu of an mlm
             encoder, relu of a regression encoder).
         weights: of a table, the file in `folder` that holds them; None for 1 each (presence).
@@ -51,6 +53,8 @@ class EncoderLayout:
         top_k, query_top_k: how many of a document's and of a query's heaviest terms are kept where the settings do not
             say; None for all.
         exact_terms: of an mlm encoder, the BM25 boost of a text's exact terms; None for none.
+        latents: of an autoencoder, the folder of its weights, relative to the encoder's folder.
+        unit: of an autoencoder, whether the dense vector is brought to unit length first.
         prompt: put before every text.
         max_length: longest input in tokens, where the folder says one.
         lower_case: whether texts are lower-cased before they become tokens.
@@ -74,6 +78,8 @@ class EncoderLayout:
     top_k: int | None = None
     query_top_k: int | None = None
     exact_terms: ExactTermBoost | None = field(default=None, metadata={"key": "written"})
+    latents: str | None = None
+    unit: bool = False
     prompt: str = ""
     max_length: int | None = None
     lower_case: bool = False
@@ -91,7 +97,7 @@ class EncoderLayout:
         if self.kind == "table":
             tables = [self.weights or "", *([SURFACE_MATCH_FILE] if self.surface_match else [])]
             return files_hash(root / self.folder, tables)[:32]
-        folders = [self.folder, *(part for part in (self.adapter, self.expansion) if part is not None)]
+        folders = [self.folder, *(part for part in (self.adapter, self.expansion, self.latents) if part is not None)]
         boost = [] if self.exact_terms is None else [self.exact_terms.identity]
         return "-".join([*(files_hash(root / folder)[:32] for folder in folders), *boost])
 
@@ -121,7 +127,7 @@ class Layout:
             return "decoder"
         if self.document.kind == "mlm":
             return {"mlm": "splade", "table": "inference-free"}.get(self.query.kind, "mixed")
-        return "term-weighting" if self.document.kind == "regression" else "table"
+        return {"regression": "term-weighting", "autoencoder": "latent"}.get(self.document.kind, "table")
 
 
-FAMILIES = ("splade", "inference-free", "term-weighting", "decoder", "table", "mixed")
+FAMILIES = ("splade", "inference-free", "term-weighting", "decoder", "table", "mixed", "latent")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.atomic_files import make_directories, replace_directory
-from lexhound.encoders.checkpoints.files import MODULES, OWN_FILE
+from lexhound.encoders.checkpoints.files import MODULES, OWN_FILE, read_object
 from lexhound.encoders.checkpoints.hub import ADAPTER_WEIGHTS, CONFIG, SMALL_FILES, weight_files
 from lexhound.encoders.checkpoints.modules import INPUT_CONFIG, ST_CONFIG
 from lexhound.encoders.errors import CheckpointError
@@ -30,6 +31,14 @@ _TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
 _ROUTER = "sentence_transformers.base.modules.router.Router"
 _POOLING = "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling"
 _TABLE = "sentence_transformers.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding"
+_POOLER = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
+_NORMALIZE = "sentence_transformers.sentence_transformer.modules.normalize.Normalize"
+_AUTOENCODER = "sentence_transformers.sparse_encoder.modules.sparse_auto_encoder.SparseAutoEncoder"
+_FEATURES = {
+    "transformer_task": "feature-extraction",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    "module_output_name": "token_embeddings",
+}
 _FILL_MASK = {
     "transformer_task": "fill-mask",
     "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
@@ -74,8 +83,11 @@ def _write_encoder(encoder: LearnedEncoder, document: EncoderLayout, query: Enco
     most = {} if document.top_k is None else {"max_active_dims": document.top_k}
     config = {"model_type": "SparseEncoder", "prompts": prompts, "similarity_fn_name": "dot", **most}
     _write(folder / ST_CONFIG, config)
-    if document.kind == "mlm" and document.folder == query.folder and document.kind == query.kind:
-        _save_model(encoder, document, folder, folder / "1_SpladePooling")
+    if document.kind == "autoencoder":
+        modules = _save_autoencoder(encoder, document, folder)
+    elif document.kind == "mlm" and document.folder == query.folder and document.kind == query.kind:
+        _save_model(encoder, document, folder, _FILL_MASK)
+        _save_pooling(document, folder / "1_SpladePooling")
         modules = [("", _TRANSFORMER), ("1_SpladePooling", _POOLING)]
     else:
         parts = {"document": _save_route(encoder, document, "document", folder)}
@@ -117,11 +129,11 @@ def _check_writable(encoder_layout: EncoderLayout) -> None:
         wrong = next((kind for kind, unsupported in kinds.items() if unsupported), None)
     elif encoder_layout.echo or encoder_layout.adapter is not None:
         wrong = "decoders with echo, or adapters"
-    elif encoder_layout.pooling == "cls":
+    elif encoder_layout.kind == "mlm" and encoder_layout.pooling == "cls":
         wrong = "CLS pooling"
     elif encoder_layout.exact_terms is not None:
         wrong = "boost of exact terms"
-    elif encoder_layout.activation not in ACTIVATION_OF.values():
+    elif encoder_layout.kind == "mlm" and encoder_layout.activation not in ACTIVATION_OF.values():
         wrong = f"the activation {encoder_layout.activation}"
     if wrong is not None:
         raise _unwritable(wrong)
@@ -141,11 +153,15 @@ def _save_route(
         _save_table(encoder, encoder_layout, route, folder / name)
         return [(name, _TABLE)]
     names = f"{route}_0_Transformer", f"{route}_1_SpladePooling"
-    _save_model(encoder, encoder_layout, folder / names[0], folder / names[1])
+    _save_model(encoder, encoder_layout, folder / names[0], _FILL_MASK)
+    _save_pooling(encoder_layout, folder / names[1])
     return [(names[0], _TRANSFORMER), (names[1], _POOLING)]
 
 
-def _save_model(encoder: LearnedEncoder, encoder_layout: EncoderLayout, folder: Path, pooling: Path) -> None:
+def _save_model(
+    encoder: LearnedEncoder, encoder_layout: EncoderLayout, folder: Path, task: Mapping[str, object]
+) -> None:
+    """Write a model, its tokenizer, and how it takes texts: a task of sentence-transformers' Transformer."""
     source = encoder.layout.root / encoder_layout.folder
     folder.mkdir(exist_ok=True)
     names = [name for name in _MODEL_FILES if name not in ADAPTER_WEIGHTS and (source / name).is_file()]
@@ -156,7 +172,26 @@ def _save_model(encoder: LearnedEncoder, encoder_layout: EncoderLayout, folder: 
     input_config = {} if encoder_layout.max_length is None else {"max_seq_length": encoder_layout.max_length}
     if encoder_layout.lower_case:
         input_config["do_lower_case"] = True
-    _write(folder / INPUT_CONFIG, {**_FILL_MASK, **input_config})
+    _write(folder / INPUT_CONFIG, {**task, **input_config})
+
+
+def _save_autoencoder(encoder: LearnedEncoder, layout: EncoderLayout, folder: Path) -> list[tuple[str, str]]:
+    """Write the modules of an autoencoder over a text's vector; return their folders and classes."""
+    _save_model(encoder, layout, folder, _FEATURES)
+    kinds = [_POOLER, *([_NORMALIZE] if layout.unit else []), _AUTOENCODER]
+    names = [f"{number}_{kind.rpartition('.')[2]}" for number, kind in enumerate(kinds, 1)]
+    for name in names:
+        (folder / name).mkdir()
+    source = encoder.layout.root / (layout.latents or "")
+    width = read_object(source / CONFIG).get("input_dim")
+    pooling = {"embedding_dimension": width, "pooling_mode": layout.pooling, "include_prompt": True}
+    _write(folder / names[0] / CONFIG, pooling)
+    for path in [source / CONFIG, *weight_files(source)]:
+        shutil.copyfile(path, folder / names[-1] / path.name)
+    return [("", _TRANSFORMER), *zip(names, kinds, strict=True)]
+
+
+def _save_pooling(encoder_layout: EncoderLayout, pooling: Path) -> None:
     pooling.mkdir(exist_ok=True)
     inner = next(
         activation_name

@@ -1,7 +1,8 @@
 """Folders of sentence-transformers' SparseEncoder: which modules make the document encoder and which the query encoder.
 
 `modules.json` lists modules in order. Either they are a masked language model and a SpladePooling, for both encoders;
-or a Router (called Asym once), whose `router_config.json` (`config.json` once) lists the modules of each role.
+or a transformer, a Pooling and a SparseAutoEncoder, for both; or a Router (called Asym once), whose
+`router_config.json` (`config.json` once) lists the modules of each role.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from typing import Any
 from lexhound.encoders.checkpoints.files import MODULES, inside, read_json, read_object
 from lexhound.encoders.checkpoints.hub import CONFIG
 from lexhound.encoders.checkpoints.modules import (
+    DENSE_TASK,
     SPARSE_TASK,
     ST_CONFIG,
     ModelConfig,
+    check_normalize,
     class_name,
     folders_of,
     listed_modules,
     read_input_config,
     read_model_config,
+    read_pooling,
 )
 from lexhound.encoders.errors import CheckpointError
 
@@ -34,6 +38,7 @@ ACTIVATION_OF = {"relu": "log1p_relu", "log1p_relu": "log1p_log1p_relu"}
 _OLD_MODEL = "MLMTransformer"
 _MODELS = ("Transformer", _OLD_MODEL)
 _ROUTERS = ("Router", "Asym")
+_AUTOENCODER = "SparseAutoEncoder"
 
 
 def read_modules(root: Path) -> Layout:
@@ -110,9 +115,12 @@ def _layout_of(root: Path, path: Path, modules: list[tuple[str, str]], role: str
         return _table(root, folders[0])
     if len(names) == 2 and names[0] in _MODELS and names[1] == "SpladePooling":
         return _splade(root, names[0], folders[0], root / folders[1] / CONFIG, role)
+    if names[:2] == ["Transformer", "Pooling"] and names[2:] in ([_AUTOENCODER], ["Normalize", _AUTOENCODER]):
+        return _autoencoder(root, names, folders, role)
     raise CheckpointError(
-        f"{path}: the modules {', '.join(names) or '(none)'} make no sparse vectors over a vocabulary",
-        "Supported are a Transformer followed by SpladePooling, and SparseStaticEmbedding",
+        f"{path}: the modules {', '.join(names) or '(none)'} make no sparse vectors",
+        "Supported are a Transformer followed by SpladePooling, one followed by Pooling and SparseAutoEncoder, and "
+        "SparseStaticEmbedding",
     )
 
 
@@ -129,6 +137,26 @@ def _splade(root: Path, name: str, folder: str, path: Path, role: str) -> Encode
     limit = input_config.document_length if role == "document" else input_config.query_length
     return EncoderLayout(
         "mlm", folder, pooling, ACTIVATION_OF[activation], max_length=limit, lower_case=input_config.lower_case
+    )
+
+
+def _autoencoder(root: Path, names: list[str], folders: list[str], role: str) -> EncoderLayout:
+    pooling = root / folders[1] / CONFIG
+    mode, pool_prompt = read_pooling(pooling)
+    if not pool_prompt:
+        raise CheckpointError(f"{pooling}: include_prompt is false", "Prompts are pooled with the text here")
+    if "Normalize" in names:
+        check_normalize(root / folders[2] / CONFIG)
+    input_config = read_input_config(root / folders[0], DENSE_TASK)
+    limit = input_config.document_length if role == "document" else input_config.query_length
+    return EncoderLayout(
+        "autoencoder",
+        folders[0],
+        mode,
+        latents=folders[-1],
+        unit="Normalize" in names,
+        max_length=limit,
+        lower_case=input_config.lower_case,
     )
 
 

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from lexhound.encoders.base import fingerprint_of
 from lexhound.encoders.checkpoints.hub import files_hash, locate
 from lexhound.encoders.checkpoints.loading import require_neural
-from lexhound.encoders.checkpoints.modules import stated_length
+from lexhound.encoders.checkpoints.modules import POOLINGS, stated_length
 from lexhound.encoders.dense.encoder import DenseEncoder
-from lexhound.encoders.dense.layout import POOLINGS
 from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.runtime.backbone import Backbone

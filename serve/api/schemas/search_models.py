@@ -161,10 +161,10 @@ class AddressSearch(BaseModel):
     recall: float | None = Field(None, gt=0, le=1, description="Which share of the exact hits is enough.")
 
     def body(self) -> TextSearch:
-        """Return the same search as a body gives it."""
+        """Return the same search as a body gives it; its values have been checked, lists by the library."""
         fusion = {"method": self.fusion, "dense_weight": self.dense_weight}
         options = {name: value for name, value in fusion.items() if value is not None}
-        return TextSearch(
+        return TextSearch.model_construct(
             query=self.q,
             k=self.k,
             offset=self.offset,

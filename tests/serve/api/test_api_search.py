@@ -107,6 +107,8 @@ def test_totals_orders_and_one_hit_a_value(service: Service, data: Path) -> None
     with Collection.open(data / "my.index") as collection:
         ours = collection.search("heat shock", 1000, filter="year < 1980", sort="year:desc")
         assert [hit["id"] for hit in by_year] == [hit.id for hit in ours.hits]
+    for sort in ("x" * 400, ",".join("x" * 200)):
+        assert service.request("GET", PLACE, params={"q": "heat", "sort": sort}).status_code == 400
     for body in ({"sort": "year"}, {"sort": ["yeer"]}, {"collapse": "yeer"}, {"collapse": ""}, {"total": 3}):
         refused = service.request("POST", PLACE, json={**query, **body})
         assert refused.status_code in (400, 422), body

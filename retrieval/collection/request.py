@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from lexhound.core.suggestions import check_keywords
+from lexhound.retrieval.collection.query.sort_keys import SortKey, is_field_name, sort_keys_of
 from lexhound.retrieval.errors import QueryError
 
 MODES = ("auto", "lexical", "sparse", "dense", "hybrid")
@@ -37,8 +38,6 @@ MAX_WEIGHT = 1e9
 """Far beyond any model's weights, and small enough that no sum of them overflows."""
 SNIPPET_CHARACTERS = 20_000
 """Of a text, looked through for the best snippet unless a request says otherwise: a longer one would make all wait."""
-
-MAX_SORT_KEYS = 8
 
 FIELDS = ("title", "text", "metadata")
 METADATA_FIELD = "metadata."
@@ -93,24 +92,6 @@ class Fusion:
     def weight(self, side: str) -> float:
         """Return the weight of the side "sparse" or "dense"."""
         return self.dense_weight if side == "dense" else 1.0 - self.dense_weight
-
-
-@dataclass(frozen=True, slots=True)
-class SortKey:
-    """One field that hits are sorted by: of several values of a document the least, with `descending` the greatest."""
-
-    field: str
-    descending: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> SortKey:
-        """Return the key that `field`, `field:asc` or `field:desc` writes."""
-        field, _, order = text.rpartition(":")
-        return cls(field, order == "desc") if field and order in ("asc", "desc") else cls(text)
-
-    def __str__(self) -> str:
-        """Return it as it is written."""
-        return f"{self.field}:{'desc' if self.descending else 'asc'}"
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -222,8 +203,8 @@ class SearchRequest(RankingOptions):
 
     def __post_init__(self) -> None:
         self._check_ranking()
-        object.__setattr__(self, "sort", _sort_keys(self.sort))
-        if self.collapse is not None and not _is_name(self.collapse):
+        object.__setattr__(self, "sort", sort_keys_of(self.sort))
+        if self.collapse is not None and not is_field_name(self.collapse):
             raise QueryError(f"collapse is {self.collapse!a}", hint="it must be the name of a field")
         offset = _whole_number("offset", self.offset)
         object.__setattr__(self, "offset", offset)
@@ -338,25 +319,6 @@ def check_field_names(fields: Sequence[str]) -> None:
             raise QueryError(
                 f"{field[:60]!r} is not a field", hint="fields are title, text, metadata and metadata.NAME"
             )
-
-
-def _sort_keys(sort: object) -> tuple[SortKey, ...]:
-    given = (sort,) if isinstance(sort, str | SortKey) else sort
-    if not isinstance(given, Sequence) or not all(isinstance(each, str | SortKey) for each in given):
-        raise QueryError(f"sort is {sort!r}", hint="it must be a field, such as year:desc, or several")
-    keys = tuple(SortKey.parse(each) if isinstance(each, str) else each for each in given)
-    if len(keys) > MAX_SORT_KEYS:
-        raise QueryError(f"there are {len(keys)} fields to sort by", hint=f"give at most {MAX_SORT_KEYS}")
-    for key in keys:
-        if not _is_name(key.field):
-            raise QueryError(
-                f"the field to sort by is {key.field!a}", hint="write it as FIELD, FIELD:asc or FIELD:desc"
-            )
-    return keys
-
-
-def _is_name(field: object) -> bool:
-    return isinstance(field, str) and bool(field) and not _SURROGATE.search(field)
 
 
 def check_recall(recall: float | None) -> None:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from lexhound.retrieval.collection.request import Fusion, SearchRequest, SortKey
+from lexhound.retrieval.collection.query.sort_keys import SortKey
+from lexhound.retrieval.collection.request import Fusion, SearchRequest
 
 from .answers import BulkResult, Document
 from .errors import ApiError, ClientError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.retrieval.collection.request import SearchRequest, SortKey
+from lexhound.retrieval.collection.request import SearchRequest
 from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.documents.metadata import Value
 from lexhound.retrieval.errors import QueryError, UnknownFieldError
@@ -20,6 +20,7 @@ from .known_fields import StoredFields
 from .ranking import RankedRows
 from .row_filter import Masks, PartColumns
 from .snapshot import Snapshot
+from .sort_keys import SortKey
 
 # How much deeper a ranking is looked into when it holds too few values: at most a third more is ranked than in one go.
 _DEEPER = 4

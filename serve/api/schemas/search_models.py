@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from lexhound.retrieval.collection import request
+from lexhound.retrieval.collection.query.sort_keys import MAX_SORT_KEYS
 from lexhound.retrieval.collection.request import MAX_DEPTH, Fusion
 from lexhound.retrieval.collection.result import Contribution, Hit
 
@@ -68,7 +69,7 @@ class SearchOptions(Strict):
     total: bool = Field(False, description="Tell how many documents match.")
     sort: list[Annotated[str, Field(max_length=FIELD_CHARACTERS)]] = Field(
         [],
-        max_length=request.MAX_SORT_KEYS,
+        max_length=MAX_SORT_KEYS,
         description="Fields that order the hits in place of the score: `FIELD`, `FIELD:asc` or `FIELD:desc`.",
         examples=[["year:desc"]],
     )

@@ -47,6 +47,7 @@ from .verification import Problem, verify
 
 if TYPE_CHECKING:
     from lexhound.encoders.base import Span
+    from lexhound.retrieval.collection.clauses.tree import Clause
 
 
 class ReadableCollection:
@@ -113,14 +114,14 @@ class ReadableCollection:
 
     def search(
         self,
-        query: str | Mapping[str, float] | SearchRequest,
+        query: str | Mapping[str, float] | Clause | SearchRequest,
         k: int | None = None,
         **options: Unpack[SearchKeywords],
     ) -> SearchResult:
         """Return the best documents for a query; fewer than asked for where fewer match.
 
         Args:
-            query: a text, the weights of terms, or a whole request.
+            query: a text, the weights of terms, a tree of clauses, or a whole request.
             k: how many hits; 10 unless given.
             options: the other attributes of `SearchRequest`.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from lexhound.core.suggestions import check_keywords
+from lexhound.retrieval.collection.clauses.tree import CLAUSES, Clause, TextClause, WeightsClause, leaves
 from lexhound.retrieval.collection.query.sort_keys import SortKey, is_field_name, sort_keys_of
 from lexhound.retrieval.errors import QueryError
 
@@ -171,7 +172,8 @@ class SearchRequest(RankingOptions):
     """A search by one query; `k`, `mode`, `filter`, `recall` and `fusion` as in `RankingOptions`.
 
     Attributes:
-        query: a text, or the weights of terms as the collection names them (`Contribution.term`), used as they are.
+        query: a text, the weights of terms as the collection names them (`Contribution.term`), used as they are, or a
+            tree of clauses (`clauses.tree`), which is answered by the inverted index.
         offset: how many hits to pass over first. Scores depend on neither `k` nor `offset`, and equal scores are
             ordered by insertion, so pages neither repeat nor skip.
         explain: give each hit the contributions of its terms and, in modes dense and hybrid, its sides' shares.
@@ -190,7 +192,7 @@ class SearchRequest(RankingOptions):
     Raises `QueryError`, which names the attribute.
     """
 
-    query: str | Mapping[str, float]
+    query: str | Mapping[str, float] | Clause
     offset: int = 0
     explain: bool = False
     highlight: bool = False
@@ -215,14 +217,20 @@ class SearchRequest(RankingOptions):
             )
         object.__setattr__(self, "fields", tuple(self.fields))
         check_field_names(self.fields)
-        if isinstance(self.query, str):
+        if isinstance(self.query, CLAUSES):
+            for clause in leaves(self.query):
+                if isinstance(clause, TextClause):
+                    check_text(clause.text)
+                elif isinstance(clause, WeightsClause):
+                    _check_weights(clause.weights)
+        elif isinstance(self.query, str):
             check_text(self.query)
         else:
             _check_weights(self.query)
 
     @classmethod
     def of(
-        cls, query: str | Mapping[str, float] | SearchRequest, k: int | None, keywords: SearchKeywords
+        cls, query: str | Mapping[str, float] | Clause | SearchRequest, k: int | None, keywords: SearchKeywords
     ) -> SearchRequest:
         """Return the request that a query and keywords mean; keywords given beside a request take its place.
 
@@ -243,7 +251,8 @@ class SearchRequest(RankingOptions):
     @property
     def by_score(self) -> bool:
         """Whether hits are the best by score alone, and need not be counted: what any engine can answer."""
-        return not self.sort and self.collapse is None and not self.total
+        plain = not self.sort and self.collapse is None and not self.total
+        return plain and not isinstance(self.query, CLAUSES)
 
     @property
     def depth(self) -> int:

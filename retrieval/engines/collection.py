@@ -57,6 +57,7 @@ from .writing import EngineWriter
 if TYPE_CHECKING:
     from lexhound.encoders.base import Span
     from lexhound.encoders.bm25.vocabulary import Vocabulary
+    from lexhound.retrieval.collection.clauses.tree import Clause
 
 QUERIES_AT_ONCE = 64
 
@@ -238,7 +239,7 @@ class EngineCollection:
 
     def search(
         self,
-        query: str | Mapping[str, float] | SearchRequest,
+        query: str | Mapping[str, float] | Clause | SearchRequest,
         k: int | None = None,
         **options: Unpack[SearchKeywords],
     ) -> SearchResult:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lexhound.encoders.base import EncoderIdentity, LiveStatistics, Span
     from lexhound.index.inverted.quantization import Query
     from lexhound.retrieval.collection.capability import Capability
+    from lexhound.retrieval.collection.clauses.tree import Clause
     from lexhound.retrieval.collection.health import Health
     from lexhound.retrieval.collection.info import CollectionInfo
     from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, SearchKeywords, SearchRequest
@@ -130,7 +131,7 @@ class Backend(Protocol):
 
     def search(
         self,
-        query: str | Mapping[str, float] | SearchRequest,
+        query: str | Mapping[str, float] | Clause | SearchRequest,
         k: int | None = None,
         **options: Unpack[SearchKeywords],
     ) -> SearchResult:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from lexhound.retrieval.collection.clauses.tree import CLAUSES
 from lexhound.retrieval.collection.query.sort_keys import SortKey
 from lexhound.retrieval.collection.request import Fusion, SearchRequest
 
@@ -89,6 +90,12 @@ def search_body(query: Query | SearchRequest, options: SearchOptions) -> dict[st
     values: dict[str, Any] = {}
     if isinstance(query, SearchRequest):
         values = {name: getattr(query, name) for name in SearchOptions.__annotations__}
+        if isinstance(query.query, CLAUSES):
+            raise ClientError(
+                "a query of several clauses cannot be sent over REST",
+                hint="send a text and a filter, or ask the OpenSearch endpoint",
+                code="clauses",
+            )
         query = query.query
     body: dict[str, Any] = {"query": query} if isinstance(query, str) else {"vector": dict(query)}
     return body | _sent(values | options)

@@ -85,9 +85,9 @@ def encode_query(encoders: QueryEncoders, request: SearchRequest, statistics: Li
     field, query = encoders.sparse, request.query
     terms, weights = np.empty(0, np.int32), np.empty(0, np.float32)
     unknown: tuple[str, ...] = ()
-    if not isinstance(query, str):
+    if isinstance(query, Mapping):
         terms, weights, unknown = weighted_terms(field, query)
-    elif encoders.mode != "dense":
+    elif isinstance(query, str) and encoders.mode != "dense":
         terms, weights = field.query(query, statistics)
     sparse = Query.from_weights(terms, weights)
     dense = None

@@ -7,6 +7,8 @@ from functools import partial
 from time import perf_counter
 
 from lexhound.index.inverted.quantization import Query
+from lexhound.retrieval.collection.clauses.candidates import ClauseCandidates
+from lexhound.retrieval.collection.clauses.tree import CLAUSES, Clause, scored_texts
 from lexhound.retrieval.collection.request import METADATA_FIELD, BatchRequest, Fusion, SearchRequest
 from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share
 from lexhound.retrieval.deadline import check_deadline
@@ -14,7 +16,7 @@ from lexhound.retrieval.errors import CorruptCollectionError
 from lexhound.retrieval.filters.known_fields import check_shown
 
 from .arranging import arranged
-from .candidates import Candidates, DenseCandidates, FusedCandidates, SparseCandidates, masks_of
+from .candidates import Allowed, Candidates, DenseCandidates, FusedCandidates, SparseCandidates, masks_of
 from .documents import read_documents
 from .encoding import EncodedQuery, QueryEncoders, encode_query
 from .fusion import FieldScores
@@ -68,14 +70,30 @@ def matching_rows(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRe
 
 def _candidates(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> tuple[EncodedQuery, Candidates]:
     """Return the encoded query, and the documents that may answer it."""
-    query = encode_query(encoders, request, snapshot)
     allowed = rows_passing(snapshot, request.filter, allow_unknown_fields=request.allow_unknown_fields)
+    if isinstance(request.query, CLAUSES):
+        return _of_clauses(snapshot, encoders, request, request.query, allowed)
+    query = encode_query(encoders, request, snapshot)
     if query.dense is None:
         return query, SparseCandidates(snapshot, query.sparse, allowed, request.recall)
     if encoders.mode == "dense":
         return query, DenseCandidates(snapshot, query.dense, allowed, request.recall)
     fusion = request.fusion or snapshot.fusion or Fusion()
     return query, FusedCandidates(snapshot, query.sparse, query.dense, fusion, allowed, request.recall)
+
+
+def _of_clauses(
+    snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest, clause: Clause, allowed: Allowed
+) -> tuple[EncodedQuery, Candidates]:
+    started = perf_counter()
+    allow = request.allow_unknown_fields
+    candidates = ClauseCandidates(snapshot, encoders.sparse, clause, allowed, allow_unknown_fields=allow)
+    terms = frozenset(candidates.query.terms.tolist())
+    typed = None
+    if request.explain:
+        typed = frozenset().union(*(encoders.sparse.typed_terms(text) for text in scored_texts(clause)))
+    seconds = perf_counter() - started
+    return EncodedQuery(candidates.query, None, terms, typed, candidates.unknown, seconds), candidates
 
 
 def answer_many(snapshot: Snapshot, encoders: QueryEncoders, request: BatchRequest) -> list[RankedIds]:

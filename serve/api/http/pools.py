@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lexhound.retrieval.collection.clauses.tree import CLAUSES
 from lexhound.retrieval.collection.request import SearchRequest
 
 from .admission import Pool
@@ -19,5 +20,7 @@ def pool_of(request: SearchRequest) -> Pool:
     if page > _HITS or request.depth > _DEEP or not request.by_score:
         return "wide"
     if request.fusion is not None and request.fusion.depth > _DEEP:
+        return "wide"
+    if isinstance(request.query, CLAUSES):
         return "wide"
     return "wide" if len(request.query) > (_CHARACTERS if request.by_text else _TERMS) else "search"

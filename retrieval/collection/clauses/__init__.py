@@ -1,0 +1,1 @@
+"""Queries of several clauses: texts, filters and how they combine."""

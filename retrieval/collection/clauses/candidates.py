@@ -1,0 +1,119 @@
+"""The documents that match a tree of clauses, ranked."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.index.topk import SearchStats
+from lexhound.retrieval.collection.fields.sparse_field import SparseField
+from lexhound.retrieval.collection.query.candidates import Allowed
+from lexhound.retrieval.collection.query.ranking import RankedRows, rank
+from lexhound.retrieval.collection.query.row_filter import Masks
+from lexhound.retrieval.collection.query.snapshot import Snapshot
+from lexhound.retrieval.collection.result import Share, Total
+
+from .evaluation import Evaluation, Matches, Scores
+from .tree import Clause
+
+
+class ClauseCandidates:
+    """All documents that match a tree of clauses.
+
+    Attributes:
+        query: the terms that give scores, as one query; unknown: names of terms that the collection lacks.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        sparse_field: SparseField,
+        clause: Clause,
+        allowed: Allowed,
+        *,
+        allow_unknown_fields: bool,
+    ) -> None:
+        self._snapshot = snapshot
+        self._evaluation = Evaluation(snapshot, sparse_field, allow_unknown_fields=allow_unknown_fields)
+        self._matches: Matches = self._evaluation.matches(clause)
+        self._masks: Masks = [
+            mask if also is None else mask & also for mask, also in zip(self._matches.masks, allowed, strict=True)
+        ]
+        self._scores: Scores | None = None
+        self.query = self._matches.query()
+        self.unknown = tuple(self._evaluation.unknown)
+        self._ranked = SearchStats(0, 0)
+
+    @property
+    def stats(self) -> SearchStats:
+        """The work so far."""
+        return SearchStats(self._ranked.postings_read + self._evaluation.postings_read, self._ranked.rows_scored)
+
+    def best(self, depth: int) -> RankedRows:
+        """Return the best `depth` of them."""
+        return self._best(depth, self._masks)
+
+    def within(self, masks: Masks) -> RankedRows:
+        """Return those of them that masks let through; best first."""
+        chosen = [mine & theirs for mine, theirs in zip(self._masks, masks, strict=True)]
+        return self._best(max(1, _count(chosen)), chosen)
+
+    def matching(self) -> Masks:
+        """Return them as bool[rows] for each part."""
+        return self._masks
+
+    def total(self) -> Total:
+        """Return how many they are."""
+        return Total(_count(self._masks))
+
+    def shares(self, ranked: RankedRows) -> list[tuple[Share, ...]] | None:
+        """Return None: there is one side."""
+
+    def _best(self, depth: int, masks: Masks) -> RankedRows:
+        if self._matches.extra is not None:
+            return self._all(masks).at(np.arange(min(depth, _count(masks))))
+        ranked, stats = rank(self._snapshot, self.query, depth, masks)
+        self._ranked = SearchStats(
+            self._ranked.postings_read + stats.postings_read, self._ranked.rows_scored + stats.rows_scored
+        )
+        if len(ranked.rows) < depth:
+            ranked = self._with_others(ranked, masks, depth)
+        return RankedRows(ranked.parts, ranked.rows, ranked.internal_ids, ranked.scores + self._matches.constant)
+
+    def _with_others(self, ranked: RankedRows, masks: Masks, depth: int) -> RankedRows:
+        """Return ranked rows, and after them those that match without a term of the query, as they were inserted."""
+        left = [mask.copy() for mask in masks]
+        for number, mask in enumerate(left):
+            mask[ranked.rows[ranked.parts == number]] = False
+        others = self._rows(left)
+        order = np.argsort(others.internal_ids, kind="stable")[: depth - len(ranked.rows)]
+        others = others.at(order)
+        return RankedRows(
+            np.concatenate([ranked.parts, others.parts]),
+            np.concatenate([ranked.rows, others.rows]),
+            np.concatenate([ranked.internal_ids, others.internal_ids]),
+            np.concatenate([ranked.scores, others.scores]),
+        )
+
+    def _all(self, masks: Masks) -> RankedRows:
+        """Return the rows of masks with the score that was worked out for each; best first."""
+        if self._scores is None:
+            self._scores = self._evaluation.scores(self._matches)
+        rows = self._rows(masks)
+        pieces = [scores[mask] for scores, mask in zip(self._scores, masks, strict=True)]
+        scores: NDArray[np.float64] = np.concatenate(pieces) if pieces else np.empty(0, np.float64)
+        order = np.lexsort((rows.internal_ids, -scores))
+        return RankedRows(rows.parts[order], rows.rows[order], rows.internal_ids[order], scores[order])
+
+    def _rows(self, masks: Masks) -> RankedRows:
+        """Return the rows of masks without scores, part by part."""
+        found = [np.flatnonzero(mask) for mask in masks]
+        nothing = np.empty(0, np.int64)
+        ids = [view.segment.internal_ids[rows] for view, rows in zip(self._snapshot.segments, found, strict=True)]
+        rows = np.concatenate([nothing, *found])
+        parts = np.repeat(np.arange(len(found)), [len(each) for each in found]).astype(np.int64)
+        return RankedRows(parts, rows, np.concatenate([nothing, *ids]), np.zeros(len(rows), np.float64))
+
+
+def _count(masks: Masks) -> int:
+    return sum(int(np.count_nonzero(mask)) for mask in masks)

@@ -286,6 +286,14 @@ class LexicalEncoder:
         """Return a term (a stem, where stemming is on); raises IndexError for an unknown id."""
         return self.vocabulary.text(term_id)
 
+    def analyse(self, text: str) -> list[tuple[str, str]]:
+        """Return (word as it stands, its term) of the words of a text, in order, whether documents have them or not."""
+        return [
+            (surface[first:last], term)
+            for _, surface in surface_token_spans(text)
+            for first, last, term in self._analyser.parts(surface)
+        ]
+
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of `text` whose terms the vocabulary knows, in order of their start."""
         occurrences = [

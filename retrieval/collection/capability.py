@@ -13,6 +13,7 @@ class Capability(StrEnum):
     ARRANGEMENT = "hits come by score alone, all of them, and nothing counts what matches"
     SUGGESTIONS = "nothing lists the words of its documents"
     LISTING = "documents are listed by a filter only"
+    SYNONYMS = "no synonyms are kept"
     BACKUP = "its own tools make copies"
     INGEST_JOBS = "there are no unfinished ingest jobs"
     COMPACTION = "there is nothing to compact"

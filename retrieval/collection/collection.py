@@ -32,6 +32,7 @@ from lexhound.retrieval.collection.store.schema import Identity, find_identity
 from lexhound.retrieval.collection.store.segment import read_through
 from lexhound.retrieval.corpus.given import DocumentLike, documents_of, ids_of
 from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.errors import QueryError
 
 from .creation import create_directory
 from .encoders import LoadedEncoders
@@ -314,3 +315,24 @@ class Collection(ReadableCollection):
         self._encoders.require_dense("fuse")
         with self._writing().transaction() as connection:
             write_fusion(connection, fusion)
+
+    def keep_synonyms(self, rules: Iterable[str]) -> None:
+        """Make rules of synonyms the collection's own, in the place of those that it had; none for no synonyms.
+
+        Args:
+            rules: such as `car, automobile` (each stands for the other) and `tv => television` (one way).
+
+        Raises:
+            QueryError: one is no rule, or the collection's encoder is learned.
+            ReadOnlyError: it was opened for reading.
+        """
+        from .synonyms.rules import parse_rules, write_rules
+
+        parsed = parse_rules(rules)
+        if not self.sparse_field.frequencies:
+            raise QueryError(
+                "synonyms are for the words of BM25, and the collection's encoder is learned: it brings its own",
+                hint="leave them out, or index the corpus with the encoder bm25",
+            )
+        with self._writing().transaction() as connection:
+            write_rules(connection, parsed)

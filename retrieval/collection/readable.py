@@ -23,7 +23,6 @@ from lexhound.retrieval.collection.query.modes import modes_of
 from lexhound.retrieval.collection.query.search import answer, answer_many, fusion_candidates
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.collection.request import (
-    MOST_COMPLETIONS,
     BatchKeywords,
     BatchRequest,
     Fusion,
@@ -35,6 +34,7 @@ from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.collection.store.schema import DATABASE, Identity, check_identity
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
+from lexhound.retrieval.collection.words.suggestions import MOST_COMPLETIONS
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError
 
@@ -253,6 +253,12 @@ class ReadableCollection:
     def fusion(self) -> Fusion:
         """How hybrid searches that name no fusion are fused."""
         return self.snapshot().fusion or Fusion()
+
+    @property
+    def synonyms(self) -> tuple[str, ...]:
+        """The rules of synonyms that queries of BM25 follow, as they were written; see `Collection.keep_synonyms`."""
+        synonyms = self.snapshot().synonyms
+        return () if synonyms is None else tuple(rule.text for rule in synonyms.rules)
 
     def fusion_candidates(self, queries: Sequence[str], depth: int) -> Iterator[tuple[list[str], list[FieldScores]]]:
         """Yield each query's candidates, `depth` a side: their ids, and their scores in both fields, for `fusion.fuse`.

@@ -29,8 +29,6 @@ METHODS = ("min-max", "z-score", "rrf", "fixed")
 """How a hybrid search makes one score of two; see `query.fusion`."""
 
 MAX_K = 100_000
-MOST_COMPLETIONS = 8
-"""Ways in which a query's last word is completed, unless others are asked for."""
 MAX_DEPTH = 10_000
 """Candidates of a side of a hybrid search, at most."""
 MAX_QUERY_CHARACTERS = 50_000

@@ -41,6 +41,8 @@ class Contribution:
     """In mode hybrid, what the fusion makes of one unit of the sparse side's score for this document."""
     kind: Literal["term", "dense", "sparse"] = "term"
     """What gave it: a term, or a whole side, whose weight and value stand for the two weights."""
+    synonym_of: str | None = None
+    """The words of the query that brought the term by a synonym of the collection; null for other terms."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,6 +210,15 @@ class CapableBackend(Backend, Protocol):
         """SUGGESTIONS: return a query's misspelt words put right, and its last word completed."""
         ...
 
+    @property
+    def synonyms(self) -> tuple[str, ...]:
+        """SYNONYMS: the rules of synonyms that queries follow, as they were written."""
+        ...
+
+    def keep_synonyms(self, rules: Iterable[str]) -> None:
+        """SYNONYMS: make rules the collection's own, in the place of those that it had."""
+        ...
+
     def discard_unfinished(self) -> int:
         """INGEST_JOBS: drop what an unfinished ingest job holds; returns how many documents that was."""
         ...

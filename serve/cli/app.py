@@ -37,6 +37,7 @@ _COMMANDS = {
     "info": _Command(KEEP, "maintenance", "info"),
     "verify": _Command(KEEP, "maintenance", "verify"),
     "compact": _Command(KEEP, "maintenance", "compact"),
+    "synonyms": _Command(KEEP, "synonyms", "synonyms"),
     "backup": _Command(KEEP, "backup", "backup"),
     "restore": _Command(KEEP, "backup", "restore"),
     "alias": _Command(KEEP, "alias", "alias"),

@@ -151,6 +151,15 @@ class AsyncClient:
         body = {"put": dict(put or {}), "remove": list(remove)}
         return dict((await self._ask("POST", "/v1/aliases", body=body))["aliases"])
 
+    async def synonyms(self, name: str) -> list[str]:
+        """Return the rules of synonyms that a collection of BM25 follows."""
+        return list((await self._ask("GET", collection_path(name, "/synonyms")))["rules"])
+
+    async def set_synonyms(self, name: str, rules: Sequence[str]) -> list[str]:
+        """Set the rules, such as `car, automobile` and `tv => television`, in the place of those that were there."""
+        body = {"rules": list(rules)}
+        return list((await self._ask("POST", collection_path(name, "/synonyms"), body=body))["rules"])
+
     async def backup(self, name: str, backup: str | None = None) -> dict[str, Any]:
         """Make a verified copy in the service's folder of backups, named `backup` or by the time; return its figures.
 

@@ -146,6 +146,15 @@ class Client:
         body = {"put": dict(put or {}), "remove": list(remove)}
         return dict((self._ask("POST", "/v1/aliases", body=body))["aliases"])
 
+    def synonyms(self, name: str) -> list[str]:
+        """Return the rules of synonyms that a collection of BM25 follows."""
+        return list((self._ask("GET", collection_path(name, "/synonyms")))["rules"])
+
+    def set_synonyms(self, name: str, rules: Sequence[str]) -> list[str]:
+        """Set the rules, such as `car, automobile` and `tv => television`, in the place of those that were there."""
+        body = {"rules": list(rules)}
+        return list((self._ask("POST", collection_path(name, "/synonyms"), body=body))["rules"])
+
     def backup(self, name: str, backup: str | None = None) -> dict[str, Any]:
         """Make a verified copy in the service's folder of backups, named `backup` or by the time; return its figures.
 

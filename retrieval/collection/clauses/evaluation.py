@@ -101,6 +101,9 @@ class Evaluation:
                 "every word of a text cannot be asked for: the collection's terms are a model's, not words",
                 hint="leave the operator out, or use a collection with bm25",
             )
+        synonyms = self._snapshot.synonyms
+        if synonyms is not None and not clause.every_term:  # where every word is asked for, each stands for itself
+            return self._terms(synonyms.query(clause.text, self._snapshot)[0])
         found = self._terms(self._field.query(clause.text, self._snapshot))
         if not clause.every_term:
             return found

@@ -175,6 +175,10 @@ class LexicalField:
     def highlights(self, text: str, terms: Collection[int]) -> list[tuple[int, int, int]]:
         return self._encoder.highlights(text, terms)
 
+    def analyse(self, text: str) -> list[tuple[str, str]]:
+        """Return (word as it stands, its term) of the words of a text, in order."""
+        return self._encoder.analyse(text)
+
     def forget(self) -> None:
         self._encoder.forget()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,6 +19,7 @@ from .modes import index_mode, resolve_mode
 
 if TYPE_CHECKING:
     from lexhound.encoders.base import LiveStatistics
+    from lexhound.retrieval.collection.synonyms.expansion import Synonyms
 
 TermWeights: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
 
@@ -65,6 +66,7 @@ class EncodedQuery:
         typed: the ids of the terms of its own words, where an explanation tells them; None for a query by weights.
         unknown: terms given as weights that the collection does not know.
         seconds: that encoding took.
+        stands_for: of the terms that synonyms brought, the words of the query that each stands for.
     """
 
     sparse: Query
@@ -73,22 +75,28 @@ class EncodedQuery:
     typed: frozenset[int] | None
     unknown: tuple[str, ...]
     seconds: float
+    stands_for: Mapping[int, str] = field(default_factory=dict)
 
 
-def encode_query(encoders: QueryEncoders, request: SearchRequest, statistics: LiveStatistics) -> EncodedQuery:
-    """Return the vectors of a request's query; `statistics` are the collection's.
+def encode_query(
+    encoders: QueryEncoders, request: SearchRequest, statistics: LiveStatistics, synonyms: Synonyms | None = None
+) -> EncodedQuery:
+    """Return the vectors of a request's query; `statistics` and `synonyms` are the collection's.
 
     Raises:
         EncoderError: a model cannot be loaded.
     """
     started = perf_counter()
-    field, query = encoders.sparse, request.query
+    sparse_field, query = encoders.sparse, request.query
     terms, weights = np.empty(0, np.int32), np.empty(0, np.float32)
     unknown: tuple[str, ...] = ()
+    stands_for: dict[int, str] = {}
     if isinstance(query, Mapping):
-        terms, weights, unknown = weighted_terms(field, query)
+        terms, weights, unknown = weighted_terms(sparse_field, query)
+    elif isinstance(query, str) and encoders.mode != "dense" and synonyms is not None:
+        (terms, weights), stands_for = synonyms.query(query, statistics)
     elif isinstance(query, str) and encoders.mode != "dense":
-        terms, weights = field.query(query, statistics)
+        terms, weights = sparse_field.query(query, statistics)
     sparse = Query.from_weights(terms, weights)
     dense = None
     if encoders.dense is not None and isinstance(query, str):
@@ -96,9 +104,9 @@ def encode_query(encoders: QueryEncoders, request: SearchRequest, statistics: Li
     seconds = perf_counter() - started
     typed = None
     if isinstance(query, str) and (request.explain or encoders.mode == "dense"):
-        typed = field.typed_terms(query)
+        typed = sparse_field.typed_terms(query)
     marked = typed or frozenset() if encoders.mode == "dense" else frozenset(terms.tolist())
-    return EncodedQuery(sparse, dense, marked, typed, unknown, seconds)
+    return EncodedQuery(sparse, dense, marked, typed, unknown, seconds, stands_for)
 
 
 def weighted_terms(field: SparseField, weights: Mapping[str, float]) -> tuple[*TermWeights, tuple[str, ...]]:

@@ -76,6 +76,7 @@ class HitMaker:
             score,
             typed=typed is None or term in typed,
             in_text=own is None or term in own,
+            synonym_of=self.query.stands_for.get(term),
         )
 
     def _own_terms(self, document: Document) -> Terms:

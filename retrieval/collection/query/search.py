@@ -11,6 +11,7 @@ from lexhound.retrieval.collection.clauses.candidates import ClauseCandidates
 from lexhound.retrieval.collection.clauses.tree import CLAUSES, Clause, scored_texts
 from lexhound.retrieval.collection.request import METADATA_FIELD, BatchRequest, Fusion, SearchRequest
 from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share
+from lexhound.retrieval.collection.synonyms.expansion import query_vectors
 from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.errors import CorruptCollectionError
 from lexhound.retrieval.filters.known_fields import check_shown
@@ -18,7 +19,7 @@ from lexhound.retrieval.filters.known_fields import check_shown
 from .arranging import arranged
 from .candidates import Allowed, Candidates, DenseCandidates, FusedCandidates, SparseCandidates, masks_of
 from .documents import read_documents
-from .encoding import EncodedQuery, QueryEncoders, encode_query
+from .encoding import EncodedQuery, QueryEncoders, TermWeights, encode_query
 from .fusion import FieldScores
 from .hits import HitMaker, Terms, sort_contributions
 from .hybrid import candidate_scores, rank_dense_many, rank_hybrid_many
@@ -73,7 +74,7 @@ def _candidates(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequ
     allowed = rows_passing(snapshot, request.filter, allow_unknown_fields=request.allow_unknown_fields)
     if isinstance(request.query, CLAUSES):
         return _of_clauses(snapshot, encoders, request, request.query, allowed)
-    query = encode_query(encoders, request, snapshot)
+    query = encode_query(encoders, request, snapshot, snapshot.synonyms)
     if query.dense is None:
         return query, SparseCandidates(snapshot, query.sparse, allowed, request.recall)
     if encoders.mode == "dense":
@@ -104,7 +105,7 @@ def answer_many(snapshot: Snapshot, encoders: QueryEncoders, request: BatchReque
     if vectors is not None and encoders.mode == "dense":
         ranked = rank_dense_many(snapshot, vectors, k, allowed, threads, recall)
         return [named(snapshot, each) for each in ranked]
-    encoded = [Query.from_weights(*vector) for vector in encoders.sparse.queries(queries, snapshot)]
+    encoded = [Query.from_weights(*vector) for vector in _sparse_vectors(snapshot, encoders, queries)]
     if vectors is None:
         return rank_many(snapshot, encoded, k, allowed, threads, recall)
     fusion = request.fusion or snapshot.fusion or Fusion()
@@ -112,12 +113,16 @@ def answer_many(snapshot: Snapshot, encoders: QueryEncoders, request: BatchReque
     return [named(snapshot, each.cut(k)) for each in fused]
 
 
+def _sparse_vectors(snapshot: Snapshot, encoders: QueryEncoders, queries: Sequence[str]) -> list[TermWeights]:
+    return query_vectors(encoders.sparse, queries, snapshot, snapshot.synonyms)
+
+
 def fusion_candidates(
     snapshot: Snapshot, encoders: QueryEncoders, request: BatchRequest, depth: int
 ) -> Iterator[tuple[list[str], list[FieldScores]]]:
     """Yield each query's candidates, `depth` a side: their ids and both sides' scores, for learning to fuse."""
     allowed = rows_passing(snapshot, request.filter, allow_unknown_fields=request.allow_unknown_fields)
-    vectors = encoders.sparse.queries(request.queries, snapshot)
+    vectors = _sparse_vectors(snapshot, encoders, request.queries)
     near = () if encoders.dense is None else encoders.dense.queries(request.queries)
     for (terms, weights), vector in zip(vectors, near, strict=True):
         yield candidate_scores(snapshot, Query.from_weights(terms, weights), vector, depth, allowed)

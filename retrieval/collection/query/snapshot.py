@@ -24,13 +24,15 @@ from numpy.typing import NDArray
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.inverted.quantization import MAX_IMPACT
 from lexhound.index.inverted.scales import RowRanges
-from lexhound.retrieval.collection.fields.sparse_field import SparseField
+from lexhound.retrieval.collection.fields.sparse_field import LexicalField, SparseField
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.average_length import AverageLengths, read_average_lengths
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.schema import DATABASE, check_identity, translate
 from lexhound.retrieval.collection.store.segment import Segment, open_segment, read_through
 from lexhound.retrieval.collection.store.table_checksum import check_tables
+from lexhound.retrieval.collection.synonyms.expansion import Synonyms
+from lexhound.retrieval.collection.synonyms.rules import read_rules
 from lexhound.retrieval.errors import CorruptCollectionError
 from lexhound.retrieval.filters import ColumnCache
 
@@ -49,13 +51,15 @@ class SegmentCache:
     """What the latest snapshot holds open, for the next one to share.
 
     Attributes:
-        on_disk, in_memory: segments; ranges: of the batches that wait; columns: what was read of the segments.
+        on_disk, in_memory: segments; ranges: of the batches that wait; columns: what was read of the segments;
+            synonyms: those of the collection, if it keeps any.
     """
 
     on_disk: dict[str, Segment] = field(default_factory=dict)
     in_memory: dict[PendingKey, tuple[Segment, ...]] = field(default_factory=dict)
     ranges: dict[int, RowRanges] = field(default_factory=dict)
     columns: ColumnCache = field(default_factory=ColumnCache)
+    synonyms: Synonyms | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +107,7 @@ class Snapshot:
         self.segments = tuple(segments)
         self.columns = columns  # of metadata, which filters are answered from
         self.passed = Passed()
+        self.synonyms: Synonyms | None = None  # of queries; None where the collection keeps none
         self.fusion = fusion  # of hybrid searches that name none; None for the usual one
         self.exact = exact  # what hashes of earlier versions are of; see `stored_documents.document_of`
         self.n_documents = sum(view.n_documents for view in segments)
@@ -270,9 +275,18 @@ def _read(
         read_fusion(connection),
         exact=sparse_field.frequencies,
     )
+    snapshot.synonyms = cache.synonyms = _synonyms(connection, sparse_field, cache.synonyms)
     cache.on_disk, cache.in_memory, cache.ranges = on_disk, in_memory, ranges
     cache.columns.retain({*on_disk.values(), *waiting})
     return snapshot
+
+
+def _synonyms(connection: sqlite3.Connection, sparse_field: SparseField, before: Synonyms | None) -> Synonyms | None:
+    """Return the synonyms that the collection keeps; those of before where nothing has changed."""
+    rules = read_rules(connection) if isinstance(sparse_field, LexicalField) else ()
+    if not rules or not isinstance(sparse_field, LexicalField):
+        return None
+    return before if before is not None and before.rules == rules else Synonyms(rules, sparse_field)
 
 
 def _read_small(directory: Path, segments: Iterable[Segment], index_name: str) -> None:

@@ -18,6 +18,8 @@ from lexhound.retrieval.collection.result import Suggestions
 
 from .word_table import WordTable, is_word
 
+MOST_COMPLETIONS = 8
+"""Ways in which a query's last word is completed, unless others are asked for."""
 MIN_PREFIX = 2
 MIN_MISSPELT, MANY = 4, 7
 """Shorter words are not put right; two letters may differ in words of at least `MANY`."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from lexhound.retrieval.collection.capability import Capability
-from lexhound.retrieval.collection.request import MOST_COMPLETIONS
+from lexhound.retrieval.collection.words.suggestions import MOST_COMPLETIONS
 from lexhound.retrieval.engines.protocol import require_capability
 from lexhound.serve.api.http.dependencies import ReadRoute
 from lexhound.serve.api.http.limits import check_text

@@ -189,6 +189,22 @@ class CollectionRequest(Strict):
     )
 
 
+class SynonymRules(Told):
+    """The synonyms of a collection."""
+
+    rules: list[str] = Field(examples=[["car, automobile", "tv => television"]])
+
+
+class SynonymRequest(Strict):
+    """Synonyms, in the place of those that a collection has."""
+
+    rules: list[Annotated[str, Field(max_length=2000)]] = Field(
+        max_length=10_000,
+        description="`car, automobile` stand for each other; `tv => television` is one way. Empty for none.",
+        examples=[["car, automobile", "tv => television"]],
+    )
+
+
 AliasName = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 

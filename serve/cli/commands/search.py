@@ -243,6 +243,8 @@ def _product(contribution: Contribution) -> str:
     parts = [f"query {contribution.query_weight:.4f}", f"document {contribution.document_weight:.4f}"]
     if contribution.factor != 1.0:
         parts.append(f"fusion {contribution.factor:.4g}")
+    if contribution.synonym_of is not None:
+        return " × ".join(parts) + f"  (synonym of {_one_line(contribution.synonym_of)})"
     expansion = [side for side, own in (("query", contribution.typed), ("document", contribution.in_text)) if not own]
     ending = f"  (expansion of the {' and the '.join(expansion)})" if expansion else ""
     return " × ".join(parts) + ending

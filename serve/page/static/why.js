@@ -9,7 +9,7 @@ const kindOf = (part) => (added(part) ? "added" : "typed");
 
 /** Whose words a model added the term to; empty for a term of the query that stands in the text. */
 const expansion = (part) =>
-  [["query", part.typed], ["document", part.in_text]].filter(([, own]) => own === false).map(([side]) => `of the ${side}`).join(" and ");
+  part.synonym_of ? `by the synonym of ${part.synonym_of}` : [["query", part.typed], ["document", part.in_text]].filter(([, own]) => own === false).map(([side]) => `of the ${side}`).join(" and ");
 
 /** How many of the parts are terms: dense vectors are none. */
 export const terms = (parts) => parts.filter(({ kind }) => kind === "term").length;

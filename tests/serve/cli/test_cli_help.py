@@ -31,6 +31,7 @@ EXPECTED = {
     "verify",
     "compact",
     "alias",
+    "synonyms",
     "backup",
     "restore",
     "export",

@@ -19,6 +19,8 @@ from repository import ROOT, SAMPLES
 os.environ.setdefault("LEXHOUND_PRECISION", "float32")
 # What is not about encoders is tested with the one that takes no time.
 os.environ.setdefault("LEXHOUND_ENCODER", "bm25")
+# Frameworks that we have integrations for tell their makers of their use, unless they are asked not to.
+os.environ.update(HAYSTACK_TELEMETRY_ENABLED="False", LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false")
 
 # A shell makes what it starts in the background ignore Ctrl-C, and processes hand that on. Those that tests start are
 # to take it as in a terminal: a handler, unlike being ignored, is not handed on.

@@ -23,8 +23,9 @@ from lexhound.retrieval.collection.result import Hit
 from lexhound.retrieval.documents.document import Document as Stored
 from lexhound.retrieval.engines.protocol import Backend
 
+from .documents import metadata_of, stored_document
 from .filters import among, equal, from_mapping, joined, negated, ordered
-from .place import Place, filled, open_place, plain
+from .place import Place, filled, open_place
 
 with extra("langchain", "the LangChain integration"):
     from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -41,33 +42,14 @@ with extra("langchain", "the LangChain integration"):
     )
     from langchain_core.vectorstores import VectorStore
 
-TITLE = "title"
-"""Of a document's metadata, what is its title in the collection."""
 SCORE = "score"
 
 _SEARCHES = ("filter", "mode", "fusion", "recall", "allow_unknown_fields", "fill")
 
 
-def stored_document(identifier: str, text: str, metadata: Mapping[str, Any] | None) -> Stored:
-    """Return a document as the collection keeps it: `title` of the metadata is its title.
-
-    Raises:
-        InvalidDocumentError: the metadata holds what JSON has no form for.
-    """
-    values: dict[str, Any] = plain(metadata or {})
-    title = values.get(TITLE)
-    if isinstance(title, str) and title:
-        del values[TITLE]
-        return Stored(identifier, text, title, values)
-    return Stored(identifier, text, "", values)
-
-
 def given_document(stored: Stored | Hit) -> Document:
     """Return a document as LangChain has it."""
-    metadata = dict(stored.metadata or {})
-    if stored.title:
-        metadata.setdefault(TITLE, stored.title)
-    return Document(page_content=stored.text or "", metadata=metadata, id=stored.id)
+    return Document(page_content=stored.text or "", metadata=metadata_of(stored), id=stored.id)
 
 
 def _search(place: Place, query: str, k: int, options: Mapping[str, Any]) -> list[Hit]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-
-import numpy as np
 
 from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.collection.collection import Collection
@@ -17,7 +15,8 @@ from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.engines.address import read_address
 from lexhound.retrieval.engines.opening import create_collection, open_collection
 from lexhound.retrieval.engines.protocol import Backend, matching_ids, require_capability
-from lexhound.retrieval.errors import InvalidDocumentError, NotACollectionError, QueryError
+from lexhound.retrieval.errors import InvalidDocumentError, NotACollectionError, QueryError, UnknownFieldError
+from lexhound.serve.client.errors import ClientError
 from lexhound.serve.engines import milvus_settings
 
 T = TypeVar("T")
@@ -160,8 +159,17 @@ class ServedPlace:
             self._client.create_collection(self._name, encoder=encoder, dense=dense)
 
     def search(self, request: SearchRequest) -> SearchResult:
-        """Return the hits of a search."""
-        return self._client.search(self._name, request)
+        """Return the hits of a search.
+
+        Raises:
+            UnknownFieldError: no document has what the filter names; other refusals as the client raises them.
+        """
+        try:
+            return self._client.search(self._name, request)
+        except ClientError as error:
+            if error.code != UnknownFieldError.code:
+                raise
+            raise UnknownFieldError(error.message, hint=error.hint) from error
 
     def put(self, documents: Sequence[Document]) -> None:
         """Insert or replace documents.
@@ -270,16 +278,3 @@ def filled(place: Place, request: SearchRequest, result: SearchResult) -> list[H
         if document.id not in known and len(hits) < request.k:
             hits.append(Hit(len(hits) + 1, document.id, 0.0, document.title, document.text, document.metadata))
     return hits
-
-
-def plain(value: Any) -> Any:
-    """Return a value with NumPy's numbers and arrays as Python's: only those can be stored and sent."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    return value

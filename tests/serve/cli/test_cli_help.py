@@ -43,6 +43,7 @@ EXPECTED = {
     "inspect",
     "train",
     "warm",
+    "mcp",
 }
 
 

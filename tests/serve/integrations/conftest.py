@@ -1,8 +1,7 @@
-"""A collection and a service that integrations are run against; nothing is sent to the makers of frameworks."""
+"""A collection and a service that integrations are run against."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,6 @@ import pytest
 from service import Service, running
 
 from lexhound.retrieval import Collection
-
-os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
-os.environ["LANGSMITH_TRACING"] = "false"
-os.environ["LANGCHAIN_TRACING_V2"] = "false"
 
 DOCUMENTS = (
     {"id": "n1", "title": "Wings", "text": "The flow separates from a wing.", "year": 2024, "lang": "en"},

@@ -162,7 +162,7 @@ def test_self_queries_are_translated(where: dict[str, str]) -> None:
     store.close()
 
 
-@pytest.mark.parametrize(("module", "package"), [("langchain", "langchain_core")])
+@pytest.mark.parametrize(("module", "package"), [("langchain", "langchain_core"), ("haystack", "haystack")])
 def test_a_missing_package_is_told_with_its_extra(module: str, package: str) -> None:
     code = f"""
 import sys

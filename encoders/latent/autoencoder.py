@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,7 +177,7 @@ def write_autoencoder(autoencoder: Autoencoder, folder: Path) -> None:
         "dead_threshold": 30,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    tensors = {
+    tensors: dict[str, NDArray[Any]] = {
         CENTRE: np.ascontiguousarray(autoencoder.centre, dtype=np.float32),
         BIAS: np.ascontiguousarray(autoencoder.bias, dtype=np.float32),
         DECODER: np.ascontiguousarray(autoencoder.weight, dtype=np.float32),

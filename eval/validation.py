@@ -26,7 +26,11 @@ from .measures import score_run
 from .runs import Run
 
 if TYPE_CHECKING:
+    from lexhound.encoders.latent.autoencoder import Autoencoder
     from lexhound.encoders.sparse.exact_terms import ExactTermBoost
+    from lexhound.training.latents.loop import Validate as Latents
+    from lexhound.training.latents.recipe import LatentRecipe
+    from lexhound.training.latents.vectors import FrozenModel
     from lexhound.training.loop import Validate
     from lexhound.training.model import TrainableEncoder
     from lexhound.training.recipe import Recipe
@@ -213,3 +217,26 @@ def _without_common(weights: NDArray[np.float32], starts: NDArray[np.int64], lea
         if (row > least).any():
             row[row <= least] = 0.0
     return remaining
+
+
+def latent_validator(sets: Sequence[ValidationSet], model: FrozenModel, recipe: LatentRecipe, cache: Path) -> Latents:
+    """Return what a run of latents calls to measure its autoencoder, for each k that it is trained for.
+
+    Args:
+        model: whose vectors of the sets are computed once; cache: the folder in which they are kept.
+    """
+    from lexhound.encoders.latent.autoencoder import LatentActivations
+    from lexhound.encoders.vector_files import stacked
+
+    documents = [model.documents.encode(each.documents, cache=cache) for each in sets]
+    queries = [model.queries.encode([*each.queries.values()], cache=cache) for each in sets]
+
+    def run(autoencoder: Autoencoder) -> dict[str, float]:
+        latents, measured = LatentActivations(autoencoder), {}
+        for each, *sides in zip(sets, documents, queries, strict=True):
+            for k in sorted(set(recipe.latents.k)):
+                found = [stacked(latents.largest(side, k), autoencoder.latents) for side in sides]
+                measured[f"{each.name}, {k} latents"] = each.measure(*found)
+        return measured
+
+    return run

@@ -19,7 +19,8 @@ from pydantic_core import ErrorDetails
 
 from lexhound.encoders.errors import SettingsError
 
-from .recipe import Recipe
+from .latents.recipe import LatentRecipe
+from .recipe import DataRecipe, Recipe
 
 _FILES = ("corpora", "pairs", "triples", "ids", "queries")
 # Keys that recipes had, with the values that changed nothing: what older versions stored of a run names them.
@@ -39,8 +40,8 @@ _RANGES = {
 }
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe, with `table.key=value` overrides applied.
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe | LatentRecipe:
+    """Read a recipe, with `table.key=value` overrides applied; one that has a table [latents] is a `LatentRecipe`.
 
     Raises:
         SettingsError: it cannot be read, has an unknown key or a value out of its range, or lacks something.
@@ -51,32 +52,35 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise SettingsError(f"there is no recipe {path}", "Give the path of a TOML file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}", "It must be a TOML file (docs/training.md)") from error
+    form = LatentRecipe if "latents" in values else Recipe
     for each in overrides:
-        _override(values, each)
+        _override(values, each, form)
     values["folder"] = str(path.parent)
     try:
-        recipe = _adapter().validate_python(_renamed(values, str(path)))
+        recipe = _adapter(form).validate_python(_renamed(values, str(path)))
     except ValidationError as error:
-        raise _refused(error, str(path)) from error
-    _check(recipe, str(path))
+        raise _refused(error, str(path), form) from error
+    _check_data(recipe.data, str(path))
+    if isinstance(recipe, Recipe):
+        _check(recipe, str(path))
     return recipe
 
 
-def same_run(recipe: Recipe, stored: Mapping[str, Any]) -> bool:
+def same_run(recipe: Recipe | LatentRecipe, stored: Mapping[str, Any]) -> bool:
     """Return whether what a run stored (`Recipe.as_dict`) is of this recipe; keys that came later count as unset."""
     values: dict[str, Any] = {**stored, "folder": ""}
     for (table, key), unchanged in _GONE.items():
         if isinstance(values.get(table), Mapping) and values[table].get(key) == unchanged:
             values[table] = {name: value for name, value in values[table].items() if name != key}
     try:
-        return _adapter().validate_python(_renamed(values, "")).as_dict() == recipe.as_dict()
+        return bool(_adapter(type(recipe)).validate_python(_renamed(values, "")).as_dict() == recipe.as_dict())
     except (ValidationError, SettingsError):
         return False
 
 
 @cache
-def _adapter() -> TypeAdapter[Recipe]:
-    return TypeAdapter(Recipe)
+def _adapter(form: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(form)
 
 
 def _renamed(values: dict[str, Any], where: str) -> dict[str, Any]:
@@ -93,7 +97,7 @@ def _with_name(table: Mapping[str, Any], former: str, name: str, where: str) -> 
     return {name if key == former else key: value for key, value in table.items()}
 
 
-def _override(values: dict[str, Any], text: str) -> None:
+def _override(values: dict[str, Any], text: str, form: type[Any]) -> None:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise SettingsError(f"--set {text} has no value", "Write it as table.key=value")
@@ -104,7 +108,7 @@ def _override(values: dict[str, Any], text: str) -> None:
     position: Any = values
     *tables, key = name.strip().split(".")
     if not tables:
-        tables = _table_of(key, text)
+        tables = _table_of(key, text, form)
     elif tables == ["data"] and key in _FILES and isinstance(parsed, str):
         parsed = [{"path": parsed}]  # one file, all of it
     for table in tables:
@@ -121,9 +125,9 @@ def _override(values: dict[str, Any], text: str) -> None:
     position[key] = parsed
 
 
-def _table_of(key: str, text: str) -> list[str]:
+def _table_of(key: str, text: str, form: type[Any]) -> list[str]:
     """Return the table of a key that came without one; none where the recipe itself has it, or nothing has."""
-    hints = get_type_hints(Recipe)
+    hints = get_type_hints(form)
     if key in hints:
         return []
     tables = [
@@ -137,7 +141,7 @@ def _table_of(key: str, text: str) -> list[str]:
     return tables
 
 
-def _refused(error: ValidationError, where: str) -> SettingsError:
+def _refused(error: ValidationError, where: str, form: type[Any]) -> SettingsError:
     """Return the message of the first thing that is wrong: a key that is not known before all others."""
     details = error.errors(include_url=False)
     first = next((each for each in details if each["type"] == "unexpected_keyword_argument"), details[0])
@@ -145,7 +149,7 @@ def _refused(error: ValidationError, where: str) -> SettingsError:
     name = ".".join((*tables, key))
     table = f"[{'.'.join(tables)}]" if tables else "the recipe"
     if first["type"] == "unexpected_keyword_argument":
-        near = difflib.get_close_matches(key, _keys(first["loc"][:-1]), 1, 0.0)
+        near = difflib.get_close_matches(key, _keys(first["loc"][:-1], form), 1, 0.0)
         return SettingsError(f"{where}: {table} has the unknown key {key!r}", f"Did you mean {near[0]!r}?")
     if first["type"] == "missing":
         return SettingsError(f"{where}: {table} lacks {key!r}", "docs/training.md shows a whole recipe")
@@ -163,12 +167,17 @@ def _rule(detail: ErrorDetails) -> str:
     return f"It must be {rule}"
 
 
-def _keys(location: Sequence[int | str]) -> list[str]:
+def _keys(location: Sequence[int | str], form: type[Any]) -> list[str]:
     """Return the keys of the table at a location in a recipe."""
-    hint: Any = Recipe
+    hint: Any = form
     for part in location:
         hint = get_args(hint)[0] if get_origin(hint) is tuple else get_type_hints(hint)[str(part)]
     return [each.name for each in fields(hint)]
+
+
+def _check_data(data: DataRecipe, where: str) -> None:
+    if not (data.corpora or data.pairs or data.triples):
+        raise SettingsError(f"{where}: [data] has no documents", "Give corpora, pairs or triples")
 
 
 def _check(recipe: Recipe, where: str) -> None:
@@ -182,8 +191,6 @@ def _check(recipe: Recipe, where: str) -> None:
                     f"{where}: teachers.{number}.{key} is not for a teacher of the kind {teacher.kind}", "Leave it out"
                 )
     data = recipe.data
-    if not (data.corpora or data.pairs or data.triples):
-        raise SettingsError(f"{where}: [data] has no documents", "Give corpora, pairs or triples")
     scored = any(teacher.kind == "scores" for teacher in recipe.teachers)
     if (data.ids or scored) and not (data.corpora and data.queries):
         who = "[[data.ids]]" if data.ids else 'a teacher of the kind "scores"'

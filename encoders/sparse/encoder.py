@@ -278,7 +278,7 @@ class LearnedEncoder:
 
             return TermWeightingEncoder(self.layout.root, subwords, layout, settings)
         if layout.kind == "autoencoder":
-            from lexhound.encoders.latent.document_latents import DocumentLatentsEncoder
+            from .document_latents import DocumentLatentsEncoder
 
             return DocumentLatentsEncoder(self.layout.root, subwords, layout, settings)
         return _open_language_model(self.layout.root, subwords, layout, settings)

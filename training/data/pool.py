@@ -12,6 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from lexhound.encoders.errors import TrainingDataError
+from lexhound.training.latents.recipe import LatentRecipe
 from lexhound.training.recipe import CorpusRecipe, PairsRecipe, Recipe
 
 from .files import Pair, Text, read_documents, read_ids, read_pairs, read_queries, read_scores, read_triples
@@ -48,7 +49,7 @@ class Pool:
         return {kind: self.kinds.count(kind) for kind in dict.fromkeys(self.kinds)}
 
 
-def read_pool(recipe: Recipe) -> Pool:
+def read_pool(recipe: Recipe | LatentRecipe) -> Pool:
     """Read every source of a recipe; the same recipe always gives the same pool.
 
     Raises:
@@ -68,7 +69,7 @@ def read_pool(recipe: Recipe) -> Pool:
 class _Reader:
     """A reader that fills a pool, source after source."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe | LatentRecipe) -> None:
         self._recipe = recipe
         self.pool = Pool()
         self._apart = _kept_apart(recipe)
@@ -248,7 +249,7 @@ def _drawn(rows: Iterable[Row], limit: int, seed: int, always: Callable[[Row], b
     return [row for position, row in enumerate(listed) if position in chosen or always(row)]
 
 
-def _kept_apart(recipe: Recipe) -> set[str]:
+def _kept_apart(recipe: Recipe | LatentRecipe) -> set[str]:
     """Return the queries and titles of the sets that are not to be trained on, bare of punctuation."""
     texts: set[str] = set()
     for name in recipe.data.exclude:

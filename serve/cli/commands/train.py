@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,10 +15,10 @@ from lexhound.serve.cli.learned_options import Device
 from lexhound.serve.cli.options import Json
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import State, counted, reporter
+from lexhound.serve.cli.training_run import Watcher, interruptible, read_data, tell_texts, train_latents
+from lexhound.serve.errors import UsageError
 
 if TYPE_CHECKING:
-    from lexhound.eval.validation import ValidationSet
-    from lexhound.training.data.pool import Pool
     from lexhound.training.distributed import Distributed
     from lexhound.training.loop import Outcome, Trainer
     from lexhound.training.model import TrainableEncoder
@@ -60,6 +57,7 @@ def train(
         lexhound train recipe.toml --into runs/a --set optimiser.steps=2000 --set sparsity.weight=0.05
         torchrun --nproc-per-node 2 -m lexhound train recipe.toml
     """
+    from lexhound.training.latents.recipe import LatentRecipe
     from lexhound.training.recipe_file import read_recipe
 
     read = read_recipe(recipe, change or ())
@@ -69,12 +67,17 @@ def train(
         return f"what was done is kept in {folder}", "the same command goes on from there"
 
     distributed = _several()
-    if distributed is not None and not distributed.first:
+    if distributed is not None and isinstance(read, LatentRecipe):
+        raise UsageError("latents are trained by one process", "Start `lexhound train` without torchrun")
+    if distributed is not None and not distributed.first and not isinstance(read, LatentRecipe):
         with stoppable(say_stopped):
             _train(read, folder, threads, device or "auto", lambda state: None, distributed)
         return
     with stoppable(say_stopped), reporter("reading the recipe's data") as progress:
-        outcome = _train(read, folder, threads, device or "auto", progress.update, distributed)
+        if isinstance(read, LatentRecipe):
+            outcome = train_latents(read, folder, threads, progress.update)
+        else:
+            outcome = _train(read, folder, threads, device or "auto", progress.update, distributed)
     if json:
         best = outcome.best if outcome.best == outcome.best else None
         Output(json=True).document(
@@ -117,7 +120,7 @@ def _train(
         join(distributed, device_of(device, distributed))
     say = tell if distributed is None or distributed.first else _silent
     # Whatever is wrong with the data is told before anything heavy is imported or computed.
-    sets, pool = _read_data(recipe, say)
+    sets, pool = read_data(recipe, say)
 
     import torch
 
@@ -132,7 +135,7 @@ def _train(
     distributed = distributed or Distributed()
     target = device_of(device, distributed)
     model = _model(recipe).to(target)
-    report = partial(_tell_texts, show)
+    report = partial(tell_texts, show)
     training = prepare(recipe, pool, model, folder / "teachers", report, device=device)
     if not model.has_head and distributed.first:  # whose weights all begin with
         _solve_head(recipe, model, training.documents, say)
@@ -144,31 +147,15 @@ def _train(
         recipe,
         folder,
         validate=validator(sets, model, recipe) if sets else None,
-        watcher=_Watcher(show),
+        watcher=Watcher(show),
         distributed=distributed,
     )
-    with _interruptible(say) as stop:
+    with interruptible(say) as stop:
         outcome = trainer.run(stop=stop.is_set)
     leave(distributed)
     if distributed.first:
         _export(recipe, trainer, training.documents, folder, report)
     return outcome
-
-
-def _read_data(recipe: Recipe, say: Callable[[str], None]) -> tuple[list[ValidationSet], Pool]:
-    from lexhound.eval.validation import open_validation_set
-    from lexhound.training.data.pool import read_pool
-
-    validation = recipe.validation
-    sets = [
-        open_validation_set(_set_path(recipe, name), validation.documents, validation.queries, recipe.seed)
-        for name in validation.sets
-    ]
-    pool = read_pool(recipe)
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in pool.counts().items())
-    remainder = f"; {pool.left_out:,} left out" if pool.left_out else ""
-    say(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){remainder}")
-    return sets, pool
 
 
 def _model(recipe: Recipe) -> TrainableEncoder:
@@ -225,15 +212,6 @@ def _export(
     export_encoder(model, table, encoder, query=recipe.query, surface_match=ratios, document=use)
 
 
-def _tell_texts(show: Callable[[State], None], stage: str, done: int, total: int) -> None:
-    show(State(stage, done, fraction=done / max(1, total), unit="texts"))
-
-
-def _set_path(recipe: Recipe, name: str) -> str:
-    folder, colon, split = name.rpartition(":")
-    return f"{recipe.path(folder)}{colon}{split}" if recipe.path(folder).is_dir() else name
-
-
 def _spread(documents: Any, count: int) -> list[Any]:
     step = max(1, len(documents) // count)
     return list(documents[::step][:count])
@@ -241,46 +219,3 @@ def _spread(documents: Any, count: int) -> list[Any]:
 
 def _silent(text: str) -> None:
     """Say nothing, as all but the first of several processes."""
-
-
-@contextmanager
-def _interruptible(say: Callable[[str], None]) -> Iterator[Event]:
-    """Turn the first Ctrl-C, or the first order to end, into a wish to stop: the step is finished and its state saved.
-    The second one stops."""
-    stop = Event()
-
-    def ask(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, before[number])
-        say("stopping after this step")
-
-    # torchrun passes Ctrl-C on as an order to end.
-    before = {int(number): signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class _Watcher:
-    """The display of a run's course."""
-
-    def __init__(self, show: Callable[[State], None]) -> None:
-        self._show = show
-        self._best = ""
-
-    def step(self, record: dict[str, float], total: int) -> None:
-        step = int(record["step"])
-        figures = f"loss {record['loss']:.3f}, {record['active']:.0f} terms, FLOPS {record['flops']:.2f}{self._best}"
-        self._show(State(f"training ({figures})", step, fraction=step / total, unit="steps"))
-
-    def validated(self, step: int, measures: dict[str, float], best: bool) -> None:
-        mean = sum(measures.values()) / len(measures)
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in measures.items())
-        tell(f"step {step}: {figures}; mean {mean:.4f}{' (best)' if best else ''}")
-        if best:
-            self._best = f", best {mean:.4f}"
-
-    def notice(self, message: str) -> None:
-        tell(f"note: {message}")

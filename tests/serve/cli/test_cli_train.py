@@ -320,3 +320,48 @@ def test_a_run_of_another_recipe_is_not_continued(folder: Path, finished: Path) 
     done = train(folder, finished, "--set", "loss.scale=20")
     assert done.code == 1
     assert "another recipe" in done.err
+
+
+LATENTS = """
+name = "latents"
+[model]
+start = "dense"
+max_length = 48
+[latents]
+count = 48
+k = [4, 8]
+[[data.corpora]]
+path = "texts.jsonl"
+pseudo = ["title", "keywords"]
+[optimiser]
+steps = 12
+batch = 16
+[validation]
+sets = ["apart:dev"]
+every = 6
+documents = 30
+queries = 5
+"""
+
+
+def test_latents_of_a_dense_model(folder: Path, tmp_path: Path) -> None:
+    (folder / "latents.toml").write_text(LATENTS)
+    done = train(folder, tmp_path / "run", recipe="latents.toml")
+    assert done.code == 0, done.err
+    assert "step 6: apart dev, 4 latents" in done.err
+    assert "12 steps, the best at step " in done.err
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "loss" in record] == list(range(1, 13))
+    assert all(record["active"] <= 8 for record in records if "loss" in record)
+    assert (tmp_path / "run" / "curves.html").read_text().count("<svg") >= 4
+    again = train(folder, tmp_path / "run", recipe="latents.toml")  # nothing is left to do, and the encoder is the same
+    assert again.code == 0, again.err
+    index = ("index", CRANFIELD / "corpus.jsonl", "--into", tmp_path / "a.index", "--dense", "none")
+    indexed = run(*index, "--encoder", tmp_path / "run" / "encoder")
+    assert indexed.code == 0, indexed.err
+    found = run("search", tmp_path / "a.index", "boundary layer", "--json", "--explain")
+    assert found.code == 0, found.err
+    assert "latent:" in json.dumps(found.json["hits"][0])
+    torchrun = run("train", folder / "latents.toml", "--set", "latents.kk=1")
+    assert torchrun.code != 0
+    assert "did you mean 'k'" in torchrun.err.lower()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from lexhound.encoders.base import QueryVector
 from lexhound.encoders.errors import CheckpointError, SettingsError
+from lexhound.encoders.latent.autoencoder import LatentActivations, read_autoencoder
 from lexhound.encoders.runtime.backbone import Backbone
 from lexhound.encoders.runtime.token_pooling import pooled, unit
-from lexhound.encoders.sparse.layout import EncoderLayout
-from lexhound.encoders.sparse.model_encoder import ModelEncoder
-from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.encoders.text.subwords import Subwords
 
-from .autoencoder import LatentActivations, read_autoencoder
+from .layout import EncoderLayout
+from .model_encoder import ModelEncoder
+from .settings import LearnedSettings
 
 
 class DocumentLatentsEncoder(ModelEncoder):

@@ -1,0 +1,1 @@
+"""Training sparse autoencoders over the vectors of a frozen dense model."""

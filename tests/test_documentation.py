@@ -46,7 +46,9 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(linked), f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/integrations.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/python.md", pytest.param("docs/integrations.md", marks=pytest.mark.model)]
+)
 def test_python_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "samples").symlink_to(ROOT / "samples")

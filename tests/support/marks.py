@@ -35,6 +35,7 @@ _BY_MODULE = {
     "torch": "model",
     "transformers": "model",
     "sentence_transformers": "model",
+    "haystack": "model",  # which loads torch where it is installed
     "tiny_checkpoints": "model",
     "pymilvus": "engine",
     "milvus_lite": "engine",

@@ -38,10 +38,10 @@ class McpOptions:
 
 @with_options
 def mcp(options: McpOptions) -> None:
-    """Let agents search collections: a server of the Model Context Protocol (MCP) on standard input and output.
+    """Let agents search collections: an MCP server on standard input and output.
 
-    The program that starts it speaks to it: put the command into its settings (docs/mcp.md). Read-only unless --write
-    is given. Over HTTP: lexhound serve DIR --mcp.
+    MCP is the Model Context Protocol. The program that starts this command speaks to it: put it into that program's
+    settings (docs/mcp.md). Read-only unless --write is given. Over HTTP: lexhound serve DIR --mcp.
 
     Example:
         lexhound mcp my.index

@@ -43,7 +43,6 @@ EXPECTED = {
     "inspect",
     "train",
     "warm",
-    "mcp",
 }
 
 

@@ -13,6 +13,7 @@ by itself. A writer sees its own writes at once. All methods may be called from 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from lexhound.core.errors import CollectionGoneError, ReadOnlyError
 from lexhound.core.lock import WriterLock
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
+from lexhound.encoders.rerank.cross_encoder import open_cross_encoder
 from lexhound.retrieval.aliases import resolve_alias
 from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import load_field
@@ -43,6 +45,7 @@ from .settings import CollectionSettings, SettingsKeywords
 if TYPE_CHECKING:
     from lexhound.encoders.dense.static_queries import StaticQueryFacts
     from lexhound.encoders.sparse.settings import LearnedSettings
+    from lexhound.retrieval.collection.reranking.options import Rerank
     from lexhound.retrieval.collection.write.compaction import CompactReport
     from lexhound.retrieval.collection.write.ingest import IngestReport
     from lexhound.retrieval.collection.write.progress import Progress
@@ -336,3 +339,17 @@ class Collection(ReadableCollection):
             )
         with self._writing().transaction() as connection:
             write_rules(connection, parsed)
+
+    def keep_reranker(self, rerank: Rerank | None) -> None:
+        """Make a reranking the collection's own, for all later searches that name none; None for none.
+
+        Raises:
+            EncoderError, MissingExtraError: the model cannot be loaded. ReadOnlyError: it was opened for reading.
+        """
+        from .reranking.stored import write_rerank
+
+        if rerank is not None:
+            # Named by its path, so that it is found wherever searches are asked for.
+            rerank = replace(rerank, model=open_cross_encoder(rerank.model).name)
+        with self._writing().transaction() as connection:
+            write_rerank(connection, rerank)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from lexhound.core.errors import MissingExtraError, StorageError
 from lexhound.core.version import made_by
 from lexhound.encoders.errors import EncoderError
+from lexhound.encoders.rerank.cross_encoder import open_cross_encoder
 from lexhound.index.inverted.quantization import Query
 from lexhound.index.warming import read_ahead, warm
 from lexhound.retrieval.collection.fields.dense_field import WARMING
@@ -29,6 +30,8 @@ from lexhound.retrieval.collection.request import (
     SearchKeywords,
     SearchRequest,
 )
+from lexhound.retrieval.collection.reranking.options import Rerank
+from lexhound.retrieval.collection.reranking.reranked import rerank, rerank_many, wanted
 from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult, Suggestions
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.manifest import Manifest
@@ -131,6 +134,9 @@ class ReadableCollection:
             cannot be loaded.
         """
         request = SearchRequest.of(query, k, options)
+        reranking = wanted(request, self.reranker)
+        if reranking is not None:
+            return rerank(self.search, request, reranking)
         encoders = self._encoders.of_queries(request)
         return self._reader.read(lambda snapshot: answer(snapshot, encoders, request))
 
@@ -151,6 +157,9 @@ class ReadableCollection:
             QueryError, FilterSyntaxError, EncoderError: as for `search`.
         """
         request = BatchRequest.of(queries, k, options)
+        reranking = self.reranker if request.rerank is None else request.rerank
+        if isinstance(reranking, Rerank):
+            return rerank_many(self.search, request, reranking)
         encoders = self._encoders.of_queries(request)
         return self._reader.read(lambda snapshot: answer_many(snapshot, encoders, request))
 
@@ -255,6 +264,12 @@ class ReadableCollection:
         return self.snapshot().fusion or Fusion()
 
     @property
+    def reranker(self) -> Rerank | None:
+        """The reranking of searches that name none; see `Collection.keep_reranker`."""
+        latest = None if self._reader.follows_writes else self._reader.latest
+        return (latest or self.snapshot()).rerank
+
+    @property
     def synonyms(self) -> tuple[str, ...]:
         """The rules of synonyms that queries of BM25 follow, as they were written; see `Collection.keep_synonyms`."""
         synonyms = self.snapshot().synonyms
@@ -306,6 +321,9 @@ class ReadableCollection:
         snapshot = self.snapshot()
         indexes = [view.segment.index for view in snapshot.segments]
         Thread(target=read_ahead, args=(indexes,), name="read-ahead", daemon=True).start()
+        if snapshot.rerank is not None:
+            with suppress(EncoderError, MissingExtraError):
+                open_cross_encoder(snapshot.rerank.model)
         dense = self._encoders.dense_queries
         if dense is not None:
             with suppress(EncoderError, MissingExtraError):

@@ -16,6 +16,7 @@ from typing import TypedDict
 from lexhound.core.suggestions import check_keywords
 from lexhound.retrieval.collection.clauses.tree import CLAUSES, Clause, TextClause, WeightsClause, leaves
 from lexhound.retrieval.collection.query.sort_keys import SortKey, is_field_name, sort_keys_of
+from lexhound.retrieval.collection.reranking.options import Rerank, rerank_of
 from lexhound.retrieval.errors import QueryError
 
 MODES = ("auto", "lexical", "sparse", "dense", "hybrid")
@@ -102,6 +103,7 @@ class SearchKeywords(TypedDict, total=False):
     allow_unknown_fields: bool
     recall: float | None
     fusion: Fusion | None
+    rerank: Rerank | str | None
     explain: bool
     highlight: bool
     snippet_characters: int
@@ -120,6 +122,7 @@ class BatchKeywords(TypedDict, total=False):
     allow_unknown_fields: bool
     recall: float | None
     fusion: Fusion | None
+    rerank: Rerank | str | None
     threads: int | None
 
 
@@ -136,6 +139,8 @@ class RankingOptions:
             for all of the inverted index, and for .95 of dense vectors in clustered segments (see docs/spann.md).
             Scores are exact whatever it is.
         fusion: of a hybrid search; that of the collection unless given.
+        rerank: a model that puts the best hits in a new order (its name, or a `Rerank`); that of the collection unless
+            given, and "none" for no reranking.
     """
 
     k: int = 10
@@ -144,6 +149,7 @@ class RankingOptions:
     allow_unknown_fields: bool = False
     recall: float | None = None
     fusion: Fusion | None = None
+    rerank: Rerank | str | None = None
 
     def _check_ranking(self) -> None:
         k = _whole_number("k", self.k)
@@ -157,6 +163,7 @@ class RankingOptions:
             raise QueryError(f"the filter is {self.filter!r}", hint="it must be an expression, written as text")
         if self.fusion is not None and not isinstance(self.fusion, Fusion):
             raise QueryError(f"the fusion is {self.fusion!r}", hint="it must be a Fusion")
+        object.__setattr__(self, "rerank", rerank_of(self.rerank))
         check_recall(self.recall)
 
     @property
@@ -204,6 +211,8 @@ class SearchRequest(RankingOptions):
     def __post_init__(self) -> None:
         self._check_ranking()
         object.__setattr__(self, "sort", sort_keys_of(self.sort))
+        if self.sort and isinstance(self.rerank, Rerank):
+            raise QueryError("a search cannot be both reranked and sorted by a field", hint="leave one of the two out")
         if self.collapse is not None and not is_field_name(self.collapse):
             raise QueryError(f"collapse is {self.collapse!a}", hint="it must be the name of a field")
         offset = _whole_number("offset", self.offset)

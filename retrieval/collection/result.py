@@ -76,6 +76,10 @@ class Hit:
     to the score in every mode: in mode hybrid the terms divide the sparse side's share."""
     shares: tuple[Share, ...] | None = None
     """In modes dense and hybrid, by side; they sum to the score."""
+    retrieval_rank: int | None = None
+    """Of a reranked hit, whose score is the reranker's: the rank that it had before."""
+    retrieval_score: float | None = None
+    """Likewise the score, to which contributions and shares sum."""
 
     @property
     def document(self) -> Document:

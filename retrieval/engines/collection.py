@@ -37,6 +37,8 @@ from lexhound.retrieval.collection.request import (
     SearchKeywords,
     SearchRequest,
 )
+from lexhound.retrieval.collection.reranking.options import Rerank
+from lexhound.retrieval.collection.reranking.reranked import rerank, rerank_many
 from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share, dense_shares
 from lexhound.retrieval.collection.write.ingest import IngestReport
 from lexhound.retrieval.collection.write.progress import Progress
@@ -106,6 +108,10 @@ class EngineCollection:
     def modes(self) -> tuple[str, ...]:
         """The modes that a search may ask for, beside `auto`."""
         return modes_of(self._sparse_field, dense=self._dense is not None)
+
+    @property
+    def reranker(self) -> None:
+        """None: another engine keeps no reranker; a request may name one."""
 
     def close(self) -> None:
         """Give back connections; closing again does nothing."""
@@ -253,6 +259,8 @@ class EngineCollection:
         """
         started = perf_counter()
         request = SearchRequest.of(query, k, options)
+        if isinstance(request.rerank, Rerank):
+            return rerank(self.search, request, request.rerank)
         check_request(self.engine, request, request.depth)
         if request.explain:
             require(self.engine, Ability.EXPLAIN)
@@ -286,6 +294,8 @@ class EngineCollection:
         Raises: as `search`.
         """
         request = BatchRequest.of(queries, k, options)
+        if isinstance(request.rerank, Rerank):
+            return rerank_many(self.search, request, request.rerank)
         check_request(self.engine, request, request.k)
         encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
         where = self._where(request.filter, request.allow_unknown_fields)

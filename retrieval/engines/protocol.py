@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lexhound.retrieval.collection.health import Health
     from lexhound.retrieval.collection.info import CollectionInfo
     from lexhound.retrieval.collection.request import BatchKeywords, BatchRequest, SearchKeywords, SearchRequest
+    from lexhound.retrieval.collection.reranking.options import Rerank
     from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult, Suggestions
     from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
     from lexhound.retrieval.collection.write.compaction import CompactReport
@@ -127,6 +128,11 @@ class Backend(Protocol):
 
     def ids(self, filter: str, *, allow_unknown_fields: bool = False) -> list[str]:
         """Return the ids of the documents that pass a filter expression."""
+        ...
+
+    @property
+    def reranker(self) -> Rerank | None:
+        """The reranking of searches that name none."""
         ...
 
     def search(

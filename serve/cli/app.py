@@ -38,6 +38,7 @@ _COMMANDS = {
     "verify": _Command(KEEP, "maintenance", "verify"),
     "compact": _Command(KEEP, "maintenance", "compact"),
     "synonyms": _Command(KEEP, "synonyms", "synonyms"),
+    "reranker": _Command(KEEP, "reranker", "reranker"),
     "backup": _Command(KEEP, "backup", "backup"),
     "restore": _Command(KEEP, "backup", "restore"),
     "alias": _Command(KEEP, "alias", "alias"),

@@ -15,6 +15,7 @@ import orjson
 from lexhound.retrieval.collection.clauses.tree import CLAUSES
 from lexhound.retrieval.collection.query.sort_keys import SortKey
 from lexhound.retrieval.collection.request import Fusion, SearchRequest
+from lexhound.retrieval.collection.reranking.options import Rerank
 
 from .answers import BulkResult, Document
 from .errors import ApiError, ClientError
@@ -72,6 +73,7 @@ class SearchOptions(TypedDict, total=False):
     sort: str | Sequence[str | SortKey] | None
     collapse: str | None
     recall: float | None
+    rerank: Literal["none"] | None
 
 
 class BatchOptions(TypedDict, total=False):
@@ -83,6 +85,7 @@ class BatchOptions(TypedDict, total=False):
     filter: str | None
     allow_unknown_fields: bool
     recall: float | None
+    rerank: Literal["none"] | None
 
 
 def search_body(query: Query | SearchRequest, options: SearchOptions) -> dict[str, Any]:
@@ -95,6 +98,12 @@ def search_body(query: Query | SearchRequest, options: SearchOptions) -> dict[st
                 "a query of several clauses cannot be sent over REST",
                 hint="send a text and a filter, or ask the OpenSearch endpoint",
                 code="clauses",
+            )
+        if isinstance(query.rerank, Rerank):
+            raise ClientError(
+                "a request over REST names no reranker: the collection keeps it",
+                hint="lexhound reranker COLLECTION MODEL",
+                code="rerank",
             )
         query = query.query
     body: dict[str, Any] = {"query": query} if isinstance(query, str) else {"vector": dict(query)}

@@ -26,6 +26,8 @@ from lexhound.index.inverted.quantization import MAX_IMPACT
 from lexhound.index.inverted.scales import RowRanges
 from lexhound.retrieval.collection.fields.sparse_field import LexicalField, SparseField
 from lexhound.retrieval.collection.request import Fusion
+from lexhound.retrieval.collection.reranking.options import Rerank
+from lexhound.retrieval.collection.reranking.stored import read_rerank
 from lexhound.retrieval.collection.store.average_length import AverageLengths, read_average_lengths
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.schema import DATABASE, check_identity, translate
@@ -107,6 +109,7 @@ class Snapshot:
         self.segments = tuple(segments)
         self.columns = columns  # of metadata, which filters are answered from
         self.passed = Passed()
+        self.rerank: Rerank | None = None  # of searches that name none
         self.synonyms: Synonyms | None = None  # of queries; None where the collection keeps none
         self.fusion = fusion  # of hybrid searches that name none; None for the usual one
         self.exact = exact  # what hashes of earlier versions are of; see `stored_documents.document_of`
@@ -275,6 +278,7 @@ def _read(
         read_fusion(connection),
         exact=sparse_field.frequencies,
     )
+    snapshot.rerank = read_rerank(connection)
     snapshot.synonyms = cache.synonyms = _synonyms(connection, sparse_field, cache.synonyms)
     cache.on_disk, cache.in_memory, cache.ranges = on_disk, in_memory, ranges
     cache.columns.retain({*on_disk.values(), *waiting})

@@ -10,6 +10,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from lexhound.retrieval.collection.capability import Capability
+from lexhound.retrieval.collection.reranking.reranked import wanted
 from lexhound.retrieval.collection.result import SearchResult
 from lexhound.retrieval.deadline import Deadline
 from lexhound.retrieval.engines.protocol import Backend, capable, require_capability
@@ -72,7 +73,12 @@ async def _search(request: Request, name: str, body: search_models.SearchBody, w
             return json_response(search_answer(search, result)).body, result  # type: ignore[return-value]
 
         deadline = await _prepared(request, reader, search.filter)
-        content, result = await service.admission.run(work, request=request, pool=pool_of(search), deadline=deadline)
+        content, result = await service.admission.run(
+            work,
+            request=request,
+            pool="wide" if wanted(search, reader.reranker) else pool_of(search),
+            deadline=deadline,
+        )
     service.metrics.encode_seconds.observe(result.encoding)
     service.metrics.search_seconds.observe(result.seconds - result.encoding)
     return json_response(content)

@@ -28,6 +28,12 @@ Recall = Annotated[
 ]
 
 
+NoRerank = Annotated[
+    Literal["none"] | None,
+    Field(description="`none`: leave out the reranker that the collection keeps, if it keeps one."),
+]
+
+
 class FusionOptions(Strict):
     """How a hybrid search fuses its two sides; see docs/hybrid.md."""
 
@@ -80,6 +86,7 @@ class SearchOptions(Strict):
         description="A field; the best hit of each of its values stays.",
     )
     recall: Recall = None
+    rerank: NoRerank = None
 
     @property
     @abstractmethod
@@ -108,6 +115,7 @@ class SearchOptions(Strict):
             sort=self.sort,
             collapse=self.collapse,
             recall=self.recall,
+            rerank=self.rerank,
         )
 
 
@@ -160,6 +168,7 @@ class AddressSearch(BaseModel):
     sort: str = Field("", max_length=400, description="Fields to sort by, as `year:desc`; separated by commas.")
     collapse: str | None = Field(None, min_length=1, max_length=FIELD_CHARACTERS)
     recall: float | None = Field(None, gt=0, le=1, description="Which share of the exact hits is enough.")
+    rerank: NoRerank = None
 
     def body(self) -> TextSearch:
         """Return the same search as a body gives it; its values have been checked, lists by the library."""
@@ -241,6 +250,7 @@ class BatchRequest(Strict):
     recall: Recall = None
     mode: Literal["auto", "lexical", "sparse", "dense", "hybrid"] = "auto"
     fusion: FusionOptions | None = None
+    rerank: NoRerank = None
 
     def request(self, mode: str) -> request.BatchRequest:
         """Return the library's request; `mode` is the library's name of the mode.
@@ -256,6 +266,7 @@ class BatchRequest(Strict):
             filter=self.filter,
             allow_unknown_fields=self.allow_unknown_fields,
             recall=self.recall,
+            rerank=self.rerank,
             threads=1,  # the service's own threads are there to share the processors between requests
         )
 

@@ -70,6 +70,17 @@ class SearchOptions:
         typer.Option(metavar="FIELD", help="Show the best hit of each value of a field alone.", show_default=False),
     ] = None
     recall: Recall = None
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Put the best hits in the order of a cross-encoder, a folder or hub name; none for not.",
+            show_default="the collection's",
+        ),
+    ] = None
+    rerank_depth: Annotated[
+        int | None, typer.Option(metavar="N", help="How many hits --rerank reads.", show_default="50")
+    ] = None
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -108,7 +119,20 @@ class SearchOptions:
             "allow_unknown_fields": self.allow_unknown_fields,
             "recall": self.recall,
             "fusion": fusion_of(self.fusion, self.dense_weight, self.fusion_depth),
+            "rerank": _rerank_of(self.rerank, self.rerank_depth),
         }
+
+
+def _rerank_of(model: str | None, depth: int | None) -> Any:
+    """Return the reranking of the options, None for the collection's own. Raises UsageError, QueryError."""
+    from lexhound.retrieval.collection.reranking.options import NO_RERANKER, Rerank
+    from lexhound.serve.errors import UsageError
+
+    if depth is None:
+        return model
+    if model is None or model == NO_RERANKER:
+        raise UsageError("--rerank-depth goes with --rerank MODEL", hint="name the model, or leave the depth out")
+    return Rerank(model, depth)
 
 
 @with_options

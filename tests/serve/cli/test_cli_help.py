@@ -32,6 +32,7 @@ EXPECTED = {
     "compact",
     "alias",
     "synonyms",
+    "reranker",
     "backup",
     "restore",
     "export",

@@ -1,0 +1,1 @@
+"""Rerankers: models that score a query and a document together."""

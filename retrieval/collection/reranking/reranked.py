@@ -1,0 +1,91 @@
+"""A search whose best hits a model puts in a new order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from time import perf_counter
+
+from lexhound.encoders.rerank.cross_encoder import BATCH, open_cross_encoder
+from lexhound.retrieval.collection.request import BatchRequest, SearchRequest
+from lexhound.retrieval.collection.result import Hit, RankedIds, SearchResult
+from lexhound.retrieval.deadline import check_deadline
+from lexhound.retrieval.errors import QueryError
+
+from .options import NO_RERANKER, Rerank
+
+Search = Callable[[SearchRequest], SearchResult]
+
+
+def wanted(request: SearchRequest, kept: Rerank | None) -> Rerank | None:
+    """Return the reranking of a request: its own, or that which the collection keeps, where there is a text to read.
+
+    A query by weights has none, and neither has one whose hits are sorted by a field: these are not reranked by what
+    the collection keeps.
+    """
+    if isinstance(request.rerank, Rerank):
+        return request.rerank
+    if request.rerank == NO_RERANKER or not isinstance(request.query, str) or request.sort:
+        return None
+    return kept
+
+
+def rerank(search: Search, request: SearchRequest, options: Rerank) -> SearchResult:
+    """Return the hits of a search in the order of a model's scores; equal scores keep the order that they had.
+
+    Raises:
+        QueryError: there is no text to read, or hits are asked for beyond those that are reranked.
+        EncoderError, MissingExtraError: the model cannot be loaded.
+    """
+    started = perf_counter()
+    if not isinstance(request.query, str):
+        raise QueryError("only a query by text can be reranked", hint="leave rerank out, or give a text")
+    if request.depth > options.depth:
+        raise QueryError(
+            f"hits to the {request.depth:,}th are asked for, and {options.depth:,} are reranked",
+            hint="raise the depth of the reranking, ask for fewer hits, or ask without: rerank 'none'",
+        )
+    model = open_cross_encoder(options.model)
+    first = replace(
+        request,
+        k=options.depth,
+        offset=0,
+        rerank=NO_RERANKER,
+        fields=tuple(dict.fromkeys((*request.fields, "title", "text"))),
+    )
+    result = search(first)
+    texts = [f"{hit.title}\n{hit.text}" if hit.title else hit.text or "" for hit in result.hits]
+    scores: list[float] = []
+    for start in range(0, len(texts), BATCH):
+        check_deadline()
+        scores += model.scores(request.query, texts[start : start + BATCH]).tolist()
+    order = sorted(range(len(scores)), key=lambda place: -scores[place])[request.offset : request.depth]
+    hits = tuple(
+        _hit(request, result.hits[place], rank, scores[place]) for rank, place in enumerate(order, request.offset + 1)
+    )
+    return replace(result, hits=hits, seconds=perf_counter() - started)
+
+
+def rerank_many(search: Search, request: BatchRequest, options: Rerank) -> list[RankedIds]:
+    """Return (id, score) of the reranked hits of many queries."""
+    shared = {
+        name: getattr(request, name) for name in ("k", "mode", "filter", "allow_unknown_fields", "recall", "fusion")
+    }
+    answers = []
+    for query in request.queries:
+        result = rerank(search, SearchRequest(query, fields=(), rerank=options, **shared), options)
+        answers.append([(hit.id, hit.score) for hit in result.hits])
+    return answers
+
+
+def _hit(request: SearchRequest, hit: Hit, rank: int, score: float) -> Hit:
+    """Return a hit at its new place, without what was read for the model alone."""
+    return replace(
+        hit,
+        rank=rank,
+        score=score,
+        title=hit.title if "title" in request.fields else None,
+        text=hit.text if "text" in request.fields else None,
+        retrieval_rank=hit.rank,
+        retrieval_score=hit.score,
+    )

@@ -48,6 +48,7 @@ ROUTERS = (
     search.router,
     suggestions.router,
     documents.bulk,
+    documents.listing,
     documents.writing,
     documents.reading,
     collections.reading,

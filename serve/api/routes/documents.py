@@ -19,6 +19,7 @@ from lexhound.serve.api.schemas.openapi import errors
 from lexhound.serve.api.state import service_of
 
 reading = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=ReadRoute)
+listing = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=ReadRoute)
 writing = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=WriteRoute)
 bulk = APIRouter(prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=BulkRoute)
 
@@ -111,7 +112,7 @@ async def delete_documents(
     return json_response({"deleted": len(deleted), "missing": missing})
 
 
-@reading.post(
+@listing.post(
     "/list",
     operation_id="list_documents",
     summary="List documents by a filter",
@@ -125,7 +126,6 @@ async def list_documents(
     """Documents that pass a filter, or all, in order of insertion, a page at a time."""
     service = service_of(request)
     check_text(body.filter, "body.filter", service.settings)
-    check_number(body.limit, service.settings.max_batch, "documents", "body.limit")
     async with service.registry.use(name) as served:
         reader = served.reader
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from lexhound.retrieval.corpus.rows import FieldNames
 
-from .base import Strict, Told
+from .base import Strict, Told, Whole
 
 
 def _alternatives(schema: dict[str, Any]) -> None:
@@ -117,8 +117,8 @@ class ListRequest(Strict):
     allow_unknown_fields: bool = Field(
         False, description="Let the filter name fields, and kinds of values, that no document has."
     )
-    offset: int = Field(0, ge=0, le=2**53, description="Documents to pass over first.")
-    limit: int = Field(100, ge=1, le=100_000, description="Documents of one answer.")
+    offset: Whole = Field(0, ge=0, le=2**53, description="Documents to pass over first.")
+    limit: Whole = Field(100, ge=1, le=1000, description="Documents of one answer.")
 
 
 class DocumentList(Told):

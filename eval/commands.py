@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lexhound.core.progress import OnStep, Stage
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.eval.datasets.dataset import DocumentText, ProblemLog
 from lexhound.eval.datasets.documents import scan_corpus
@@ -230,11 +231,11 @@ def _lookup(
     return system.texts
 
 
-def corpus_lookup(corpus: Path) -> Lookup:
+def corpus_lookup(corpus: Path, progress: OnStep | None = None) -> Lookup:
     """Find the words of documents by reading their corpus."""
 
     def lookup(document_ids: Any) -> dict[str, DocumentText]:
-        return scan_corpus(corpus, document_ids, texts=True).texts
+        return scan_corpus(corpus, document_ids, texts=True, progress=progress).texts
 
     return lookup
 
@@ -325,8 +326,8 @@ class ComparisonRequest:
     report: Path | None = None
 
 
-def run_comparison(request: ComparisonRequest) -> Comparison:
-    """Read runs and judgments, compare, write what was asked for.
+def run_comparison(request: ComparisonRequest, *, progress: OnStep | None = None) -> Comparison:
+    """Read runs and judgments, compare, write what was asked for. `progress` is told of the stages.
 
     Raises:
         EvaluationError: see its subclasses.
@@ -340,9 +341,14 @@ def run_comparison(request: ComparisonRequest) -> Comparison:
     queries_path, corpus = _beside(request)
     unread = ProblemLog()
     queries = None if queries_path is None else read_queries(queries_path, unread)
-    lookup = None if corpus is None else corpus_lookup(corpus)
-    runs = name_runs([read_run(path) for path in request.runs])
-    comparison = compare(runs, judgments.qrels, request.options, queries=queries, lookup=lookup)
+    lookup = None if corpus is None else corpus_lookup(corpus, progress)
+    stage = Stage(progress, "reading runs", len(request.runs), "runs")
+    read = []
+    for path in request.runs:
+        read.append(read_run(path))
+        stage.add()
+    runs = name_runs(read)
+    comparison = compare(runs, judgments.qrels, request.options, queries=queries, lookup=lookup, progress=progress)
     notices = [
         f"{log.count:,} broken lines of the {what} left out; the first: {log.shown[0]}"
         for log, what in ((broken, "judgments"), (unread, "queries"))

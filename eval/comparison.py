@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lexhound.core.progress import OnStep, Pace, Stage
 from lexhound.eval.datasets.dataset import DocumentText, Qrels
 
 from .errors import ComparisonError
@@ -154,8 +155,11 @@ def compare(
     *,
     queries: Mapping[str, str] | None = None,
     lookup: Lookup | None = None,
+    progress: OnStep | None = None,
 ) -> Comparison:
     """Compare two or more runs over the same judgments. The first run is the baseline.
+
+    `progress` is told of the stages.
 
     Raises:
         ComparisonError: fewer than two runs, equal names, or runs that answer different queries (see
@@ -166,7 +170,11 @@ def compare(
     _validate(runs, options)
     measures = measure_names(options.measures)
     judged, notices = _shared_queries(runs, qrels, options)
-    per_query = {run.name: tuple(score_run(run, judged, measures)) for run in runs}
+    stage = Stage(progress, "measuring", len(runs), "runs")
+    per_query = {}
+    for run in runs:
+        per_query[run.name] = tuple(score_run(run, judged, measures))
+        stage.add()
     figures = tuple(
         RunFigures(
             run.name,
@@ -177,10 +185,12 @@ def compare(
     )
     names = [run.name for run in runs]
     pairs = list(combinations(names, 2)) if options.every_pair else [(names[0], name) for name in names[1:]]
+    draws = len(measures) * len(pairs) * (options.permutations + options.resamples)
+    pace = Stage(progress, "testing", draws, "draws").add
     differences = tuple(
         difference
         for number in range(len(measures))
-        for difference in _differences(number, pairs, per_query, list(judged), options)
+        for difference in _differences(number, pairs, per_query, list(judged), options, pace)
     )
     by_name = {run.name: run for run in runs}
     changed = [
@@ -256,6 +266,7 @@ def _differences(
     per_query: Mapping[str, tuple[Scores, ...]],
     query_ids: Sequence[str],
     options: ComparisonOptions,
+    pace: Pace,
 ) -> list[Difference]:
     """Return all comparisons of one measure, corrected together."""
     rows = []
@@ -265,14 +276,15 @@ def _differences(
         rows.append((baseline, system, first.measure, values))
     t_tests = [paired_t_test(values) for *_, values in rows]
     randomised = [
-        randomisation_test(values, permutations=options.permutations, seed=options.seed) for *_, values in rows
+        randomisation_test(values, permutations=options.permutations, seed=options.seed, pace=pace)
+        for *_, values in rows
     ]
     differences = []
     for (baseline, system, measure, values), t, t_holm, r, r_holm in zip(
         rows, t_tests, holm(t_tests), randomised, holm(randomised), strict=True
     ):
         interval = bootstrap_interval(
-            values, resamples=options.resamples, confidence=options.confidence, seed=options.seed
+            values, resamples=options.resamples, confidence=options.confidence, seed=options.seed, pace=pace
         )
         wins, ties, losses = wins_ties_losses(values)
         differences.append(

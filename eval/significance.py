@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lexhound.core.progress import Pace, no_pace
+
 Array = npt.NDArray[np.float64]
 
 # Rows of a block of permutations or resamples: bounds the memory to a few tens of megabytes.
@@ -46,7 +48,9 @@ def paired_t_test(differences: npt.ArrayLike) -> float:
     return float(min(1.0, 2.0 * stdtr(count - 1, -abs(statistic))))
 
 
-def randomisation_test(differences: npt.ArrayLike, *, permutations: int = 10_000, seed: int = 0) -> float:
+def randomisation_test(
+    differences: npt.ArrayLike, *, permutations: int = 10_000, seed: int = 0, pace: Pace = no_pace
+) -> float:
     """Return the two-sided p-value of Fisher's randomisation test on the mean difference.
 
     If the systems differ by chance only, then each difference could as well have the other sign. The sign
@@ -54,11 +58,12 @@ def randomisation_test(differences: npt.ArrayLike, *, permutations: int = 10_000
     least as far from 0 as the one observed, the observed one counted among them: (1 + hits) / (1 + draws)
     (Phipson and Smyth 2010), so p is never 0 and the test never rejects more often than it says.
 
-    Sums that differ from the observed one by rounding only count as equal to it.
+    Sums that differ from the observed one by rounding only count as equal to it. `pace` is told of draws.
     """
     values = _as_differences(differences)
     values = values[values != 0.0]  # a zero stays zero whatever its sign
     if len(values) == 0:
+        pace(permutations)
         return 1.0
     observed = abs(float(values.sum()))
     threshold = observed - 1e-12 * float(np.abs(values).sum())
@@ -69,27 +74,32 @@ def randomisation_test(differences: npt.ArrayLike, *, permutations: int = 10_000
         # Flipping the sign of d takes 2 d from the sum: sum - 2 * (flips @ d).
         sums = values.sum() - 2.0 * (flipped @ values)
         hits += int(np.count_nonzero(np.abs(sums) >= threshold))
+        pace(rows)
     return (1 + hits) / (1 + permutations)
 
 
 def bootstrap_interval(
-    differences: npt.ArrayLike, *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
+    differences: npt.ArrayLike,
+    *,
+    resamples: int = 10_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    pace: Pace = no_pace,
 ) -> Interval:
     """Return the percentile bootstrap interval of the mean difference (Efron 1979; Sakai, SIGIR 2006).
 
     Queries are drawn with replacement, `resamples` times; the interval holds the middle `confidence` of
-    the means of the draws.
+    the means of the draws. `pace` is told of draws.
     """
     values = _as_differences(differences)
     if len(values) == 0:
         return Interval(0.0, 0.0)
     generator = np.random.default_rng(seed)
-    means = np.concatenate(
-        [
-            values[generator.integers(0, len(values), size=(rows, len(values)), dtype=np.int32)].mean(axis=1)
-            for rows in _blocks(resamples, len(values))
-        ]
-    )
+    means = np.empty(0, np.float64)
+    for rows in _blocks(resamples, len(values)):
+        drawn = generator.integers(0, len(values), size=(rows, len(values)), dtype=np.int32)
+        means = np.append(means, values[drawn].mean(axis=1))
+        pace(rows)
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return Interval(float(low), float(high))

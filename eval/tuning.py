@@ -8,12 +8,13 @@ setting that is best on the others (Bruch, Gai & Ingber, TOIS 2023, tune a conve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.progress import OnStep, Stage
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.query.fusion import FieldScores, best, fuse
 from lexhound.retrieval.collection.request import METHODS, Fusion
@@ -26,7 +27,6 @@ from .significance import randomisation_test, wins_ties_losses
 
 _WHOLE = 1000
 
-Progress = Callable[[str, int, int], None]
 """What is being done ("scoring" queries, "measuring" settings), how many are done, of how many."""
 
 
@@ -119,7 +119,7 @@ class Tuning:
 
 
 def tune_fusion(
-    collection: Collection, dataset: Dataset, options: TuningOptions | None = None, progress: Progress | None = None
+    collection: Collection, dataset: Dataset, options: TuningOptions | None = None, progress: OnStep | None = None
 ) -> Tuning:
     """Choose a fusion for a collection on the judged queries of a data set.
 
@@ -129,7 +129,6 @@ def tune_fusion(
     """
     options = options or TuningOptions()
     (measure,) = measure_names([options.measure])
-    report = progress or (lambda *_: None)
     names = [name for name in dataset.queries if any(value > 0 for value in dataset.qrels[name].values())]
     if len(names) < options.folds:
         raise TuningError(
@@ -139,9 +138,10 @@ def tune_fusion(
     depth = cutoff_of(measure) or _WHOLE
     pools = _Pools(names, options.drop_identical, depth)
     candidates = collection.fusion_candidates([dataset.queries[name] for name in names], options.depth)
-    for number, (ids, fields) in enumerate(candidates, 1):
+    stage = Stage(progress, "scoring", len(names), "queries")
+    for ids, fields in candidates:
         pools.add(ids, fields)
-        report("scoring", number, len(names))
+        stage.add()
     qrels = {name: dict(dataset.qrels[name]) for name in names}
     if not any(document in qrels[name] for name, ids in zip(names, pools.ids, strict=True) for document in ids):
         raise TuningError(
@@ -153,10 +153,11 @@ def tune_fusion(
     alone = [Fusion(dense_weight=weight, depth=options.depth) for weight in (0.0, 1.0)]
     tried = [*settings, present, *alone]
     values = np.empty((len(tried), len(names)), np.float64)
+    stage = Stage(progress, "measuring", len(tried), "settings")
     for number, fusion in enumerate(tried):
         (scores,) = score_run(Run("fused", pools.rankings(fusion)), qrels, [measure])
         values[number] = [scores.per_query[name] for name in names]
-        report("measuring", number + 1, len(tried))
+        stage.add()
     means = values.mean(axis=1)
     folds = np.random.default_rng(options.seed).permutation(len(names)) % options.folds
     rows = np.arange(len(settings))

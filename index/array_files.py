@@ -22,11 +22,10 @@ import mmap
 import os
 import re
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -40,13 +39,6 @@ _UNFINISHED = "arrays.json.part"
 CHECK_CHUNK = 1 << 22
 CHANGED = "does not hold what was written: its checksum does not match"
 _ALLOWED_KINDS = "iuf"
-
-Pace: TypeAlias = Callable[[], None]
-"""Called between two pieces of a long read, to sleep or, by an exception of its own, to end it."""
-
-
-def no_pace() -> None:
-    """Read on at once."""
 
 
 def create_file(path: Path) -> BinaryIO:

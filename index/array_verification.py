@@ -7,16 +7,15 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from lexhound.core.progress import Pace, no_pace
 from lexhound.index.array_files import (
     CHANGED,
     CHECK_CHUNK,
     HEADER,
     FileProblem,
-    Pace,
     StoredArray,
     checksum_text,
     listed,
-    no_pace,
     read_header,
     wrong_size,
 )
@@ -66,5 +65,5 @@ def _read_through(stored: StoredArray, pace: Pace) -> str:
             return wrong_size(size, stored)
         while count := file.readinto(buffer):
             crc = zlib.crc32(buffer[:count], crc)
-            pace()
+            pace(count)
     return "" if checksum_text(crc) == stored.checksum else CHANGED

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.progress import OnStep, Pace, Stage
 from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
 from lexhound.encoders.libraries import TOKENIZERS, version_of
 from lexhound.encoders.runtime.token_pooling import unit
@@ -40,6 +41,7 @@ ABOUT = "query_table.json"
 _VECTORS = "vectors.npy"
 _FORMAT = 1
 _TURNS = 25  # of conjugate gradients: beyond, held-out texts gain nothing
+_TEXTS_AT_ONCE = 1024
 _HELD_OUT = 20  # one text in so many is not fitted, but measured
 
 
@@ -155,7 +157,12 @@ class StaticQueryEmbeddings:
 
 
 def fit(
-    encoder: DenseEncoder, texts: Sequence[str], vectors: NDArray[np.float32], *, ridge: float = 0.003
+    encoder: DenseEncoder,
+    texts: Sequence[str],
+    vectors: NDArray[np.float32],
+    *,
+    ridge: float = 0.003,
+    progress: OnStep | None = None,
 ) -> StaticQueryEmbeddings:
     """Return a table for texts that a model has encoded: float32[len(texts), width], of unit length, by either side of
     it.
@@ -165,6 +172,7 @@ def fit(
 
     Args:
         ridge: what keeps the vectors of rare tokens short; more is needed where texts are fewer.
+        progress: told of the stages.
 
     Raises:
         SettingsError: there are fewer than 20 texts with a token, or the model's vectors are not of unit length.
@@ -176,7 +184,12 @@ def fit(
     backbone = encoder.backbone
     subwords = backbone.subwords
     longest = encoder.limit("query") - len(subwords.prefix) - len(subwords.suffix)
-    rows = [ids[:longest] for ids in subwords.ids_of(texts, longest)]
+    rows: list[list[int]] = []
+    stage = Stage(progress, "splitting texts", len(texts), "texts")
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        some = texts[start : start + _TEXTS_AT_ONCE]
+        rows += [ids[:longest] for ids in subwords.ids_of(some, longest)]
+        stage.add(len(some))
     usable = np.flatnonzero(np.array([len(row) > 0 for row in rows], np.bool_) & vectors.any(axis=1))
     if len(usable) < _HELD_OUT:
         raise SettingsError(f"{len(usable)} texts are too few for a table", f"It takes {_HELD_OUT} at least")
@@ -184,7 +197,7 @@ def fit(
     targets = vectors[usable]
     held_out = np.arange(len(usable)) % _HELD_OUT == _HELD_OUT - 1
     fitted = _weighted(counts[~held_out], idf := _idf(counts[~held_out]))
-    solution = _solve(fitted, targets[~held_out], ridge)
+    solution = _solve(fitted, targets[~held_out], ridge, Stage(progress, "fitting", _TURNS, "steps").add)
     # A text is the weighted average plus a constant: the constant goes into every token, as weights sum to 1.
     table = (solution[:-1] + solution[-1]) * idf[:, np.newaxis]
     table[idf == 0] = 0.0
@@ -235,7 +248,7 @@ def _weighted(counts: csr_array, idf: NDArray[np.float32]) -> csr_array:
     )
 
 
-def _solve(texts: csr_array, targets: NDArray[np.float32], ridge: float) -> NDArray[np.float32]:
+def _solve(texts: csr_array, targets: NDArray[np.float32], ridge: float, pace: Pace) -> NDArray[np.float32]:
     """Return the W of least |texts W - targets|² + ridge |W|², by conjugate gradients on all columns at once.
 
     Preconditioned with the diagonal (Saad, "Iterative Methods for Sparse Linear Systems", 2003, section 9.2).
@@ -256,6 +269,7 @@ def _solve(texts: csr_array, targets: NDArray[np.float32], ridge: float) -> NDAr
         before, size = size, np.einsum("ij,ij->j", residual, ahead)
         step *= size / np.maximum(before, np.float32(1e-30))
         step += ahead
+        pace(1)
     return solution
 
 

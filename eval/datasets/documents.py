@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lexhound.core.progress import BYTES, OnStep, Stage
 from lexhound.retrieval.corpus import BadRow, open_corpus
 
 from .dataset import SHOWN_PROBLEMS, Dataset, DocumentText
@@ -28,12 +29,17 @@ class CorpusScan:
     texts: dict[str, DocumentText] = field(default_factory=dict)
 
 
-def scan_corpus(path: Path, document_ids: Collection[str], *, texts: bool = False) -> CorpusScan:
-    """Read a corpus once, looking for the documents with some ids."""
+def scan_corpus(
+    path: Path, document_ids: Collection[str], *, texts: bool = False, progress: OnStep | None = None
+) -> CorpusScan:
+    """Read a corpus once, looking for the documents with some ids. `progress` is told of it."""
     missing = dict.fromkeys(document_ids)
     texts_by_id: dict[str, DocumentText] = {}
     documents = broken = 0
-    for row in open_corpus(path):
+    corpus = open_corpus(path)
+    stage = Stage(progress, "reading the corpus", corpus.total_bytes, BYTES)
+    for row in corpus:
+        stage.reach(corpus.bytes_read)
         if isinstance(row, BadRow):
             broken += 1
             continue

@@ -23,13 +23,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.progress import Pace, no_pace
 from lexhound.index.array_files import (
     HEADER,
     ArrayDirectory,
     ArrayDirectoryWriter,
     FileProblem,
-    Pace,
-    no_pace,
 )
 from lexhound.index.array_verification import verify_arrays
 from lexhound.index.errors import CorruptFileError
@@ -324,10 +323,13 @@ class FlatPart:
     new_rows: NDArray[np.int64]
 
 
-def merge_flat(directory: str | os.PathLike[str], parts: Sequence[FlatPart], n_rows: int, width: int) -> FlatIndex:
+def merge_flat(
+    directory: str | os.PathLike[str], parts: Sequence[FlatPart], n_rows: int, width: int, pace: Pace = no_pace
+) -> FlatIndex:
     """Write the union of `parts` into a new directory as an index of `n_rows` rows, and open it.
 
-    Each new row must be that of exactly one part. Memory: that of 16,384 rows, and 12 bytes a row.
+    Each new row must be that of exactly one part. Memory: that of 16,384 rows, and 12 bytes a row. `pace` is told of
+    rows.
     Raises ValueError when the maps do not fit, or widths differ; otherwise as `build_flat`.
     """
     owner = np.full(n_rows, -1, np.int32)
@@ -357,6 +359,7 @@ def merge_flat(directory: str | os.PathLike[str], parts: Sequence[FlatPart], n_r
                     some[targets] = part.index.vectors_of(old_rows[start:stop][targets])
             norm = max(norm, _largest_norm(some))
             writer.append("vectors", some)
+            pace(len(some))
         writer.finish({"largest_norm": norm})
     return FlatIndex.open(directory)
 

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.array_files import HEADER, ArrayDirectory, FileProblem, Pace, no_pace
+from lexhound.core.progress import Pace, no_pace
+from lexhound.index.array_files import HEADER, ArrayDirectory, FileProblem
 from lexhound.index.array_verification import verify_arrays
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.jit import as_python, frozen

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.progress import Pace, no_pace
 from lexhound.index.array_files import ArrayDirectoryWriter
 from lexhound.index.jit import frozen, kernel
 
@@ -45,6 +46,14 @@ class MergePart:
     new_rows: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """How the work is cut: `postings` a chunk, at most; `pace` is told how many postings of the parts each has read."""
+
+    postings: int = CHUNK_POSTINGS
+    pace: Pace = no_pace
+
+
 def merge_inverted(
     directory: str | os.PathLike[str],
     parts: Sequence[MergePart],
@@ -54,7 +63,7 @@ def merge_inverted(
     reweigh: Reweigh | None = None,
     mean_length: float | None = None,
     window_bits: int | None = None,
-    chunk_postings: int = CHUNK_POSTINGS,
+    chunks: Chunks = Chunks(),
 ) -> InvertedIndex:
     """Write the union of `parts` into a new directory as an index of `n_rows` rows, and open it.
 
@@ -80,11 +89,12 @@ def merge_inverted(
     merger = _Merger(parts, new_rows, keep, exact)
     with ArrayDirectoryWriter(directory, kind=layout.KIND, format=layout.FORMAT) as writer:
         merged = _MergedArrays(writer, merger, n_rows, window_bits)
-        for first, last in merger.chunks(chunk_postings):
+        for first, last in merger.chunks(chunks.postings):
             chunk = merger.gather(first, last)
             if reweigh is not None and lengths is not None:
                 chunk = merged.reweighed(chunk, reweigh, lengths, exact)
             merged.append(merger.terms[first:last], chunk)
+            chunks.pace(merger.size(first, last))
         postings = merged.finish(lengths)
         loss = merged.loss if reweigh is not None else merger.loss(parts, exact)
         attributes = dict(attributes_of(postings, exact, loss, mean_length))
@@ -165,6 +175,10 @@ class _Merger:
             last = max(first + 1, int(np.searchsorted(after, done + most, side="right")))
             yield first, last
             first = last
+
+    def size(self, first: int, last: int) -> int:
+        """Return how many postings `terms[first:last]` have in all parts, those of dropped rows included."""
+        return int(self._sizes[first:last].sum())
 
     def loss(self, parts: Sequence[MergePart], scale: float) -> QuantisationLoss:
         """Return the loss of impacts that were copied or rounded to `scale`."""

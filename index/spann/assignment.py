@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.progress import Pace, no_pace
 from lexhound.index.jit import frozen
 from lexhound.index.spann.centroid_kernels import choose
 from lexhound.index.spann.centroids import CentroidIndex
@@ -14,8 +15,13 @@ from lexhound.index.spann.options import SpannOptions
 _CHUNK = 1 << 14
 
 
-def assign(centroids: CentroidIndex, points: NDArray[np.float32], options: SpannOptions) -> NDArray[np.int64]:
-    """Return the postings of each point, nearest first, -1 behind them: int64[n, replicas]."""
+def assign(
+    centroids: CentroidIndex, points: NDArray[np.float32], options: SpannOptions, pace: Pace = no_pace
+) -> NDArray[np.int64]:
+    """Return the postings of each point, nearest first, -1 behind them: int64[n, replicas].
+
+    `pace` is told of points.
+    """
     assigned = np.full((len(points), options.replicas), -1, np.int64)
     for start in range(0, len(points), _CHUNK):
         numbers, distances = centroids.nearest(points[start : start + _CHUNK], options.candidates)
@@ -27,6 +33,7 @@ def assign(centroids: CentroidIndex, points: NDArray[np.float32], options: Spann
             options.closure_ratio**2,
             assigned[start : start + _CHUNK],
         )
+        pace(len(numbers))
     return assigned
 
 

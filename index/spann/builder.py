@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.atomic_files import naming, sync_directory
+from lexhound.core.progress import OnStep, Stage
 from lexhound.index.array_files import create_file, write_all
 from lexhound.index.dense.flat import FlatIndex
 from lexhound.index.errors import IndexStorageError
@@ -31,7 +32,11 @@ _WRITE_CODES = 1 << 15
 
 
 def build_files(
-    path: Path, vectors: NDArray[np.float32], options: SpannOptions, queries: NDArray[np.float32] | None
+    path: Path,
+    vectors: NDArray[np.float32],
+    options: SpannOptions,
+    queries: NDArray[np.float32] | None,
+    progress: OnStep | None = None,
 ) -> None:
     """Write a whole index of checked vectors into a new or empty directory; a failure leaves nothing behind."""
     is_new = not path.exists()
@@ -42,7 +47,7 @@ def build_files(
             f"{path}: is not an empty directory", path=path, hint="an index is written into a new directory"
         )
     try:
-        _write(path, vectors, options, queries)
+        _write(path, vectors, options, queries, progress)
     except BaseException:
         with contextlib.suppress(OSError):
             for entry in path.iterdir():
@@ -53,14 +58,20 @@ def build_files(
 
 
 def _write(
-    path: Path, vectors: NDArray[np.float32], options: SpannOptions, queries: NDArray[np.float32] | None
+    path: Path,
+    vectors: NDArray[np.float32],
+    options: SpannOptions,
+    queries: NDArray[np.float32] | None,
+    progress: OnStep | None,
 ) -> None:
     geometry = Geometry.of(vectors)
     rotation = Rotation.of(vectors, options.seed) if options.codec == "int8" else None
     codec = PostingCodec(options.codec, geometry.dimension, rotation)
-    centroids, assigned = _clusters(geometry.points(vectors), options, rotation)
+    centroids, assigned = _clusters(geometry.points(vectors), options, rotation, progress)
+    Stage(progress, "writing vectors")
     write_vectors(path / VECTORS_FILE, vectors)
     tables = _write_postings(path / POSTINGS_FILE, codec, centroids, assigned, vectors)
+    Stage(progress, "calibrating")
     searcher = Searcher(geometry, codec, tables, PostingsFile(path / POSTINGS_FILE))
     flat = FlatIndex(vectors, largest_norm=geometry.radius)
     calibration = calibrate(searcher, flat, assigned, queries, options)
@@ -69,12 +80,16 @@ def _write(
 
 
 def _clusters(
-    points: NDArray[np.float32], options: SpannOptions, rotation: Rotation | None
+    points: NDArray[np.float32], options: SpannOptions, rotation: Rotation | None, progress: OnStep | None
 ) -> tuple[CentroidIndex, NDArray[np.int64]]:
     most = most_centroids(options, points.shape[1], len(points), rotation)
-    means = hierarchical_centroids(points, options.vectors_per_centroid, most=most, seed=options.seed)
+    means = hierarchical_centroids(
+        points, options.vectors_per_centroid, most=most, seed=options.seed, progress=progress
+    )
     centroids = CentroidIndex.build(means, options, rotation)
-    limited, assigned = limit_postings(means, points, assign(centroids, points, options), options.posting_limit)
+    pace = Stage(progress, "assigning", len(points), "vectors").add
+    assigned = assign(centroids, points, options, pace)
+    limited, assigned = limit_postings(means, points, assigned, options.posting_limit)
     return (centroids if limited is means else CentroidIndex.build(limited, options, rotation)), assigned
 
 

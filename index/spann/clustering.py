@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.progress import OnStep, Stage
+
 _BRANCHES = 32
 _ITERATIONS = 8
 _SAMPLE_PER_BRANCH = 256
@@ -46,7 +48,7 @@ def faiss_threads(threads: int) -> Iterator[None]:
 
 
 def hierarchical_centroids(
-    vectors: NDArray[np.float32], per_centroid: float, *, most: int, seed: int
+    vectors: NDArray[np.float32], per_centroid: float, *, most: int, seed: int, progress: OnStep | None = None
 ) -> NDArray[np.float32]:
     """Return centroids of balanced clusters of about `per_centroid` vectors, at most `most` of them: float32[c, d].
 
@@ -58,7 +60,11 @@ def hierarchical_centroids(
     size = max(per_centroid, len(vectors) / most)
     with faiss_threads(1):
         while True:
-            centroids = [vectors[rows].mean(axis=0, dtype=np.float64) for rows in _leaves(vectors, size, seed)]
+            stage = Stage(progress, "clustering", len(vectors), "vectors")
+            centroids = []
+            for rows in _leaves(vectors, size, seed):
+                centroids.append(vectors[rows].mean(axis=0, dtype=np.float64))
+                stage.add(len(rows))
             if len(centroids) <= most:
                 return np.array(centroids, np.float32)
             size *= 1.1

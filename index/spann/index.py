@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.array_files import FileProblem, Pace, no_pace
+from lexhound.core.progress import OnStep, Pace, no_pace
+from lexhound.index.array_files import FileProblem
 from lexhound.index.dense.flat import FlatIndex
 from lexhound.index.spann.builder import build_files
 from lexhound.index.spann.calibration import Calibration
@@ -212,6 +213,7 @@ def build_clustered(
     options: SpannOptions | None = None,
     *,
     queries: NDArray[Any] | None = None,
+    progress: OnStep | None = None,
 ) -> ClusteredIndex:
     """Write float32[n, width] into a new directory, and open it.
 
@@ -222,7 +224,7 @@ def build_clustered(
 
     Temporary memory: `vectors` once more. Deterministic for given options. Needs faiss (ImportError). Raises ValueError
     for other arrays, for NaN, infinity, and lengths beyond 1e18; IndexStorageError when the directory is not empty,
-    OSError when the disk refuses: nothing is left behind.
+    OSError when the disk refuses: nothing is left behind. `progress` is told of the stages.
     """
     checked = check_vectors(vectors)
     usual = SpannOptions(calibration_queries=_CALIBRATED if len(vectors) >= 2 * _CALIBRATED else 0)
@@ -231,7 +233,7 @@ def build_clustered(
         queries = _between(checked, 2 * chosen.calibration_queries, chosen.seed)
     elif check_vectors(queries, "queries").shape[1] != checked.shape[1]:
         raise ValueError(f"queries must be float32[m, {checked.shape[1]}], as the vectors are")
-    build_files(Path(directory), checked, chosen, queries)
+    build_files(Path(directory), checked, chosen, queries, progress)
     return ClusteredIndex.open(directory)
 
 

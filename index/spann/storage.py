@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.atomic_files import naming
-from lexhound.index.array_files import Pace, create_file, no_pace, write_all
+from lexhound.core.progress import Pace, no_pace
+from lexhound.index.array_files import create_file, write_all
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.jit import frozen
 
@@ -130,7 +131,7 @@ def vectors_problem(path: Path, n_rows: int, dimension: int, pace: Pace = no_pac
             if damaged.any():
                 row = start + int(damaged.argmax())
                 return f"does not hold what was written for row {row}: its checksum does not match"
-            pace()
+            pace(len(data))
     return ""
 
 

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.atomic_files import naming, sync_directory
+from lexhound.core.progress import Pace, no_pace
 from lexhound.index.array_files import (
     ArrayDirectory,
     ArrayDirectoryWriter,
     FileProblem,
-    Pace,
     create_file,
-    no_pace,
     write_all,
 )
 from lexhound.index.array_verification import verify_arrays

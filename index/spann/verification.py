@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lexhound.index.array_files import FileProblem, Pace, no_pace
+from lexhound.core.progress import Pace, no_pace
+from lexhound.index.array_files import FileProblem
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.spann.codec import PostingCodec
 from lexhound.index.spann.storage import POSTINGS_FILE, VECTORS_FILE, PostingsFile, VectorsFile, vectors_problem
@@ -44,7 +45,7 @@ def _postings_problem(path: Path, tables: Tables, code_bytes: int, pace: Pace) -
         for posting in np.flatnonzero(tables.counts).tolist():
             file.seek(int(tables.starts[posting]))
             data = file.read(int(tables.counts[posting]) * code_bytes)
-            pace()
+            pace(len(data))
             if zlib.crc32(data) != tables.checksums[posting]:
                 return f"does not hold what was written in posting {posting}: its checksum does not match"
     return ""

@@ -132,7 +132,7 @@ class Checker:
         finally:
             connection.close()
 
-    def _pace(self) -> None:
+    def _pace(self, size: int = 0) -> None:
         """Sleep as long as the share asks for after what was done since the last time."""
         worked = perf_counter() - self._worked
         if self._closing.wait(min(worked * (1 / SHARE - 1), _LONGEST)):

@@ -10,7 +10,6 @@ import errno
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 from lexhound.core.atomic_files import neighbour, replace_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim, WriterLock
+from lexhound.core.progress import BYTES, OnStep, Pace, Stage
 from lexhound.retrieval.aliases import resolve_alias
 from lexhound.retrieval.collection.fields.static_queries import FOLDER as TABLE
 from lexhound.retrieval.collection.fields.static_queries import has_table
@@ -55,7 +55,7 @@ def backup_collection(
     *,
     overwrite: bool = False,
     link: bool = False,
-    progress: Callable[[str], None] | None = None,
+    progress: OnStep | None = None,
 ) -> BackupReport:
     """Copy a collection as it is at this moment, whoever reads or writes it meanwhile.
 
@@ -66,7 +66,7 @@ def backup_collection(
         overwrite: replace a collection that is at `target`.
         link: share segments' files with the source where both are on one file system. Such a copy takes hardly any
             room, and a damaged disk block damages both.
-        progress: told what is being done: `copying`, `verifying`.
+        progress: told of the stages (`core.progress`): `copying`, in bytes, then those of `Collection.verify`.
 
     Raises:
         NotACollectionError, NewerFormatError: `source` is none that can be copied.
@@ -96,18 +96,17 @@ def backup_collection(
             storage_errors(target),
             replace_directory(target, neighbour(target, "restoring")) as aside,
         ):
-            if progress is not None:
-                progress("copying")
-            linked = _copy(source, aside, link=link)
-            if progress is not None:
-                progress("verifying")
-            documents, segments = _verified(aside, source)
-            size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
+            size = _bytes(source)
+            stage = Stage(progress, "copying", size, BYTES)
+            linked = _copy(source, aside, stage.add, link=link)
+            stage.reach(size)  # about: what is written meanwhile is copied, too
+            documents, segments = _verified(aside, source, progress)
+            size = _bytes(aside)
     return BackupReport(str(target), documents, segments, size, linked)
 
 
 def restore_collection(
-    backup: str | Path, target: str | Path, *, overwrite: bool = False, progress: Callable[[str], None] | None = None
+    backup: str | Path, target: str | Path, *, overwrite: bool = False, progress: OnStep | None = None
 ) -> BackupReport:
     """Copy a backup to where it is to be used; `backup_collection` the other way round, and nothing is shared.
 
@@ -125,7 +124,7 @@ def _check_apart(source: Path, target: Path) -> None:
         )
 
 
-def _copy(source: Path, target: Path, *, link: bool) -> int:
+def _copy(source: Path, target: Path, pace: Pace, *, link: bool) -> int:
     """Copy the files of a collection, consistent with each other; returns the bytes that are shared."""
     segments = target / SEGMENTS
     segments.mkdir()
@@ -136,11 +135,11 @@ def _copy(source: Path, target: Path, *, link: bool) -> int:
             # Those that are there now, so that few are left to copy when the database has been; they never change.
             with connections.reading() as connection:
                 names = _names(connection)
-            _copy_segments(source, target, names, linked, link=link)
-            _copy_database(connections, target)
+            _copy_segments(source, target, names, linked, pace, link=link)
+            _copy_database(connections, target, pace)
             with closing(sqlite3.connect(target / DATABASE)) as copied:
                 names = _names(copied)
-            lost = _copy_segments(source, target, names, linked, link=link)
+            lost = _copy_segments(source, target, names, linked, pace, link=link)
             if not lost:
                 break
         else:
@@ -152,7 +151,7 @@ def _copy(source: Path, target: Path, *, link: bool) -> int:
     for name in linked.keys() - set(names):
         shutil.rmtree(segments / name)
     if has_table(source):
-        _copy_tree(source / TABLE, target / TABLE, link=False)
+        _copy_tree(source / TABLE, target / TABLE, pace, link=False)
     shutil.copyfile(source / MANIFEST, target / MANIFEST)
     keep_log(target)
     return sum(linked[name] for name in names)
@@ -162,7 +161,7 @@ def _names(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute("SELECT name FROM segments ORDER BY first_seq")]
 
 
-def _copy_database(connections: Connections, target: Path) -> None:
+def _copy_database(connections: Connections, target: Path, pace: Pace) -> None:
     """Copy the database as it is in one transaction; writers go on meanwhile."""
     (target / DATABASE).unlink(missing_ok=True)
     with connections.reading() as connection:
@@ -170,36 +169,52 @@ def _copy_database(connections: Connections, target: Path) -> None:
         try:
             with closing(sqlite3.connect(target / DATABASE, isolation_level=None)) as copied:
                 copied.execute("PRAGMA synchronous = FULL")
-                connection.backup(copied, pages=_PAGES, sleep=0)
+                (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+                left = None
+
+                def copying(status: int, remaining: int, total: int) -> None:
+                    nonlocal left
+                    pace(((total if left is None else left) - remaining) * page_bytes)
+                    left = remaining
+
+                connection.backup(copied, pages=_PAGES, progress=copying, sleep=0)
         except sqlite3.Error as error:
             raise translate(error, target / DATABASE) from error
 
 
-def _copy_segments(source: Path, target: Path, names: list[str], linked: dict[str, int], *, link: bool) -> list[str]:
+def _copy_segments(
+    source: Path, target: Path, names: list[str], linked: dict[str, int], pace: Pace, *, link: bool
+) -> list[str]:
     """Copy those that `linked` does not know yet; returns those that were merged away meanwhile."""
     lost = []
     for name in names:
         if name in linked:
             continue
         try:
-            linked[name] = _copy_tree(source / SEGMENTS / name, target / SEGMENTS / name, link=link)
+            linked[name] = _copy_tree(source / SEGMENTS / name, target / SEGMENTS / name, pace, link=link)
         except FileNotFoundError:
             shutil.rmtree(target / SEGMENTS / name, ignore_errors=True)
             lost.append(name)
     return lost
 
 
-def _copy_tree(source: Path, target: Path, *, link: bool) -> int:
+def _copy_tree(source: Path, target: Path, pace: Pace, *, link: bool) -> int:
     target.mkdir()
     linked = 0
     for path in sorted(source.iterdir()):
         if path.is_dir():
-            linked += _copy_tree(path, target / path.name, link=link)
+            linked += _copy_tree(path, target / path.name, pace, link=link)
         elif link and _link(path, target / path.name):
             linked += path.stat().st_size
         else:
             shutil.copyfile(path, target / path.name)
+        if path.is_file():
+            pace(path.stat().st_size)
     return linked
+
+
+def _bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 def _link(path: Path, target: Path) -> bool:
@@ -212,10 +227,10 @@ def _link(path: Path, target: Path) -> bool:
     return True
 
 
-def _verified(copy: Path, source: Path) -> tuple[int, int]:
+def _verified(copy: Path, source: Path, progress: OnStep | None) -> tuple[int, int]:
     """Return documents and segments of a copy, read to the last byte."""
     with Collection.open(copy) as collection:
-        problems = collection.verify()
+        problems = collection.verify(progress)
         if problems:
             more = f", and {len(problems) - 1:,} more problems" if len(problems) > 1 else ""
             raise CorruptCollectionError(

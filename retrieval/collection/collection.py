@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from lexhound.core.errors import CollectionGoneError, ReadOnlyError
 from lexhound.core.lock import WriterLock
+from lexhound.core.progress import OnStep
 from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.encoders.rerank.cross_encoder import open_cross_encoder
 from lexhound.retrieval.aliases import resolve_alias
@@ -31,7 +32,7 @@ from lexhound.retrieval.collection.query.stored_fusion import write_fusion
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest
 from lexhound.retrieval.collection.store.schema import Identity, find_identity
-from lexhound.retrieval.collection.store.segment import read_through
+from lexhound.retrieval.collection.store.segment import read_all
 from lexhound.retrieval.corpus.given import DocumentLike, documents_of, ids_of
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import QueryError
@@ -252,11 +253,14 @@ class Collection(ReadableCollection):
 
         return discard_job(self._writing())
 
-    def compact(self) -> CompactReport:
-        """Merge all segments into one without deleted rows and refresh the lexical statistics."""
+    def compact(self, progress: OnStep | None = None) -> CompactReport:
+        """Merge all segments into one without deleted rows and refresh the lexical statistics.
+
+        `progress` is told of the stages (`core.progress`); what it raises leaves the collection as it was.
+        """
         from lexhound.retrieval.collection.write.compaction import compact
 
-        return compact(self._writing())
+        return compact(self._writing(), progress)
 
     def maintain(self, documents: int | None = None) -> bool:
         """Turn waiting documents into a segment if there are so many, and merge small segments that have piled up.
@@ -278,13 +282,14 @@ class Collection(ReadableCollection):
 
     # Settings of hybrid searches
 
-    def fit_static_queries(self, documents: int | None = None) -> StaticQueryFacts:
+    def fit_static_queries(self, documents: int | None = None, progress: OnStep | None = None) -> StaticQueryFacts:
         """Make a table of tokens from the documents' vectors and keep it: searches need no dense model from then on.
 
         Collections that are open already go on with the model; see docs/hybrid.md for what a table costs.
 
         Args:
             documents: how many it is fitted to, at most; `static_query_fitting.DOCUMENTS` unless given.
+            progress: told of the stages (`core.progress`).
 
         Raises:
             QueryError: the collection has no dense vectors, or too few documents. EncoderError: the model's tokenizer
@@ -295,10 +300,8 @@ class Collection(ReadableCollection):
         self._writing()
         dense = self._encoders.require_dense("distil")
         snapshot = self.snapshot(hold=True)
-        for view in snapshot.segments:
-            read_through(self.path, view.segment, self.sparse_field.name)
-            view.segment.check_condition()
-        table = fit_to_documents(snapshot, dense, DOCUMENTS if documents is None else documents)
+        read_all(self.path, [view.segment for view in snapshot.segments], self.sparse_field.name, progress)
+        table = fit_to_documents(snapshot, dense, DOCUMENTS if documents is None else documents, progress=progress)
         keep_table(self.path, table)
         self._encoders.reopen_static_queries()
         return table.facts

@@ -10,6 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Unpack
 
 from lexhound.core.errors import MissingExtraError, StorageError
+from lexhound.core.progress import OnStep
 from lexhound.core.version import made_by
 from lexhound.encoders.errors import EncoderError
 from lexhound.encoders.rerank.cross_encoder import open_cross_encoder
@@ -384,6 +385,9 @@ class ReadableCollection:
         """What is known to be damaged; `verify` finds all of it."""
         return self._reader.damage
 
-    def verify(self) -> list[Problem]:
-        """Read every file and check it against its checksum and the database; an empty list means all is well."""
-        return verify(self.path, self.snapshot(hold=True), self.sparse_field.name, self._encoders.width)
+    def verify(self, progress: OnStep | None = None) -> list[Problem]:
+        """Read every file and check it against its checksum and the database; an empty list means all is well.
+
+        `progress` is told of the stages (`core.progress`).
+        """
+        return verify(self.path, self.snapshot(hold=True), self.sparse_field.name, self._encoders.width, progress)

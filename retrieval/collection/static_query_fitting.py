@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.progress import OnStep, Stage
 from lexhound.retrieval.collection.query.documents import read_documents
 from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
 from lexhound.retrieval.errors import QueryError
@@ -18,9 +19,15 @@ if TYPE_CHECKING:
 DOCUMENTS = 20_000
 """How many documents a table is fitted to, at most."""
 
+_ROWS_AT_ONCE = 1024
 
-def fit_to_documents(snapshot: Snapshot, dense: DenseField, documents: int, seed: int = 0) -> StaticQueryEmbeddings:
+
+def fit_to_documents(
+    snapshot: Snapshot, dense: DenseField, documents: int, seed: int = 0, progress: OnStep | None = None
+) -> StaticQueryEmbeddings:
     """Fit a table of static query embeddings to `documents` of a snapshot at most, drawn at random by `seed`.
+
+    `progress` is told of the stages.
 
     Raises:
         QueryError: there are too few documents. EncoderError: the model cannot be opened, or makes no unit vectors.
@@ -31,18 +38,22 @@ def fit_to_documents(snapshot: Snapshot, dense: DenseField, documents: int, seed
     pool = np.concatenate([np.empty((0, 2), np.int64), *(_live_rows(*each) for each in enumerate(snapshot.segments))])
     if len(pool) > documents:
         pool = pool[np.sort(np.random.default_rng(seed).choice(len(pool), documents, replace=False))]
+    stage = Stage(progress, "reading documents", len(pool))
     texts: list[str] = []
     vectors = [np.empty((0, dense.width), np.float32)]
     for number, view in enumerate(snapshot.segments):
         rows = pool[pool[:, 0] == number, 1]
         if not len(rows) or view.segment.dense is None:
             continue
-        internal_ids = view.segment.internal_ids[rows].tolist()
-        read = read_documents(snapshot, internal_ids)
-        texts += [read[seq].encoded_text for seq in internal_ids]
-        vectors.append(view.segment.dense.vectors_of(rows))
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            some = rows[start : start + _ROWS_AT_ONCE]
+            internal_ids = view.segment.internal_ids[some].tolist()
+            read = read_documents(snapshot, internal_ids)
+            texts += [read[seq].encoded_text for seq in internal_ids]
+            vectors.append(view.segment.dense.vectors_of(some))
+            stage.add(len(some))
     try:
-        return fit(dense.encoder, texts, np.concatenate(vectors))
+        return fit(dense.encoder, texts, np.concatenate(vectors), progress=progress)
     except SettingsError as error:
         raise QueryError(f"no table of dense queries can be made: {error.message}", hint=error.hint) from error
 

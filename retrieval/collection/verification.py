@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from lexhound.index.array_files import Pace, no_pace
+from lexhound.core.progress import BYTES, OnStep, Pace, Stage, no_pace
 from lexhound.retrieval.collection.fields.static_queries import FOLDER, has_table
 from lexhound.retrieval.collection.query.pending import PENDING
 from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
@@ -39,22 +39,38 @@ class Problem:
     message: str
 
 
-def verify(directory: Path, snapshot: Snapshot, index_name: str, width: int | None = None) -> list[Problem]:
+def verify(
+    directory: Path, snapshot: Snapshot, index_name: str, width: int | None = None, progress: OnStep | None = None
+) -> list[Problem]:
     """Read everything a snapshot stands on and list what is wrong with it.
 
     Args:
         snapshot: one that holds its transaction, so that files and database are of one moment.
         width: of dense vectors, if any.
+        progress: told of the stages.
     """
     problems: list[Problem] = []
     with snapshot.reading() as connection:
+        Stage(progress, "checking the database")
         problems += verify_database(directory, connection, thorough=True)
-        damaged = verify_documents(directory, connection, snapshot.exact)
-        problems += damaged.values() if damaged else verify_values(directory, connection)
+        stage = Stage(progress, "checking documents", _rows_of(connection, "rows"))
+        damaged = verify_documents(directory, connection, snapshot.exact, stage.add)
+        if damaged:
+            problems += damaged.values()
+        else:
+            rows = _rows_of(connection, "rows", "metadata")
+            stage = Stage(progress, "checking metadata", rows, "rows")
+            problems += verify_values(directory, connection, stage.add)
+            stage.reach(rows or 0)
+        files = Stage(progress, "reading segments", sum(view.segment.nbytes for view in snapshot.segments), BYTES)
+        read = 0
         for view in snapshot.segments:
-            problems += verify_segment_view(directory, view, index_name, width)
+            problems += verify_segment_view(directory, view, index_name, width, files.add)
+            read += view.segment.nbytes
+            files.reach(read)
         problems += verify_table(directory)
         if not problems:  # what the tables and files say can be trusted
+            Stage(progress, "comparing ids")
             problems += verify_agreement(directory, snapshot, connection, width)
     return problems
 
@@ -74,11 +90,13 @@ def refuse_damaged(problems: Sequence[Problem], verb: str) -> None:
         )
 
 
-def verify_segment_view(directory: Path, view: SegmentView, index_name: str, width: int | None) -> list[Problem]:
+def verify_segment_view(
+    directory: Path, view: SegmentView, index_name: str, width: int | None, pace: Pace = no_pace
+) -> list[Problem]:
     """Read every byte of a part's files, if it has any."""
     if view.segment.name == PENDING:
         return []
-    file_problems = verify_segment(directory, view.segment.name, index_name, dense=width is not None)
+    file_problems = verify_segment(directory, view.segment.name, index_name, dense=width is not None, pace=pace)
     return [Problem(str(each.path), each.problem) for each in file_problems]
 
 
@@ -156,8 +174,16 @@ def _damaged_documents(connection: sqlite3.Connection, exact: bool, pace: Pace) 
             other = damaged_rows(connection, old, exact=True)
             doubtful |= other
             alike += len(old) - len(other)
-        pace()
+        pace(len(internal_ids))
     return doubtful | damaged if alike > len(doubtful) else damaged
+
+
+def _rows_of(connection: sqlite3.Connection, *tables: str) -> int | None:
+    """Return how many rows some tables have, None where one cannot be read."""
+    try:
+        return sum(int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in tables)
+    except sqlite3.DatabaseError:
+        return None
 
 
 def _chunks(connection: sqlite3.Connection) -> Iterator[list[int]]:
@@ -175,7 +201,7 @@ def _values_of_table(connection: sqlite3.Connection, pace: Pace) -> int:
     for count, (field, value, seq) in enumerate(cursor, 1):
         total += _pair(field, value, seq)
         if count % _PAIRS == 0:
-            pace()
+            pace(_PAIRS)
     return total
 
 
@@ -188,7 +214,7 @@ def _values_of_documents(connection: sqlite3.Connection, pace: Pace) -> int:
     for internal_ids in _chunks(connection):
         for seq, metadata in connection.execute(query, (internal_ids[0], internal_ids[-1])):
             total += sum(_pair(field, value, seq) for field, value in flatten(orjson.loads(metadata)))
-        pace()
+        pace(len(internal_ids))
     return total
 
 

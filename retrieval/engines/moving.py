@@ -6,13 +6,13 @@ any more, and never become them again; scores in the other engine are those of o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lexhound.core.progress import OnStep, Stage
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.store.stored_documents import content_hash
 from lexhound.retrieval.collection.verification import refuse_damaged
@@ -44,12 +44,12 @@ def move_collection(
     address: Address | str,
     *,
     milvus: MilvusSettings | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnStep | None = None,
 ) -> MoveReport:
     """Copy a collection of ours into another engine; the source stays as it is.
 
     Args:
-        progress: called with (documents moved, all of them) after every chunk.
+        progress: told of the stages (`core.progress`): those of `Collection.verify`, then `moving`.
 
     Raises:
         UnsupportedError: the engine cannot keep it. CollectionExistsError: something is at the address.
@@ -58,20 +58,19 @@ def move_collection(
     """
     with Collection.open(source) as opened:
         destination = read_address(address)
-        refuse_damaged(opened.verify(), "moved")
+        refuse_damaged(opened.verify(progress), "moved")
         snapshot = opened.snapshot(hold=True)
-        total = snapshot.n_documents
         loss = opened.info().loss
         manifest = opened.manifest
         moved = postings = 0
         with create_like(destination, manifest, milvus=milvus) as other:
+            stage = Stage(progress, "moving", snapshot.n_documents)
             for chunk in live_rows(snapshot, opened.sparse_field):
                 rows = _rows(chunk)
                 other.add_rows(rows)
                 moved += len(rows)
                 postings += len(chunk.terms)
-                if progress is not None:
-                    progress(moved, total)
+                stage.add(len(rows))
             other.finish()
             if other.count() != moved:
                 raise EngineError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack, cast, runtime_che
 from lexhound.retrieval.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from lexhound.core.progress import OnStep
     from lexhound.encoders.base import EncoderIdentity, LiveStatistics, Span
     from lexhound.index.inverted.quantization import Query
     from lexhound.retrieval.collection.capability import Capability
@@ -229,7 +230,7 @@ class CapableBackend(Backend, Protocol):
         """INGEST_JOBS: drop what an unfinished ingest job holds; returns how many documents that was."""
         ...
 
-    def compact(self) -> CompactReport:
+    def compact(self, progress: OnStep | None = None) -> CompactReport:
         """COMPACTION: merge all segments into one without deleted rows."""
         ...
 

@@ -2,12 +2,11 @@
 
 from .header import FORMATS, ExportHeader, read_header
 from .importing import ImportReport, import_export
-from .writing import ExportProgress, ExportReport, export_collection
+from .writing import ExportReport, export_collection
 
 __all__ = [
     "FORMATS",
     "ExportHeader",
-    "ExportProgress",
     "ExportReport",
     "ImportReport",
     "export_collection",

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import orjson
 
+from lexhound.core.progress import OnStep, Stage
 from lexhound.retrieval.errors import ExportError
 
-from .base import LINE, Source, Tell, tokens_of
+from .base import LINE, Source, tokens_of
 from .files import PartFiles
 
 FOLDER = "documents"
@@ -42,11 +43,11 @@ def check_token(token: str) -> None:
 class AnseriniForm:
     """A folder of JSON Lines."""
 
-    def write(self, source: Source, folder: Path, tell: Tell) -> tuple[str, ...]:
+    def write(self, source: Source, folder: Path, progress: OnStep | None) -> tuple[str, ...]:
         """See `Form`."""
         (folder / FOLDER).mkdir()
         checked: set[str] = set()
-        done = 0
+        stage = Stage(progress, "writing", source.header.documents)
         with PartFiles(folder / FOLDER, "part", "jsonl", _PART_BYTES) as files:
             for chunk in source.rows():
                 for token in set(chunk.names.values()) - checked:
@@ -60,8 +61,7 @@ class AnseriniForm:
                         row["metadata"] = document.metadata
                     row["vector"] = tokens_of(chunk, position)
                     files.write(orjson.dumps(row, option=LINE))
-                done += len(chunk.documents)
-                tell(done, source.share(done))
+                stage.add(len(chunk.documents))
             return tuple(f"{FOLDER}/{name}" for name in files.finish())
 
     def readme(self, source: Source) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import orjson
 
+from lexhound.core.progress import OnStep
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.errors import ExportError
@@ -17,8 +18,6 @@ from .header import ExportHeader
 from .rows import RowChunk, live_rows
 
 LINE = orjson.OPT_APPEND_NEWLINE
-Tell = Callable[[int, float], None]
-"""Takes how many documents have been written so far, and which share of the whole work that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +28,6 @@ class Source:
     sparse_field: SparseField
     header: ExportHeader  # its `files` are empty yet
     name: str
-
-    def share(self, documents: int) -> float:
-        """Return which share of all documents these are."""
-        return documents / max(1, self.header.documents)
 
     def rows(self) -> Iterator[RowChunk]:
         """Return all live documents, with impacts in steps of the header's scale, for its average length."""
@@ -47,8 +42,8 @@ class Source:
 class Form(Protocol):
     """How an export is written in one format."""
 
-    def write(self, source: Source, folder: Path, tell: Tell) -> tuple[str, ...]:
-        """Write all data files into a folder; returns their names, in order.
+    def write(self, source: Source, folder: Path, progress: OnStep | None) -> tuple[str, ...]:
+        """Write all data files into a folder; returns their names, in order. `progress` is told of the stages.
 
         Raises:
             ExportError: the receiving engine could not take something; says what.

@@ -20,12 +20,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.core.progress import OnStep, Pace, Stage
 from lexhound.index.inverted.forward import forward_windows, postings_of
 from lexhound.index.inverted.quantization import requantised
 from lexhound.retrieval.collection.query.snapshot import SegmentView
 from lexhound.retrieval.errors import ExportError
 
-from .base import Source, Tell
+from .base import Source
 from .protobuf import (
     all_varints,
     bytes_field,
@@ -44,8 +45,6 @@ _VERSION = 1
 _POSTING, _DOCID, _TF = 4 << 3 | 2, 1 << 3, 2 << 3
 _MOST_DOCUMENTS = 2**31 - 1
 _BUFFER = 1 << 20
-_TELL_POSTINGS = 1 << 16
-_LISTS = 0.9  # of the work, more or less; the rest are the records
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class CiffList:
 class CiffForm:
     """One file, `index.ciff`: impacts as term frequencies, or the real ones of BM25."""
 
-    def write(self, source: Source, folder: Path, tell: Tell) -> tuple[str, ...]:
+    def write(self, source: Source, folder: Path, progress: OnStep | None) -> tuple[str, ...]:
         """See `Form`."""
         if source.snapshot.n_documents > _MOST_DOCUMENTS:
             raise ExportError(f"CIFF holds at most {_MOST_DOCUMENTS:,} documents", hint="export in another format")
@@ -86,17 +85,17 @@ class CiffForm:
         header += bytes_field(8, _description(source).encode())
         with (folder / NAME).open("xb", buffering=_BUFFER) as file:
             file.write(delimited(header))
-            self._write_lists(source, parts, frequencies, file, tell)
-            done = 0
+            stage = Stage(progress, "writing lists", source.header.postings, "postings")
+            self._write_lists(source, parts, frequencies, file, stage.add)
+            stage = Stage(progress, "writing records", documents)
             for view in parts:
-                done = _write_records(source, view, file, done, tell)
+                _write_records(view, file, stage.add)
         return (NAME,)
 
     def _write_lists(
-        self, source: Source, parts: list[_Numbered], frequencies: NDArray[np.int64], file: IO[bytes], tell: Tell
+        self, source: Source, parts: list[_Numbered], frequencies: NDArray[np.int64], file: IO[bytes], pace: Pace
     ) -> None:
         before: bytes | None = None
-        done = due = 0
         for text, term in terms_by_text(source.snapshot, source.sparse_field, frequencies > 0):
             if text == before:
                 raise ExportError(
@@ -109,10 +108,7 @@ class CiffForm:
             tfs = np.concatenate([np.empty(0, np.int64), *(tfs for _, tfs in postings)])
             head = bytes_field(1, text) + number_field(2, len(docids)) + number_field(3, int(tfs.sum()))
             file.write(delimited(head + encode_postings(docids, tfs)))
-            done += len(docids)
-            if done >= due:
-                tell(0, _LISTS * done / max(1, source.header.postings))
-                due = done + _TELL_POSTINGS
+            pace(len(docids))
 
     def readme(self, source: Source) -> str:
         """See `Form`."""
@@ -172,16 +168,12 @@ def _impact_sums(view: SegmentView, levels: NDArray[np.uint8]) -> NDArray[np.uin
     return sums
 
 
-def _write_records(source: Source, view: _Numbered, file: IO[bytes], done: int, tell: Tell) -> int:
+def _write_records(view: _Numbered, file: IO[bytes], pace: Pace) -> None:
     ids = view.view.segment.ids
     for row in np.flatnonzero(view.live).tolist():
         record = number_field(1, int(view.docids[row])) + bytes_field(2, ids[row].encode())
         file.write(delimited(record + number_field(3, int(view.lengths[row]))))
-        done += 1
-        if done % 1024 == 0:
-            tell(done, _LISTS + (1 - _LISTS) * source.share(done))
-    tell(done, 1.0)
-    return done
+        pace(1)
 
 
 def _description(source: Source) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
@@ -18,6 +17,7 @@ import numpy as np
 from lexhound.core.atomic_files import neighbour, replace_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim, WriterLock
+from lexhound.core.progress import OnStep, Stage
 from lexhound.core.version import made_by
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.bm25.encoder import KIND, LexicalEncoder
@@ -59,7 +59,7 @@ def import_export(
     *,
     overwrite: bool = False,
     reanalyse: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnStep | None = None,
 ) -> ImportReport:
     """Make a collection of a folder that `export_collection` wrote.
 
@@ -69,7 +69,7 @@ def import_export(
         overwrite: replace a collection that is at `path`, when the new one is complete.
         reanalyse: read the texts of a collection of bm25 with the tokeniser of this version and the libraries that are
             installed, whatever those were that made its vectors; same settings.
-        progress: told documents read, and how many there are.
+        progress: told of the stages (`core.progress`).
 
     Raises:
         ExportError: the folder is no export, or damaged, or holds too little to make a collection of.
@@ -127,9 +127,7 @@ def _lost(header: ExportHeader) -> tuple[str, ...]:
     return tuple(lost)
 
 
-def _build(
-    folder: Path, header: ExportHeader, directory: Path, progress: Callable[[int, int], None] | None
-) -> ImportReport:
+def _build(folder: Path, header: ExportHeader, directory: Path, progress: OnStep | None) -> ImportReport:
     try:
         with storage_errors(directory), replace_directory(directory, neighbour(directory, "importing")) as aside:
             create_database(aside, dense=header.dense is not None)
@@ -141,9 +139,7 @@ def _build(
         ) from error
 
 
-def _fill(
-    directory: Path, folder: Path, header: ExportHeader, progress: Callable[[int, int], None] | None
-) -> ImportReport:
+def _fill(directory: Path, folder: Path, header: ExportHeader, progress: OnStep | None) -> ImportReport:
     connection = connect(directory, writable=True)
     try:
         sparse_field = load_field(header.encoder, SqliteVocabulary(connection))
@@ -155,19 +151,20 @@ def _fill(
         writer.average_length, writer.scale = header.average_length, header.scale
         chunk: list[ExportedRow] = []
         done = postings = 0
+        stage = Stage(progress, "importing", header.documents)
         for row in read_rows(folder, header):
             chunk.append(row)
             postings += len(row.terms)
             if len(chunk) == _CHUNK:
                 done += _store(writer, sparse_field, header, chunk, folder)
+                stage.add(len(chunk))
                 chunk = []
-                if progress is not None:
-                    progress(done, header.documents)
         done += _store(writer, sparse_field, header, chunk, folder)
+        stage.add(len(chunk))
         writer.flush()
         names = [name for (name,) in connection.execute("SELECT name FROM segments ORDER BY first_seq")]
         if len(names) > 1:
-            merge(writer, names, PUBLISHED, average=header.average_length)
+            merge(writer, names, PUBLISHED, average=header.average_length, progress=progress)
         n_postings = _postings(directory, connection, sparse_field)
         if n_postings != postings and not anew:
             raise ExportError(

@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 
+from lexhound.core.progress import OnStep, Stage
 from lexhound.retrieval.errors import ExportError
 
-from .base import LINE, Source, Tell, tokens_of
+from .base import LINE, Source, tokens_of
 from .files import PartFiles
 from .rows import RowChunk
 
@@ -32,10 +33,10 @@ class OpenSearchForm:
     `sparse_vector` (OpenSearch 3.3 and later) has term ids and is searched approximately.
     """
 
-    def write(self, source: Source, folder: Path, tell: Tell) -> tuple[str, ...]:
+    def write(self, source: Source, folder: Path, progress: OnStep | None) -> tuple[str, ...]:
         """See `Form`."""
         examples: dict[str, dict[str, float]] = {}
-        done = 0
+        stage = Stage(progress, "writing", source.header.documents)
         with (
             PartFiles(folder, "rank_features", "ndjson", _PART_BYTES) as features,
             PartFiles(folder, "sparse_vector", "ndjson", _PART_BYTES) as vectors,
@@ -60,8 +61,7 @@ class OpenSearchForm:
                             },
                             "sparse_vector": dict(sorted(ids.items(), key=lambda pair: -pair[1])[:_QUERY_TERMS]),
                         }
-                done += len(chunk.documents)
-                tell(done, source.share(done))
+                stage.add(len(chunk.documents))
             names = (*features.finish(), *vectors.finish())
         width = None if source.header.dense is None else source.header.dense.width
         for kind in ("rank_features", "sparse_vector"):

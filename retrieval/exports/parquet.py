@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from lexhound.core.progress import OnStep, Stage
 from lexhound.retrieval.errors import ExportError
 
-from .base import Source, Tell
+from .base import Source
 from .rows import RowChunk
 
 if TYPE_CHECKING:
@@ -23,22 +24,22 @@ _GROUP_ROWS = 8192
 class ParquetForm:
     """`documents.parquet`: id, title, text, metadata (JSON), indices, values, and dense where there is one."""
 
-    def write(self, source: Source, folder: Path, tell: Tell) -> tuple[str, ...]:
+    def write(self, source: Source, folder: Path, progress: OnStep | None) -> tuple[str, ...]:
         """See `Form`."""
         pa, parquet = require_pyarrow("writing Parquet")
         width = None if source.header.dense is None else source.header.dense.width
         schema = _schema(pa, width)
-        done = held = 0
+        held = 0
+        stage = Stage(progress, "writing", source.header.documents)
         waiting: list[Any] = []
         with (folder / NAME).open("xb") as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
             for chunk in source.rows():
                 waiting.append(_batch(pa, chunk, schema))
                 held += len(chunk.documents)
-                done += len(chunk.documents)
                 if held >= _GROUP_ROWS:
                     writer.write_table(pa.Table.from_batches(waiting, schema))
                     waiting, held = [], 0
-                tell(done, source.share(done))
+                stage.add(len(chunk.documents))
             if waiting:
                 writer.write_table(pa.Table.from_batches(waiting, schema))
         return (NAME,)

@@ -8,7 +8,9 @@ from typing import Any
 
 import orjson
 
-from .base import Source, Tell
+from lexhound.core.progress import OnStep, Stage
+
+from .base import Source
 from .files import PartFiles
 
 SPARSE, DENSE = "sparse", "dense"
@@ -26,9 +28,9 @@ def point_id(identifier: str) -> str:
 class QdrantForm:
     """Bodies of `PUT /collections/NAME` and `PUT /collections/NAME/points`."""
 
-    def write(self, source: Source, folder: Path, tell: Tell) -> tuple[str, ...]:
+    def write(self, source: Source, folder: Path, progress: OnStep | None) -> tuple[str, ...]:
         """See `Form`."""
-        done = 0
+        stage = Stage(progress, "writing", source.header.documents)
         frame = {"head": b'{"points":[\n', "between": b",\n", "tail": b"\n]}\n"}
         with PartFiles(folder, "points", "json", _PART_BYTES, **frame) as files:
             for chunk in source.rows():
@@ -47,8 +49,7 @@ class QdrantForm:
                     }
                     point = {"id": point_id(document.id), "vector": vector, "payload": payload}
                     files.write(orjson.dumps(point, option=orjson.OPT_SERIALIZE_NUMPY))
-                done += len(chunk.documents)
-                tell(done, source.share(done))
+                stage.add(len(chunk.documents))
             names = files.finish()
         request = orjson.dumps(creation(source), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         (folder / CREATE).write_bytes(request)

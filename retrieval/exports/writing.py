@@ -12,6 +12,7 @@ import numpy as np
 from lexhound.core.atomic_files import neighbour, replace_directory
 from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim
+from lexhound.core.progress import OnStep
 from lexhound.core.version import made_by
 from lexhound.index.inverted.quantization import MAX_IMPACT, QuantisationLoss, requantisation_loss
 from lexhound.index.inverted.scales import RowRanges, choose_scale, stored_ranges
@@ -41,15 +42,6 @@ _FORMS: dict[str, Callable[[], Form]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ExportProgress:
-    """How far an export is: what is being done (`checking`, `writing`), documents written, share of the stage done."""
-
-    stage: str
-    documents: int
-    fraction: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class ExportReport:
     """What a finished export holds, and where; `bytes` of all its files."""
 
@@ -64,7 +56,7 @@ def export_collection(
     format: str,
     *,
     overwrite: bool = False,
-    progress: Callable[[ExportProgress], None] | None = None,
+    progress: OnStep | None = None,
 ) -> ExportReport:
     """Write all live documents with their vectors into a folder, in the form of another engine.
 
@@ -74,6 +66,7 @@ def export_collection(
     Args:
         format: one of FORMATS.
         overwrite: replace an export that is at `out`. Anything else there is never replaced.
+        progress: told of the stages (`core.progress`): those of `Collection.verify`, then `writing` and its kin.
 
     Raises:
         ExportError: the format is unknown, something is at `out`, or the engine could not take what is stored.
@@ -97,21 +90,16 @@ def _export(
     format: str,
     *,
     overwrite: bool,
-    progress: Callable[[ExportProgress], None] | None,
+    progress: OnStep | None,
 ) -> ExportReport:
     _require_room(folder, overwrite=overwrite)
     snapshot = collection.snapshot(hold=True)
 
-    def tell(done: int, fraction: float | None, stage: str = "writing") -> None:
-        if progress is not None:
-            progress(ExportProgress(stage, done, fraction))
-
-    tell(0, None, "checking")
-    refuse_damaged(collection.verify(), "exported")
+    refuse_damaged(collection.verify(progress), "exported")
     source = Source(snapshot, collection.sparse_field, _header(collection, snapshot, format), slug(folder.name))
     form = _FORMS[format]()
     with storage_errors(folder), replace_directory(folder, neighbour(folder, "exporting")) as aside:
-        files = form.write(source, aside, tell)
+        files = form.write(source, aside, progress)
         write_terms(aside, snapshot, collection.sparse_field)
         header = replace(source.header, files=files)
         (aside / README).write_text(_readme(source, form, header), encoding="utf-8")

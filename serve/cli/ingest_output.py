@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .options import as_text
 from .output import Output
-from .progress import State, counted, duration
+from .progress import State, counted, duration, state_of
 from .rejects import RejectList
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def forward(update: Callable[[State], None], reading: str = "indexing") -> Calla
 
 def ingest_state(step: Progress, stage: str) -> State:
     """Return what a reporter shows of an ingest job; `stage` says what is being done."""
+    if step.step is not None:
+        return state_of(step.step)
     fraction = None
     if step.phase == "reading" and step.total_bytes:
         fraction = min(step.bytes_read / step.total_bytes, 1.0)

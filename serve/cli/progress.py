@@ -12,6 +12,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from lexhound.core.progress import BYTES, OnStep, Step
+
 from .output import is_terminal, tell
 
 _WINDOW = 30.0  # seconds of the past that rates are of
@@ -34,6 +36,18 @@ class State:
     fraction: float | None = None
     unit: str = "documents"
     tokens: int | None = None
+
+
+def show(update: Callable[[State], None]) -> OnStep:
+    """Return what shows the steps that library functions tell."""
+
+    return lambda step: update(state_of(step))
+
+
+def state_of(step: Step) -> State:
+    """Return what a reporter shows of a step."""
+    done, unit = (step.done >> 20, "MiB") if step.unit == BYTES else (step.done, step.unit)
+    return State(step.stage, done, fraction=step.fraction, unit=unit)
 
 
 class Estimate:

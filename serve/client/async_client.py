@@ -169,9 +169,10 @@ class AsyncClient:
         figures: dict[str, Any] = await self._ask("POST", collection_path(name, "/backup"), body=body)
         return figures
 
-    async def compact(self, name: str) -> None:
-        """Begin a compaction in the background."""
-        await self._ask("POST", collection_path(name, "/compact"))
+    async def compact(self, name: str) -> dict[str, Any]:
+        """Begin a compaction in the background, or return how far one is: `status` and `progress`."""
+        told: dict[str, Any] = await self._ask("POST", collection_path(name, "/compact"))
+        return told
 
     async def discard_unfinished(self, name: str) -> int:
         """Drop the documents of an interrupted ingest job; return how many they were."""

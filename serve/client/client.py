@@ -164,9 +164,10 @@ class Client:
         figures: dict[str, Any] = self._ask("POST", collection_path(name, "/backup"), body=body)
         return figures
 
-    def compact(self, name: str) -> None:
-        """Begin a compaction in the background."""
-        self._ask("POST", collection_path(name, "/compact"))
+    def compact(self, name: str) -> dict[str, Any]:
+        """Begin a compaction in the background, or return how far one is: `status` and `progress`."""
+        told: dict[str, Any] = self._ask("POST", collection_path(name, "/compact"))
+        return told
 
     def discard_unfinished(self, name: str) -> int:
         """Drop the documents of an interrupted ingest job; return how many they were."""

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.array_files import HEADER, FileProblem, Pace, no_pace
+from lexhound.core.progress import OnStep, Pace, Stage, no_pace
+from lexhound.index.array_files import HEADER, FileProblem
 from lexhound.index.dense.flat import FlatIndex, FlatPart, VectorIndex, build_flat, merge_flat
 from lexhound.retrieval.errors import DenseIndexError
 
@@ -94,24 +95,32 @@ def open_dense(folder: Path) -> VectorIndex:
 
 
 def merge_dense(
-    folder: Path, parts: Sequence[tuple[VectorIndex, NDArray[np.int64]]], n_rows: int, width: int, policy: str
+    folder: Path,
+    parts: Sequence[tuple[VectorIndex, NDArray[np.int64]]],
+    n_rows: int,
+    width: int,
+    policy: str,
+    progress: OnStep | None = None,
 ) -> VectorIndex:
     """Write the union of several indexes, each with the new number of its rows (-1: dropped), into a new folder.
 
     A clustered one is made of the flat union, which is written beside it first, so that its vectors are mapped.
+    `progress` is told of the stages.
 
     Raises:
         DenseIndexError: as for `check_policy`.
     """
     check_policy(policy)
+    pace = Stage(progress, "merging vectors", n_rows, "vectors").add
     flat = [FlatPart(index, new_rows) for index, new_rows in parts]
     if wanted_kind(policy, n_rows) == "flat":
-        return merge_flat(folder, flat, n_rows, width)
+        return merge_flat(folder, flat, n_rows, width, pace)
     from lexhound.index.spann.index import build_clustered
 
     aside = folder.with_name(folder.name + _MERGED)
     try:
-        return build_clustered(folder, merge_flat(aside, flat, n_rows, width).vectors)
+        merged = merge_flat(aside, flat, n_rows, width, pace)
+        return build_clustered(folder, merged.vectors, progress=progress)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.atomic_files import publish_directory
+from lexhound.core.progress import BYTES, OnStep, Pace, Stage, no_pace
 from lexhound.index.array_files import (
     ArrayDirectory,
     ArrayDirectoryWriter,
     FileProblem,
-    Pace,
-    no_pace,
 )
 from lexhound.index.array_verification import verify_arrays
 from lexhound.index.dense.flat import VectorIndex
@@ -269,6 +268,20 @@ def read_through(directory: Path, segment: Segment, index_name: str, pace: Pace 
         return  # merged into another meanwhile
     segment.condition.problems += tuple(each for each in problems if each not in segment.condition.problems)
     segment.condition.read = True
+
+
+def read_all(directory: Path, segments: Sequence[Segment], index_name: str, progress: OnStep | None = None) -> None:
+    """Read every byte of some open segments' files, where that has not been done.
+
+    Raises:
+        CorruptCollectionError: one is damaged; names the file.
+    """
+    unread = sum(segment.nbytes for segment in segments if not segment.condition.read)
+    stage = Stage(progress, "reading segments", unread, BYTES)
+    for segment in segments:
+        read_through(directory, segment, index_name, stage.add)
+        segment.check_condition()
+    stage.reach(unread)
 
 
 def sweep(directory: Path, live: set[str]) -> int:

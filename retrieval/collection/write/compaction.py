@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.inverted.merge import MergePart, merge_inverted
+from lexhound.core.progress import OnStep, Stage
+from lexhound.index.inverted.merge import Chunks, MergePart, merge_inverted
 from lexhound.retrieval.collection.fields.scale_groups import Group, regrouped
 from lexhound.retrieval.collection.store.average_length import read_average_lengths
 from lexhound.retrieval.collection.store.dense_index import NAME as DENSE
 from lexhound.retrieval.collection.store.dense_index import kind_of, merge_dense, wanted_kind
 from lexhound.retrieval.collection.store.schema import DATABASE, translate
-from lexhound.retrieval.collection.store.segment import SEGMENTS, Segment, open_segment, read_through, write_segment
+from lexhound.retrieval.collection.store.segment import SEGMENTS, Segment, open_segment, read_all, write_segment
 from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE, damaged_rows
 from lexhound.retrieval.collection.store.wal import WAIT_SECONDS
 
@@ -49,22 +50,23 @@ class CompactReport:
     segments_after: int
 
 
-def compact(writer: Writer) -> CompactReport:
+def compact(writer: Writer, progress: OnStep | None = None) -> CompactReport:
     """Merge all published segments into one, without deleted rows, with fresh statistics.
 
     Searches go on meanwhile; readers move to the new segment when they refresh.
 
-    Every document is compared with its hash first, and every file with its checksum.
+    Every document is compared with its hash first, and every file with its checksum. `progress` is told of the stages;
+    what it raises ends the work, and the collection is as it was.
 
     Raises:
         CorruptCollectionError: one is damaged; the collection is as it was.
         StorageFullError: the disk is full; the collection is as it was.
     """
     with writer.merging:
-        check_documents(writer)
+        check_documents(writer, progress)
         writer.flush()
         names = _segments(writer, "run NOT IN (SELECT run FROM runs)")
-        documents, dropped = merge(writer, names, PUBLISHED) if names else (0, 0)
+        documents, dropped = merge(writer, names, PUBLISHED, progress=progress) if names else (0, 0)
         with writer.transaction() as connection:
             # Values of deleted documents; kept until now because no index leads from a row to them.
             connection.execute("DELETE FROM metadata WHERE seq NOT IN (SELECT seq FROM rows)")
@@ -80,13 +82,16 @@ def compact(writer: Writer) -> CompactReport:
         return CompactReport(documents, dropped, len(names), len(after))
 
 
-def check_documents(writer: Writer) -> None:
+def check_documents(writer: Writer, progress: OnStep | None = None) -> None:
     """Compare every document with its hash.
 
     Raises:
         CorruptCollectionError: a document is damaged; names it.
     """
     last, exact = -1, writer.sparse_field.frequencies
+    with writer.lock:
+        (documents,) = writer.connection.execute("SELECT count(*) FROM rows").fetchone()
+    stage = Stage(progress, "checking documents", documents)
     while True:
         with writer.lock:
             internal_ids = [
@@ -100,6 +105,7 @@ def check_documents(writer: Writer) -> None:
             for error in damaged_rows(writer.connection, internal_ids, exact=exact).values():
                 raise error
         last = internal_ids[-1]
+        stage.add(len(internal_ids))
 
 
 def maintain(writer: Writer, documents: int) -> bool:
@@ -140,11 +146,11 @@ def recompute_far_weights(writer: Writer) -> int:
     return done
 
 
-def merge_job(writer: Writer, job: int, average: float) -> None:
+def merge_job(writer: Writer, job: int, average: float, progress: OnStep | None = None) -> None:
     """Merge the segments of an unpublished ingest job into one, with the average length that it will be public with."""
     names = _segments(writer, "run = ?", job)
     if names:
-        merge(writer, names, job, average=average)
+        merge(writer, names, job, average=average, progress=progress)
 
 
 def merge_small_segments(writer: Writer) -> bool:
@@ -165,7 +171,14 @@ def merge_small_segments(writer: Writer) -> bool:
         merged = True
 
 
-def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | None = None) -> tuple[int, int]:
+def merge(
+    writer: Writer,
+    names: Sequence[str],
+    job: int,
+    *,
+    average: float | None = None,
+    progress: OnStep | None = None,
+) -> tuple[int, int]:
     """Replace segments by few of their live rows, in order of insertion; returns (documents kept, rows dropped).
 
     `average` is the average length to weigh with, of all live documents unless given. As a rule one segment is left;
@@ -179,9 +192,8 @@ def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | No
         with writer.lock:
             width = None if writer.dense is None else writer.dense.width
             segments = [open_segment(directory, name, sparse_field.name, width) for name in names]
-        for segment in segments:  # or damage would get a checksum of its own
-            read_through(directory, segment, sparse_field.name)
-            segment.check_condition()
+        # All of it is read first, or damage would get a checksum of its own.
+        read_all(directory, segments, sparse_field.name, progress)
         with writer.lock:
             live = [_live_rows(writer, segment) for segment in segments]
             average = live_average(writer) if average is None else average
@@ -198,7 +210,7 @@ def merge(writer: Writer, names: Sequence[str], job: int, *, average: float | No
         built: list[BuiltSegment] = []
         with writing_segments(writer, built):
             for group in groups:
-                _write(writer, segments, group, average, built, refresh=not fresh)
+                _write(writer, segments, group, average, built, refresh=not fresh, progress=progress)
         with writer.transaction() as connection:
             connection.executemany("DELETE FROM segments WHERE name = ?", ((old,) for old in names))
             dead_ids = [segment.internal_ids[~keep] for segment, keep in zip(segments, live, strict=True)]
@@ -240,6 +252,7 @@ def _write(
     built: list[BuiltSegment],
     *,
     refresh: bool,
+    progress: OnStep | None,
 ) -> None:
     sparse_field = writer.sparse_field
     chosen = [
@@ -253,6 +266,7 @@ def _write(
         new_rows = np.full(segment.n_rows, -1, np.int64)
         new_rows[rows] = np.searchsorted(internal_ids, segment.internal_ids[rows])
         parts.append(MergePart(segment.index, new_rows))
+    postings = sum(part.index.n_postings for part in parts)
     indexes: dict[str, Callable[[Path], object]] = {
         sparse_field.name: lambda folder: merge_inverted(
             folder,
@@ -261,6 +275,7 @@ def _write(
             scale=group[0].scale,
             reweigh=sparse_field.weight_function(average) if refresh else None,
             mean_length=average if sparse_field.frequencies else None,
+            chunks=Chunks(pace=Stage(progress, "merging postings", postings, "postings").add),
         )
     }
     if writer.dense is not None:
@@ -270,7 +285,7 @@ def _write(
             for (segment, _), part in zip(chosen, parts, strict=True)
             if segment.dense is not None
         ]
-        indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(internal_ids), width, policy)
+        indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(internal_ids), width, policy, progress)
     name = reserve_segment(writer)
     built.append((name, internal_ids))
     write_segment(writer.directory, name, internal_ids, partial(_ids_of, segments), indexes)

@@ -199,7 +199,7 @@ class _Attempt:
         if fresh or writer.waiting_documents(job) >= SMALLEST_SEGMENT:
             writer.flush(job)
         average = live_average(writer, job, self._stale()) if writer.sparse_field.frequencies else 1.0
-        merge_job(writer, job, average)
+        merge_job(writer, job, average, meter.tell_step)
         meter.tell("publishing")
         replaced = self._publish(average)
         if writer.waiting_documents(PUBLISHED) >= SMALLEST_SEGMENT:

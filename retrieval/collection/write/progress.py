@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
 
+from lexhound.core.progress import Step
 from lexhound.encoders.base import ShareDone
 from lexhound.retrieval.collection.fields.document_vectors import GROUP
 from lexhound.retrieval.corpus import Corpus
@@ -37,6 +38,7 @@ class Progress:
         bytes_read: of the corpus as it is on disk, as far as `documents` reach; total_bytes: all of it, None where that
             is unknown.
         tokens: read by the encoder's model in this attempt, None for an encoder without one.
+        step: of the phase, where it has any.
     """
 
     phase: Phase
@@ -46,6 +48,7 @@ class Progress:
     bytes_read: int
     total_bytes: int | None
     tokens: int | None = None
+    step: Step | None = None
 
 
 class Meter:
@@ -82,6 +85,10 @@ class Meter:
         self._bytes = self._corpus.bytes_read
         self._tell(phase, self.documents, self._bytes)
 
+    def tell_step(self, step: Step) -> None:
+        """Tell how far the merging is."""
+        self._tell("merging", self.documents, self._bytes, step)
+
     def passed_over(self) -> None:
         """Count a document that an earlier attempt holds."""
         self.resumed += 1
@@ -98,10 +105,10 @@ class Meter:
 
         return tell
 
-    def _tell(self, phase: Phase, documents: int, read: int) -> None:
+    def _tell(self, phase: Phase, documents: int, read: int, step: Step | None = None) -> None:
         if self._progress is not None:
             total = self._corpus.total_bytes
-            self._progress(Progress(phase, documents, self.resumed, self.rejected, read, total, self.tokens))
+            self._progress(Progress(phase, documents, self.resumed, self.rejected, read, total, self.tokens, step))
 
 
 class Pace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from lexhound.core.progress import Step
 from lexhound.retrieval.engines.protocol import Backend
 
 from .sources import Follower
@@ -19,6 +20,7 @@ class ServedCollection:
         follower: keeps the reader up to date, and notices when the collection is gone.
         users: requests that are using it; it is closed when the last has finished.
         loads: those of them that write to it.
+        compacting: how far a compaction is, None where there is none.
         deleting: it is about to be deleted, and takes no further writes.
         seen: the refresh signal that the reader has caught up with.
     """
@@ -31,7 +33,7 @@ class ServedCollection:
     loads: int = 0
     deleting: bool = False
     retired: bool = False
-    compacting: bool = False
+    compacting: Step | None = None
     seen: int = 0
     quiet: asyncio.Event = field(default_factory=asyncio.Event)
 

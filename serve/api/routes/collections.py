@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from lexhound.core.errors import LexhoundError
+from lexhound.core.progress import Step
 from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.retrieval.collection.backup import backup_collection
@@ -210,22 +212,25 @@ async def discard_unfinished(name: Name, request: Request) -> Response:
     responses={202: {"model": collection_models.CompactStarted}, **errors(400, 404, 409, 507)},
 )
 async def compact(name: Name, request: Request) -> Response:
-    """Begin a compaction; searches and writes go on meanwhile."""
+    """Begin a compaction; searches and writes go on meanwhile. While one runs, the answer says how far it is."""
     service = service_of(request)
     async with service.registry.write(name) as served:
-        if served.compacting:
-            return json_response({"status": "running"}, 202)
-        served.compacting = True
+        if served.compacting is not None:
+            return json_response({"status": "running", "progress": asdict(served.compacting)}, 202)
+        served.compacting = Step("waiting")
         try:
             collection = require_capability(await served.writes.call(lambda opened: opened), Capability.COMPACTION)
         except BaseException:
-            served.compacting = False
+            served.compacting = None
             raise
         served.users += 1  # it stays open, and where it is, until the compaction has ended
         served.loads += 1
 
+    def tell(step: Step) -> None:
+        served.compacting = step
+
     def done(task: asyncio.Future[Any]) -> None:
-        served.compacting = False
+        served.compacting = None
         service.registry.finish(served)
         service.registry.release(served)
         error = None if task.cancelled() else task.exception()
@@ -234,6 +239,6 @@ async def compact(name: Name, request: Request) -> Response:
         elif error is not None:
             _log.error("compaction of %s failed", name, exc_info=error)
 
-    running = asyncio.get_running_loop().run_in_executor(service.compacting, collection.compact)
+    running = asyncio.get_running_loop().run_in_executor(service.compacting, collection.compact, tell)
     running.add_done_callback(done)
-    return json_response({"status": "started"}, 202)
+    return json_response({"status": "started", "progress": None}, 202)

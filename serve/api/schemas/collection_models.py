@@ -250,7 +250,17 @@ class BackupMade(Told):
     seconds: float
 
 
+class StepDone(Told):
+    """How far a stage of long work is: `done` of `total` (null where that is not known), counted in `unit`."""
+
+    stage: str
+    done: int
+    total: int | None
+    unit: str
+
+
 class CompactStarted(Told):
-    """Compaction goes on in the background."""
+    """Compaction goes on in the background; `progress` of one that ran already."""
 
     status: Literal["started", "running"]
+    progress: StepDone | None

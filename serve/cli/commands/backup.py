@@ -12,7 +12,7 @@ import typer
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.options import Directory, Json, only_directories
 from lexhound.serve.cli.output import Output
-from lexhound.serve.cli.progress import State, counted, duration, reporter
+from lexhound.serve.cli.progress import counted, duration, reporter, show
 
 if TYPE_CHECKING:
     from lexhound.retrieval.collection.backup import BackupReport
@@ -60,9 +60,7 @@ def backup(
         stoppable(lambda: (f"{target} is as it was", "the same command starts again")),
         reporter("copying") as progress,
     ):
-        report = backup_collection(
-            directory, target, overwrite=overwrite, link=link, progress=lambda stage: progress.update(State(stage))
-        )
+        report = backup_collection(directory, target, overwrite=overwrite, link=link, progress=show(progress.update))
     _tell(output, report, perf_counter() - started)
 
 
@@ -83,9 +81,7 @@ def restore(source: Backup, directory: Directory, overwrite: Overwrite = False, 
         stoppable(lambda: (f"{directory} is as it was", "the same command starts again")),
         reporter("copying") as progress,
     ):
-        report = restore_collection(
-            source, directory, overwrite=overwrite, progress=lambda stage: progress.update(State(stage))
-        )
+        report = restore_collection(source, directory, overwrite=overwrite, progress=show(progress.update))
     _tell(output, report, perf_counter() - started)
 
 

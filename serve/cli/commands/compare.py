@@ -13,7 +13,7 @@ from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.option_groups import with_options
 from lexhound.serve.cli.options import Json
 from lexhound.serve.cli.output import Output, tell
-from lexhound.serve.cli.progress import reporter
+from lexhound.serve.cli.progress import reporter, show
 
 from .evaluate import print_differences
 
@@ -105,8 +105,9 @@ def compare(options: CompareOptions) -> None:
     request = ComparisonRequest(
         tuple(options.runs), options.qrels, options.queries, options.corpus, settings, report=options.report
     )
-    with stoppable(lambda: ("nothing was written", "the same command starts again")), reporter("comparing"):
-        comparison = run_comparison(request)
+    stopped = ("nothing was written", "the same command starts again")
+    with stoppable(lambda: stopped), reporter("comparing") as progress:
+        comparison = run_comparison(request, progress=show(progress.update))
     for notice in comparison.notices:
         tell(notice)
     if options.json:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.options import Directory, Json
 from lexhound.serve.cli.output import Output
-from lexhound.serve.cli.progress import State, counted, duration, rate, reporter
-
-if TYPE_CHECKING:
-    from lexhound.retrieval.exports import ExportProgress
+from lexhound.serve.cli.progress import counted, duration, rate, reporter, show
 
 
 class ExportFormat(StrEnum):
@@ -60,11 +57,7 @@ def export(
         Collection.open(directory) as collection,
         reporter("exporting") as progress,
     ):
-
-        def tell(step: ExportProgress) -> None:
-            progress.update(State(step.stage, step.documents, fraction=step.fraction))
-
-        report = export_collection(collection, out, format.value, overwrite=overwrite, progress=tell)
+        report = export_collection(collection, out, format.value, overwrite=overwrite, progress=show(progress.update))
     seconds = perf_counter() - started
     header = report.header
     if json:

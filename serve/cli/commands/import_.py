@@ -13,7 +13,7 @@ import typer
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.options import Json, only_directories
 from lexhound.serve.cli.output import Output, tell
-from lexhound.serve.cli.progress import State, counted, duration, rate, reporter
+from lexhound.serve.cli.progress import counted, duration, rate, reporter, show
 
 
 def import_collection(
@@ -64,11 +64,7 @@ def import_collection(
         stoppable(lambda: (f"{into} is as it was", "the same command starts again")),
         reporter("importing") as progress,
     ):
-
-        def report_progress(done: int, total: int) -> None:
-            progress.update(State("importing", done, fraction=done / max(1, total)))
-
-        report = import_export(source, into, overwrite=overwrite, reanalyse=reanalyse, progress=report_progress)
+        report = import_export(source, into, overwrite=overwrite, reanalyse=reanalyse, progress=show(progress.update))
     seconds = perf_counter() - started
     if json:
         output.document({"path": str(into), **asdict(report), "seconds": seconds})

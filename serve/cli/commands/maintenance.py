@@ -11,7 +11,7 @@ import typer
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.options import Directory, Json, Place
 from lexhound.serve.cli.output import Output, tell
-from lexhound.serve.cli.progress import counted, reporter
+from lexhound.serve.cli.progress import counted, reporter, show
 
 if TYPE_CHECKING:
     from lexhound.retrieval.collection.info import CollectionInfo
@@ -53,8 +53,8 @@ def verify(directory: Directory, json: Json = False) -> None:
     from lexhound.retrieval.collection.collection import Collection
 
     output = Output(json=json)
-    with Collection.open(directory) as collection, reporter("verifying"):
-        problems = collection.verify()
+    with Collection.open(directory) as collection, reporter("verifying") as progress:
+        problems = collection.verify(show(progress.update))
         documents = collection.count()
     if json:
         output.document({"ok": not problems, "documents": documents, "problems": [asdict(p) for p in problems]})
@@ -81,9 +81,9 @@ def compact(directory: Directory, json: Json = False) -> None:
     with (
         stoppable(lambda: ("the collection is as it was", "the same command starts again")),
         Collection.open(directory, writable=True) as collection,
-        reporter("compacting"),
+        reporter("compacting") as progress,
     ):
-        report = collection.compact()
+        report = collection.compact(show(progress.update))
         notes = weight_notes(collection.info())
     if json:
         output.document(asdict(report) | {"notes": notes})

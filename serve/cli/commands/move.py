@@ -11,7 +11,7 @@ import typer
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.options import Directory, Json
 from lexhound.serve.cli.output import Output, tell
-from lexhound.serve.cli.progress import State, counted, duration, rate, reporter
+from lexhound.serve.cli.progress import counted, duration, rate, reporter, show
 
 
 def move(
@@ -40,11 +40,7 @@ def move(
     started = perf_counter()
     stopped = (f"a part of {directory} is in {address}", "drop it with the engine's own tools before the same command")
     with stoppable(lambda: stopped), reporter("moving") as progress:
-
-        def report_progress(done: int, total: int) -> None:
-            progress.update(State("moving", done, fraction=done / total if total else None))
-
-        report = move_collection(directory, address, milvus=milvus_settings(), progress=report_progress)
+        report = move_collection(directory, address, milvus=milvus_settings(), progress=show(progress.update))
     seconds = perf_counter() - started
     if report.fusion:
         tell("the fusion that `lexhound tune-fusion` kept in the collection does not move: name it in searches")

@@ -10,7 +10,7 @@ import typer
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.options import Directory, Json
 from lexhound.serve.cli.output import Output, tell
-from lexhound.serve.cli.progress import reporter
+from lexhound.serve.cli.progress import reporter, show
 
 
 def fit_static_queries(
@@ -38,12 +38,12 @@ def fit_static_queries(
     with (
         stoppable(lambda: ("the collection is as it was", "the same command starts again")),
         Collection.open(directory, writable=True) as collection,
-        reporter("fitting"),
+        reporter("fitting") as progress,
     ):
         if drop:
             dropped = collection.drop_static_queries()
         else:
-            facts = collection.fit_static_queries(documents)
+            facts = collection.fit_static_queries(documents, show(progress.update))
     if drop:
         if json:
             output.document({"dropped": dropped})

@@ -13,13 +13,11 @@ from lexhound.serve.cli.learned_options import StoredTrust, trusting
 from lexhound.serve.cli.option_groups import with_options
 from lexhound.serve.cli.options import Directory, Json
 from lexhound.serve.cli.output import Output, tell
-from lexhound.serve.cli.progress import State, reporter
+from lexhound.serve.cli.progress import reporter, show
 
 if TYPE_CHECKING:
     from lexhound.eval.tuning import Tuning
     from lexhound.retrieval.collection.request import Fusion
-
-_STAGES = {"scoring": "queries", "measuring": "settings"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +102,7 @@ def tune_fusion(options: TuneFusionOptions) -> None:
             raise TuningError(
                 f"{options.dataset} is {len(datasets)} data sets, over as many corpora", "Name one of them."
             )
-
-        def show(stage: str, done: int, total: int) -> None:
-            progress.update(State(stage, done, fraction=done / total, unit=_STAGES[stage]))
-
-        tuning = tune(collection, datasets[0], settings, show)
+        tuning = tune(collection, datasets[0], settings, show(progress.update))
         if options.save and tuning.gained:
             collection.keep_fusion(tuning.chosen)
     if options.json:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lexhound.index import InvertedIndex, MergePart, Query, build_inverted, merge_inverted
+from lexhound.index.inverted.merge import Chunks
 
 ARRAYS = ("terms", "entry_starts", "entry_windows", "entry_ends", "entry_maxima", "rows", "impacts")
 
@@ -62,7 +63,7 @@ def test_merging_equals_building_at_once(tmp_path_factory, division, scale, chun
         n_rows,
         scale=scale,
         window_bits=window_bits,
-        chunk_postings=chunk_postings,
+        chunks=Chunks(chunk_postings),
     )
     dense = oracle.rearranged(parts, maps, n_rows)
     expected = InvertedIndex.from_csr(index_corpora.to_csr(dense), scale, window_bits=window_bits)
@@ -87,7 +88,7 @@ def test_other_scales_are_rounded_to_the_new_one(tmp_path_factory, division, exp
         n_rows,
         scale=2.0**exponent,
         window_bits=2,
-        chunk_postings=7,
+        chunks=Chunks(7),
     )
     # What the parts hold, as weights, is what is quantised now.
     held = [
@@ -151,7 +152,7 @@ def test_weighing_again_equals_building_with_the_new_weights(tmp_path_factory, d
         scale=1 / 255,
         reweigh=lambda frequencies, lengths: saturate(frequencies.astype(np.float32), lengths.astype(np.float32), 3.0),
         window_bits=2,
-        chunk_postings=chunk_postings,
+        chunks=Chunks(chunk_postings),
     )
     expected = lexical(oracle.rearranged(parts, maps, n_rows), 3.0)
     assert_same_arrays(merged, expected, (*ARRAYS, "frequencies", "lengths"))

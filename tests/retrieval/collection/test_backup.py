@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lexhound.core.errors import CollectionLockedError
+from lexhound.core.progress import Pace
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection import backup
 from lexhound.retrieval.collection.backup import backup_collection, restore_collection
@@ -114,13 +115,15 @@ def test_segments_that_are_merged_away_meanwhile(tmp_path: Path, monkeypatch: py
     calls = 0
     with fill(tmp_path / "c") as collection:
 
-        def meanwhile(source: Path, target: Path, names: list[str], linked: dict[str, int], *, link: bool) -> list[str]:
+        def meanwhile(
+            source: Path, target: Path, names: list[str], linked: dict[str, int], pace: Pace, *, link: bool
+        ) -> list[str]:
             nonlocal calls
             calls += 1
             if calls <= 3:  # before the segments named at first, those in the copy, and again
                 collection.add([Document(f"more{calls}", "wing")])
                 collection.compact()
-            return really(source, target, names, linked, link=link)
+            return really(source, target, names, linked, pace, link=link)
 
         monkeypatch.setattr(backup, "_copy_segments", meanwhile)
         report = backup_collection(tmp_path / "c", tmp_path / "copy")

@@ -27,8 +27,9 @@ from lexhound.encoders.errors import IdentityError
 from lexhound.index.inverted.forward import forward_windows, postings_of
 from lexhound.index.inverted.index import InvertedIndex
 from lexhound.retrieval import Collection, Document, LexicalSettings
+from lexhound.retrieval.collection import writing
 from lexhound.retrieval.collection.store.manifest import Manifest, write_manifest
-from lexhound.retrieval.collection.write import writer
+from lexhound.retrieval.collection.write import ingest, writer
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import CollectionExistsError, CorruptCollectionError, ExportError, NotACollectionError
 from lexhound.retrieval.exports import FORMATS, export_collection, import_export, read_header
@@ -48,7 +49,8 @@ steps = st.lists(st.one_of(st.lists(documents, max_size=5), st.integers(0, 7).ma
 @pytest.fixture(autouse=True)
 def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "FLUSH_BYTES", 250)
-    monkeypatch.setattr(writer, "SMALLEST_SEGMENT", 2)
+    for module in (writer, ingest, writing):  # each, as one that is first imported here would keep the 2
+        monkeypatch.setattr(module, "SMALLEST_SEGMENT", 2)
 
 
 @st.composite

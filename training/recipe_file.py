@@ -57,7 +57,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe | LatentRec
         _override(values, each, form)
     values["folder"] = str(path.parent)
     try:
-        recipe = _adapter(form).validate_python(_renamed(values, str(path)))
+        recipe: Recipe | LatentRecipe = _adapter(form).validate_python(_renamed(values, str(path)))
     except ValidationError as error:
         raise _refused(error, str(path), form) from error
     _check_data(recipe.data, str(path))
@@ -73,7 +73,8 @@ def same_run(recipe: Recipe | LatentRecipe, stored: Mapping[str, Any]) -> bool:
         if isinstance(values.get(table), Mapping) and values[table].get(key) == unchanged:
             values[table] = {name: value for name, value in values[table].items() if name != key}
     try:
-        return bool(_adapter(type(recipe)).validate_python(_renamed(values, "")).as_dict() == recipe.as_dict())
+        form: type[Any] = type(recipe)
+        return bool(_adapter(form).validate_python(_renamed(values, "")).as_dict() == recipe.as_dict())
     except (ValidationError, SettingsError):
         return False
 

@@ -162,7 +162,9 @@ def test_self_queries_are_translated(where: dict[str, str]) -> None:
     store.close()
 
 
-@pytest.mark.parametrize(("module", "package"), [("langchain", "langchain_core"), ("haystack", "haystack")])
+@pytest.mark.parametrize(
+    ("module", "package"), [("langchain", "langchain_core"), ("llamaindex", "llama_index"), ("haystack", "haystack")]
+)
 def test_a_missing_package_is_told_with_its_extra(module: str, package: str) -> None:
     code = f"""
 import sys

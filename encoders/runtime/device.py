@@ -59,7 +59,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the dtype of that name, or for "auto" bfloat16 where the hardware multiplies it; of "int16" float32."""
+    """Return the dtype that torch computes in by that name: for "auto" bfloat16 where the hardware multiplies it, for
+    "int16" float32. What runs without torch does not ask (`lexhound.encoders.runtime.bert.model`).
+    """
     import torch
 
     name = precision_name(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from lexhound.encoders.base import QueryVector
 from lexhound.encoders.runtime.activation import activated
 from lexhound.encoders.runtime.batching import BatchSize
 from lexhound.encoders.runtime.bert.config import BertConfig
-from lexhound.encoders.runtime.bert.float32 import Float32Backbone, logits_in_bands, split_texts
+from lexhound.encoders.runtime.bert.float32 import Float32Backbone
 from lexhound.encoders.runtime.bert.model import open_masked_lm
 from lexhound.encoders.runtime.device import threads
 from lexhound.encoders.runtime.token_pooling import means_of, starts_of
@@ -43,8 +44,7 @@ class BertEncoder(VocabularyEncoder):
         self._pooling = settings.pooling or layout.pooling
         self._activation = settings.activation or layout.activation or "log1p_relu"
         super().__init__(subwords, layout, settings, model_limit=config.max_length)
-        in_integers = not isinstance(self._model.backbone, Float32Backbone)
-        if in_integers and self._pooling == "max":  # then vectors are the same to the bit in any batch
+        if not isinstance(self._model.backbone, Float32Backbone):  # then vectors are the same to the bit in any batch
             self._batch_tokens = BatchSize(settings.batch_tokens)
 
     def _encode_batch(self, token_ids: list[list[int]]) -> list[QueryVector]:
@@ -67,16 +67,9 @@ class BertEncoder(VocabularyEncoder):
             return [self._vector(terms, logits) for terms, logits in largest]
         if self._pooling == "cls":
             states, lengths = states[starts_of(lengths)], [1] * len(lengths)
-        return self._sparse(self._summed(head.transform(states, lengths, threads()), lengths))
+        function = partial(activated, activation=self._activation)
+        return self._sparse(head.sums(head.transform(states, lengths, threads()), lengths, function, threads()))
 
     def _vector(self, terms: NDArray[np.int32], logits: Floats) -> QueryVector:
         allowed = self._is_term[terms]
         return terms[allowed], activated(logits[allowed], self._activation)
-
-    def _summed(self, hidden: Floats, lengths: list[int]) -> Floats:
-        """Return float32[texts, vocabulary_size]: each text's sum over its tokens (`encoders.runtime.pooling`)."""
-        sums = []
-        for rows in split_texts(hidden, lengths):
-            bands = logits_in_bands(rows, self._model.decoder)
-            sums.append(np.concatenate([activated(logits, self._activation).sum(axis=0) for logits in bands]))
-        return np.stack(sums)

@@ -5,10 +5,10 @@ Policies:
 - A text longer than the limit is cut, or encoded in windows that follow each other (`LearnedSettings.long_texts`).
 - Special tokens are input, as they were in training, and the head is pooled over them too, but they never become terms.
 - A text without a token of its own has an empty vector.
-- A vector does not depend on the batch, its neighbours or the number of threads, up to rounding: in float32 weights
-  differ by less than 1e-4; in 16-bit integers by less than 1e-2, and vectors keep a cosine of at least .9999 with those
-  of float32; in bfloat16 one of at least .999. A term may come or go, or change places with another, only where weights
-  are closer than that.
+- A vector does not depend on the batch, its neighbours or the number of threads: in 16-bit integers not in a bit, and
+  otherwise up to rounding. In float32 weights differ by less than 1e-4. In 16-bit integers they differ from those of
+  float32 by less than 1e-2, and vectors keep a cosine of at least .9999; in bfloat16 one of at least .999. A term may
+  come or go, or change places with another, only where weights are closer than that.
 """
 
 from __future__ import annotations

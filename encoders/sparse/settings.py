@@ -35,9 +35,10 @@ class LearnedSettings(EncoderSettings):
             `encoders.runtime.pooling`); None believes it. Needed where a bare checkpoint's authors used another.
         batch_tokens: tokens a batch, padding included. More is faster on a GPU and takes more memory; on a CPU it
             hardly matters.
-        precision: "float32", "bfloat16", "int16", or "auto": bfloat16 on a GPU, and on a CPU that multiplies it in
-            hardware (AMX or AVX-512 BF16), where it is two to four times as fast; int16 on other CPUs with AVX2, for
-            language models of the families that `lexhound.encoders.runtime.int16.layers` knows; float32 elsewhere.
+        precision: "float32", "bfloat16", "int16", or "auto". On a CPU, "auto" is int16 for checkpoints of BERT's form
+            wherever there is x86-64 with AVX2, also where bfloat16 is fast, so that vectors are the same on all of
+            them, and float32 elsewhere. What runs through torch (a GPU, other checkpoints) takes bfloat16 where the
+            hardware multiplies it, and otherwise float32.
         device: "cpu", "cuda", "mps", or "auto" for the first of cuda, mps, cpu that is there.
         trust_remote_code: run Python code that comes with a checkpoint, by whoever wrote it. Off unless asked for.
     """

@@ -12,8 +12,15 @@ from lexhound.encoders.base import QueryVector
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.runtime.activation import activated
 from lexhound.encoders.runtime.bert.config import BertConfig
-from lexhound.encoders.runtime.bert.float32 import linear, split_texts
-from lexhound.encoders.runtime.bert.model import StatesModel, config_without_torch, open_backbone, open_masked_lm
+from lexhound.encoders.runtime.bert.float32 import split_texts
+from lexhound.encoders.runtime.bert.model import (
+    StatesModel,
+    config_without_torch,
+    in_integers,
+    multiplication,
+    open_backbone,
+    open_masked_lm,
+)
 from lexhound.encoders.runtime.device import threads
 from lexhound.encoders.runtime.token_pooling import starts_of
 from lexhound.encoders.text.subwords import Subwords
@@ -46,7 +53,8 @@ class TermWeightingEncoder(ModelEncoder):
         folder = root / layout.folder
         config = config_without_torch(folder, settings.device, settings.precision)
         self._backbone, model_limit = _open(folder, config, settings)
-        self._layers = read_regression_layers(folder)
+        integers = config is not None and in_integers(folder, config, settings.precision)
+        self._layers = [multiplication(layer, integers=integers) for layer in read_regression_layers(folder)]
         self._first_logits: FirstLogits | None = None
         if layout.expansion is not None:
             self._first_logits = _open_expansion(root / layout.expansion, settings, subwords.size)
@@ -81,8 +89,8 @@ class TermWeightingEncoder(ModelEncoder):
 
     def _values(self, states: Floats) -> Floats:
         """Return the raw weight of each of a text's tokens, float32[tokens]."""
-        for number, layer in enumerate(self._layers):
-            states = linear(np.maximum(states, 0) if number else states, layer)
+        for number, multiplied in enumerate(self._layers):
+            states = multiplied(np.maximum(states, 0) if number else states)
         return states[:, 0]
 
     def _likeliest(self, first_logits: FirstLogits, token_ids: list[list[int]]) -> list[list[int]]:
@@ -127,7 +135,7 @@ def _open_expansion(folder: Path, settings: LearnedSettings, vocabulary_size: in
             states = model.backbone.states(rows, threads())[starts_of([len(row) for row in rows])]
             ones = [1] * len(rows)
             hidden = model.head.transform(states, ones, threads())
-            return np.concatenate([linear(row, model.decoder) for row in split_texts(hidden, ones)])
+            return model.head.sums(hidden, ones, lambda logits: logits, threads())
 
     if outputs < vocabulary_size:
         raise CheckpointError(f"{folder}: its head is of another vocabulary", "Choose one with this tokenizer")

@@ -119,7 +119,7 @@ class LearnedOptions:
     ] = None
     precision: Annotated[
         Precision | None,
-        _option("--precision", "auto", "Number format; auto: the fastest that keeps the vectors."),
+        _option("--precision", "auto", "Number format; auto: int16 on a CPU with AVX2, else by the machine."),
     ] = None
     device: Annotated[
         Device | None,

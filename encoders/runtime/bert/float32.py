@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from .activations import ACTIVATIONS
 from .weights import BertWeights, HeadWeights, LayerWeights, Linear, Norm
 
 Floats = NDArray[np.float32]
+Function = Callable[[Floats], Floats]
+"""Of logits, each on its own."""
 
 _COLUMNS = 4096  # of the decoder that are multiplied at a time
 
@@ -91,6 +93,15 @@ class Float32Head:
             terms = np.flatnonzero(largest > 0)
             found.append((terms.astype(np.int32), largest[terms]))
         return found
+
+    def sums(self, transformed: Floats, lengths: Sequence[int], function: Function, threads: int = 1) -> Floats:
+        """Return float32[texts, terms]: each text's sum over its tokens of function(logits)."""
+        decoder = self._weights.decoder
+        sums = [
+            np.concatenate([function(logits).sum(axis=0) for logits in logits_in_bands(states, decoder)])
+            for states in split_texts(transformed, lengths)
+        ]
+        return np.stack(sums) if sums else np.empty((0, len(decoder.weight)), dtype=np.float32)
 
 
 def split_texts(states: Floats, lengths: Sequence[int]) -> list[Floats]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Protocol
@@ -21,7 +22,7 @@ from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.runtime.device import precision_name, runs_on_cpu
 
 from .config import BertConfig, read_bert_config
-from .float32 import Float32Backbone, Float32Head
+from .float32 import Float32Backbone, Float32Head, Function, linear
 from .weights import BertWeights, HeadWeights, Linear, read_bert, read_masked_lm
 
 Floats = NDArray[np.float32]
@@ -49,6 +50,10 @@ class Head(Protocol):
         self, transformed: Floats, lengths: Sequence[int], threads: int = 1
     ) -> list[tuple[NDArray[np.int32], Floats]]:
         """Return each text's terms with a logit above 0, and the largest one of each."""
+        ...
+
+    def sums(self, transformed: Floats, lengths: Sequence[int], function: Function, threads: int = 1) -> Floats:
+        """Return float32[texts, terms]: each text's sum over its tokens of function(logits)."""
         ...
 
 
@@ -146,6 +151,15 @@ def _head(weights: HeadWeights, config: BertConfig, integers: bool) -> Head:
     from lexhound.encoders.runtime.int16.masked_lm_head import IntegerHead
 
     return IntegerHead(weights, config.epsilon)
+
+
+def multiplication(layer: Linear, *, integers: bool) -> Function:
+    """Return what makes float32[rows, out] of float32[rows, in] by a layer behind a transformer that runs so."""
+    if not integers:
+        return partial(linear, layer=layer)
+    from lexhound.encoders.runtime.int16.linear import IntegerLinear
+
+    return IntegerLinear(layer)
 
 
 def not_in_integers(folder: Path) -> SettingsError:

@@ -8,7 +8,7 @@ whether there was a bound, nor on the texts that chose it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from threading import Lock
 
@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from lexhound.encoders.runtime.batching import token_chunks
 
 from .kernels import Packed, maxima, quantised, screened
+from .linear import products
 from .packing import BAND, filled, in_turn, paired, rounded_rows
 from .rows import COLUMN_NORM
 from .screen import SAMPLES, Screen, fitted
@@ -115,6 +116,27 @@ class MaximumHead:
                 return None
             vectors += part
         return vectors
+
+    def sums(
+        self,
+        states: NDArray[np.float32],
+        lengths: Sequence[int],
+        function: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        threads: int = 1,
+    ) -> NDArray[np.float32]:
+        """Return float32[texts, terms]: each text's sum over its tokens, in their order, of function(logits)."""
+        ends = np.cumsum([0, *lengths])
+        terms = len(self._weight)
+
+        def run(chunk: range) -> NDArray[np.float32]:
+            first = ends[chunk.start]
+            edges = (ends[chunk.start + 1 : chunk.stop] - first).tolist()
+            bands = products(states[first : ends[chunk.stop]], self._packed, terms)
+            texts = ([part.sum(axis=0) for part in np.split(function(logits), edges)] for logits in bands)
+            return np.concatenate([np.stack(each) for each in texts], axis=1)
+
+        parts = list(in_turn(run, token_chunks(lengths, _CHUNK), threads))
+        return np.concatenate(parts) if parts else np.empty((0, terms), dtype=np.float32)
 
     def _chunk(self, states: NDArray[np.float32], lengths: list[int]) -> Vectors | None:
         positions = np.minimum(np.arange(filled(len(states))), len(states) - 1)  # what fills the last tile is a copy

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.encoders.runtime.bert.float32 import Function
 from lexhound.encoders.runtime.bert.weights import HeadWeights
 
 from .head import MaximumHead
@@ -51,3 +52,9 @@ class IntegerHead:
         """
         vectors = self._decoder.largest(transformed_states, lengths, threads)
         return [] if vectors is None else vectors
+
+    def sums(
+        self, transformed: NDArray[np.float32], lengths: Sequence[int], function: Function, threads: int = 1
+    ) -> NDArray[np.float32]:
+        """Return float32[texts, terms]: each text's sum over its tokens of function(logits)."""
+        return self._decoder.sums(transformed, lengths, function, threads)

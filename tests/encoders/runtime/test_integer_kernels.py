@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.runtime.int16 import kernels, machine_code, paths
+from lexhound.encoders.runtime.int16.linear import products
 from lexhound.encoders.runtime.int16.machine_code import Kernels
 from lexhound.encoders.runtime.int16.packing import filled, packed, rounded_rows, unpacked
 from lexhound.encoders.runtime.int16.rows import COLUMN_NORM, ROW_NORM, TINY
@@ -244,6 +245,7 @@ def everything(seed: int) -> Iterator[np.ndarray]:
     largest = np.zeros((7, len(columns[1])), np.float32)
     kernels.maxima(whole, scales, columns, owners, largest)
     yield largest
+    yield np.concatenate(list(products(values[:50], columns, 203)), axis=1)
     leading = kernels.bounding(values, 44, (44, 50, 60), 2.0)
     yield leading
     bound = kernels.Bound(leading, packed(weight[:, :48], None)[0], 0)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
+from lexhound.core.arrow_files import TABLE_SUFFIXES, open_table
+from lexhound.core.arrow_rows import batch_rows, plain
+from lexhound.core.extras import extra
 from lexhound.core.field_names import normalise, normalised
 from lexhound.core.rows import BadRecord, Record, RowError, column_names, json_object, read_csv, read_tsv
 from lexhound.eval.errors import DatasetError
@@ -22,7 +26,7 @@ _MOST_RELEVANCE = 2**31 - 1
 
 
 def read_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
-    """Yield (line number, row) of a CSV, TSV or JSON Lines file, with normalised field names.
+    """Yield (line number, row) of a CSV, TSV, JSON Lines, Parquet or Arrow file, with normalised field names.
 
     CSV and TSV need a header line. A line that is no JSON object, or a record that cannot be read or has more or fewer
     cells than the header, is logged in `broken` and left out.
@@ -39,11 +43,40 @@ def read_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
                 broken.add(file.name, number, row)
             else:
                 yield number, row
+    elif file.suffix in TABLE_SUFFIXES:
+        yield from _columnar_rows(file, broken)
     else:
         raise DatasetError(
             f"{file.name}: the format cannot be told from the suffix {file.suffix!r}",
-            "Use .csv, .tsv or .jsonl (each may be compressed: .gz, .zst).",
+            "Use .csv, .tsv, .jsonl, .parquet or .arrow (each may be compressed: .gz, .zst).",
         )
+
+
+def _columnar_rows(file: TextFile, broken: ProblemLog) -> Iterator[tuple[int, Row]]:
+    with extra("parquet", "reading tables"):
+        import pyarrow as pa
+    number = 0
+    with ExitStack() as stack:
+        try:
+            table = open_table(stack, TABLE_SUFFIXES[file.suffix], file.open())
+            for batch in table.batches:
+                for row in batch_rows(batch):
+                    number += 1
+                    try:
+                        if isinstance(row, Exception):
+                            raise row
+                        named = normalised({name: plain(name, value) for name, value in row.items()})
+                    except (ValueError, OverflowError) as error:
+                        named = str(error)
+                    if isinstance(named, str):
+                        broken.add(file.name, number, named)
+                    else:
+                        yield number, named
+        except (pa.ArrowException, OSError) as error:
+            raise DatasetError(
+                f"{file.name}: not a readable {file.suffix[1:]} file: {str(error).splitlines()[0]}",
+                "Fetch or write the file again.",
+            ) from error
 
 
 def json_row(line: str) -> dict[str, Any] | str:

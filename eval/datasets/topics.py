@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
+from lexhound.core.arrow_files import TABLE_SUFFIXES
 from lexhound.core.field_names import QUERY_ID, QUERY_TEXT, find_field, normalise
 from lexhound.eval.errors import DatasetError
 from lexhound.eval.files import TextFile
@@ -32,7 +33,7 @@ _LABEL = re.compile(r"^\s*(?:Number|Topic|Description|Narrative)\s*:", re.IGNORE
 def read_queries(path: Path, broken: ProblemLog | None = None, *, topic_field: str = "title") -> dict[str, str]:
     """Return query id to text, in the order of the file; the format is told by the suffix and the content.
 
-    - `.jsonl`, `.csv`: named columns (`_id` or `query_id`, and `text` or `query`).
+    - `.jsonl`, `.csv`, `.parquet`, `.arrow`: named columns (`_id` or `query_id`, and `text` or `query`).
     - `<top>` elements: classic TREC topics; `topic_field` says which part is the query.
     - anything else: a query id, a tab, the text; with a header line, the columns that it names.
 
@@ -79,9 +80,9 @@ def each_query(
 
 
 def _read(file: TextFile, broken: ProblemLog, topic_field: str, plain: bool) -> Iterator[Query]:
-    if file.suffix == ".csv" or (file.suffix in JSON_SUFFIXES and not plain):
+    if file.suffix == ".csv" or file.suffix in TABLE_SUFFIXES or (file.suffix in JSON_SUFFIXES and not plain):
         for number, row in read_rows(file, broken):
-            yield from _named(file, number, row, broken, plain=False)
+            yield from _named(file, number, row, broken, plain=plain and file.suffix in TABLE_SUFFIXES)
         return
     lines = file.lines()
     start: list[tuple[int, str]] = list(islice(lines, 1 if plain else None))

@@ -9,10 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from lexhound.core.extras import extra
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.snippet import Snippet
 
 if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
     from lexhound.index.topk import SearchStats
 
 DENSE_TERM, SPARSE_TERM = "(dense)", "(sparse)"
@@ -140,6 +145,28 @@ class SearchResult:
     def __getitem__(self, position: int) -> Hit:
         """Return the hit at a position, 0 for the best."""
         return self.hits[position]
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return the hits as a table of pyarrow: rank, id, score, and what else they have (`frames.hits_table`)."""
+        from lexhound.retrieval.frames import hits_table
+
+        return hits_table(self.hits)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the same as a DataFrame of pandas."""
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> polars.DataFrame:
+        """Return the same as a DataFrame of polars."""
+        with extra("frames", "a DataFrame of polars"):
+            import polars
+        return polars.DataFrame(self.to_arrow())
+
+    def _repr_html_(self) -> str:
+        """Return the hits as a table for notebooks; texts of documents are escaped."""
+        from lexhound.retrieval.notebook import result_html
+
+        return result_html(self)
 
     @property
     def took(self) -> float:

@@ -1,4 +1,4 @@
-"""A folder of text, Markdown and HTML files."""
+"""A folder of text, Markdown and HTML files, and of PDF and Word files where the packages for them are installed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lexhound.retrieval.errors import CorpusError, InvalidDocumentError
 
 from . import markup
 from .base import BadRow, Corpus, corpus_fault
+from .office import PACKAGES, OfficeError, can_read, read_office
 
 
 def _markdown(text: str) -> markup.Extracted:
@@ -22,6 +23,7 @@ def _markdown(text: str) -> markup.Extracted:
 
 
 _SHOWN_KINDS = 5
+_SHOWN_READ = (".txt", ".md", ".html")
 _READERS: dict[str, Callable[[str], markup.Extracted]] = {
     ".txt": markup.plain,
     ".md": _markdown,
@@ -32,7 +34,8 @@ _READERS: dict[str, Callable[[str], markup.Extracted]] = {
 
 
 class FolderCorpus(Corpus):
-    """One document a file: every `.txt`, `.md` and `.html` in the folder and the folders in it.
+    """One document a file: every `.txt`, `.md` and `.html` in the folder and the folders in it, and with the extra
+    `documents` every `.pdf` and `.docx`.
 
     The id is the path relative to the folder, with `/`. The title is that of the front matter or the first heading
     (Markdown), the `<title>` or first `<h1>` (HTML), or the file's name without its suffix. Hidden files and folders
@@ -77,7 +80,12 @@ class FolderCorpus(Corpus):
         kinds = [f"{count:,} {kind}" for kind, count in self._others.most_common(_SHOWN_KINDS)]
         more = ", and others" if len(self._others) > _SHOWN_KINDS else ""
         files = "1 file is" if total == 1 else f"{total:,} files are"
-        return f"{files} of a kind that is not read: {', '.join(kinds)}{more}; .txt, .md and .html are"
+        absent = [kind for kind in PACKAGES if self._others[kind]]
+        install = f" ({' and '.join(absent)} with: pip install 'lexhound[documents]')" if absent else ""
+        *first, last = (*_SHOWN_READ, *filter(can_read, PACKAGES))
+        return (
+            f"{files} of a kind that is not read: {', '.join(kinds)}{more}; {', '.join(first)} and {last} are{install}"
+        )
 
     def __iter__(self) -> Iterator[Document | BadRow]:
         self._bytes_read = 0
@@ -100,6 +108,11 @@ class FolderCorpus(Corpus):
         if len(content) > self._max_row_bytes:
             return self.bad_row(f"longer than {self._max_row_bytes:,} bytes", "Split it into smaller files.")
         suffix = _suffix(path.name)
+        if suffix in PACKAGES:
+            try:
+                return self._document(path, read_office(suffix, content))
+            except OfficeError as error:
+                return self.bad_row(str(error), error.hint)
         try:
             text = markup.decode(content, html=suffix.startswith(".htm"))
         except UnicodeDecodeError as error:
@@ -111,6 +124,9 @@ class FolderCorpus(Corpus):
         except markup.FrontMatterError as error:
             self._line = error.line
             return self.bad_row(error.message, "Correct the YAML between the two --- lines.")
+        return self._document(path, extracted)
+
+    def _document(self, path: Path, extracted: markup.Extracted) -> Document | BadRow:
         try:
             return Document(
                 path.relative_to(self._folder).as_posix(),
@@ -139,7 +155,7 @@ def _walk(folder: Path, others: Counter[str] | None = None) -> Iterator[Path | O
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if entry.is_dir(follow_symlinks=False) or (_suffix(entry.name) in _READERS and entry.is_file()):
+                    if entry.is_dir(follow_symlinks=False) or (_is_read(_suffix(entry.name)) and entry.is_file()):
                         paths.append(path / entry.name)
                     elif others is not None and entry.is_file():
                         others[_suffix(entry.name) or "without a suffix"] += 1
@@ -147,6 +163,10 @@ def _walk(folder: Path, others: Counter[str] | None = None) -> Iterator[Path | O
             yield error
             continue
         pending.extend(sorted(paths, reverse=True))
+
+
+def _is_read(suffix: str) -> bool:
+    return suffix in _READERS or can_read(suffix)
 
 
 def _suffix(name: str) -> str:

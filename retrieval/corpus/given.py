@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from lexhound.core.arrow_rows import is_table
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import InvalidDocumentError
 
+from .arrow import FrameCorpus
 from .rows import FieldNames, document_from_row
 
 DocumentLike: TypeAlias = Document | Mapping[str, Any]
@@ -19,11 +21,14 @@ _MEANT = 'give documents, or mappings such as {"id": "1", "text": "heat transfer
 
 
 def documents_of(documents: Iterable[DocumentLike]) -> Iterator[Document]:
-    """Yield documents, made of mappings where those are given.
+    """Yield documents, made of mappings, or of the rows of a table in memory, where those are given.
 
     Raises:
-        InvalidDocumentError: one is neither, or breaks a rule; `where` says which it is, from 1.
+        InvalidDocumentError: one is neither, or breaks a rule; `where` says which it is, from 1. CorpusError: a table
+        has no column for ids or texts, or cannot be held in Arrow.
     """
+    if is_table(documents):
+        return _of_table(documents)
     if isinstance(documents, Document | Mapping | str | bytes) or not isinstance(documents, Iterable):
         one = isinstance(documents, Document | Mapping)
         what = "one document" if one else f"a {type(documents).__name__}"
@@ -55,3 +60,10 @@ def _each(documents: Iterable[DocumentLike]) -> Iterator[Document]:
             yield document_from_row(dict(given), _NAMES, nameable=False)
         except InvalidDocumentError as error:
             raise InvalidDocumentError(error.message, where=where, hint=error.hint) from error
+
+
+def _of_table(table: Any) -> Iterator[Document]:
+    for row in FrameCorpus(table, _NAMES):
+        if not isinstance(row, Document):
+            raise InvalidDocumentError(row.reason, where=row.where, hint=row.hint)
+        yield row

@@ -8,19 +8,21 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from lexhound.core.arrow_files import TABLE_SUFFIXES
+from lexhound.core.arrow_rows import is_table, table_name
 from lexhound.core.streams import COMPRESSIONS, InputStream, find_compressed, open_input, without_compression
 from lexhound.retrieval.errors import CorpusError
 
+from .arrow import FrameCorpus, TableFileCorpus
 from .base import Corpus, corpus_fault
 from .folder import FolderCorpus
 from .jsonl import JsonLinesCorpus
-from .parquet import ParquetCorpus
 from .rows import FieldNames
 from .table import CsvCorpus, TsvCorpus
 
-FORMATS = ("jsonl", "json", "csv", "tsv", "parquet", "folder")
+FORMATS = ("jsonl", "json", "csv", "tsv", "parquet", "arrow", "folder")
 
 _SUFFIXES = {
     ".jsonl": "jsonl",
@@ -28,13 +30,13 @@ _SUFFIXES = {
     ".json": "json",
     ".csv": "csv",
     ".tsv": "tsv",
-    ".parquet": "parquet",
+    **TABLE_SUFFIXES,
 }
 _SAY_FORMAT = f"Say which it is (format, --format): {', '.join(FORMATS)}."
 
 
 def open_corpus(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Any,
     *,
     format: str | None = None,
     id_field: str | None = None,
@@ -46,9 +48,11 @@ def open_corpus(
 
     - a BEIR folder (one that holds `corpus.jsonl`, `.gz` or `.zst`), or a `.jsonl`, `.ndjson` or `.json` file: one
       object a line, or one array of objects;
-    - a `.csv` or `.tsv` file with a header row; a `.parquet` file;
+    - a `.csv` or `.tsv` file with a header row; a `.parquet`, `.arrow`, `.feather` or `.ipc` file;
     - any of these files compressed: `.gz`, `.zst`;
-    - a folder of `.txt`, `.md` and `.html` files;
+    - a folder of `.txt`, `.md` and `.html` files, and of `.pdf` and `.docx` with the extra `documents`;
+    - a table in memory: a DataFrame of pandas or polars, a data set of Hugging Face `datasets`, a table of pyarrow, or
+      what else gives Arrow's stream;
     - `-`: standard input (`stdin` in its place, if given), as JSON unless `format` says otherwise. It may be
       compressed, and can be iterated once.
 
@@ -56,6 +60,10 @@ def open_corpus(
     fields to take instead of the usual ones. Raises `CorpusError` for a source that is missing, unreadable or of no
     known format; nothing else of it is read yet.
     """
+    if is_table(source):
+        if format is not None:
+            raise CorpusError("a table in memory has no format", where=table_name(source), hint="Leave it out.")
+        return FrameCorpus(source, FieldNames.choose(id_field, text_field, title_field))
     if format is not None and format not in FORMATS:
         raise CorpusError(f"there is no format {format!r}", where=os.fspath(source), hint=_SAY_FORMAT)
     names = FieldNames.choose(id_field, text_field, title_field)
@@ -138,8 +146,8 @@ def _corpus(
     names: FieldNames,
     in_place: Path | None,
 ) -> Corpus:
-    if format == "parquet":
-        return ParquetCorpus(name, open_stream, size, names, in_place)
+    if format in TABLE_SUFFIXES.values():
+        return TableFileCorpus(name, format, open_stream, size, names, in_place)
     if format in ("jsonl", "json"):
         return JsonLinesCorpus(name, open_stream, size, names)
     return (CsvCorpus if format == "csv" else TsvCorpus)(name, open_stream, size, names)

@@ -25,6 +25,7 @@ class CorpusFormat(StrEnum):
     CSV = "csv"
     TSV = "tsv"
     PARQUET = "parquet"
+    ARROW = "arrow"
     FOLDER = "folder"
 
 

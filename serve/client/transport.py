@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from lexhound.core.arrow_rows import CellError, is_table, table_rows
 from lexhound.retrieval.collection.clauses.tree import CLAUSES
 from lexhound.retrieval.collection.query.sort_keys import SortKey
 from lexhound.retrieval.collection.request import Fusion, SearchRequest
@@ -193,10 +194,18 @@ class _Chunk:
 def bodies(documents: Documents) -> Iterator[tuple[bytes, bool]]:
     """Yield the bodies of a bulk load, and with each whether it is the last; only the last may be empty."""
     chunk = _Chunk()
-    for document in documents:
+    for document in _sendable_rows(documents) if is_table(documents) else documents:
         if chunk.add(document):
             yield chunk.take(), False
     yield chunk.take(), True
+
+
+def _sendable_rows(table: Any) -> Iterator[DocumentLike]:
+    """Yield the rows of a table as documents. Raises ClientError where one cannot be sent."""
+    try:
+        yield from table_rows(table)
+    except CellError as error:
+        raise ClientError(str(error), hint=error.hint, code="not_json") from error
 
 
 async def async_bodies(documents: AsyncDocuments) -> AsyncIterator[tuple[bytes, bool]]:

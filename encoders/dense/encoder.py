@@ -27,6 +27,7 @@ from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version
 from lexhound.encoders.runtime.backbone import Backbone
 from lexhound.encoders.runtime.batching import in_batches
 from lexhound.encoders.runtime.token_pooling import means_of, starts_of, unit
+from lexhound.encoders.text.token_reader import TokenReader
 
 from .layout import DenseLayout, read_dense_layout
 from .settings import DenseSettings
@@ -156,6 +157,12 @@ class DenseEncoder:
         """Return the longest input of the side "query" or "document" in tokens, special ones included."""
         layout = self.layout
         return self.backbone.limit_of(layout.query_length if role == "query" else layout.document_length)
+
+    def document_reader(self) -> TokenReader:
+        """Return how the model reads a document."""
+        subwords, prompt = self.backbone.subwords, self.prompt("document")
+        around = len(subwords.prefix) + len(subwords.suffix) + (len(subwords.ids(prompt)) if prompt else 0)
+        return TokenReader(subwords, self.limit("document") - around, around)
 
     def prompt(self, role: str) -> str:
         """Return what is put before every text of the side "query" or "document"."""

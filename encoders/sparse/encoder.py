@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from lexhound.encoders.latent.names import LatentNames
+    from lexhound.encoders.text.token_reader import TokenReader
 
     from .static import TokenTable
 
@@ -47,6 +48,9 @@ class TextEncoder(Protocol):
 
     @property
     def tokens_encoded(self) -> int: ...
+
+    @property
+    def reader(self) -> TokenReader: ...
 
     def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> list[QueryVector]: ...
 
@@ -156,6 +160,10 @@ class LearnedEncoder:
 
     def _document(self, vector: QueryVector) -> QueryVector:
         return prune(*vector, self.settings.top_k or self.layout.document.top_k, self.settings.ratio)
+
+    def document_reader(self) -> TokenReader:
+        """Return how its model reads a document. Loads the model."""
+        return self._encoder("document").reader
 
     def longest_document(self) -> int:
         """Return how many tokens of a document its model reads, special ones included. Loads the model."""

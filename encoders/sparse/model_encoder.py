@@ -26,6 +26,7 @@ from lexhound.encoders.base import QueryVector, ShareDone
 from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.runtime.batching import BatchSize, in_batches
 from lexhound.encoders.text.subwords import Subwords
+from lexhound.encoders.text.token_reader import TokenReader
 
 from .layout import EncoderLayout
 from .pruning import largest
@@ -70,6 +71,14 @@ class ModelEncoder(ABC):
             self._room //= 2
         if self._room < 1:
             raise SettingsError(f"max_length is {self.max_length}", "Special tokens alone are that many")
+
+    @cached_property
+    def reader(self) -> TokenReader:
+        """How it reads a text."""
+        around = len(self._subwords.prefix) + len(self._subwords.suffix)
+        prompt = len(self._subwords.ids(self._layout.prompt)) if self._layout.prompt else 0
+        room = None if self._settings.long_texts == "windows" else self._room - prompt
+        return TokenReader(self._subwords, room, around + prompt)
 
     def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> list[QueryVector]:
         """Return each text's term ids, int32 ascending, and float32 weights > 0."""

@@ -23,6 +23,7 @@ from lexhound.encoders.base import QueryVector, ShareDone
 from lexhound.encoders.checkpoints.tensors import read_arrays
 from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.text.subwords import Subwords
+from lexhound.encoders.text.token_reader import TokenReader
 
 from .layout import EncoderLayout
 from .settings import LearnedSettings
@@ -54,6 +55,12 @@ class TokenTable:
         self._in_windows = settings.long_texts == "windows"
         limits = (settings.max_length, layout.max_length or subwords.max_length)
         self._limit = min(limit for limit in limits if limit is not None)
+
+    @property
+    def reader(self) -> TokenReader:
+        """How it reads a text."""
+        prompt = len(self._subwords.ids(self._layout.prompt)) if self._layout.prompt else 0
+        return TokenReader(self._subwords, None if self._in_windows else self._limit - prompt, prompt)
 
     def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> list[QueryVector]:
         """Return each text's term ids, int32 ascending, and float32 weights > 0."""

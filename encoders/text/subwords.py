@@ -35,6 +35,8 @@ TOKENIZER_FILES = (
 _NO_LIMIT = 1_000_000  # tokenizers without a limit say 10 ** 30
 # Of a text that is cut, so much is looked at first for every token wanted.
 _CHARACTERS_A_TOKEN = 64
+# Characters of a long text that are read together where offsets are asked for.
+_PART = 200_000
 _GAPS = " \n\t\u3001\u3002\uff0c"
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -137,6 +139,21 @@ class Subwords:
             return rows
         encoded = self._tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
         return [encoding.ids for encoding in encoded]
+
+    def starts(self, text: str) -> NDArray[np.int64]:
+        """Return where each token of a text begins, in characters, special ones within the text included; int64,
+        ascending.
+
+        Long texts are read in parts that end between words, so memory is that of a part.
+        """
+        pieces: list[NDArray[np.int64]] = []
+        begin = 0
+        while begin < len(text) or not pieces:
+            part = _beginning(text[begin : begin + 2 * _PART], _PART)
+            offsets = self._tokenizer.encode(encodable(part), add_special_tokens=False).offsets
+            pieces.append(np.fromiter((start for start, _ in offsets), np.int64, len(offsets)) + begin)
+            begin += max(len(part), 1)
+        return np.maximum.accumulate(np.concatenate(pieces))
 
     def says_nothing(self, ids: Sequence[int]) -> bool:
         """Return whether none of a text's tokens is one of the text: all are special, or of white space alone."""

@@ -187,9 +187,9 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
             cli_hint="put more into it with `lexhound add`, replace it with --overwrite, or give another path",
         )
     identity, sparse_field, dense_field = open_chosen(settings, load_model=ingest.encodes)
-    if not collection.manifest.encoder.same_vectors(identity) or not _same_dense(
-        collection, dense_field, settings.dense_index
-    ):
+    passages = settings.passage_settings(lexical=sparse_field is None)
+    same = collection.manifest.passages == passages and collection.manifest.encoder.same_vectors(identity)
+    if not same or not _same_dense(collection, dense_field, settings):
         raise CollectionExistsError(
             "an unfinished collection with another encoder or other settings is here already",
             where=where,
@@ -209,8 +209,8 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
     collection.adopt(sparse_field, dense_field)
 
 
-def _same_dense(collection: Collection, dense_field: DenseField | None, index: str) -> bool:
-    stored = collection.manifest.dense
+def _same_dense(collection: Collection, dense_field: DenseField | None, settings: CollectionSettings) -> bool:
+    stored, index = collection.manifest.dense, settings.dense_index
     if stored is None or dense_field is None:
         return stored is None and dense_field is None
     return stored.index == index and stored.encoder.same_vectors(dense_field.identity)

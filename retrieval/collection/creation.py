@@ -12,8 +12,10 @@ from lexhound.core.disk_errors import storage_errors
 from lexhound.core.lock import Claim
 from lexhound.core.version import made_by
 from lexhound.retrieval.aliases import check_is_no_alias
+from lexhound.retrieval.collection.fields.splitter import Splitter
 from lexhound.retrieval.collection.store.dense_index import check_policy
 from lexhound.retrieval.collection.store.manifest import MANIFEST, DenseManifest, Manifest, write_manifest
+from lexhound.retrieval.collection.store.passage_table import CREATE
 from lexhound.retrieval.collection.store.schema import create_database
 from lexhound.retrieval.errors import CollectionExistsError
 
@@ -35,6 +37,9 @@ def create_directory(
         raise _exists(directory)
     check_is_no_alias(directory)
     identity, sparse, dense = open_chosen(settings, load_model=load_model)
+    passages = settings.passage_settings(lexical=sparse is None)
+    if load_model and passages is not None and settings.passages is not None:
+        Splitter(passages, sparse, dense).check()
     vectors = None if dense is None else DenseManifest(dense.identity, dense.width, settings.dense_index)
     with nullcontext() if claimed else Claim(directory), storage_errors(directory):
         # Made aside and renamed, so that a crash leaves a whole collection or none.
@@ -43,8 +48,9 @@ def create_directory(
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
-            create_database(aside, dense=dense is not None)
-            write_manifest(aside, Manifest.new(made_by(), identity, vectors))
+            manifest = Manifest.new(made_by(), identity, vectors, passages)
+            create_database(aside, dense=dense is not None, more=CREATE if manifest.tells_passages else "")
+            write_manifest(aside, manifest)
             publish_directory(aside, directory)
         except FileExistsError as error:
             raise _exists(directory) from error

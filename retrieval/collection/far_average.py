@@ -31,15 +31,15 @@ def far_average(snapshot: Snapshot) -> FarAverage | None:
         if lengths is None:
             return None
         words += int(lengths.sum(dtype=np.int64) if view.live is None else lengths[view.live].sum(dtype=np.int64))
-        documents += view.n_documents
+        documents += view.n_rows
     if not words:
         return None
     today = words / documents
     far = [
-        (view.n_documents, stored)
+        (view.n_rows, stored)
         for view in snapshot.segments
         if (stored := view.segment.index.mean_length or snapshot.legacy_average) is not None
-        and view.n_documents
+        and view.n_rows
         and is_far(stored, today)
     ]
     if not far:

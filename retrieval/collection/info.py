@@ -15,6 +15,7 @@ from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.dense_index import NAME as DENSE
 from lexhound.retrieval.collection.store.dense_index import kind_of
 from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest
+from lexhound.retrieval.collection.store.passage_table import count_split
 from lexhound.retrieval.collection.store.schema import DATABASE, log_bytes
 from lexhound.retrieval.collection.store.segment import segment_bytes
 from lexhound.retrieval.collection.write.ingest_jobs import Unfinished, describe_unfinished
@@ -72,6 +73,10 @@ class CollectionInfo:
         dense: None where the collection has no dense vectors.
         fusion: what it keeps for hybrid searches that name none; None for the usual one.
         damage: what is known to be damaged (see `Collection.damage`).
+        passages: how long texts are split, such as `256/32` (tokens, overlap); None where they are not.
+        rows: rows of the index: one a document, or one a passage of it.
+        split: documents that have several passages; cut: documents of which a model left out a part. None where that
+            is not counted: in collections of earlier versions, and of bm25 alone.
     """
 
     path: str
@@ -95,6 +100,10 @@ class CollectionInfo:
     fusion: Fusion | None = None
     log_bytes: int = 0
     damage: tuple[Problem, ...] = ()
+    passages: str | None = None
+    rows: int = 0
+    split: int | None = None
+    cut: int | None = None
 
 
 def describe(
@@ -118,7 +127,7 @@ def describe(
             SegmentInfo(
                 view.segment.name,
                 view.segment.n_rows,
-                view.segment.n_rows - view.n_documents,
+                view.segment.n_rows - view.n_rows,
                 index.n_postings,
                 segment_bytes(directory, view.segment.name),
             )
@@ -126,6 +135,7 @@ def describe(
     with snapshot.reading() as connection:
         unfinished = describe_unfinished(connection, directory)
         terms = connection.execute("SELECT count(*) FROM terms").fetchone()[0]
+        split, _, cut = count_split(connection) if manifest.tells_passages else (None, None, None)
     return CollectionInfo(
         path=str(directory),
         format=read_manifest(directory).format,  # raised since it was opened, maybe
@@ -148,6 +158,10 @@ def describe(
         fusion=snapshot.fusion,
         log_bytes=log_bytes(directory),
         damage=damage,
+        passages=None if manifest.passages is None else str(manifest.passages),
+        rows=snapshot.n_rows,
+        split=split,
+        cut=cut,
     )
 
 

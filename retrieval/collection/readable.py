@@ -23,7 +23,7 @@ from lexhound.retrieval.collection.query.fusion import FieldScores
 from lexhound.retrieval.collection.query.hybrid import rank_dense
 from lexhound.retrieval.collection.query.modes import modes_of
 from lexhound.retrieval.collection.query.search import answer, answer_many, fusion_candidates
-from lexhound.retrieval.collection.query.snapshot import Snapshot
+from lexhound.retrieval.collection.query.snapshot import RowStatistics, Snapshot
 from lexhound.retrieval.collection.request import (
     BatchKeywords,
     BatchRequest,
@@ -287,12 +287,12 @@ class ReadableCollection:
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
         """Return query vectors as the index takes them, one a text."""
-        vectors = self.sparse_field.queries(queries, self.snapshot())
+        vectors = self.sparse_field.queries(queries, self.statistics())
         return [Query.from_weights(terms, weights) for terms, weights in vectors]
 
-    def statistics(self) -> Snapshot:
-        """Return how many documents there are, and how many hold each term."""
-        return self.snapshot()
+    def statistics(self) -> RowStatistics:
+        """Return how many rows the index has, one a document or one a passage of it, and how many hold each term."""
+        return self.snapshot().statistics
 
     def stored_state(self) -> dict[str, Any]:
         """Return what changes with every write, as JSON can hold it: equal states answer every search alike."""

@@ -232,7 +232,7 @@ class CollectionReader:
             return find(snapshot, self._encoders.of_queries(request), request)
         passing = rows_passing(snapshot, filter, allow_unknown_fields=allow_unknown_fields)
         return [
-            np.ones(view.segment.n_rows, np.bool_) if mask is None else mask
+            view.first_passages(np.ones(view.segment.n_rows, np.bool_) if mask is None else mask)
             for view, mask in zip(snapshot.segments, passing, strict=True)
         ]
 

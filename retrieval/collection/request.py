@@ -26,6 +26,9 @@ where the collection has dense vectors, and the inverted index elsewhere."""
 INDEX_MODES = ("lexical", "sparse")
 """The modes that are the inverted index."""
 
+GROUPS = ("document", "none")
+"""What hits are: documents, each where its best passage stands, or passages."""
+
 METHODS = ("min-max", "z-score", "rrf", "fixed")
 """How a hybrid search makes one score of two; see `query.fusion`."""
 
@@ -104,6 +107,7 @@ class SearchKeywords(TypedDict, total=False):
     recall: float | None
     fusion: Fusion | None
     rerank: Rerank | str | None
+    group: str
     explain: bool
     highlight: bool
     snippet_characters: int
@@ -123,6 +127,7 @@ class BatchKeywords(TypedDict, total=False):
     recall: float | None
     fusion: Fusion | None
     rerank: Rerank | str | None
+    group: str
     threads: int | None
 
 
@@ -141,6 +146,8 @@ class RankingOptions:
         fusion: of a hybrid search; that of the collection unless given.
         rerank: a model that puts the best hits in a new order (its name, or a `Rerank`); that of the collection unless
             given, and "none" for no reranking.
+        group: "document": `k` documents come back, each with its best passage; "none": `k` passages, of which several
+            may be of one document.
     """
 
     k: int = 10
@@ -150,6 +157,7 @@ class RankingOptions:
     recall: float | None = None
     fusion: Fusion | None = None
     rerank: Rerank | str | None = None
+    group: str = "document"
 
     def _check_ranking(self) -> None:
         k = _whole_number("k", self.k)
@@ -164,6 +172,8 @@ class RankingOptions:
         if self.fusion is not None and not isinstance(self.fusion, Fusion):
             raise QueryError(f"the fusion is {self.fusion!r}", hint="it must be a Fusion")
         object.__setattr__(self, "rerank", rerank_of(self.rerank))
+        if self.group not in GROUPS:
+            raise QueryError(f"hits are grouped by {self.group!r}", hint=f"it must be one of {', '.join(GROUPS)}")
         check_recall(self.recall)
 
     @property
@@ -171,10 +181,15 @@ class RankingOptions:
         """Whether the query is a text, and not the weights of terms."""
         return True
 
+    @property
+    def by_document(self) -> bool:
+        """Whether hits are documents, and not passages."""
+        return self.group == "document"
+
 
 @dataclass(frozen=True)
 class SearchRequest(RankingOptions):
-    """A search by one query; `k`, `mode`, `filter`, `recall` and `fusion` as in `RankingOptions`.
+    """A search by one query; `k`, `mode`, `filter`, `recall`, `fusion` and `group` as in `RankingOptions`.
 
     Attributes:
         query: a text, the weights of terms as the collection names them (`Contribution.term`), used as they are, or a

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from lexhound.core.extras import extra
 from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.passages import Passage
 from lexhound.retrieval.documents.snippet import Snippet
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Hit:
     """Of a reranked hit, whose score is the reranker's: the rank that it had before."""
     retrieval_score: float | None = None
     """Likewise the score, to which contributions and shares sum."""
+    passage: Passage | None = None
+    """Of a document that is split, its best passage; null for one that is whole."""
 
     @property
     def document(self) -> Document:

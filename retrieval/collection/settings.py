@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lexhound.encoders.bm25.settings import LexicalSettings
     from lexhound.encoders.dense.settings import DenseSettings
     from lexhound.encoders.sparse.settings import LearnedSettings
+    from lexhound.retrieval.documents.passages import PassageSettings
 
     from .default_encoders import ChosenEncoders
 
@@ -24,6 +25,7 @@ class SettingsKeywords(TypedDict, total=False):
     dense: str | None
     dense_settings: DenseSettings | None
     dense_index: str
+    passages: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class CollectionSettings:
             for no dense vectors; None for those of the default encoder's own pass, and none beside a named encoder.
         dense_settings: its settings.
         dense_index: how segments index dense vectors: `auto` (clustered where they are many), `flat` or `spann`.
+        passages: how long texts are split into passages, each with vectors of its own: tokens of the model and their
+            overlap, such as `256/32`; `none`: not, and what a model does not read is left out. None for
+            `passages.DEFAULT` with a learned encoder that cuts texts, and for `none` with bm25.
     """
 
     encoder: str | None = None
@@ -47,6 +52,7 @@ class CollectionSettings:
     dense: str | None = None
     dense_settings: DenseSettings | None = None
     dense_index: str = "auto"
+    passages: str | None = None
 
     @classmethod
     def of(cls, settings: CollectionSettings | None, keywords: SettingsKeywords) -> CollectionSettings:
@@ -76,3 +82,22 @@ class CollectionSettings:
         learned = self.learned
         limit = None if learned.max_length == LearnedSettings().max_length else learned.max_length
         return DenseSettings(limit, device=learned.device, precision=learned.precision)
+
+    def passage_settings(self, *, lexical: bool) -> PassageSettings | None:
+        """Return how long texts are split; None where they are not. `lexical`: the encoder is bm25.
+
+        Raises:
+            SettingsError: `passages` means nothing.
+        """
+        from lexhound.retrieval.documents.passages import DEFAULT, LEAST_TOKENS, PassageSettings, parse_passages
+
+        if self.passages is not None:
+            return parse_passages(self.passages)
+        if lexical or (self.learned is not None and self.learned.long_texts != "truncate"):
+            return None
+        usual = parse_passages(DEFAULT)
+        limit = None if self.learned is None else self.learned.max_length
+        if usual is None or limit is None or limit >= usual.tokens:
+            return usual
+        tokens = max(limit, LEAST_TOKENS)
+        return PassageSettings(tokens, min(usual.overlap, tokens // 2))

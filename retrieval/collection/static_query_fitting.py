@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.progress import OnStep, Stage
-from lexhound.retrieval.collection.query.documents import read_documents
+from lexhound.retrieval.collection.query.documents import passage_at, read_documents, read_passages
 from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
+from lexhound.retrieval.documents.passages import encoded_text
 from lexhound.retrieval.errors import QueryError
 
 if TYPE_CHECKING:
@@ -47,9 +48,12 @@ def fit_to_documents(
             continue
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[start : start + _ROWS_AT_ONCE]
-            internal_ids = view.segment.internal_ids[some].tolist()
-            read = read_documents(snapshot, internal_ids)
-            texts += [read[seq].encoded_text for seq in internal_ids]
+            internal_ids = view.segment.documents_of(some).tolist()
+            read = read_documents(snapshot, list(dict.fromkeys(internal_ids)))
+            spans = read_passages(snapshot, internal_ids) if snapshot.has_passages else {}
+            for row, seq in zip(some.tolist(), internal_ids, strict=True):
+                passage = passage_at(read[seq], view.segment.passage_of(row), spans.get(seq))
+                texts.append(encoded_text(read[seq], passage))
             vectors.append(view.segment.dense.vectors_of(some))
             stage.add(len(some))
     try:

@@ -15,6 +15,7 @@ from lexhound.retrieval.collection.fields.static_queries import FOLDER, has_tabl
 from lexhound.retrieval.collection.query.pending import PENDING
 from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
 from lexhound.retrieval.collection.store.dense_batches import unpack_dense
+from lexhound.retrieval.collection.store.passage_table import TABLE, damaged_spans, has_passages, rows_of
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.store.segment import ROWS_AT_ONCE, SEGMENTS, verify_segment
 from lexhound.retrieval.collection.store.sparse_batches import unpack
@@ -118,10 +119,12 @@ def verify_database(directory: Path, connection: sqlite3.Connection, *, thorough
     problems: list[Problem] = []
     try:
         connection.execute("PRAGMA cell_size_check = ON")
-        for table in (20,) if thorough else _TABLES:
+        tables = (*_TABLES, TABLE) if has_passages(connection) else _TABLES
+        for table in (20,) if thorough else tables:
             rows = connection.execute(f"PRAGMA integrity_check({table})").fetchall()
             problems += [Problem(where, str(message)) for (message,) in rows if message != "ok"]
         check_tables(connection)
+        problems += [Problem(where, error.message) for error in damaged_spans(connection)]
     except (sqlite3.DatabaseError, CorruptCollectionError) as error:
         problems.append(Problem(where, getattr(error, "message", str(error))))
     return problems
@@ -274,6 +277,13 @@ def _rows(directory: Path, snapshot: Snapshot, connection: sqlite3.Connection) -
                 f"index and documents disagree: {lost:,} documents are not indexed, {extra:,} indexed rows have none",
             )
         ]
+    indexed = [
+        each.segment.internal_ids if each.live is None else each.segment.internal_ids[each.live]
+        for each in snapshot.segments
+    ]
+    told = np.array(rows_of(connection, stored.tolist()), np.int64)
+    if not np.array_equal(told, np.sort(np.concatenate([np.empty(0, np.int64), *indexed]))):
+        return [Problem(str(directory), "index and documents disagree: they have other passages")]
     twice = connection.execute(f"SELECT count(*) - count(DISTINCT id) FROM rows WHERE {visible}").fetchone()[0]
     problems = [Problem(str(directory / DATABASE), f"{twice:,} documents have the id of another")] if twice else []
     return problems + [
@@ -288,7 +298,7 @@ def _wrong_ids(connection: sqlite3.Connection, view: SegmentView) -> int:
     rows = np.arange(view.segment.n_rows) if view.live is None else np.flatnonzero(view.live)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
-        internal_ids = view.segment.internal_ids[some].tolist()
+        internal_ids = view.segment.documents_of(some).tolist()
         by_seq = dict(
             connection.execute(
                 "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (internal_ids[0], internal_ids[-1])

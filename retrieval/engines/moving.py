@@ -16,7 +16,7 @@ from lexhound.core.progress import OnStep, Stage
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.store.stored_documents import content_hash
 from lexhound.retrieval.collection.verification import refuse_damaged
-from lexhound.retrieval.errors import EngineError
+from lexhound.retrieval.errors import EngineError, UnsupportedError
 from lexhound.retrieval.exports.rows import RowChunk, live_rows
 
 from .address import Address, read_address
@@ -60,6 +60,12 @@ def move_collection(
         destination = read_address(address)
         refuse_damaged(opened.verify(progress), "moved")
         snapshot = opened.snapshot(hold=True)
+        if snapshot.has_passages:
+            raise UnsupportedError(
+                "the collection has documents in passages, which are kept in Lexhound's own index only",
+                where=str(destination),
+                hint="index the texts again, into the engine",
+            )
         loss = opened.info().loss
         manifest = opened.manifest
         moved = postings = 0

@@ -82,6 +82,10 @@ def create_collection(
         return Collection.create(parsed.path, settings)
     from .collection import EngineCollection
 
+    if settings.passages not in (None, "none"):
+        raise UnsupportedError(
+            "passages are kept in Lexhound's own index only", where=str(parsed), hint="leave `passages` out"
+        )
     chosen = settings.choose(keeps_dense=keeps_dense(parsed))
     _require_encoders(parsed, chosen.encoder, chosen.dense)
     identity, sparse_field, dense_field = open_chosen(settings, keeps_dense=keeps_dense(parsed))

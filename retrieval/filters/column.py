@@ -172,7 +172,8 @@ def _cut_floats(floats: NDArray[np.float64], value: float, side: Side) -> int:
 def read_column(
     connection: sqlite3.Connection, field: str, internal_ids: NDArray[np.int64], gone: NDArray[np.int32]
 ) -> Column:
-    """Return the column of a field over the rows whose numbers in the database are `internal_ids` (int64, ascending).
+    """Return the column of a field over the rows whose documents have the numbers `internal_ids` in the database
+    (int64, ascending; several rows may be of one document).
 
     Those of OWN_FIELDS are the document's own, and those of its metadata. Cost: two scans of the field's part of the
     metadata table (of the documents, for their own fields); every pair of a value and a row is fetched once.
@@ -191,11 +192,10 @@ def read_column(
             integers.append(value)
         else:
             floats.append(value)
-    rows, known = _rows(_plain(connection, seqs, within), internal_ids)
+    rows, found = _rows(_plain(connection, seqs, within), internal_ids)
     starts = np.concatenate([[0], np.cumsum(np.frombuffer(counts, np.int64))]).astype(np.int64)
-    if not known.all():
-        starts = np.concatenate([[0], np.cumsum(known)])[starts]
-        rows = rows[known]
+    if not (found == 1).all():
+        starts = np.concatenate([[0], np.cumsum(found)])[starts]
     return Column(
         np.frombuffer(integers, np.int64),
         np.frombuffer(floats, np.float64),
@@ -211,10 +211,8 @@ def read_within(
 ) -> Column:
     """Return the rows with any field whose name begins with `field` and a dot, as a column of a single value."""
     # "/" follows "." in Unicode: these are the names that start with "field.".
-    rows_found, known = _rows(
-        _plain(connection, _WITHIN, (f"{field}.", f"{field}/", *_range(internal_ids))), internal_ids
-    )
-    rows = np.unique(rows_found[known])
+    found, _ = _rows(_plain(connection, _WITHIN, (f"{field}.", f"{field}/", *_range(internal_ids))), internal_ids)
+    rows = np.unique(found)
     nothing = Texts(b"", np.empty(0, np.int64))
     return Column(np.zeros(1, np.int64), np.empty(0), nothing, np.array([0, len(rows)]), rows, gone)
 
@@ -240,10 +238,11 @@ def _plain(connection: sqlite3.Connection, statement: str, values: tuple[Any, ..
     return cursor.execute(statement, values)
 
 
-def _rows(cursor: sqlite3.Cursor, internal_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Return the places of the numbers that a statement gives among `internal_ids`, and which of them are there."""
+def _rows(cursor: sqlite3.Cursor, internal_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the places among `internal_ids` of the numbers that a statement gives, and how many places each has."""
     numbers = np.fromiter(chain.from_iterable(cursor), np.int64)
-    if not len(internal_ids):
-        return np.empty(len(numbers), np.int32), np.zeros(len(numbers), np.bool_)
-    positions = np.minimum(np.searchsorted(internal_ids, numbers), len(internal_ids) - 1)
-    return positions.astype(np.int32), internal_ids[positions] == numbers
+    first = np.searchsorted(internal_ids, numbers)
+    counts = np.searchsorted(internal_ids, numbers, side="right") - first
+    ends = np.cumsum(counts)
+    places = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(first - (ends - counts), counts)
+    return places.astype(np.int32), counts

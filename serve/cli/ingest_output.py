@@ -38,6 +38,17 @@ def tell_special_weights(output: Output, corpus: Corpus) -> None:
         output.line(f"{counted(corpus.special_weights, 'weight')} of special tokens, which are no terms, left out")
 
 
+def tell_split(output: Output, report: IngestReport) -> None:
+    """Say how many texts were split into passages, and how many a model reads no more than the beginning of."""
+    if report.split:
+        output.line(f"{counted(report.split, 'text')} split into {counted(report.passages, 'passage')}")
+    if report.cut:
+        output.line(
+            f"{counted(report.cut, 'text')} longer than the model reads: what is beyond is not searched"
+            " (see --passages)"
+        )
+
+
 def summary(source: str, report: IngestReport, seconds: float, rejects: RejectList, corpus: Corpus) -> dict[str, Any]:
     """Return the figures of an ingest job for a JSON document."""
     documents = report.added + report.replaced + report.unchanged
@@ -49,6 +60,9 @@ def summary(source: str, report: IngestReport, seconds: float, rejects: RejectLi
         "replaced": report.replaced,
         "unchanged": report.unchanged,
         "resumed": report.resumed,
+        "split": report.split,
+        "passages": report.passages,
+        "cut": report.cut,
         "rejected": report.rejected,
         "rejects": str(rejects.path) if report.rejected else None,
         "seconds": seconds,

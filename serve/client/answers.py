@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from lexhound.index.topk import SearchStats
 from lexhound.retrieval.collection.result import Contribution, Facet, FacetValue, Hit, SearchResult, Share, Total
+from lexhound.retrieval.documents.passages import Passage
 from lexhound.retrieval.documents.snippet import Snippet
 
 Health = Literal["ok", "unfinished", "damaged", "unavailable"]
@@ -174,6 +175,8 @@ def _hit(answer: Mapping[str, Any]) -> Hit:
         values["contributions"] = tuple(Contribution(**each) for each in values["contributions"])
     if "shares" in values:
         values["shares"] = tuple(Share(**each) for each in values["shares"])
+    if "passage" in values:
+        values["passage"] = Passage(**values["passage"])
     return Hit(**values)
 
 

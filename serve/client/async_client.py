@@ -117,6 +117,7 @@ class AsyncClient:
         encoder: str | None = None,
         dense: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        passages: str | None = None,
     ) -> CollectionInfo:
         """Make an empty collection.
 
@@ -124,8 +125,10 @@ class AsyncClient:
             encoder, dense: of those that the service offers; without an encoder the service's default with its dense
                 vectors; `dense` may be "none".
             settings: of `bm25`.
+            passages: how long texts are split, such as "256/32" (tokens, overlap), or "none".
         """
-        named = {"encoder": encoder, "dense": dense, "settings": None if settings is None else dict(settings)}
+        bm25 = None if settings is None else dict(settings)
+        named = {"encoder": encoder, "dense": dense, "settings": bm25, "passages": passages}
         body = {"name": name} | {key: value for key, value in named.items() if value is not None}
         return collection_info(await self._ask("POST", "/v1/collections", body=body))
 

@@ -35,6 +35,7 @@ Documents = Iterable[DocumentLike]
 AsyncDocuments = Documents | AsyncIterable[DocumentLike]
 Query = str | Mapping[str, float]
 Mode = Literal["auto", "lexical", "sparse", "dense", "hybrid"]
+Group = Literal["document", "none"]
 Progress = Callable[[BulkResult], None]
 
 _AGAIN = frozenset({429, 503})
@@ -75,6 +76,7 @@ class SearchOptions(TypedDict, total=False):
     collapse: str | None
     recall: float | None
     rerank: Literal["none"] | None
+    group: Group | None
 
 
 class BatchOptions(TypedDict, total=False):
@@ -87,6 +89,7 @@ class BatchOptions(TypedDict, total=False):
     allow_unknown_fields: bool
     recall: float | None
     rerank: Literal["none"] | None
+    group: Group
 
 
 def search_body(query: Query | SearchRequest, options: SearchOptions) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.topk import SearchStats
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
-from lexhound.retrieval.collection.query.candidates import Allowed
-from lexhound.retrieval.collection.query.ranking import RankedRows, rank
+from lexhound.retrieval.collection.query.candidates import Allowed, one_a_document, with_passages
+from lexhound.retrieval.collection.query.ranking import WIDER, RankedRows, fetched, grouped, is_enough, rank
 from lexhound.retrieval.collection.query.row_filter import Masks
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.collection.result import Share, Total
@@ -32,8 +34,10 @@ class ClauseCandidates:
         allowed: Allowed,
         *,
         allow_unknown_fields: bool,
+        group: bool = True,
     ) -> None:
         self._snapshot = snapshot
+        self._group = group and snapshot.has_passages
         self._evaluation = Evaluation(snapshot, sparse_field, allow_unknown_fields=allow_unknown_fields)
         self._matches: Matches = self._evaluation.matches(clause)
         self._masks: Masks = [
@@ -51,34 +55,48 @@ class ClauseCandidates:
 
     def best(self, depth: int) -> RankedRows:
         """Return the best `depth` of them."""
-        return self._best(depth, self._masks)
+        return self._grouped(depth, self._masks)
 
     def within(self, masks: Masks) -> RankedRows:
         """Return those of them that masks let through; best first."""
+        if self._group:
+            masks = with_passages(self._snapshot, masks)
         chosen = [mine & theirs for mine, theirs in zip(self._masks, masks, strict=True)]
-        return self._best(max(1, _count(chosen)), chosen)
+        return self._grouped(max(1, _count(chosen)), chosen)
 
     def matching(self) -> Masks:
         """Return them as bool[rows] for each part."""
-        return self._masks
+        return one_a_document(self._snapshot, self._masks) if self._group else self._masks
 
     def total(self) -> Total:
         """Return how many they are."""
-        return Total(_count(self._masks))
+        return Total(_count(self.matching()))
 
     def shares(self, ranked: RankedRows) -> list[tuple[Share, ...]] | None:
         """Return None: there is one side."""
 
+    def _grouped(self, depth: int, masks: Masks) -> RankedRows:
+        """Return the best `depth` documents, each by its best passage that matches."""
+        if not self._group:
+            return self._best(depth, masks)
+        fetch = fetched(self._snapshot, depth)
+        while True:
+            ranked = self._best(fetch, masks)
+            best = grouped(ranked)
+            if is_enough(self._snapshot, best, ranked, depth, fetch):
+                return best.at(slice(depth))
+            fetch = min(self._snapshot.n_rows, fetch * WIDER)
+
     def _best(self, depth: int, masks: Masks) -> RankedRows:
         if self._matches.extra is not None:
             return self._all(masks).at(np.arange(min(depth, _count(masks))))
-        ranked, stats = rank(self._snapshot, self.query, depth, masks)
+        ranked, stats = rank(self._snapshot, self.query, depth, masks, group=False)
         self._ranked = SearchStats(
             self._ranked.postings_read + stats.postings_read, self._ranked.rows_scored + stats.rows_scored
         )
         if len(ranked.rows) < depth:
             ranked = self._with_others(ranked, masks, depth)
-        return RankedRows(ranked.parts, ranked.rows, ranked.internal_ids, ranked.scores + self._matches.constant)
+        return replace(ranked, scores=ranked.scores + self._matches.constant)
 
     def _with_others(self, ranked: RankedRows, masks: Masks, depth: int) -> RankedRows:
         """Return ranked rows, and after them those that match without a term of the query, as they were inserted."""
@@ -93,6 +111,7 @@ class ClauseCandidates:
             np.concatenate([ranked.rows, others.rows]),
             np.concatenate([ranked.internal_ids, others.internal_ids]),
             np.concatenate([ranked.scores, others.scores]),
+            np.concatenate([ranked.documents, others.documents]),
         )
 
     def _all(self, masks: Masks) -> RankedRows:
@@ -103,16 +122,19 @@ class ClauseCandidates:
         pieces = [scores[mask] for scores, mask in zip(self._scores, masks, strict=True)]
         scores: NDArray[np.float64] = np.concatenate(pieces) if pieces else np.empty(0, np.float64)
         order = np.lexsort((rows.internal_ids, -scores))
-        return RankedRows(rows.parts[order], rows.rows[order], rows.internal_ids[order], scores[order])
+        return replace(rows, scores=scores).at(order)
 
     def _rows(self, masks: Masks) -> RankedRows:
         """Return the rows of masks without scores, part by part."""
         found = [np.flatnonzero(mask) for mask in masks]
         nothing = np.empty(0, np.int64)
-        ids = [view.segment.internal_ids[rows] for view, rows in zip(self._snapshot.segments, found, strict=True)]
+        segments = [view.segment for view in self._snapshot.segments]
+        ids = [segment.internal_ids[rows] for segment, rows in zip(segments, found, strict=True)]
+        documents = [segment.documents_of(rows) for segment, rows in zip(segments, found, strict=True)]
         rows = np.concatenate([nothing, *found])
         parts = np.repeat(np.arange(len(found)), [len(each) for each in found]).astype(np.int64)
-        return RankedRows(parts, rows, np.concatenate([nothing, *ids]), np.zeros(len(rows), np.float64))
+        scores = np.zeros(len(rows), np.float64)
+        return RankedRows(parts, rows, np.concatenate([nothing, *ids]), scores, np.concatenate([nothing, *documents]))
 
 
 def _count(masks: Masks) -> int:

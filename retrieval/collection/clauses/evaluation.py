@@ -103,8 +103,8 @@ class Evaluation:
             )
         synonyms = self._snapshot.synonyms
         if synonyms is not None and not clause.every_term:  # where every word is asked for, each stands for itself
-            return self._terms(synonyms.query(clause.text, self._snapshot)[0])
-        found = self._terms(self._field.query(clause.text, self._snapshot))
+            return self._terms(synonyms.query(clause.text, self._snapshot.statistics)[0])
+        found = self._terms(self._field.query(clause.text, self._snapshot.statistics))
         if not clause.every_term:
             return found
         masks = found.masks

@@ -59,9 +59,12 @@ class Candidates(Protocol):
 class SparseCandidates:
     """All documents with a term of a query."""
 
-    def __init__(self, snapshot: Snapshot, query: Query, allowed: Allowed, recall: float | None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, query: Query, allowed: Allowed, recall: float | None, *, group: bool = True
+    ) -> None:
         self.stats = SearchStats(0, 0)
         self._snapshot = snapshot
+        self._group = group
         self._query = query
         self._allowed = allowed
         self._recall = recall
@@ -69,14 +72,15 @@ class SparseCandidates:
 
     def best(self, depth: int) -> RankedRows:
         """Return the best `depth` of them, nearly so where the request has a recall below 1."""
-        ranked, stats = rank(self._snapshot, self._query, depth, self._allowed, self._recall)
+        ranked, stats = rank(self._snapshot, self._query, depth, self._allowed, self._recall, group=self._group)
         self.stats = _added(self.stats, stats)
         return ranked
 
     def within(self, masks: Masks) -> RankedRows:
         """Return those of them that masks let through; best first."""
         rows = sum(int(np.count_nonzero(mask)) for mask in masks)
-        ranked, stats = rank(self._snapshot, self._query, max(1, rows), masks)
+        chosen = with_passages(self._snapshot, masks) if self._group else masks
+        ranked, stats = rank(self._snapshot, self._query, max(1, rows), chosen, group=self._group)
         self.stats = _added(self.stats, stats)
         return ranked
 
@@ -89,7 +93,7 @@ class SparseCandidates:
                 mask, read = view.segment.index.matching(self._query.terms, allowed)
                 self.stats = _added(self.stats, SearchStats(read, 0))
                 masks.append(mask)
-            self._matching = masks
+            self._matching = one_a_document(self._snapshot, masks) if self._group else masks
         return self._matching
 
     def total(self) -> Total:
@@ -104,16 +108,25 @@ class SparseCandidates:
 class DenseCandidates:
     """The documents nearest to a query."""
 
-    def __init__(self, snapshot: Snapshot, vector: NDArray[np.float32], allowed: Allowed, recall: float | None) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        vector: NDArray[np.float32],
+        allowed: Allowed,
+        recall: float | None,
+        *,
+        group: bool = True,
+    ) -> None:
         self.stats = SearchStats(0, 0)
         self._snapshot = snapshot
+        self._group = group
         self._vector = vector
         self._allowed = allowed
         self._recall = recall
 
     def best(self, depth: int) -> RankedRows:
         """Return the nearest `depth`, nearly so where vectors are clustered and the recall is not 1."""
-        ranked, stats = rank_dense(self._snapshot, self._vector, depth, self._allowed, self._recall)
+        ranked, stats = rank_dense(self._snapshot, self._vector, depth, self._allowed, self._recall, group=self._group)
         self.stats = _added(self.stats, stats)
         return ranked
 
@@ -129,12 +142,13 @@ class DenseCandidates:
         """Return how many documents have a vector. Cost: all vectors are read, the first time."""
         if not self._vector.any():
             return Total(0)
-        total = 0
+        masks = []
         for view, allowed in zip(self._snapshot.segments, self._allowed, strict=True):
             check_deadline()
             rows = present.of(vectors_of(view))
-            total += int(np.count_nonzero(rows if allowed is None else rows & allowed))
-        return Total(total)
+            masks.append(rows if allowed is None else rows & allowed)
+        masks = one_a_document(self._snapshot, masks) if self._group else masks
+        return Total(sum(int(np.count_nonzero(mask)) for mask in masks))
 
     def shares(self, ranked: RankedRows) -> list[tuple[Share, ...]]:
         """Return the one share of each."""
@@ -147,15 +161,16 @@ class FusedCandidates:
     def __init__(
         self,
         snapshot: Snapshot,
-        query: Query,
-        vector: NDArray[np.float32],
+        query: tuple[Query, NDArray[np.float32]],
         fusion: Fusion,
         allowed: Allowed,
         recall: float | None,
+        *,
+        group: bool = True,
     ) -> None:
         self._snapshot = snapshot
         self._fused: FusedRows
-        self._fused, self.stats = rank_hybrid(snapshot, query, vector, fusion, allowed, recall)
+        self._fused, self.stats = rank_hybrid(snapshot, *query, fusion, allowed, recall, group=group)
 
     def best(self, depth: int) -> RankedRows:
         """Return the best `depth` of them."""
@@ -177,6 +192,38 @@ class FusedCandidates:
         """Return what both sides gave."""
         places = np.searchsorted(self._fused.pool.internal_ids, ranked.internal_ids)
         return [self._fused.shares_of(place) for place in places.tolist()]
+
+
+def one_a_document(snapshot: Snapshot, masks: Masks) -> Masks:
+    """Return, of the rows that masks let through, the first of each document."""
+    if not snapshot.has_passages:
+        return masks
+    rows = [np.flatnonzero(mask) for mask in masks]
+    documents = [view.segment.documents_of(own) for view, own in zip(snapshot.segments, rows, strict=True)]
+    ends = np.cumsum([0, *map(len, rows)])
+    _, first = np.unique(np.concatenate([np.empty(0, np.int64), *documents]), return_index=True)
+    chosen = []
+    for number, own in enumerate(rows):
+        mask = np.zeros(len(masks[number]), np.bool_)
+        mask[own[first[(first >= ends[number]) & (first < ends[number + 1])] - ends[number]]] = True
+        chosen.append(mask)
+    return chosen
+
+
+def with_passages(snapshot: Snapshot, masks: Masks) -> Masks:
+    """Return all rows of the documents that masks let through a row of."""
+    if not snapshot.has_passages:
+        return masks
+    pieces = [
+        view.segment.documents_of(np.flatnonzero(mask)) for view, mask in zip(snapshot.segments, masks, strict=True)
+    ]
+    documents = np.unique(np.concatenate([np.empty(0, np.int64), *pieces]))
+    chosen = []
+    for view in snapshot.segments:
+        mask = np.zeros(view.segment.n_rows, np.bool_)
+        mask[view.segment.rows_of_documents(documents)[0]] = True
+        chosen.append(mask)
+    return chosen
 
 
 def masks_of(snapshot: Snapshot, ranked: RankedRows) -> Masks:

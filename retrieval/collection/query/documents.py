@@ -5,10 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lexhound.retrieval.collection.store.passage_table import read_spans
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE, document_of, read_rows
 from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.documents.document import Document, is_encodable
+from lexhound.retrieval.documents.passages import Passage, passage_of
 from lexhound.retrieval.errors import CorruptCollectionError, StaleSnapshotError
 
 from .snapshot import Snapshot
@@ -32,6 +37,35 @@ def read_documents(snapshot: Snapshot, internal_ids: Sequence[int]) -> dict[int,
             documents.update((row[0], document_of(row, exact=snapshot.exact)) for row in rows)
     _check_found(snapshot, internal_ids, documents)
     return documents
+
+
+def read_passages(snapshot: Snapshot, documents: Sequence[int]) -> dict[int, NDArray[np.uint32]]:
+    """Return the spans, uint32[passages, 2], of those of some documents that are split.
+
+    Raises:
+        CorruptCollectionError: they are not what was written.
+    """
+    with snapshot.reading() as connection:
+        return read_spans(connection, list(dict.fromkeys(documents)))
+
+
+def passage_at(document: Document, number: int, spans: NDArray[np.uint32] | None) -> Passage | None:
+    """Return the passage with a number; None for a document that is whole.
+
+    Raises:
+        CorruptCollectionError: the index knows more passages than the database.
+    """
+    if spans is None and number == 0:
+        return None
+    if spans is None or number >= len(spans):
+        known = 0 if spans is None else len(spans)
+        raise CorruptCollectionError(
+            f"damaged: the index knows passage {number} of {document.id!a}, the database {known}",
+            where=DATABASE,
+            hint="put the document in again, delete it, or restore the collection from a backup",
+        )
+    begin, end = spans[number].tolist()
+    return passage_of(document.text, number, (begin, end))
 
 
 def read_latest(connection: sqlite3.Connection, identifier: str, *, exact: bool) -> Document | None:

@@ -10,6 +10,7 @@ from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.request import METADATA_FIELD, SearchRequest
 from lexhound.retrieval.collection.result import Contribution, Hit, Share, shared_contributions
 from lexhound.retrieval.documents.document import JSON, Document
+from lexhound.retrieval.documents.passages import Passage, encoded_text
 from lexhound.retrieval.documents.snippet import make_snippet
 
 from .encoding import EncodedQuery
@@ -35,8 +36,9 @@ class HitMaker:
         document: Document,
         explain: Callable[[Terms], tuple[Contribution, ...]],
         shares: tuple[Share, ...] | None,
+        passage: Passage | None = None,
     ) -> Hit:
-        """Return one hit.
+        """Return one hit; `passage` is the one that stands for a document that is split.
 
         `explain` gives what terms gave to the sparse side's score, and is called where asked for, with the terms of the
         document's own words.
@@ -44,12 +46,12 @@ class HitMaker:
         request = self.request
         contributions = None
         if request.explain:
-            contributions = explain(self._own_terms(document)) if len(self.query.sparse) else ()
+            contributions = explain(self._own_terms(document, passage)) if len(self.query.sparse) else ()
             if shares is not None:
                 contributions = shared_contributions(contributions, shares)
         snippet = None
         if request.highlight:
-            text = document.text[: request.snippet_characters]
+            text = (document if passage is None else passage).text[: request.snippet_characters]
             terms = self.query.terms
             snippet = make_snippet(text, self.field.highlights(text, terms), terms)
         return Hit(
@@ -62,6 +64,7 @@ class HitMaker:
             snippet=snippet,
             contributions=contributions,
             shares=shares,
+            passage=passage,
         )
 
     def contribution(
@@ -79,11 +82,11 @@ class HitMaker:
             synonym_of=self.query.stands_for.get(term),
         )
 
-    def _own_terms(self, document: Document) -> Terms:
-        """Return the terms of a document's own words; None where no encoder adds others, or there are no words to tell
-        from: documents may bring vectors without a text.
+    def _own_terms(self, document: Document, passage: Passage | None) -> Terms:
+        """Return the terms of a document's own words, of a split one those of its title and the passage; None where no
+        encoder adds others, or there are no words to tell from: documents may bring vectors without a text.
         """
-        text = document.encoded_text[:_OWN_CHARACTERS]
+        text = encoded_text(document, passage)[:_OWN_CHARACTERS]
         if self.field.frequencies or not text.strip():
             return None
         return self.field.typed_terms(text)

@@ -3,12 +3,16 @@
 A hybrid search takes the best candidates of the inverted index and those of the dense vectors, lets each field score
 the candidates that only the other one found, and fuses (`fusion`). Scores are exact on both fields, so a document's
 fused score is the same on every page.
+
+Candidates are documents: each side brings its best, and a document's score on a side is that of its best passage there.
+The row that stands for it is the best one of the sparse side, or where no passage has a term of the query the best one
+of the dense side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +26,18 @@ from lexhound.retrieval.collection.result import Share
 from lexhound.retrieval.errors import CorruptCollectionError
 
 from .fusion import FieldScores, FieldShares, best, fuse
-from .ranking import RankedRows, merge_ranked, named, rank, rank_rows
+from .ranking import (
+    WIDER,
+    RankedRows,
+    fetched,
+    grouped,
+    grouped_many,
+    is_enough,
+    merge_ranked,
+    named,
+    rank,
+    rank_rows,
+)
 from .snapshot import SegmentView, Snapshot
 
 Masks = Sequence[NDArray[np.bool_] | None]
@@ -35,12 +50,14 @@ def rank_hybrid(
     fusion: Fusion,
     allowed: Masks,
     recall: float | None = None,
+    *,
+    group: bool = True,
 ) -> tuple[FusedRows, SearchStats]:
-    """Return the candidates of a query with their fused scores."""
-    lexical, read = rank(snapshot, query, fusion.depth, allowed, recall)
-    near, scored = rank_dense(snapshot, vector, fusion.depth, allowed, recall)
+    """Return the candidates of a query with their fused scores; with `group` False passages, not documents."""
+    lexical, read = rank(snapshot, query, fusion.depth, allowed, recall, group=group)
+    near, scored = rank_dense(snapshot, vector, fusion.depth, allowed, recall, group=group)
     stats = SearchStats(read.postings_read, read.rows_scored + scored.rows_scored)
-    return _fused(snapshot, query, vector, lexical, near, fusion), stats
+    return _fused(snapshot, query, vector, (lexical, near), fusion, group=group), stats
 
 
 def rank_hybrid_many(
@@ -51,22 +68,45 @@ def rank_hybrid_many(
     allowed: Masks,
     threads: int | None,
     recall: float | None = None,
+    *,
+    group: bool = True,
 ) -> Iterator[FusedRows]:
     """Yield the same of many queries, in their order."""
-    lexical = rank_rows(snapshot, queries, fusion.depth, allowed, threads, recall)
-    near = rank_dense_many(snapshot, vectors, fusion.depth, allowed, threads, recall)
+    lexical = rank_rows(snapshot, queries, fusion.depth, allowed, threads, recall, group=group)
+    near = rank_dense_many(snapshot, vectors, fusion.depth, allowed, threads, recall, group=group)
     for query, vector, mine, other in zip(queries, vectors, lexical, near, strict=True):
-        yield _fused(snapshot, query, vector, mine, other, fusion)
+        yield _fused(snapshot, query, vector, (mine, other), fusion, group=group)
 
 
 def rank_dense(
-    snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: Masks, recall: float | None = None
+    snapshot: Snapshot,
+    vector: NDArray[np.float32],
+    depth: int,
+    allowed: Masks,
+    recall: float | None = None,
+    *,
+    group: bool = True,
 ) -> tuple[RankedRows, SearchStats]:
-    """Return the best `depth` rows by inner product, over all parts; nearly so where one is clustered and `recall` not
-    1.
+    """Return the best rows of the best `depth` documents by inner product, over all parts, or with `group` False the
+    best `depth` rows; nearly so where a part is clustered and `recall` not 1.
 
     Rows without a vector are not found, and nothing for a query without one: zeros.
     """
+    if not group or not snapshot.has_passages:
+        return _rank_dense(snapshot, vector, depth, allowed, recall)
+    rows_scored, fetch = 0, fetched(snapshot, depth)
+    while True:
+        ranked, stats = _rank_dense(snapshot, vector, fetch, allowed, recall)
+        rows_scored += stats.rows_scored
+        best_rows = grouped(ranked)
+        if is_enough(snapshot, best_rows, ranked, depth, fetch):
+            return best_rows.at(slice(depth)), SearchStats(0, rows_scored)
+        fetch = min(snapshot.n_rows, fetch * WIDER)
+
+
+def _rank_dense(
+    snapshot: Snapshot, vector: NDArray[np.float32], depth: int, allowed: Masks, recall: float | None
+) -> tuple[RankedRows, SearchStats]:
     ranked = [
         search_present(vectors_of(view), vector, depth, mask, recall)
         for view, mask in zip(snapshot.segments, allowed, strict=True)
@@ -82,13 +122,22 @@ def rank_dense_many(
     allowed: Masks,
     threads: int | None = None,
     recall: float | None = None,
+    *,
+    group: bool = True,
 ) -> list[RankedRows]:
     """Return the same of many queries, float32[m, width]."""
-    ranked = [
-        search_many_present(vectors_of(view), vectors, depth, mask, recall, threads)
-        for view, mask in zip(snapshot.segments, allowed, strict=True)
-    ]
-    return [merge_ranked(snapshot, [tops[i] for tops in ranked], depth) for i in range(len(vectors))]
+
+    def search(numbers: Sequence[int], fetch: int) -> list[RankedRows]:
+        some = vectors if len(numbers) == len(vectors) else vectors[list(numbers)]
+        ranked = [
+            search_many_present(vectors_of(view), some, fetch, mask, recall, threads)
+            for view, mask in zip(snapshot.segments, allowed, strict=True)
+        ]
+        return [merge_ranked(snapshot, [tops[i] for tops in ranked], fetch) for i in range(len(some))]
+
+    if not group or not snapshot.has_passages:
+        return search(range(len(vectors)), depth)
+    return grouped_many(snapshot, len(vectors), depth, search)
 
 
 def candidate_scores(
@@ -98,7 +147,7 @@ def candidate_scores(
     lexical, _ = rank(snapshot, query, depth, allowed)
     near, _ = rank_dense(snapshot, vector, depth, allowed)
     pool = _pooled(lexical, near)
-    fields = _scored(snapshot, query, vector, pool, lexical, near)
+    fields = _scored(snapshot, query, vector, pool, (lexical, near))
     return [identifier for identifier, _ in named(snapshot, pool)], fields
 
 
@@ -144,8 +193,7 @@ class FusedRows:
     def cut(self, k: int) -> RankedRows:
         """Return the best `k`, best first."""
         chosen = best(self.scores, k)
-        ranked = self.pool.at(chosen)
-        return RankedRows(ranked.parts, ranked.rows, ranked.internal_ids, self.scores[chosen])
+        return replace(self.pool, scores=self.scores).at(chosen)
 
     def shares_of(self, position: int) -> tuple[Share, ...]:
         """Return what each field gave to one candidate."""
@@ -156,23 +204,35 @@ def _fused(
     snapshot: Snapshot,
     query: Query,
     vector: NDArray[np.float32],
-    lexical: RankedRows,
-    near: RankedRows,
+    found: tuple[RankedRows, RankedRows],
     fusion: Fusion,
+    *,
+    group: bool,
 ) -> FusedRows:
+    lexical, near = found if group else [replace(each, documents=each.internal_ids) for each in found]
     pool = _pooled(lexical, near)
-    fields = _scored(snapshot, query, vector, pool, lexical, near)
+    fields = _scored(snapshot, query, vector, pool, (lexical, near), group=group)
     scores, shares = fuse(fusion, fields)
     complete = len(lexical.rows) < fusion.depth and len(near.rows) < fusion.depth
-    return FusedRows(pool, scores, fields, shares, complete)
+    return FusedRows(pool if group else _with_documents(snapshot, pool), scores, fields, shares, complete)
+
+
+def _with_documents(snapshot: Snapshot, pool: RankedRows) -> RankedRows:
+    """Return passages that were candidates of their own, told whose they are."""
+    documents = pool.internal_ids.copy()
+    for number, view in enumerate(snapshot.segments):
+        in_part = pool.parts == number
+        documents[in_part] = view.segment.documents_of(pool.rows[in_part])
+    return replace(pool, documents=documents)
 
 
 def _pooled(lexical: RankedRows, near: RankedRows) -> RankedRows:
-    """Return the union of two rankings, by seq; without scores."""
-    internal_ids, first = np.unique(np.concatenate([lexical.internal_ids, near.internal_ids]), return_index=True)
+    """Return the union of two rankings, by document; without scores. Of a document in both, the row of the first."""
+    documents, first = np.unique(np.concatenate([lexical.documents, near.documents]), return_index=True)
     parts = np.concatenate([lexical.parts, near.parts])[first]
     rows = np.concatenate([lexical.rows, near.rows])[first]
-    return RankedRows(parts, rows, internal_ids, np.zeros(len(internal_ids), np.float64))
+    internal_ids = np.concatenate([lexical.internal_ids, near.internal_ids])[first]
+    return RankedRows(parts, rows, internal_ids, np.zeros(len(documents), np.float64), documents)
 
 
 def _scored(
@@ -180,35 +240,73 @@ def _scored(
     query: Query,
     vector: NDArray[np.float32],
     pool: RankedRows,
-    lexical: RankedRows,
-    near: RankedRows,
+    found: tuple[RankedRows, RankedRows],
+    *,
+    group: bool = True,
 ) -> list[FieldScores]:
-    """Return what each field says of every candidate, whichever field found it."""
-    sparse_scores, known = _known(pool, lexical)
-    matched = known.copy()
-    others, near_known = _known(pool, near)
-    close = near_known.copy()
+    """Return what each field says of every candidate, whichever field found it.
+
+    Where the sparse side finds a better passage of a candidate than the one in the pool, that takes its place.
+    """
+    sparse_scores, matched = _known(pool, found[0])
+    others, close = _known(pool, found[1])
     ceiling = float(query.weights.sum()) * query.scale * snapshot.greatest_weight
-    for number, view in enumerate(snapshot.segments):
-        in_part = pool.parts == number
-        missing = np.flatnonzero(in_part & ~known)
-        if len(missing) and len(query):
-            top = _score_rows(view, query, pool.rows[missing])
-            at = missing[np.searchsorted(pool.rows[missing], top.rows)]
-            sparse_scores[at], matched[at] = top.scores, True
-        missing = np.flatnonzero(in_part & ~near_known)
-        if len(missing) and vector.any():
-            vectors, rows = vectors_of(view), pool.rows[missing]
-            others[missing] = vectors.scores_of(rows, vector)
-            close[missing] = has_vector(vectors, rows, others[missing])
+    missing = np.flatnonzero(~matched)
+    if len(missing) and len(query):
+        best_rows = _best_matching(snapshot, query, pool, missing, group=group)
+        best_rows = best_rows.at(np.argsort(best_rows.documents))
+        at = np.searchsorted(pool.documents, best_rows.documents)
+        sparse_scores[at], matched[at] = best_rows.scores, True
+        pool.parts[at], pool.rows[at], pool.internal_ids[at] = best_rows.parts, best_rows.rows, best_rows.internal_ids
+    missing = np.flatnonzero(~close)
+    if len(missing) and vector.any():
+        others[missing], close[missing] = _closest(snapshot, vector, pool, missing, group=group)
     return [FieldScores("sparse", sparse_scores, matched, ceiling), FieldScores("dense", others, close, 1.0)]
+
+
+def _best_matching(
+    snapshot: Snapshot, query: Query, pool: RankedRows, some: NDArray[np.int64], *, group: bool
+) -> RankedRows:
+    """Return, of those of some of the pool's documents that have a term of the query, the best row."""
+    found: list[TopK] = []
+    for view in snapshot.segments:
+        rows, _ = _rows_of(view, pool.documents[some], group=group)
+        found.append(_score_rows(view, query, rows) if len(rows) else TopK.empty())
+    ranked = merge_ranked(snapshot, found, sum(len(top) for top in found))
+    return grouped(ranked) if group else replace(ranked, documents=ranked.internal_ids)
+
+
+def _closest(
+    snapshot: Snapshot, vector: NDArray[np.float32], pool: RankedRows, some: NDArray[np.int64], *, group: bool
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the greatest product of each of some of the pool's documents, and whether it has a vector."""
+    scores, close = np.full(len(some), -np.inf), np.zeros(len(some), np.bool_)
+    for view in snapshot.segments:
+        rows, owners = _rows_of(view, pool.documents[some], group=group)
+        if len(rows):
+            products = vectors_of(view).scores_of(rows, vector)
+            present = has_vector(vectors_of(view), rows, products)
+            np.maximum.at(scores, owners[present], products[present])
+            close[owners[present]] = True
+    return np.where(close, scores, 0.0), close
+
+
+def _rows_of(
+    view: SegmentView, documents: NDArray[np.int64], *, group: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of a part that are of some documents, ascending, and whose they are: places in `documents`."""
+    if group:
+        return view.segment.rows_of_documents(documents)
+    places = np.minimum(np.searchsorted(view.segment.internal_ids, documents), view.segment.n_rows - 1)
+    here = view.segment.internal_ids[places] == documents
+    return places[here], np.flatnonzero(here)
 
 
 def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return a ranking's scores at the places of the pool, and where it has any."""
-    scores = np.zeros(len(pool.internal_ids), np.float64)
-    known = np.zeros(len(pool.internal_ids), np.bool_)
-    positions = np.searchsorted(pool.internal_ids, ranked.internal_ids)
+    scores = np.zeros(len(pool.documents), np.float64)
+    known = np.zeros(len(pool.documents), np.bool_)
+    positions = np.searchsorted(pool.documents, ranked.documents)
     scores[positions], known[positions] = ranked.scores, True
     return scores, known
 

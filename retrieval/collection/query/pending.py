@@ -16,6 +16,7 @@ from lexhound.retrieval.collection.fields.scale_groups import FIXED, grouped, pa
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, unpack_dense
 from lexhound.retrieval.collection.store.dense_index import dense_in_memory
+from lexhound.retrieval.collection.store.passage_table import numbers_of
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.store.segment import ListedIds, Segment
 from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, unpack
@@ -151,13 +152,14 @@ def _index_batches(
         vectors = None if vectors is None else vectors[live]
     if not len(batch.internal_ids):
         return ()
+    numbers = numbers_of(connection, batch.internal_ids)
+    documents = batch.internal_ids if numbers is None else batch.internal_ids - numbers
     by_seq = dict(
         connection.execute(
-            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?",
-            (int(batch.internal_ids[0]), int(batch.internal_ids[-1])),
+            "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(documents[0]), int(documents[-1]))
         ).fetchall()
     )
-    lost = [seq for seq in batch.internal_ids.tolist() if seq not in by_seq]
+    lost = [seq for seq in documents.tolist() if seq not in by_seq]
     if lost:
         raise CorruptCollectionError(
             f"a batch has a document in row {lost[0]}, and the database has none",
@@ -176,9 +178,7 @@ def _index_batches(
             mean_length=basis.average_length if sparse_field.frequencies else None,
         )
         dense = None if vectors is None else dense_in_memory(vectors[group.rows])
-        segments.append(
-            Segment(
-                PENDING, part.internal_ids, ListedIds(by_seq[seq] for seq in part.internal_ids.tolist()), index, dense
-            )
-        )
+        ids = ListedIds(by_seq[seq] for seq in documents[group.rows].tolist())
+        passages = None if numbers is None else numbers[group.rows]
+        segments.append(Segment(PENDING, part.internal_ids, ids, index, dense, passages=passages))
     return tuple(segments)

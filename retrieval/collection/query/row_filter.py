@@ -85,7 +85,10 @@ def internal_ids_passing(snapshot: Snapshot, filter: str, *, allow_unknown_field
         FilterSyntaxError, UnknownFieldError, DeadlineError: as for `rows_passing`.
     """
     masks = _passing(snapshot, filter, allow_unknown_fields)
-    pieces = [view.segment.internal_ids[mask] for view, mask in zip(snapshot.segments, masks, strict=True)]
+    pieces = [
+        view.segment.internal_ids[view.first_passages(mask)]
+        for view, mask in zip(snapshot.segments, masks, strict=True)
+    ]
     return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
 
 
@@ -95,7 +98,10 @@ def count_passing(snapshot: Snapshot, filter: str, *, allow_unknown_fields: bool
     Raises:
         FilterSyntaxError, UnknownFieldError, DeadlineError: as for `rows_passing`.
     """
-    return sum(int(np.count_nonzero(mask)) for mask in _passing(snapshot, filter, allow_unknown_fields))
+    masks = _passing(snapshot, filter, allow_unknown_fields)
+    return sum(
+        int(np.count_nonzero(view.first_passages(mask))) for view, mask in zip(snapshot.segments, masks, strict=True)
+    )
 
 
 def is_known(snapshot: Snapshot, filter: str) -> bool:
@@ -146,7 +152,7 @@ class PartColumns:
     ) -> Column:
         def read() -> Column:
             with self._snapshot.reading() as connection:
-                return reader(connection, name, self._segment.internal_ids, self._deleted_rows(connection))
+                return reader(connection, name, self._segment.documents, self._deleted_rows(connection))
 
         return self._snapshot.columns.get((self._segment, name, within), read)
 
@@ -154,7 +160,7 @@ class PartColumns:
         """Return rows whose documents have been deleted since the snapshot was taken: their metadata may be gone
         too.
         """
-        internal_ids = self._segment.internal_ids
+        internal_ids = self._segment.documents
         (generation,) = connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()
         if not len(internal_ids) or int(generation) == self._snapshot.generation:
             return np.empty(0, np.int32)
@@ -162,4 +168,5 @@ class PartColumns:
             "SELECT seq FROM rows WHERE seq BETWEEN ? AND ?", (int(internal_ids[0]), int(internal_ids[-1]))
         )
         present = np.fromiter((seq for (seq,) in rows), np.int64)
-        return np.flatnonzero(~np.isin(internal_ids, present, assume_unique=True)).astype(np.int32)
+        unique = self._segment.passages is None
+        return np.flatnonzero(~np.isin(internal_ids, present, assume_unique=unique)).astype(np.int32)

@@ -18,7 +18,7 @@ from lexhound.retrieval.filters.known_fields import check_shown
 
 from .arranging import arranged
 from .candidates import Allowed, Candidates, DenseCandidates, FusedCandidates, SparseCandidates, masks_of
-from .documents import read_documents
+from .documents import passage_at, read_documents, read_passages
 from .encoding import EncodedQuery, QueryEncoders, TermWeights, encode_query
 from .fusion import FieldScores
 from .hits import HitMaker, Terms, sort_contributions
@@ -74,13 +74,15 @@ def _candidates(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequ
     allowed = rows_passing(snapshot, request.filter, allow_unknown_fields=request.allow_unknown_fields)
     if isinstance(request.query, CLAUSES):
         return _of_clauses(snapshot, encoders, request, request.query, allowed)
-    query = encode_query(encoders, request, snapshot, snapshot.synonyms)
+    group = request.by_document
+    query = encode_query(encoders, request, snapshot.statistics, snapshot.synonyms)
     if query.dense is None:
-        return query, SparseCandidates(snapshot, query.sparse, allowed, request.recall)
+        return query, SparseCandidates(snapshot, query.sparse, allowed, request.recall, group=group)
     if encoders.mode == "dense":
-        return query, DenseCandidates(snapshot, query.dense, allowed, request.recall)
+        return query, DenseCandidates(snapshot, query.dense, allowed, request.recall, group=group)
     fusion = request.fusion or snapshot.fusion or Fusion()
-    return query, FusedCandidates(snapshot, query.sparse, query.dense, fusion, allowed, request.recall)
+    found = (query.sparse, query.dense)
+    return query, FusedCandidates(snapshot, found, fusion, allowed, request.recall, group=group)
 
 
 def _of_clauses(
@@ -88,7 +90,8 @@ def _of_clauses(
 ) -> tuple[EncodedQuery, Candidates]:
     started = perf_counter()
     allow = request.allow_unknown_fields
-    candidates = ClauseCandidates(snapshot, encoders.sparse, clause, allowed, allow_unknown_fields=allow)
+    group = request.by_document
+    candidates = ClauseCandidates(snapshot, encoders.sparse, clause, allowed, allow_unknown_fields=allow, group=group)
     terms = frozenset(candidates.query.terms.tolist())
     typed = None
     if request.explain:
@@ -100,21 +103,22 @@ def _of_clauses(
 def answer_many(snapshot: Snapshot, encoders: QueryEncoders, request: BatchRequest) -> list[RankedIds]:
     """Return (id, score) of the best documents of many queries; no document is read."""
     queries, k, recall, threads = request.queries, request.k, request.recall, request.threads
+    group = request.by_document
     allowed = rows_passing(snapshot, request.filter, allow_unknown_fields=request.allow_unknown_fields)
     vectors = None if encoders.dense is None else encoders.dense.queries(queries)
     if vectors is not None and encoders.mode == "dense":
-        ranked = rank_dense_many(snapshot, vectors, k, allowed, threads, recall)
+        ranked = rank_dense_many(snapshot, vectors, k, allowed, threads, recall, group=group)
         return [named(snapshot, each) for each in ranked]
     encoded = [Query.from_weights(*vector) for vector in _sparse_vectors(snapshot, encoders, queries)]
     if vectors is None:
-        return rank_many(snapshot, encoded, k, allowed, threads, recall)
+        return rank_many(snapshot, encoded, k, allowed, threads, recall, group=group)
     fusion = request.fusion or snapshot.fusion or Fusion()
-    fused = rank_hybrid_many(snapshot, encoded, vectors, fusion, allowed, threads, recall)
+    fused = rank_hybrid_many(snapshot, encoded, vectors, fusion, allowed, threads, recall, group=group)
     return [named(snapshot, each.cut(k)) for each in fused]
 
 
 def _sparse_vectors(snapshot: Snapshot, encoders: QueryEncoders, queries: Sequence[str]) -> list[TermWeights]:
-    return query_vectors(encoders.sparse, queries, snapshot, snapshot.synonyms)
+    return query_vectors(encoders.sparse, queries, snapshot.statistics, snapshot.synonyms)
 
 
 def fusion_candidates(
@@ -133,8 +137,9 @@ def _hits(
 ) -> tuple[Hit, ...]:
     """Return the ranked rows from the request's offset on, with their documents."""
     offset = maker.request.offset
-    internal_ids = ranked.internal_ids[offset:].tolist()
-    documents = read_documents(snapshot, internal_ids)
+    internal_ids = ranked.documents[offset:].tolist()
+    documents = read_documents(snapshot, list(dict.fromkeys(internal_ids)))
+    spans = read_passages(snapshot, internal_ids) if snapshot.has_passages else {}
     hits = []
     for position, seq in enumerate(internal_ids, offset):
         check_deadline()
@@ -147,7 +152,8 @@ def _hits(
             )
         hit_shares = None if shares is None else shares[position]
         explain = partial(_explain, maker, view, row)
-        hits.append(maker.make(position + 1, float(ranked.scores[position]), document, explain, hit_shares))
+        passage = passage_at(document, view.segment.passage_of(row), spans.get(seq))
+        hits.append(maker.make(position + 1, float(ranked.scores[position]), document, explain, hit_shares, passage))
     return tuple(hits)
 
 

@@ -76,8 +76,37 @@ class SegmentView:
     live: NDArray[np.bool_] | None
 
     @property
-    def n_documents(self) -> int:
+    def n_rows(self) -> int:
+        """How many rows are live: one a document, or one a passage of it."""
         return self.segment.n_rows if self.live is None else int(self.live.sum())
+
+    @property
+    def n_documents(self) -> int:
+        """How many live documents begin in this part."""
+        if self.segment.passages is None:
+            return self.n_rows
+        first = self.segment.passages == 0
+        return int(np.count_nonzero(first if self.live is None else first & self.live))
+
+    def first_passages(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which rows of a bool[rows] mask are a document's first passage: one a document."""
+        return mask if self.segment.passages is None else mask & (self.segment.passages == 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowStatistics:
+    """What queries are weighed by: the rows of the index, each passage of a document one.
+
+    Attributes:
+        n_documents: how many rows are live; of a collection whose documents are whole, how many documents.
+    """
+
+    snapshot: Snapshot
+    n_documents: int
+
+    def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return how many live rows hold each term; int64, one a term."""
+        return self.snapshot.document_frequencies(terms)
 
 
 class Snapshot:
@@ -114,6 +143,8 @@ class Snapshot:
         self.fusion = fusion  # of hybrid searches that name none; None for the usual one
         self.exact = exact  # what hashes of earlier versions are of; see `stored_documents.document_of`
         self.n_documents = sum(view.n_documents for view in segments)
+        self.n_rows = sum(view.n_rows for view in segments)
+        self.statistics = RowStatistics(self, self.n_rows)
         self._frequencies: dict[int, int] = {}
         if held is not None:
             weakref.finalize(self, connections.give, held)
@@ -138,8 +169,16 @@ class Snapshot:
     @cached_property
     def live_internal_ids(self) -> NDArray[np.int64]:
         """The row numbers of all documents, ascending; int64."""
-        pieces = [p.segment.internal_ids if p.live is None else p.segment.internal_ids[p.live] for p in self.segments]
+        pieces = []
+        for view in self.segments:
+            live = np.ones(view.segment.n_rows, np.bool_) if view.live is None else view.live
+            pieces.append(view.segment.internal_ids[view.first_passages(live)])
         return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
+
+    @property
+    def has_passages(self) -> bool:
+        """Whether a document has several rows."""
+        return self.n_rows != self.n_documents
 
     @cached_property
     def greatest_weight(self) -> float:
@@ -154,14 +193,14 @@ class Snapshot:
         usual = 0.0
         held = 0
         for view in sorted(self.segments, key=lambda view: view.segment.index.scale):
-            if held >= _USUAL * self.n_documents and view.segment.index.scale > usual:
+            if held >= _USUAL * self.n_rows and view.segment.index.scale > usual:
                 break
             usual = view.segment.index.scale
-            held += view.n_documents
+            held += view.n_rows
         return max((index.greatest_weight for index in indexes if index.scale <= usual), default=0.0)
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return how many live documents hold each term; int64, one a term. Counted once a term and snapshot."""
+        """Return how many live rows hold each term; int64, one a term. Counted once a term and snapshot."""
         term_ids = terms.tolist()
         missing = np.array([term for term in term_ids if term not in self._frequencies], np.int32)
         if len(missing):

@@ -54,7 +54,7 @@ def rerank(search: Search, request: SearchRequest, options: Rerank) -> SearchRes
         fields=tuple(dict.fromkeys((*request.fields, "title", "text"))),
     )
     result = search(first)
-    texts = [f"{hit.title}\n{hit.text}" if hit.title else hit.text or "" for hit in result.hits]
+    texts = [_read(hit) for hit in result.hits]
     scores: list[float] = []
     for start in range(0, len(texts), BATCH):
         check_deadline()
@@ -69,13 +69,20 @@ def rerank(search: Search, request: SearchRequest, options: Rerank) -> SearchRes
 def rerank_many(search: Search, request: BatchRequest, options: Rerank) -> list[RankedIds]:
     """Return (id, score) of the reranked hits of many queries."""
     shared = {
-        name: getattr(request, name) for name in ("k", "mode", "filter", "allow_unknown_fields", "recall", "fusion")
+        name: getattr(request, name)
+        for name in ("k", "mode", "filter", "allow_unknown_fields", "recall", "fusion", "group")
     }
     answers = []
     for query in request.queries:
         result = rerank(search, SearchRequest(query, fields=(), rerank=options, **shared), options)
         answers.append([(hit.id, hit.score) for hit in result.hits])
     return answers
+
+
+def _read(hit: Hit) -> str:
+    """Return what a model reads of a hit: title and text, of a document that is split its best passage."""
+    text = (hit.text or "") if hit.passage is None else hit.passage.text
+    return f"{hit.title}\n{text}" if hit.title else text
 
 
 def _hit(request: SearchRequest, hit: Hit, rank: int, score: float) -> Hit:

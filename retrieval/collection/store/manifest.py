@@ -7,7 +7,7 @@ encoder made its vectors.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,20 @@ import orjson
 
 from lexhound.core.atomic_files import write_file
 from lexhound.encoders.base import EncoderIdentity
-from lexhound.encoders.errors import IdentityError
+from lexhound.encoders.errors import IdentityError, SettingsError
+from lexhound.retrieval.documents.passages import PassageSettings
 from lexhound.retrieval.errors import CorruptCollectionError, NewerFormatError, NotACollectionError
 
 from .dense_index import POLICIES
 
 MANIFEST = "lexhound.json"
 _CHECKSUM = "checksum"
-FORMAT = 4
+FORMAT = 5
 """The newest. A collection is written in the oldest that can hold it, so that older versions read what they can: 1
 without dense vectors, 2 where those are never clustered, 3 with others; 4 from the first segment on that this version
-writes, as each has its own scale and average length."""
+writes, as each has its own scale and average length; 5 where texts may be split or cut, which its database tells."""
+SEGMENT_FORMAT = 4
+"""The least that a collection has once this version has written a segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +46,39 @@ class DenseManifest:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The unchanging facts of a collection; `dense` is None where it has no dense vectors."""
+    """The unchanging facts of a collection.
+
+    Attributes:
+        dense: None where it has no dense vectors.
+        passages: how long texts are split; None where they are not.
+    """
 
     format: int
     created_by: str
     encoder: EncoderIdentity
     dense: DenseManifest | None = None
+    passages: PassageSettings | None = None
 
     @classmethod
-    def new(cls, created_by: str, encoder: EncoderIdentity, dense: DenseManifest | None = None) -> Manifest:
+    def new(
+        cls,
+        created_by: str,
+        encoder: EncoderIdentity,
+        dense: DenseManifest | None = None,
+        passages: PassageSettings | None = None,
+    ) -> Manifest:
         """Return the manifest of a collection that is being made, in the oldest format that can hold it."""
-        return cls(1 if dense is None else 2 if dense.index == "flat" else 3, created_by, encoder, dense)
+        from lexhound.encoders.bm25.encoder import KIND as BM25  # takes time to load, and searches need none of it
+
+        number = 1 if dense is None else 2 if dense.index == "flat" else 3
+        if passages is not None or dense is not None or encoder.kind != BM25:
+            number = FORMAT
+        return cls(number, created_by, encoder, dense, passages)
+
+    @property
+    def tells_passages(self) -> bool:
+        """Whether the database has the table of passages."""
+        return self.format >= FORMAT
 
     def to_json(self) -> dict[str, Any]:
         values: dict[str, Any] = {
@@ -65,6 +90,8 @@ class Manifest:
             values["dense"] = {"encoder": self.dense.encoder.as_dict(), "width": self.dense.width}
             if self.format > 2:
                 values["dense"]["index"] = self.dense.index
+        if self.tells_passages:
+            values["passages"] = None if self.passages is None else asdict(self.passages)
         return values
 
 
@@ -76,10 +103,12 @@ def write_manifest(directory: Path, manifest: Manifest, name: str = MANIFEST) ->
 
 
 def raise_format(directory: Path) -> None:
-    """Make a collection one of the newest format, which earlier versions refuse, where it is not yet."""
+    """Make a collection one whose segments have scales of their own, which earlier versions refuse, where it is not
+    yet.
+    """
     manifest = read_manifest(directory)
-    if manifest.format < FORMAT:
-        write_manifest(directory, replace(manifest, format=FORMAT))
+    if manifest.format < SEGMENT_FORMAT:
+        write_manifest(directory, replace(manifest, format=SEGMENT_FORMAT))
 
 
 def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
@@ -115,7 +144,9 @@ def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
         if stored is not None and stored != _checksum(data):
             raise ValueError("its checksum does not match")
         encoder = EncoderIdentity.from_dict(data["encoder"])
-        return Manifest(number, str(data["created_by"]), encoder, _dense(data.get("dense")))
+        return Manifest(
+            number, str(data["created_by"]), encoder, _dense(data.get("dense")), _passages(data.get("passages"))
+        )
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, IdentityError) as error:
         raise CorruptCollectionError(
             f"damaged: {error}",
@@ -140,3 +171,13 @@ def _dense(values: Any) -> DenseManifest | None:
     if index not in POLICIES:
         raise ValueError(f"the index of dense vectors is {index!r}")
     return DenseManifest(EncoderIdentity.from_dict(values["encoder"]), width, index)
+
+
+def _passages(values: Any) -> PassageSettings | None:
+    """Return what the manifest says of passages; raises as `_dense` does."""
+    if values is None:
+        return None
+    try:
+        return PassageSettings(int(values["tokens"]), int(values["overlap"]))
+    except SettingsError as error:
+        raise ValueError(error.message) from error

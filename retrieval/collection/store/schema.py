@@ -11,6 +11,7 @@ The database is the single source of truth: a segment directory that no row of `
     segments     the live segments
     tombstones   rows that a batch or a segment still holds but that no longer exist
     runs         ingest jobs that have not been published: their rows, batches and segments are invisible
+    passages     from format 5 on: which documents are split or cut, and where (`passage_table`)
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ Identity: TypeAlias = tuple[int, int]
 BUSY_TIMEOUT_SECONDS = 30.0
 
 
-def create_database(directory: Path, *, dense: bool = False) -> None:
-    """Create the database file of a new collection; it must not exist.
+def create_database(directory: Path, *, dense: bool = False, more: str = "") -> None:
+    """Create the database file of a new collection; it must not exist. `more` makes further tables.
 
     Raises:
         StorageFullError, ReadOnlyError: it cannot be written.
@@ -88,7 +89,7 @@ def create_database(directory: Path, *, dense: bool = False) -> None:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript("BEGIN;" + TABLES + (DENSE_COLUMN if dense else "") + "COMMIT;")
+        connection.executescript("BEGIN;" + TABLES + (DENSE_COLUMN if dense else "") + more + "COMMIT;")
     except sqlite3.Error as error:
         raise translate(error, directory / DATABASE) from error
     finally:

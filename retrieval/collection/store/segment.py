@@ -1,6 +1,7 @@
 """A segment: a fixed run of document rows with their vectors in an inverted index, as a directory of raw arrays.
 
-    segments/<name>/rows/       internal ids int64[n]; ids as UTF-8 bytes with their ends
+    segments/<name>/rows/       internal ids int64[n]; ids as UTF-8 bytes with their ends; where a document is split,
+                                the number of each row among its document's passages, uint32[n]
     segments/<name>/<index>/    the inverted index over the same rows; the folder is named after the field
     segments/<name>/dense/      the dense vectors of the same rows, where the collection has them
 
@@ -39,6 +40,7 @@ from .dense_index import open_dense, verify_dense
 SEGMENTS = "segments"
 ROWS = "rows"
 ROWS_FORMAT = 1
+PASSAGES = "passages"
 # Ids held in memory at a time while they are copied or compared.
 ROWS_AT_ONCE = 1 << 16
 _BUILDING = ".building-"
@@ -116,10 +118,49 @@ class Segment:
     dense: VectorIndex | None = None
     rows: ArrayDirectory | None = None
     condition: Condition = field(default_factory=Condition)
+    passages: NDArray[np.uint32] | None = None
+    """uint32[n], the number of each row among the passages of its document, from 0; None where all are whole."""
 
     @property
     def n_rows(self) -> int:
         return len(self.internal_ids)
+
+    @property
+    def documents(self) -> NDArray[np.int64]:
+        """The internal id of each row's document: int64[n], ascending; that of the row itself for a first passage."""
+        return self.internal_ids if self.passages is None else self.internal_ids - self.passages
+
+    def documents_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the same of some rows."""
+        own: NDArray[np.int64] = self.internal_ids[rows]
+        return own if self.passages is None else own - self.passages[rows]
+
+    def rows_of_documents(self, documents: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of some documents (ascending), ascending, and whose they are: places in `documents`."""
+        if self.passages is None:
+            first = np.searchsorted(self.internal_ids, documents)
+            counts = np.searchsorted(self.internal_ids, documents, side="right") - first
+        else:
+            first = self._first_from(documents)
+            counts = self._first_from(documents + 1) - first
+        owners = np.repeat(np.arange(len(documents)), counts)
+        rows = np.arange(len(owners)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+        return rows, owners
+
+    def _first_from(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return for each document the first row that is of it or of a later one: a binary search."""
+        low, high = np.zeros(len(documents), np.int64), np.full(len(documents), self.n_rows, np.int64)
+        while (low < high).any():
+            middle = (low + high) // 2
+            before = self.documents_of(np.minimum(middle, self.n_rows - 1)) < documents
+            searching = low < high
+            low = np.where(searching & before, middle + 1, low)
+            high = np.where(searching & ~before, middle, high)
+        return low
+
+    def passage_of(self, row: int) -> int:
+        """Return the number of a row among the passages of its document."""
+        return 0 if self.passages is None else int(self.passages[row])
 
     @property
     def nbytes(self) -> int:
@@ -189,7 +230,8 @@ def open_segment(directory: Path, name: str, index_name: str, width: int | None 
                 f"holds {dense.n_rows} vectors of {dense.width} values, not {len(internal_ids)} of {width}",
             )
     ids = MappedIds(rows.array("ids"), rows.array("id_ends"))
-    return Segment(name, internal_ids, ids, InvertedIndex.open(folder / index_name), dense, rows)
+    passages = rows.array(PASSAGES) if PASSAGES in rows else None
+    return Segment(name, internal_ids, ids, InvertedIndex.open(folder / index_name), dense, rows, passages=passages)
 
 
 def write_segment(
@@ -198,11 +240,12 @@ def write_segment(
     internal_ids: NDArray[np.int64],
     ids_of: Callable[[NDArray[np.int64]], Sequence[str]],
     indexes: Mapping[str, Callable[[Path], object]],
+    passages: NDArray[np.uint32] | None = None,
 ) -> None:
     """Write a segment so that it exists whole or not at all.
 
     `ids_of` gives the ids of some row numbers (it is asked for a bounded number at a time); `indexes` writes each index
-    into the folder of that name.
+    into the folder of that name; `passages` are those of `Segment`.
 
     Raises:
         OSError: the disk is full or cannot be written; nothing is left behind.
@@ -214,7 +257,7 @@ def write_segment(
         shutil.rmtree(temporary)
     temporary.mkdir()
     try:
-        _write_rows(temporary / ROWS, internal_ids, ids_of)
+        _write_rows(temporary / ROWS, internal_ids, ids_of, passages)
         for index_name, build_index in indexes.items():
             build_index(temporary / index_name)
         final = parent / name
@@ -227,10 +270,15 @@ def write_segment(
 
 
 def _write_rows(
-    folder: Path, internal_ids: NDArray[np.int64], ids_of: Callable[[NDArray[np.int64]], Sequence[str]]
+    folder: Path,
+    internal_ids: NDArray[np.int64],
+    ids_of: Callable[[NDArray[np.int64]], Sequence[str]],
+    passages: NDArray[np.uint32] | None,
 ) -> None:
     with ArrayDirectoryWriter(folder, kind=ROWS, format=ROWS_FORMAT) as rows:
         rows.write("seqs", np.asarray(internal_ids, np.int64))
+        if passages is not None and passages.any():
+            rows.write(PASSAGES, np.asarray(passages, np.uint32))
         rows.declare("ids", np.uint8)
         rows.declare("id_ends", np.uint64)
         written = 0

@@ -77,10 +77,10 @@ class WordTables:
             FilterSyntaxError, UnknownFieldError: as for a search. DeadlineError: the time for it is over.
         """
         masks = rows_passing(snapshot, filter, allow_unknown_fields=allow_unknown_fields)
-        parts = [
-            view.segment.internal_ids if mask is None else view.segment.internal_ids[mask]
-            for view, mask in zip(snapshot.segments, masks, strict=True)
-        ]
+        parts = []
+        for view, mask in zip(snapshot.segments, masks, strict=True):
+            rows = view.first_passages(np.ones(view.segment.n_rows, np.bool_) if mask is None else mask)
+            parts.append(view.segment.internal_ids[rows])
         total = sum(map(len, parts))
         share = min(1.0, SAMPLED_DOCUMENTS / total) if total else 1.0
         return [self._table(snapshot, part, share) for part in parts if len(part)]

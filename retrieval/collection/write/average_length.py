@@ -21,6 +21,7 @@ from lexhound.retrieval.collection.store.average_length import (
     read_average_lengths,
     write_average_length,
 )
+from lexhound.retrieval.collection.store.passage_table import rows_of
 from lexhound.retrieval.collection.store.segment import open_segment
 from lexhound.retrieval.collection.store.sparse_batches import unpack
 from lexhound.retrieval.collection.store.sql import last_internal_id, read_properties, write_property
@@ -52,14 +53,15 @@ class Lengths:
 
 
 def live_average(writer: Writer, job: int | None = None, without: Sequence[int] = ()) -> float:
-    """Return the mean words a live document, 1 where there are none; with a `job` as if published, without some rows.
+    """Return the mean words a live row, 1 where there are none; with a `job` as if published, without some rows.
 
     1 for a field whose weights do not depend on it.
     """
     if not writer.sparse_field.frequencies:
         return 1.0
     with writer.lock:
-        words, documents = _counted(writer, -1 if job is None else job, np.sort(np.array(without, np.int64)))
+        rows = rows_of(writer.connection, without)
+        words, documents = _counted(writer, -1 if job is None else job, np.sort(np.array(rows, np.int64)))
     return words / documents if words else 1.0
 
 

@@ -198,14 +198,14 @@ def merge(
             live = [_live_rows(writer, segment) for segment in segments]
             average = live_average(writer) if average is None else average
             stored_averages = [_average_of_weights(writer, segment) for segment in segments]
-        dropped = sum(int((~keep).sum()) for keep in live)
-        documents = sum(int(keep.sum()) for keep in live)
+        dropped = sum(_documents(segment, ~keep) for segment, keep in zip(segments, live, strict=True))
+        documents = sum(_documents(segment, keep) for segment, keep in zip(segments, live, strict=True))
         fresh = not sparse_field.frequencies or all(
             average_of_segment == average for average_of_segment in stored_averages
         )
         groups = regrouped(sparse_field, [segment.index for segment in segments], live)
         up_to_date = all(_is_indexed_as_wanted(writer, segment) for segment in segments)
-        if not dropped and fresh and up_to_date and _are_grouped(groups, segments):
+        if all(keep.all() for keep in live) and fresh and up_to_date and _are_grouped(groups, segments):
             return documents, 0
         built: list[BuiltSegment] = []
         with writing_segments(writer, built):
@@ -222,6 +222,11 @@ def merge(
         for old in names:  # readers that have them mapped keep them until they refresh
             shutil.rmtree(directory / SEGMENTS / old, ignore_errors=True)
         return documents, dropped
+
+
+def _documents(segment: Segment, rows: NDArray[np.bool_]) -> int:
+    """Return how many documents begin in some rows, bool[n]."""
+    return int(np.count_nonzero(rows if segment.passages is None else rows & (segment.passages == 0)))
 
 
 def _are_grouped(groups: Sequence[Sequence[Group]], segments: Sequence[Segment]) -> bool:
@@ -262,9 +267,12 @@ def _write(
     ]
     internal_ids = np.sort(np.concatenate([segment.internal_ids[rows] for segment, rows in chosen]))
     parts = []
+    passages = np.zeros(len(internal_ids), np.uint32)
     for segment, rows in chosen:
         new_rows = np.full(segment.n_rows, -1, np.int64)
         new_rows[rows] = np.searchsorted(internal_ids, segment.internal_ids[rows])
+        if segment.passages is not None:
+            passages[new_rows[rows]] = segment.passages[rows]
         parts.append(MergePart(segment.index, new_rows))
     postings = sum(part.index.n_postings for part in parts)
     indexes: dict[str, Callable[[Path], object]] = {
@@ -288,7 +296,7 @@ def _write(
         indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(internal_ids), width, policy, progress)
     name = reserve_segment(writer)
     built.append((name, internal_ids))
-    write_segment(writer.directory, name, internal_ids, partial(_ids_of, segments), indexes)
+    write_segment(writer.directory, name, internal_ids, partial(_ids_of, segments), indexes, passages)
 
 
 def _is_indexed_as_wanted(writer: Writer, segment: Segment) -> bool:

@@ -20,6 +20,7 @@ from lexhound.retrieval.collection.store.dense_batches import concatenate_dense,
 from lexhound.retrieval.collection.store.dense_index import NAME as DENSE
 from lexhound.retrieval.collection.store.dense_index import build_dense
 from lexhound.retrieval.collection.store.manifest import raise_format
+from lexhound.retrieval.collection.store.passage_table import numbers_of
 from lexhound.retrieval.collection.store.segment import SEGMENTS, write_segment
 from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, unpack
 from lexhound.retrieval.collection.store.sql import read_properties, write_property
@@ -93,6 +94,7 @@ def _build_segments(
     """Write segments of a batch, one a group of its rows; their names and rows."""
     sparse_field = writer.sparse_field
     built: list[BuiltSegment] = []
+    numbers = numbers_of(writer.connection, batch.internal_ids)
     with writing_segments(writer, built):
         for group in grouped(sparse_field, batch, scale=writer.scale):
             part = part_of(batch, group)
@@ -111,7 +113,9 @@ def _build_segments(
                 indexes[DENSE] = partial(build_dense, vectors=vectors[group.rows], policy=policy)
             name = reserve_segment(writer)
             built.append((name, part.internal_ids))
-            write_segment(writer.directory, name, part.internal_ids, partial(_ids_of, writer), indexes)
+            passages = None if numbers is None else numbers[group.rows]
+            ids_of = partial(_ids_of, writer, batch.internal_ids, numbers)
+            write_segment(writer.directory, name, part.internal_ids, ids_of, indexes, passages)
     return built
 
 
@@ -139,13 +143,23 @@ def reserve_segment(writer: Writer) -> str:
     return name
 
 
-def _ids_of(writer: Writer, internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
-    """Return the ids of rows, whose internal ids are ascending."""
+def _ids_of(
+    writer: Writer,
+    all_ids: NDArray[np.int64],
+    numbers: NDArray[np.uint32] | None,
+    internal_ids: NDArray[np.int64],
+) -> list[str]:
+    """Return the ids of the documents of rows, whose internal ids are ascending and among `all_ids`; `numbers` are
+    those of `all_ids` among the passages of their documents.
+    """
+    documents = internal_ids
+    if numbers is not None:
+        documents = internal_ids - numbers[np.searchsorted(all_ids, internal_ids)]
     rows = writer.connection.execute(
-        "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(internal_ids[0]), int(internal_ids[-1]))
+        "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(documents[0]), int(documents[-1]))
     )
     by_seq = dict(rows.fetchall())
-    return [by_seq[seq] for seq in internal_ids.tolist()]
+    return [by_seq[seq] for seq in documents.tolist()]
 
 
 def register_segment(

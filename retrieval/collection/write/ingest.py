@@ -17,6 +17,7 @@ from itertools import chain
 
 from lexhound.core.errors import StorageError
 from lexhound.retrieval.collection.fields.sparse_field import learned_encoder
+from lexhound.retrieval.collection.store.passage_table import count_split
 from lexhound.retrieval.collection.store.schema import DATABASE, translate
 from lexhound.retrieval.collection.store.sql import last_internal_id, select_in, write_property
 from lexhound.retrieval.collection.store.stored_documents import content_hash, hash_of
@@ -49,13 +50,21 @@ _TWICE_HINT = "Give every document an id of its own, or remove one of the two."
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What a finished ingest job did; `resumed` of its documents came from an earlier attempt."""
+    """What a finished ingest job did; `resumed` of its documents came from an earlier attempt.
+
+    Attributes:
+        split: how many of its documents are split, and into how many `passages` in all; cut: how many documents a model
+            leaves out a part of.
+    """
 
     added: int
     replaced: int
     unchanged: int
     rejected: int
     resumed: int
+    split: int = 0
+    passages: int = 0
+    cut: int = 0
 
 
 def ingest(
@@ -200,6 +209,7 @@ class _Attempt:
             writer.flush(job)
         average = live_average(writer, job, self._stale()) if writer.sparse_field.frequencies else 1.0
         merge_job(writer, job, average, meter.tell_step)
+        split, passages, cut = count_split(writer.connection, f"run = {job}")
         meter.tell("publishing")
         replaced = self._publish(average)
         if writer.waiting_documents(PUBLISHED) >= SMALLEST_SEGMENT:
@@ -207,7 +217,8 @@ class _Attempt:
         merge_small_segments(writer)
         recompute_far_weights(writer)
         staged = meter.resumed + self._report.added + self._report.replaced
-        return IngestReport(staged - replaced, replaced, self._report.unchanged, meter.rejected, meter.resumed)
+        unchanged = self._report.unchanged
+        return IngestReport(staged - replaced, replaced, unchanged, meter.rejected, meter.resumed, split, passages, cut)
 
     def _stale(self) -> list[int]:
         """Return the internal ids of documents that the job replaces."""

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseField
 from lexhound.retrieval.collection.fields.document_vectors import vectors_of
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
+from lexhound.retrieval.collection.fields.splitter import Splitter
 from lexhound.retrieval.collection.store.average_length import read_average_length
 from lexhound.retrieval.collection.store.dense_batches import pack_dense
+from lexhound.retrieval.collection.store.passage_table import has_passages
 from lexhound.retrieval.collection.store.schema import DATABASE, check_identity, identity_of, log_identity, translate
 from lexhound.retrieval.collection.store.sparse_batches import pack
 from lexhound.retrieval.collection.store.stored_documents import content_hash, damaged_rows, hash_of, stored_hash
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from lexhound.encoders.base import ShareDone
+    from lexhound.retrieval.documents.passages import PassageSettings
 
 # A segment is built when this much waits in batches: bounds both the memory of building it and the time that opening a
 # collection spends on indexing the rest in memory.
@@ -89,11 +92,23 @@ class Writer:
         self.merging = RLock()  # held while segments are merged; taken before `lock` where both are needed
         self.sparse_field = sparse_field
         self.dense = dense
+        self.passages: PassageSettings | None = None  # how long texts are split
         self.dense_index = dense_index  # one of `dense_index.POLICIES`
         self.lengths: dict[str, Lengths] = {}  # of segments, for `average_length`
         # What weights are made with in the place of today's average and of what suits them: an import's.
         self.average_length: float | None = None
         self.scale: float | None = None
+        self._splitter: Splitter | None = None
+        self._split_for: tuple[SparseField, DenseField | None] | None = None
+        self._tells_passages = has_passages(connection)
+
+    @property
+    def splitter(self) -> Splitter:
+        """What splits documents for the encoders that the writer has now."""
+        encoders = (self.sparse_field, self.dense)
+        if self._splitter is None or self._split_for != encoders:
+            self._splitter, self._split_for = Splitter(self.passages, *encoders), encoders
+        return self._splitter
 
     @property
     def batch_documents(self) -> int:
@@ -263,12 +278,14 @@ class Writer:
         encoded: tuple[csr_array | None, NDArray[np.float32] | None] | None = None,
         progress: ShareDone | None = None,
     ) -> None:
-        internal_ids = insert_rows(connection, documents, job)
         plain = [document for document, _ in documents]
-        vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, plain, progress)
+        split = self.splitter.split(plain) if self._tells_passages and encoded is None else None
+        pieces = plain if split is None else [piece for each in split for piece in each.pieces]
+        internal_ids = insert_rows(connection, documents, job, split)
+        vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, pieces, progress)
         if vectors is None:
             vectors = self.sparse_field.encode([document.encoded_text for document in plain])
-        batch = (job, len(documents), pack(internal_ids, vectors, frequencies=self.sparse_field.frequencies))
+        batch = (job, len(internal_ids), pack(internal_ids, vectors, frequencies=self.sparse_field.frequencies))
         if dense is None:
             connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)
         else:

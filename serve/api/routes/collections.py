@@ -18,10 +18,12 @@ from lexhound.core.errors import LexhoundError
 from lexhound.core.progress import Step
 from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.encoders.bm25.settings import LexicalSettings
+from lexhound.encoders.errors import SettingsError
 from lexhound.retrieval.collection.backup import backup_collection
 from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.collection.default_encoders import NO_DENSE, choose_encoders
 from lexhound.retrieval.collection.settings import CollectionSettings
+from lexhound.retrieval.documents.passages import parse_passages
 from lexhound.retrieval.engines.protocol import require_capability
 from lexhound.retrieval.errors import EngineError, NotACollectionError
 from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of
@@ -118,7 +120,12 @@ def _settings_of(body: collection_models.CollectionRequest, offered: Mapping[str
         dense = choose_encoders(default=encoder).dense or NO_DENSE
     else:
         dense = NO_DENSE
-    return CollectionSettings(encoder, lexical, dense=dense)
+    if body.passages is not None:
+        try:
+            parse_passages(body.passages)
+        except SettingsError as error:
+            raise RequestError(error.message, where="body.passages", hint=error.hint, code="passages") from error
+    return CollectionSettings(encoder, lexical, dense=dense, passages=body.passages)
 
 
 def _offered(name: str, offered: Mapping[str, str], where: str) -> str:

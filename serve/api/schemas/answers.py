@@ -145,6 +145,10 @@ def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str
         "average_length": info.average_length,
         "far_average": None if info.far_average is None else asdict(info.far_average),
         "clipped": info.loss.clipped,
+        "passages": info.passages,
+        "rows": info.rows,
+        "split": info.split,
+        "cut": info.cut,
         "encoder": _encoder(info.encoder),
         "dense": None
         if info.dense is None
@@ -182,6 +186,10 @@ _UNTOLD = (
     "average_length",
     "far_average",
     "clipped",
+    "passages",
+    "rows",
+    "split",
+    "cut",
 )
 
 

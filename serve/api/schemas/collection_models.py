@@ -143,6 +143,13 @@ class CollectionDescription(Told):
     average_length: float | None = Field(description="Mean number of words a document (lexical).")
     far_average: FarAverage | None = Field(description="Null where weights are those of today, or nearly.")
     clipped: int | None = Field(description="Weights that were too large for their 8 bits, and lost their tail.")
+    passages: str | None = Field(
+        description="How long texts are split: tokens of the model, and overlap. Null where they are not.",
+        examples=["256/32"],
+    )
+    rows: int | None = Field(description="Rows of the index: one a document, or one a passage of it.")
+    split: int | None = Field(description="Documents that have several passages; null where that is not counted.")
+    cut: int | None = Field(description="Documents of which a model left out a part; null where that is not counted.")
     encoder: EncoderDescription
     dense: DenseDescription | None = Field(description="Null where there are no dense vectors.")
     engine: EngineDescription | None = Field(description="Null where our own index keeps the collection.")
@@ -178,6 +185,13 @@ class CollectionRequest(Strict):
         examples=["lexhound-mini"],
     )
     settings: LexicalOptions | None = Field(None, description="For `bm25` only.")
+    passages: str | None = Field(
+        None,
+        max_length=40,
+        description="How long texts are split: tokens of the model and how many of them the next passage repeats, or "
+        "`none`. Unless given 256/32, and `none` with `bm25`.",
+        examples=["256/32"],
+    )
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -27,6 +27,11 @@ Recall = Annotated[
     Field(gt=0, le=1, description="Which share of the exact hits is enough, for a faster search.", examples=[0.95]),
 ]
 
+Group = Annotated[
+    Literal["document", "none"],
+    Field(description="What hits are: documents, each with its best passage, or (`none`) passages."),
+]
+
 
 NoRerank = Annotated[
     Literal["none"] | None,
@@ -87,6 +92,7 @@ class SearchOptions(Strict):
     )
     recall: Recall = None
     rerank: NoRerank = None
+    group: Group = "document"
 
     @property
     @abstractmethod
@@ -116,6 +122,7 @@ class SearchOptions(Strict):
             collapse=self.collapse,
             recall=self.recall,
             rerank=self.rerank,
+            group=self.group,
         )
 
 
@@ -169,6 +176,7 @@ class AddressSearch(BaseModel):
     collapse: str | None = Field(None, min_length=1, max_length=FIELD_CHARACTERS)
     recall: float | None = Field(None, gt=0, le=1, description="Which share of the exact hits is enough.")
     rerank: NoRerank = None
+    group: Group = "document"
 
     def body(self) -> TextSearch:
         """Return the same search as a body gives it; its values have been checked, lists by the library."""
@@ -190,6 +198,7 @@ class AddressSearch(BaseModel):
             sort=_listed(self.sort),
             collapse=self.collapse,
             recall=self.recall,
+            group=self.group,
         )
 
 
@@ -251,6 +260,7 @@ class BatchRequest(Strict):
     mode: Literal["auto", "lexical", "sparse", "dense", "hybrid"] = "auto"
     fusion: FusionOptions | None = None
     rerank: NoRerank = None
+    group: Group = "document"
 
     def request(self, mode: str) -> request.BatchRequest:
         """Return the library's request; `mode` is the library's name of the mode.
@@ -267,6 +277,7 @@ class BatchRequest(Strict):
             allow_unknown_fields=self.allow_unknown_fields,
             recall=self.recall,
             rerank=self.rerank,
+            group=self.group,
             threads=1,  # the service's own threads are there to share the processors between requests
         )
 

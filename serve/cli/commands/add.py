@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lexhound.serve.cli.corpus_options import BadRowOptions, CorpusOptions, Vectors, beside
-from lexhound.serve.cli.ingest_output import forward, sentence, summary, tell_special_weights
+from lexhound.serve.cli.ingest_output import forward, sentence, summary, tell_special_weights, tell_split
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.learned_options import StoredTrust, trusting
 from lexhound.serve.cli.option_groups import with_options
@@ -104,6 +104,7 @@ def add(options: AddOptions) -> None:
             if not options.json:
                 output.line(sentence(source, report, seconds))
                 tell_special_weights(output, corpus)
+                tell_split(output, report)
         documents = collection.count()
         info = collection.info()
         notes = weight_notes(info) if isinstance(info, CollectionInfo) else []

@@ -14,7 +14,7 @@ import typer
 from lexhound.serve.cli.corpus_options import BadRowOptions, CorpusOptions, Vectors, beside
 from lexhound.serve.cli.default_encoder import tell_default
 from lexhound.serve.cli.dense_options import DenseOptions
-from lexhound.serve.cli.ingest_output import forward, summary, tell_special_weights
+from lexhound.serve.cli.ingest_output import forward, summary, tell_special_weights, tell_split
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.learned_options import LearnedOptions, QueryIdfOption
 from lexhound.serve.cli.option_groups import with_options
@@ -83,6 +83,17 @@ class LexicalOptions:
         return LexicalSettings(**values)
 
 
+Passages = Annotated[
+    str | None,
+    typer.Option(
+        "--passages",
+        metavar="N/OVERLAP",
+        help="Split longer texts into passages of N tokens of the model, of which the next repeats OVERLAP; or none.",
+        show_default="256/32; bm25: none",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexOptions:
     """Arguments and options of `lexhound index`."""
@@ -119,6 +130,7 @@ class IndexOptions:
     query_idf: QueryIdfOption = None
     learned: LearnedOptions
     dense: DenseOptions
+    passages: Passages = None
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -143,6 +155,7 @@ def index(options: IndexOptions) -> None:
         zstdcat big.jsonl.zst | lexhound index - --into big.index --on-error skip
         lexhound index corpus.jsonl --into milvus://host:19530/my --encoder default
         lexhound index vectors.jsonl --into my.index --encoder MODEL --vectors
+        lexhound index handbooks/ --into handbook.index --passages 384/64
     """
     from lexhound.retrieval.engines.address import read_address
 
@@ -172,7 +185,15 @@ def index(options: IndexOptions) -> None:
     with stoppable(lambda: _what_is_kept(options, address)), rejects, reporter("indexing") as progress:
         report = build(
             corpus,
-            CollectionSettings(encoder, lexical, learned, chosen.dense or NO_DENSE, dense, options.dense.index_policy),
+            CollectionSettings(
+                encoder,
+                lexical,
+                learned,
+                chosen.dense or NO_DENSE,
+                dense,
+                options.dense.index_policy,
+                None if options.passages is None else as_text(options.passages),
+            ),
             source=options.corpus.identity(options.source, vectors=options.vectors),
             overwrite=options.overwrite,
             on_bad_row=rejects.add if options.bad_rows.skip else None,
@@ -189,6 +210,7 @@ def index(options: IndexOptions) -> None:
         (counted(documents), "bold"), f" in {duration(seconds)} ({rate(documents, seconds)}) → ", (options.into, "bold")
     )
     tell_special_weights(output, corpus)
+    tell_split(output, report)
     output.line(f'next: lexhound search {shlex.quote(options.into)} "what you are looking for"')
 
 

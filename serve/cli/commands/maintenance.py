@@ -149,6 +149,7 @@ def _rows(info: CollectionInfo) -> list[tuple[str, str]]:
     rows += [("damaged", f"{problem.where}: {problem.message}") for problem in info.damage]
     rows += _encoder_rows(info)
     rows += _dense_rows(info)
+    rows += _passage_rows(info)
     if info.fusion is not None:
         rows.append(("fusion", f"{info.fusion.method}, dense weight {info.fusion.dense_weight:g} (kept here)"))
     rows += _weight_rows(info)
@@ -215,11 +216,26 @@ def _dense_rows(info: CollectionInfo) -> list[tuple[str, str]]:
     return rows
 
 
+def _passage_rows(info: CollectionInfo) -> list[tuple[str, str]]:
+    """Return how long texts are split, and how many texts that, or a model's limit, concerns."""
+    rows = []
+    if info.passages is not None:
+        tokens, _, overlap = info.passages.partition("/")
+        told = f"of {tokens} tokens, overlapping by {overlap}"
+        rows.append(
+            ("passages", f"{told}; {counted(info.split or 0, 'text')} split, {counted(info.rows, 'row')} in all")
+        )
+    if info.cut:
+        rows.append(("" if rows else "cut", f"{counted(info.cut, 'text')} longer than the model reads"))
+    return rows
+
+
 def _weight_rows(info: CollectionInfo) -> list[tuple[str, str]]:
     """Return terms and postings, the average length, and what 8-bit impacts lose."""
     rows = [("terms", f"{info.terms:,}"), ("postings", f"{info.postings:,}")]
-    if info.documents + info.deleted:
-        rows.append(("", f"{info.postings / (info.documents + info.deleted):,.1f} a document"))
+    if info.rows + info.deleted:
+        unit = "a document" if info.rows == info.documents else "a passage"
+        rows.append(("", f"{info.postings / (info.rows + info.deleted):,.1f} {unit}"))
     if info.average_length is not None:
         rows.append(("average length", f"{info.average_length:,.1f} words"))
     loss = info.loss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,13 @@ _TITLE_WIDTH = 200
 _BAR_WIDTH = 24
 _MARK = "bold yellow"
 _BATCH = 1024  # queries answered and printed together
+
+
+class Group(StrEnum):
+    """`lexhound.retrieval.collection.request.GROUPS`, known without loading that room."""
+
+    DOCUMENT = "document"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +89,10 @@ class SearchOptions:
     rerank_depth: Annotated[
         int | None, typer.Option(metavar="N", help="How many hits --rerank reads.", show_default="50")
     ] = None
+    group: Annotated[
+        Group,
+        typer.Option(help="What hits are: documents, each with its best passage, or (none) passages."),
+    ] = Group.DOCUMENT
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -120,6 +132,7 @@ class SearchOptions:
             "recall": self.recall,
             "fusion": fusion_of(self.fusion, self.dense_weight, self.fusion_depth),
             "rerank": _rerank_of(self.rerank, self.rerank_depth),
+            "group": self.group.value,
         }
 
 
@@ -147,6 +160,7 @@ def search(options: SearchOptions) -> None:
         lexhound search my.index "boundary layer" --filter 'year >= 1960' --explain
         lexhound search my.index "shock wave" --sort year:desc --collapse author --total
         lexhound search my.index "why do planes stall" --mode hybrid --dense-weight 0.7
+        lexhound search handbook.index "how to renew a key" --group none
         lexhound search my.index --queries questions.jsonl -k 100 --json > answers.jsonl
         lexhound search milvus://host:19530/my "heat transfer" --mode hybrid
     """
@@ -227,6 +241,9 @@ def _print_hit(collection: Backend, output: Output, hit: Hit, terms: frozenset[i
     head: list[str | Segment] = [f"{hit.rank:>3}. ", (f"{hit.score:.4f}", "cyan"), "  ", (_one_line(hit.id), "green")]
     if title.text:
         head += ["  ", *_marked(title, "bold")]
+    if hit.passage is not None:
+        place = f"characters {hit.passage.start:,} to {hit.passage.end:,}"
+        head += [(f"  passage {hit.passage.number + 1:,}, {place}", "dim")]
     output.line(*head)
     if hit.snippet is not None and hit.snippet.text:
         output.line(*_marked(hit.snippet, ""), indent=5)
@@ -295,6 +312,7 @@ def _as_json(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
             "text": hit.text,
             "metadata": dict(hit.metadata or {}),
             "snippet": hit.snippet,
+            "passage": hit.passage,
         }
         if hit.contributions is not None:
             values["contributions"] = hit.contributions
@@ -306,6 +324,7 @@ def _as_json(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
         "k": request.k,
         "offset": request.offset,
         "filter": request.filter,
+        "group": request.group,
         "mode": result.mode,
         "seconds": result.seconds,
         "stats": None if result.stats is None else asdict(result.stats),

@@ -33,6 +33,10 @@ def test_a_golden_collection_answers_as_it_did_and_can_be_changed(
         assert collection.verify() == []
         for query, hits in expected["searches"].items():
             assert [[hit.id, hit.score] for hit in collection.search(query, len(hits), mode="sparse").hits] == hits
+        for query, passages in expected.get("passages", {}).items():
+            found = collection.search(query, len(passages), mode="sparse").hits
+            places = [hit.passage and [hit.passage.number, hit.passage.start, hit.passage.end] for hit in found]
+            assert places == passages
         for query, hits in expected.get("dense", {}).items():
             found = collection.search(query, len(hits), mode="dense").hits
             # The model runs in the precision that suits the machine.

@@ -287,9 +287,9 @@ def test_the_format_is_that_of_what_is_in_it(tmp_path: Path) -> None:
     Collection.create(tmp_path / "both", dense=model(), dense_settings=SETTINGS).close()
     assert read_manifest(tmp_path / "plain").format == 1  # what earlier versions read
     Collection.create(tmp_path / "flat", dense=model(), dense_settings=SETTINGS, dense_index="flat").close()
-    assert read_manifest(tmp_path / "flat").format == 2  # nor need those be told of clusters
+    assert read_manifest(tmp_path / "flat").format == 5  # whose texts a model may cut, which its database tells
     both = read_manifest(tmp_path / "both")
-    assert both.format == 3
+    assert both.format == 5
     assert both.dense is not None
     assert both.dense.width == 32
 

@@ -17,7 +17,7 @@ from lexhound.encoders.text.subwords import Subwords
 from lexhound.index.inverted.scales import MOST_GROUPS
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.store.average_length import FAR
-from lexhound.retrieval.collection.store.manifest import FORMAT, read_manifest
+from lexhound.retrieval.collection.store.manifest import SEGMENT_FORMAT, read_manifest
 from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 
@@ -190,7 +190,7 @@ def test_the_first_write_makes_an_old_collection_one_of_the_new_format(tmp_path:
         collection.add([Document("new", "a layer of paint on the boundary wall " * 40)])
         assert read_manifest(tmp_path / "old").format == 1  # batches are as they were
         collection.maintain(1)
-        assert collection.info().format == read_manifest(tmp_path / "old").format == FORMAT
+        assert collection.info().format == read_manifest(tmp_path / "old").format == SEGMENT_FORMAT
         collection.compact()
         with Collection.create(tmp_path / "once", lexical=LexicalSettings()) as other:
             other.add([hit.document for hit in sorted(rows_of(collection), key=lambda hit: hit.id)])

@@ -94,6 +94,11 @@ def _export(
 ) -> ExportReport:
     _require_room(folder, overwrite=overwrite)
     snapshot = collection.snapshot(hold=True)
+    if snapshot.has_passages:
+        raise ExportError(
+            "the collection has documents in passages, which no format of exports holds yet",
+            hint="index the texts with passages none, and export that",
+        )
 
     refuse_damaged(collection.verify(progress), "exported")
     source = Source(snapshot, collection.sparse_field, _header(collection, snapshot, format), slug(folder.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_every_character_is_in_a_passage_and_none_is_too_long(text: str, tokens:
     assert [end for _, end in spans] == sorted({end for _, end in spans})
     for begin, end in spans:
         assert ((words(text) >= begin) & (words(text) < end)).sum() <= tokens
-    for (_, end), (begin, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (begin, _) in pairwise(spans):
         assert ((words(text) >= begin) & (words(text) < end)).sum() <= overlap
 
 

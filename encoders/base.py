@@ -132,6 +132,26 @@ class LiveStatistics(Protocol):
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]: ...
 
 
+class DocumentReader(Protocol):
+    """How a model reads a document; see `text.token_reader.TokenReader`."""
+
+    @property
+    def room(self) -> int | None: ...
+
+    @property
+    def around(self) -> int: ...
+
+    @property
+    def limit(self) -> int | None: ...
+
+    @property
+    def vocabulary(self) -> str: ...
+
+    def starts(self, text: str) -> NDArray[np.int64]: ...
+
+    def reads_all(self, text: str) -> bool: ...
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """An encoder of any family, lexical or learned: its identity, and how its terms read."""
@@ -165,6 +185,10 @@ class SparseEncoder(Encoder, Protocol):
 
     def encode_documents(self, texts: Sequence[str], progress: ShareDone | None = None) -> csr_array:
         """Return float32 vectors, len(texts) × vocabulary_size, indices sorted, weights > 0."""
+        ...
+
+    def document_reader(self) -> DocumentReader:
+        """Return how its model reads a document; may load the model."""
         ...
 
     def encode_query(self, text: str, statistics: LiveStatistics | None = None) -> QueryVector:

@@ -29,6 +29,11 @@ class TokenReader:
         """The longest input in tokens, those around a text included; None where there is no limit."""
         return None if self.room is None else self.room + self.around
 
+    @property
+    def vocabulary(self) -> str:
+        """A digest of its tokens: readers of the same ones count alike."""
+        return self.subwords.vocabulary_hash
+
     def starts(self, text: str) -> NDArray[np.int64]:
         """Return where each token of a text begins, in characters: int64[tokens], ascending."""
         return self.subwords.starts(text)

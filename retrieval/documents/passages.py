@@ -16,8 +16,8 @@ NONE = "none"
 LEAST_TOKENS = 16
 """A passage may not be made smaller than this: it would be a part of a sentence."""
 
-DEFAULT = "256/32"
-"""Of learned encoders, unless a collection's maker says otherwise; docs/decisions tells how it was chosen."""
+DEFAULT = "512/64"
+"""Of learned encoders, or as many tokens as the model reads where those are fewer; docs/passages.md tells why."""
 
 _SIZES = re.compile(r"([0-9]{1,9})(?:/([0-9]{1,9}))?")
 

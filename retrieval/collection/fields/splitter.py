@@ -20,7 +20,7 @@ from lexhound.retrieval.documents.splitting import Span, split_text
 from .sparse_field import LearnedField, SparseField
 
 if TYPE_CHECKING:
-    from lexhound.encoders.text.token_reader import TokenReader
+    from lexhound.encoders.base import DocumentReader
 
     from .dense_field import DenseField
 
@@ -75,9 +75,9 @@ class Splitter:
         ]
 
     @cached_property
-    def _readers(self) -> list[TokenReader]:
+    def _readers(self) -> list[DocumentReader]:
         """The models' ways of reading; of one model that makes both vectors, once."""
-        readers = []
+        readers: list[DocumentReader] = []
         if isinstance(self._sparse, LearnedField):
             readers.append(self._sparse.encoder.document_reader())
         if self._dense is not None:
@@ -85,8 +85,7 @@ class Splitter:
             same = [
                 each
                 for each in readers
-                if (each.room, each.around) == (other.room, other.around)
-                and each.subwords.vocabulary_hash == other.subwords.vocabulary_hash
+                if (each.room, each.around) == (other.room, other.around) and each.vocabulary == other.vocabulary
             ]
             readers += [] if same else [other]
         return readers
@@ -129,7 +128,7 @@ class Splitter:
         return SplitDocument(pieces, tuple(spans) if len(spans) > 1 else (), cut)
 
 
-def _is_cut(reader: TokenReader, text: str) -> bool:
+def _is_cut(reader: DocumentReader, text: str) -> bool:
     return not reader.reads_all(text) and reader.room is not None and len(reader.starts(text)) > reader.room
 
 

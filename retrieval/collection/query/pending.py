@@ -152,8 +152,8 @@ def _index_batches(
         vectors = None if vectors is None else vectors[live]
     if not len(batch.internal_ids):
         return ()
-    numbers = numbers_of(connection, batch.internal_ids)
-    documents = batch.internal_ids if numbers is None else batch.internal_ids - numbers
+    passage_numbers = numbers_of(connection, batch.internal_ids)
+    documents = batch.internal_ids if passage_numbers is None else batch.internal_ids - passage_numbers
     by_seq = dict(
         connection.execute(
             "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (int(documents[0]), int(documents[-1]))
@@ -179,6 +179,6 @@ def _index_batches(
         )
         dense = None if vectors is None else dense_in_memory(vectors[group.rows])
         ids = ListedIds(by_seq[seq] for seq in documents[group.rows].tolist())
-        passages = None if numbers is None else numbers[group.rows]
+        passages = None if passage_numbers is None else passage_numbers[group.rows]
         segments.append(Segment(PENDING, part.internal_ids, ids, index, dense, passages=passages))
     return tuple(segments)

@@ -147,7 +147,7 @@ class ServedPlace:
         self._name = name or self._only()
 
     def _only(self) -> str:
-        names = [each.name for each in self._client.collections()]
+        names = [each.name for each in self._client.collections() if each.alias_of is None]
         if len(names) != 1:
             hint = f"give `collection`: one of {', '.join(names)}" if names else "make one first"
             raise QueryError(f"the service has {len(names)} collections, and none is named", hint=hint)

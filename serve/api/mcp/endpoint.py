@@ -39,9 +39,12 @@ class ServedLibrary:
         self._service = service
 
     async def names(self, request: Request | None) -> list[str]:
-        """Return the names of the collections that the key opens."""
+        """Return the names of the collections that the key opens: of one that has an alias, the alias alone."""
         caller = caller_of(_given(request))
-        return [name for name in await self._service.registry.names() if caller.may("read", name)]
+        registry = self._service.registry
+        aliases = {name: of for name, of in registry.aliases.current().items() if caller.may("read", name)}
+        own = [each for each in await registry.names() if caller.may("read", each) and each not in aliases.values()]
+        return sorted([*own, *aliases])
 
     async def read(
         self, name: str, work: Callable[[Backend], T], request: Request | None, search: SearchRequest | None = None

@@ -284,6 +284,20 @@ def test_limits_are_those_of_the_service(service: Service, keys: dict[str, str])
     over_http(service, keys["reader"], session)
 
 
+def test_an_alias_stands_for_its_collection(places: tuple[Path, Path], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(places[0], data / "notes-2.index")
+
+    async def session(client: Client) -> None:
+        assert [each["name"] for each in (await ask(client, "list_collections"))["collections"]] == ["notes"]
+        found = await ask(client, "search", query="wing")
+        assert (found["collection"], found["hits"][0]["uri"]) == ("notes", "lexhound://notes/n1")
+
+    with running(data, "--mcp") as started:
+        assert started.request("POST", "/v1/aliases", json={"put": {"notes": "notes-2"}}).status_code == 200
+        over_http(started, None, session)
+
+
 def test_off_unless_asked_and_foreign_pages_are_refused(places: tuple[Path, Path]) -> None:
     with running(places[0]) as plain:
         assert plain.request("POST", "/mcp", json={}).status_code == 404

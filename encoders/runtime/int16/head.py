@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from lexhound.encoders.runtime.batching import token_chunks
 
-from .kernels import Packed, maxima, quantised, screened
+from .kernels import Bound, Packed, maxima, quantised, screened
 from .linear import products
 from .packing import BAND, filled, in_turn, paired, rounded_rows
 from .rows import COLUMN_NORM
-from .screen import SAMPLES, Screen, fitted
+from .screen_choice import ScreenChoice
 from .tiles import COLUMNS
 
 _CHUNK = 240  # tokens at a time and thread
@@ -34,8 +33,8 @@ Vectors = list[tuple[NDArray[np.int32], NDArray[np.float32]]]
 class MaximumHead:
     """max over a text's tokens of h · E_j + b_j, where it is above 0. Safe to call from several threads.
 
-    The bound is fitted to the first states that are many enough; until then, and where it does not help, all terms are
-    multiplied.
+    The bound is one that was kept on disk, or is fitted to the first states that are many enough; until then, and where
+    it does not help, all terms are multiplied (`screen_choice`).
 
     Args:
         weight: float32[terms, width], bias: float32[terms]: the decoder.
@@ -49,10 +48,7 @@ class MaximumHead:
         self._more = more
         self._bias = np.zeros(len(weight), dtype=np.float32) if bias is None else np.ascontiguousarray(bias)
         self._in_integers = whole
-        self._screen: Screen | None = None
-        self._fitted = False
-        self._samples: list[NDArray[np.float32]] = []
-        self._lock = Lock()
+        self.choice = ScreenChoice(self._weight, self._bias, self._terms, self._whole)
 
     @cached_property
     def _integers(self) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
@@ -70,26 +66,16 @@ class MaximumHead:
         room = (0, -len(integers) % COLUMNS)
         return paired(integers), np.pad(scales, room), np.pad(self._bias, room)
 
+    def _whole(self) -> Sequence[NDArray[Any]]:
+        """Return the arrays that logits are computed of."""
+        return (*self._integers, self._bias) if self._in_integers else (self._weight, self._bias)
+
     def _terms(self, band: slice) -> NDArray[np.float32]:
         """Return the weights that logits are computed of."""
         if not self._in_integers:
             return self._weight[band]
         integers, scales = self._integers
         return integers[band] * scales[band, None]
-
-    def _fit(self, states: NDArray[np.float32]) -> None:
-        """Fit the bound once enough states have come, of however many calls."""
-        with self._lock:
-            if self._fitted:
-                return
-            self._samples.append(states[: SAMPLES[1]].copy())
-            if sum(map(len, self._samples)) < SAMPLES[0]:
-                return
-            samples = np.concatenate(self._samples)[: SAMPLES[1]]
-            with threadpool_limits(1, "blas"):  # whose threads wait for each other in a loop
-                self._screen = fitted(samples, self._weight, self._bias, self._terms)
-            self._samples.clear()
-            self._fitted = True
 
     def largest(self, states: NDArray[np.float32], lengths: Sequence[int], threads: int = 1) -> Vectors | None:
         """Return each text's terms, ascending, with a logit above 0, and the largest one of each, float32.
@@ -102,8 +88,8 @@ class MaximumHead:
         """
         if self._more:
             states = np.pad(states, ((0, 0), (0, self._more)))
-        self._fit(states)
-        if self._screen is None and not self._in_integers:
+        self.choice.see(states)
+        if self.choice.screen is None and not self._in_integers:
             return None
         ends = np.cumsum([0, *lengths])
 
@@ -144,14 +130,22 @@ class MaximumHead:
         states = np.ascontiguousarray(states[positions], dtype=np.float32)
         terms = len(self._weight)
         largest = np.zeros((len(lengths), terms + -terms % COLUMNS), dtype=np.float32)
-        screen, limits = self._screen, (terms, owners, largest, _LIMIT)
+        screen, limits = self.choice.screen, (terms, owners, largest, _LIMIT)
         if self._in_integers:
             rows, scales = quantised(states)
             factors = (rows, scales, *self._integers, self._bias)
-            if screen is None or screened(screen.of_integers(rows, scales), factors, *limits) < 0:
+            if screen is None or self._screened(screen.of_integers(rows, scales), factors, *limits) < 0:
                 largest[:] = 0
                 maxima(rows, scales, self._packed, owners, largest)
-        elif screen is None or screened(screen.of_floats(states), (states, self._weight, self._bias), *limits) < 0:
-            return None
+        else:
+            floats = (states, self._weight, self._bias)
+            if screen is None or self._screened(screen.of_floats(states), floats, *limits) < 0:
+                return None
         found = ((row, np.flatnonzero(row[:terms])) for row in largest)
         return [(active.astype(np.int32), row[active]) for row, active in found]
+
+    def _screened(self, bound: Bound, factors: Sequence[NDArray[Any]], terms: int, *limits: Any) -> int:
+        above, rows = screened(bound, factors, terms, *limits), len(bound.rows)
+        filling = rows * (-terms % COLUMNS)  # bounds of no term, which are 0 and so never below
+        self.choice.count(rows * terms, above if above < 0 else above - filling)
+        return above

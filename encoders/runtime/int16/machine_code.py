@@ -1,33 +1,27 @@
 """The kernels as machine code: compiled once for each path and kept on disk.
 
-What is kept stands beside the source, in NUMBA_CACHE_DIR where that is set, or in the user's cache directory where the
-source is read-only, as Numba's kernels do; where none can be written, every process compiles anew, in about a second.
+Where none can be kept (`kept_files` says where that is), every process compiles anew, in about a second.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from pathlib import Path as FilePath
 from typing import Any
 
-import llvmlite
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from lexhound.core.atomic_files import write_file
 from lexhound.core.compilation import compiling
 
+from .kept_files import keep, read_kept, version
 from .paths import Path
 from .transformer_kernel import write_all
 
 _USUAL = 2  # seconds that compiling takes
-_MARK = 32  # bytes of the digest that a file begins with
 
 
 class Kernels:
@@ -44,13 +38,14 @@ class Kernels:
         self.path = path
         self.compiled = 0.0
         machine = target_machine(path)
-        found = _kept(path)
+        name = f"int16-{path.name}-{version()}.o"
+        found = read_kept(name)
         if found is None:
             compiling("kernels of encoders", _USUAL)
             started = time.perf_counter()
             found = machine.emit_object(_optimised(path, machine))
             self.compiled = time.perf_counter() - started
-            _keep(path, found)
+            keep(name, found, f"int16-{path.name}-*.o")
         empty = llvm.parse_assembly("")
         empty.triple = llvm.get_process_triple()
         self._engine = llvm.create_mcjit_compiler(empty, machine)
@@ -108,47 +103,3 @@ def _optimised(path: Path, machine: Any) -> Any:
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return module
-
-
-@cache
-def _version() -> str:
-    """Return a digest of all that machine code is made from."""
-    digest = hashlib.sha256(f"{llvmlite.__version__} {llvm.llvm_version_info}".encode())
-    for source in sorted(FilePath(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:20]
-
-
-def _places(path: Path) -> Iterator[FilePath]:
-    """Yield where machine code may be, the best place first."""
-    name = f"int16-{path.name}-{_version()}.o"
-    named = os.environ.get("NUMBA_CACHE_DIR")
-    if named:
-        yield FilePath(named) / name
-        return
-    yield FilePath(__file__).parent / "__pycache__" / name
-    with suppress(RuntimeError):
-        base = os.environ.get("XDG_CACHE_HOME")
-        yield (FilePath(base) if base else FilePath.home() / ".cache") / "lexhound" / name
-
-
-def _kept(path: Path) -> bytes | None:
-    """Return machine code that stands on disk whole."""
-    for place in _places(path):
-        with suppress(OSError):
-            content = place.read_bytes()
-            if hashlib.sha256(content[_MARK:]).digest() == content[:_MARK]:
-                return content[_MARK:]
-    return None
-
-
-def _keep(path: Path, code: bytes) -> None:
-    """Write machine code to the first place that can be written, and remove that of other versions there."""
-    for place in _places(path):
-        with suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_file(place, hashlib.sha256(code).digest() + code)
-            for other in place.parent.glob(f"int16-{path.name}-*.o"):
-                if other != place:
-                    other.unlink(missing_ok=True)
-            return

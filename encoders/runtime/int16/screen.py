@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import pairwise
 
 import numpy as np
@@ -31,6 +32,7 @@ from .rows import COLUMN_NORM, ROW_NORM
 SAMPLES = 1024, 4096
 """The least and the most states that coordinates are chosen by."""
 
+_ARRAYS = ("integers", "scales", "bias", "columns", "numbers")
 _WIDTHS = (48, 64, 80, 96, 112, 128, 144, 160, 192, 256)  # of the leading part and its additions, which are measured
 _PAIR = 3500  # what computing one logit costs, in multiplications of the bound's product
 _SLACK = 1e-3  # for the rounding of float32 on the way to the bound, in logits
@@ -40,7 +42,8 @@ _SLACK = 1e-3  # for the rounding of float32 on the way to the bound, in logits
 class Screen:
     """The coordinates: their directions, packed, with -m in them as the bias, and as float32[width, width]; the terms.
 
-    `columns` are the terms in coordinates, packed.
+    `columns` are the terms in coordinates, packed. `share` is how many of the bounds of the samples that it was fitted
+    to were above 0, of all of them.
     """
 
     directions: Packed
@@ -48,6 +51,15 @@ class Screen:
     cuts: tuple[int, int, int]
     constant: float
     columns: NDArray[np.int16]
+    share: float
+
+    def stored(self) -> bytes:
+        """Return all of it as bytes, for `stored_screen`."""
+        file = BytesIO()
+        numbers = np.array([*self.cuts, self.constant, self.share])
+        arrays = dict(zip(_ARRAYS, (*self.directions, self.columns, numbers), strict=True))
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        return file.getvalue()
 
     def of_integers(self, rows: NDArray[np.int16], scales: NDArray[np.float32]) -> Bound:
         """Return what bounds the logits of int16[n, width] · scales."""
@@ -64,6 +76,17 @@ class Screen:
         # The sum of a vector's absolute values is at most the root of its length times its norm.
         rounding = leading.shape[1] ** 0.5 * (ROW_NORM + COLUMN_NORM) / 2 + 2 * leading.shape[1]
         return Bound(leading, self.columns, -int(rounding * 1.001))
+
+
+def stored_screen(content: bytes | None) -> Screen | None:
+    """Return the screen that `Screen.stored` made bytes of, where there are any."""
+    if content is None:
+        return None
+    with np.load(BytesIO(content), allow_pickle=False) as file:
+        integers, scales, bias, columns, numbers = (file[name] for name in _ARRAYS)
+    *cuts, constant, share = numbers.tolist()
+    directions = integers, scales, bias
+    return Screen(directions, unpacked(directions), tuple(map(int, cuts)), constant, columns, share)  # type: ignore[arg-type]
 
 
 def fitted(
@@ -93,16 +116,17 @@ def fitted(
     shifted = bias + _products(terms_of, len(weight), mean) + slack
     some = slice(None, None, max(1, len(weight) // 2000))
     fewer = centred[known :: max(1, (len(samples) - known) // 512)].astype(np.float32)
-    cuts = _cheapest(fewer @ exact.T, weight[some] @ back, shifted[some])
-    if cuts is None:
+    cheapest = _cheapest(fewer @ exact.T, weight[some] @ back, shifted[some])
+    if cheapest is None:
         return None
+    cuts, share = cheapest
     constant = max(1e-3, float(np.sqrt(np.abs(shifted).mean())))
     integers = np.empty((len(weight), cuts[0] + 4), dtype=np.int16)
     for start in range(0, len(weight), BAND):
         band = slice(start, start + BAND)
         columns = _extended(terms_of(band) @ back, cuts, shifted[band] / np.float32(constant))
         integers[band], _ = rounded_rows(columns, COLUMN_NORM)
-    return Screen(directions, exact, cuts, constant, paired(integers))
+    return Screen(directions, exact, cuts, constant, paired(integers), share)
 
 
 def _directions(centred: NDArray[np.float64], weight: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -121,20 +145,23 @@ def _directions(centred: NDArray[np.float64], weight: NDArray[np.float32]) -> ND
 
 def _cheapest(
     moved: NDArray[np.float32], terms: NDArray[np.float32], shifted: NDArray[np.float32]
-) -> tuple[int, int, int] | None:
-    """Return where the blocks begin at the width that costs least; None where all logits cost less."""
+) -> tuple[tuple[int, int, int], float] | None:
+    """Return where the blocks begin at the width that costs least, and the share of bounds above 0 there; None where
+    all logits cost less.
+    """
     full = moved.shape[1]
-    best: tuple[float, tuple[int, int, int]] | None = None
+    least = float(full)
+    best: tuple[tuple[int, int, int], float] | None = None
     ones = np.ones(len(moved), dtype=np.float32)
     for width in _WIDTHS:
         cuts = _blocks(width - 4, full)
         if cuts is None:
             break
         bounds = _extended(moved, cuts, ones) @ _extended(terms, cuts, shifted).T
-        cost = width + _PAIR * float((bounds > 0).mean())
-        if cost < (full if best is None else best[0]):
-            best = cost, cuts
-    return None if best is None else best[1]
+        share = float((bounds > 0).mean())
+        if width + _PAIR * share < least:
+            least, best = width + _PAIR * share, (cuts, share)
+    return best
 
 
 def _extended(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ from tiny_checkpoints import build_tiny_masked_lm
 
 from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.runtime.bert.float32 import Float32Backbone
-from lexhound.encoders.runtime.int16 import head as head_module
-from lexhound.encoders.runtime.int16 import kernels, paths
+from lexhound.encoders.runtime.int16 import kept_files, kernels, paths
 from lexhound.encoders.runtime.int16 import layers as layers_module
 from lexhound.encoders.runtime.int16 import screen as screen_module
+from lexhound.encoders.runtime.int16 import screen_choice as choice_module
 from lexhound.encoders.runtime.int16.head import MaximumHead
 from lexhound.encoders.runtime.int16.layers import IntegerBackbone
 from lexhound.encoders.runtime.int16.masked_lm_head import IntegerHead
@@ -28,6 +29,18 @@ pytestmark = pytest.mark.skipif(not kernels.available(), reason="the kernels nee
 
 ARCHITECTURES = ("bert", "distilbert", "roberta")
 TEXTS = ["heat transfer in flow", "", "the cat sat on the mat. " * 30, "wing", "[PAD] flow [PAD]", "low pressure; 42?"]
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the screens that this test keeps, and finds."""
+    really = kept_files._places
+
+    def places(name: str) -> Iterator[Path]:
+        return iter([tmp_path / "kept" / name]) if name.startswith("screen-") else really(name)
+
+    monkeypatch.setattr(kept_files, "_places", places)
+    return tmp_path / "kept"
 
 
 def side(folder: Path, **options: object) -> BertEncoder:
@@ -124,7 +137,7 @@ def test_a_screened_head_misses_nothing(seed: int) -> None:
     states, lengths, weight, bias = head_case(seed)
     head = MaximumHead(weight, bias, whole=False)
     found = dense(head.largest(states, lengths))
-    assert head._screen is not None
+    assert head.choice.screen is not None
     expected = plain(states, lengths, weight, bias)
     assert 5 < (expected > 0).sum(axis=1).mean() < TERMS / 4
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -142,7 +155,7 @@ def test_nothing_everything_and_half_active(shift: float, whole: bool) -> None:
     states, lengths, weight, bias = head_case(9)
     fitting = MaximumHead(weight, bias, whole=whole)
     assert fitting.largest(states, lengths) is not None
-    assert fitting._screen is not None
+    assert fitting.choice.screen is not None
     # The same screen, and biases that it was not fitted to.
     moved = bias + np.float32(9.0 - shift)
     head = MaximumHead(weight, moved, whole=whole)
@@ -180,7 +193,7 @@ def test_few_states_choose_no_coordinates() -> None:
     states, _, weight, _ = head_case(3)
     head = MaximumHead(weight, None, whole=False)
     assert head.largest(states[:50], [20, 30]) is None
-    assert not head._fitted
+    assert not head.choice.settled
     whole = MaximumHead(weight, None, whole=True)
     expected = plain(states[:50], [20, 30], weight, np.zeros(TERMS, np.float32))
     np.testing.assert_allclose(dense(whole.largest(states[:50], [20, 30])), expected, atol=2e-3)
@@ -193,22 +206,22 @@ def test_states_of_many_calls_choose_them_together() -> None:
     expected, head = plain(states, lengths, weight, bias), MaximumHead(weight, bias, whole=True)
     calls_before = 0
     for number, length in enumerate(lengths):
-        calls_before += not head._fitted
+        calls_before += not head.choice.settled
         found = dense(head.largest(states[starts[number] : starts[number + 1]], [length]))
         np.testing.assert_allclose(found[0], expected[number], atol=2e-3)
-    assert head._screen is not None
+    assert head.choice.screen is not None
     assert 1 < calls_before < len(lengths)
-    assert not head._samples
+    assert not head.choice._samples
 
 
 @pytest.mark.usefixtures("always")
 def test_in_integers_the_bound_changes_no_bit() -> None:
     states, lengths, weight, bias = head_case(6)
     unscreened = MaximumHead(weight, bias, whole=True)
-    unscreened._fitted = True
+    unscreened.choice.settled = True
     screened = MaximumHead(weight, bias, whole=True)
     expected, found = unscreened.largest(states, lengths), screened.largest(states, lengths, threads=2)
-    assert screened._screen is not None
+    assert screened.choice.screen is not None
     np.testing.assert_array_equal(dense(found), dense(expected))
     start = 0
     for length, row in zip(lengths, dense(expected), strict=True):
@@ -260,11 +273,11 @@ def test_a_screened_encoder_gives_what_an_unscreened_one_gives(monkeypatch: pyte
     generator = np.random.default_rng(3)
     texts = [" ".join(generator.choice(vocabulary, count)) for count in (90, 70, 2, 60, 1)]
     exact = side(folder, precision="float32").encode(texts)
-    monkeypatch.setattr(head_module, "SAMPLES", (100, 300))
+    monkeypatch.setattr(choice_module, "SAMPLES", (100, 300))
     own = side(folder, precision="int16")
     found = own.encode(texts)
     assert isinstance(own._model.head, IntegerHead)
-    assert own._model.head._decoder._screen is not None
+    assert own._model.head._decoder.choice.screen is not None
     for (terms, weights), (others, ours) in zip(exact, found, strict=True):
         rows = np.zeros((2, 30_522))
         rows[0, terms], rows[1, others] = weights, ours

@@ -18,7 +18,7 @@ from lexhound.eval.datasets.own import load_pair
 from lexhound.eval.datasets.public import FetchOptions, FetchProgress
 from lexhound.eval.datasets.qrels import read_qrels
 from lexhound.eval.datasets.topics import read_queries
-from lexhound.retrieval.collection.default_encoders import NO_DENSE, choose_encoders
+from lexhound.retrieval.collection.default_encoders import NO_DENSE, choose_encoders, makes_dense
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.engines.settings import MilvusSettings
 
@@ -175,10 +175,7 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
     names_in_use: set[str] = set()
     encoders, dense = _encoders(request)
     if dense is None and request.collections == () and {"dense", "hybrid"} & set(request.modes):
-        raise DatasetError(
-            f"mode {request.modes[-1]} needs dense vectors, and no dense model is named",
-            "Name it (--dense MODEL), or evaluate collections that have them (--collection).",
-        )
+        raise _no_dense_model(request, encoders)
     modes = tuple(dict.fromkeys(request.modes))
     learned = [encoder for encoder in encoders if encoder != "bm25"]
     if "lexical" in modes and learned:
@@ -211,6 +208,19 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
             made.name = _unused(made.name, f"{path} {mode}", names_in_use)
             systems.append(made)
     return systems
+
+
+def _no_dense_model(request: EvaluationRequest, encoders: Sequence[str]) -> DatasetError:
+    """Return the error of a mode that needs dense vectors, where an encoder is named and no dense model.
+
+    An encoder that is named comes alone, as with `lexhound index`.
+    """
+    mode = next(mode for mode in request.modes if mode in ("dense", "hybrid"))
+    own = None if request.dense == NO_DENSE else next(filter(makes_dense, encoders), None)
+    hint = "Name it (--dense MODEL), or evaluate collections that have them (--collection)."
+    if own is not None:
+        hint = f"Say --dense {own} for those that {own} makes in the same pass, or leave --encoder out."
+    return DatasetError(f"mode {mode} needs dense vectors, and no dense model is named", hint)
 
 
 def _unused(name: str, longer: str, names_in_use: set[str]) -> str:

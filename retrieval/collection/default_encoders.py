@@ -62,10 +62,14 @@ def choose_encoders(
     chosen = encoder or (BM25 if has_lexical_options else default or default_encoder())
     if dense is not None:
         return ChosenEncoders(chosen, None if dense == NO_DENSE else dense, encoder is None)
-    own = encoder is None and keeps_dense and chosen != BM25 and _makes_dense(chosen)
+    own = encoder is None and keeps_dense and makes_dense(chosen)
     return ChosenEncoders(chosen, chosen if own else None, encoder is None)
 
 
-def _makes_dense(name: str) -> bool:
-    """Return whether an encoder's folder says that its states make dense vectors too."""
-    return read_layout(locate(name).folder).document.dense is not None
+def makes_dense(name: str) -> bool:
+    """Return whether an encoder's folder says that its states make dense vectors too; `bm25` makes none.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be found or read.
+    """
+    return name != BM25 and read_layout(locate(name).folder).document.dense is not None

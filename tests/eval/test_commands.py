@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,23 @@ def test_requests_that_lack_something(samples: Path, tmp_path: Path) -> None:
         run_evaluation(EvaluationRequest(work=tmp_path))
     with pytest.raises(DatasetError, match="go together"):
         run_evaluation(EvaluationRequest(work=tmp_path, queries=tmp_path / "q.tsv"))
+
+
+def test_a_mode_without_dense_vectors_says_how_to_have_them(samples: Path, tmp_path: Path) -> None:
+    asked = EvaluationRequest(tmp_path / "work", (str(samples / "cranfield"),), modes=("sparse", "hybrid"))
+    for encoders, dense, hint in (
+        (
+            ("bm25", "lexhound-mini"),
+            None,
+            "Say --dense lexhound-mini for those that lexhound-mini makes in the same pass",
+        ),
+        (("bm25",), None, "--dense MODEL"),
+        (("lexhound-mini",), "none", "--dense MODEL"),
+    ):
+        with pytest.raises(DatasetError, match="mode hybrid needs dense vectors") as error:
+            run_evaluation(replace(asked, encoders=encoders, dense=dense))
+        assert hint in error.value.hint
+    assert not (tmp_path / "work" / "indexes").exists()
 
 
 def test_results_that_cannot_be_written(make_folder, tmp_path: Path) -> None:

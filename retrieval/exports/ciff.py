@@ -27,6 +27,7 @@ from lexhound.retrieval.collection.query.snapshot import SegmentView
 from lexhound.retrieval.errors import ExportError
 
 from .base import Source
+from .passages import row_name, split_documents
 from .protobuf import (
     all_varints,
     bytes_field,
@@ -72,13 +73,13 @@ class CiffForm:
 
     def write(self, source: Source, folder: Path, progress: OnStep | None) -> tuple[str, ...]:
         """See `Form`."""
-        if source.snapshot.n_documents > _MOST_DOCUMENTS:
+        if source.snapshot.n_rows > _MOST_DOCUMENTS:
             raise ExportError(f"CIFF holds at most {_MOST_DOCUMENTS:,} documents", hint="export in another format")
         parts = [_Numbered(view, base, source.header.scale) for view, base in _bases(source)]
         frequencies = document_frequencies(source.snapshot)
         lists = int((frequencies > 0).sum())
         total = sum(int(view.lengths[view.live].sum()) for view in parts)
-        documents = source.snapshot.n_documents
+        documents = source.snapshot.n_rows
         header = number_field(1, _VERSION) + number_field(2, lists) + number_field(3, documents)
         header += number_field(4, lists) + number_field(5, documents) + number_field(6, total)
         header += double_field(7, total / documents if documents else 0.0)
@@ -88,8 +89,9 @@ class CiffForm:
             stage = Stage(progress, "writing lists", source.header.postings, "postings")
             self._write_lists(source, parts, frequencies, file, stage.add)
             stage = Stage(progress, "writing records", documents)
+            split = split_documents(source.snapshot)
             for view in parts:
-                _write_records(view, file, stage.add)
+                _write_records(view, split, file, stage.add)
         return (NAME,)
 
     def _write_lists(
@@ -157,7 +159,7 @@ def _bases(source: Source) -> Iterator[tuple[SegmentView, int]]:
     base = 0
     for view in source.snapshot.segments:
         yield view, base
-        base += view.n_documents
+        base += view.n_rows
 
 
 def _impact_sums(view: SegmentView, levels: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -168,10 +170,14 @@ def _impact_sums(view: SegmentView, levels: NDArray[np.uint8]) -> NDArray[np.uin
     return sums
 
 
-def _write_records(view: _Numbered, file: IO[bytes], pace: Pace) -> None:
-    ids = view.view.segment.ids
+def _write_records(view: _Numbered, split: NDArray[np.int64], file: IO[bytes], pace: Pace) -> None:
+    segment = view.view.segment
+    is_passage = np.isin(segment.documents, split)
     for row in np.flatnonzero(view.live).tolist():
-        record = number_field(1, int(view.docids[row])) + bytes_field(2, ids[row].encode())
+        name = segment.ids[row]
+        if is_passage[row]:
+            name = row_name(name, segment.passage_of(row))
+        record = number_field(1, int(view.docids[row])) + bytes_field(2, name.encode())
         file.write(delimited(record + number_field(3, int(view.lengths[row]))))
         pace(1)
 

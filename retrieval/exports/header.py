@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import orjson
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.errors import IdentityError
 from lexhound.retrieval.collection.store.dense_index import POLICIES
-from lexhound.retrieval.collection.store.manifest import DenseManifest
+from lexhound.retrieval.collection.store.manifest import DenseManifest, passages_from
+from lexhound.retrieval.documents.passages import PassageSettings
 from lexhound.retrieval.errors import ExportError
 
 HEADER = "export.json"
@@ -33,6 +34,8 @@ class ExportHeader:
             how many weights lost their tail.
         average_length: mean words a document, as the weights of BM25 use it; None for other encoders.
         files: names of the data files, in order.
+        rows: of the data: one a document, or one a passage of it.
+        passages: how long texts are split, None where they are not.
     """
 
     format: str
@@ -48,6 +51,8 @@ class ExportHeader:
     average_length: float | None
     clipped: int = 0
     files: tuple[str, ...] = field(default=())
+    rows: int = 0
+    passages: PassageSettings | None = None
 
     def to_json(self) -> bytes:
         """Return the file's content."""
@@ -72,6 +77,8 @@ class ExportHeader:
             },
             "average_length": self.average_length,
             "files": list(self.files),
+            "rows": self.rows,
+            "passages": None if self.passages is None else asdict(self.passages),
         }
         return orjson.dumps(values, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
@@ -124,4 +131,6 @@ def _parsed(data: Any) -> ExportHeader:
         average_length=None if data["average_length"] is None else float(data["average_length"]),
         clipped=int(quantisation.get("clipped", 0)),
         files=tuple(str(name) for name in data["files"]),
+        rows=int(data.get("rows", data["documents"])),
+        passages=passages_from(data.get("passages")),
     )

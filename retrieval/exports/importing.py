@@ -29,6 +29,7 @@ from lexhound.retrieval.collection.fields.opening import load_field
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.recovery import recover_claimed
 from lexhound.retrieval.collection.store.manifest import Manifest, write_manifest
+from lexhound.retrieval.collection.store.passage_table import CREATE
 from lexhound.retrieval.collection.store.schema import connect, create_database, keep_log
 from lexhound.retrieval.collection.store.segment import open_segment
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
@@ -38,7 +39,7 @@ from lexhound.retrieval.collection.write.writer import Writer
 from lexhound.retrieval.errors import CollectionExistsError, ExportError
 
 from .header import FREQUENCIES, ExportHeader, read_header
-from .reading import ExportedRow, read_rows
+from .reassembly import ImportedDocument, read_documents
 
 _CHUNK = 512
 _WITHOUT_DENSE = ("anserini", "ciff")
@@ -130,8 +131,9 @@ def _lost(header: ExportHeader) -> tuple[str, ...]:
 def _build(folder: Path, header: ExportHeader, directory: Path, progress: OnStep | None) -> ImportReport:
     try:
         with storage_errors(directory), replace_directory(directory, neighbour(directory, "importing")) as aside:
-            create_database(aside, dense=header.dense is not None)
-            write_manifest(aside, Manifest.new(made_by(), header.encoder, header.dense))
+            manifest = Manifest.new(made_by(), header.encoder, header.dense, header.passages)
+            create_database(aside, dense=header.dense is not None, more=CREATE if manifest.tells_passages else "")
+            write_manifest(aside, manifest)
             return _fill(aside, folder, header, progress)
     except FileExistsError as error:
         raise CollectionExistsError(
@@ -149,16 +151,17 @@ def _fill(directory: Path, folder: Path, header: ExportHeader, progress: OnStep 
         anew = sparse_field.frequencies and header.average_length is None
         # With the average and the scale of the exported collection every weight becomes the impact that it was.
         writer.average_length, writer.scale = header.average_length, header.scale
-        chunk: list[ExportedRow] = []
-        done = postings = 0
+        chunk: list[ImportedDocument] = []
+        held = done = postings = 0
         stage = Stage(progress, "importing", header.documents)
-        for row in read_rows(folder, header):
-            chunk.append(row)
-            postings += len(row.terms)
-            if len(chunk) == _CHUNK:
+        for document in read_documents(folder, header):
+            chunk.append(document)
+            held += len(document.rows)
+            postings += sum(len(row.terms) for row in document.rows)
+            if held >= _CHUNK:
                 done += _store(writer, sparse_field, header, chunk, folder)
                 stage.add(len(chunk))
-                chunk = []
+                chunk, held = [], 0
         done += _store(writer, sparse_field, header, chunk, folder)
         stage.add(len(chunk))
         writer.flush()
@@ -184,10 +187,11 @@ def _postings(directory: Path, connection: sqlite3.Connection, sparse_field: Spa
 
 
 def _store(
-    writer: Writer, sparse_field: SparseField, header: ExportHeader, chunk: list[ExportedRow], folder: Path
+    writer: Writer, sparse_field: SparseField, header: ExportHeader, documents: list[ImportedDocument], folder: Path
 ) -> int:
-    if not chunk:
+    if not documents:
         return 0
+    chunk = [row for document in documents for row in document.rows]
     dense = None
     if header.dense is not None:
         none = np.zeros(header.dense.width, np.float32)
@@ -201,7 +205,8 @@ def _store(
         terms = np.concatenate([row.terms for row in chunk])
         shape = (len(chunk), header.encoder.vocabulary_size or 1)
         sparse = csr_array((weights.astype(np.float32), terms, indptr), shape=shape)
-    twice = writer.store_encoded([row.document for row in chunk], sparse, dense)
+    split = [each.split for each in documents]
+    twice = writer.store_encoded([each.document for each in documents], sparse, dense, split)
     if twice is not None:
         raise ExportError(f"the id {twice!r} occurs twice", where=str(folder), hint="export the collection again")
-    return len(chunk)
+    return len(documents)

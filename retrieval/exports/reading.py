@@ -58,9 +58,9 @@ def read_rows(folder: Path, header: ExportHeader) -> Iterator[ExportedRow]:
             yield row
     except FileNotFoundError as error:
         raise ExportError("a file of the export is missing", where=str(error.filename), hint=_HINT) from error
-    if count != header.documents:
+    if count != header.rows:
         raise ExportError(
-            f"the export is truncated: it tells of {header.documents:,} documents and has {count:,}",
+            f"the export is truncated: it tells of {header.rows:,} rows and has {count:,}",
             where=str(folder),
             hint=_HINT,
         )
@@ -137,7 +137,7 @@ def _ciff(folder: Path, header: ExportHeader) -> Iterator[ExportedRow]:
     path = folder / header.files[0]
     with path.open("rb") as file:
         reader = CiffReader(file, str(path))
-        if reader.header.documents != header.documents:
+        if reader.header.documents != header.rows:
             raise ExportError("it is not the file that the export tells of", where=str(path), hint=_HINT)
         docids, terms, impacts = _all_postings(reader, ids, str(path))
         order = np.lexsort((terms, docids))

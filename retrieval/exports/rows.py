@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from lexhound.index.inverted.forward import ForwardRows, forward_windows
 from lexhound.index.inverted.quantization import quantise_weights, requantised
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
-from lexhound.retrieval.collection.query.documents import read_documents
+from lexhound.retrieval.collection.query.documents import passage_at, read_documents, read_passages
 from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
 from lexhound.retrieval.collection.store.sql import select_in
 from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.passages import Passage
+
+from .passages import row_document
 
 CHUNK = 512  # documents handed on together
 _MOST_NAMES = 1 << 20  # remembered, some 100 bytes each
@@ -28,7 +31,8 @@ class RowChunk:
     """Live documents with their vectors.
 
     Attributes:
-        documents: in order of insertion.
+        documents: in order of insertion; of documents that are split, a row a passage (`passages.row_document`).
+        wholes: of each row the document as it is stored; passages: which of its passages, None for a whole one.
         indptr: int64[n + 1]; terms: uint32[entries], ascending within a document; impacts: uint8[entries], 1 to 255.
         scale: the weight of an impact of 1.
         names: the token of every term id in `terms`.
@@ -36,6 +40,8 @@ class RowChunk:
     """
 
     documents: Sequence[Document]
+    wholes: Sequence[Document]
+    passages: Sequence[Passage | None]
     indptr: NDArray[np.int64]
     terms: NDArray[np.uint32]
     impacts: NDArray[np.uint8]
@@ -144,10 +150,18 @@ def _segment_rows(snapshot: Snapshot, view: SegmentView, names: TermNames, level
             indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
             entries = np.repeat(begins - indptr[:-1], lengths) + np.arange(indptr[-1])
             terms = window.terms[entries]
-            internal_ids = segment.internal_ids[window.first + rows].tolist()
-            documents = read_documents(snapshot, internal_ids)
+            internal_ids = segment.documents_of(window.first + rows).tolist()
+            documents = read_documents(snapshot, list(dict.fromkeys(internal_ids)))
+            spans = read_passages(snapshot, internal_ids) if snapshot.has_passages else {}
+            wholes = [documents[seq] for seq in internal_ids]
+            passages = [
+                passage_at(documents[seq], segment.passage_of(row), spans.get(seq))
+                for seq, row in zip(internal_ids, (window.first + rows).tolist(), strict=True)
+            ]
             yield RowChunk(
-                [documents[seq] for seq in internal_ids],
+                [row_document(document, passage) for document, passage in zip(wholes, passages, strict=True)],
+                wholes,
+                passages,
                 indptr,
                 terms,
                 levels.of(window, rows, entries),

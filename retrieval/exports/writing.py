@@ -28,6 +28,8 @@ from .ciff import CiffForm
 from .header import FORMATS, FREQUENCIES, HEADER, IMPACTS, ExportHeader, read_header
 from .opensearch import OpenSearchForm
 from .parquet import ParquetForm
+from .passages import NAME as PASSAGES
+from .passages import write_passages
 from .qdrant import QdrantForm
 from .terms import TERMS, write_terms
 
@@ -94,11 +96,6 @@ def _export(
 ) -> ExportReport:
     _require_room(folder, overwrite=overwrite)
     snapshot = collection.snapshot(hold=True)
-    if snapshot.has_passages:
-        raise ExportError(
-            "the collection has documents in passages, which no format of exports holds yet",
-            hint="index the texts with passages none, and export that",
-        )
 
     refuse_damaged(collection.verify(progress), "exported")
     source = Source(snapshot, collection.sparse_field, _header(collection, snapshot, format), slug(folder.name))
@@ -106,6 +103,7 @@ def _export(
     with storage_errors(folder), replace_directory(folder, neighbour(folder, "exporting")) as aside:
         files = form.write(source, aside, progress)
         write_terms(aside, snapshot, collection.sparse_field)
+        write_passages(aside, snapshot, texts=format != "ciff")
         header = replace(source.header, files=files)
         (aside / README).write_text(_readme(source, form, header), encoding="utf-8")
         (aside / HEADER).write_bytes(header.to_json())
@@ -153,6 +151,8 @@ def _header(collection: Collection, snapshot: Snapshot, format: str) -> ExportHe
         largest_error=loss.max_absolute_error,
         average_length=average,
         clipped=loss.clipped,
+        rows=snapshot.n_rows,
+        passages=collection.manifest.passages,
     )
 
 
@@ -229,7 +229,14 @@ def _readme(source: Source, form: Form, header: ExportHeader) -> str:
         numbers += (
             " They are the document side of BM25 (saturated term frequencies) without idf, for an average length of"
             f" {header.average_length!r} words. A query's weights are count × ln(1 + (N - df + 0.5) / (df + 0.5)), with"
-            f" N = {header.documents} and each term's df from `{TERMS}`."
+            f" N = {header.rows} and each term's df from `{TERMS}`."
+        )
+    split = ""
+    if header.rows != header.documents:
+        split = (
+            f"\n\n{header.documents:,} documents have {header.rows:,} rows: those that are split have one a passage,"
+            " named `ID#NUMBER`, and a document's score is that of its best row."
+            f" `{PASSAGES}` has their whole texts and where each passage begins and ends."
         )
     dense = (
         "" if header.dense is None else f"\nDense vectors: {header.dense.encoder.name}, {header.dense.width} values."
@@ -238,7 +245,7 @@ def _readme(source: Source, form: Form, header: ExportHeader) -> str:
 # {source.name}
 
 {header.documents:,} documents and {header.postings:,} postings, written by {header.created_by} as {header.format}.
-Encoder: {encoder.name} ({encoder.kind}).{dense}
+Encoder: {encoder.name} ({encoder.kind}).{dense}{split}
 
 ## The numbers
 

@@ -145,7 +145,7 @@ def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
             raise ValueError("its checksum does not match")
         encoder = EncoderIdentity.from_dict(data["encoder"])
         return Manifest(
-            number, str(data["created_by"]), encoder, _dense(data.get("dense")), _passages(data.get("passages"))
+            number, str(data["created_by"]), encoder, _dense(data.get("dense")), passages_from(data.get("passages"))
         )
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, IdentityError) as error:
         raise CorruptCollectionError(
@@ -173,8 +173,8 @@ def _dense(values: Any) -> DenseManifest | None:
     return DenseManifest(EncoderIdentity.from_dict(values["encoder"]), width, index)
 
 
-def _passages(values: Any) -> PassageSettings | None:
-    """Return what the manifest says of passages; raises as `_dense` does."""
+def passages_from(values: Any) -> PassageSettings | None:
+    """Return what the manifest says of passages; raises as reading any JSON of another shape does."""
     if values is None:
         return None
     try:

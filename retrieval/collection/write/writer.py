@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseField
 from lexhound.retrieval.collection.fields.document_vectors import vectors_of
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
-from lexhound.retrieval.collection.fields.splitter import Splitter
+from lexhound.retrieval.collection.fields.splitter import SplitDocument, Splitter
 from lexhound.retrieval.collection.store.average_length import read_average_length
 from lexhound.retrieval.collection.store.dense_batches import pack_dense
 from lexhound.retrieval.collection.store.passage_table import has_passages
@@ -248,9 +248,15 @@ class Writer:
         return {identifier: (seq, None if seq in damaged else digest) for identifier, (seq, digest) in visible.items()}
 
     def store_encoded(
-        self, documents: Sequence[Document], vectors: csr_array | None, dense: NDArray[np.float32] | None
+        self,
+        documents: Sequence[Document],
+        vectors: csr_array | None,
+        dense: NDArray[np.float32] | None,
+        split: Sequence[SplitDocument] | None = None,
     ) -> str | None:
         """Store documents with vectors that were made before, in one transaction; `dense` as the collection has it.
+
+        With `split`, a vector is a piece's: see `Splitter.split`.
 
         Without `vectors` those of the inverted index are made here, as bm25's are by counting.
         Returns an id that is there already, or twice among these; then nothing is stored.
@@ -265,7 +271,7 @@ class Writer:
                 seen.add(identifier)
             with self.transaction() as connection:
                 hashed = [(document, stored_hash(document)) for document in documents]
-                self._insert(connection, hashed, PUBLISHED, (vectors, dense))
+                self._insert(connection, hashed, PUBLISHED, (vectors, dense), split=split)
             if self._is_due(PUBLISHED):
                 self.flush()
         return None
@@ -277,14 +283,16 @@ class Writer:
         job: int,
         encoded: tuple[csr_array | None, NDArray[np.float32] | None] | None = None,
         progress: ShareDone | None = None,
+        split: Sequence[SplitDocument] | None = None,
     ) -> None:
         plain = [document for document, _ in documents]
-        split = self.splitter.split(plain) if self._tells_passages and encoded is None else None
+        if self._tells_passages and encoded is None:
+            split = self.splitter.split(plain)
         pieces = plain if split is None else [piece for each in split for piece in each.pieces]
         internal_ids = insert_rows(connection, documents, job, split)
         vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, pieces, progress)
         if vectors is None:
-            vectors = self.sparse_field.encode([document.encoded_text for document in plain])
+            vectors = self.sparse_field.encode([document.encoded_text for document in pieces])
         batch = (job, len(internal_ids), pack(internal_ids, vectors, frequencies=self.sparse_field.frequencies))
         if dense is None:
             connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)

@@ -94,6 +94,10 @@ class Settings(BaseSettings):
     mcp_characters: int = Field(
         8_000, ge=500, le=200_000, description="Length of an answer over MCP, unless its caller says otherwise."
     )
+    opensearch: bool = Field(False, description="Answer OpenSearch's API below opensearch_prefix.")
+    opensearch_prefix: str = Field(
+        "/opensearch", pattern=r"^(/[A-Za-z0-9_-]+)+$", description="The path below which it is answered."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may call the service, comma-separated; none by default."
     )

@@ -14,6 +14,7 @@ class Capability(StrEnum):
     SUGGESTIONS = "nothing lists the words of its documents"
     LISTING = "documents are listed by a filter only"
     SYNONYMS = "no synonyms are kept"
+    NOTES = "nothing is kept with it but documents"
     BACKUP = "its own tools make copies"
     INGEST_JOBS = "there are no unfinished ingest jobs"
     COMPACTION = "there is nothing to compact"

@@ -31,6 +31,7 @@ from lexhound.retrieval.collection.fields.static_queries import drop_table, keep
 from lexhound.retrieval.collection.query.stored_fusion import write_fusion
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest
+from lexhound.retrieval.collection.store.notes import write_note
 from lexhound.retrieval.collection.store.schema import Identity, find_identity
 from lexhound.retrieval.collection.store.segment import read_all
 from lexhound.retrieval.corpus.given import DocumentLike, documents_of, ids_of
@@ -356,3 +357,12 @@ class Collection(ReadableCollection):
             rerank = replace(rerank, model=open_cross_encoder(rerank.model).name)
         with self._writing().transaction() as connection:
             write_rerank(connection, rerank)
+
+    def keep_note(self, name: str, text: str | None) -> None:
+        """Keep a text with the collection under a name, for a program of your own; None drops it (`note` reads it).
+
+        Raises:
+            QueryError: it is longer than 1 MiB, or its name is none. ReadOnlyError: it was opened for reading.
+        """
+        with self._writing().transaction() as connection:
+            write_note(connection, name, text)

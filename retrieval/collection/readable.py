@@ -16,6 +16,7 @@ from lexhound.encoders.errors import EncoderError
 from lexhound.encoders.rerank.cross_encoder import open_cross_encoder
 from lexhound.index.inverted.quantization import Query
 from lexhound.index.warming import read_ahead, warm
+from lexhound.retrieval.collection.clauses.listing import ListingCollection
 from lexhound.retrieval.collection.fields.dense_field import WARMING
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.facets import FACETED_HITS
@@ -36,6 +37,7 @@ from lexhound.retrieval.collection.reranking.reranked import rerank, rerank_many
 from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult, Suggestions
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.manifest import Manifest
+from lexhound.retrieval.collection.store.notes import read_note
 from lexhound.retrieval.collection.store.schema import DATABASE, Identity, check_identity
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
 from lexhound.retrieval.collection.words.suggestions import MOST_COMPLETIONS
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from lexhound.retrieval.collection.clauses.tree import Clause
 
 
-class ReadableCollection:
+class ReadableCollection(ListingCollection):
     """What can be read of an open collection; `Collection` opens, closes and writes it.
 
     Attributes:
@@ -193,7 +195,7 @@ class ReadableCollection:
         fields: Sequence[str] | None = None,
         limit: int = 20,
         *,
-        query: str | None = None,
+        query: str | Clause | None = None,
         filter: str | None = None,
         mode: str = "auto",
         matching: bool = False,
@@ -233,6 +235,11 @@ class ReadableCollection:
         """
         request = SearchRequest(query, k=k, filter=filter)
         return self._reader.suggest(query, request.k, filter, allow_unknown_fields=allow_unknown_fields)
+
+    def note(self, name: str) -> str | None:
+        """Return the text that `Collection.keep_note` has kept under a name, or None."""
+        with self._connections.reading() as connection:
+            return read_note(connection, name)
 
     def prepare_filter(self, filter: str) -> None:
         """Find the documents that pass a filter now, so that a search with it that comes next need not.

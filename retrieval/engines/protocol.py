@@ -202,7 +202,7 @@ class CapableBackend(Backend, Protocol):
         fields: Sequence[str] | None = None,
         limit: int = 20,
         *,
-        query: str | None = None,
+        query: str | Clause | None = None,
         filter: str | None = None,
         mode: str = "auto",
         matching: bool = False,
@@ -244,6 +244,18 @@ class CapableBackend(Backend, Protocol):
 
     def encode_ahead(self, document: Document) -> Iterator[None]:
         """STEPWISE_WRITES: do what a long document asks for in steps; `put` it then."""
+        ...
+
+    def listed(self, clause: Clause, limit: int, *, after: int = 0) -> list[tuple[int, Document]]:
+        """ARRANGEMENT: return documents that match in the order of their insertion, with the number of each."""
+        ...
+
+    def note(self, name: str) -> str | None:
+        """NOTES: return a text that is kept with the collection."""
+        ...
+
+    def keep_note(self, name: str, text: str | None) -> None:
+        """NOTES: keep a text with the collection."""
         ...
 
     def stored_state(self) -> dict[str, Any]:

@@ -100,6 +100,10 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
         with extra("mcp", "the MCP endpoint"):
             from lexhound.serve.api.mcp.endpoint import mount_mcp
         app.state.mcp = mount_mcp(app, service)
+    if settings.opensearch:
+        from lexhound.serve.opensearch.endpoint import mount_opensearch
+
+        mount_opensearch(app, service, settings.opensearch_prefix)
     app.state.addresses = _addresses(app)
     app.add_middleware(Origins, settings=settings)
     app.add_middleware(RequestMiddleware, metrics=metrics)

@@ -32,13 +32,11 @@ Allowed = Sequence[NDArray[np.bool_] | None]
 
 
 class Candidates(Protocol):
-    """The documents that may answer a request, ranked when asked for.
+    """The documents that may answer a request, ranked when asked for."""
 
-    Attributes:
-        stats: the work so far.
-    """
-
-    stats: SearchStats
+    @property
+    def stats(self) -> SearchStats:
+        """The work so far."""
 
     def best(self, depth: int) -> RankedRows:
         """Return the best `depth` of them."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from time import perf_counter
 
+import numpy as np
+
 from lexhound.index.inverted.quantization import Query
 from lexhound.retrieval.collection.clauses.candidates import ClauseCandidates
 from lexhound.retrieval.collection.clauses.tree import CLAUSES, Clause, scored_texts
@@ -13,6 +15,7 @@ from lexhound.retrieval.collection.request import METADATA_FIELD, BatchRequest, 
 from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share
 from lexhound.retrieval.collection.synonyms.expansion import query_vectors
 from lexhound.retrieval.deadline import check_deadline
+from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CorruptCollectionError
 from lexhound.retrieval.filters.known_fields import check_shown
 
@@ -67,6 +70,20 @@ def best_rows(snapshot: Snapshot, encoders: QueryEncoders, request: SearchReques
 def matching_rows(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> Masks:
     """Return, for each part, bool[rows]: which rows match a request; its candidates in modes dense and hybrid."""
     return _candidates(snapshot, encoders, request)[1].matching()
+
+
+def list_matching(
+    snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest, after: int, limit: int
+) -> list[tuple[int, Document]]:
+    """Return documents that match in the order of their row numbers, which are after `after`; see `listed`."""
+    masks = matching_rows(snapshot, encoders, request)
+    found = [
+        view.segment.documents_of(np.flatnonzero(mask)) for view, mask in zip(snapshot.segments, masks, strict=True)
+    ]
+    every = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+    numbers = every[np.searchsorted(every, after, side="right") :][:limit].tolist()
+    documents = read_documents(snapshot, numbers)
+    return [(number, documents[number]) for number in numbers]
 
 
 def _candidates(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> tuple[EncodedQuery, Candidates]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
@@ -107,6 +109,9 @@ def _presented_key(connection: HTTPConnection) -> str | None:
     scheme, _, value = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value.strip():
         return value.strip()
+    if scheme.lower() == "basic":  # a name, which is anything, and the key as its password
+        with suppress(ValueError):
+            return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2] or None
     return connection.headers.get("x-api-key") or None
 
 

@@ -88,11 +88,11 @@ async def create_collection(body: collection_models.CollectionRequest, request: 
     """Make an empty collection; its encoder and settings stay for good."""
     service = service_of(request)
     caller_of(request).check("write", body.name)
-    await service.registry.create(body.name, _settings_of(body, service.settings.offered_encoders))
+    await service.registry.create(body.name, settings_of(body, service.settings.offered_encoders))
     return json_response(await _description(service, body.name), 201)
 
 
-def _settings_of(body: collection_models.CollectionRequest, offered: Mapping[str, str]) -> CollectionSettings:
+def settings_of(body: collection_models.CollectionRequest, offered: Mapping[str, str]) -> CollectionSettings:
     """Return what a collection is made with.
 
     Args:

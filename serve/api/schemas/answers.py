@@ -85,7 +85,7 @@ def summary_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, An
         "documents": info.documents,
         "segments": segments,
         "bytes": size,
-        "encoder": {"kind": info.encoder.kind, "name": _shown_name(info.encoder.name)},
+        "encoder": {"kind": info.encoder.kind, "name": shown_name(info.encoder.name)},
         "modes": modes_of(info),
         "health": _health(info),
     }
@@ -217,7 +217,7 @@ def _engine_description(name: str, info: EngineInfo) -> dict[str, Any]:
 
 
 def _encoder(identity: EncoderIdentity) -> dict[str, Any]:
-    return {"kind": identity.kind, "name": _shown_name(identity.name), "settings": dict(identity.settings)}
+    return {"kind": identity.kind, "name": shown_name(identity.name), "settings": dict(identity.settings)}
 
 
 def facet_answer(facets: Sequence[Facet]) -> dict[str, Any]:
@@ -237,6 +237,6 @@ def facet_answer(facets: Sequence[Facet]) -> dict[str, Any]:
     }
 
 
-def _shown_name(name: str) -> str:
+def shown_name(name: str) -> str:
     """Return an encoder's name without the folders it lies in: a caller has no business with paths of the server."""
     return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if name.startswith(("/", ".", "~")) else name

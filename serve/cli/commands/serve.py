@@ -79,6 +79,8 @@ class ServeOptions:
     mcp: Annotated[bool | None, _option("Answer agents over MCP at /mcp, with tools that read.")] = None
     mcp_write: Annotated[bool | None, _option("The same, with tools that add and delete documents, too.")] = None
     mcp_characters: Annotated[int | None, _option("Length of an answer over MCP; 8000 unless given.")] = None
+    opensearch: Annotated[bool | None, _option("Answer OpenSearch's API below /opensearch.")] = None
+    opensearch_prefix: Annotated[str | None, _option("Below which path; /opensearch unless given.")] = None
     cors_origins: Annotated[
         str | None, _option("Origins whose pages may call the service, comma-separated.", metavar="ORIGINS")
     ] = None

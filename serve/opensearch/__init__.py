@@ -1,0 +1,1 @@
+"""OpenSearch's API over collections, for the programs that speak it; docs/opensearch.md says how much of it."""

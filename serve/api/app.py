@@ -33,7 +33,7 @@ from lexhound.serve.api.http.origins import Origins
 from lexhound.serve.api.http.security import Guard
 from lexhound.serve.api.http.write_proxy import WriteProxy
 from lexhound.serve.api.registry.registry import CollectionRegistry
-from lexhound.serve.api.routes import aliases, collections, documents, search, service, suggestions, synonyms
+from lexhound.serve.api.routes import aliases, backups, collections, documents, search, service, suggestions, synonyms
 from lexhound.serve.api.schemas.openapi import describe_api
 from lexhound.serve.page import mount_page
 from lexhound.serve.page.reference import mount_reference
@@ -53,6 +53,8 @@ ROUTERS = (
     documents.reading,
     collections.reading,
     collections.writing,
+    backups.reading,
+    backups.writing,
     synonyms.reading,
     synonyms.writing,
     aliases.reading,

@@ -167,6 +167,16 @@ class Client:
         figures: dict[str, Any] = self._ask("POST", collection_path(name, "/backup"), body=body)
         return figures
 
+    def backups(self, name: str) -> list[str]:
+        """Return the names of a collection's backups, in ascending order."""
+        return list((self._ask("GET", collection_path(name, "/backups")))["backups"])
+
+    def restore(self, name: str, backup: str, into: str | None = None) -> dict[str, Any]:
+        """Make a new collection of a backup of `name`: `into`, or `name` where that is gone. Return its figures."""
+        body = {"backup": backup} | ({} if into is None else {"into": into})
+        figures: dict[str, Any] = self._ask("POST", collection_path(name, "/restore"), body=body)
+        return figures
+
     def compact(self, name: str) -> dict[str, Any]:
         """Begin a compaction in the background, or return how far one is: `status` and `progress`."""
         told: dict[str, Any] = self._ask("POST", collection_path(name, "/compact"))

@@ -20,12 +20,13 @@ from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.settings import CollectionSettings
 from lexhound.retrieval.errors import CorruptCollectionError, EngineError
-from lexhound.serve.api.http.exceptions import ConflictError, UnknownNameError
+from lexhound.serve.api.http.exceptions import ConflictError
 from lexhound.serve.api.http.metrics import Metrics
 from lexhound.serve.api.signals import RefreshSignal
 from lexhound.serve.settings import Settings
 
 from .names import DataFolder
+from .refusals import single_collection, unknown_collection
 from .served import ServedCollection
 from .sources import ENGINE_SECONDS, DirectorySource, open_source
 from .write_queue import WriteQueue
@@ -185,13 +186,26 @@ class CollectionRegistry:
             UnsupportedError: the engine behind the service cannot keep such a collection.
         """
         if self._source.single and not self._source.remote:
-            raise _single("create")
+            raise single_collection("create")
         if self.aliases.resolve(name) != name:
             raise ConflictError(f"{name!r} is an alias of a collection", where="body.name", code="exists")
         async with self._locks.setdefault(name, asyncio.Lock()):
             running = settings if settings.encoder == BM25 else replace(settings, learned=self._running)
             await self._run_long(lambda: self._source.create(name, running))
             self._failures.pop(name, None)
+
+    async def new_directory(self, name: str) -> Path:
+        """Return where a collection of this name would be.
+
+        Raises:
+            ConflictError: there is one, or an alias, or the service serves a single collection.
+        """
+        if self._source.single or not isinstance(self._source, DirectorySource):
+            raise single_collection("make")
+        folder = self._source.folder
+        if self.aliases.resolve(name) != name or await self.run(lambda: folder.find(name)) is not None:
+            raise ConflictError(f"there is a collection {name!r} already", where="body.into", code="exists")
+        return folder.new_directory(name)
 
     async def delete(self, name: str) -> None:
         """Remove a collection and its files.
@@ -269,7 +283,7 @@ class CollectionRegistry:
 
     def _folder_of_many(self) -> DataFolder:
         if self._source.single or not isinstance(self._source, DirectorySource):
-            raise _single("delete")
+            raise single_collection("delete")
         return self._source.folder
 
     # Looking after
@@ -377,21 +391,3 @@ class CollectionRegistry:
             self._retire(served)
         while self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
-
-
-def unknown_collection() -> UnknownNameError:
-    """Return what a request for a collection that is not there meets."""
-    return UnknownNameError(
-        "there is no such collection",
-        where="path.name",
-        hint="GET /v1/collections lists those that are there",
-        code="unknown_collection",
-    )
-
-
-def _single(verb: str) -> ConflictError:
-    return ConflictError(
-        f"the service serves a single collection, so it cannot {verb} any",
-        hint="start it with a folder instead: lexhound serve data/",
-        code="single_collection",
-    )

@@ -6,9 +6,6 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
-from functools import partial
-from time import perf_counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -19,7 +16,6 @@ from lexhound.core.progress import Step
 from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.encoders.bm25.settings import LexicalSettings
 from lexhound.encoders.errors import SettingsError
-from lexhound.retrieval.collection.backup import backup_collection
 from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.collection.default_encoders import NO_DENSE, choose_encoders
 from lexhound.retrieval.collection.settings import CollectionSettings
@@ -27,9 +23,9 @@ from lexhound.retrieval.documents.passages import parse_passages
 from lexhound.retrieval.engines.protocol import require_capability
 from lexhound.retrieval.errors import EngineError, NotACollectionError
 from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of
-from lexhound.serve.api.http.exceptions import ConflictError, RequestError, ServiceError, UnknownNameError
+from lexhound.serve.api.http.exceptions import RequestError, ServiceError, UnknownNameError
 from lexhound.serve.api.registry.names import NAME_PATTERN
-from lexhound.serve.api.registry.registry import unknown_collection
+from lexhound.serve.api.registry.refusals import unknown_collection
 from lexhound.serve.api.schemas import collection_models
 from lexhound.serve.api.schemas.answers import description_answer, json_response, summary_answer, unavailable_answer
 from lexhound.serve.api.schemas.openapi import errors
@@ -170,29 +166,6 @@ async def delete_collection(name: Name, request: Request) -> Response:
     """Remove a collection with all its documents. Loads that are under way are waited for; searches are not."""
     await service_of(request).registry.delete(name)
     return json_response({"deleted": name})
-
-
-@writing.post(
-    "/{name}/backup",
-    operation_id="backup_collection",
-    summary="Copy a collection while it is used",
-    status_code=201,
-    responses={201: {"model": collection_models.BackupMade}, **errors(400, 404, 409, 413, 415, 507)},
-)
-async def backup(name: Name, body: collection_models.BackupRequest, request: Request) -> Response:
-    """Make a verified copy in the service's folder of backups; answers when it is on the disk."""
-    service = service_of(request)
-    folder = service.settings.backups
-    if folder is None:
-        raise ConflictError("the service keeps no backups", hint="start it with --backups DIR", code="no_backups")
-    called = body.name or datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    started = perf_counter()
-    async with service.registry.use(name) as served:
-        collection = require_capability(served.reader, Capability.BACKUP)
-        copy = partial(backup_collection, collection.address, folder / name / called)
-        report = await asyncio.get_running_loop().run_in_executor(service.compacting, copy)
-    figures = {"name": called, "documents": report.documents, "segments": report.segments, "bytes": report.bytes}
-    return json_response(figures | {"seconds": perf_counter() - started}, 201)
 
 
 @writing.post(

@@ -273,6 +273,28 @@ class StepDone(Told):
     unit: str
 
 
+class BackupList(Told):
+    """The backups of a collection."""
+
+    backups: list[str] = Field(examples=[["before-upgrade"]])
+
+
+class RestoreRequest(Strict):
+    """A backup to make a collection of."""
+
+    backup: str = Field(pattern=NAME_PATTERN, description="Its name.", examples=["before-upgrade"])
+    into: str | None = Field(
+        None,
+        pattern=NAME_PATTERN,
+        description="The collection to make; that of the address, where it is gone, unless given.",
+        examples=["my-restored"],
+    )
+
+
+class Restored(BackupMade):
+    """A collection that was made of a backup, and can be searched; `name` is its name."""
+
+
 class CompactStarted(Told):
     """Compaction goes on in the background; `progress` of one that ran already."""
 

@@ -76,3 +76,34 @@ def test_without_a_folder_for_backups(tmp_path: Path) -> None:
         end = time.monotonic() + PATIENCE
         while client.count("my") != 1:
             assert time.monotonic() < end
+
+
+def test_a_backup_is_restored_beside_what_is_served(tmp_path: Path) -> None:
+    data, backups = tmp_path / "data", tmp_path / "backups"
+    data.mkdir()
+    with running(data, "--backups", backups) as service, service.client() as client:
+        client.create_collection("my", encoder="bm25")
+        client.put("my", [document(number) for number in range(20)], refresh=True)
+        client.change_aliases({"papers": "my"})
+        assert client.backups("my") == []
+        client.backup("papers", "first")
+        client.put("my", [document(number) for number in range(20, 30)], refresh=True)
+        assert client.backups("my") == client.backups("papers") == ["first"]
+        made = client.restore("papers", "first", "my-2")
+        assert (made["name"], made["documents"]) == ("my-2", 20)
+        assert (client.count("my-2"), client.count("my")) == (20, 30)
+        client.put("my-2", [document(99)], refresh=True)
+        client.change_aliases({"papers": "my-2"})
+        assert client.count("papers") == 21
+        for arguments, status, code in (
+            (("my", "first"), 409, "exists"),
+            (("my", "first", "papers"), 409, "exists"),
+            (("my", "second", "my-3"), 404, "unknown_backup"),
+            (("my", "../first", "my-3"), 422, "invalid_request"),
+        ):
+            with pytest.raises(ApiError) as refused:
+                client.restore(*arguments)
+            assert (refused.value.status, refused.value.code) == (status, code)
+        client.delete_collection("my")
+        assert client.restore("my", "first")["name"] == "my"
+        assert client.count("my") == 20

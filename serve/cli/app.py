@@ -67,7 +67,7 @@ def command_line(arguments: Sequence[str] = ()) -> typer.Typer:
         epilog=EPILOGUE,
         rich_markup_mode="rich",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )

@@ -72,7 +72,7 @@ def test_document_is_complete(tmp_path: Path) -> None:
         document = service.request("GET", "/openapi.json").json()
         assert service.request("GET", "/docs").status_code == 200
     operations = [(path, verb, each) for path, verbs in document["paths"].items() for verb, each in verbs.items()]
-    assert len(operations) == 25
+    assert len(operations) == 27
     for path, verb, operation in operations:
         where = f"{verb} {path}"
         assert operation["summary"], where

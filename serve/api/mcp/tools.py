@@ -83,7 +83,8 @@ def describe(name: str, collection: Backend) -> CollectionAnswer:
         name=name,
         documents=collection.count(),
         modes=["auto", *collection.modes],
-        fields=[_field(facet) for facet in sorted(found, key=lambda facet: -facet.documents)],
+        # Fields that begin with `_` are those of programs: where there is room for some, it is for the others.
+        fields=[_field(each) for each in sorted(found, key=lambda facet: (facet.field[0] == "_", -facet.documents))],
         note=None if able is not None else "the engine of this collection does not list its fields",
     )
 

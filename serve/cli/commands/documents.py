@@ -4,41 +4,59 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lexhound.serve.cli.options import Json, Place, as_text
+from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, as_text
 from lexhound.serve.cli.output import Output, tell
 
+if TYPE_CHECKING:
+    from lexhound.retrieval.documents.document import Document
+    from lexhound.retrieval.engines.protocol import Backend
+
 _NAMED = 10
+_SHOWN_CHARACTERS = 80
 
 
 def get(
     directory: Place,
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="The document's id.", show_default=False)],
+    identifier: Annotated[
+        str | None, typer.Argument(metavar="ID", help="The document's id.", show_default=False)
+    ] = None,
+    filter: Filter = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="With --filter: how many documents at most.")] = 100,
+    allow_unknown_fields: AllowUnknownFields = False,
     json: Json = False,
 ) -> None:
-    """Print one document: title, metadata and text.
+    """Print one document, or list those that pass a filter.
+
+    A list has a line a document: id and title, or with --json the whole document.
 
     Example:
         lexhound get my.index doc17
         lexhound get my.index doc17 --json
+        lexhound get my.index --filter 'year < 1990' --limit 20
     """
     from lexhound.retrieval.documents.document import validate_id
     from lexhound.retrieval.engines.opening import open_collection
     from lexhound.serve.engines import milvus_settings
-    from lexhound.serve.errors import NotFoundError
+    from lexhound.serve.errors import NotFoundError, UsageError
 
     output = Output(json=json)
-    validate_id(identifier)
+    if (identifier is None) == (filter is None):
+        raise UsageError("what to print is not said, or twice", hint="name either an id, or a filter with --filter")
+    if identifier is not None:
+        validate_id(identifier)
     with open_collection(directory, milvus=milvus_settings()) as collection:
+        if identifier is None:
+            _list(collection, output, collection.ids(filter or "", allow_unknown_fields=allow_unknown_fields), limit)
+            return
         document = collection.get(identifier)
     if document is None:
         raise NotFoundError(f"there is no document {identifier!r}", where=str(directory))
     if json:
-        fields = {"title": document.title, "text": document.text, "metadata": dict(document.metadata)}
-        output.document({"id": document.id, **fields})
+        output.document(_as_json(document))
         return
     output.line((document.title or document.id, "bold"))
     rows = [("id", document.id)] + [(name, _shown(value)) for name, value in document.metadata.items()]
@@ -46,6 +64,29 @@ def get(
     output.line()
     for line in document.text.splitlines():
         output.line(line)
+
+
+def _list(collection: Backend, output: Output, ids: list[str], limit: int) -> None:
+    """Print a line a document."""
+    from lexhound.retrieval.documents.snippet import printable
+
+    for identifier in ids[:limit]:
+        document = collection.get(identifier)
+        if document is None:  # deleted meanwhile
+            continue
+        if output.json:
+            output.json_line(_as_json(document))
+        else:
+            output.row(printable(document.id), printable(document.title or document.text[:_SHOWN_CHARACTERS]))
+    if not ids:
+        tell("no document passes the filter")
+    elif len(ids) > limit:
+        tell(f"{len(ids) - limit:,} more pass the filter: --limit {len(ids)} prints all of them")
+
+
+def _as_json(document: Document) -> dict[str, Any]:
+    fields = {"title": document.title, "text": document.text, "metadata": dict(document.metadata)}
+    return {"id": document.id, **fields}
 
 
 def delete(
@@ -57,15 +98,18 @@ def delete(
         Path | None,
         typer.Option("--ids-from", metavar="FILE", help="A file with an id on every line, or -.", show_default=False),
     ] = None,
+    filter: Filter = None,
+    allow_unknown_fields: AllowUnknownFields = False,
     json: Json = False,
 ) -> None:
-    """Delete documents by id.
+    """Delete documents by id, or those that pass a filter.
 
     The command names ids that do not exist. If none of them exists, it fails (exit code 1).
 
     Example:
         lexhound delete my.index doc17 doc18
         lexhound delete my.index --ids-from withdrawn.txt
+        lexhound delete my.index --filter 'year < 1990'
     """
     from lexhound.retrieval.documents.document import validate_id
     from lexhound.retrieval.engines.opening import open_collection
@@ -75,11 +119,19 @@ def delete(
     requested = [validate_id(identifier) for identifier in ids or []]
     if ids_from is not None:
         requested += _read_ids(ids_from)
-    if not requested:
-        raise UsageError("there is nothing to delete", hint="name ids, or a file of ids with --ids-from")
-    requested = list(dict.fromkeys(requested))
+    if not requested and filter is None:
+        raise UsageError(
+            "there is nothing to delete", hint="name ids, a file of ids with --ids-from, or a filter with --filter"
+        )
+    if requested and filter is not None:
+        raise UsageError("both ids and a filter are given", hint="give one of them")
     output = Output(json=json)
     with open_collection(directory, writable=True, milvus=milvus_settings()) as collection:
+        if filter is not None:
+            requested = collection.ids(filter, allow_unknown_fields=allow_unknown_fields)
+            if not requested:
+                raise NotFoundError("no document passes the filter", where=str(directory))
+        requested = list(dict.fromkeys(requested))
         deleted = collection.delete(requested)
     deleted_ids = set(deleted)
     missing = [identifier for identifier in requested if identifier not in deleted_ids]

@@ -327,6 +327,24 @@ def test_delete_and_get(copy: Path, tmp_path: Path) -> None:
     assert run("delete", copy, "--ids-from", "-", stdin=b"heat-2\n").code == 0
 
 
+def test_get_and_delete_by_filter(copy: Path) -> None:
+    listed = run("get", copy, "--filter", "year >= 1990 and lang = 'en'")
+    assert listed.out == "heat-2\tHeating\nwing\tA wing in a slipstream.\n"
+    one = run("get", copy, "--filter", "year >= 1990", "--limit", "1", "--json")
+    assert [json.loads(line)["id"] for line in one.out.splitlines()] == ["heat-2"]
+    assert "3 more pass" in one.err
+    assert run("get", copy, "--filter", "year > 3000").err == "no document passes the filter\n"
+    for arguments in ((), ("wing", "--filter", "year > 1")):
+        assert run("get", copy, *arguments).code == 2
+    assert "Did you mean year?" in run("get", copy, "--filter", "yaer > 1").err
+    assert run("delete", copy, "wing", "--filter", "year > 1").code == 2
+    assert run("delete", copy, "--filter", "year > 3000").code == 1
+    assert run("delete", copy, "--filter", "year >= 1990 and lang = 'en'", "--json").json == {
+        "deleted": ["heat-2", "wing"], "missing": [],
+    }  # fmt: skip
+    assert run("get", copy, "wing").code == 1
+
+
 def test_compact_drops_the_deleted(copy: Path) -> None:
     assert run("delete", copy, "wing").code == 0
     assert run("info", copy, "--json").json["deleted"] == 1

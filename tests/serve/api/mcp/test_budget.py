@@ -99,11 +99,12 @@ def test_metadata_that_is_too_long_is_left_out_and_named(tmp_path: Path) -> None
 
 def test_fields_beyond_the_budget_are_counted(tmp_path: Path) -> None:
     with Collection.create(tmp_path / "c", encoder="bm25") as opened:
-        fields = {f"field {number}": f"{'v' * 50} {number}" for number in range(60)}
+        fields = {"_program": "x"} | {f"field {number}": f"{'v' * 50} {number}" for number in range(60)}
         opened.add([Document(str(n), "wing", metadata=fields | {"year": 1950 + n, "n": str(n)}) for n in range(9)])
         whole = describe("c", opened)
         shown = collections_answer(CollectionsAnswer(collections=[whole], filters=""), 3000).collections[0]
-    assert len(shown.fields) + shown.more_fields == 62
+    assert len(shown.fields) + shown.more_fields == 63
+    assert "_program" not in {field.field for field in shown.fields}
     assert len(as_json(shown)) <= 3000
 
 

@@ -6,7 +6,10 @@
     │   └── BadRowError           one row cannot become a document, and the ingest job stops at bad rows
     ├── QueryError                a search request is wrong in itself (negative k, over-long query)
     │   ├── FilterSyntaxError     a filter expression does not follow the filter grammar
-    │   └── UnknownFieldError     a filter or facet names a field, or a kind of value of it, that no document has
+    │   ├── UnknownFieldError     a filter or facet names a field, or a kind of value of it, that no document has
+    │   └── TenantError           a tenant is no name of one, or one is given where there are none
+    │       ├── TenantRequiredError a request names no tenant, and the collection answers nothing without
+    │       └── UnknownTenantError no document of the collection is of the tenant
     ├── DeadlineError             the work was given up: its time is over, or nobody waits for it any more
     ├── EngineError               another search engine, behind an address, did not do what was asked
     │   ├── UnknownAddressError   an address names no engine that Lexhound knows
@@ -34,7 +37,7 @@ from __future__ import annotations
 import unicodedata
 from typing import ClassVar
 
-from lexhound.core.errors import USAGE, LexhoundError, PublicText, as_sentence
+from lexhound.core.errors import FAILED, USAGE, LexhoundError, PublicText, as_sentence
 
 _EXCERPT_CHARACTERS = 72
 
@@ -86,6 +89,21 @@ class FilterSyntaxError(QueryError):
 
 class UnknownFieldError(QueryError):
     """Raised when a filter or facet names a field that no document has, or a filter a kind of value it never has."""
+
+
+class TenantError(QueryError):
+    """Raised when a tenant is no name of one, or when one is given to a collection that has no tenants."""
+
+
+class TenantRequiredError(TenantError):
+    """Raised when a request names no tenant, and the collection answers nothing without one."""
+
+
+class UnknownTenantError(TenantError):
+    """Raised when no document of the collection is of the tenant that is named."""
+
+    exit_code = FAILED
+    http_status = 404
 
 
 class DeadlineError(RetrievalError):

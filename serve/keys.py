@@ -20,12 +20,16 @@ import orjson
 
 from lexhound.core.atomic_files import write_file
 from lexhound.core.strict_json import json_fault, parse_json
+from lexhound.retrieval.errors import TenantError
+from lexhound.retrieval.tenants.keys import check_tenant
 
 from .errors import NotFoundError, UsageError
 
 Scope: TypeAlias = Literal["read", "write"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-FORMAT = 1
+FORMAT = 2
+"""The newest. A file is written in the oldest that can hold it: 1, or 2 where a key is bound to a tenant, so that a
+version that knows nothing of tenants refuses it rather than take the key for one of all tenants."""
 DIGEST_PREFIX = "sha256:"
 
 _KEY = re.compile(r"lxh_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
@@ -40,6 +44,7 @@ class Key:
         digest: SHA-256 of the whole key, hexadecimal.
         scopes: `read` (search, get, describe) and `write` (insert, delete, create).
         collections: the only ones it opens; None for all.
+        tenant: the only one whose documents it opens; None where it is bound to none.
     """
 
     id: str
@@ -48,6 +53,7 @@ class Key:
     scopes: frozenset[Scope]
     collections: frozenset[str] | None
     created: str
+    tenant: str | None = None
 
     def allows(self, scope: Scope, collection: str | None) -> bool:
         """Return whether it has the right to do something; `collection` is None where no single one is meant."""
@@ -57,7 +63,7 @@ class Key:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the form in which it is kept."""
-        return {
+        values = {
             "id": self.id,
             "name": self.name,
             "sha256": self.digest,
@@ -65,6 +71,7 @@ class Key:
             "collections": None if self.collections is None else sorted(self.collections),
             "created": self.created,
         }
+        return values if self.tenant is None else values | {"tenant": self.tenant}
 
 
 def digest_of(key: str) -> str:
@@ -101,24 +108,31 @@ def read_keys(path: Path) -> list[Key]:
     """
     try:
         values = parse_json(path.read_bytes())
-        if values["format"] != FORMAT:
-            raise ValueError(f"its format is {values['format']}, not {FORMAT}")
+        if values["format"] not in range(1, FORMAT + 1):
+            raise ValueError(f"its format is {values['format']}, not at most {FORMAT}")
         return [_key(entry) for entry in values["keys"]]
     except OSError as error:
         raise UsageError(
             f"the key file {path} cannot be read: {error.strerror}", hint="make one with `lexhound keys create`"
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, TenantError) as error:
         reason = json_fault(error) if isinstance(error, orjson.JSONDecodeError) else error
         raise UsageError(
             f"{path} is not a file of API keys: {reason}", hint="`lexhound keys create` writes one"
         ) from error
 
 
-def create_key(path: Path, name: str, scopes: Sequence[Scope], collections: Sequence[str] | None) -> tuple[str, Key]:
+def create_key(
+    path: Path,
+    name: str,
+    scopes: Sequence[Scope],
+    collections: Sequence[str] | None,
+    tenant: str | None = None,
+) -> tuple[str, Key]:
     """Make a key and add it to the file (made if missing, readable by its owner only).
 
-    Returns the key itself, which is told this once, and what is kept of it.
+    Returns the key itself, which is told this once, and what is kept of it. Raises TenantError where that is no name
+    of a tenant.
     """
     keys = read_keys(path) if path.exists() else []
     public = secrets.token_hex(6)
@@ -130,6 +144,7 @@ def create_key(path: Path, name: str, scopes: Sequence[Scope], collections: Sequ
         frozenset(scopes),
         None if collections is None else frozenset(collections),
         datetime.now(UTC).isoformat(timespec="seconds"),
+        None if tenant is None else check_tenant(tenant),
     )
     _write(path, [*keys, key])
     return text, key
@@ -167,13 +182,14 @@ def _key(entry: dict[str, Any]) -> Key:
         scopes,
         None if collections is None else frozenset(collections),
         entry["created"],
+        None if entry.get("tenant") is None else check_tenant(entry["tenant"]),
     )
 
 
 def _write(path: Path, keys: Sequence[Key]) -> None:
     """Replace the file at once: a service that reads it meanwhile sees the old or the new one."""
     content = orjson.dumps(
-        {"format": FORMAT, "keys": [key.as_dict() for key in keys]},
+        {"format": 1 if all(key.tenant is None for key in keys) else 2, "keys": [key.as_dict() for key in keys]},
         option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
     )
     write_file(path, content, 0o600)

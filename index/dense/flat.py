@@ -97,6 +97,9 @@ class VectorIndex(Protocol):
 
     def cut_short(self) -> Path | None: ...
 
+    @property
+    def flat(self) -> FlatIndex: ...
+
 
 class FlatIndex:
     """Rows of dense vectors, searched exactly. Safe to use from many threads at once."""
@@ -141,6 +144,11 @@ class FlatIndex:
     def cut_short(self) -> Path | None:
         """Return the first file that has become shorter since it was mapped, if any: it must not be read any more."""
         return self._directory.cut_short() if self._directory else None
+
+    @property
+    def flat(self) -> FlatIndex:
+        """The index itself, which compares all vectors."""
+        return self
 
     @property
     def path(self) -> Path | None:

@@ -6,6 +6,7 @@ tuple in Python, which takes more than a microsecond a call, that of a plain one
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,13 @@ from lexhound.index.jit import Integer, kernel
 
 EXACT_FACTOR = 1 << 10
 """A bound factor is counted in these parts: so much means that bounds count in full."""
+
+
+def counted_factor(bound_factor: float) -> int:
+    """Return a bound factor as kernels count it, rounded up. Raises ValueError where it is not in 0 to 1."""
+    if not 0 <= bound_factor <= 1:
+        raise ValueError(f"bound_factor must be from 0 to 1, not {bound_factor}")
+    return math.ceil(bound_factor * EXACT_FACTOR)
 
 
 class IndexArrays(NamedTuple):
@@ -46,13 +54,17 @@ class PostingLists(NamedTuple):
 class Limits(NamedTuple):
     """The rows that may be returned, and how much may be missed.
 
-    allowed: bool[n_rows], read only when `filtered`, and then beginning at a multiple of 8 bytes. bound_factor: 0 to
-    1,024 (`EXACT_FACTOR`), which is exact: bounds are scaled by so many 1,024ths.
+    allowed: bool of the rows from `origin` on, read only when `filtered`, and then beginning at a multiple of 8 bytes.
+    bound_factor: 0 to 1,024 (`EXACT_FACTOR`), which is exact: bounds are scaled by so many 1,024ths. first, stop: the
+    run of rows that is searched, of the others no posting is read; origin: where the window of `first` begins.
     """
 
     allowed: NDArray[np.bool_]
     filtered: bool
     bound_factor: int
+    first: int
+    stop: int
+    origin: int
 
 
 class QueryArrays(NamedTuple):
@@ -98,14 +110,16 @@ class Scratch(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A window of rows: rows base to base + limit - 1, and its lists (`query_lists`).
+    """A window of rows: rows base + low to base + limit - 1 are searched; and its lists (`query_lists`).
 
-    active: the number of its lists; postings: of all of them; permitted: bool[limit], the part of `allowed` that is
-    the window's, read only when `filtered`.
+    span: over how many rows its postings are spread; active: the number of its lists; postings: of all of them;
+    permitted: bool[limit], the part of `allowed` that is the window's, read only when `filtered`.
     """
 
     base: Integer
+    low: Integer
     limit: Integer
+    span: Integer
     active: int
     postings: Integer
     permitted: NDArray[np.bool_]

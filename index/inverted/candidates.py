@@ -161,13 +161,14 @@ def complete(
     candidates: NDArray[np.int32],
     count: Integer,
     above: Integer,
-    window_bits: int,
+    spread: tuple[Integer, np.float64],
 ) -> tuple[Integer, Integer]:
     """Add a list to the scores of the candidates and drop those that stay at `above` or below.
 
-    rows, impacts: the list in the window, of at least one posting, rows ascending. Returns how many candidates are left
-    and how many postings were read.
+    rows, impacts: the list in the window, of at least one posting, rows ascending. spread: the lowest row that it can
+    have, and over how many its rows are spread. Returns how many candidates are left and how many postings were read.
     """
+    low, density = spread[0], len(rows) / spread[1]
     remaining = 0
     if count * LOOK_UP_COST > len(rows):
         accumulate(factor, rows, impacts, accumulator)
@@ -184,7 +185,8 @@ def complete(
         row = candidates[0, c]
         # Rows are spread over their window, so a guess is some tens of places off, and the search stays in a line or
         # two of the cache, where halving the whole list would fetch one after another.
-        at = min(len(rows) - 1, (row * len(rows)) >> window_bits)
+        guess = np.int64((row - low) * density)
+        at: Integer = min(np.int64(len(rows) - 1), max(np.int64(0), guess))
         span = _NEAR
         if rows[at] <= row:
             while at + span < len(rows) and rows[at + span] <= row:

@@ -25,7 +25,7 @@ from lexhound.index.jit import as_python, frozen
 from lexhound.index.topk import SearchStats, TopK
 
 from . import format as layout
-from .arguments import EXACT_FACTOR, BatchArrays, IndexArrays
+from .arguments import EXACT_FACTOR, BatchArrays, IndexArrays, counted_factor
 from .calibration import RecallCalibration
 from .format import Postings
 from .inversion import SparseRows, invert
@@ -221,7 +221,7 @@ class InvertedIndex:
     ) -> tuple[TopK, SearchStats]:
         """Return what `search` returns, and how much work it was."""
         depth, mask = self._checked(k, allowed)
-        return self._search(query, depth, mask, _counted(bound_factor), self._above(query, at_least))
+        return self._search(query, depth, mask, counted_factor(bound_factor), self._above(query, at_least))
 
     def _above(self, query: Query, at_least: float) -> int:
         """Return the integer score that a row must exceed to score at least so much."""
@@ -243,7 +243,7 @@ class InvertedIndex:
         `at_least` is one score a query, as for `search`. The results do not depend on the number of threads.
         """
         depth, mask = self._checked(k, allowed)
-        parts = _counted(bound_factor)
+        parts = counted_factor(bound_factor)
         floors = [0.0] * len(queries) if at_least is None else at_least
         above = frozen(np.array([self._above(*pair) for pair in zip(queries, floors, strict=True)], np.int64))
         if threads is not None and threads < 1:
@@ -284,6 +284,10 @@ class InvertedIndex:
             mask = mask.copy()
         return frozen(mask)
 
+    def _limits(self, mask: NDArray[np.bool_] | None, bound_factor: int) -> tuple[Any, ...]:
+        """Return the fields of `Limits`."""
+        return (_NO_MASK if mask is None else mask, mask is not None, bound_factor, 0, self.n_rows, 0)
+
     def _search(
         self, query: Query, k: int, mask: NDArray[np.bool_] | None, bound_factor: int, above: int
     ) -> tuple[TopK, SearchStats]:
@@ -298,7 +302,7 @@ class InvertedIndex:
         hits = search_windows(
             (query.terms, query.weights, unit, above),
             self._arrays,
-            (_NO_MASK if mask is None else mask, mask is not None, bound_factor),
+            self._limits(mask, bound_factor),
             workspace.scratch(len(query), k),
             rows,
             scores,
@@ -330,7 +334,7 @@ class InvertedIndex:
         search_batch(
             tuple(batch),
             self._arrays,
-            (_NO_MASK if mask is None else mask, mask is not None, bound_factor),
+            self._limits(mask, bound_factor),
             workspace.scratch(max(sizes), k),
             rows,
             scores,
@@ -382,7 +386,7 @@ class InvertedIndex:
             mark_posting_rows(postings, terms, marks)
         else:
             windows, ends, rows = postings.entry_windows, postings.entry_ends, postings.rows
-            mark_rows(frozen(entries), windows, ends, rows, postings.window_bits, marks)
+            mark_rows(frozen(entries), windows, ends, rows, postings.window_bits, 0, marks)
         if allowed is not None:
             marks &= self._mask(allowed)
         return marks, int(count_postings_of(entries, postings.entry_ends).sum())
@@ -408,10 +412,3 @@ class InvertedIndex:
             impacts,
         )
         return (impacts * query.weights).astype(np.float64) * (query.scale * self.scale)
-
-
-def _counted(bound_factor: float) -> int:
-    """Return a bound factor as the kernel counts it, rounded up."""
-    if not 0 <= bound_factor <= 1:
-        raise ValueError(f"bound_factor must be from 0 to 1, not {bound_factor}")
-    return math.ceil(bound_factor * EXACT_FACTOR)

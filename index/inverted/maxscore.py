@@ -46,7 +46,7 @@ def add_lists(
     rows, impacts, lists, accumulator = index.rows, index.impacts, scratch.lists, scratch.accumulator
     heap, trial, active = scratch.heap, scratch.trial, window.active
     look: Integer = _FIRST_LOOK
-    exhaustive = bound_factor == EXACT_FACTOR and window.postings * 8 < (1 << index.window_bits) * _EXHAUSTIVE_EIGHTHS
+    exhaustive = bound_factor == EXACT_FACTOR and window.postings * 8 < window.span * _EXHAUSTIVE_EIGHTHS
     enough = 0 if exhaustive else _ENOUGH
     done = 0
     postings_read: Integer = 0
@@ -67,7 +67,7 @@ def add_lists(
 @kernel
 def complete_candidates(
     done: int,
-    active: int,
+    window: Window,
     count: Integer,
     thresholds: tuple[Integer, Integer, int, bool],
     size: Integer,
@@ -83,7 +83,7 @@ def complete_candidates(
     """
     rows, impacts, lists, priorities = index.rows, index.impacts, scratch.lists, scratch.priorities
     accumulator, candidates, heap, trial = scratch.accumulator, scratch.candidates, scratch.heap, scratch.trial
-    window_bits = index.window_bits
+    active = window.active
     threshold, bound, bound_factor, rising = thresholds
     for i in range(active):
         priorities[i] = lists[TOP, i]
@@ -102,7 +102,7 @@ def complete_candidates(
             candidates,
             count,
             threshold - scaled(bound, bound_factor),
-            window_bits,
+            (window.low, np.float64(window.span)),
         )
         stats[0] += postings_read
         if count == 0:

@@ -46,17 +46,25 @@ def is_plain(postings: Postings, terms: NDArray[np.int32]) -> bool:
 
 
 def search_postings(
-    postings: Postings, query: Query, k: int, allowed: NDArray[np.bool_] | None, above: int, unit: float
+    postings: Postings,
+    query: Query,
+    k: int,
+    allowed: NDArray[np.bool_] | None,
+    above: int,
+    unit: float,
+    run: tuple[int, int] | None = None,
 ) -> tuple[TopK, SearchStats]:
     """Return the best `k` rows for a query whose integer score is more than `above`, and the work.
 
     Args:
         allowed: bool[n_rows], the rows that may be returned; None for all.
         unit: what an integer score of 1 is worth.
+        run: the first row that is searched, and the end of them; rows are counted from there. None for all.
     """
-    scores = np.zeros(postings.n_rows, np.int64)
+    first, stop = run or (0, postings.n_rows)
+    scores = np.zeros(stop - first, np.int64)
     read = 0
-    for (rows, impacts), weight in zip(_lists(postings, query.terms), query.weights.tolist(), strict=True):
+    for (rows, impacts), weight in zip(_lists(postings, query.terms, first, stop), query.weights.tolist(), strict=True):
         np.add.at(scores, rows, weight * impacts)  # in a damaged file a row may occur twice
         read += len(rows)
     good = scores > above
@@ -71,19 +79,27 @@ def search_postings(
     return top, SearchStats(read, len(found))
 
 
-def count_live_postings(postings: Postings, terms: NDArray[np.int32], live: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return how many rows that are true in `live`, bool[n_rows], hold each term: int64[m]."""
-    return np.array([np.count_nonzero(live[rows]) for rows, _ in _lists(postings, terms)], np.int64)
+def count_live_postings(
+    postings: Postings, terms: NDArray[np.int32], live: NDArray[np.bool_], first: int = 0
+) -> NDArray[np.int64]:
+    """Return how many rows that are true in `live`, bool of the rows from `first` on, hold each term: int64[m]."""
+    lists = _lists(postings, terms, first, first + len(live))
+    return np.array([np.count_nonzero(live[rows]) for rows, _ in lists], np.int64)
 
 
-def mark_posting_rows(postings: Postings, terms: NDArray[np.int32], marks: NDArray[np.bool_]) -> None:
-    """Set the marks, bool[n_rows], of the rows that hold one of the terms."""
-    for rows, _ in _lists(postings, terms):
+def mark_posting_rows(postings: Postings, terms: NDArray[np.int32], marks: NDArray[np.bool_], first: int = 0) -> None:
+    """Set the marks, bool of the rows from `first` on, of those that hold one of the terms."""
+    for rows, _ in _lists(postings, terms, first, first + len(marks)):
         marks[rows] = True
 
 
-def _lists(postings: Postings, terms: NDArray[np.int32]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the rows and impacts of each term, int64 both; rows that only damaged files have are left out."""
+def _lists(
+    postings: Postings, terms: NDArray[np.int32], low: int, high: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the rows from `low` to `high`, counted from there, and impacts of each term, int64 both.
+
+    Rows that only damaged files have are left out.
+    """
     for first, last in entry_ranges(postings, terms).tolist():
         start = int(postings.entry_ends[first - 1]) if first else 0
         ends = postings.entry_ends[first:last].astype(np.int64)
@@ -91,8 +107,8 @@ def _lists(postings: Postings, terms: NDArray[np.int32]) -> Iterator[tuple[NDArr
         windows = postings.entry_windows[first:last].astype(np.int64)
         within = postings.rows[start:stop].astype(np.int64)
         rows = within + np.repeat(windows << postings.window_bits, np.diff(ends, prepend=start))
-        inside = (within < 1 << postings.window_bits) & (rows < postings.n_rows)
-        yield rows[inside], postings.impacts[start:stop][inside].astype(np.int64)
+        inside = (within < 1 << postings.window_bits) & (rows >= low) & (rows < high)
+        yield rows[inside] - low, postings.impacts[start:stop][inside].astype(np.int64)
 
 
 def first_wrong_row(starts: NDArray[np.int64], columns: NDArray[np.int32]) -> int:

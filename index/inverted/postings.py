@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.inverted.format import Postings
-from lexhound.index.jit import kernel
+from lexhound.index.inverted.query_lists import place_of
+from lexhound.index.jit import Integer, kernel
 
 
 def entry_ranges(postings: Postings, terms: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -71,21 +72,69 @@ def mark_rows(
     entry_ends: NDArray[np.uint32],
     rows: NDArray[np.uint16],
     window_bits: int,
+    first: int,
     marks: NDArray[np.bool_],
 ) -> None:
     """Set the marks of the rows that hold one of some terms.
 
-    entries int64[m, 2]: as for `count_live`; marks: bool[n_rows], written. O(postings of the terms). Rows past the
-    last, which only a damaged file has, are passed over.
+    entries int64[m, 2]: as for `count_live`; marks: bool of the rows from `first` on, written. O(postings of the
+    terms in the windows of these rows). Rows past the last, which only a damaged file has, are passed over.
     """
     for i in range(len(entries)):
         for entry in range(entries[i, 0], entries[i, 1]):
             base = np.int64(entry_windows[entry]) << window_bits
+            if base >= first + len(marks):
+                break
+            if base + (1 << window_bits) <= first:
+                continue
             start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
             for at in range(start, np.int64(entry_ends[entry])):
-                row = base + np.int64(rows[at])
-                if row < len(marks):
+                row = base + np.int64(rows[at]) - first
+                if 0 <= row < len(marks):
                     marks[row] = True
+
+
+@kernel
+def count_run(
+    entries: NDArray[np.int64],
+    entry_windows: NDArray[np.uint16],
+    entry_ends: NDArray[np.uint32],
+    rows: NDArray[np.uint16],
+    window_bits: int,
+    run: tuple[int, int],
+    live: NDArray[np.bool_],
+    counts: NDArray[np.int64],
+) -> None:
+    """Count the postings of each term whose row is in a run, and live unless `live` is empty.
+
+    run: the first row and the end of them; live: bool of the rows of the run, or of none; all else as for `count_live`.
+    Three binary searches a term and window of the run; with `live`, its postings in the run are read.
+    """
+    first, stop = run
+    for i in range(len(entries)):
+        low, high = entries[i, 0], entries[i, 1]
+        while low < high:
+            middle = (low + high) >> 1
+            if entry_windows[middle] < first >> window_bits:
+                low = middle + 1
+            else:
+                high = middle
+        count: Integer = 0
+        for entry in range(low, entries[i, 1]):
+            base = np.int64(entry_windows[entry]) << window_bits
+            if base >= stop:
+                break
+            start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
+            begin = place_of(rows, start, np.int64(entry_ends[entry]), first - base)
+            end = place_of(rows, begin, np.int64(entry_ends[entry]), stop - base)
+            if len(live) == 0:
+                count += end - begin
+                continue
+            for at in range(begin, end):
+                row = base + np.int64(rows[at]) - first
+                if 0 <= row < len(live) and live[row]:
+                    count += 1
+        counts[i] = count
 
 
 @kernel

@@ -69,17 +69,58 @@ def next_window(known: int, entry_windows: NDArray[np.uint16], lists: NDArray[np
 
 
 @kernel
+def keep_windows(
+    known: int, entry_windows: NDArray[np.uint16], lists: NDArray[np.int64], first: Integer, last: Integer
+) -> None:
+    """Pass over the entries of windows before `first` and after `last`."""
+    for j in range(known):
+        low, high = lists[_CURSOR, j], lists[_LAST, j]
+        while low < high:
+            middle = (low + high) >> 1
+            if entry_windows[middle] < first:
+                low = middle + 1
+            else:
+                high = middle
+        lists[_CURSOR, j] = low
+        high = lists[_LAST, j]
+        while low < high:
+            middle = (low + high) >> 1
+            if entry_windows[middle] <= last:
+                low = middle + 1
+            else:
+                high = middle
+        lists[_LAST, j] = low
+
+
+@kernel
+def place_of(rows: NDArray[np.uint16], start: Integer, stop: Integer, row: Integer) -> Integer:
+    """Return the first place from `start` to `stop` whose row is not below `row`. Binary search."""
+    low, high = start, stop
+    while low < high:
+        middle = (low + high) >> 1
+        if rows[middle] < row:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
 def enter_window(
     window: Integer,
     known: int,
+    bounds: tuple[Integer, Integer, bool],
     index: IndexArrays,
     lists: NDArray[np.int64],
     priorities: NDArray[np.float64],
 ) -> tuple[int, Integer, Integer]:
     """Fill the last rows of `lists` with the terms of `window`; return how many, their postings, and the bound.
 
-    Steps past their entries. priorities float64[as wide as lists]: written: what a list takes off the bound a posting.
+    Steps past their entries. bounds: the first row of the window that counts, the end of them, and whether that is all
+    of it; otherwise of lists that reach beyond only that part is taken. priorities float64[as wide as lists]: written:
+    what a list takes off the bound a posting.
     """
+    low, limit, whole = bounds
     entry_windows, entry_ends, entry_maxima = index.entry_windows, index.entry_ends, index.entry_maxima
     active = 0
     postings: Integer = 0
@@ -87,8 +128,14 @@ def enter_window(
     for j in range(known):
         entry = lists[_CURSOR, j]
         if entry < lists[_LAST, j] and entry_windows[entry] == window:
-            start = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
-            stop = np.int64(entry_ends[entry])
+            start: Integer = np.int64(entry_ends[entry - 1]) if entry > 0 else 0
+            stop: Integer = np.int64(entry_ends[entry])
+            if not whole:
+                lists[_CURSOR, j] = entry + 1
+                start = place_of(index.rows, start, stop, low)
+                stop = place_of(index.rows, start, stop, limit)
+                if start == stop:
+                    continue
             top = lists[_WEIGHT, j] * np.int64(entry_maxima[entry])
             lists[START, active] = start
             lists[STOP, active] = stop

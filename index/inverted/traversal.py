@@ -28,6 +28,9 @@ A filter is consulted where rows become candidates. Where it leaves few rows in 
 the beginning, and of the lists that are read only their postings are added up, the others passed over eight at a time;
 lists for which looking these rows up costs less are left for later.
 
+A run of rows is searched as if there were no others: windows without one are passed over in the directory, and of lists
+that reach beyond the run only the part within is read, found by binary search.
+
 `maxscore`, `exhaustive` and `selective` are the three traversals of a window, one of which `_search_window` takes.
 
 The kernel trusts the directory (term starts, entries, their maxima), which is checksummed when an index is opened, and
@@ -49,7 +52,15 @@ from lexhound.index.inverted.candidates import gather_allowed, scanned_candidate
 from lexhound.index.inverted.exhaustive import offer_scanned
 from lexhound.index.inverted.heap import drain, least_score, offer
 from lexhound.index.inverted.maxscore import add_lists, complete_candidates
-from lexhound.index.inverted.query_lists import LIST_FIELDS, ORDER, enter_window, look_up, next_window, order_by
+from lexhound.index.inverted.query_lists import (
+    LIST_FIELDS,
+    ORDER,
+    enter_window,
+    keep_windows,
+    look_up,
+    next_window,
+    order_by,
+)
 from lexhound.index.inverted.selective import SELECTIVE_SHARE, add_flagged_lists
 from lexhound.index.jit import Integer, inlined_kernel, kernel
 
@@ -109,21 +120,24 @@ def _search_window(
     factor, filtered, candidates = limits.bound_factor, limits.filtered, scratch.candidates
     width = 1 << index.window_bits
     base = number << index.window_bits
-    limit = min(width, index.n_rows - base)
-    active, postings, bound = enter_window(number, known, index, scratch.lists, scratch.priorities)
+    low, limit = max(0, limits.first - base), min(width, limits.stop - base)
+    whole = low == 0 and (limit == width or limits.stop == index.n_rows)
+    active, postings, bound = enter_window(number, known, (low, limit, whole), index, scratch.lists, scratch.priorities)
     # Windows ascend, so a row of this one that ties with the k-th hit comes after it.
     threshold = max(above, least_score(scratch.heap)) if size == len(scratch.heap) else above
     if scaled(bound, factor) <= threshold:
         return size
-    permitted = limits.allowed[base : base + limit] if filtered else limits.allowed
-    window = Window(base, limit, active, postings, permitted, filtered)
+    origin = base - limits.origin
+    permitted = limits.allowed[origin : origin + limit] if filtered else limits.allowed
+    window = Window(base, low, limit, width if whole else limit - low, active, postings, permitted, filtered)
     count: Integer = np.int64(0)
     selective = False
     if filtered:
-        count = gather_allowed(permitted, limit // SELECTIVE_SHARE, candidates)
+        most = (limit - low) // SELECTIVE_SHARE
+        count = gather_allowed(permitted, most, candidates)
         if count == 0:
             return size
-        selective = bool(count <= limit // SELECTIVE_SHARE)
+        selective = bool(count <= most)
     order_by(scratch.priorities[:active], scratch.lists[ORDER, :active])
 
     if selective:
@@ -144,7 +158,7 @@ def _search_window(
 
     if done < active and count > 0:
         thresholds = (threshold, bound, factor, selective)
-        count, threshold = complete_candidates(done, active, count, thresholds, size, index, scratch, stats)
+        count, threshold = complete_candidates(done, window, count, thresholds, size, index, scratch, stats)
     for c in range(count):
         score = np.int64(candidates[1, c])
         if score > threshold:
@@ -176,6 +190,9 @@ def search_windows(
         Scratch(*scratch),
     )
     known = look_up(arrays.terms, arrays.entry_starts, vector.terms, vector.weights, named_scratch.lists)
+    if named_limits.first > 0 or named_limits.stop < arrays.n_rows:
+        ends = named_limits.first >> arrays.window_bits, (named_limits.stop - 1) >> arrays.window_bits
+        keep_windows(known, arrays.entry_windows, named_scratch.lists, ends[0], ends[1])
     size: Integer = np.int64(0)  # of a plain 0 Numba makes a type of its own, and compiles what takes it twice
     while True:
         number = next_window(known, arrays.entry_windows, named_scratch.lists)

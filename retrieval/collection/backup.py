@@ -238,4 +238,4 @@ def _verified(copy: Path, source: Path, progress: OnStep | None) -> tuple[int, i
                 where=problems[0].where.replace(str(copy.absolute()), str(source)).replace(str(copy), str(source)),
                 hint="see `lexhound verify`; restore it from an older backup or index the corpus again",
             )
-        return collection.count(), len(collection.info().segments)
+        return collection.snapshot().n_documents, len(collection.info().segments)

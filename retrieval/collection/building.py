@@ -174,12 +174,12 @@ def _is_trace(collection: Collection) -> bool:
     """Return whether a collection is what a process that was killed left of a job that had kept nothing."""
     with collection.snapshot().reading() as connection:
         job = unfinished_job(connection)
-        return job is not None and not collection.count() and not held_documents(connection, job)
+        return job is not None and not collection.snapshot().n_documents and not held_documents(connection, job)
 
 
 def _check_unfinished(collection: Collection, settings: CollectionSettings, ingest: _Ingest) -> None:
     where = str(collection.path)
-    if collection.count():
+    if collection.snapshot().n_documents:
         raise CollectionExistsError(
             "a collection is here already",
             where=where,
@@ -189,6 +189,7 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
     identity, sparse_field, dense_field = open_chosen(settings, load_model=ingest.encodes)
     passages = settings.passage_settings(lexical=sparse_field is None)
     same = collection.manifest.passages == passages and collection.manifest.encoder.same_vectors(identity)
+    same = same and collection.manifest.tenant_field == settings.tenant_field
     if not same or not _same_dense(collection, dense_field, settings):
         raise CollectionExistsError(
             "an unfinished collection with another encoder or other settings is here already",

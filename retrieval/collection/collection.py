@@ -37,6 +37,7 @@ from lexhound.retrieval.collection.store.segment import read_all
 from lexhound.retrieval.corpus.given import DocumentLike, documents_of, ids_of
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import QueryError
+from lexhound.retrieval.tenants.keys import count_tenants, keyed_all, no_tenants, tenant_required
 
 from .creation import create_directory
 from .encoders import LoadedEncoders
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from lexhound.retrieval.collection.write.progress import Progress
     from lexhound.retrieval.collection.write.writer import AddReport, Status, Writer
     from lexhound.retrieval.corpus import BadRow, Corpus
+    from lexhound.retrieval.tenants.view import TenantCollection
 
 # Another collection may take the place of the one that is being opened; so often in a row it does not.
 _TRIES = 5
@@ -189,7 +191,37 @@ class Collection(ReadableCollection):
             self._writer.sparse_field = sparse or self._writer.sparse_field
             self._writer.dense = self._encoders.dense
 
+    def for_tenant(self, tenant: str, *, must_exist: bool = True) -> TenantCollection:
+        """Return the collection as one tenant sees it: all it reads, counts and writes is the tenant's own.
+
+        Args:
+            must_exist: refuse questions about a tenant of whom there is no document (UnknownTenantError), which is
+                surely a misspelt name, unless someone else vouches for it.
+
+        Raises:
+            TenantError: the collection has no tenants, or this is no name of one.
+        """
+        from lexhound.retrieval.tenants.view import TenantCollection
+
+        return TenantCollection(self, tenant, must_exist=must_exist)
+
+    def tenants(self) -> list[tuple[str, int]]:
+        """Return the tenants of all visible documents and how many each has, by name; a scan of all ids.
+
+        Raises:
+            TenantError: the collection has no tenants.
+        """
+        if self.manifest.tenant_field is None:
+            raise no_tenants()
+        with self.snapshot().reading() as connection:
+            return count_tenants(connection)
+
     # Writing
+
+    def _keyed(self, documents: Iterable[DocumentLike]) -> Iterator[Document]:
+        given = documents_of(documents)
+        field = self.manifest.tenant_field
+        return given if field is None else keyed_all(given, field)
 
     def add(self, documents: Iterable[DocumentLike]) -> AddReport:
         """Insert documents, or replace those with the same id; durable and visible when it returns.
@@ -203,7 +235,7 @@ class Collection(ReadableCollection):
             ReadOnlyError: the collection is open for reading.
             StorageFullError: the disk is full; earlier chunks stay.
         """
-        return self._writing().add(documents_of(documents))
+        return self._writing().add(self._keyed(documents))
 
     def put(self, documents: Sequence[DocumentLike]) -> list[Status]:
         """Insert or replace documents in one transaction; returns what became of each, as if added one by one.
@@ -213,7 +245,7 @@ class Collection(ReadableCollection):
         Raises:
             InvalidDocumentError, ReadOnlyError, StorageFullError: as for `add`; nothing of this call is stored then.
         """
-        return self._writing().put(list(documents_of(documents)))
+        return self._writing().put(list(self._keyed(documents)))
 
     def encode_ahead(self, document: Document) -> Iterator[None]:
         """Do what a long document asks for in steps, each a short transaction; `put` it then.
@@ -223,13 +255,21 @@ class Collection(ReadableCollection):
         Raises:
             ReadOnlyError, StorageFullError: as for `add`.
         """
+        (document,) = self._keyed([document])
         return self._writing().encode_ahead(document)
 
     def check(self, documents: Sequence[Document]) -> None:
-        """Accept every document; other engines may refuse some (`engines.protocol`)."""
+        """Refuse documents that name no tenant where the collection has tenants (InvalidDocumentError); else none.
+
+        Other engines may refuse some (`engines.protocol`).
+        """
+        for _ in self._keyed(documents):
+            pass
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents; returns the ids that were there. Durable and visible when it returns."""
+        if self.manifest.tenant_field is not None:
+            raise tenant_required(self.manifest.tenant_field)
         return self._writing().delete(ids_of(ids))
 
     def ingest(

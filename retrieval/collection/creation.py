@@ -18,6 +18,7 @@ from lexhound.retrieval.collection.store.manifest import MANIFEST, DenseManifest
 from lexhound.retrieval.collection.store.passage_table import CREATE
 from lexhound.retrieval.collection.store.schema import create_database
 from lexhound.retrieval.errors import CollectionExistsError
+from lexhound.retrieval.tenants.keys import check_field
 
 from .encoders import LoadedEncoders, open_chosen
 from .recovery import recover
@@ -32,6 +33,7 @@ def create_directory(
     The arguments, and what it raises, are those of `Collection.create`.
     """
     check_policy(settings.dense_index)
+    tenant_field = None if settings.tenant_field is None else check_field(settings.tenant_field)
     recover(directory)
     if os.path.lexists(directory):
         raise _exists(directory)
@@ -48,7 +50,7 @@ def create_directory(
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
-            manifest = Manifest.new(made_by(), identity, vectors, passages)
+            manifest = Manifest.new(made_by(), identity, vectors, passages, tenant_field)
             create_database(aside, dense=dense is not None, more=CREATE if manifest.tells_passages else "")
             write_manifest(aside, manifest)
             publish_directory(aside, directory)

@@ -19,6 +19,7 @@ from lexhound.retrieval.collection.store.passage_table import count_split
 from lexhound.retrieval.collection.store.schema import DATABASE, log_bytes
 from lexhound.retrieval.collection.store.segment import segment_bytes
 from lexhound.retrieval.collection.write.ingest_jobs import Unfinished, describe_unfinished
+from lexhound.retrieval.tenants.keys import count_tenants
 
 from .far_average import FarAverage, far_average
 from .verification import Problem
@@ -77,6 +78,8 @@ class CollectionInfo:
         rows: rows of the index: one a document, or one a passage of it.
         split: documents that have several passages; cut: documents of which a model left out a part. None where that
             is not counted: in collections of earlier versions, and of bm25 alone.
+        tenant_field: the field that says whose a document is; None where documents are everybody's. tenants: how many
+            tenants have documents.
     """
 
     path: str
@@ -104,6 +107,8 @@ class CollectionInfo:
     rows: int = 0
     split: int | None = None
     cut: int | None = None
+    tenant_field: str | None = None
+    tenants: int | None = None
 
 
 def describe(
@@ -136,6 +141,7 @@ def describe(
         unfinished = describe_unfinished(connection, directory)
         terms = connection.execute("SELECT count(*) FROM terms").fetchone()[0]
         split, _, cut = count_split(connection) if manifest.tells_passages else (None, None, None)
+        tenants = None if manifest.tenant_field is None else len(count_tenants(connection))
     return CollectionInfo(
         path=str(directory),
         format=read_manifest(directory).format,  # raised since it was opened, maybe
@@ -162,6 +168,8 @@ def describe(
         rows=snapshot.n_rows,
         split=split,
         cut=cut,
+        tenant_field=manifest.tenant_field,
+        tenants=tenants,
     )
 
 

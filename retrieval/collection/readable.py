@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from lexhound.core.errors import MissingExtraError, StorageError
 from lexhound.core.progress import OnStep
 from lexhound.core.version import made_by
 from lexhound.encoders.errors import EncoderError
 from lexhound.encoders.rerank.cross_encoder import open_cross_encoder
-from lexhound.index.inverted.quantization import Query
 from lexhound.index.warming import read_ahead, warm
-from lexhound.retrieval.collection.clauses.listing import ListingCollection
 from lexhound.retrieval.collection.fields.dense_field import WARMING
-from lexhound.retrieval.collection.fields.sparse_field import SparseField
-from lexhound.retrieval.collection.query.facets import FACETED_HITS
-from lexhound.retrieval.collection.query.fusion import FieldScores
 from lexhound.retrieval.collection.query.hybrid import rank_dense
-from lexhound.retrieval.collection.query.modes import modes_of
-from lexhound.retrieval.collection.query.search import answer, answer_many, fusion_candidates
+from lexhound.retrieval.collection.query.searchable import Searchable
 from lexhound.retrieval.collection.query.snapshot import RowStatistics, Snapshot
 from lexhound.retrieval.collection.request import (
-    BatchKeywords,
-    BatchRequest,
     Fusion,
-    SearchKeywords,
-    SearchRequest,
 )
 from lexhound.retrieval.collection.reranking.options import Rerank
-from lexhound.retrieval.collection.reranking.reranked import rerank, rerank_many, wanted
-from lexhound.retrieval.collection.result import Facet, RankedIds, SearchResult, Suggestions
 from lexhound.retrieval.collection.store.connections import Connections
 from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.collection.store.notes import read_note
 from lexhound.retrieval.collection.store.schema import DATABASE, Identity, check_identity
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
-from lexhound.retrieval.collection.words.suggestions import MOST_COMPLETIONS
-from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError
+from lexhound.retrieval.tenants.keys import tenant_required
 
 from .capability import ALL_CAPABILITIES, Capability
 from .encoders import CollectionEncoders, LoadedEncoders
@@ -52,11 +38,10 @@ from .reader import CollectionReader
 from .verification import Problem, verify
 
 if TYPE_CHECKING:
-    from lexhound.encoders.base import Span
-    from lexhound.retrieval.collection.clauses.tree import Clause
+    pass
 
 
-class ReadableCollection(ListingCollection):
+class ReadableCollection(Searchable):
     """What can be read of an open collection; `Collection` opens, closes and writes it.
 
     Attributes:
@@ -72,7 +57,10 @@ class ReadableCollection(ListingCollection):
         self._connections = Connections(directory, identity)
         self._vocabulary = self._connections.take()  # used under the vocabulary's lock
         self._encoders = CollectionEncoders(directory, manifest, SqliteVocabulary(self._vocabulary), loaded)
-        self._reader = CollectionReader(directory, self._connections, self._encoders, follows_writes=writable)
+        tenants = manifest.tenant_field is not None
+        self._reader = CollectionReader(
+            directory, self._connections, self._encoders, follows_writes=writable, tenants=tenants
+        )
 
     def _close_reading(self) -> None:
         self._reader.close()
@@ -80,24 +68,20 @@ class ReadableCollection(ListingCollection):
         self._connections.close()
 
     @property
+    def _asked(self) -> CollectionReader:
+        if self.manifest.tenant_field is not None:
+            raise tenant_required(self.manifest.tenant_field)
+        return self._reader
+
+    @property
     def address(self) -> str:
         """Where it is, as a person writes it."""
         return str(self.path)
 
     @property
-    def sparse_field(self) -> SparseField:
-        """How texts become the vectors of the inverted index; for what reads those vectors back."""
-        return self._encoders.sparse
-
-    @property
     def capabilities(self) -> frozenset[Capability]:
         """What it can do beyond what every collection can (`engines.protocol`): all of it."""
         return ALL_CAPABILITIES
-
-    @property
-    def modes(self) -> tuple[str, ...]:
-        """The modes that a search may ask for, beside `auto`."""
-        return modes_of(self.sparse_field, dense=self._encoders.dense is not None)
 
     def refresh(self) -> bool:
         """Move on to the newest committed state; returns whether anything had changed.
@@ -118,140 +102,10 @@ class ReadableCollection(ListingCollection):
         """
         return self._reader.snapshot(hold=hold)
 
-    def search(
-        self,
-        query: str | Mapping[str, float] | Clause | SearchRequest,
-        k: int | None = None,
-        **options: Unpack[SearchKeywords],
-    ) -> SearchResult:
-        """Return the best documents for a query; fewer than asked for where fewer match.
-
-        Args:
-            query: a text, the weights of terms, a tree of clauses, or a whole request.
-            k: how many hits; 10 unless given.
-            options: the other attributes of `SearchRequest`.
-
-        Raises:
-            QueryError: an option is out of bounds, or the collection does not have the mode; FilterSyntaxError: the
-            filter does not parse. UnknownFieldError: no document has what the filter names. EncoderError: a model
-            cannot be loaded.
-        """
-        request = SearchRequest.of(query, k, options)
-        reranking = wanted(request, self.reranker)
-        if reranking is not None:
-            return rerank(self.search, request, reranking)
-        encoders = self._encoders.of_queries(request)
-        return self._reader.read(lambda snapshot: answer(snapshot, encoders, request))
-
-    def search_many(
-        self, queries: Sequence[str] | BatchRequest, k: int | None = None, **options: Unpack[BatchKeywords]
-    ) -> list[RankedIds]:
-        """Return (id, score) of the best documents for each query, best first, on all cores.
-
-        The answers are those of `search`; in modes dense and hybrid up to the rounding of query vectors, whose last
-        bits may differ when many are encoded together.
-
-        Args:
-            queries: texts, or a whole request.
-            k: how many hits a query; 10 unless given.
-            options: the other attributes of `BatchRequest`.
-
-        Raises:
-            QueryError, FilterSyntaxError, EncoderError: as for `search`.
-        """
-        request = BatchRequest.of(queries, k, options)
-        reranking = self.reranker if request.rerank is None else request.rerank
-        if isinstance(reranking, Rerank):
-            return rerank_many(self.search, request, reranking)
-        encoders = self._encoders.of_queries(request)
-        return self._reader.read(lambda snapshot: answer_many(snapshot, encoders, request))
-
-    def get(self, identifier: str, *, latest: bool = False) -> Document | None:
-        """Return the document with this id as it is now, or None; unless `latest`, only one that searches see too.
-
-        Raises:
-            CorruptCollectionError: it is not what was written, or the index of ids is damaged.
-        """
-        return self._reader.get(identifier, latest=latest)
-
-    def count(self, filter: str | None = None, *, allow_unknown_fields: bool = False) -> int:
-        """Return how many documents there are, or pass a filter expression.
-
-        Raises:
-            FilterSyntaxError: the filter does not parse. UnknownFieldError: no document has what it names.
-        """
-        return self._reader.count(filter, allow_unknown_fields=allow_unknown_fields)
-
-    def ids(self, filter: str, *, allow_unknown_fields: bool = False) -> list[str]:
-        """Return the ids of the documents that pass a filter expression, in order of insertion.
-
-        Raises:
-            FilterSyntaxError: the filter does not parse. UnknownFieldError: no document has what it names.
-        """
-        return self._reader.ids(filter, allow_unknown_fields=allow_unknown_fields)
-
-    def facets(
-        self,
-        fields: Sequence[str] | None = None,
-        limit: int = 20,
-        *,
-        query: str | Clause | None = None,
-        filter: str | None = None,
-        mode: str = "auto",
-        matching: bool = False,
-        allow_unknown_fields: bool = False,
-    ) -> list[Facet]:
-        """Return the most frequent values of metadata fields (all fields unless named), and the range of numbers.
-
-        Args:
-            query: count among its best 1,000 hits alone (`FACETED_HITS`), searched for in `mode`; filter: of the
-                documents that pass it.
-            matching: with a query, count all documents that match it; in modes dense and hybrid, its candidates.
-
-        Raises:
-            UnknownFieldError: no document has one of the fields, or what the filter names. QueryError: the query or its
-            mode is out of bounds. DeadlineError: the time for it is over. CorruptCollectionError: it could be wrong by
-            damage that is known.
-        """
-        request = None
-        if query is not None:
-            request = SearchRequest(
-                query, k=FACETED_HITS, mode=mode, filter=filter, allow_unknown_fields=allow_unknown_fields
-            )
-        return self._reader.facets(
-            fields, limit, request, filter=filter, matching=matching, allow_unknown_fields=allow_unknown_fields
-        )
-
-    def suggest(
-        self, query: str, k: int = MOST_COMPLETIONS, *, filter: str | None = None, allow_unknown_fields: bool = False
-    ) -> Suggestions:
-        """Return what a query may become: its misspelt words put right, and its last word completed in up to `k` ways.
-
-        Words are those of the documents that a search with this filter may find, and of no others: of 20,000 of them
-        where they are more. They are counted at the first call for a state of the collection, which may take seconds.
-
-        Raises:
-            QueryError: the query or `k` is out of bounds. FilterSyntaxError, UnknownFieldError: as for `search`.
-        """
-        request = SearchRequest(query, k=k, filter=filter)
-        return self._reader.suggest(query, request.k, filter, allow_unknown_fields=allow_unknown_fields)
-
     def note(self, name: str) -> str | None:
         """Return the text that `Collection.keep_note` has kept under a name, or None."""
         with self._connections.reading() as connection:
             return read_note(connection, name)
-
-    def prepare_filter(self, filter: str) -> None:
-        """Find the documents that pass a filter now, so that a search with it that comes next need not.
-
-        Raises:
-            FilterSyntaxError: the filter does not parse. DeadlineError: the time for it is over.
-        """
-        self._reader.prepare_filter(filter)
-
-    def is_prepared(self, filter: str) -> bool:
-        """Return whether it is known which documents pass a filter."""
-        return self._reader.is_prepared(filter)
 
     @property
     def dense_queries(self) -> str:
@@ -283,20 +137,6 @@ class ReadableCollection(ListingCollection):
         synonyms = self.snapshot().synonyms
         return () if synonyms is None else tuple(rule.text for rule in synonyms.rules)
 
-    def fusion_candidates(self, queries: Sequence[str], depth: int) -> Iterator[tuple[list[str], list[FieldScores]]]:
-        """Yield each query's candidates, `depth` a side: their ids, and their scores in both fields, for `fusion.fuse`.
-
-        Raises:
-            QueryError: a query is out of bounds, or the collection has no dense vectors. EncoderError: as for `search`.
-        """
-        request = BatchRequest(queries, mode="hybrid")
-        return fusion_candidates(self._reader.searchable(), self._encoders.of_queries(request), request, depth)
-
-    def encode_queries(self, queries: Sequence[str]) -> list[Query]:
-        """Return query vectors as the index takes them, one a text."""
-        vectors = self.sparse_field.queries(queries, self.statistics())
-        return [Query.from_weights(terms, weights) for terms, weights in vectors]
-
     def statistics(self) -> RowStatistics:
         """Return how many rows the index has, one a document or one a passage of it, and how many hold each term."""
         return self.snapshot().statistics
@@ -307,17 +147,9 @@ class ReadableCollection(ListingCollection):
         return {
             "kept_fusion": None if self.manifest.dense is None else asdict(self.fusion),
             "generation": self.snapshot().generation,
-            "documents": self.count(),
+            "documents": self.snapshot().n_documents,
             "database": [database.st_size, database.st_mtime_ns],
         }
-
-    def spans(self, text: str) -> list[Span]:
-        """Return (start, end, term id) of the words of a text that count for a term of the collection, for marking."""
-        return self.sparse_field.spans(text)
-
-    def highlights(self, text: str, terms: frozenset[int]) -> list[Span]:
-        """Return those of `spans(text)` that count for one of `terms` (of a result, say); quick for many texts."""
-        return self.sparse_field.highlights(text, terms)
 
     def warm(self) -> None:
         """Compile the search kernels, or load them from the cache, and load the dense model, before a query needs them.

@@ -10,8 +10,10 @@ from typing import TypeVar
 import numpy as np
 
 from lexhound.core.errors import ReadOnlyError
+from lexhound.retrieval.collection.query.confined import ConfinedSnapshots
 from lexhound.retrieval.collection.query.documents import read_ids, read_latest
 from lexhound.retrieval.collection.query.facets import count_facets, find_facets
+from lexhound.retrieval.collection.query.pending import StoredForm
 from lexhound.retrieval.collection.query.row_filter import (
     Masks,
     count_passing,
@@ -32,6 +34,7 @@ from lexhound.retrieval.deadline import interrupting
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.errors import CorruptCollectionError, StaleSnapshotError
 from lexhound.retrieval.filters.column import OWN_FIELDS
+from lexhound.retrieval.tenants.keys import end_of, plain, prefix_of
 
 from .background_check import Checker, Damage
 from .encoders import CollectionEncoders
@@ -49,8 +52,16 @@ class CollectionReader:
     """
 
     def __init__(
-        self, directory: Path, connections: Connections, encoders: CollectionEncoders, *, follows_writes: bool
+        self,
+        directory: Path,
+        connections: Connections,
+        encoders: CollectionEncoders,
+        *,
+        follows_writes: bool,
+        tenants: bool = False,
     ) -> None:
+        """Open it; `tenants`: whether segments are sorted by tenant."""
+        self._tenants = tenants
         self._directory = directory
         self._connections = connections
         self._encoders = encoders
@@ -66,6 +77,15 @@ class CollectionReader:
         self._damage = Damage()
         self._ids_checked = False
         self._checker: Checker | None = None
+        self._confined = ConfinedSnapshots()
+
+    def confined(self, tenant: str) -> ConfinedReader:
+        """Return what reads nothing but the documents of one tenant."""
+        return ConfinedReader(self, tenant)
+
+    def confined_snapshot(self, whole: Snapshot, prefix: str) -> Snapshot:
+        """Return what a snapshot has of one tenant."""
+        return self._confined.of(whole, prefix)
 
     def close(self) -> None:
         """Give back the snapshot and its segments."""
@@ -75,6 +95,7 @@ class CollectionReader:
         with self._refreshing, self._lock:
             self.latest = None
             self._segments = SegmentCache()
+            self._confined = ConfinedSnapshots()
             self._watch.close()
 
     # States
@@ -93,8 +114,8 @@ class CollectionReader:
             return True
 
     def _take(self, *, hold: bool) -> Snapshot:
-        encoders = self._encoders
-        return take_snapshot(self._connections, encoders.sparse, self._segments, encoders.width, hold=hold)
+        stored = StoredForm(self._encoders.width, self._tenants)
+        return take_snapshot(self._connections, self._encoders.sparse, self._segments, stored, hold=hold)
 
     def is_current(self) -> bool:
         """Return whether reads see the newest committed state."""
@@ -149,21 +170,24 @@ class CollectionReader:
 
     # Documents
 
-    def get(self, identifier: str, *, latest: bool) -> Document | None:
-        """Return a document by its id; see `Collection.get`."""
+    def get(self, identifier: str, *, latest: bool, prefix: str = "") -> Document | None:
+        """Return a document by its id; see `Collection.get`. `prefix` is that of the tenant whose it is."""
+        key = prefix + identifier
         exact = self._encoders.sparse.frequencies
         if latest:
             with self._connections.reading() as connection:
-                document, seen = read_latest(connection, identifier, exact=exact), True
+                document, seen = read_latest(connection, key, exact=exact), True
         else:
             snapshot = self.snapshot()
             with snapshot.reading() as connection:
-                document = read_latest(connection, identifier, exact=exact)
+                document = read_latest(connection, key, exact=exact)
                 seen = generation_of(connection) == snapshot.generation
+            if not seen and prefix:
+                snapshot = self.confined_snapshot(snapshot, prefix)
             seen = seen or snapshot.holds(identifier)
         if document is None:
             self._check_ids()
-        return document if seen else None
+        return plain(document, prefix) if seen and document is not None else None
 
     def _check_ids(self) -> None:
         """Check, before the first document is said not to be there, that the index of ids leads to every row."""
@@ -215,9 +239,9 @@ class CollectionReader:
                     allow_unknown_fields=allow_unknown_fields,
                 )
             )
-        self.searchable()
+        prefix = self.searchable().prefix
         with self._connections.reading() as connection, interrupting(connection):
-            return find_facets(connection, fields, limit, allow_unknown_fields=allow_unknown_fields)
+            return find_facets(connection, fields, limit, allow_unknown_fields=allow_unknown_fields, prefix=prefix)
 
     def _faceted(
         self,
@@ -278,3 +302,35 @@ class CollectionReader:
         with self._lock:
             snapshot = self.latest
         return () if snapshot is None else self._damage.of(snapshot)
+
+
+class ConfinedReader(CollectionReader):
+    """The reading side of what an open collection has of one tenant; it is closed with the collection."""
+
+    def __init__(self, whole: CollectionReader, tenant: str) -> None:
+        """Use `CollectionReader.confined`."""
+        self._whole = whole
+        self._prefix = prefix_of(tenant)
+        self._directory = whole._directory
+        self._connections = whole._connections
+        self._encoders = whole._encoders
+        self._words = whole._words
+
+    def snapshot(self, *, hold: bool = False) -> Snapshot:
+        return self._whole.confined_snapshot(self._whole.snapshot(hold=hold), self._prefix)
+
+    def searchable(self, *, hold: bool = False) -> Snapshot:
+        return self._whole.confined_snapshot(self._whole.searchable(hold=hold), self._prefix)
+
+    def refresh(self) -> bool:
+        return self._whole.refresh()
+
+    def get(self, identifier: str, *, latest: bool, prefix: str = "") -> Document | None:
+        return self._whole.get(identifier, latest=latest, prefix=self._prefix)
+
+    def has_documents(self) -> bool:
+        """Return whether any document is of the tenant now."""
+        with self._connections.reading() as connection:
+            bounds = self._prefix, end_of(self._prefix)
+            statement = "SELECT 1 FROM rows WHERE id >= ? AND id < ? AND run NOT IN (SELECT run FROM runs) LIMIT 1"
+            return connection.execute(statement, bounds).fetchone() is not None

@@ -26,6 +26,7 @@ class SettingsKeywords(TypedDict, total=False):
     dense_settings: DenseSettings | None
     dense_index: str
     passages: str | None
+    tenant_field: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class CollectionSettings:
         passages: how long texts are split into passages, each with vectors of its own: tokens of the model and their
             overlap, such as `256/32`; `none`: not, and what a model does not read is left out. None for
             `passages.DEFAULT` with a learned encoder that cuts texts, and for `none` with bm25.
+        tenant_field: the field of the metadata that says whose a document is, so that everything is asked of one tenant
+            (docs/tenants.md); None where documents are everybody's.
     """
 
     encoder: str | None = None
@@ -53,6 +56,7 @@ class CollectionSettings:
     dense_settings: DenseSettings | None = None
     dense_index: str = "auto"
     passages: str | None = None
+    tenant_field: str | None = None
 
     @classmethod
     def of(cls, settings: CollectionSettings | None, keywords: SettingsKeywords) -> CollectionSettings:

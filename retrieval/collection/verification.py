@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from lexhound.core.progress import BYTES, OnStep, Pace, Stage, no_pace
 from lexhound.retrieval.collection.fields.static_queries import FOLDER, has_table
 from lexhound.retrieval.collection.query.pending import PENDING
 from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
 from lexhound.retrieval.collection.store.dense_batches import unpack_dense
+from lexhound.retrieval.collection.store.manifest import read_manifest
 from lexhound.retrieval.collection.store.passage_table import TABLE, damaged_spans, has_passages, rows_of
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.store.segment import ROWS_AT_ONCE, SEGMENTS, verify_segment
@@ -23,7 +25,8 @@ from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE as
 from lexhound.retrieval.collection.store.stored_documents import damaged_rows
 from lexhound.retrieval.collection.store.table_checksum import check_tables
 from lexhound.retrieval.documents.metadata import Value, flatten
-from lexhound.retrieval.errors import CorruptCollectionError
+from lexhound.retrieval.errors import CollectionError, CorruptCollectionError
+from lexhound.retrieval.tenants.keys import prefix_of_key
 
 # Tables whose pages and indexes SQLite can check; texts are left out where they are read one by one anyway.
 _TABLES = ("properties", "rows", "metadata", "terms", "batches", "segments", "tombstones", "runs")
@@ -153,7 +156,8 @@ def verify_values(directory: Path, connection: sqlite3.Connection, pace: Pace = 
     """Compare the values that filters scan with those of the documents, which are whole; in a transaction."""
     where = str(directory / DATABASE)
     try:
-        if _values_of_table(connection, pace) == _values_of_documents(connection, pace):
+        tenants = _has_tenants(directory)
+        if _values_of_table(connection, pace) == _values_of_documents(connection, pace, tenants=tenants):
             return []
     except CorruptCollectionError as error:
         return [Problem(where, error.message)]
@@ -197,6 +201,13 @@ def _chunks(connection: sqlite3.Connection) -> Iterator[list[int]]:
         yield internal_ids
 
 
+def _has_tenants(directory: Path) -> bool:
+    try:
+        return read_manifest(directory).tenant_field is not None
+    except CollectionError:  # told elsewhere
+        return False
+
+
 def _values_of_table(connection: sqlite3.Connection, pace: Pace) -> int:
     """Return a sum over the values that filters scan, of stored documents: the same in any order."""
     total = 0
@@ -208,15 +219,17 @@ def _values_of_table(connection: sqlite3.Connection, pace: Pace) -> int:
     return total
 
 
-def _values_of_documents(connection: sqlite3.Connection, pace: Pace) -> int:
+def _values_of_documents(connection: sqlite3.Connection, pace: Pace, *, tenants: bool) -> int:
     """Return the same sum over the documents' own metadata."""
     query = (
-        "SELECT seq, metadata FROM rows JOIN contents USING (seq) WHERE seq BETWEEN ? AND ? AND metadata IS NOT NULL"
+        "SELECT seq, id, metadata FROM rows JOIN contents USING (seq)"
+        " WHERE seq BETWEEN ? AND ? AND metadata IS NOT NULL"
     )
     total = 0
     for internal_ids in _chunks(connection):
-        for seq, metadata in connection.execute(query, (internal_ids[0], internal_ids[-1])):
-            total += sum(_pair(field, value, seq) for field, value in flatten(orjson.loads(metadata)))
+        for seq, key, metadata in connection.execute(query, (internal_ids[0], internal_ids[-1])):
+            prefix = prefix_of_key(key) if tenants else ""
+            total += sum(_pair(prefix + field, value, seq) for field, value in flatten(orjson.loads(metadata)))
         pace(len(internal_ids))
     return total
 
@@ -259,8 +272,12 @@ def _segments(snapshot: Snapshot, connection: sqlite3.Connection) -> Iterator[Pr
     }
     for view in snapshot.segments:
         name, internal_ids = view.segment.name, view.segment.internal_ids
-        if name != PENDING and listed.get(name) != [int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)]:
+        if name != PENDING and listed.get(name) != _bounds(internal_ids):
             yield Problem(f"{DATABASE}, table segments", f"what it tells of segment {name} is not what the files hold")
+
+
+def _bounds(internal_ids: NDArray[np.int64]) -> list[int]:
+    return [int(internal_ids.min()), int(internal_ids.max()), len(internal_ids)]
 
 
 def _rows(directory: Path, snapshot: Snapshot, connection: sqlite3.Connection) -> list[Problem]:
@@ -301,7 +318,7 @@ def _wrong_ids(connection: sqlite3.Connection, view: SegmentView) -> int:
         internal_ids = view.segment.documents_of(some).tolist()
         by_seq = dict(
             connection.execute(
-                "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (internal_ids[0], internal_ids[-1])
+                "SELECT seq, id FROM rows WHERE seq BETWEEN ? AND ?", (min(internal_ids), max(internal_ids))
             ).fetchall()
         )
         wrong += sum(view.segment.ids[row] != by_seq[seq] for row, seq in zip(some.tolist(), internal_ids, strict=True))

@@ -26,7 +26,7 @@ def open_writer(
     check_tables(connection)
     sparse = load_field(manifest.encoder, SqliteVocabulary(connection), like=encoders.sparse)
     policy = "flat" if manifest.dense is None else manifest.dense.index
-    writer = Writer(directory, connection, RLock(), sparse, encoders.dense, policy, lock.check)
+    writer = Writer(directory, connection, RLock(), sparse, encoders.dense, policy, lock.check, manifest.tenant_field)
     writer.passages = manifest.passages
     sweep(directory, {name for (name,) in connection.execute("SELECT name FROM segments")})
     return writer

@@ -47,7 +47,9 @@ from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.corpus.given import DocumentLike, documents_of, ids_of
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.filters import Expression
+from lexhound.retrieval.tenants.keys import check_tenant, no_tenants, tenant_required, unknown_tenant
 
+from .confined import ConfinedEngine
 from .engine import Ability, Engine, EngineRow, LexicalEngine, Ranked, SparseVector, require
 from .hybrid import rank_hybrid
 from .known_fields import EngineFields
@@ -74,9 +76,11 @@ class EngineCollection:
         dense: DenseField | None = None,
         *,
         writable: bool = False,
+        statistics: EngineStatistics | None = None,
     ) -> None:
         """Args: field, dense: encoders of the manifest's identities that are loaded already."""
         self.engine = engine
+        self.tenant_field = None if isinstance(engine, ConfinedEngine) else engine.manifest.tenant_field
         self.manifest = engine.manifest
         if sparse_field is None:
             from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
@@ -89,7 +93,7 @@ class EngineCollection:
         self._dense = dense
         if self.manifest.dense is not None and dense is None:
             self._dense = DenseField(self.manifest.dense.encoder, self.manifest.dense.width)
-        self._statistics = EngineStatistics(engine)
+        self._statistics = statistics or EngineStatistics(engine)
         self._fields = EngineFields(engine)
         self._writer = EngineWriter(engine, sparse_field, self._dense) if writable else None
         self._closed = False
@@ -126,6 +130,25 @@ class EngineCollection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def for_tenant(self, tenant: str, *, must_exist: bool = True) -> EngineCollection:
+        """Return the collection as one tenant sees it; see `Collection.for_tenant`.
+
+        Raises:
+            TenantError: the collection has no tenants, or this is no name of one. UnknownTenantError: no document is
+            of the tenant, and one must be.
+        """
+        if self.tenant_field is None:
+            raise no_tenants()
+        engine = ConfinedEngine(self.engine, check_tenant(tenant), self.tenant_field)
+        if must_exist and not engine.count():
+            raise unknown_tenant(tenant)
+        writable = self._writer is not None
+        return EngineCollection(engine, self._sparse_field, self._dense, writable=writable, statistics=self._statistics)
+
+    def _check_tenant(self) -> None:
+        if self.tenant_field is not None:
+            raise tenant_required(self.tenant_field)
 
     # Writing
 
@@ -168,6 +191,7 @@ class EngineCollection:
         Raises:
             UnsupportedError: the engine deletes nothing.
         """
+        self._check_tenant()
         return self._writing().delete(ids_of(ids))
 
     def ingest(
@@ -237,10 +261,12 @@ class EngineCollection:
         return [] if where is None else self.engine.ids(where)
 
     def _where(self, filter: str | None, allow_unknown_fields: bool) -> Expression | None:
+        self._check_tenant()
         return where_of(self.engine, filter, None if allow_unknown_fields else self._fields)
 
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
         """Return the document with this id, or None."""
+        self._check_tenant()
         return self.engine.documents([identifier]).get(identifier)
 
     def search(
@@ -361,6 +387,7 @@ class EngineCollection:
             index_bytes=size.bytes,
             settings=size.settings,
             refused=self.engine.refused,
+            tenant_field=self.manifest.tenant_field,
         )
 
     def health(self) -> Health:

@@ -17,10 +17,11 @@ from lexhound.retrieval.collection.fields.opening import load_field
 from lexhound.retrieval.collection.settings import CollectionSettings, SettingsKeywords
 from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
 from lexhound.retrieval.errors import UnsupportedError
+from lexhound.retrieval.tenants.keys import check_field
 
 from .address import LUCENE, Address, read_address
 from .protocol import Backend
-from .refusals import keeps_dense, refuse_encoders
+from .refusals import keeps_dense, refuse_encoders, refuse_tenants
 from .settings import MilvusSettings
 
 if TYPE_CHECKING:
@@ -86,11 +87,13 @@ def create_collection(
         raise UnsupportedError(
             "passages are kept in Lexhound's own index only", where=str(parsed), hint="leave `passages` out"
         )
+    tenant_field = None if settings.tenant_field is None else check_field(settings.tenant_field)
+    refuse_tenants(parsed, tenant_field)
     chosen = settings.choose(keeps_dense=keeps_dense(parsed))
     _require_encoders(parsed, chosen.encoder, chosen.dense)
     identity, sparse_field, dense_field = open_chosen(settings, keeps_dense=keeps_dense(parsed))
     vectors = None if dense_field is None else DenseManifest(dense_field.identity, dense_field.width)
-    engine = _engine(parsed, milvus, Manifest.new(made_by(), identity, vectors))
+    engine = _engine(parsed, milvus, Manifest.new(made_by(), identity, vectors, tenant_field))
     return EngineCollection(engine, sparse_field, dense_field, writable=True)
 
 
@@ -118,7 +121,8 @@ def create_like(
     _require_encoders(parsed, manifest.encoder.kind, None if manifest.dense is None else manifest.dense.encoder.name)
     # How segments of our own index dense vectors is no affair of the engine.
     dense = None if manifest.dense is None else DenseManifest(manifest.dense.encoder, manifest.dense.width)
-    made = Manifest.new(manifest.created_by, manifest.encoder, dense)
+    refuse_tenants(parsed, manifest.tenant_field)
+    made = Manifest.new(manifest.created_by, manifest.encoder, dense, manifest.tenant_field)
     return EngineCollection(_engine(parsed, milvus, made), writable=True)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lexhound.retrieval.collection.write.writer import AddReport, Status
     from lexhound.retrieval.corpus import BadRow, Corpus
     from lexhound.retrieval.corpus.given import DocumentLike
+    from lexhound.retrieval.tenants.info import TenantInfo
 from lexhound.retrieval.documents.document import Document
 
 
@@ -48,6 +49,7 @@ class EngineInfo:
         index_bytes: of all the engine keeps, None where it does not tell.
         settings: those of the engine that matter, by name.
         refused: what the engine cannot do, one sentence each.
+        tenant_field: the field that says whose a document is; None where documents are everybody's.
     """
 
     address: str
@@ -62,6 +64,7 @@ class EngineInfo:
     index_bytes: int | None
     settings: Mapping[str, Any]
     refused: tuple[str, ...]
+    tenant_field: str | None = None
 
 
 @runtime_checkable
@@ -86,6 +89,10 @@ class Backend(Protocol):
     @property
     def modes(self) -> tuple[str, ...]:
         """The modes that a search may ask for, beside `auto`."""
+        ...
+
+    def for_tenant(self, tenant: str, *, must_exist: bool = True) -> Backend:
+        """Return the collection as one tenant sees it; `must_exist`: refuse questions about one without documents."""
         ...
 
     def add(self, documents: Iterable[DocumentLike]) -> AddReport:
@@ -167,7 +174,7 @@ class Backend(Protocol):
         """Return those of `spans(text)` that count for one of `terms`."""
         ...
 
-    def info(self) -> CollectionInfo | EngineInfo:
+    def info(self) -> CollectionInfo | EngineInfo | TenantInfo:
         """Return counts, sizes, encoder."""
         ...
 

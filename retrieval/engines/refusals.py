@@ -19,13 +19,15 @@ NO_DENSE = "dense vectors, and with them modes dense and hybrid: an impact index
 NO_FILTER = "filters on metadata: the index is of terms alone"
 NO_CHANGE = "adding, replacing and deleting once the index is built: it is built once, of a whole corpus"
 
+NO_TENANTS = "tenants: without filters nothing confines a search to one"
+
 NO_DEPTH = "hits beyond the 16,384th"
 NO_GREAT_NUMBERS = "filters that compare by size with numbers of 2**53 and more"
 NO_LONG_TEXTS = "texts, titles and metadata of more than 65,535 bytes"
 
 _UNCOUNTED = (NO_FACETS, NO_ORDER, NO_WORK)
 _MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_JOBS, NO_DEPTH, NO_GREAT_NUMBERS, NO_LONG_TEXTS, *_UNCOUNTED)
-_LUCENE = (NO_DENSE, NO_FILTER, NO_CHANGE, NO_RECALL, *_UNCOUNTED)
+_LUCENE = (NO_DENSE, NO_FILTER, NO_TENANTS, NO_CHANGE, NO_RECALL, *_UNCOUNTED)
 
 REFUSED: dict[str, tuple[str, ...]] = {MILVUS: _MILVUS, MILVUS_LITE: _MILVUS, LUCENE: _LUCENE}
 
@@ -49,4 +51,14 @@ def refuse_encoders(address: Address, *, bm25: bool, dense: bool) -> None:
             where=str(address),
             hint="leave `dense` out",
             cli_hint="leave --dense out",
+        )
+
+
+def refuse_tenants(address: Address, tenant_field: str | None) -> None:
+    """Raise UnsupportedError where the engine of an address cannot keep tenants apart, and it should."""
+    if tenant_field is not None and NO_TENANTS in REFUSED.get(address.engine, ()):
+        raise UnsupportedError(
+            "Lucene has no tenants here: its index is of terms alone, and nothing confines a search",
+            where=str(address),
+            hint="make an index a tenant, or use an index of our own or Milvus",
         )

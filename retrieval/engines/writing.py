@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from threading import RLock
 
@@ -20,8 +20,10 @@ from lexhound.retrieval.collection.write.progress import Meter, Pace, Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.errors import BadRowError, CorpusError
+from lexhound.retrieval.errors import BadRowError, CorpusError, InvalidDocumentError
+from lexhound.retrieval.tenants.keys import keyed, with_text
 
+from .confined import ConfinedEngine
 from .engine import Ability, Engine, EngineRow, SparseVector, require
 
 _TWICE = "its id occurs a second time in this ingest job"
@@ -42,7 +44,7 @@ class EngineWriter:
         """See `EngineCollection.add`."""
         report = AddReport()
         chunk: dict[str, Document] = {}
-        for document in documents:
+        for document in map(self._keyed_document, documents):
             chunk.pop(document.id, None)
             chunk[document.id] = document
             if len(chunk) == self._batch:
@@ -53,6 +55,7 @@ class EngineWriter:
     def put(self, documents: Sequence[Document]) -> list[Status]:
         """See `EngineCollection.put`."""
         require(self._engine, Ability.REPLACE)
+        documents = [self._keyed_document(document) for document in documents]
         self._engine.check(documents)
         digests = self._engine.digests(list({document.id: None for document in documents}))
         statuses: list[Status] = []
@@ -64,7 +67,8 @@ class EngineWriter:
             if statuses[-1] != "unchanged":
                 latest.pop(document.id, None)
                 latest[document.id] = document
-        self.add(latest.values())
+        for start in range(0, len(latest), self._batch):
+            self._store(list(latest.values())[start : start + self._batch])
         return statuses
 
     def add_rows(self, rows: Sequence[EngineRow]) -> None:
@@ -115,7 +119,7 @@ class EngineWriter:
             chunk.clear()
 
         meter.tell()
-        for row in corpus:
+        for row in self._keyed(corpus):
             bad = row if isinstance(row, BadRow) else None
             if not isinstance(row, BadRow):
                 if row.id in seen:
@@ -143,6 +147,26 @@ class EngineWriter:
         meter.tell("publishing")
         self._engine.finish()
         return IngestReport(report.added, report.replaced, report.unchanged, meter.rejected, 0)
+
+    def _keyed(self, corpus: Corpus) -> Iterator[Document | BadRow]:
+        """Yield the rows of a corpus, in a collection with tenants under their keys."""
+        for row in corpus:
+            try:
+                yield row if isinstance(row, BadRow) else self._keyed_document(row)
+            except InvalidDocumentError as error:
+                yield corpus.bad_row(error.message, error.hint or "")
+
+    def _keyed_document(self, document: Document) -> Document:
+        """Return a document as the engine takes it: in a collection with tenants with its tenant, and under its key.
+
+        Of an engine that is one tenant's, keys are its own affair.
+        """
+        field = self._engine.manifest.tenant_field
+        if field is None:
+            return document
+        if isinstance(self._engine, ConfinedEngine):
+            return self._engine.claimed(document)
+        return keyed(with_text(document, field), field)
 
     def _store(self, documents: Sequence[Document], progress: ShareDone | None = None) -> AddReport:
         if not documents:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.retrieval.documents.metadata import Value
+from lexhound.retrieval.tenants.keys import end_of
 
 from .expression import Operator
 
@@ -34,6 +35,13 @@ _PAIRS = "SELECT value, seq FROM metadata WHERE field = ?1 AND seq BETWEEN ?2 AN
 _OWN = {
     "id": f"({_PAIRS} UNION SELECT id, seq FROM rows WHERE seq BETWEEN ?2 AND ?3)",
     "title": f"({_PAIRS} UNION SELECT title, seq FROM contents WHERE title != '' AND seq BETWEEN ?2 AND ?3)",
+}
+# The same of one tenant, whose keys stand together: ?4 is the tenant's prefix and ?5 the end of its keys.
+_OF_TENANT = "rows WHERE id >= ?4 AND id < ?5 AND seq BETWEEN ?2 AND ?3"
+_OWN_OF_TENANT = {
+    "id": f"({_PAIRS} UNION SELECT substr(id, length(?4) + 1), seq FROM {_OF_TENANT})",
+    "title": f"({_PAIRS} UNION SELECT title, seq FROM contents"
+    f" WHERE title != '' AND seq IN (SELECT seq FROM {_OF_TENANT}))",
 }
 OWN_FIELDS = tuple(_OWN)
 """Fields of the document itself; metadata of the same name is more values of the field."""
@@ -170,19 +178,26 @@ def _cut_floats(floats: NDArray[np.float64], value: float, side: Side) -> int:
 
 
 def read_column(
-    connection: sqlite3.Connection, field: str, internal_ids: NDArray[np.int64], gone: NDArray[np.int32]
+    connection: sqlite3.Connection,
+    field: str,
+    internal_ids: NDArray[np.int64],
+    gone: NDArray[np.int32],
+    prefix: str = "",
 ) -> Column:
     """Return the column of a field over the rows whose documents have the numbers `internal_ids` in the database
     (int64, ascending; several rows may be of one document).
 
-    Those of OWN_FIELDS are the document's own, and those of its metadata. Cost: two scans of the field's part of the
+    Those of OWN_FIELDS are the document's own, and those of its metadata. A `prefix` is that of the tenant whose rows
+    these are. Cost: two scans of the field's part of the
     metadata table (of the documents, for their own fields); every pair of a value and a row is fetched once.
     """
     integers, floats, ends, counts = array("q"), array("d"), array("q"), array("q")
     texts = bytearray()
-    within = (field, *_range(internal_ids))
+    within: tuple[Any, ...] = (prefix + field, *_range(internal_ids))
+    if prefix and field in _OWN:
+        within += (prefix, end_of(prefix))
     # Numbers come first: the counts of integers and floats are in the order of both together.
-    values, seqs = _statements(field)
+    values, seqs = _statements(field, _OWN_OF_TENANT if prefix else _OWN)
     for value, count in _plain(connection, values, within):
         counts.append(count)
         if isinstance(value, str):
@@ -207,9 +222,14 @@ def read_column(
 
 
 def read_within(
-    connection: sqlite3.Connection, field: str, internal_ids: NDArray[np.int64], gone: NDArray[np.int32]
+    connection: sqlite3.Connection,
+    field: str,
+    internal_ids: NDArray[np.int64],
+    gone: NDArray[np.int32],
+    prefix: str = "",
 ) -> Column:
     """Return the rows with any field whose name begins with `field` and a dot, as a column of a single value."""
+    field = prefix + field
     # "/" follows "." in Unicode: these are the names that start with "field.".
     found, _ = _rows(_plain(connection, _WITHIN, (f"{field}.", f"{field}/", *_range(internal_ids))), internal_ids)
     rows = np.unique(found)
@@ -217,11 +237,11 @@ def read_within(
     return Column(np.zeros(1, np.int64), np.empty(0), nothing, np.array([0, len(rows)]), rows, gone)
 
 
-def _statements(field: str) -> tuple[str, str]:
+def _statements(field: str, own: dict[str, str]) -> tuple[str, str]:
     """Return the statements for the values of a field with their numbers, and for their rows, by value."""
-    if field not in _OWN:
+    if field not in own:
         return _VALUES, _SEQS
-    pairs = _OWN[field]
+    pairs = own[field]
     return (
         f"SELECT value, count(*) FROM {pairs} GROUP BY value ORDER BY value",
         f"SELECT seq FROM {pairs} ORDER BY value, seq",

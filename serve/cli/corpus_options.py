@@ -86,7 +86,7 @@ class CorpusOptions:
             title_field=self.title_field,
         )
 
-    def identity(self, source: str, *, vectors: bool = False) -> str:
+    def identity(self, source: str, *, vectors: bool = False, tenant: str | None = None) -> str:
         """Return what makes an ingest job the same when it is started again.
 
         That is the corpus, wherever it is named from, and how it is read.
@@ -101,6 +101,8 @@ class CorpusOptions:
         }
         if vectors:
             values["vectors"] = True
+        if tenant is not None:
+            values["tenant"] = as_text(tenant)
         return orjson.dumps(values).decode()
 
 

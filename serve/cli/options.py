@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from lexhound.retrieval.engines.protocol import Backend
 
 # Panels of `lexhound --help`, in the order in which the commands are added.
 BUILD, ASK, KEEP, MEASURE = "Make and change a collection", "Ask a collection", "Look after a collection", "Measure"
@@ -79,6 +82,14 @@ AllowUnknownFields = Annotated[
         show_default=False,
     ),
 ]
+Tenant = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Whose documents: needed where the collection has tenants (docs/tenants.md).",
+        show_default=False,
+    ),
+]
 Recall = Annotated[
     float | None,
     typer.Option(
@@ -87,6 +98,15 @@ Recall = Annotated[
         show_default="exact",
     ),
 ]
+
+
+def confined(collection: Backend, tenant: str | None, *, must_exist: bool = True) -> Backend:
+    """Return a collection as the tenant that was named sees it, or as it is.
+
+    Raises:
+        TenantError: it has no tenants, or this is no name of one.
+    """
+    return collection if tenant is None else collection.for_tenant(as_text(tenant), must_exist=must_exist)
 
 
 def as_text(argument: str) -> str:

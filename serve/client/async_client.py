@@ -56,15 +56,23 @@ class AsyncClient:
 
     Args:
         url: where the service is; key: an API key, where it asks for one.
+        tenant: whose documents every request is about, of collections with tenants (docs/tenants.md); a key that is
+            bound to a tenant needs none.
         retries: how often a request is sent again when the service is overloaded, starting or out of reach.
         timeout: seconds without a byte of the answer after which a request has failed.
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, key: str | None = None, retries: int = RETRIES, timeout: float = 60.0
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        key: str | None = None,
+        tenant: str | None = None,
+        retries: int = RETRIES,
+        timeout: float = 60.0,
     ) -> None:
         self._retries = retries
-        self._http = httpx.AsyncClient(base_url=url, headers=request_headers(key), timeout=timeout)
+        self._http = httpx.AsyncClient(base_url=url, headers=request_headers(key, tenant), timeout=timeout)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -118,6 +126,7 @@ class AsyncClient:
         dense: str | None = None,
         settings: Mapping[str, Any] | None = None,
         passages: str | None = None,
+        tenant_field: str | None = None,
     ) -> CollectionInfo:
         """Make an empty collection.
 
@@ -126,9 +135,11 @@ class AsyncClient:
                 vectors; `dense` may be "none".
             settings: of `bm25`.
             passages: how long texts are split, such as "256/32" (tokens, overlap), or "none".
+            tenant_field: the metadata field that says whose a document is; None where documents are everybody's.
         """
         bm25 = None if settings is None else dict(settings)
         named = {"encoder": encoder, "dense": dense, "settings": bm25, "passages": passages}
+        named |= {"tenant_field": tenant_field}
         body = {"name": name} | {key: value for key, value in named.items() if value is not None}
         return collection_info(await self._ask("POST", "/v1/collections", body=body))
 

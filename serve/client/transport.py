@@ -41,9 +41,10 @@ Progress = Callable[[BulkResult], None]
 _AGAIN = frozenset({429, 503})
 
 
-def request_headers(key: str | None) -> dict[str, str]:
+def request_headers(key: str | None, tenant: str | None = None) -> dict[str, str]:
     """Return the headers of every request."""
-    return {"accept": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+    headers = {"accept": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+    return headers if tenant is None else headers | {"x-tenant": quote(tenant, safe=" ")}
 
 
 def retry_delay(attempt: int, retries: int, error: ClientError) -> float | None:

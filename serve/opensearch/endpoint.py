@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from lexhound.core.version import __version__
 from lexhound.serve.api.http.exceptions import UnavailableError
+from lexhound.serve.api.http.tenancy import check_operation
 from lexhound.serve.api.state import Service, service_of
 
 from . import documents, indices, searching
@@ -109,6 +110,7 @@ async def _answered(request: Request, right: Right, handler: Handler) -> Respons
     caller = service.guard.identify(request)
     request.state.caller = caller
     caller.check(right, None)
+    check_operation(caller, None)  # nothing here is of one tenant alone
     if right == "write" and service.write_proxy is not None:
         return await service.write_proxy(request)
     return await handler(Call(request, service, caller))

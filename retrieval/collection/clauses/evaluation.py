@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.inverted.quantization import Query
-from lexhound.retrieval.collection.fields.sparse_field import SparseField
+from lexhound.retrieval.collection.fields.sparse_field import SparseField, is_confined
 from lexhound.retrieval.collection.query.encoding import TermWeights, weighted_terms
 from lexhound.retrieval.collection.query.row_filter import Masks, rows_passing
 from lexhound.retrieval.collection.query.snapshot import Snapshot
@@ -87,7 +87,7 @@ class Evaluation:
             case TextClause():
                 return self._text(clause).boosted(clause.boost)
             case WeightsClause():
-                terms, weights, unknown = weighted_terms(self._field, clause.weights)
+                terms, weights, unknown = weighted_terms(self._field, clause.weights, self._snapshot)
                 self.unknown += unknown
                 return self._terms((terms, weights)).boosted(clause.boost)
             case FilterClause(filter):
@@ -109,6 +109,9 @@ class Evaluation:
             return found
         masks = found.masks
         typed = sorted(self._field.typed_terms(clause.text))
+        if is_confined(self._snapshot):  # a word that only others have is as unknown as one that nobody has
+            counted = self._snapshot.document_frequencies(np.array(typed, np.int32))
+            typed = [term for term, count in zip(typed, counted.tolist(), strict=True) if count]
         for term in typed:
             masks = _both(masks, self._holding(np.array([term], np.int32)))
         return replace(found, masks=masks, by_terms=len(typed) == 1)

@@ -15,7 +15,11 @@ class ListingCollection:
     """The part of a collection that goes through its documents."""
 
     _encoders: CollectionEncoders
-    _reader: CollectionReader
+
+    @property
+    def _asked(self) -> CollectionReader:
+        """What answers; raises where the question cannot be answered by anybody."""
+        raise NotImplementedError
 
     def listed(self, clause: Clause, limit: int, *, after: int = 0) -> list[tuple[int, Document]]:
         """Return documents that match a tree of clauses in the order of their insertion, with the number of each.
@@ -28,4 +32,4 @@ class ListingCollection:
         """
         request = SearchRequest(clause)
         encoders = self._encoders.of_queries(request)
-        return self._reader.read(lambda snapshot: list_matching(snapshot, encoders, request, after, limit))
+        return self._asked.read(lambda snapshot: list_matching(snapshot, encoders, request, after, limit))

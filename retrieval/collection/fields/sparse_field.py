@@ -103,6 +103,15 @@ class SparseField(Protocol):
         """Drop caches that a rolled-back transaction may have made untrue."""
 
 
+def is_confined(statistics: LiveStatistics) -> bool:
+    """Return whether statistics are those of one tenant.
+
+    Then a term that none of its documents has is as if nobody had ever written it: a vocabulary that documents make is
+    everybody's, and one word more in a query changes how all its weights are rounded.
+    """
+    return bool(getattr(statistics, "prefix", ""))
+
+
 class LexicalField:
     """BM25: stored term frequencies, weights by the average length, query weights by live document frequencies."""
 
@@ -153,6 +162,9 @@ class LexicalField:
         if not len(terms):
             return terms, counts
         frequencies = statistics.document_frequencies(terms)
+        if is_confined(statistics):
+            held = frequencies > 0
+            terms, counts, frequencies = terms[held], counts[held], frequencies[held]
         return self._encoder.query_weights(terms, counts, frequencies, statistics.n_documents)
 
     def queries(

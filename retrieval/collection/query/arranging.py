@@ -57,7 +57,7 @@ def check_arrangement(snapshot: Snapshot, request: SearchRequest) -> None:
     if not named or request.allow_unknown_fields or not snapshot.n_documents:
         return
     with snapshot.reading() as connection:
-        stored = StoredFields(connection)
+        stored = StoredFields(connection, snapshot.prefix)
         for where, field in named:
             try:
                 check_field(field, stored)

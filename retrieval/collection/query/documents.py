@@ -15,6 +15,7 @@ from lexhound.retrieval.deadline import check_deadline
 from lexhound.retrieval.documents.document import Document, is_encodable
 from lexhound.retrieval.documents.passages import Passage, passage_of
 from lexhound.retrieval.errors import CorruptCollectionError, StaleSnapshotError
+from lexhound.retrieval.tenants.keys import plain
 
 from .snapshot import Snapshot
 
@@ -34,7 +35,7 @@ def read_documents(snapshot: Snapshot, internal_ids: Sequence[int]) -> dict[int,
         for start in range(0, len(internal_ids), ROWS_AT_ONCE):
             check_deadline()
             rows = read_rows(connection, list(internal_ids[start : start + ROWS_AT_ONCE]))
-            documents.update((row[0], document_of(row, exact=snapshot.exact)) for row in rows)
+            documents.update((row[0], plain(document_of(row, exact=snapshot.exact), snapshot.prefix)) for row in rows)
     _check_found(snapshot, internal_ids, documents)
     return documents
 
@@ -122,7 +123,7 @@ def read_ids(snapshot: Snapshot, internal_ids: Sequence[int]) -> list[str]:
             marks = ",".join("?" * len(chunk))
             ids.update(connection.execute(f"SELECT seq, id FROM rows WHERE seq IN ({marks})", chunk))
     _check_found(snapshot, internal_ids, ids)
-    return [ids[seq] for seq in internal_ids]
+    return [ids[seq].removeprefix(snapshot.prefix) for seq in internal_ids]
 
 
 def _check_found(snapshot: Snapshot, internal_ids: Sequence[int], present: Mapping[int, object]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexhound.index.inverted.quantization import Query
 from lexhound.retrieval.collection.fields.dense_field import DenseQueries
-from lexhound.retrieval.collection.fields.sparse_field import SparseField
+from lexhound.retrieval.collection.fields.sparse_field import SparseField, is_confined
 from lexhound.retrieval.collection.request import RankingOptions, SearchRequest
 
 from .modes import index_mode, resolve_mode
@@ -92,7 +92,7 @@ def encode_query(
     unknown: tuple[str, ...] = ()
     stands_for: dict[int, str] = {}
     if isinstance(query, Mapping):
-        terms, weights, unknown = weighted_terms(sparse_field, query)
+        terms, weights, unknown = weighted_terms(sparse_field, query, statistics)
     elif isinstance(query, str) and encoders.mode != "dense" and synonyms is not None:
         (terms, weights), stands_for = synonyms.query(query, statistics)
     elif isinstance(query, str) and encoders.mode != "dense":
@@ -109,10 +109,17 @@ def encode_query(
     return EncodedQuery(sparse, dense, marked, typed, unknown, seconds, stands_for)
 
 
-def weighted_terms(field: SparseField, weights: Mapping[str, float]) -> tuple[*TermWeights, tuple[str, ...]]:
-    """Return given weights as a query vector, terms ascending, and the terms that the collection does not know."""
+def weighted_terms(
+    field: SparseField, weights: Mapping[str, float], statistics: LiveStatistics
+) -> tuple[*TermWeights, tuple[str, ...]]:
+    """Return given weights as a query vector, terms ascending, and the terms that the collection does not know.
+
+    Of one tenant's documents those are unknown, too, that none of them has, where documents make the vocabulary.
+    """
     names = list(weights)
     ids = field.lookup(names)
+    if field.frequencies and is_confined(statistics):
+        ids = np.where(statistics.document_frequencies(ids) > 0, ids, np.int32(-1))
     values = np.fromiter(weights.values(), np.float32, len(names))
     known = (ids >= 0) & (values > 0)  # float32 may round the smallest to 0
     order = np.argsort(ids[known], kind="stable")

@@ -16,6 +16,7 @@ from lexhound.retrieval.documents.document import is_encodable
 from lexhound.retrieval.documents.metadata import Value
 from lexhound.retrieval.filters import Column
 from lexhound.retrieval.filters.known_fields import check_field
+from lexhound.retrieval.tenants.keys import end_of
 
 from .known_fields import StoredFields
 from .row_filter import Masks, PartColumns
@@ -36,30 +37,43 @@ _RANGE = (
 
 
 def find_facets(
-    connection: sqlite3.Connection, fields: Sequence[str] | None, limit: int, *, allow_unknown_fields: bool = False
+    connection: sqlite3.Connection,
+    fields: Sequence[str] | None,
+    limit: int,
+    *,
+    allow_unknown_fields: bool = False,
+    prefix: str = "",
 ) -> list[Facet]:
     """Return the facets of fields (all of them, by name, unless given), at most `limit` values each.
 
-    Fields that no live document has are left out. Cost: two scans of the fields' rows, a look-up for each.
+    Fields that no live document has are left out; a `prefix` is that of the tenant whose documents count alone. Cost:
+    two scans of the fields' rows, a look-up for each.
 
     Raises:
         UnknownFieldError: no document has a field that is named, and it is not allowed.
     """
-    stored = StoredFields(connection)
+    stored = StoredFields(connection, prefix)
     names = stored.names() if fields is None else [name for name in dict.fromkeys(fields) if is_encodable(name)]
-    if fields is not None and not allow_unknown_fields and connection.execute("SELECT 1 FROM rows").fetchone():
+    if fields is not None and not allow_unknown_fields and _has_rows(connection, prefix):
         for name in names:
             check_field(name, stored)
-    facets = [_facet(connection, name, limit) for name in names]
+    facets = [_facet(connection, name, limit, prefix) for name in names]
     return [facet for facet in facets if facet is not None]
 
 
-def _facet(connection: sqlite3.Connection, name: str, limit: int) -> Facet | None:
+def _has_rows(connection: sqlite3.Connection, prefix: str) -> bool:
+    if not prefix:
+        return connection.execute("SELECT 1 FROM rows").fetchone() is not None
+    bounds = prefix, end_of(prefix)
+    return connection.execute("SELECT 1 FROM rows WHERE id >= ? AND id < ?", bounds).fetchone() is not None
+
+
+def _facet(connection: sqlite3.Connection, name: str, limit: int, prefix: str) -> Facet | None:
     check_deadline()
-    documents, texts, minimum, maximum = connection.execute(_RANGE, (name,)).fetchone()
+    documents, texts, minimum, maximum = connection.execute(_RANGE, (prefix + name,)).fetchone()
     if not documents:
         return None
-    values = connection.execute(_VALUES, (name, limit)).fetchall()
+    values = connection.execute(_VALUES, (prefix + name, limit)).fetchall()
     return Facet(
         name,
         "text" if texts else "number",
@@ -78,7 +92,7 @@ def count_facets(
     Cost: the columns of the fields, which are kept for filters, and a look at each of their rows.
     """
     with snapshot.reading() as connection:
-        stored = StoredFields(connection)
+        stored = StoredFields(connection, snapshot.prefix)
         names = stored.names() if fields is None else [name for name in dict.fromkeys(fields) if is_encodable(name)]
         if fields is not None and not allow_unknown_fields and snapshot.n_documents:
             for name in names:

@@ -147,7 +147,7 @@ def candidate_scores(
     lexical, _ = rank(snapshot, query, depth, allowed)
     near, _ = rank_dense(snapshot, vector, depth, allowed)
     pool = _pooled(lexical, near)
-    fields = _scored(snapshot, query, vector, pool, (lexical, near))
+    fields = _scored(snapshot, query, vector, pool, (lexical, near), ceiling=True)
     return [identifier for identifier, _ in named(snapshot, pool)], fields
 
 
@@ -211,7 +211,8 @@ def _fused(
 ) -> FusedRows:
     lexical, near = found if group else [replace(each, documents=each.internal_ids) for each in found]
     pool = _pooled(lexical, near)
-    fields = _scored(snapshot, query, vector, pool, (lexical, near), group=group)
+    ceiling = fusion.method == "fixed"
+    fields = _scored(snapshot, query, vector, pool, (lexical, near), ceiling=ceiling, group=group)
     scores, shares = fuse(fusion, fields)
     complete = len(lexical.rows) < fusion.depth and len(near.rows) < fusion.depth
     return FusedRows(pool if group else _with_documents(snapshot, pool), scores, fields, shares, complete)
@@ -242,15 +243,17 @@ def _scored(
     pool: RankedRows,
     found: tuple[RankedRows, RankedRows],
     *,
+    ceiling: bool,
     group: bool = True,
 ) -> list[FieldScores]:
     """Return what each field says of every candidate, whichever field found it.
 
-    Where the sparse side finds a better passage of a candidate than the one in the pool, that takes its place.
+    Where the sparse side finds a better passage of a candidate than the one in the pool, that takes its place. Without
+    `ceiling` the largest score that the query could get is not worked out, which reads a whole directory.
     """
     sparse_scores, matched = _known(pool, found[0])
     others, close = _known(pool, found[1])
-    ceiling = float(query.weights.sum()) * query.scale * snapshot.greatest_weight
+    highest = float(query.weights.sum()) * query.scale * snapshot.greatest_weight if ceiling else np.inf
     missing = np.flatnonzero(~matched)
     if len(missing) and len(query):
         best_rows = _best_matching(snapshot, query, pool, missing, group=group)
@@ -261,7 +264,7 @@ def _scored(
     missing = np.flatnonzero(~close)
     if len(missing) and vector.any():
         others[missing], close[missing] = _closest(snapshot, vector, pool, missing, group=group)
-    return [FieldScores("sparse", sparse_scores, matched, ceiling), FieldScores("dense", others, close, 1.0)]
+    return [FieldScores("sparse", sparse_scores, matched, highest), FieldScores("dense", others, close, 1.0)]
 
 
 def _best_matching(

@@ -22,17 +22,18 @@ _AFTER = "SELECT min(field) FROM metadata WHERE field > ?"
 class StoredFields:
     """The fields of the stored documents, and of those deleted since the last compaction.
 
-    Cost: look-ups in the primary key, two a field and one a name.
+    Those of one tenant where a `prefix` is given. Cost: look-ups in the primary key, two a field and one a name.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, prefix: str = "") -> None:
         self._connection = connection
+        self._prefix = prefix
 
     def kinds(self, field: str) -> frozenset[Kind]:
         """Return what values a field has in any document."""
         found: set[Kind] = {"text"} if field in OWN_FIELDS else set()
         for statement in _ENDS:
-            row = self._connection.execute(statement, (field,)).fetchone()
+            row = self._connection.execute(statement, (self._prefix + field,)).fetchone()
             if row is not None:
                 found.add("text" if row[0] == "text" else "number")
         return frozenset(found)
@@ -48,8 +49,9 @@ class StoredFields:
     def _beginning(self, prefix: str) -> list[str]:
         # Jumps from one to the next in the primary key, not a scan.
         names: list[str] = []
+        prefix = self._prefix + prefix
         row = self._connection.execute(_FROM, (prefix,)).fetchone()
         while row[0] is not None and row[0].startswith(prefix) and len(names) < MAX_FIELDS:
-            names.append(row[0])
+            names.append(row[0][len(self._prefix) :])
             row = self._connection.execute(_AFTER, (row[0],)).fetchone()
         return names

@@ -19,7 +19,8 @@ from lexhound.retrieval.collection.store.dense_index import dense_in_memory
 from lexhound.retrieval.collection.store.passage_table import numbers_of
 from lexhound.retrieval.collection.store.schema import DATABASE
 from lexhound.retrieval.collection.store.segment import ListedIds, Segment
-from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, unpack
+from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, take_rows, unpack
+from lexhound.retrieval.collection.store.tenant_order import tenant_order
 from lexhound.retrieval.errors import CorruptCollectionError
 
 # The name of parts that are indexed in memory; segment names are digits.
@@ -40,6 +41,18 @@ class WeightBasis:
     groups: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredForm:
+    """How a collection keeps its documents, beside their sparse vectors.
+
+    Attributes:
+        width: of dense vectors, None where it has none; tenants: whether rows are sorted by tenant.
+    """
+
+    width: int | None = None
+    tenants: bool = False
+
+
 # Which batches segments in memory hold, and what their weights were made with.
 PendingKey: TypeAlias = tuple[frozenset[int], WeightBasis]
 
@@ -51,12 +64,11 @@ def tombstones_of(connection: sqlite3.Connection) -> NDArray[np.int64]:
 
 
 def live_of(internal_ids: NDArray[np.int64], tombstones: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    """Return which of `internal_ids` (ascending) are no tombstones; None where none is."""
+    """Return which of `internal_ids` are no tombstones (ascending); None where none is."""
     if not len(internal_ids) or not len(tombstones):
         return None
-    deleted = tombstones[
-        np.searchsorted(tombstones, internal_ids[0]) : np.searchsorted(tombstones, internal_ids[-1], side="right")
-    ]
+    first, last = internal_ids.min(), internal_ids.max()
+    deleted = tombstones[np.searchsorted(tombstones, first) : np.searchsorted(tombstones, last, side="right")]
     if not len(deleted):
         return None
     live = ~np.isin(internal_ids, deleted, assume_unique=True)
@@ -68,7 +80,7 @@ def index_pending(
     sparse_field: SparseField,
     average_length: float | None,
     known: tuple[dict[PendingKey, tuple[Segment, ...]], dict[int, RowRanges]],
-    width: int | None,
+    stored: StoredForm,
 ) -> tuple[dict[PendingKey, tuple[Segment, ...]], dict[int, RowRanges]]:
     """Index the batches that are in no segment; what is `known` of them stays: a refresh costs what is new.
 
@@ -97,7 +109,7 @@ def index_pending(
     new = sorted(waiting - {batch for key in known_segments for batch in key[0]})
     if new:
         vectors = [read(number) for number in new]
-        segments = _index_batches(connection, sparse_field, basis, new, vectors, width)
+        segments = _index_batches(connection, sparse_field, basis, new, vectors, stored)
         if segments:
             known_segments[frozenset(new), basis] = segments
     return known_segments, ranges
@@ -136,8 +148,9 @@ def _index_batches(
     basis: WeightBasis,
     numbers: Sequence[int],
     batches: Sequence[Batch],
-    width: int | None,
+    stored: StoredForm,
 ) -> tuple[Segment, ...]:
+    width, tenants = stored.width, stored.tenants
     batch = concatenate(list(batches))
     vectors = None
     if width is not None:
@@ -166,6 +179,11 @@ def _index_batches(
             where=DATABASE,
             hint="restore the file from a backup or index the corpus again",
         )
+    if tenants:
+        order = tenant_order([by_seq[seq] for seq in documents.tolist()], batch.internal_ids)
+        batch, vectors = take_rows(batch, order), None if vectors is None else vectors[order]
+        documents = documents[order]
+        passage_numbers = None if passage_numbers is None else passage_numbers[order]
     segments = []
     for group in grouped(sparse_field, batch, basis.groups):
         part = part_of(batch, group)

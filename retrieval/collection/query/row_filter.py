@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lexhound.retrieval.filters import Column, parse_filter, read_column, read_within, select
 from lexhound.retrieval.filters.known_fields import check_known
+from lexhound.retrieval.tenants.keys import end_of
 
 from .known_fields import StoredFields
 
@@ -116,7 +117,7 @@ def _passing(snapshot: Snapshot, filter: str, allow_unknown_fields: bool) -> Mas
         expression = parse_filter(filter)
     if check:
         with snapshot.reading() as connection:
-            check_known(expression, StoredFields(connection))
+            check_known(expression, StoredFields(connection, snapshot.prefix))
     if masks is None:
         masks = []
         for view in snapshot.segments:
@@ -146,13 +147,14 @@ class PartColumns:
     def _get(
         self,
         name: str,
-        reader: Callable[[sqlite3.Connection, str, NDArray[np.int64], NDArray[np.int32]], Column],
+        reader: Callable[[sqlite3.Connection, str, NDArray[np.int64], NDArray[np.int32], str], Column],
         *,
         within: bool,
     ) -> Column:
         def read() -> Column:
             with self._snapshot.reading() as connection:
-                return reader(connection, name, self._segment.documents, self._deleted_rows(connection))
+                gone = self._deleted_rows(connection)
+                return reader(connection, name, self._segment.documents, gone, self._snapshot.prefix)
 
         return self._snapshot.columns.get((self._segment, name, within), read)
 
@@ -164,9 +166,12 @@ class PartColumns:
         (generation,) = connection.execute("SELECT value FROM properties WHERE name = 'generation'").fetchone()
         if not len(internal_ids) or int(generation) == self._snapshot.generation:
             return np.empty(0, np.int32)
-        rows = connection.execute(
-            "SELECT seq FROM rows WHERE seq BETWEEN ? AND ?", (int(internal_ids[0]), int(internal_ids[-1]))
-        )
+        bounds: tuple[int, int] | tuple[str, str] = int(internal_ids[0]), int(internal_ids[-1])
+        statement = "SELECT seq FROM rows WHERE seq BETWEEN ? AND ?"
+        if self._snapshot.prefix:
+            bounds = self._snapshot.prefix, end_of(self._snapshot.prefix)
+            statement = "SELECT seq FROM rows WHERE id >= ? AND id < ?"
+        rows = connection.execute(statement, bounds)
         present = np.fromiter((seq for (seq,) in rows), np.int64)
         unique = self._segment.passages is None
         return np.flatnonzero(~np.isin(internal_ids, present, assume_unique=unique)).astype(np.int32)

@@ -58,7 +58,7 @@ def _check_fields(snapshot: Snapshot, request: SearchRequest) -> None:
     names = [field.removeprefix(METADATA_FIELD) for field in request.fields if field.startswith(METADATA_FIELD)]
     if names and not request.allow_unknown_fields and snapshot.n_documents > 0:
         with snapshot.reading() as connection:
-            check_shown(names, StoredFields(connection))
+            check_shown(names, StoredFields(connection, snapshot.prefix))
 
 
 def best_rows(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> Masks:

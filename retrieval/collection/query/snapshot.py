@@ -38,7 +38,7 @@ from lexhound.retrieval.collection.synonyms.rules import read_rules
 from lexhound.retrieval.errors import CorruptCollectionError
 from lexhound.retrieval.filters import ColumnCache
 
-from .pending import PendingKey, index_pending, live_of, tombstones_of
+from .pending import PendingKey, StoredForm, index_pending, live_of, tombstones_of
 from .row_filter import Passed
 from .stored_fusion import read_fusion
 
@@ -104,6 +104,11 @@ class RowStatistics:
     snapshot: Snapshot
     n_documents: int
 
+    @property
+    def prefix(self) -> str:
+        """The prefix of the tenant whose rows these are alone; empty where they are all."""
+        return self.snapshot.prefix
+
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return how many live rows hold each term; int64, one a term."""
         return self.snapshot.document_frequencies(terms)
@@ -115,6 +120,7 @@ class Snapshot:
     Attributes:
         held: the connection whose read transaction began at that moment, where the snapshot holds one. It ends with the
             last reference to the snapshot.
+        prefix: of the tenant whose documents it holds alone (`confined`); empty where it holds all.
     """
 
     def __init__(
@@ -128,8 +134,11 @@ class Snapshot:
         fusion: Fusion | None = None,
         *,
         exact: bool = True,
+        prefix: str = "",
     ) -> None:
-        self._connections = connections
+        self.prefix = prefix
+        self.connections = connections
+        self.averages = averages
         self.held = held
         self._lock = RLock()  # a SQLite connection serves one thread at a time
         self.generation = generation
@@ -157,14 +166,14 @@ class Snapshot:
             CorruptCollectionError and others that `translate` names, where SQLite fails.
         """
         if self.held is None:
-            with self._connections.reading() as connection:
+            with self.connections.reading() as connection:
                 yield connection
             return
         with self._lock:
             try:
                 yield self.held
             except sqlite3.Error as error:
-                raise translate(error, self._connections.directory / DATABASE) from error
+                raise translate(error, self.connections.directory / DATABASE) from error
 
     @cached_property
     def live_internal_ids(self) -> NDArray[np.int64]:
@@ -231,14 +240,14 @@ def take_snapshot(
     connections: Connections,
     sparse_field: SparseField,
     cache: SegmentCache,
-    width: int | None = None,
+    stored: StoredForm,
     *,
     hold: bool = False,
 ) -> Snapshot:
     """Read the newest state and open what it names; segments that `cache` holds are not opened again.
 
     Args:
-        width: of the collection's dense vectors, None where it has none.
+        stored: how the collection keeps its documents.
         hold: keep the transaction open, so that everything stays readable.
 
     Raises:
@@ -251,7 +260,7 @@ def take_snapshot(
         for _ in range(10):
             connection.execute("BEGIN")
             try:
-                snapshot = _read(connections, connection, sparse_field, cache, width, hold=hold)
+                snapshot = _read(connections, connection, sparse_field, cache, stored, hold=hold)
             except FileNotFoundError as error:
                 # Between our read of the list and our opening of the files, a writer compacted the segment away.
                 # A newer list then has its successor; one that stays missing is really lost.
@@ -281,7 +290,7 @@ def _read(
     connection: sqlite3.Connection,
     sparse_field: SparseField,
     cache: SegmentCache,
-    width: int | None,
+    stored: StoredForm,
     *,
     hold: bool,
 ) -> Snapshot:
@@ -293,13 +302,14 @@ def _read(
         "SELECT name FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
     ).fetchall()
     on_disk = {
-        name: cache.on_disk.get(name) or open_segment(directory, name, sparse_field.name, width) for (name,) in names
+        name: cache.on_disk.get(name) or open_segment(directory, name, sparse_field.name, stored.width)
+        for (name,) in names
     }
     for segment in on_disk.values():
         segment.check_sizes()
     _read_small(directory, on_disk.values(), sparse_field.name)
     in_memory, ranges = index_pending(
-        connection, sparse_field, averages.current, (cache.in_memory, cache.ranges), width
+        connection, sparse_field, averages.current, (cache.in_memory, cache.ranges), stored
     )
     tombstones = tombstones_of(connection)
     waiting = [segment for segments in in_memory.values() for segment in segments]

@@ -23,10 +23,13 @@ from .dense_index import POLICIES
 
 MANIFEST = "lexhound.json"
 _CHECKSUM = "checksum"
-FORMAT = 5
+FORMAT = 6
 """The newest. A collection is written in the oldest that can hold it, so that older versions read what they can: 1
 without dense vectors, 2 where those are never clustered, 3 with others; 4 from the first segment on that this version
-writes, as each has its own scale and average length; 5 where texts may be split or cut, which its database tells."""
+writes, as each has its own scale and average length; 5 where texts may be split or cut, which its database
+tells; 6 with tenants."""
+PASSAGE_FORMAT = 5
+"""That of the table of passages."""
 SEGMENT_FORMAT = 4
 """The least that a collection has once this version has written a segment."""
 
@@ -51,6 +54,7 @@ class Manifest:
     Attributes:
         dense: None where it has no dense vectors.
         passages: how long texts are split; None where they are not.
+        tenant_field: the field of the metadata that says whose a document is; None where all are everybody's.
     """
 
     format: int
@@ -58,6 +62,7 @@ class Manifest:
     encoder: EncoderIdentity
     dense: DenseManifest | None = None
     passages: PassageSettings | None = None
+    tenant_field: str | None = None
 
     @classmethod
     def new(
@@ -66,19 +71,21 @@ class Manifest:
         encoder: EncoderIdentity,
         dense: DenseManifest | None = None,
         passages: PassageSettings | None = None,
+        tenant_field: str | None = None,
     ) -> Manifest:
         """Return the manifest of a collection that is being made, in the oldest format that can hold it."""
         from lexhound.encoders.bm25.encoder import KIND as BM25  # takes time to load, and searches need none of it
 
         number = 1 if dense is None else 2 if dense.index == "flat" else 3
         if passages is not None or dense is not None or encoder.kind != BM25:
-            number = FORMAT
-        return cls(number, created_by, encoder, dense, passages)
+            number = PASSAGE_FORMAT
+        number = number if tenant_field is None else FORMAT
+        return cls(number, created_by, encoder, dense, passages, tenant_field)
 
     @property
     def tells_passages(self) -> bool:
         """Whether the database has the table of passages."""
-        return self.format >= FORMAT
+        return self.format >= PASSAGE_FORMAT
 
     def to_json(self) -> dict[str, Any]:
         values: dict[str, Any] = {
@@ -92,6 +99,8 @@ class Manifest:
                 values["dense"]["index"] = self.dense.index
         if self.tells_passages:
             values["passages"] = None if self.passages is None else asdict(self.passages)
+        if self.tenant_field is not None:
+            values["tenant_field"] = self.tenant_field
         return values
 
 
@@ -144,9 +153,11 @@ def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
         if stored is not None and stored != _checksum(data):
             raise ValueError("its checksum does not match")
         encoder = EncoderIdentity.from_dict(data["encoder"])
-        return Manifest(
-            number, str(data["created_by"]), encoder, _dense(data.get("dense")), passages_from(data.get("passages"))
-        )
+        tenant_field = data.get("tenant_field")
+        if tenant_field is not None and (not isinstance(tenant_field, str) or not tenant_field):
+            raise ValueError(f"the tenant field is {tenant_field!r}")
+        dense, passages = _dense(data.get("dense")), passages_from(data.get("passages"))
+        return Manifest(number, str(data["created_by"]), encoder, dense, passages, tenant_field)
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, IdentityError) as error:
         raise CorruptCollectionError(
             f"damaged: {error}",

@@ -102,6 +102,16 @@ def concatenate(batches: list[Batch]) -> Batch:
     )
 
 
+def take_rows(batch: Batch, order: NDArray[np.int64]) -> Batch:
+    """Return the rows of a batch in another order: int64[rows], the number of each."""
+    ends = batch.indptr.astype(np.int64)
+    starts, lengths = ends[:-1][order], (ends[1:] - ends[:-1])[order]
+    indptr = np.zeros(len(order) + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    entries = np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+    return Batch(batch.internal_ids[order], indptr.astype(np.uint32), batch.terms[entries], batch.values[entries])
+
+
 def keep_rows(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
     """Return the rows of a batch where `keep` (bool, one a row) is true."""
     if keep.all():

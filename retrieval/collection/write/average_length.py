@@ -125,9 +125,11 @@ def lengths_of(writer: Writer, name: str) -> Lengths:
         segment = open_segment(writer.directory, name, writer.sparse_field.name)
         words = segment.index.lengths
         words = np.zeros(segment.n_rows, np.uint32) if words is None else words
-        segment_lengths = Lengths(
-            segment.internal_ids, words, int(words.sum(dtype=np.int64)), segment.index.mean_length
-        )
+        internal_ids = segment.internal_ids
+        if writer.tenant_field is not None:  # rows are by tenant
+            order = np.argsort(internal_ids)
+            internal_ids, words = internal_ids[order], words[order]
+        segment_lengths = Lengths(internal_ids, words, int(words.sum(dtype=np.int64)), segment.index.mean_length)
         writer.lengths[name] = segment_lengths
     return segment_lengths
 

@@ -12,7 +12,6 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +26,13 @@ from lexhound.retrieval.collection.store.dense_index import kind_of, merge_dense
 from lexhound.retrieval.collection.store.schema import DATABASE, translate
 from lexhound.retrieval.collection.store.segment import SEGMENTS, Segment, open_segment, read_all, write_segment
 from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE, damaged_rows
+from lexhound.retrieval.collection.store.tenant_order import OWN_SEGMENT_FROM, is_of_one_tenant
 from lexhound.retrieval.collection.store.wal import WAIT_SECONDS
+from lexhound.retrieval.tenants.keys import prefix_of_key
 
 from .average_length import credit, far_segments, has_grown, live_average, renew_average_length, spend_credit
 from .flush import BuiltSegment, register_segment, reserve_segment, writing_segments
+from .merged_order import merged_order, shared_groups
 from .rows import PUBLISHED
 from .writer import Writer
 
@@ -161,14 +163,23 @@ def merge_small_segments(writer: Writer) -> bool:
             rows = writer.connection.execute(
                 "SELECT name, documents FROM segments WHERE run NOT IN (SELECT run FROM runs) ORDER BY first_seq"
             ).fetchall()
-        classes: dict[int, list[str]] = {}
+        classes: dict[tuple[str, int], list[str]] = {}
         for name, documents in rows:
-            classes.setdefault(int(np.log(max(documents, 1)) / np.log(SIZE_CLASS)), []).append(name)
+            size = int(np.log(max(documents, 1)) / np.log(SIZE_CLASS))
+            classes.setdefault((_owner_of(writer, name), size), []).append(name)
         crowded = [names for names in classes.values() if len(names) >= MERGE_AT]
         if not crowded:
             return merged
         merge(writer, crowded[0], PUBLISHED)
         merged = True
+
+
+def _owner_of(writer: Writer, name: str) -> str:
+    """Return the tenant whose a segment is, by its prefix; empty where it is of several, or there are none."""
+    if writer.tenant_field is None:
+        return ""
+    ids = open_segment(writer.directory, name, writer.sparse_field.name).ids
+    return prefix_of_key(ids[0]) if is_of_one_tenant(ids) and len(ids) >= OWN_SEGMENT_FROM else ""
 
 
 def merge(
@@ -204,6 +215,8 @@ def merge(
             average_of_segment == average for average_of_segment in stored_averages
         )
         groups = regrouped(sparse_field, [segment.index for segment in segments], live)
+        if writer.tenant_field is not None:
+            groups = shared_groups(segments, groups)
         up_to_date = all(_is_indexed_as_wanted(writer, segment) for segment in segments)
         if all(keep.all() for keep in live) and fresh and up_to_date and _are_grouped(groups, segments):
             return documents, 0
@@ -265,15 +278,13 @@ def _write(
         for segment, rows_of_group in zip(segments, group, strict=True)
         if rows_of_group.rows.any()
     ]
-    internal_ids = np.sort(np.concatenate([segment.internal_ids[rows] for segment, rows in chosen]))
-    parts = []
+    order = merged_order(chosen, tenants=writer.tenant_field is not None)
+    internal_ids = order.internal_ids
+    parts = [MergePart(segment.index, new_rows) for (segment, _), new_rows in zip(chosen, order.new_rows, strict=True)]
     passages = np.zeros(len(internal_ids), np.uint32)
-    for segment, rows in chosen:
-        new_rows = np.full(segment.n_rows, -1, np.int64)
-        new_rows[rows] = np.searchsorted(internal_ids, segment.internal_ids[rows])
+    for (segment, rows), part in zip(chosen, parts, strict=True):
         if segment.passages is not None:
-            passages[new_rows[rows]] = segment.passages[rows]
-        parts.append(MergePart(segment.index, new_rows))
+            passages[part.new_rows[rows]] = segment.passages[rows]
     postings = sum(part.index.n_postings for part in parts)
     indexes: dict[str, Callable[[Path], object]] = {
         sparse_field.name: lambda folder: merge_inverted(
@@ -287,7 +298,7 @@ def _write(
         )
     }
     if writer.dense is not None:
-        width, policy = writer.dense.width, writer.dense_index
+        width, policy = writer.dense.width, "flat" if order.shared else writer.dense_index
         dense = [
             (segment.dense, part.new_rows)
             for (segment, _), part in zip(chosen, parts, strict=True)
@@ -296,28 +307,21 @@ def _write(
         indexes[DENSE] = lambda folder: merge_dense(folder, dense, len(internal_ids), width, policy, progress)
     name = reserve_segment(writer)
     built.append((name, internal_ids))
-    write_segment(writer.directory, name, internal_ids, partial(_ids_of, segments), indexes, passages)
+    write_segment(writer.directory, name, internal_ids, order.ids_of, indexes, passages)
 
 
 def _is_indexed_as_wanted(writer: Writer, segment: Segment) -> bool:
     """Return whether a segment's dense vectors, if any, are in the kind of index that a merge would put them in."""
-    return segment.dense is None or kind_of(segment.dense) == wanted_kind(writer.dense_index, segment.n_rows)
-
-
-def _ids_of(segments: Sequence[Segment], internal_ids: NDArray[np.int64]) -> list[str]:
-    """Return the ids of rows; from segments and not from the database, where rows may go while they are merged."""
-    ids = [""] * len(internal_ids)
-    for segment in segments:
-        rows = np.minimum(np.searchsorted(segment.internal_ids, internal_ids), segment.n_rows - 1)
-        for position in np.flatnonzero(segment.internal_ids[rows] == internal_ids).tolist():
-            ids[position] = segment.ids[rows[position]]
-    return ids
+    if segment.dense is None:
+        return True
+    shared = writer.tenant_field is not None and not is_of_one_tenant(segment.ids)
+    return kind_of(segment.dense) == ("flat" if shared else wanted_kind(writer.dense_index, segment.n_rows))
 
 
 def _live_rows(writer: Writer, segment: Segment) -> NDArray[np.bool_]:
     rows = writer.connection.execute(
         "SELECT seq FROM tombstones WHERE seq BETWEEN ? AND ?",
-        (int(segment.internal_ids[0]), int(segment.internal_ids[-1])),
+        (int(segment.internal_ids.min()), int(segment.internal_ids.max())),
     )
     return ~np.isin(segment.internal_ids, np.array([seq for (seq,) in rows], np.int64))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,21 +15,25 @@ from numpy.typing import NDArray
 
 from lexhound.core.disk_errors import storage_errors
 from lexhound.index.inverted.builder import build_inverted
-from lexhound.retrieval.collection.fields.scale_groups import grouped, part_of
+from lexhound.retrieval.collection.fields.scale_groups import Group, grouped, part_of
 from lexhound.retrieval.collection.store.dense_batches import concatenate_dense, unpack_dense
 from lexhound.retrieval.collection.store.dense_index import NAME as DENSE
 from lexhound.retrieval.collection.store.dense_index import build_dense
 from lexhound.retrieval.collection.store.manifest import raise_format
 from lexhound.retrieval.collection.store.passage_table import numbers_of
 from lexhound.retrieval.collection.store.segment import SEGMENTS, write_segment
-from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, unpack
+from lexhound.retrieval.collection.store.sparse_batches import Batch, concatenate, keep_rows, take_rows, unpack
 from lexhound.retrieval.collection.store.sql import read_properties, write_property
+from lexhound.retrieval.collection.store.tenant_order import shares_of, tenant_order
+from lexhound.retrieval.tenants.keys import prefix_of_key
 
 from .average_length import live_average, renew_average_length
 from .rows import PUBLISHED
 
 if TYPE_CHECKING:
     from .writer import Writer
+
+IdsOf: TypeAlias = Callable[[np.ndarray[tuple[int], np.dtype[np.int64]]], list[str]]
 
 BuiltSegment: TypeAlias = tuple[str, NDArray[np.int64]]
 """The name of a written segment, and the internal ids of its rows."""
@@ -93,10 +97,19 @@ def _build_segments(
 ) -> list[BuiltSegment]:
     """Write segments of a batch, one a group of its rows; their names and rows."""
     sparse_field = writer.sparse_field
-    built: list[BuiltSegment] = []
     numbers = numbers_of(writer.connection, batch.internal_ids)
+    ids_of: IdsOf = partial(_ids_of, writer, batch.internal_ids, numbers)
+    keys: list[str] | None = None
+    if writer.tenant_field is not None:
+        keys = ids_of(batch.internal_ids)
+        order = tenant_order(keys, batch.internal_ids)
+        batch, keys = take_rows(batch, order), [keys[row] for row in order.tolist()]
+        vectors = None if vectors is None else vectors[order]
+        numbers = None if numbers is None else numbers[order]
+        ids_of = partial(_listed, dict(zip(batch.internal_ids.tolist(), keys, strict=True)))
+    built: list[BuiltSegment] = []
     with writing_segments(writer, built):
-        for group in grouped(sparse_field, batch, scale=writer.scale):
+        for group, shared in _by_tenants(grouped(sparse_field, batch, scale=writer.scale), keys):
             part = part_of(batch, group)
             weights = sparse_field.compute_weights(part, average)
             indexes: dict[str, Callable[[Path], object]] = {
@@ -110,13 +123,32 @@ def _build_segments(
                 )
             }
             if vectors is not None:
-                indexes[DENSE] = partial(build_dense, vectors=vectors[group.rows], policy=policy)
+                indexes[DENSE] = partial(build_dense, vectors=vectors[group.rows], policy="flat" if shared else policy)
             name = reserve_segment(writer)
             built.append((name, part.internal_ids))
             passages = None if numbers is None else numbers[group.rows]
-            ids_of = partial(_ids_of, writer, batch.internal_ids, numbers)
             write_segment(writer.directory, name, part.internal_ids, ids_of, indexes, passages)
     return built
+
+
+def _by_tenants(groups: list[Group], keys: Sequence[str] | None) -> list[tuple[Group, bool]]:
+    """Return groups of rows as they get segments, and whether several tenants share one; see `tenant_order`."""
+    if keys is None:
+        return [(group, False) for group in groups]
+    prefixes = [prefix_of_key(key) for key in keys]
+    shared = []
+    for group in groups:
+        chosen = np.flatnonzero(group.rows)
+        for (share,) in shares_of([[prefixes[row] for row in chosen.tolist()]]):
+            rows = np.zeros(len(keys), np.bool_)
+            rows[chosen[share]] = True
+            several = len({prefixes[row] for row in chosen[share].tolist()}) > 1
+            shared.append((Group(rows, group.scale), several))
+    return shared
+
+
+def _listed(keys: dict[int, str], internal_ids: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
+    return [keys[seq] for seq in internal_ids.tolist()]
 
 
 @contextmanager
@@ -168,7 +200,7 @@ def register_segment(
     """Make a written segment live (inside a transaction)."""
     connection.execute(
         "INSERT INTO segments(name, run, first_seq, last_seq, documents) VALUES (?, ?, ?, ?, ?)",
-        (name, job, int(internal_ids[0]), int(internal_ids[-1]), len(internal_ids)),
+        (name, job, int(internal_ids.min()), int(internal_ids.max()), len(internal_ids)),
     )
 
 

@@ -23,7 +23,14 @@ from lexhound.retrieval.collection.store.sql import last_internal_id, select_in,
 from lexhound.retrieval.collection.store.stored_documents import content_hash, hash_of
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.errors import BadRowError, CorpusError, RetrievalError, UnfinishedRunError
+from lexhound.retrieval.errors import (
+    BadRowError,
+    CorpusError,
+    InvalidDocumentError,
+    RetrievalError,
+    UnfinishedRunError,
+)
+from lexhound.retrieval.tenants.keys import keyed
 
 from .average_length import live_average, renew_average_length
 from .compaction import merge_job, merge_small_segments, recompute_far_weights
@@ -74,6 +81,7 @@ def ingest(
     source: str,
     on_bad_row: Callable[[BadRow], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    tenant: str | None = None,
 ) -> IngestReport:
     """Read a corpus into a collection as one ingest job, or go on with the job over the same corpus.
 
@@ -86,6 +94,7 @@ def ingest(
         on_bad_row: called for every bad row, which is then skipped; without it the first one stops the job.
         progress: called after every batch that is encoded, every acknowledged chunk, and at the start of every later
             phase.
+        tenant: whose all the documents are, in a collection with tenants; else each says so itself.
 
     Raises:
         BadRowError: a bad row, and `on_bad_row` is not given. The documents before it are kept for the next attempt.
@@ -109,7 +118,7 @@ def ingest(
             job = IngestJob(int(cursor.lastrowid or 0), source, first)
         write_property(connection, "running", running_mark(job.number, os.getpid()))
     try:
-        state = _Attempt(writer, corpus, job, on_bad_row, progress)
+        state = _Attempt(writer, corpus, job, (on_bad_row, progress), tenant)
         state.read(reads_otherwise=job.source != source)
         return state.finish()
     except BaseException:
@@ -148,9 +157,11 @@ class _Attempt:
         writer: Writer,
         corpus: Corpus,
         job: IngestJob,
-        on_bad_row: Callable[[BadRow], None] | None,
-        progress: Callable[[Progress], None] | None,
+        told: tuple[Callable[[BadRow], None] | None, Callable[[Progress], None] | None],
+        tenant: str | None,
     ) -> None:
+        on_bad_row, progress = told
+        self._tenant = tenant
         self._writer = writer
         self._corpus = corpus
         self._job = job
@@ -170,7 +181,7 @@ class _Attempt:
         chunk: dict[str, Document] = {}
         duplicates_of: dict[str, BadRow] = {}
         self._meter.tell()
-        for row in self._corpus:
+        for row in self._rows():
             if isinstance(row, BadRow):
                 self._store(chunk, duplicates_of)
                 self._reject(row)
@@ -186,6 +197,18 @@ class _Attempt:
                     self._store(chunk, duplicates_of)
         staged.drop_rest()
         self._store(chunk, duplicates_of)
+
+    def _rows(self) -> Iterator[Document | BadRow]:
+        """Yield the corpus's rows, in a collection with tenants under their keys."""
+        field = self._writer.tenant_field
+        for row in self._corpus:
+            if field is None or isinstance(row, BadRow):
+                yield row
+                continue
+            try:
+                yield keyed(row, field, self._tenant)
+            except InvalidDocumentError as error:
+                yield self._corpus.bad_row(error.message, error.hint or "")
 
     def finish(self) -> IngestReport:
         """Index what still waits, merge, publish."""

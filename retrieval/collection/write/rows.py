@@ -15,6 +15,7 @@ from lexhound.retrieval.collection.store.sql import last_internal_id, select_in
 from lexhound.retrieval.collection.store.stored_documents import hash_of
 from lexhound.retrieval.documents.document import Document, is_encodable
 from lexhound.retrieval.documents.metadata import flatten
+from lexhound.retrieval.tenants.keys import prefix_of_key
 
 # Rows that no ingest job owns: they are visible as soon as they are committed.
 PUBLISHED = 0
@@ -43,10 +44,13 @@ def insert_rows(
     documents: Sequence[tuple[Document, bytes]],
     job: int,
     split: Sequence[SplitDocument] | None = None,
+    *,
+    tenants: bool = False,
 ) -> NDArray[np.int64]:
     """Insert documents with their hashes (`stored_hash`), each `split` as it is encoded.
 
-    Returns the internal ids of their rows, int64, ascending: one a piece, the first that of the document.
+    Returns the internal ids of their rows, int64, ascending: one a piece, the first that of the document. With
+    `tenants`, the values that filters scan stand under the tenant's prefix.
     """
     first = last_internal_id(connection) + 1
     counts = np.ones(len(documents), np.int64)
@@ -66,7 +70,7 @@ def insert_rows(
     connection.executemany(
         "INSERT OR IGNORE INTO metadata(field, value, seq) VALUES (?, ?, ?)",
         (
-            (field, value, seq)
+            (prefix_of_key(document.id) + field if tenants else field, value, seq)
             for seq, (document, _) in numbered
             if document.metadata
             for field, value in flatten(document.metadata)

@@ -81,8 +81,12 @@ class Writer:
         dense: DenseField | None = None,
         dense_index: str = "auto",
         check_lock: Callable[[], None] | None = None,
+        tenant_field: str | None = None,
     ) -> None:
-        """`check_lock` raises CollectionGoneError where the writer no longer holds the collection's lock."""
+        """`check_lock` raises CollectionGoneError where the writer no longer holds the collection's lock.
+
+        With a `tenant_field` documents come under their keys (`tenants.keys`).
+        """
         self.directory = directory.absolute()
         self.files = identity_of(directory), log_identity(directory)
         self.check_lock = check_lock
@@ -94,6 +98,7 @@ class Writer:
         self.dense = dense
         self.passages: PassageSettings | None = None  # how long texts are split
         self.dense_index = dense_index  # one of `dense_index.POLICIES`
+        self.tenant_field = tenant_field
         self.lengths: dict[str, Lengths] = {}  # of segments, for `average_length`
         # What weights are made with in the place of today's average and of what suits them: an import's.
         self.average_length: float | None = None
@@ -289,7 +294,7 @@ class Writer:
         if self._tells_passages and encoded is None:
             split = self.splitter.split(plain)
         pieces = plain if split is None else [piece for each in split for piece in each.pieces]
-        internal_ids = insert_rows(connection, documents, job, split)
+        internal_ids = insert_rows(connection, documents, job, split, tenants=self.tenant_field is not None)
         vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, pieces, progress)
         if vectors is None:
             vectors = self.sparse_field.encode([document.encoded_text for document in pieces])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,14 @@ def _create(client: Client, address: Address, manifest: Manifest) -> None:
         raise UnsupportedError(
             "milvus-lite has no partition keys", where=str(address), hint="leave the tenant field out"
         )
+    if manifest.tenant_field and settings.tenant_field not in ("", manifest.tenant_field):
+        raise UnsupportedError(
+            f"the tenant field is {manifest.tenant_field!r}, and Milvus is to partition by {settings.tenant_field!r}",
+            where=str(address),
+            hint="leave the setting of Milvus out",
+        )
+    if manifest.tenant_field and not client.lite:
+        settings = replace(settings, tenant_field=manifest.tenant_field)
     # The counts first: a collection that is there has them.
     counts = Frequencies(client, address.name)
     if client("has_collection", address.name + SUFFIX):

@@ -33,7 +33,8 @@ from .client import Client
 from .filters import FIELD, NO_VECTOR, flags_of, tenant_key
 
 # Of how a collection lies in Milvus; later ones are not opened.
-LAYOUT = 1
+LAYOUT = 2
+_PLAIN = 1  # of collections without tenants, which earlier versions read
 MAX_BYTES = 65_535  # of a text or a JSON value
 
 
@@ -52,7 +53,8 @@ def key_of(identifier: str) -> str:
 
 def describe(manifest: Manifest, settings: MilvusSettings) -> str:
     """Return the description of a new collection."""
-    layout = {"layout": LAYOUT, "tenant_field": settings.tenant_field, "dense_index": settings.dense_index}
+    number = _PLAIN if manifest.tenant_field is None else LAYOUT
+    layout = {"layout": number, "tenant_field": settings.tenant_field, "dense_index": settings.dense_index}
     return orjson.dumps({"lexhound": layout | {"manifest": manifest.to_json()}}).decode()
 
 
@@ -76,7 +78,8 @@ def read_description(text: str, where: str) -> tuple[Manifest, Layout]:
         if dense is not None:
             side = DenseManifest(EncoderIdentity.from_dict(dense["encoder"]), int(dense["width"]))
         encoder = EncoderIdentity.from_dict(stored["encoder"])
-        manifest = Manifest(int(stored["format"]), str(stored["created_by"]), encoder, side)
+        tenant_field = stored.get("tenant_field")
+        manifest = Manifest(int(stored["format"]), str(stored["created_by"]), encoder, side, tenant_field)
         return manifest, Layout(str(description["tenant_field"]), str(description["dense_index"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IdentityError) as error:
         raise NotACollectionError(

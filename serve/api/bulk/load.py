@@ -13,7 +13,8 @@ from starlette.responses import Response, StreamingResponse
 
 from lexhound.retrieval.collection.write.writer import Status
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.errors import UnsupportedError
+from lexhound.retrieval.errors import InvalidDocumentError, UnsupportedError
+from lexhound.retrieval.tenants.keys import claimed
 from lexhound.serve.api.http.dependencies import NDJSON_TYPES, media_type_of
 from lexhound.serve.api.http.exceptions import RequestError
 from lexhound.serve.api.http.metrics import Metrics
@@ -95,7 +96,16 @@ class Report:
 class Load:
     """One bulk load into one collection."""
 
-    def __init__(self, registry: CollectionRegistry, served: ServedCollection, limit: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        registry: CollectionRegistry,
+        served: ServedCollection,
+        limit: int,
+        metrics: Metrics,
+        tenant: str | None = None,
+    ) -> None:
+        """`tenant`: whose all the documents are; without it each says so itself where the collection has tenants."""
+        self._tenant = tenant
         self._registry = registry
         self._served = served
         self._limit = limit
@@ -160,12 +170,17 @@ class Load:
         return await self._registry.run(work)
 
     def _fitting(self, parsed: Parsed) -> Parsed:
-        """Return the document, or why the engine behind the collection cannot hold it."""
+        """Return the document, or why the collection cannot hold it."""
         if isinstance(parsed, Document):
             try:
+                field = self._served.reader.manifest.tenant_field
+                if field is not None and self._tenant is not None:
+                    parsed = claimed(parsed, field, self._tenant)
                 self._served.reader.check([parsed])
             except UnsupportedError as error:
                 return Rejected(parsed.id, "unsupported", error.message, error.hint)
+            except InvalidDocumentError as error:
+                return Rejected(parsed.id, "invalid_document", error.message, error.hint)
         return parsed
 
     async def _store(self, chunk: Sequence[Parsed], report: Report) -> None:

@@ -22,6 +22,7 @@ from lexhound.serve.keys import Scope
 from .exceptions import MediaTypeError, RequestError, TooLargeError, UnavailableError
 from .parameters import check_parameters, parameters_of
 from .security import Caller
+from .tenancy import check_operation
 
 JSON_TYPE = "application/json"
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -60,6 +61,7 @@ class ReadRoute(APIRoute):
             caller = service.guard.identify(request)
             request.state.caller = caller
             caller.check(self.scope, request.path_params.get("name"))
+            check_operation(caller, self.operation_id)
             check_parameters(request, parameters)
             return await self.answer(request, handle)
 

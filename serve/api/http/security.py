@@ -34,6 +34,11 @@ class Caller:
         """What logs call the caller."""
         return None if self.key is None else self.key.id or self.key.name
 
+    @property
+    def tenant(self) -> str | None:
+        """The tenant that the caller is bound to."""
+        return None if self.key is None else self.key.tenant
+
     def may(self, scope: Scope, collection: str | None) -> bool:
         """Return whether the caller has a right; `collection` is None where no single one is meant."""
         return self.key is None or self.key.allows(scope, collection)

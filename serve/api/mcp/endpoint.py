@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from lexhound.core.errors import LexhoundError
 from lexhound.retrieval.collection.request import SearchRequest
 from lexhound.retrieval.engines.protocol import Backend
 from lexhound.serve.api.http.dependencies import caller_of
@@ -22,6 +23,7 @@ from lexhound.serve.api.http.exceptions import UnavailableError, UnknownNameErro
 from lexhound.serve.api.http.limits import check_page, check_text
 from lexhound.serve.api.http.pools import pool_of
 from lexhound.serve.api.http.statuses import INTERNAL, answer_for
+from lexhound.serve.api.http.tenancy import confined
 from lexhound.serve.api.state import Service, service_of
 
 from .library import sentence, unknown_collection
@@ -44,7 +46,15 @@ class ServedLibrary:
         registry = self._service.registry
         aliases = {name: of for name, of in registry.aliases.current().items() if caller.may("read", name)}
         own = [each for each in await registry.names() if caller.may("read", each) and each not in aliases.values()]
-        return sorted([*own, *aliases])
+        names = sorted([*own, *aliases])
+        return names if caller.tenant is None else [name for name in names if await self._has_tenants(name)]
+
+    async def _has_tenants(self, name: str) -> bool:
+        try:
+            async with self._service.registry.use(name) as served:
+                return served.reader.manifest.tenant_field is not None
+        except LexhoundError:
+            return False
 
     async def read(
         self, name: str, work: Callable[[Backend], T], request: Request | None, search: SearchRequest | None = None
@@ -62,7 +72,8 @@ class ServedLibrary:
             check_text(search.filter, "filter", settings)
         pool = "wide" if search is None else pool_of(search)
         async with self._named(name), self._service.registry.use(name) as served:
-            return await self._service.admission.run(lambda: work(served.reader), pool=pool)
+            reader = confined(_given(request), served.reader)
+            return await self._service.admission.run(lambda: work(reader), pool=pool)
 
     async def write(self, name: str, work: Callable[[Backend], T], request: Request | None) -> T:
         """Return what `work` returns, run by the collection's writer.
@@ -72,7 +83,7 @@ class ServedLibrary:
         """
         caller_of(_given(request)).check("write", name)
         async with self._named(name), self._service.registry.write(name) as served:
-            result: T = await served.writes.call(work)
+            result: T = await served.writes.call(lambda opened: work(confined(_given(request), opened)))
             await self._service.registry.announce(served)
             return result
 

@@ -53,12 +53,14 @@ class OpenLibrary:
 
     Args:
         places: directories, or addresses in other engines.
+        tenant: whose documents alone, in all of them; None where they have no tenants.
 
     Raises:
         UsageError: two of them have the same name; and what `open_collection` raises.
     """
 
-    def __init__(self, places: Sequence[str]) -> None:
+    def __init__(self, places: Sequence[str], tenant: str | None = None) -> None:
+        self._tenant = tenant
         self._open: dict[str, Backend] = {}
         self._places: dict[str, str] = {}
         self._lock = threading.Lock()  # one write at a time
@@ -91,7 +93,7 @@ class OpenLibrary:
 
         def refreshed() -> T:
             collection.refresh()
-            return work(collection)
+            return work(self._confined(collection))
 
         return await to_thread.run_sync(refreshed)
 
@@ -101,7 +103,7 @@ class OpenLibrary:
 
         def writing() -> T:
             with self._lock, self._writer(collection, place) as writer:
-                result = work(writer)
+                result = work(self._confined(writer))
             collection.refresh()
             return result
 
@@ -112,6 +114,9 @@ class OpenLibrary:
         if isinstance(collection, Collection):
             return Collection.open(os.fspath(collection.path), writable=True, like=collection)
         return open_collection(place, writable=True, milvus=milvus_settings())
+
+    def _confined(self, collection: Backend) -> Backend:
+        return collection if self._tenant is None else collection.for_tenant(self._tenant, must_exist=False)
 
     def _find(self, name: str) -> Backend:
         if name not in self._open:

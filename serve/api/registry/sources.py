@@ -313,7 +313,7 @@ class _EngineFollower:
     def sizes(self) -> tuple[int, int, int | None] | None:
         """Return documents; engines tell of no segments."""
         with suppress(EngineError):
-            return self._collection.count(), 0, None
+            return self._collection.statistics().n_documents, 0, None
         return None
 
 

@@ -24,12 +24,13 @@ from lexhound.retrieval.engines.protocol import require_capability
 from lexhound.retrieval.errors import EngineError, NotACollectionError
 from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of
 from lexhound.serve.api.http.exceptions import RequestError, ServiceError, UnknownNameError
+from lexhound.serve.api.http.tenancy import confined, opens, tenant_of
 from lexhound.serve.api.registry.names import NAME_PATTERN
 from lexhound.serve.api.registry.refusals import unknown_collection
 from lexhound.serve.api.schemas import collection_models
 from lexhound.serve.api.schemas.answers import description_answer, json_response, summary_answer, unavailable_answer
 from lexhound.serve.api.schemas.openapi import errors
-from lexhound.serve.api.state import Service, service_of
+from lexhound.serve.api.state import service_of
 
 reading = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=ReadRoute)
 writing = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=WriteRoute)
@@ -50,16 +51,22 @@ async def list_collections(request: Request) -> Response:
     service = service_of(request)
     caller = caller_of(request)
     names = sorted([*await service.registry.names(), *service.registry.aliases.current()])
-    summaries = await asyncio.gather(*(_summary(service, name) for name in names if caller.may("read", name)))
+    summaries = await asyncio.gather(*(_summary(request, name) for name in names if caller.may("read", name)))
     return json_response({"collections": [each for each in summaries if each is not None]})
 
 
-async def _summary(service: Service, name: str) -> dict[str, Any] | None:
+async def _summary(request: Request, name: str) -> dict[str, Any] | None:
+    service = service_of(request)
     # One that is being opened, made or deleted may take long: its line then says that it is not available.
     patience = None if service.registry.is_at_hand(name) else _PATIENCE_SECONDS
     try:
         async with asyncio.timeout(patience), service.registry.use(name) as served:
-            info = await service.registry.run(served.reader.info)
+            if not opens(request, served.reader):
+                return None
+            reader = served.reader
+            if tenant_of(request) is not None and reader.manifest.tenant_field is not None:
+                reader = confined(request, reader)
+            info = await service.registry.run(reader.info)
             collection = service.registry.aliases.resolve(name)
             return summary_answer(name, info) | ({} if collection == name else {"alias_of": collection})
     except TimeoutError:
@@ -85,7 +92,7 @@ async def create_collection(body: collection_models.CollectionRequest, request: 
     service = service_of(request)
     caller_of(request).check("write", body.name)
     await service.registry.create(body.name, settings_of(body, service.settings.offered_encoders))
-    return json_response(await _description(service, body.name), 201)
+    return json_response(await _description(request, body.name), 201)
 
 
 def settings_of(body: collection_models.CollectionRequest, offered: Mapping[str, str]) -> CollectionSettings:
@@ -121,7 +128,7 @@ def settings_of(body: collection_models.CollectionRequest, offered: Mapping[str,
             parse_passages(body.passages)
         except SettingsError as error:
             raise RequestError(error.message, where="body.passages", hint=error.hint, code="passages") from error
-    return CollectionSettings(encoder, lexical, dense=dense, passages=body.passages)
+    return CollectionSettings(encoder, lexical, dense=dense, passages=body.passages, tenant_field=body.tenant_field)
 
 
 def _offered(name: str, offered: Mapping[str, str], where: str) -> str:
@@ -144,14 +151,16 @@ def _offered(name: str, offered: Mapping[str, str], where: str) -> str:
     responses={200: {"model": collection_models.CollectionDescription}, **errors(404)},
 )
 async def describe_collection(name: Name, request: Request) -> Response:
-    """Counts, sizes, encoder and health."""
-    return json_response(await _description(service_of(request), name))
+    """Counts, sizes, encoder and health; of a tenant, where the request is about one, what is its own alone."""
+    return json_response(await _description(request, name))
 
 
-async def _description(service: Service, name: str) -> dict[str, Any]:
+async def _description(request: Request, name: str) -> dict[str, Any]:
+    service = service_of(request)
     async with service.registry.use(name) as served:
         try:
-            return description_answer(name, await service.registry.run(served.reader.info))
+            reader = served.reader if tenant_of(request) is None else confined(request, served.reader)
+            return description_answer(name, await service.registry.run(reader.info))
         except FileNotFoundError:  # removed by others a moment ago
             raise unknown_collection() from None
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
 
-from lexhound.retrieval.engines.protocol import matching_ids
+from lexhound.retrieval.engines.protocol import Backend, matching_ids
 from lexhound.serve.api.bulk.load import Load
 from lexhound.serve.api.http.dependencies import BulkRoute, ReadRoute, WriteRoute
 from lexhound.serve.api.http.exceptions import UnknownNameError
 from lexhound.serve.api.http.limits import check_number, check_text
+from lexhound.serve.api.http.tenancy import confined, tenant_of
 from lexhound.serve.api.registry.names import NAME_PATTERN
 from lexhound.serve.api.schemas import document_models
 from lexhound.serve.api.schemas.answers import document_answer, json_response
@@ -70,7 +71,10 @@ async def put_documents(
     """
     service = service_of(request)
     async with service.registry.write(name) as served:
-        load = Load(service.registry, served, service.settings.max_document_bytes, service.metrics)
+        tenant = tenant_of(request)
+        if tenant is not None:
+            confined(request, served.reader)  # refused where the collection has none
+        load = Load(service.registry, served, service.settings.max_document_bytes, service.metrics, tenant)
         report = await load.run(request, errors_only=items == "errors")
         if refresh:
             await service.registry.announce(served)
@@ -96,16 +100,18 @@ async def delete_documents(
     async with service.registry.write(name) as served:
         if isinstance(body, document_models.DeleteByIds):
             requested = list(dict.fromkeys(body.ids))
-            deleted: list[str] = await served.writes.call(lambda collection: collection.delete(requested))
+            deleted: list[str] = await served.writes.call(lambda opened: confined(request, opened).delete(requested))
             present = set(deleted)
             missing = [each for each in requested if each not in present]
         else:
             chosen = body
-            deleted = await served.writes.call(
-                lambda collection: collection.delete(
-                    collection.ids(chosen.filter, allow_unknown_fields=chosen.allow_unknown_fields)
-                )
-            )
+
+            def delete(opened: Backend) -> list[str]:
+                collection = confined(request, opened)
+                found = collection.ids(chosen.filter, allow_unknown_fields=chosen.allow_unknown_fields)
+                return collection.delete(found)
+
+            deleted = await served.writes.call(delete)
             missing = []
         if refresh:
             await service.registry.announce(served)
@@ -127,7 +133,7 @@ async def list_documents(
     service = service_of(request)
     check_text(body.filter, "body.filter", service.settings)
     async with service.registry.use(name) as served:
-        reader = served.reader
+        reader = confined(request, served.reader)
 
         def work() -> bytes:
             found = matching_ids(reader, body.filter, allow_unknown_fields=body.allow_unknown_fields)
@@ -148,7 +154,8 @@ async def get_document(name: Name, id: Id, request: Request) -> Response:
     """The document as it is stored: the latest that was acknowledged, searchable already or not."""
     service = service_of(request)
     async with service.registry.use(name) as served:
-        document = await service.admission.run(lambda: served.reader.get(id, latest=True))
+        reader = confined(request, served.reader)
+        document = await service.admission.run(lambda: reader.get(id, latest=True))
     if document is None:
         raise _no_document()
     return json_response(document_answer(document))
@@ -164,7 +171,7 @@ async def delete_document(name: Name, id: Id, request: Request, refresh: Refresh
     """Deleted for good when it is answered."""
     service = service_of(request)
     async with service.registry.write(name) as served:
-        deleted = await served.writes.call(lambda collection: collection.delete([id]))
+        deleted = await served.writes.call(lambda opened: confined(request, opened).delete([id]))
         if refresh:
             await service.registry.announce(served)
     if not deleted:

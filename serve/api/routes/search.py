@@ -18,6 +18,7 @@ from lexhound.serve.api.http.dependencies import ReadRoute
 from lexhound.serve.api.http.exceptions import RequestError
 from lexhound.serve.api.http.limits import beyond, check_fields, check_number, check_page, check_text
 from lexhound.serve.api.http.pools import pool_of
+from lexhound.serve.api.http.tenancy import confined
 from lexhound.serve.api.registry.names import NAME_PATTERN
 from lexhound.serve.api.schemas import search_models
 from lexhound.serve.api.schemas.answers import facet_answer, json_response, modes_of, search_answer
@@ -64,7 +65,7 @@ async def _search(request: Request, name: str, body: search_models.SearchBody, w
     else:
         check_number(len(body.vector), settings.max_vector_terms, "terms", "body.vector")
     async with service.registry.use(name) as served:
-        reader = served.reader
+        reader = confined(request, served.reader)
         _check_fusion(reader, body, where)
         search = body.request(_mode(reader, body.mode, where))
 
@@ -150,7 +151,7 @@ async def search_many(name: Name, body: search_models.BatchRequest, request: Req
             "send the queries in several requests",
         )
     async with service.registry.use(name) as served:
-        reader = served.reader
+        reader = confined(request, served.reader)
         _check_fusion(reader, body, "body")
         search = body.request(_mode(reader, body.mode, "body"))
 
@@ -181,9 +182,10 @@ async def count(
     service = service_of(request)
     check_text(body.filter, "body.filter", service.settings)
     async with service.registry.use(name) as served:
-        deadline = await _prepared(request, served.reader, body.filter)
+        reader = confined(request, served.reader)
+        deadline = await _prepared(request, reader, body.filter)
         number = await service.admission.run(
-            lambda: served.reader.count(body.filter, allow_unknown_fields=body.allow_unknown_fields),
+            lambda: reader.count(body.filter, allow_unknown_fields=body.allow_unknown_fields),
             request=request,
             deadline=deadline,
         )
@@ -226,7 +228,7 @@ async def facets(
     check_text(q, "query.q", service.settings)
     check_text(filter, "query.filter", service.settings)
     async with service.registry.use(name) as served:
-        reader = served.reader
+        reader = confined(request, served.reader)
 
         def work() -> dict[str, Any]:
             able = require_capability(reader, Capability.FACETS)

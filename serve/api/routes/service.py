@@ -9,6 +9,7 @@ from lexhound.serve.api.http.admission import STUCK_SECONDS
 from lexhound.serve.api.http.exceptions import UnavailableError
 from lexhound.serve.api.http.metrics import CONTENT_TYPE
 from lexhound.serve.api.http.security import ANYONE
+from lexhound.serve.api.http.tenancy import check_operation
 from lexhound.serve.api.schemas import service_models
 from lexhound.serve.api.schemas.answers import json_response
 from lexhound.serve.api.schemas.openapi import errors
@@ -72,5 +73,6 @@ async def metrics(request: Request) -> Response:
     if not service.settings.open_metrics:
         caller = service.guard.identify(request)
         caller.check("read", None)
+        check_operation(caller, "metrics")
     figures = await service.registry.run(lambda: service.metrics.expose(lambda name: caller.may("read", name)))
     return Response(figures, headers={"content-type": CONTENT_TYPE})

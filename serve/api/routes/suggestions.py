@@ -12,6 +12,7 @@ from lexhound.retrieval.collection.words.suggestions import MOST_COMPLETIONS
 from lexhound.retrieval.engines.protocol import require_capability
 from lexhound.serve.api.http.dependencies import ReadRoute
 from lexhound.serve.api.http.limits import check_text
+from lexhound.serve.api.http.tenancy import confined
 from lexhound.serve.api.registry.names import NAME_PATTERN
 from lexhound.serve.api.schemas import search_models
 from lexhound.serve.api.schemas.answers import json_response
@@ -45,7 +46,7 @@ async def suggest(
     check_text(q, "query.q", service.settings)
     check_text(filter, "query.filter", service.settings)
     async with service.registry.use(name) as served:
-        able = require_capability(served.reader, Capability.SUGGESTIONS)
+        able = require_capability(confined(request, served.reader), Capability.SUGGESTIONS)
         found = await service.admission.run(
             lambda: able.suggest(q, k, filter=filter, allow_unknown_fields=allow_unknown_fields),
             request=request,

@@ -19,6 +19,7 @@ from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.collection.write.ingest_jobs import Unfinished
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.engines.protocol import EngineInfo
+from lexhound.retrieval.tenants.info import TenantInfo
 
 _HIT = tuple(field.name for field in fields(Hit))
 
@@ -69,15 +70,17 @@ def document_answer(document: Document) -> dict[str, Any]:
     }
 
 
-def modes_of(manifest: Manifest | CollectionInfo | EngineInfo) -> list[Literal["lexical", "sparse", "dense", "hybrid"]]:
+def modes_of(
+    manifest: Manifest | CollectionInfo | EngineInfo | TenantInfo,
+) -> list[Literal["lexical", "sparse", "dense", "hybrid"]]:
     """Return the modes in which a collection can be searched; first the one that `auto` means."""
     sparse_mode: Literal["lexical", "sparse"] = "lexical" if manifest.encoder.kind == BM25 else "sparse"
     return [sparse_mode] if manifest.dense is None else ["hybrid", sparse_mode, "dense"]
 
 
-def summary_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, Any]:
+def summary_answer(name: str, info: CollectionInfo | EngineInfo | TenantInfo) -> dict[str, Any]:
     """Return a collection in the list."""
-    segments, size = None, info.index_bytes
+    segments, size = None, None if isinstance(info, TenantInfo) else info.index_bytes
     if isinstance(info, CollectionInfo):
         segments, size = len(info.segments), info.index_bytes + info.database_bytes
     return {
@@ -91,7 +94,9 @@ def summary_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, An
     }
 
 
-def _health(info: CollectionInfo | EngineInfo) -> Literal["ok", "unfinished", "damaged"]:
+def _health(info: CollectionInfo | EngineInfo | TenantInfo) -> Literal["ok", "unfinished", "damaged"]:
+    if isinstance(info, TenantInfo):
+        return "ok"
     if isinstance(info, CollectionInfo) and info.damage:
         return "damaged"
     finished = info.unfinished is None if isinstance(info, CollectionInfo) else info.ready
@@ -116,12 +121,17 @@ def unavailable_answer(name: str) -> dict[str, Any]:
     return {"name": name, **nothing, "modes": [], "health": "unavailable"}
 
 
-def description_answer(name: str, info: CollectionInfo | EngineInfo) -> dict[str, Any]:
-    """Return the figures of a collection."""
+def description_answer(name: str, info: CollectionInfo | EngineInfo | TenantInfo) -> dict[str, Any]:
+    """Return the figures of a collection, or of what it has of a tenant."""
     if isinstance(info, EngineInfo):
         return _engine_description(name, info)
+    if isinstance(info, TenantInfo):
+        return _tenant_description(name, info)
     return {
         "name": name,
+        "tenant_field": info.tenant_field,
+        "tenants": info.tenants,
+        "tenant": None,
         "documents": info.documents,
         "deleted": info.deleted,
         "pending": info.pending,
@@ -190,18 +200,41 @@ _UNTOLD = (
     "rows",
     "split",
     "cut",
+    "tenants",
+    "tenant",
 )
+
+
+def _untold_dense(info: EngineInfo | TenantInfo) -> dict[str, Any] | None:
+    if info.dense is None:
+        return None
+    nulls = dict.fromkeys(("vectors", "bytes", "index", "clustered"))
+    return {"encoder": _encoder(info.dense.encoder), "width": info.dense.width, **nulls}
+
+
+def _tenant_description(name: str, info: TenantInfo) -> dict[str, Any]:
+    """Return what a tenant is told of a collection: nothing that is not its own."""
+    unknown = dict.fromkeys((*_UNTOLD, "bytes", "index_bytes", "terms", "postings", "engine", "tenant_field"))
+    return {
+        "name": name,
+        "documents": info.documents,
+        **unknown,
+        "tenant": info.tenant,
+        "encoder": _encoder(info.encoder),
+        "dense": _untold_dense(info),
+        "modes": modes_of(info),
+        "health": _health(info),
+        "damage": [],
+    }
 
 
 def _engine_description(name: str, info: EngineInfo) -> dict[str, Any]:
     unknown = dict.fromkeys(_UNTOLD)
-    dense = None
-    if info.dense is not None:
-        nulls = dict.fromkeys(("vectors", "bytes", "index", "clustered"))
-        dense = {"encoder": _encoder(info.dense.encoder), "width": info.dense.width, **nulls}
+    dense = _untold_dense(info)
     return {
         "name": name,
         "documents": info.documents,
+        "tenant_field": info.tenant_field,
         **unknown,
         "bytes": info.index_bytes,
         "index_bytes": info.index_bytes,

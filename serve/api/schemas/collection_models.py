@@ -129,6 +129,13 @@ class CollectionDescription(Told):
     """The figures of a collection; null is what another engine does not tell of one that it keeps."""
 
     name: str
+    tenant_field: str | None = Field(
+        description="The metadata field that says whose a document is; null where documents are everybody's."
+    )
+    tenants: int | None = Field(description="How many tenants have documents.")
+    tenant: str | None = Field(
+        description="The tenant that this is told to: then `documents` are its own, and what is everybody's is null."
+    )
     documents: int = Field(description="Searchable documents.")
     deleted: int | None = Field(description="Rows of deleted documents that compaction will drop.")
     pending: int | None = Field(description="Searchable documents that are in no segment yet.")
@@ -191,6 +198,13 @@ class CollectionRequest(Strict):
         description="How long texts are split: tokens of the model and how many of them the next passage repeats, or "
         "`none`. Unless given 512/64, and `none` with `bm25`.",
         examples=["256/32"],
+    )
+    tenant_field: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="The metadata field that says whose a document is: every request is about one tenant then.",
+        examples=["org"],
     )
 
     model_config = ConfigDict(

@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from lexhound.core.version import __version__
 from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.retrieval.collection.default_encoders import NO_DENSE
+from lexhound.serve.api.http.tenancy import CONFINED
 from lexhound.serve.settings import Settings
 
 from .base import Error
@@ -91,6 +92,7 @@ def describe_api(app: FastAPI, settings: Settings) -> None:
             _limit(schemas, settings)
             _limit_parameters(openapi["paths"], settings)
             _link(openapi["paths"])
+            _tell_tenants(openapi["paths"])
             _secure(openapi, settings)
             app.openapi_schema = openapi
         return app.openapi_schema
@@ -130,6 +132,23 @@ def _limit_parameters(paths: dict[str, Any], settings: Settings) -> None:
             _limit_text(schema, settings)
         elif parameter["name"] == "filter":
             _limit_text(schema["anyOf"][0], settings)
+
+
+def _tell_tenants(paths: dict[str, Any]) -> None:
+    """Tell of the header that names a tenant, which operations take that are about documents."""
+    parameter = {
+        "name": "X-Tenant",
+        "in": "header",
+        "required": False,
+        "description": "Whose documents, of a collection with tenants; percent-encoded where it is not ASCII. A key"
+        " that is bound to a tenant says it already.",
+        "schema": {"type": "string"},
+        "example": "acme",
+    }
+    for operations in paths.values():
+        for operation in operations.values():
+            if operation.get("operationId") in CONFINED:
+                operation.setdefault("parameters", []).append(parameter)
 
 
 def _link(paths: dict[str, Any]) -> None:

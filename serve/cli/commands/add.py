@@ -13,7 +13,7 @@ from lexhound.serve.cli.ingest_output import forward, sentence, summary, tell_sp
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.learned_options import StoredTrust, trusting
 from lexhound.serve.cli.option_groups import with_options
-from lexhound.serve.cli.options import Json, Place
+from lexhound.serve.cli.options import Json, Place, confined
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import counted, reporter
 
@@ -41,6 +41,14 @@ class AddOptions:
             "--discard-unfinished", help="First drop the documents of an interrupted ingest job.", show_default=False
         ),
     ] = False
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose all these documents are, in a collection with tenants; else each says so in its field.",
+            show_default=False,
+        ),
+    ] = None
     corpus: CorpusOptions
     vectors: Vectors = False
     bad_rows: BadRowOptions
@@ -58,6 +66,7 @@ def add(options: AddOptions) -> None:
         lexhound add my.index more.jsonl
         lexhound add my.index monday.csv tuesday.csv --id-field number
         lexhound add milvus://host:19530/my more.jsonl
+        lexhound add shared.index acme.jsonl --tenant acme
     """
     from lexhound.retrieval.collection.building import kept_documents
     from lexhound.retrieval.collection.info import CollectionInfo
@@ -88,14 +97,15 @@ def add(options: AddOptions) -> None:
     with stoppable(what_is_kept), opened as collection, rejects:
         if options.discard_unfinished:
             discarded = _discard_unfinished(collection)
+        target = confined(collection, options.tenant, must_exist=False)
         for source in sources:
             started = perf_counter()
             corpus = options.corpus.open(source, vectors=options.vectors)
             read.append(corpus)
             with reporter("adding") as progress:
-                report = collection.ingest(
+                report = target.ingest(
                     corpus,
-                    source=options.corpus.identity(source, vectors=options.vectors),
+                    source=options.corpus.identity(source, vectors=options.vectors, tenant=options.tenant),
                     on_bad_row=rejects.add if options.bad_rows.skip else None,
                     progress=forward(progress.update),
                 )
@@ -105,8 +115,8 @@ def add(options: AddOptions) -> None:
                 output.line(sentence(source, report, seconds))
                 tell_special_weights(output, corpus)
                 tell_split(output, report)
-        documents = collection.count()
         info = collection.info()
+        documents = target.info().documents
         notes = weight_notes(info) if isinstance(info, CollectionInfo) else []
     rejects.tell(*read)
     if options.json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, as_text
+from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, Tenant, as_text, confined
 from lexhound.serve.cli.output import Output, tell
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def get(
     filter: Filter = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="With --filter: how many documents at most.")] = 100,
     allow_unknown_fields: AllowUnknownFields = False,
+    tenant: Tenant = None,
     json: Json = False,
 ) -> None:
     """Print one document, or list those that pass a filter.
@@ -48,7 +49,8 @@ def get(
         raise UsageError("what to print is not said, or twice", hint="name either an id, or a filter with --filter")
     if identifier is not None:
         validate_id(identifier)
-    with open_collection(directory, milvus=milvus_settings()) as collection:
+    with open_collection(directory, milvus=milvus_settings()) as opened:
+        collection = confined(opened, tenant)
         if identifier is None:
             _list(collection, output, collection.ids(filter or "", allow_unknown_fields=allow_unknown_fields), limit)
             return
@@ -100,6 +102,7 @@ def delete(
     ] = None,
     filter: Filter = None,
     allow_unknown_fields: AllowUnknownFields = False,
+    tenant: Tenant = None,
     json: Json = False,
 ) -> None:
     """Delete documents by id, or those that pass a filter.
@@ -126,7 +129,8 @@ def delete(
     if requested and filter is not None:
         raise UsageError("both ids and a filter are given", hint="give one of them")
     output = Output(json=json)
-    with open_collection(directory, writable=True, milvus=milvus_settings()) as collection:
+    with open_collection(directory, writable=True, milvus=milvus_settings()) as opened:
+        collection = confined(opened, tenant)
         if filter is not None:
             requested = collection.ids(filter, allow_unknown_fields=allow_unknown_fields)
             if not requested:

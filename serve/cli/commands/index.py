@@ -131,6 +131,14 @@ class IndexOptions:
     learned: LearnedOptions
     dense: DenseOptions
     passages: Passages = None
+    tenant_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="The metadata field that says whose a document is: everything is asked of one tenant then.",
+            show_default=False,
+        ),
+    ] = None
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -156,6 +164,7 @@ def index(options: IndexOptions) -> None:
         lexhound index corpus.jsonl --into milvus://host:19530/my --encoder default
         lexhound index vectors.jsonl --into my.index --encoder MODEL --vectors
         lexhound index handbooks/ --into handbook.index --passages 384/64
+        lexhound index everybody.jsonl --into shared.index --tenant-field org
     """
     from lexhound.retrieval.engines.address import read_address
 
@@ -181,19 +190,21 @@ def index(options: IndexOptions) -> None:
     build = partial(build_collection, options.into)
     if not address.is_native:
         build = partial(build_in_engine, address, milvus=milvus_settings())
+    settings = CollectionSettings(
+        encoder,
+        lexical,
+        learned,
+        chosen.dense or NO_DENSE,
+        dense,
+        options.dense.index_policy,
+        passages=None if options.passages is None else as_text(options.passages),
+        tenant_field=None if options.tenant_field is None else as_text(options.tenant_field),
+    )
     started = perf_counter()
     with stoppable(lambda: _what_is_kept(options, address)), rejects, reporter("indexing") as progress:
         report = build(
             corpus,
-            CollectionSettings(
-                encoder,
-                lexical,
-                learned,
-                chosen.dense or NO_DENSE,
-                dense,
-                options.dense.index_policy,
-                None if options.passages is None else as_text(options.passages),
-            ),
+            settings,
             source=options.corpus.identity(options.source, vectors=options.vectors),
             overwrite=options.overwrite,
             on_bad_row=rejects.add if options.bad_rows.skip else None,
@@ -211,7 +222,8 @@ def index(options: IndexOptions) -> None:
     )
     tell_special_weights(output, corpus)
     tell_split(output, report)
-    output.line(f'next: lexhound search {shlex.quote(options.into)} "what you are looking for"')
+    tenant = "" if options.tenant_field is None else " --tenant NAME"
+    output.line(f'next: lexhound search {shlex.quote(options.into)} "what you are looking for"{tenant}')
 
 
 def _choose(options: IndexOptions, address: Address) -> ChosenEncoders:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lexhound.serve.cli.options import Json
+from lexhound.serve.cli.options import Json, as_text
 from lexhound.serve.cli.output import Output
 
 KEYS_FILE = Annotated[Path, typer.Option("--file", metavar="FILE", help="The file that keeps the keys' digests.")]
@@ -41,6 +41,14 @@ def create(
         list[str] | None,
         typer.Option(metavar="NAME", help="The only collections it opens; may be repeated.", show_default=False),
     ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The only tenant whose documents it opens, of collections with tenants.",
+            show_default=False,
+        ),
+    ] = None,
     file: KEYS_FILE = _DEFAULT_KEYS,
     json: Json = False,
 ) -> None:
@@ -48,21 +56,23 @@ def create(
 
     Example:
         lexhound keys create indexer --scope write --collection my
+        lexhound keys create acme --scope read --collection shared --tenant acme
     """
     from lexhound.serve.keys import SCOPES, create_key
 
     scopes = SCOPES if not scope else tuple(each for each in SCOPES if each in {one.value for one in scope})
-    text, key = create_key(file, name, scopes, collection)
+    text, key = create_key(file, name, scopes, collection, None if tenant is None else as_text(tenant))
     output = Output(json=json)
     if json:
-        output.document({"key": text, "id": key.id, "name": name, "file": str(file)})
+        bound = {} if key.tenant is None else {"tenant": key.tenant}
+        output.document({"key": text, "id": key.id, "name": name, "file": str(file)} | bound)
         return
     output.line((text, "bold"))
 
 
 @keys.command("list")
 def show(file: KEYS_FILE = _DEFAULT_KEYS, json: Json = False) -> None:
-    """List keys: id, name, rights, collections, creation time.
+    """List keys: id, name, rights, collections, creation time, the tenant of those that are bound to one.
 
     Example:
         lexhound keys list
@@ -76,7 +86,8 @@ def show(file: KEYS_FILE = _DEFAULT_KEYS, json: Json = False) -> None:
         return
     for key in listed:
         opened = "all collections" if key.collections is None else ", ".join(sorted(key.collections))
-        output.row(key.id, key.name, "+".join(sorted(key.scopes)), opened, key.created)
+        bound = [] if key.tenant is None else [f"tenant {key.tenant}"]
+        output.row(key.id, key.name, "+".join(sorted(key.scopes)), opened, key.created, *bound)
 
 
 @keys.command("revoke")

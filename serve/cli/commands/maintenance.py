@@ -55,7 +55,7 @@ def verify(directory: Directory, json: Json = False) -> None:
     output = Output(json=json)
     with Collection.open(directory) as collection, reporter("verifying") as progress:
         problems = collection.verify(show(progress.update))
-        documents = collection.count()
+        documents = collection.snapshot().n_documents
     if json:
         output.document({"ok": not problems, "documents": documents, "problems": [asdict(p) for p in problems]})
     elif problems:
@@ -146,6 +146,8 @@ def _rows(info: CollectionInfo) -> list[tuple[str, str]]:
     ]
     rows = [row for row in counts if not row[1].startswith("0 ")]
     rows += _unfinished_rows(info)
+    if info.tenant_field is not None:
+        rows.append(("tenants", f"{info.tenants or 0:,}, by the field {info.tenant_field}"))
     rows += [("damaged", f"{problem.where}: {problem.message}") for problem in info.damage]
     rows += _encoder_rows(info)
     rows += _dense_rows(info)

@@ -10,6 +10,7 @@ import typer
 
 from lexhound.core.extras import extra
 from lexhound.serve.cli.option_groups import with_options
+from lexhound.serve.cli.options import as_text
 from lexhound.serve.cli.output import is_terminal, tell
 
 
@@ -25,6 +26,10 @@ class McpOptions:
             show_default=False,
         ),
     ]
+    tenant: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose documents, of collections with tenants.", show_default=False),
+    ] = None
     write: Annotated[
         bool, typer.Option("--write", help="Offer tools that add and delete documents, too.", show_default=False)
     ] = False
@@ -52,7 +57,7 @@ def mcp(options: McpOptions) -> None:
         from lexhound.serve.api.mcp.server import make_server
     from lexhound.serve.api.mcp.library import OpenLibrary
 
-    library = OpenLibrary(options.places)
+    library = OpenLibrary(options.places, None if options.tenant is None else as_text(options.tenant))
     try:
         server = make_server(library, characters=options.characters, write=options.write)
         if is_terminal(sys.stdin):

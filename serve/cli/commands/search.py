@@ -21,7 +21,7 @@ from lexhound.serve.cli.dense_options import (
 )
 from lexhound.serve.cli.learned_options import StoredTrust, trusting
 from lexhound.serve.cli.option_groups import with_options
-from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, Recall, as_text
+from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, Recall, Tenant, as_text, confined
 from lexhound.serve.cli.output import Output, Segment, tell
 from lexhound.serve.cli.startup import prepare_one_search, prepare_searches
 
@@ -56,6 +56,7 @@ class SearchOptions:
     offset: Annotated[int, typer.Option(help="How many hits to skip: -k 10 --offset 10 is the second page.")] = 0
     filter: Filter = None
     allow_unknown_fields: AllowUnknownFields = False
+    tenant: Tenant = None
     mode: ModeOption = Mode.AUTO
     fusion: FusionOption = None
     dense_weight: DenseWeight = None
@@ -163,6 +164,7 @@ def search(options: SearchOptions) -> None:
         lexhound search handbook.index "how to renew a key" --group none
         lexhound search my.index --queries questions.jsonl -k 100 --json > answers.jsonl
         lexhound search milvus://host:19530/my "heat transfer" --mode hybrid
+        lexhound search shared.index "heat transfer" --tenant acme
     """
     options.check()
     prepare_one_search() if options.queries is None else prepare_searches()
@@ -184,9 +186,10 @@ def search(options: SearchOptions) -> None:
         **shared,
     )
     learned = trusting(options.trust_remote_code)
-    with open_collection(options.directory, milvus=milvus_settings(), learned=learned) as collection:
+    with open_collection(options.directory, milvus=milvus_settings(), learned=learned) as opened:
         if options.dense_queries is not None:
-            _ask_dense_by(collection, options.dense_queries.value)
+            _ask_dense_by(opened, options.dense_queries.value)
+        collection = confined(opened, options.tenant)
         if options.queries is not None:
             _answer_many(collection, output, options.queries, BatchRequest((), **shared))
             return

@@ -4,6 +4,7 @@ import { parse } from "./exact.js";
 import { remember, remembered } from "./storage.js";
 
 const KEY = "lexhound-key";
+const TENANT = "lexhound-tenant";
 
 /** An answer that is no result: `kind` says what can be done about it. */
 export class Trouble extends Error {
@@ -17,6 +18,12 @@ export class Trouble extends Error {
 export const key = {
   get: () => remembered("sessionStorage", KEY),
   set: (value) => remember("sessionStorage", KEY, value),
+};
+
+/** The tenant whose documents are asked for, of collections with tenants: kept as the key is. */
+export const tenant = {
+  get: () => remembered("sessionStorage", TENANT),
+  set: (value) => remember("sessionStorage", TENANT, value),
 };
 
 const at = (collection, rest) => `v1/collections/${encodeURIComponent(collection)}${rest}`;
@@ -37,6 +44,7 @@ async function ask(path, { body, signal }) {
   const headers = { accept: "application/json" };
   if (body) headers["content-type"] = "application/json";
   if (key.get()) headers.authorization = `Bearer ${key.get()}`;
+  if (tenant.get() && path.startsWith("v1/collections/")) headers["x-tenant"] = encodeURIComponent(tenant.get());
   let answer;
   try {
     answer = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal });
@@ -59,6 +67,7 @@ async function troubleOf(answer) {
     if (error.name === "AbortError") throw error; // else: a proxy's own page, which has nothing to tell
   }
   const kind =
+    { tenant_required: "tenant", tenant: "no-tenants", unknown_tenant: "tenant" }[told.code] ??
     { 401: "key", 403: "forbidden", 404: "missing", 429: "busy", 503: "unready" }[answer.status] ??
     (answer.status >= 500 ? "broken" : "refused");
   const wait = Number(answer.headers.get("retry-after"));

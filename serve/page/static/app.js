@@ -141,6 +141,11 @@ function failed(error, again) {
   finish();
   if (!(error instanceof api.Trouble)) throw error;
   if (error.kind === "key") return askForKey();
+  if (error.kind === "tenant") return askForTenant();
+  if (error.kind === "no-tenants" && api.tenant.get()) { // the collection before this one had them
+    api.tenant.set("");
+    return again();
+  }
   if (error.kind === "missing" && collections.every(({ name }) => name !== state.collection)) return noSuchCollection();
   const inFilter = error.kind === "refused" && state.filter && /filter/u.test(`${error.code} ${error.where}`);
   filters.complain(inFilter ? [error.message, error.hint].filter(Boolean).map(notices.sentence).join(" ") : null);
@@ -316,6 +321,22 @@ function askForKey() {
   });
 }
 
+function askForTenant() {
+  const refused = api.tenant.get() !== "";
+  api.tenant.set("");
+  showHits([], false);
+  whisper("The name of a tenant is needed");
+  notices.askForTenant({
+    refused,
+    use: (value) => {
+      api.tenant.set(value);
+      notices.clear();
+      start();
+      at.query.focus();
+    },
+  });
+}
+
 // ---- one document ------------------------------------------------------------------------------------------------
 
 const hitOf = (id) => hits.find((hit) => hit.id === id) ?? null;
@@ -377,13 +398,14 @@ at["explain-all"].setAttribute("aria-pressed", String(explained));
 at["explain-all"].addEventListener("click", explainAll);
 
 function help() {
-  byId("forget-key").hidden = !api.key.get();
+  byId("forget-key").hidden = !api.key.get() && !api.tenant.get();
   helpDialog.showModal();
   return true;
 }
 byId("help-button").addEventListener("click", help);
 byId("forget-key").addEventListener("click", () => {
   api.key.set("");
+  api.tenant.set("");
   helpDialog.close();
   start();
 });

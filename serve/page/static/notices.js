@@ -118,6 +118,32 @@ export function askForKey({ refused, use }) {
   input.focus();
 }
 
+export function askForTenant({ refused, use }) {
+  const input = make("input", {
+    id: "tenant", type: "text", autocomplete: "off", required: true, spellcheck: "false", aria: { describedby: "tenant-note" },
+  });
+  show(
+    "key",
+    "Whose documents?",
+    refused ? make("p", { class: "trouble", role: "alert" }, "There is no document of this tenant. Check the name.") : null,
+    make(
+      "form",
+      {
+        class: "key-form",
+        onsubmit: (event) => {
+          event.preventDefault();
+          if (input.value.trim()) use(input.value.trim());
+        },
+      },
+      make("label", { for: "tenant" }, "Tenant"),
+      input,
+      make("button", { class: "plain primary" }, "Continue"),
+    ),
+    make("p", { class: "soft", id: "tenant-note" }, "This collection holds documents of several tenants, and each search is about one of them. The name is kept in this tab only."),
+  );
+  input.focus();
+}
+
 const HEADINGS = {
   unreachable: "The server does not answer",
   busy: "The server is busy",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from repository import GOLDEN, TINY_DENSE
 
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.store.manifest import FORMAT
+from lexhound.retrieval.tenants.view import TenantCollection
 
 # Of the collections with dense vectors; they name it without a path.
 
@@ -28,9 +30,10 @@ def test_a_golden_collection_answers_as_it_did_and_can_be_changed(
     shutil.copytree(TINY_DENSE, tmp_path / TINY_DENSE.name)
     monkeypatch.chdir(tmp_path)
     expected = json.loads((GOLDEN / f"{name}.json").read_text())
-    with Collection.open(path) as collection:
+    with Collection.open(path) as opened:
+        collection = _answering(opened, expected)
         assert collection.count() == expected["documents"]
-        assert collection.verify() == []
+        assert opened.verify() == []
         for query, hits in expected["searches"].items():
             assert [[hit.id, hit.score] for hit in collection.search(query, len(hits), mode="sparse").hits] == hits
         for query, passages in expected.get("passages", {}).items():
@@ -42,9 +45,15 @@ def test_a_golden_collection_answers_as_it_did_and_can_be_changed(
             # The model runs in the precision that suits the machine.
             assert [hit.score for hit in found] == pytest.approx([score for _, score in hits], abs=0.02)
             assert found[0].id == hits[0][0]
-    with Collection.open(path, writable=True) as collection:
+    with Collection.open(path, writable=True) as opened:
+        collection = _answering(opened, expected)
         collection.add([Document("new", "zeppelin")])
-        collection.compact()
+        opened.compact()
         assert [hit.id for hit in collection.search("zeppelin", mode="sparse").hits] == ["new"]
         assert collection.count("number >= 20") == 5
-        assert collection.verify() == []
+        assert opened.verify() == []
+
+
+def _answering(opened: Collection, expected: dict[str, Any]) -> Collection | TenantCollection:
+    """What answers: a tenant's part of a collection with tenants."""
+    return opened.for_tenant(expected["tenant"]) if "tenant" in expected else opened

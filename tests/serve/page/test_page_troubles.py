@@ -98,7 +98,7 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(visits: Callable[[str], Visits]
         page.reload()
         wait_for_hits(page)
         page.get_by_role("button", name="Keyboard shortcuts").click()
-        page.get_by_role("button", name="Forget the API key").click()
+        page.get_by_role("button", name="Forget key and tenant").click()
         page.get_by_role("heading", name="This server asks for an API key").wait_for()
 
 

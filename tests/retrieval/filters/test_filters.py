@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import operator
 import sqlite3
@@ -16,19 +15,17 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inputs.filter_expressions import expressions, metadatas
 from numpy.typing import NDArray
 from plain_selection import COMPARE, matches, scanned
 
 from lexhound.retrieval.documents.metadata import flatten
 from lexhound.retrieval.errors import FilterSyntaxError
 from lexhound.retrieval.filters import (
-    And,
     Column,
     ColumnCache,
     Comparison,
-    Exists,
     Expression,
-    Membership,
     Not,
     Or,
     parse_filter,
@@ -293,47 +290,6 @@ def test_a_column_that_several_threads_want_is_read_once() -> None:
     assert cache.get(("own", "c", False), lambda: column) is column
 
 
-# Few fields and values, so that documents and expressions meet; text from all of Unicode but surrogates.
-FIELDS = ["year", "lang", "a", "a.b", "a.b.c", "über", "with blank", "in", "tick`ed", "", "a/", "a-b"]
-numbers = st.one_of(
-    st.integers(-3, 3),
-    st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**63 - 1]),
-    st.sampled_from([0.0, -0.0, 1.0, 0.5, -2.5, 2.0**53, 9.223372036854775e18, 1e300, 5e-324]),
-)
-texts = st.one_of(
-    st.sampled_from(["", "en", "de", "1", "a\0b", "a", "ß", "\U0001f600", "\uffff", "it's", 'say "x"', "\\", "\n"]),
-    st.text(max_size=3),
-)
-scalars = st.one_of(numbers, texts, st.booleans(), st.none())
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["b", "c", "x"]), inner, max_size=2),
-    max_leaves=5,
-)
-metadatas = st.dictionaries(st.sampled_from(FIELDS), values, max_size=4)
-wanted = st.one_of(numbers, texts)
-fields = st.sampled_from(FIELDS)
-leaves = st.one_of(
-    st.builds(Comparison, fields, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), wanted),
-    st.builds(
-        Membership,
-        fields,
-        st.lists(wanted, min_size=1, max_size=3, unique=True).map(tuple),
-        st.booleans(),
-    ),
-    st.builds(Exists, fields),
-)
-expressions = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.builds(Not, inner),
-        st.builds(And, st.lists(inner, min_size=2, max_size=3).map(tuple)),
-        st.builds(Or, st.lists(inner, min_size=2, max_size=3).map(tuple)),
-    ),
-    max_leaves=6,
-)
-
-
 @settings(max_examples=examples(300))
 @given(st.lists(metadatas, max_size=8), expressions, st.data())
 def test_selects_what_the_twin_matches(
@@ -372,124 +328,6 @@ def test_integers_beyond_64_bits_compare_exactly_or_are_refused(wanted: int, sig
     assert selected(expression, documents, list(documents)) == [
         number for number, value in enumerate(stored) if holds(value, wanted)
     ]
-
-
-def written(tree: Expression) -> str:
-    """An expression as text, with every subexpression in parentheses."""
-
-    def field(name: str) -> str:
-        return "`" + name.replace("`", "``") + "`"
-
-    def value(item: Any) -> str:
-        if not isinstance(item, str):
-            return repr(item)
-        return '"' + item.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-
-    if isinstance(tree, Comparison):
-        return f"{field(tree.field)} {tree.operator} {value(tree.value)}"
-    if isinstance(tree, Membership):
-        word = "not in" if tree.negated else "in"
-        return f"{field(tree.field)} {word} ({', '.join(value(item) for item in tree.values)})"
-    if isinstance(tree, Exists):
-        return f"exists {field(tree.field)}"
-    if isinstance(tree, Not):
-        return f"not ({written(tree.operand)})"
-    word = " and " if isinstance(tree, And) else " or "
-    return word.join(f"({written(operand)})" for operand in tree.operands)
-
-
-def simplified(tree: Expression) -> Expression:
-    """Two `not` in a row are none."""
-    if isinstance(tree, Not):
-        inner = simplified(tree.operand)
-        return inner.operand if isinstance(inner, Not) else Not(inner)
-    if isinstance(tree, (And, Or)):
-        return type(tree)(tuple(simplified(operand) for operand in tree.operands))
-    return tree
-
-
-@given(expressions)
-def test_what_is_written_is_parsed_back(expression: Expression) -> None:
-    assert parse_filter(written(expression)) == simplified(expression)
-
-
-@settings(max_examples=examples(300))
-@given(st.text(alphabet="ab1.\"'`()=<>!, \\\n-andotrisx\ud800", max_size=25))
-def test_any_text_is_parsed_or_pointed_at(text: str) -> None:
-    error = None
-    try:
-        parse_filter(text)
-    except FilterSyntaxError as caught:
-        error = caught
-    if error is not None:
-        assert 0 <= error.position <= len(text)
-        assert len(str(error).splitlines()) in (3, 4)
-
-
-@pytest.mark.parametrize(
-    ("text", "position", "reason"),
-    [
-        ("", 0, "expected a field name, 'not', 'exists' or '(', but the expression ends"),
-        ("year", 4, "expected a comparison (= != < <= > >=), 'not' or 'in', but the expression ends"),
-        ("year >=", 7, "expected text in quotes, a number, true or false, but the expression ends"),
-        ("year >= and lang", 8, "but found 'and'"),
-        ("lang = en", 7, "but found 'en'"),
-        ("a < `\n`", 4, r"but found '`\n`'"),
-        ("year = 1990 lang = 2", 12, "expected 'and', 'or' or the end, but found 'lang'"),
-        ("a in ()", 6, "expected text in quotes, a number, true or false, but found ')'"),
-        ("a in (1", 7, "expected ',' or ')', but the expression ends"),
-        ("(a = 1", 6, "expected ')', but the expression ends"),
-        ("a = 1)", 5, "expected the end, but found ')'"),
-        ("a = 'x", 4, "this quote is never closed"),
-        ("`a = 1", 0, "this backquote is never closed"),
-        ("a = 1 && b = 2", 6, "unexpected '&'"),
-        ("day = 2020-01-31", 6, "not a number"),
-        ("a = 1e999", 4, "the number is too large"),
-        ("a = 12345678901234567890123", 4, "an integer of more than 64 bits"),
-        ("a in (1, -99999999999999999999)", 9, "an integer of more than 64 bits"),
-        ("a != " + "9" * 5000, 5, "the number is too large"),
-        (r'a = "x\d"', 6, r"there is no escape \d"),
-        ('a = "\ud800"', 5, "half of a surrogate pair"),
-        ("(" * 65 + "a = 1" + ")" * 65, 64, "nested more than 64 deep"),
-        ("a = 1 or " * 8000 + "a = 1", 65_536, "longer than 65,536 characters"),
-    ],
-)
-def test_syntax_errors_point_at_the_character(text: str, position: int, reason: str) -> None:
-    with pytest.raises(FilterSyntaxError) as caught:
-        parse_filter(text)
-    assert caught.value.position == position
-    assert reason in caught.value.reason
-    assert caught.value.text == text
-
-
-def test_the_picture_of_a_syntax_error() -> None:
-    with pytest.raises(FilterSyntaxError) as caught:
-        parse_filter("lang = en or x = 1")
-    assert str(caught.value).splitlines() == [
-        "filter, character 8: expected text in quotes, a number, true or false, but found 'en'",
-        "  lang = en or x = 1",
-        "         ^",
-        'Put text in quotes: "en".',
-    ]
-
-
-def test_the_caret_stands_under_wide_and_after_cut_text() -> None:
-    with pytest.raises(FilterSyntaxError) as caught:
-        parse_filter('語 = "日本" x')
-    assert str(caught.value).splitlines()[1:] == ['  語 = "日本" x', "              ^"]
-    long = " and ".join(f"field{number} = {number}" for number in range(40))
-    with pytest.raises(FilterSyntaxError) as caught:
-        parse_filter(f"{long} oops")
-    shown, caret = str(caught.value).splitlines()[1:]
-    assert shown[caret.index("^") :] == "oops"
-    assert len(shown) < 80
-
-
-def test_errors_survive_pickling() -> None:
-    with pytest.raises(FilterSyntaxError) as caught:
-        parse_filter("a = b")
-    again = copy.copy(caught.value)
-    assert (str(again), again.position) == (str(caught.value), 4)
 
 
 def test_depth_and_length_up_to_the_limits() -> None:

@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     opensearch_prefix: str = Field(
         "/opensearch", pattern=r"^(/[A-Za-z0-9_-]+)+$", description="The path below which it is answered."
     )
+    traces: str | None = Field(
+        None, pattern=r"^https?://", description="Where OpenTelemetry traces go: the address of an OTLP collector."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may call the service, comma-separated; none by default."
     )

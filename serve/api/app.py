@@ -31,6 +31,7 @@ from lexhound.serve.api.http.middleware import (
 )
 from lexhound.serve.api.http.origins import Origins
 from lexhound.serve.api.http.security import Guard
+from lexhound.serve.api.http.tracing import TracingMiddleware, open_traces
 from lexhound.serve.api.http.write_proxy import WriteProxy
 from lexhound.serve.api.registry.registry import CollectionRegistry
 from lexhound.serve.api.routes import aliases, backups, collections, documents, search, service, suggestions, synonyms
@@ -69,13 +70,15 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
     """Return the service as an ASGI application.
 
     Raises:
-        UsageError: the key file cannot be read. MissingExtraError: MCP is asked for, and its SDK is not installed.
+        UsageError: the key file cannot be read.
+        MissingExtraError: MCP or traces are asked for, and their packages are not installed.
     """
     app = FastAPI(title="Lexhound", lifespan=_lifespan, redirect_slashes=False, redoc_url=None, docs_url=None)
     metrics = Metrics()
     background = ThreadPoolExecutor(_BACKGROUND_THREADS, "background")
     opening = ThreadPoolExecutor(_BACKGROUND_THREADS, "opening")
     signal = RefreshSignal(role.signal)
+    traces = open_traces(settings)
     service = Service(
         settings=settings,
         metrics=metrics,
@@ -85,8 +88,9 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
         opening=opening,
         compacting=ThreadPoolExecutor(1, "compacting"),
         registry=CollectionRegistry(settings, metrics, background, opening, signal),
-        write_proxy=None if role.writer is None else WriteProxy(role.writer),
+        write_proxy=None if role.writer is None else WriteProxy(role.writer, traces),
         role=role,
+        traces=traces,
     )
     metrics.watch(lambda: service.admission.waiting, lambda: service.ready, lambda: _sizes(service))
     app.state.service = service
@@ -108,6 +112,8 @@ def create_app(settings: Settings, role: Role = ALONE) -> FastAPI:
         mount_opensearch(app, service, settings.opensearch_prefix)
     app.state.addresses = _addresses(app)
     app.add_middleware(Origins, settings=settings)
+    if traces is not None:
+        app.add_middleware(TracingMiddleware, traces=traces)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     if settings.cors_origins:
         app.add_middleware(
@@ -159,6 +165,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.admission.close()
         service.opening.shutdown(wait=True)
         service.background.shutdown(wait=True)
+        if service.traces is not None:
+            await asyncio.get_running_loop().run_in_executor(None, service.traces.close)
         _log.info("stopped")
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lexhound.serve.api.http.admission import AdmissionControl
     from lexhound.serve.api.http.metrics import Metrics
     from lexhound.serve.api.http.security import Guard
+    from lexhound.serve.api.http.tracing import Traces
     from lexhound.serve.api.registry.registry import CollectionRegistry
     from lexhound.serve.settings import Settings
 
@@ -32,6 +33,7 @@ class Service:
         opening: threads for what may load a model or wait for a writer: opening, making, closing, deleting.
         compacting: the one thread for what may take minutes, so that nothing else waits for it.
         write_proxy: hands a write on to the process that writes; None in that process.
+        traces: the spans of requests; None where none are asked for.
         role: what this process is among those that serve; ready: it answers; together: all of them have been ready.
     """
 
@@ -45,6 +47,7 @@ class Service:
     registry: CollectionRegistry
     write_proxy: Forward | None = None
     role: Role = ALONE
+    traces: Traces | None = None
     ready: bool = False
     together: bool = False
 

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from .exceptions import UnavailableError
+from .tracing import Traces
 
 # Of one connection only, and not of the message.
 _HOP_BY_HOP = frozenset({
@@ -21,7 +22,8 @@ _HOP_BY_HOP = frozenset({
 class WriteProxy:
     """A client of the writing process."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, traces: Traces | None = None) -> None:
+        self._traces = traces
         self._client = httpx.AsyncClient(
             # As many as there are writes: one that stands still must not hold up another.
             transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=None)),
@@ -37,6 +39,9 @@ class WriteProxy:
         """
         headers = [(name, value) for name, value in request.headers.items() if name not in _HOP_BY_HOP]
         headers.append(("x-request-id", request.scope["state"]["request_id"]))
+        if self._traces is not None:
+            own = self._traces.headers()
+            headers = [each for each in headers if each[0] not in own] + list(own.items())
         target = request.scope["raw_path"].decode("latin-1")
         if request.scope["query_string"]:
             target += "?" + request.scope["query_string"].decode("latin-1")

@@ -82,6 +82,8 @@ async def _search(request: Request, name: str, body: search_models.SearchBody, w
         )
     service.metrics.encode_seconds.observe(result.encoding)
     service.metrics.search_seconds.observe(result.seconds - result.encoding)
+    if service.traces is not None:
+        service.traces.add_search(result)
     return json_response(content)
 
 

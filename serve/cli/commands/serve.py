@@ -81,6 +81,9 @@ class ServeOptions:
     mcp_characters: Annotated[int | None, _option("Length of an answer over MCP; 8000 unless given.")] = None
     opensearch: Annotated[bool | None, _option("Answer OpenSearch's API below /opensearch.")] = None
     opensearch_prefix: Annotated[str | None, _option("Below which path; /opensearch unless given.")] = None
+    traces: Annotated[
+        str | None, _option("Where OpenTelemetry traces go, such as http://localhost:4318.", metavar="URL")
+    ] = None
     cors_origins: Annotated[
         str | None, _option("Origins whose pages may call the service, comma-separated.", metavar="ORIGINS")
     ] = None

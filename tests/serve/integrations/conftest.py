@@ -27,9 +27,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service for all tests of integrations; those that write make collections of their own."""
+    """A service for a file's tests; those that write make collections of their own."""
     data = tmp_path_factory.mktemp("integrations-served") / "data"
     shutil.copytree(made, data / "notes.index")
     with running(data) as started:
@@ -42,3 +42,12 @@ def where(request: pytest.FixtureRequest, made: Path) -> dict[str, str]:
     if request.param == "embedded":
         return {"where": str(made)}
     return {"where": request.getfixturevalue("service").url, "collection": "notes"}
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection of the bundled model, with dense vectors."""
+    path = tmp_path_factory.mktemp("learned") / "c"
+    with Collection.create(path, encoder="lexhound-mini", dense="lexhound-mini") as collection:
+        collection.add(DOCUMENTS[:2])
+    return path

@@ -68,27 +68,23 @@ def test_filters_of_a_retriever_are_replaced_or_merged(store: LexhoundDocumentSt
 
 
 @pytest.mark.model
-def test_dense_and_hybrid_are_fused_by_the_collection(tmp_path: Path) -> None:
-    with LexhoundStore(tmp_path / "c", encoder="lexhound-mini", dense="lexhound-mini") as store:
-        store.write_documents(
-            [
-                Document(id="n1", content="The flow separates from a wing.", meta={"year": 2024}),
-                Document(id="n2", content="Heat flows from hot to cold.", meta={"year": 1987}),
-            ]
-        )
+def test_dense_and_hybrid_are_fused_by_the_collection(learned: Path) -> None:
+    question = "why do planes stall"
+    with LexhoundStore(learned) as store:
         hybrid = LexhoundHybridRetriever(store)
-        found = hybrid.run("why do planes stall")["documents"]
-        assert found[0].id == "n1"
+        found = hybrid.run(question)["documents"]
         assert all(type(each.score) is float for each in found)
-        one = hybrid.run("why do planes stall", filters={"field": "meta.year", "operator": ">", "value": 2000})
-        assert ids(one["documents"]) == ["n1"]
-        dense = LexhoundEmbeddingRetriever(store).run("why do planes stall", top_k=1)["documents"]
-        assert ids(dense) == ["n1"]
-        only = hybrid.run("why do planes stall", dense_weight=1.0)["documents"]
-        with Collection.open(tmp_path / "c") as collection:
-            expected = collection.search("why do planes stall", mode="hybrid", k=10)
+        with Collection.open(learned) as collection:
+            expected = collection.search(question, mode="hybrid", k=10)
             assert [(each.id, each.score) for each in found] == [(hit.id, hit.score) for hit in expected.hits]
+        assert ids(found)[0] == "n1"
+        recent = {"field": "meta.year", "operator": ">", "value": 2000}
+        assert ids(hybrid.run(question, filters=recent)["documents"]) == ["n1"]
+        dense = LexhoundEmbeddingRetriever(store).run(question, top_k=1)["documents"]
+        assert ids(dense) == ["n1"]
+        only = hybrid.run(question, dense_weight=1.0)["documents"]
         assert ids(only)[0] == "n1"
+        assert [each.score for each in only] != [each.score for each in found]
 
 
 class LexhoundStore(LexhoundDocumentStore):

@@ -225,17 +225,11 @@ def test_its_fusion_keeps_nodes_of_equal_text_apart(tmp_path: Path, mode: FUSION
 
 
 @pytest.mark.model
-def test_hybrid_queries_are_fused_by_the_collection(tmp_path: Path) -> None:
-    store = LexhoundVectorStore(where=tmp_path / "c", encoder="lexhound-mini", dense="lexhound-mini")
-    store.add(
-        [
-            TextNode(id_="n1", text="The flow separates from a wing.", metadata={"year": 2024}),
-            TextNode(id_="n2", text="Heat flows from hot to cold.", metadata={"year": 1987}),
-        ]
-    )
+def test_hybrid_queries_are_fused_by_the_collection(learned: Path) -> None:
+    store = LexhoundVectorStore(where=learned)
     question, hybrid = "why do planes stall", VectorStoreQueryMode.HYBRID
     result = store.query(asked(question, mode=hybrid))
-    with Collection.open(tmp_path / "c") as collection:
+    with Collection.open(learned) as collection:
         expected = collection.search(question, mode="hybrid", k=5)
     assert list(zip(result.ids or (), result.similarities or (), strict=True)) == [
         (hit.id, hit.score) for hit in expected.hits

@@ -98,10 +98,11 @@ def read_fusion(pipeline: Any, depth: int | None) -> Fusion | None:
     given: dict[str, Any] = {} if depth is None else {"depth": depth}
     if kind == "normalization-processor":
         check_keys(options, ("normalization", "combination"), kind)
-        technique = options.get("normalization", {}).get("technique", "min_max")
+        normalization = an_object(options.get("normalization", {}), "normalization")
+        technique = str(normalization.get("technique", "min_max"))
         if technique not in _NORMALIZATIONS:
             raise unsupported(f"[technique: {technique}] of [normalization]", f"it is {' or '.join(_NORMALIZATIONS)}")
-        check_keys(options.get("normalization", {}), ("technique",), "normalization")
+        check_keys(normalization, ("technique",), "normalization")
         given["method"] = _NORMALIZATIONS[technique]
         known = "arithmetic_mean"
     elif kind == "score-ranker-processor":

@@ -218,7 +218,10 @@ async def update_aliases(call: Call) -> Response:
     check_keys(body, ("actions",), "aliases")
     aliases = dict(call.service.registry.aliases.current())
     before = dict(aliases)
-    for action in body.get("actions", []):
+    actions = body.get("actions")
+    if not isinstance(actions, list):
+        raise malformed("[actions] must be a list")
+    for action in actions:
         kind, options = one_entry(action, "actions")
         if kind not in ("add", "remove"):
             raise unsupported(f"the action [{kind}]", "it is add or remove")

@@ -30,10 +30,10 @@ _KINDS: dict[str, Kind] = {
     "date": "date",
     **dict.fromkeys(("rank_features", "sparse_vector"), "index"),
 }
+ISO = "strict_date_optional_time"
 DATE_FORMATS = {
-    None: "iso",
     "strict_date_optional_time||epoch_millis": "iso",
-    "strict_date_optional_time": "iso",
+    ISO: "iso",
     "date_optional_time": "iso",
     "date": "iso",
     "strict_date": "iso",
@@ -172,6 +172,7 @@ def _field(name: str, options: dict[str, Any]) -> Field:
         if kind != "text":
             raise unsupported(f"[index: false] of [{name}]", "all metadata can be filtered by")
         kind = "stored"
-    if ("format" in options and kind != "date") or options.get("format") not in DATE_FORMATS:
-        raise unsupported(f"[format: {options['format']}] of [{name}]", "dates are ISO 8601, or epoch_millis")
-    return Field(name, str(options["type"]), kind, DATE_FORMATS[options.get("format")] == "epoch")
+    written = str(options.get("format", ISO))
+    if ("format" in options and kind != "date") or written not in DATE_FORMATS:
+        raise unsupported(f"[format: {written}] of [{name}]", "dates are ISO 8601, or epoch_millis")
+    return Field(name, str(options["type"]), kind, DATE_FORMATS[written] == "epoch")

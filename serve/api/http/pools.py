@@ -17,7 +17,7 @@ _CHARACTERS, _TERMS = 1000, 200
 def pool_of(request: SearchRequest) -> Pool:
     """Return `search` for a page as people ask for it, `wide` for what costs as much as many of them."""
     page = request.k * (1 + _SNIPPET * request.highlight + _EXPLANATION * request.explain)
-    if page > _HITS or request.depth > _DEEP or not request.by_score:
+    if page > _HITS or request.depth > _DEEP or request.sort or request.collapse is not None:
         return "wide"
     if request.fusion is not None and request.fusion.depth > _DEEP:
         return "wide"

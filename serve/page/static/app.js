@@ -24,6 +24,7 @@ const at = Object.fromEntries(
 let state = address.read();
 let collections = [];
 let hits = [];
+let total = null; // how many documents match, where the service tells
 let explained = remembered("localStorage", "lexhound-explain") === "all";
 let latest = 0; // the newest request: answers to older ones are dropped
 let asking = new AbortController();
@@ -56,6 +57,7 @@ const body = (offset, k) => ({
   query: state.query, k, offset, explain: true, highlight: true,
   ...(state.filter ? { filter: state.filter } : {}),
   ...(state.mode ? { mode: state.mode } : {}),
+  ...(isElsewhere() ? {} : { total: true }), // another engine does not count what matches
 });
 
 async function search() {
@@ -81,6 +83,7 @@ async function search() {
     if (ticket !== latest) return;
     finish();
     filters.complain(null);
+    total = answer.total;
     showHits(answer.hits.slice(0, wanted), answer.hits.length > wanted, answer.seconds * 1000);
     recount(ticket);
   } catch (error) {
@@ -108,6 +111,7 @@ async function more() {
     const fresh = answer.hits.slice(0, PAGE).filter(({ id }) => !known.has(id));
     append(fresh);
     at.more.hidden = answer.hits.length <= PAGE;
+    total = answer.total;
     state = { ...state, count: hits.length };
     address.write(state);
     told();
@@ -197,7 +201,8 @@ function append(fresh) {
 const linkOf = (id) => links().find((link) => link.closest(".hit").dataset.id === id);
 
 function told(took) {
-  const count = `${at.more.hidden ? "" : "First "}${grouped(hits.length)} ${hits.length === 1 ? "result" : "results"}`;
+  const all = total && !at.more.hidden ? ` of ${total.relation === "exact" ? "" : "at least "}${grouped(total.value)}` : "";
+  const count = `${at.more.hidden ? "" : "First "}${grouped(hits.length)}${all} ${hits.length === 1 ? "result" : "results"}`;
   tell(count, took === undefined ? "" : ` in ${took < 10 ? took.toFixed(1) : Math.round(took)} ms`);
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -25,7 +26,7 @@ def test_results_come_while_typing(visit: Visits, server: PageServer) -> None:
     assert parameters(page) == {"c": "cranfield", "q": "hypersonic heat transfer"}
     scores = [float(text.split()[-1]) for text in page.locator(".hit .score").all_inner_texts()]
     assert scores == sorted(scores, reverse=True)
-    page.get_by_role("status").get_by_text("First 10 results").wait_for(state="attached")
+    page.get_by_role("status").get_by_text(re.compile(r"^First 10 of \d[\d,]* results")).wait_for(state="attached")
 
 
 def test_results_are_those_of_the_service(visit: Visits, server: PageServer) -> None:

@@ -230,10 +230,24 @@ def _why_nothing(collection: Backend, request: SearchRequest, result: SearchResu
     if not collection.count():
         return "nothing found: the collection is empty"
     if not result.terms and result.mode in INDEX_MODES:
-        return "nothing found: the collection has none of the query's words"
+        meant = _meant(collection, request)
+        hint = "" if meant is None else f"; did you mean: {meant}"
+        return f"nothing found: the collection has none of the query's words{hint}"
     if request.offset:
         return "nothing found from that offset on"
     return "nothing found among the documents that the filter lets through" if request.filter else "nothing found"
+
+
+def _meant(collection: Backend, request: SearchRequest) -> str | None:
+    """Return the query with its misspelt words put right, if there are such."""
+    from lexhound.retrieval.collection.capability import Capability
+    from lexhound.retrieval.engines.protocol import capable
+
+    able = capable(collection, Capability.SUGGESTIONS)
+    if able is None or not isinstance(request.query, str):
+        return None
+    allow = request.allow_unknown_fields
+    return able.suggest(request.query, 1, filter=request.filter, allow_unknown_fields=allow).did_you_mean
 
 
 def _print_hit(collection: Backend, output: Output, hit: Hit, terms: frozenset[int]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, as_text
+from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, Tenant, as_text, confined
 from lexhound.serve.cli.output import Output
 
 
@@ -17,6 +17,7 @@ def suggest(
     k: Annotated[int, typer.Option("-k", "--k", metavar="N", help="Completions, at most.")] = 8,
     filter: Filter = None,
     allow_unknown_fields: AllowUnknownFields = False,
+    tenant: Tenant = None,
     json: Json = False,
 ) -> None:
     """Complete a query, and put its misspelt words right.
@@ -31,7 +32,7 @@ def suggest(
     from lexhound.retrieval.engines.protocol import require_capability
 
     with open_collection(directory) as opened:
-        able = require_capability(opened, Capability.SUGGESTIONS)
+        able = require_capability(confined(opened, tenant), Capability.SUGGESTIONS)
         found = able.suggest(as_text(query), k, filter=filter, allow_unknown_fields=allow_unknown_fields)
     output = Output(json=json)
     if json:

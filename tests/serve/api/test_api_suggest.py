@@ -7,6 +7,8 @@ from pathlib import Path
 from command import run
 from service import running
 
+from lexhound.retrieval import Collection
+
 
 def test_every_door_gives_the_same(collection: Path) -> None:
     with running(collection) as service, service.client() as client:
@@ -22,3 +24,20 @@ def test_every_door_gives_the_same(collection: Path) -> None:
         "completions": ["heating"],
     }
     assert run("suggest", collection, "hea", "-k", "0").code == 2
+
+
+def test_a_search_that_finds_nothing_says_what_was_meant(collection: Path) -> None:
+    outcome = run("search", collection, "slipstraem")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert outcome.err.strip().endswith("has none of the query's words; did you mean: slipstream")
+    assert run("search", collection, "kerosene").err.strip().endswith("none of the query's words")
+
+
+def test_tenants_are_told_of_their_own_words(tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "my.index", encoder="bm25", tenant_field="org") as made:
+        made.add([{"id": "1", "text": f"word{org}", "org": org} for org in ("acme", "other")])
+    assert run("suggest", tmp_path / "my.index", "wor", "--tenant", "acme").out == "wordacme\n"
+    assert run("suggest", tmp_path / "my.index", "wor").code == 2
+    with running(tmp_path / "my.index") as service, service.client(tenant="other") as client:
+        assert client.suggest("my", "wor").completions == ("wordother",)
+        assert service.request("GET", "/v1/collections/my/suggest?q=wor").status_code == 400

@@ -11,6 +11,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from command import run
 from opensearchpy import OpenSearch, helpers
 from service import Service, running
 
@@ -26,11 +27,19 @@ def test_the_sample_moves_an_index(
     (tmp_path / "data").mkdir()
     with running(tmp_path / "data", "--opensearch", "--encoders", "bm25") as target:
         arguments = [f"{service.url}/opensearch", f"{target.url}/opensearch", "old"]
-        monkeypatch.setattr("sys.argv", ["from_opensearch.py", *arguments])
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "questions.tsv").write_text("q1\theat 77\nq2\ttransfer 3\n", "utf-8")
+        (tmp_path / "judgments.txt").write_text("q1 0 77 1\nq2 0 3 1\n", "utf-8")
+        monkeypatch.setattr("sys.argv", ["from_opensearch.py", *arguments, "questions.tsv"])
         runpy.run_path(str(root / "samples" / "from_opensearch.py"), run_name="__main__")
         told = capsys.readouterr().out.splitlines()
         assert told[0] == "2,500 documents moved"
         assert len(told) == 4
+        compared = run("compare", "old.trec", "new.trec", "--qrels", "judgments.txt", "--measure", "RR@10", "--json")
+        assert compared.code == 0
+        assert (tmp_path / "old.trec").read_text().replace(" old", "") == (tmp_path / "new.trec").read_text().replace(
+            " new", ""
+        )
         moved = OpenSearch(f"{target.url}/opensearch")
         assert {hit["_id"]: hit["_source"] for hit in helpers.scan(moved, index="old")} == sources
         query = {"query": {"match": {"text": "heat 77"}}, "aggs": {"tags": {"terms": {"field": "tags"}}}}

@@ -53,7 +53,11 @@ def verify(directory: Directory, json: Json = False) -> None:
     from lexhound.retrieval.collection.collection import Collection
 
     output = Output(json=json)
-    with Collection.open(directory) as collection, reporter("verifying") as progress:
+    with (
+        stoppable(lambda: ("not all of it was checked", "the same command starts again")),
+        Collection.open(directory) as collection,
+        reporter("verifying") as progress,
+    ):
         problems = collection.verify(show(progress.update))
         documents = collection.snapshot().n_documents
     if json:

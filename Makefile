@@ -28,10 +28,12 @@ help:
 	@echo "make bench   small versions of the benchmarks of bench/, over the sample"
 	@echo "make clean   remove what the other targets made"
 
+# A new pip chooses versions in half of the time, more than its upgrade takes. Bytecode is made of what is imported, when
+# it is: most never is, and compiling all of it takes as long as the rest of the installation.
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[eval,serve]'
+	$(BIN)/python -m pip install --quiet --no-compile --upgrade pip
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[eval,serve]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

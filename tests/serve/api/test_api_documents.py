@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 from service import Service, document, running
+
+from lexhound.core.progress import OnStep, Step
+from lexhound.retrieval import Collection
+from lexhound.retrieval.collection.write.compaction import CompactReport
 
 NDJSON = {"content-type": "application/x-ndjson"}
 
@@ -227,6 +232,39 @@ def test_compact_in_the_background(service: Service, name: str) -> None:
         info = client.collection(name)
         assert (info.documents, info.segments) == (50, 1)
         assert client.count(name) == 50
+
+
+def test_a_compaction_that_runs_says_how_far_it_is(
+    service: Service, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+    really = Collection.compact
+
+    def compact(collection: Collection, progress: OnStep | None = None) -> CompactReport:
+        def tell(step: Step) -> None:
+            assert progress is not None
+            progress(step)
+            if step.stage == "checking documents":
+                reached.set()
+                assert go_on.wait(60)
+
+        return really(collection, tell)
+
+    monkeypatch.setattr(Collection, "compact", compact)
+    with service.client() as client:
+        for start in (0, 50):
+            client.put(name, [document(number) for number in range(start, start + 50)], refresh=True)
+        client.delete(name, ["d1"], refresh=True)
+        try:
+            assert client.compact(name) == {"status": "started", "progress": None}
+            assert reached.wait(60)
+            told = client.compact(name)
+        finally:
+            go_on.set()
+        assert told["status"] == "running"
+        assert told["progress"]["stage"] == "checking documents"
+        assert told["progress"]["unit"] == "documents"
+        assert told["progress"]["total"] > told["progress"]["done"] == 0
 
 
 def test_writes_and_reads_at_once(service: Service, name: str, tmp_path: Path) -> None:

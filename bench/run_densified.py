@@ -27,7 +27,8 @@ from lexhound.index.densified import DensifiedIndex, GatedQuery, SparseRows, bui
 from lexhound.index.inverted.forward import forward_windows
 from lexhound.retrieval import Collection, Fusion
 from lexhound.retrieval.collection.query.hybrid import rank_dense_many, rank_hybrid_many
-from lexhound.retrieval.collection.query.ranking import named, rank_many
+from lexhound.retrieval.collection.query.ranked_rows import named
+from lexhound.retrieval.collection.query.ranking import rank_many
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 
 K = 100

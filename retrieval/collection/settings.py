@@ -44,7 +44,8 @@ class CollectionSettings:
         dense_index: how segments index dense vectors: `auto` (clustered where they are many), `flat` or `spann`.
         passages: how long texts are split into passages, each with vectors of its own: tokens of the model and their
             overlap, such as `256/32`; `none`: not, and what a model does not read is left out. None for
-            `passages.DEFAULT` with a learned encoder that cuts texts, and for `none` with bm25.
+            `passages.DEFAULT` of the texts that are longer than the model reads with a learned encoder that cuts
+            texts, and for `none` with bm25.
         tenant_field: the field of the metadata that says whose a document is, so that everything is asked of one tenant
             (docs/tenants.md); None where documents are everybody's.
     """
@@ -93,6 +94,7 @@ class CollectionSettings:
         Raises:
             SettingsError: `passages` means nothing.
         """
+        from lexhound.encoders.sparse.settings import LearnedSettings
         from lexhound.retrieval.documents.passages import DEFAULT, LEAST_TOKENS, PassageSettings, parse_passages
 
         if self.passages is not None:
@@ -100,8 +102,8 @@ class CollectionSettings:
         if lexical or (self.learned is not None and self.learned.long_texts != "truncate"):
             return None
         usual = parse_passages(DEFAULT)
-        limit = None if self.learned is None else self.learned.max_length
-        if usual is None or limit is None or limit >= usual.tokens:
-            return usual
-        tokens = max(limit, LEAST_TOKENS)
-        return PassageSettings(tokens, min(usual.overlap, tokens // 2))
+        limit = LearnedSettings().max_length if self.learned is None else self.learned.max_length
+        if usual is None:
+            return None
+        tokens = max(min(limit, usual.tokens), LEAST_TOKENS)
+        return PassageSettings(tokens, min(usual.overlap, tokens // 2), limit)

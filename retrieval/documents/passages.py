@@ -16,8 +16,8 @@ NONE = "none"
 LEAST_TOKENS = 16
 """A passage may not be made smaller than this: it would be a part of a sentence."""
 
-DEFAULT = "512/64"
-"""Of learned encoders, or as many tokens as the model reads where those are fewer; docs/passages.md tells why."""
+DEFAULT = "256/32"
+"""Of learned encoders, for texts that are longer than the model reads; docs/decisions tells why."""
 
 _SIZES = re.compile(r"([0-9]{1,9})(?:/([0-9]{1,9}))?")
 
@@ -30,12 +30,14 @@ class PassageSettings:
         tokens: how many a passage has at most, of the model that reads it, title and special tokens included; of
             bm25, words.
         overlap: how many of them the next passage may repeat, in whole sentences; at most half of `tokens`.
+        whole: texts of so many tokens stay whole, and those of a passage's size; never more than the model reads.
 
     Raises SettingsError, which names the attribute.
     """
 
     tokens: int
     overlap: int = 0
+    whole: int = 0
 
     def __post_init__(self) -> None:
         if self.tokens < LEAST_TOKENS:

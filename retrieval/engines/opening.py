@@ -85,7 +85,10 @@ def create_collection(
 
     if settings.passages not in (None, "none"):
         raise UnsupportedError(
-            "passages are kept in Lexhound's own index only", where=str(parsed), hint="leave `passages` out"
+            "passages are kept in Lexhound's own index only",
+            where=str(parsed),
+            hint="leave `passages` out, or give none",
+            cli_hint="leave --passages out, or give none",
         )
     tenant_field = None if settings.tenant_field is None else check_field(settings.tenant_field)
     refuse_tenants(parsed, tenant_field)

@@ -94,8 +94,12 @@ def check_request(engine: Engine, request: RankingOptions, depth: int) -> None:
     """Refuse a search that no engine but our own answers.
 
     Raises:
-        UnsupportedError: it is approximate, or ends beyond the engine's last hit.
+        UnsupportedError: it is for passages, approximate, or ends beyond the engine's last hit.
     """
+    if not request.by_document:
+        raise UnsupportedError(
+            "passages are kept in Lexhound's own index only", where=engine.address, hint="leave group out"
+        )
     if request.recall is not None and request.recall < 1:
         raise UnsupportedError(
             "the engine's searches are exact, and have no recall calibration for a recall below 1",

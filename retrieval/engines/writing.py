@@ -14,6 +14,7 @@ from lexhound.encoders.base import ShareDone
 from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseField
 from lexhound.retrieval.collection.fields.document_vectors import vectors_of
 from lexhound.retrieval.collection.fields.sparse_field import SparseField, learned_encoder
+from lexhound.retrieval.collection.fields.splitter import Splitter
 from lexhound.retrieval.collection.store.stored_documents import content_hash
 from lexhound.retrieval.collection.write.ingest import IngestReport
 from lexhound.retrieval.collection.write.progress import Meter, Pace, Progress
@@ -39,6 +40,8 @@ class EngineWriter:
         self._dense = dense
         self._lock = RLock()
         self._last_internal_id = 0
+        self._cut = 0
+        self._splitter = Splitter(None, sparse_field, dense)
 
     def add(self, documents: Iterable[Document]) -> AddReport:
         """See `EngineCollection.add`."""
@@ -104,6 +107,7 @@ class EngineWriter:
         """See `EngineCollection.ingest`."""
         corpus.bind(learned_encoder(self._sparse_field))
         report = AddReport()
+        cut_before = self._cut
         seen: set[str] = set()
         chunk: list[Document] = []
         meter = Meter(corpus, lambda: self._tokens, progress)
@@ -146,7 +150,8 @@ class EngineWriter:
             )
         meter.tell("publishing")
         self._engine.finish()
-        return IngestReport(report.added, report.replaced, report.unchanged, meter.rejected, 0)
+        cut = self._cut - cut_before
+        return IngestReport(report.added, report.replaced, report.unchanged, meter.rejected, 0, cut=cut)
 
     def _keyed(self, corpus: Corpus) -> Iterator[Document | BadRow]:
         """Yield the rows of a corpus, in a collection with tenants under their keys."""
@@ -183,7 +188,9 @@ class EngineWriter:
         if replaced:
             require(self._engine, Ability.REPLACE)
         if changed:
-            vectors, dense = self._encode([document for document, _ in changed], progress)
+            plain = [document for document, _ in changed]
+            self._cut += sum(each.cut for each in self._splitter.split(plain))
+            vectors, dense = self._encode(plain, progress)
             self._engine.upsert(
                 [
                     EngineRow(seq, digest, document, vector, None if dense is None else dense[position])

@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 from lexhound.index.topk import SearchStats
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
 from lexhound.retrieval.collection.query.candidates import Allowed, one_a_document, with_passages
-from lexhound.retrieval.collection.query.ranking import WIDER, RankedRows, fetched, grouped, is_enough, rank
+from lexhound.retrieval.collection.query.grouping import best_rows_of
+from lexhound.retrieval.collection.query.ranked_rows import RankedRows
+from lexhound.retrieval.collection.query.ranking import rank
 from lexhound.retrieval.collection.query.row_filter import Masks
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.collection.result import Share, Total
 
 from .evaluation import Evaluation, Matches, Scores
 from .tree import Clause
+
+# How many times as many rows are ranked as documents are wanted, and again where those were too few.
+_WIDER = 4
 
 
 class ClauseCandidates:
@@ -79,13 +84,13 @@ class ClauseCandidates:
         """Return the best `depth` documents, each by its best passage that matches."""
         if not self._group:
             return self._best(depth, masks)
-        fetch = fetched(self._snapshot, depth)
+        fetch = min(self._snapshot.n_rows, depth * _WIDER)
         while True:
             ranked = self._best(fetch, masks)
-            best = grouped(ranked)
-            if is_enough(self._snapshot, best, ranked, depth, fetch):
+            best = best_rows_of(ranked)
+            if len(best.rows) >= depth or len(ranked.rows) < fetch or fetch >= self._snapshot.n_rows:
                 return best.at(slice(depth))
-            fetch = min(self._snapshot.n_rows, fetch * WIDER)
+            fetch = min(self._snapshot.n_rows, fetch * _WIDER)
 
     def _best(self, depth: int, masks: Masks) -> RankedRows:
         if self._matches.extra is not None:

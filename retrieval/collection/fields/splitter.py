@@ -95,11 +95,17 @@ class Splitter:
         if settings is None:
             return SplitDocument([document], cut=any(_is_cut(each, document.encoded_text) for each in readers))
         if not readers:
-            return self._passages(document, _word_starts(document.encoded_text), settings.tokens, settings)
+            starts_of_words = _word_starts(document.encoded_text)
+            if len(starts_of_words) <= settings.whole:
+                return SplitDocument([document])
+            return self._passages(document, starts_of_words, settings.tokens, settings)
         size = min(settings.tokens, *(each.limit or settings.tokens for each in readers), settings.tokens)
         if all(4 * len(document.encoded_text) <= size - each.around for each in readers):
             return SplitDocument([document])
         starts = [each.starts(document.encoded_text) for each in readers]
+        whole = min(settings.whole, *(each.limit or settings.whole for each in readers), settings.whole)
+        if all(len(own) + each.around <= whole for own, each in zip(starts, readers, strict=True)):
+            return SplitDocument([document])
         finest = int(np.argmax([len(own) + each.around for own, each in zip(starts, readers, strict=True)]))
         split = self._passages(document, starts[finest], size - readers[finest].around, settings)
         if split.cut or len(readers) == 1:

@@ -17,7 +17,7 @@ from lexhound.retrieval.filters.known_fields import check_field
 
 from .candidates import Candidates
 from .known_fields import StoredFields
-from .ranking import RankedRows
+from .ranked_rows import RankedRows
 from .row_filter import Masks, PartColumns
 from .snapshot import Snapshot
 from .sort_keys import SortKey

@@ -21,7 +21,8 @@ from lexhound.retrieval.collection.result import Share, Total, dense_shares
 from lexhound.retrieval.deadline import check_deadline
 
 from .hybrid import FusedRows, rank_dense, rank_hybrid, vectors_of
-from .ranking import RankedRows, rank
+from .ranked_rows import RankedRows
+from .ranking import rank
 from .row_filter import Masks
 from .snapshot import Snapshot
 

@@ -19,25 +19,16 @@ from numpy.typing import NDArray
 
 from lexhound.index.dense.flat import VectorIndex
 from lexhound.index.inverted.quantization import Query
-from lexhound.index.topk import SearchStats, TopK
+from lexhound.index.topk import SearchStats
 from lexhound.retrieval.collection.fields.absent_vectors import has_vector, search_many_present, search_present
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.result import Share
 from lexhound.retrieval.errors import CorruptCollectionError
 
 from .fusion import FieldScores, FieldShares, best, fuse
-from .ranking import (
-    WIDER,
-    RankedRows,
-    fetched,
-    grouped,
-    grouped_many,
-    is_enough,
-    merge_ranked,
-    named,
-    rank,
-    rank_rows,
-)
+from .grouping import DENSE, SPARSE, Scorer, Side, documents_scored, group_many, group_one
+from .ranked_rows import RankedRows, named, ranked_parts
+from .ranking import merge_ranked, rank, rank_rows, sparse_scorer
 from .snapshot import SegmentView, Snapshot
 
 Masks = Sequence[NDArray[np.bool_] | None]
@@ -94,14 +85,27 @@ def rank_dense(
     """
     if not group or not snapshot.has_passages:
         return _rank_dense(snapshot, vector, depth, allowed, recall)
-    rows_scored, fetch = 0, fetched(snapshot, depth)
-    while True:
+    rows_scored = 0
+
+    def search(fetch: int) -> RankedRows:
+        nonlocal rows_scored
         ranked, stats = _rank_dense(snapshot, vector, fetch, allowed, recall)
         rows_scored += stats.rows_scored
-        best_rows = grouped(ranked)
-        if is_enough(snapshot, best_rows, ranked, depth, fetch):
-            return best_rows.at(slice(depth)), SearchStats(0, rows_scored)
-        fetch = min(snapshot.n_rows, fetch * WIDER)
+        return ranked
+
+    ranked = group_one(snapshot, depth, search, dense_scorer(vector), DENSE)
+    return ranked, SearchStats(0, rows_scored)
+
+
+def dense_scorer(vector: NDArray[np.float32]) -> Scorer:
+    """Return what scores rows by dense vectors: those that have one."""
+
+    def score(view: SegmentView, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        products = vectors_of(view).scores_of(rows, vector)
+        present = has_vector(vectors_of(view), rows, products)
+        return rows[present], products[present]
+
+    return score
 
 
 def _rank_dense(
@@ -137,7 +141,11 @@ def rank_dense_many(
 
     if not group or not snapshot.has_passages:
         return search(range(len(vectors)), depth)
-    return grouped_many(snapshot, len(vectors), depth, search)
+
+    def scorer(number: int) -> Scorer:
+        return dense_scorer(vectors[number])
+
+    return group_many(snapshot, len(vectors), depth, search, scorer, DENSE)
 
 
 def candidate_scores(
@@ -256,53 +264,33 @@ def _scored(
     highest = float(query.weights.sum()) * query.scale * snapshot.greatest_weight if ceiling else np.inf
     missing = np.flatnonzero(~matched)
     if len(missing) and len(query):
-        best_rows = _best_matching(snapshot, query, pool, missing, group=group)
-        best_rows = best_rows.at(np.argsort(best_rows.documents))
-        at = np.searchsorted(pool.documents, best_rows.documents)
-        sparse_scores[at], matched[at] = best_rows.scores, True
-        pool.parts[at], pool.rows[at], pool.internal_ids[at] = best_rows.parts, best_rows.rows, best_rows.internal_ids
+        found_now = _scores_of(snapshot, pool.documents[missing], sparse_scorer(query), SPARSE, group=group)
+        at = np.searchsorted(pool.documents, found_now.documents)
+        sparse_scores[at], matched[at] = found_now.scores, True
+        pool.parts[at], pool.rows[at], pool.internal_ids[at] = found_now.parts, found_now.rows, found_now.internal_ids
     missing = np.flatnonzero(~close)
     if len(missing) and vector.any():
-        others[missing], close[missing] = _closest(snapshot, vector, pool, missing, group=group)
+        found_now = _scores_of(snapshot, pool.documents[missing], dense_scorer(vector), DENSE, group=group)
+        at = np.searchsorted(pool.documents, found_now.documents)
+        others[at], close[at] = found_now.scores, True
     return [FieldScores("sparse", sparse_scores, matched, highest), FieldScores("dense", others, close, 1.0)]
 
 
-def _best_matching(
-    snapshot: Snapshot, query: Query, pool: RankedRows, some: NDArray[np.int64], *, group: bool
+def _scores_of(
+    snapshot: Snapshot, documents: NDArray[np.int64], score: Scorer, side: Side, *, group: bool
 ) -> RankedRows:
-    """Return, of those of some of the pool's documents that have a term of the query, the best row."""
-    found: list[TopK] = []
-    for view in snapshot.segments:
-        rows, _ = _rows_of(view, pool.documents[some], group=group)
-        found.append(_score_rows(view, query, rows) if len(rows) else TopK.empty())
-    ranked = merge_ranked(snapshot, found, sum(len(top) for top in found))
-    return grouped(ranked) if group else replace(ranked, documents=ranked.internal_ids)
-
-
-def _closest(
-    snapshot: Snapshot, vector: NDArray[np.float32], pool: RankedRows, some: NDArray[np.int64], *, group: bool
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the greatest product of each of some of the pool's documents, and whether it has a vector."""
-    scores, close = np.full(len(some), -np.inf), np.zeros(len(some), np.bool_)
-    for view in snapshot.segments:
-        rows, owners = _rows_of(view, pool.documents[some], group=group)
-        if len(rows):
-            products = vectors_of(view).scores_of(rows, vector)
-            present = has_vector(vectors_of(view), rows, products)
-            np.maximum.at(scores, owners[present], products[present])
-            close[owners[present]] = True
-    return np.where(close, scores, 0.0), close
-
-
-def _rows_of(
-    view: SegmentView, documents: NDArray[np.int64], *, group: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows of a part that are of some documents, ascending, and whose they are: places in `documents`."""
+    """Return those of some documents, or of some rows without `group`, that a field can score; ascending by seq."""
     if group:
-        return view.segment.rows_of_documents(documents)
-    places = np.minimum(np.searchsorted(view.segment.internal_ids, documents), view.segment.n_rows - 1)
-    here = view.segment.internal_ids[places] == documents
-    return places[here], np.flatnonzero(here)
+        return documents_scored(snapshot, documents, score, side)
+    found = []
+    for view in snapshot.segments:
+        ids = view.segment.internal_ids
+        places = np.minimum(np.searchsorted(ids, documents), view.segment.n_rows - 1)
+        rows = places[ids[places] == documents]
+        found.append(score(view, rows) if len(rows) else (rows, np.empty(0, np.float64)))
+    ranked = ranked_parts(snapshot, found)
+    ranked = ranked.at(np.argsort(ranked.internal_ids))
+    return replace(ranked, documents=ranked.internal_ids)
 
 
 def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -312,10 +300,3 @@ def _known(pool: RankedRows, ranked: RankedRows) -> tuple[NDArray[np.float64], N
     positions = np.searchsorted(pool.documents, ranked.documents)
     scores[positions], known[positions] = ranked.scores, True
     return scores, known
-
-
-def _score_rows(view: SegmentView, query: Query, rows: NDArray[np.int64]) -> TopK:
-    """Return those of some rows (ascending, as internal ids in a segment are) that match, with their scores."""
-    mask = np.zeros(view.segment.n_rows, np.bool_)
-    mask[rows] = True
-    return view.segment.index.search(query, len(rows), allowed=mask)

@@ -2,15 +2,12 @@
 
 Order is part of the contract: score descending, then insertion order, at every cut and merge.
 
-Where documents have several rows, one a passage, a document stands where its best passage does, of equally good ones
-the first (`grouped`). Rows are searched for until enough documents are among them, which then are the best: a document
-that is missing has no row as good.
+Where documents have several rows, one a passage, documents are ranked by their passages (`grouping`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,51 +17,12 @@ from lexhound.index.topk import SearchStats, TopK
 from lexhound.retrieval.collection.result import RankedIds
 from lexhound.retrieval.deadline import check_deadline, current_deadline
 
-from .snapshot import Snapshot
+from .grouping import SPARSE, Scorer, group_many, group_one
+from .ranked_rows import RankedRows, named
+from .snapshot import SegmentView, Snapshot
 
-# How many rows a document is searched for at first, at most, and how many times as many where those were too few.
-_MOST_AT_FIRST = 4
-WIDER = 4
 # Queries of a batch that are answered together where there is a deadline to look at.
 _TOGETHER = 50
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RankedRows:
-    """The best rows of a snapshot, best first: part number, row in the part, seq and score of each.
-
-    Attributes:
-        documents: int64[n], the seq of each row's document: its own, unless it is a further passage.
-    """
-
-    parts: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    internal_ids: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    documents: NDArray[np.int64]
-
-    def at(self, positions: NDArray[np.int64] | slice) -> RankedRows:
-        """Return those at some places, in their order."""
-        return RankedRows(
-            self.parts[positions],
-            self.rows[positions],
-            self.internal_ids[positions],
-            self.scores[positions],
-            self.documents[positions],
-        )
-
-
-def grouped(ranked: RankedRows) -> RankedRows:
-    """Return the best row of each document, best first."""
-    _, first = np.unique(ranked.documents, return_index=True)
-    return ranked if len(first) == len(ranked.documents) else ranked.at(np.sort(first))
-
-
-def fetched(snapshot: Snapshot, depth: int) -> int:
-    """Return how many rows are searched for first where `depth` documents are wanted."""
-    if not snapshot.has_passages:
-        return depth
-    return min(snapshot.n_rows, depth * min(_MOST_AT_FIRST, -(-snapshot.n_rows // max(snapshot.n_documents, 1))))
 
 
 def rank(
@@ -81,22 +39,27 @@ def rank(
     """
     if not group or not snapshot.has_passages:
         return _rank(snapshot, query, depth, allowed, recall)
-    stats = SearchStats(0, 0)
-    fetch = fetched(snapshot, depth)
-    while True:
-        ranked, more = _rank(snapshot, query, fetch, allowed, recall)
-        stats = SearchStats(stats.postings_read + more.postings_read, stats.rows_scored + more.rows_scored)
-        best = grouped(ranked)
-        if is_enough(snapshot, best, ranked, depth, fetch):
-            return best.at(slice(depth)), stats
-        fetch = min(snapshot.n_rows, fetch * WIDER)
+    total = SearchStats(0, 0)
+
+    def search(fetch: int) -> RankedRows:
+        nonlocal total
+        ranked, stats = _rank(snapshot, query, fetch, allowed, recall)
+        total = SearchStats(total.postings_read + stats.postings_read, total.rows_scored + stats.rows_scored)
+        return ranked
+
+    return group_one(snapshot, depth, search, sparse_scorer(query), SPARSE), total
 
 
-def is_enough(snapshot: Snapshot, best: RankedRows, ranked: RankedRows, depth: int, fetch: int) -> bool:
-    """Return whether the best rows of documents, of the ranked rows of a search for `fetch`, are those of all `depth`
-    documents that are wanted, or of all that the search can find.
-    """
-    return len(best.rows) >= depth or len(ranked.rows) < fetch or fetch >= snapshot.n_rows
+def sparse_scorer(query: Query) -> Scorer:
+    """Return what scores rows by the inverted index: those with a term of the query."""
+
+    def score(view: SegmentView, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        mask = np.zeros(view.segment.n_rows, np.bool_)
+        mask[rows] = True
+        top = view.segment.index.search(query, len(rows), allowed=mask)
+        return top.rows, top.scores
+
+    return score
 
 
 def _rank(
@@ -157,26 +120,10 @@ def rank_rows(
     def search(numbers: Sequence[int], fetch: int) -> list[RankedRows]:
         return _rank_many(snapshot, [queries[number] for number in numbers], fetch, allowed, threads, recall)
 
-    return grouped_many(snapshot, len(queries), depth, search)
+    def scorer(number: int) -> Scorer:
+        return sparse_scorer(queries[number])
 
-
-def grouped_many(
-    snapshot: Snapshot, queries: int, depth: int, search: Callable[[Sequence[int], int], list[RankedRows]]
-) -> list[RankedRows]:
-    """Return the best rows of the best `depth` documents of so many queries; `search` gives the best rows of those
-    with some numbers.
-    """
-    found: dict[int, RankedRows] = {}
-    fetch = fetched(snapshot, depth)
-    open_queries = list(range(queries))
-    while open_queries:
-        for number, ranked in zip(open_queries, search(open_queries, fetch), strict=True):
-            best = grouped(ranked)
-            if is_enough(snapshot, best, ranked, depth, fetch):
-                found[number] = best.at(slice(depth))
-        open_queries = [number for number in open_queries if number not in found]
-        fetch = min(snapshot.n_rows, fetch * WIDER)
-    return [found[number] for number in range(queries)]
+    return group_many(snapshot, len(queries), depth, search, scorer, SPARSE)
 
 
 def _rank_many(
@@ -254,11 +201,3 @@ def merge_ranked(snapshot: Snapshot, rankings: Sequence[TopK], depth: int) -> Ra
     )
     order = np.lexsort((internal_ids, -scores))[:depth]
     return RankedRows(parts, rows, internal_ids, scores, documents).at(order)
-
-
-def named(snapshot: Snapshot, ranked: RankedRows) -> RankedIds:
-    """Return ranked rows as (id, score) pairs."""
-    return [
-        (snapshot.segments[part].segment.ids[row], score)
-        for part, row, score in zip(ranked.parts.tolist(), ranked.rows.tolist(), ranked.scores.tolist(), strict=True)
-    ]

@@ -24,10 +24,12 @@ from .candidates import Allowed, Candidates, DenseCandidates, FusedCandidates, S
 from .documents import passage_at, read_documents, read_passages
 from .encoding import EncodedQuery, QueryEncoders, TermWeights, encode_query
 from .fusion import FieldScores
+from .grouping import SPARSE, scoring_rows
 from .hits import HitMaker, Terms, sort_contributions
 from .hybrid import candidate_scores, rank_dense_many, rank_hybrid_many
 from .known_fields import StoredFields
-from .ranking import RankedRows, named, rank_many
+from .ranked_rows import RankedRows, named
+from .ranking import rank_many, sparse_scorer
 from .row_filter import Masks, rows_passing
 from .snapshot import SegmentView, Snapshot
 
@@ -157,6 +159,9 @@ def _hits(
     internal_ids = ranked.documents[offset:].tolist()
     documents = read_documents(snapshot, list(dict.fromkeys(internal_ids)))
     spans = read_passages(snapshot, internal_ids) if snapshot.has_passages else {}
+    request = maker.request
+    by_two = request.explain and request.by_document and not isinstance(request.query, CLAUSES)
+    by_two = by_two and snapshot.has_passages and len(maker.query.sparse) > 0
     hits = []
     for position, seq in enumerate(internal_ids, offset):
         check_deadline()
@@ -168,15 +173,24 @@ def _hits(
                 hint="run `lexhound verify`; restore the collection from a backup or index the corpus again",
             )
         hit_shares = None if shares is None else shares[position]
-        explain = partial(_explain, maker, view, row)
+        rows = [(view, row, 1.0)]
+        if by_two:
+            rows = [
+                (snapshot.segments[part], at, share)
+                for part, at, share in scoring_rows(snapshot, seq, sparse_scorer(maker.query.sparse), SPARSE)
+            ]
+        explain = partial(_explain, maker, rows)
         passage = passage_at(document, view.segment.passage_of(row), spans.get(seq))
         hits.append(maker.make(position + 1, float(ranked.scores[position]), document, explain, hit_shares, passage))
     return tuple(hits)
 
 
-def _explain(maker: HitMaker, view: SegmentView, row: int, own: Terms) -> tuple[Contribution, ...]:
+def _explain(maker: HitMaker, rows: Sequence[tuple[SegmentView, int, float]], own: Terms) -> tuple[Contribution, ...]:
+    """Return what each term gave to the score of some rows, of each a share."""
     query = maker.query.sparse
-    scores = view.segment.index.contributions(row, query)
+    scores = np.zeros(len(query), np.float64)
+    for view, row, share in rows:
+        scores += share * view.segment.index.contributions(row, query)
     weights = scores / (query.weights * query.scale)  # exact: scores are integer multiples of this
     contributions = [
         maker.contribution(term, query_weight * query.scale, document_weight, score, own)

@@ -189,6 +189,6 @@ def passages_from(values: Any) -> PassageSettings | None:
     if values is None:
         return None
     try:
-        return PassageSettings(int(values["tokens"]), int(values["overlap"]))
+        return PassageSettings(int(values["tokens"]), int(values["overlap"]), int(values.get("whole", 0)))
     except SettingsError as error:
         raise ValueError(error.message) from error

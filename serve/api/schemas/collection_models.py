@@ -196,7 +196,7 @@ class CollectionRequest(Strict):
         None,
         max_length=40,
         description="How long texts are split: tokens of the model and how many of them the next passage repeats, or "
-        "`none`. Unless given 512/64, and `none` with `bm25`.",
+        "`none`. Unless given 256/32 for texts that are longer than the model reads, and `none` with `bm25`.",
         examples=["256/32"],
     )
     tenant_field: str | None = Field(

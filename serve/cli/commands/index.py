@@ -89,7 +89,7 @@ Passages = Annotated[
         "--passages",
         metavar="N/OVERLAP",
         help="Split longer texts into passages of N tokens of the model, of which the next repeats OVERLAP; or none.",
-        show_default="512/64; bm25: none",
+        show_default="256/32 where the model stops reading; bm25: none",
     ),
 ]
 

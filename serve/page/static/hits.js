@@ -54,11 +54,13 @@ function facts(hit) {
   const pairs = flat(hit.metadata ?? {});
   const short = pairs.filter(([, value]) => String(value).length <= CHIP_CHARACTERS).slice(0, CHIPS);
   const name = hit.title ? make("li", { class: "id" }, make("bdi", {}, hit.id)) : null;
-  if (!name && !short.length) return null;
+  const passage = hit.passage ? make("li", {}, make("span", { class: "field-name" }, "passage"), ` ${hit.passage.number + 1}`) : null;
+  if (!name && !passage && !short.length) return null;
   return make(
     "ul",
     { class: "facts", aria: { label: "Facts" } },
     name,
+    passage,
     ...short.map(([field, value]) =>
       make("li", {}, make("span", { class: "field-name" }, field), " ", make("bdi", { dir: "auto" }, String(value)))),
   );

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lexhound.encoders.errors import SettingsError
+from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.collection.fields.splitter import Splitter
+from lexhound.retrieval.collection.settings import CollectionSettings
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.passages import PassageSettings, parse_passages
 from lexhound.retrieval.documents.splitting import split_text
@@ -131,3 +133,21 @@ def test_empty_and_blank_texts_are_whole() -> None:
         (split,) = Splitter(PassageSettings(16), None, None).split([Document("d", text)])
         assert len(split.pieces) == 1
         assert not split.spans
+
+
+def test_texts_that_are_read_whole_may_stay_whole() -> None:
+    splitter = Splitter(PassageSettings(16, 4, whole=64), None, None)
+    short, long = splitter.split([Document("a", "w " * 60), Document("b", "w " * 70)])
+    assert len(short.pieces) == 1
+    assert len(long.pieces) > 4
+    assert all(len(piece.text.split()) <= 16 for piece in long.pieces)
+
+
+def test_learned_encoders_split_what_they_do_not_read_and_bm25_nothing() -> None:
+    assert CollectionSettings().passage_settings(lexical=False) == PassageSettings(256, 32, 512)
+    assert CollectionSettings().passage_settings(lexical=True) is None
+    short = CollectionSettings(learned=LearnedSettings(max_length=128))
+    assert short.passage_settings(lexical=False) == PassageSettings(128, 32, 128)
+    windows = CollectionSettings(learned=LearnedSettings(long_texts="windows"))
+    assert windows.passage_settings(lexical=False) is None
+    assert CollectionSettings(passages="64/8").passage_settings(lexical=False) == PassageSettings(64, 8)

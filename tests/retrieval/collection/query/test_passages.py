@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from tiny_checkpoints import build_tiny_embedding_model
 from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.errors import SettingsError
 from lexhound.retrieval import Collection, Document, Fusion
+from lexhound.retrieval.collection.clauses.tree import AllOf, FilterClause, TextClause
 from lexhound.retrieval.collection.fields.splitter import Splitter
 from lexhound.retrieval.collection.query import ranking
+from lexhound.retrieval.collection.query.grouping import DENSE, SPARSE
 from lexhound.retrieval.collection.store.manifest import read_manifest
 from lexhound.retrieval.documents.passages import PassageSettings, encoded_text
 from lexhound.retrieval.errors import CorruptCollectionError
@@ -57,13 +60,30 @@ class Twin:
             (split,) = Splitter(SIZES, None, None).split([document])
             for number, piece in enumerate(split.pieces):
                 plain.add(Document(f"{document.id}#{number}", piece.text, piece.title))
-        ranked = plain.search(query, 10_000, plain.average_length())
-        best: dict[str, tuple[str, int, float]] = {}
-        for name, score in ranked:
+        passages: dict[str, list[tuple[int, float]]] = {}
+        for name, score in plain.search(query, 10_000, plain.average_length()):
             identifier, _, number = name.partition("#")
             if kept is None or identifier in kept:
-                best.setdefault(identifier, (identifier, int(number), score))
-        return list(best.values())[:k]
+                passages.setdefault(identifier, []).append((int(number), score))
+        places = {identifier: place for place, identifier in enumerate(self.documents)}
+        found = [
+            (identifier, scored[0][0], of_two([score for _, score in scored], self.rows(identifier)))
+            for identifier, scored in passages.items()
+        ]
+        return sorted(found, key=lambda each: (-round(each[2], 9), places[each[0]]))[:k]
+
+    def rows(self, identifier: str) -> int:
+        (split,) = Splitter(SIZES, None, None).split([self.documents[identifier]])
+        return len(split.pieces)
+
+
+def of_two(scores: list[float], rows: int, typical: float = SPARSE.typical) -> float:
+    """Return a document's score: the sum of its two best passages', less what the second usually adds; of one row its
+    own.
+    """
+    if rows == 1:
+        return scores[0]
+    return (scores[0] + (scores[1] if len(scores) > 1 else 0.0)) / (1.0 + typical)
 
 
 @pytest.fixture
@@ -144,16 +164,48 @@ def test_filters_facets_and_pages_count_documents(collection: Collection) -> Non
     assert len(set(pages)) == len(pages)
 
 
+def test_totals_orders_collapsed_hits_and_clauses_count_documents(collection: Collection) -> None:
+    documents = documents_of(2)
+    collection.add(documents[:9])
+    collection.compact()
+    collection.add(documents[9:])
+    found = collection.search("heat flow", 100, total=True)
+    assert found.total is not None
+    assert found.total.value == len(found) < len(collection.search("heat flow", 1000, group="none"))
+    (facet,) = collection.facets(["n"], query="heat flow", matching=True)
+    assert dict(facet.values) == Counter((hit.metadata or {})["n"] for hit in found)
+    ordered = collection.search("heat flow", 100, sort=["n:desc"]).hits
+    assert sorted(hit.id for hit in ordered) == sorted(hit.id for hit in found)
+    scores = {hit.id: hit.score for hit in found}
+    assert [hit.score for hit in ordered] == [scores[hit.id] for hit in ordered]
+    values = [(hit.metadata or {})["n"] for hit in ordered]
+    assert values == sorted(values, reverse=True)
+    first = [hit.id for hit in collection.search("heat flow", 3, sort=["n:desc"])]
+    assert first == [hit.id for hit in ordered[:3]]
+    collapsed = collection.search("heat flow", 10, collapse="n").hits
+    best = {(hit.metadata or {})["n"]: hit.id for hit in reversed(found.hits)}
+    assert sorted(hit.id for hit in collapsed) == sorted(best.values())
+    clause = AllOf(must=(TextClause("heat"),), filter=(FilterClause("n >= 2"),))
+    hits = collection.search(clause, 100).hits
+    assert len({hit.id for hit in hits}) == len(hits)
+    expected = {hit.id for hit in collection.search("heat", 100, filter="n >= 2")}
+    assert {hit.id for hit in hits} == expected
+
+
 def test_without_grouping_hits_are_passages(collection: Collection) -> None:
     collection.add(documents_of(3))
     hits = collection.search("heat", 500, group="none").hits
     assert len(hits) > len(collection.search("heat", 500))
     places = [(hit.id, hit.passage and hit.passage.number) for hit in hits]
     assert len(set(places)) == len(places)
-    best: dict[str, float] = {}
+    scores: dict[str, list[float]] = {}
     for hit in hits:
-        best.setdefault(hit.id, hit.score)
-    assert list(best.items()) == [(hit.id, hit.score) for hit in collection.search("heat", 500)]
+        scores.setdefault(hit.id, []).append(hit.score)
+    twin = Twin()
+    for document in documents_of(3):
+        twin.add(document)
+    expected = {identifier: of_two(own, twin.rows(identifier)) for identifier, own in scores.items()}
+    assert {hit.id: hit.score for hit in collection.search("heat", 500)} == pytest.approx(expected)
 
 
 def test_a_search_reads_on_until_enough_documents_are_found(
@@ -241,28 +293,38 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
         yield made
 
 
+def of_passages(both: Collection, query: str, mode: str) -> dict[str, float]:
+    """Return the scores of documents on one side, worked out from those of their passages; best first."""
+    scores: dict[str, list[float]] = {}
+    for hit in both.search(query, 1000, mode=mode, group="none"):
+        scores.setdefault(hit.id, []).append(hit.score)
+    rows = dict.fromkeys(scores, 1)
+    for hit in both.search(query, 1000, mode="dense", group="none"):
+        rows[hit.id] = max(rows.get(hit.id, 1), (hit.passage.number if hit.passage else 0) + 1)
+    typical = DENSE.typical if mode == "dense" else SPARSE.typical
+    if mode == "dense":
+        rows = {identifier: len(own) for identifier, own in scores.items()}
+    found = {identifier: of_two(own, rows[identifier], typical) for identifier, own in scores.items()}
+    place = {document.id: number for number, document in enumerate([*documents_of(4, 14), *documents_of(5, 20)[14:]])}
+    return dict(sorted(found.items(), key=lambda each: (-each[1], place[each[0]])))
+
+
 def test_dense_searches_group_too(both: Collection) -> None:
     for query in QUERIES[:3]:
-        rows = both.search(query, 1000, mode="dense", group="none").hits
-        best: dict[str, tuple[float, object]] = {}
-        for hit in rows:
-            best.setdefault(hit.id, (hit.score, hit.passage))
-        expected = [(identifier, *facts) for identifier, facts in best.items()]
+        expected = of_passages(both, query, "dense")
         for k in (1, 4, 100):
-            assert [(hit.id, hit.score, hit.passage) for hit in both.search(query, k, mode="dense")] == expected[:k]
-        assert both.search_many([query, "wing"], 4, mode="dense")[0] == [each[:2] for each in expected[:4]]
+            hits = both.search(query, k, mode="dense").hits
+            assert [hit.id for hit in hits] == list(expected)[:k]
+            assert [hit.score for hit in hits] == pytest.approx(list(expected.values())[:k])
+        ranked = both.search_many([query, "wing"], 4, mode="dense")[0]
+        assert [identifier for identifier, _ in ranked] == list(expected)[:4]
 
 
 @pytest.mark.parametrize("depth", [1, 3, 1000])
 def test_hybrid_searches_fuse_documents(both: Collection, depth: int) -> None:
     """Each side brings its best documents; a document's score on a side is that of its best passage."""
     for query in QUERIES[:3]:
-        sides = {}
-        for mode in ("sparse", "dense"):
-            best: dict[str, float] = {}
-            for hit in both.search(query, 1000, mode=mode, group="none"):
-                best.setdefault(hit.id, hit.score)
-            sides[mode] = best
+        sides = {mode: of_passages(both, query, mode) for mode in ("sparse", "dense")}
         candidates = {*list(sides["sparse"])[:depth], *list(sides["dense"])[:depth]}
         hits = both.search(query, 100, mode="hybrid", fusion=Fusion(depth=depth), explain=True).hits
         assert {hit.id for hit in hits} == candidates
@@ -291,7 +353,7 @@ def test_passages_of_a_hybrid_search_are_fused_where_nothing_is_grouped(both: Co
 def test_the_dense_vectors_are_of_the_passages(both: Collection) -> None:
     snapshot = both.snapshot()
     encoder = both._encoders.require_dense("test").encoder
-    for hit in both.search("heat", 3, mode="dense"):
+    for hit in both.search("heat", 3, mode="dense", group="none"):
         vector = encoder.encode_documents([encoded_text(hit.document, hit.passage)])[0]
         query = encoder.encode_query("heat")
         assert float(np.dot(vector.astype(np.float64), query.astype(np.float64))) == pytest.approx(hit.score, abs=1e-5)

@@ -1,0 +1,71 @@
+"""Passages on the command line: sizes, counts, hits of documents and of passages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command import lines, run
+
+from lexhound.retrieval import Collection
+from lexhound.retrieval.engines.moving import move_collection
+from lexhound.retrieval.errors import UnsupportedError
+
+LONG = "Heat flows in the wing. " * 30 + "A zeppelin is lighter than air. " + "Fuel burns in the tank. " * 30
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("passages")
+    (folder / "corpus.jsonl").write_bytes(lines({"id": "long", "text": LONG}, {"id": "short", "text": "Heat."}))
+    outcome = run("index", folder / "corpus.jsonl", "--into", folder / "c", "--encoder", "bm25", "--passages", "32/8")
+    assert outcome.code == 0, outcome.err
+    assert "1 text split into " in outcome.out
+    return folder
+
+
+def test_the_run_and_info_count_what_was_split(place: Path) -> None:
+    arguments = ("--encoder", "bm25", "--passages", "32/8", "--overwrite", "--json")
+    told = run("index", place / "corpus.jsonl", "--into", place / "again", *arguments).json
+    assert (told["documents"], told["split"], told["cut"]) == (2, 1, 0)
+    assert told["passages"] > 5
+    info = run("info", place / "again", "--json").json
+    assert (info["passages"], info["split"], info["cut"], info["rows"]) == ("32/8", 1, 0, told["passages"] + 1)
+    assert "of 32 tokens, overlapping by 8; 1 text split" in run("info", place / "again").out
+
+
+def test_a_hit_shows_its_best_passage(place: Path) -> None:
+    hits = run("search", place / "c", "zeppelin", "--json").json["hits"]
+    assert [hit["id"] for hit in hits] == ["long"]
+    passage = hits[0]["passage"]
+    assert "zeppelin" in passage["text"]
+    assert LONG[passage["start"] : passage["end"]] == passage["text"]
+    shown = run("search", place / "c", "zeppelin").out
+    assert f"passage {passage['number'] + 1}, characters {passage['start']:,} to {passage['end']:,}" in shown
+
+
+def test_without_grouping_passages_come_back(place: Path) -> None:
+    grouped = run("search", place / "c", "heat", "--json").json["hits"]
+    assert sorted(hit["id"] for hit in grouped) == ["long", "short"]
+    passages = run("search", place / "c", "heat", "--group", "none", "--json").json["hits"]
+    assert len(passages) > 2
+    assert {hit["id"] for hit in passages} == {"long", "short"}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [("some", "passages are 'some'"), ("8", "passages of 8 tokens are too small"), ("64/40", "cannot overlap by 40")],
+)
+def test_sizes_that_mean_nothing_are_refused_and_nothing_is_left(place: Path, sizes: str, message: str) -> None:
+    arguments = ("--encoder", "bm25", "--passages", sizes)
+    outcome = run("index", place / "corpus.jsonl", "--into", place / "bad", *arguments)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert not (place / "bad").exists()
+
+
+def test_what_is_split_is_not_moved(place: Path) -> None:
+    with pytest.raises(UnsupportedError, match="documents in passages"):
+        move_collection(place / "c", "lucene:" + str(place / "moved"))
+    with Collection.open(place / "c") as opened:
+        assert opened.count() == 2

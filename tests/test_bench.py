@@ -232,6 +232,20 @@ def start(run: Run, inputs: Inputs) -> None:
     assert "| index 1,400 abstracts, bm25 |" in told
 
 
+def tenants(run: Run, inputs: Inputs) -> None:
+    told = run("run_tenants", "--passages", 400, "--tenants", 20, "--queries", 1, "--width", 8)
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert lines[0]["largest"] == max(line.get("rows", 0) for line in lines)
+    assert all(line["sparse"]["alone"] > 0 for line in lines if "rows" in line)
+
+
+def tenant_frequencies(run: Run, inputs: Inputs) -> None:
+    told = run("run_tenant_frequencies", f"{inputs.data}:dev", "--tenants", 3)
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert [line["dealt by"] for line in lines] == ["chance", "topic"]
+    assert all(0 <= line["own"] <= 1 and line["asked"] == 6 for line in lines)
+
+
 def training(run: Run, inputs: Inputs) -> None:
     small = ("--steps", 1, "--queries", 2, "--documents", 2, "--tokens", 16, "--threads", 1)
     names = ("lexhound, inference-free, sampled columns", "sentence-transformers, SPLADE")
@@ -251,7 +265,7 @@ RUNS: dict[str, Callable[[Run, Inputs], None]] = {
     f"run_{run.__name__}": run
     for run in (
         ablation, backends, codes, dense, densified, encoders, filters, fusions, growth, head, lexical, serve, sparse,
-        stalls, start, training,
+        stalls, start, tenant_frequencies, tenants, training,
     )
 }  # fmt: skip
 

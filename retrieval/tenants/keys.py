@@ -153,7 +153,13 @@ def keyed_all(documents: Iterable[Document], field: str, tenant: str | None = No
 
 def plain(document: Document, prefix: str) -> Document:
     """Return a stored document under its own id; `prefix` is that of its key, empty where it has none."""
-    return _renamed(document, document.id.removeprefix(prefix), document.metadata) if prefix else document
+    if not prefix:
+        return document
+    own = object.__new__(Document)  # all of it has been checked under its key
+    object.__setattr__(own, "id", document.id.removeprefix(prefix))
+    for name in ("text", "title", "metadata"):
+        object.__setattr__(own, name, getattr(document, name))
+    return own
 
 
 def _renamed(document: Document, identifier: str, metadata: Mapping[str, JSON]) -> Document:

@@ -67,7 +67,7 @@ class TenantCollection(Searchable):
         Raises:
             UnknownTenantError: no document is of the tenant, and one must be.
         """
-        if self._must_exist and not self._reader.has_documents() and not self._reader.snapshot().n_documents:
+        if self._must_exist and not self._reader.snapshot().segments and not self._reader.has_documents():
             raise unknown_tenant(self.tenant)
         return self._reader
 

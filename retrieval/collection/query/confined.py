@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
@@ -20,9 +20,10 @@ from lexhound.retrieval.tenants.keys import prefix_of_key
 
 from .snapshot import SegmentView, Snapshot
 
-# Tenants whose part of a snapshot is kept: finding it again takes some ten microseconds a segment, and its statistics
-# and filters are made anew.
-KEPT = 256
+# Tenants whose part of a snapshot is kept, with its statistics and filters; another's is made in some ten microseconds.
+KEPT = 1024
+# Places of tenants in segments that are remembered: segments do not change, and finding one takes some time, too.
+_RUNS = 1 << 16
 
 
 class RunIds:
@@ -48,8 +49,9 @@ class RunIds:
 class ConfinedSnapshot(Snapshot):
     """What a snapshot has of one tenant."""
 
-    def __init__(self, whole: Snapshot, prefix: str) -> None:
-        views = [view for view in (_view(each, prefix) for each in whole.segments) if view is not None]
+    def __init__(self, whole: Snapshot, prefix: str, runs: Runs | None = None) -> None:
+        runs = runs or Runs()
+        views = [view for view in (_view(each, prefix, runs) for each in whole.segments) if view is not None]
         super().__init__(
             whole.connections,
             None,
@@ -71,6 +73,26 @@ class ConfinedSnapshot(Snapshot):
             yield connection
 
 
+class Runs:
+    """Where tenants stand in segments, as far as it has been asked. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Segment, str], tuple[int, int]] = {}
+
+    def of(self, segment: Segment, prefix: str) -> tuple[int, int]:
+        """Return the first row of the tenant with a prefix and the end of its rows."""
+        found = self._known.get((segment, prefix))
+        if found is None:
+            if len(self._known) >= _RUNS:
+                self._known.clear()
+            found = self._known[segment, prefix] = run_of(segment.ids, prefix)
+        return found
+
+    def retain(self, segments: Collection[Segment]) -> None:
+        """Forget other segments than these."""
+        self._known = {key: run for key, run in list(self._known.items()) if key[0] in segments}
+
+
 class ConfinedSnapshots:
     """The parts of a snapshot that were asked for last, by prefix. Safe to use from several threads."""
 
@@ -78,6 +100,7 @@ class ConfinedSnapshots:
         self._lock = Lock()
         self._kept: OrderedDict[str, ConfinedSnapshot] = OrderedDict()
         self._whole: Snapshot | None = None
+        self._runs = Runs()
 
     def of(self, whole: Snapshot, prefix: str) -> ConfinedSnapshot:
         """Return what a snapshot has of the tenant with a prefix; those of the snapshot before are forgotten."""
@@ -85,11 +108,12 @@ class ConfinedSnapshots:
             if self._whole is not whole:
                 self._whole = whole
                 self._kept.clear()
+                self._runs.retain({view.segment for view in whole.segments})
             found = self._kept.get(prefix)
             if found is not None:
                 self._kept.move_to_end(prefix)
                 return found
-        made = ConfinedSnapshot(whole, prefix)
+        made = ConfinedSnapshot(whole, prefix, self._runs)
         with self._lock:
             if self._whole is whole:
                 self._kept[prefix] = made
@@ -108,10 +132,10 @@ def run_of(ids: Ids, prefix: str) -> tuple[int, int]:
     return first, bisect_right(range(len(ids)), prefix, lo=first, key=prefix_at)
 
 
-def _view(view: SegmentView, prefix: str) -> SegmentView | None:
+def _view(view: SegmentView, prefix: str, runs: Runs) -> SegmentView | None:
     """Return the part of a segment that is one tenant's; None where it has none."""
     segment = view.segment
-    first, stop = run_of(segment.ids, prefix)
+    first, stop = runs.of(segment, prefix)
     if first == stop:
         return None
     index, dense = segment.index, segment.dense

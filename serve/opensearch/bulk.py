@@ -13,6 +13,7 @@ from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.engines.protocol import Backend
 from lexhound.serve.api.bulk.body import Lines
 from lexhound.serve.api.bulk.load import CHUNK, PIECE
+from lexhound.serve.api.http.metrics import Metrics
 from lexhound.serve.api.http.statuses import answer_for
 from lexhound.serve.api.registry.served import ServedCollection
 
@@ -115,10 +116,14 @@ class Writer:
 
     Args:
         find: returns a collection and its mapping by the name of an index, and makes one where there is none.
+        metrics: count what is written.
     """
 
-    def __init__(self, find: Callable[[str], Awaitable[tuple[ServedCollection, IndexMapping]]]) -> None:
+    def __init__(
+        self, find: Callable[[str], Awaitable[tuple[ServedCollection, IndexMapping]]], metrics: Metrics
+    ) -> None:
         self._find = find
+        self._metrics = metrics
 
     async def run(self, actions: list[Action]) -> None:
         """Do what actions say, in their order, and note in each what became of it."""
@@ -150,10 +155,13 @@ class Writer:
         if actions[0].kind == "index":
             documents = [each.document for each in right if each.document is not None]
             for action, status in zip(right, await served.writes.put(documents), strict=True):
+                self._metrics.documents_written.labels(status).inc()
                 result, code = _WRITTEN[status]
                 action.outcome = {"result": result, "status": code}
         else:
             await served.writes.call(_delete(right) if actions[0].kind == "delete" else _create(right))
+            made = sum(action.outcome.get("result") == "created" for action in right)
+            self._metrics.documents_written.labels("added").inc(made)
 
 
 def _delete(actions: list[Action]) -> Callable[[Backend], None]:

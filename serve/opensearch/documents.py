@@ -51,7 +51,7 @@ async def delete(call: Call) -> Response:
 async def _one(call: Call, action: Action, *, refresh: bool) -> Response:
     async with AsyncExitStack() as stack:
         indices = _Indices(call, stack)
-        await Writer(indices.find).run([action])
+        await Writer(indices.find, call.service.metrics).run([action])
         if action.error is not None:
             raise action.error
         if refresh:
@@ -70,7 +70,7 @@ async def bulk(call: Call) -> Response:
     index = call.index if "index" in call.request.path_params else None
     async with AsyncExitStack() as stack:
         indices = _Indices(call, stack)
-        answer = await run_bulk(call, index, Writer(indices.find))
+        answer = await run_bulk(call, index, Writer(indices.find, call.service.metrics))
         if refresh:
             await indices.announce()
     return answered(answer)

@@ -111,6 +111,8 @@ async def _answered(request: Request, right: Right, handler: Handler) -> Respons
     request.state.caller = caller
     caller.check(right, None)
     check_operation(caller, None)  # nothing here is of one tenant alone
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise unsupported(f"[content-encoding: {request.headers['content-encoding']}]", "send bodies as they are")
     if right == "write" and service.write_proxy is not None:
         return await service.write_proxy(request)
     return await handler(Call(request, service, caller))

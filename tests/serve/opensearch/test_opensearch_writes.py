@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch, helpers
 from opensearchpy.exceptions import ConflictError, NotFoundError, RequestError
 from service import running, running_process
 
+from lexhound.retrieval import Collection
 from lexhound.serve.keys import create_key
 
 
@@ -223,6 +224,31 @@ def test_keys_and_limits_hold(tmp_path: Path) -> None:
             client.search(index="mine", body={"query": {"match": {"text": "x" * 2**23}}})
     with running(tmp_path / "data") as plain:
         assert plain.request("GET", "/opensearch/mine/_search").status_code == 404
+
+
+def test_a_single_collection_is_an_index(tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "my.index", encoder="bm25") as made:
+        made.add([{"id": "1", "text": "heat", "title": "T", "year": 3}, {"id": "2", "text": "flow", "rate": 0.5}])
+    with running(tmp_path / "my.index", "--opensearch") as service:
+        client = client_of(service)
+        mapping = client.indices.get_mapping(index="my")["my"]["mappings"]["properties"]
+        assert mapping["year"] == {"type": "long"}
+        assert mapping["rate"] == {"type": "double"}
+        answer = client.search(index="my", body={"query": {"bool": {"filter": {"term": {"year": 3}}}}})
+        assert answer["hits"]["hits"][0]["_source"] == {"title": "T", "text": "heat", "year": 3}
+        client.index(index="my", id="3", body={"text": "wing"}, refresh=True)
+        assert client.count(index="my")["count"] == 3
+        for refused in (
+            lambda: client.indices.create(index="other"),
+            lambda: client.indices.delete(index="my"),
+            lambda: client.indices.put_alias(index="my", name="alias"),
+        ):
+            with pytest.raises(ConflictError, match="single collection"):
+                refused()
+        with pytest.raises(RequestError, match="content-encoding: gzip"):
+            client_of(service, http_compress=True).index(index="my", id="4", body={"text": "wing"})
+        written = service.request("GET", "/metrics").text
+        assert 'documents_written_total{status="added"}' in written
 
 
 def test_several_processes_answer(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class Bench:
         present = set(self.ids)
         self.qrels = {key: judged for key, judged in qrels.items() if set(judged) & present}
         self.queries = {key: text for key, text in queries.items() if key in self.qrels}
-        self.kinds = sorted({key.split("-")[0] if "-" in key else "all" for key in self.queries})
+        self.kinds = sorted({key.split("-")[0] for key in self.queries if "-" in key})
         if len(self.kinds) > 6:
             self.kinds = []
 

@@ -203,6 +203,13 @@ def lexical(run: Run, inputs: Inputs) -> None:
     assert ("bm25s is not installed" in told) == (find_spec("bm25s") is None)
 
 
+def passages(run: Run, inputs: Inputs) -> None:
+    small = ("--dataset", inputs.data, "--documents", 6, "--ways", "cut", "16/4", "windows")
+    told = run("run_passages", *small)
+    assert told.count("\n| passages 16/4 | ") == 8
+    assert "| windows, max-pooled | sparse, best | 6 |" in told
+
+
 def serve(run: Run, inputs: Inputs) -> None:
     paths = ("--index", inputs.bm25, "--questions", inputs.data)
     told = run("run_serve", *paths, "--queries", 3, "--seconds", 1, apart=True)
@@ -264,8 +271,8 @@ def training(run: Run, inputs: Inputs) -> None:
 RUNS: dict[str, Callable[[Run, Inputs], None]] = {
     f"run_{run.__name__}": run
     for run in (
-        ablation, backends, codes, dense, densified, encoders, filters, fusions, growth, head, lexical, serve, sparse,
-        stalls, start, tenant_frequencies, tenants, training,
+        ablation, backends, codes, dense, densified, encoders, filters, fusions, growth, head, lexical, passages,
+        serve, sparse, stalls, start, tenant_frequencies, tenants, training,
     )
 }  # fmt: skip
 

@@ -65,7 +65,13 @@ class OpenCollection:
         """Return the best `k` documents of each query. Raises QueryError for a query that cannot be searched."""
         answers: list[Ranking] = list(
             self.collection.search_many(
-                queries, k, recall=self.recall, threads=self.threads, mode=self.mode, fusion=self.fusion
+                queries,
+                k,
+                recall=self.recall,
+                threads=self.threads,
+                mode=self.mode,
+                fusion=self.fusion,
+                rerank="none",  # retrieval is measured, to depths that no reranker reads
             )
         )
         return answers

@@ -152,7 +152,7 @@ class Searchable(ListingCollection):
     ) -> Suggestions:
         """Return what a query may become: its misspelt words put right, and its last word completed in up to `k` ways.
 
-        Words are those of the documents that a search with this filter may find, and of no others: of 20,000 of them
+        Words are those of the documents that a search with this filter may find, and of no others: of 10,000 of them
         where they are more. They are counted at the first call for a state of the collection, which may take seconds.
 
         Raises:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from lexhound.retrieval.collection.query.snapshot import Snapshot
 
-SAMPLED_DOCUMENTS = 20_000
+SAMPLED_DOCUMENTS = 10_000
 """Documents whose words are counted, at most, evenly spread over all: some seconds, once for each state."""
-TEXT_CHARACTERS = 20_000
-"""Of a text, how many are read."""
+CHARACTERS, TEXT_CHARACTERS = 30_000_000, 2_000
+"""Of all sampled texts together, how many are read; of each at least the second, whatever their number."""
 MAX_WORD = 40
 _KEPT_WORDS = 2_000_000  # of all tables together, about 100 bytes each
 _ROWS_AT_ONCE = 500
@@ -83,18 +83,20 @@ class WordTables:
             parts.append(view.segment.internal_ids[rows])
         total = sum(map(len, parts))
         share = min(1.0, SAMPLED_DOCUMENTS / total) if total else 1.0
-        return [self._table(snapshot, part, share) for part in parts if len(part)]
+        # A power of two, so that tables are not made anew whenever there is one more document.
+        longest = max(TEXT_CHARACTERS, 1 << (CHARACTERS // max(1, min(total, SAMPLED_DOCUMENTS))).bit_length() - 1)
+        return [self._table(snapshot, part, share, longest) for part in parts if len(part)]
 
-    def _table(self, snapshot: Snapshot, internal_ids: NDArray[np.int64], share: float) -> WordTable:
+    def _table(self, snapshot: Snapshot, internal_ids: NDArray[np.int64], share: float, longest: int) -> WordTable:
         if share < 1:
             places = np.linspace(0, len(internal_ids) - 1, max(1, int(len(internal_ids) * share))).astype(np.int64)
             internal_ids = internal_ids[places]
-        key = blake2b(internal_ids.tobytes(), digest_size=16, key=b"whole" if share == 1 else b"part").digest()
+        key = blake2b(internal_ids.tobytes(), digest_size=16, key=f"{share == 1} {longest}".encode()).digest()
         with self._lock:  # one thread counts, the others wait for what it comes to
             table = self._tables.get(key)
             if table is None:
                 with snapshot.reading() as connection:
-                    table = count_words(_texts(connection, internal_ids.tolist()), whole=share == 1)
+                    table = count_words(_texts(connection, internal_ids.tolist(), longest), whole=share == 1)
                 self._tables[key] = table
                 while sum(len(each.words) for each in self._tables.values()) > _KEPT_WORDS and len(self._tables) > 1:
                     self._tables.popitem(last=False)
@@ -106,15 +108,24 @@ def count_words(texts: Iterable[str], *, whole: bool = True) -> WordTable:
     """Return the words of texts, in lower case, and in how many of them each is."""
     counted: Counter[str] = Counter()
     for text in texts:
-        counted.update(set(words_of(text[:TEXT_CHARACTERS])))
-    words = sorted(counted)
+        counted.update(_tokens(text))
+    words = sorted(filter(is_word, counted))
     return WordTable(words, np.fromiter((counted[word] for word in words), np.int32, len(words)), whole)
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text in lower case: runs of letters and digits with a letter, of spaced scripts."""
-    words = (token.lower().strip("'\u2019") for token in surface_tokens(text))
-    return [word for word in words if is_word(word)]
+    """Return the distinct words of a text in lower case: letters and digits, a letter among them, of spaced scripts."""
+    return sorted(filter(is_word, _tokens(text)))
+
+
+def _tokens(text: str) -> set[str]:
+    """Return the distinct surface tokens of a text in lower case, without quotation marks around them."""
+    tokens = set(surface_tokens(text))
+    if not text.isascii():  # otherwise they are in lower case already
+        tokens = {token.lower().strip("'\u2019") for token in tokens}
+    elif "'" in text:
+        tokens = {token.strip("'") for token in tokens}
+    return tokens
 
 
 def is_word(token: str) -> bool:
@@ -122,10 +133,10 @@ def is_word(token: str) -> bool:
     return 1 < len(token) <= MAX_WORD and _LETTER.search(token) is not None and _UNSPACED.search(token) is None
 
 
-def _texts(connection: sqlite3.Connection, internal_ids: list[int]) -> Iterator[str]:
+def _texts(connection: sqlite3.Connection, internal_ids: list[int], longest: int) -> Iterator[str]:
     for start in range(0, len(internal_ids), _ROWS_AT_ONCE):
         check_deadline()
         chunk = internal_ids[start : start + _ROWS_AT_ONCE]
         marks = ",".join("?" * len(chunk))
         for title, text in connection.execute(f"SELECT title, text FROM contents WHERE seq IN ({marks})", chunk):
-            yield f"{title or ''}\n{text or ''}"
+            yield f"{title or ''}\n{text or ''}"[:longest]

@@ -91,7 +91,9 @@ def _print(output: Output, facet: Facet) -> None:
     spread = ""
     if facet.minimum is not None and facet.maximum is not None:
         spread = f", {_NUMBERS_SHOWN.format(facet.minimum)} to {_NUMBERS_SHOWN.format(facet.maximum)}"
-    output.line((facet.field, "bold"), f"  {facet.documents:,} documents{spread}")
+    output.line(
+        (facet.field, "bold"), f"  {facet.documents:,} {'document' if facet.documents == 1 else 'documents'}{spread}"
+    )
     width = max(len(f"{each.count:,}") for each in facet.values)
     for each in facet.values:
         output.line((f"{each.count:>{width},}", "cyan"), f"  {each.value}", indent=2)

@@ -14,6 +14,7 @@ from lexhound.retrieval.collection.store.dense_index import POLICIES
 from lexhound.retrieval.collection.store.manifest import DenseManifest, passages_from
 from lexhound.retrieval.documents.passages import PassageSettings
 from lexhound.retrieval.errors import ExportError
+from lexhound.retrieval.tenants.keys import check_field
 
 HEADER = "export.json"
 VERSION = 1
@@ -36,6 +37,7 @@ class ExportHeader:
         files: names of the data files, in order.
         rows: of the data: one a document, or one a passage of it.
         passages: how long texts are split, None where they are not.
+        tenant_field: the field that says whose a document is; ids are then keys (`tenants.keys`). None without tenants.
     """
 
     format: str
@@ -53,6 +55,7 @@ class ExportHeader:
     files: tuple[str, ...] = field(default=())
     rows: int = 0
     passages: PassageSettings | None = None
+    tenant_field: str | None = None
 
     def to_json(self) -> bytes:
         """Return the file's content."""
@@ -80,6 +83,8 @@ class ExportHeader:
             "rows": self.rows,
             "passages": None if self.passages is None else asdict(self.passages),
         }
+        if self.tenant_field is not None:
+            values["tenant_field"] = self.tenant_field
         return orjson.dumps(values, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -133,4 +138,5 @@ def _parsed(data: Any) -> ExportHeader:
         files=tuple(str(name) for name in data["files"]),
         rows=int(data.get("rows", data["documents"])),
         passages=passages_from(data.get("passages")),
+        tenant_field=None if data.get("tenant_field") is None else check_field(data["tenant_field"]),
     )

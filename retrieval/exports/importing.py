@@ -131,7 +131,7 @@ def _lost(header: ExportHeader) -> tuple[str, ...]:
 def _build(folder: Path, header: ExportHeader, directory: Path, progress: OnStep | None) -> ImportReport:
     try:
         with storage_errors(directory), replace_directory(directory, neighbour(directory, "importing")) as aside:
-            manifest = Manifest.new(made_by(), header.encoder, header.dense, header.passages)
+            manifest = Manifest.new(made_by(), header.encoder, header.dense, header.passages, header.tenant_field)
             create_database(aside, dense=header.dense is not None, more=CREATE if manifest.tells_passages else "")
             write_manifest(aside, manifest)
             return _fill(aside, folder, header, progress)
@@ -147,7 +147,7 @@ def _fill(directory: Path, folder: Path, header: ExportHeader, progress: OnStep 
         sparse_field = load_field(header.encoder, SqliteVocabulary(connection))
         dense = None if header.dense is None else DenseField(header.dense.encoder, header.dense.width)
         policy = "flat" if header.dense is None else header.dense.index
-        writer = Writer(directory, connection, RLock(), sparse_field, dense, policy)
+        writer = Writer(directory, connection, RLock(), sparse_field, dense, policy, tenant_field=header.tenant_field)
         anew = sparse_field.frequencies and header.average_length is None
         # With the average and the scale of the exported collection every weight becomes the impact that it was.
         writer.average_length, writer.scale = header.average_length, header.scale

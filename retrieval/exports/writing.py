@@ -153,6 +153,7 @@ def _header(collection: Collection, snapshot: Snapshot, format: str) -> ExportHe
         clipped=loss.clipped,
         rows=snapshot.n_rows,
         passages=collection.manifest.passages,
+        tenant_field=collection.manifest.tenant_field,
     )
 
 

@@ -23,6 +23,8 @@ from lexhound.retrieval.errors import (
     UnknownFieldError,
     UnknownTenantError,
 )
+from lexhound.retrieval.exports import export_collection
+from lexhound.retrieval.exports.importing import import_export
 from lexhound.retrieval.tenants.keys import check_tenant, prefix_of, tenant_of_key
 from lexhound.retrieval.tenants.view import TenantCollection
 
@@ -262,3 +264,18 @@ def test_document_frequencies_are_the_tenant_s(shared: tuple[Collection, list[Do
     expected = [sum(f"w{n}" in document.text.split() for document in mine) for n in (1, 2)]
     counts = collection.for_tenant("a").statistics().document_frequencies(terms[terms >= 0].astype(np.int32))
     assert counts.tolist() == expected
+
+
+def test_an_export_is_imported_with_its_tenants(tmp_path: Path) -> None:
+    documents = some_documents(120, seed=4)
+    with Collection.create(tmp_path / "all", encoder="bm25", tenant_field="org") as collection:
+        collection.add(documents)
+        collection.compact()
+        export_collection(collection, tmp_path / "export", "parquet")
+        import_export(tmp_path / "export", tmp_path / "again")
+        with Collection.open(tmp_path / "again") as again:
+            assert (again.tenants(), again.verify()) == (collection.tenants(), [])
+            for tenant in ("acme", "a/b", "7"):
+                mine, theirs = collection.for_tenant(tenant), again.for_tenant(tenant)
+                assert mine.search("w1 w2 w3", 20).hits == theirs.search("w1 w2 w3", 20).hits
+                assert mine.facets() == theirs.facets()

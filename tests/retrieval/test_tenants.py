@@ -279,3 +279,30 @@ def test_an_export_is_imported_with_its_tenants(tmp_path: Path) -> None:
                 mine, theirs = collection.for_tenant(tenant), again.for_tenant(tenant)
                 assert mine.search("w1 w2 w3", 20).hits == theirs.search("w1 w2 w3", 20).hits
                 assert mine.facets() == theirs.facets()
+
+
+def test_documents_in_passages(tmp_path: Path) -> None:
+    draw = random.Random(2)
+    words = [f"word{number}" for number in range(80)]
+    documents = [
+        Document(f"d{number % 30}", text, "", {"org": draw.choice("abc")})
+        for number in range(150)
+        for text in [". ".join(" ".join(draw.choices(words, k=7)) for _ in range(draw.randint(0, 6)))]
+    ]
+    with Collection.create(tmp_path / "all", encoder="bm25", passages="16/0", tenant_field="org") as collection:
+        collection._writing().average_length = 20.0
+        for half in (documents[:90], documents[90:]):
+            collection.add(half)
+            collection._writing().flush()
+        assert collection.info().rows > collection.info().documents
+        assert collection.verify() == []
+        for tenant in "ab":
+            with Collection.create(tmp_path / tenant, encoder="bm25", passages="16/0") as alone:
+                alone._writing().average_length = 20.0
+                alone.add(latest(documents, tenant))
+                alone._writing().flush()
+                view = collection.for_tenant(tenant)
+                assert view.count() == alone.count()
+                for options in ({}, {"filter": 'id = "d3" or id = "d4"'}, {"group": "none"}, {"total": True}):
+                    for query in ("word1 word2 word3", "word50 word7"):
+                        assert view.search(query, 10, **options).hits == alone.search(query, 10, **options).hits

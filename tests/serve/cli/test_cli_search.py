@@ -51,7 +51,7 @@ def test_json_document(collection: Path) -> None:
     answer = run("search", collection, "heat", "-k", "1", "--json").json
     assert (answer["query"], answer["k"], answer["offset"], answer["filter"]) == ("heat", 1, 0, None)
     (hit,) = answer["hits"]
-    assert set(hit) == {"rank", "score", "id", "title", "text", "metadata", "snippet"}
+    assert set(hit) == {"rank", "score", "id", "title", "text", "metadata", "snippet", "passage"}
     start, end = hit["snippet"]["marks"][0]
     assert hit["snippet"]["text"][start:end].lower().startswith("heat")
 

@@ -96,7 +96,7 @@ def create_collection(
     _require_encoders(parsed, chosen.encoder, chosen.dense)
     identity, sparse_field, dense_field = open_chosen(settings, keeps_dense=keeps_dense(parsed))
     vectors = None if dense_field is None else DenseManifest(dense_field.identity, dense_field.width)
-    engine = _engine(parsed, milvus, Manifest.new(made_by(), identity, vectors, tenant_field))
+    engine = _engine(parsed, milvus, Manifest.new(made_by(), identity, vectors, tenant_field=tenant_field))
     return EngineCollection(engine, sparse_field, dense_field, writable=True)
 
 
@@ -125,7 +125,7 @@ def create_like(
     # How segments of our own index dense vectors is no affair of the engine.
     dense = None if manifest.dense is None else DenseManifest(manifest.dense.encoder, manifest.dense.width)
     refuse_tenants(parsed, manifest.tenant_field)
-    made = Manifest.new(manifest.created_by, manifest.encoder, dense, manifest.tenant_field)
+    made = Manifest.new(manifest.created_by, manifest.encoder, dense, tenant_field=manifest.tenant_field)
     return EngineCollection(_engine(parsed, milvus, made), writable=True)
 
 

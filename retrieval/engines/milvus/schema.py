@@ -79,7 +79,7 @@ def read_description(text: str, where: str) -> tuple[Manifest, Layout]:
             side = DenseManifest(EncoderIdentity.from_dict(dense["encoder"]), int(dense["width"]))
         encoder = EncoderIdentity.from_dict(stored["encoder"])
         tenant_field = stored.get("tenant_field")
-        manifest = Manifest(int(stored["format"]), str(stored["created_by"]), encoder, side, tenant_field)
+        manifest = Manifest(int(stored["format"]), str(stored["created_by"]), encoder, side, tenant_field=tenant_field)
         return manifest, Layout(str(description["tenant_field"]), str(description["dense_index"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IdentityError) as error:
         raise NotACollectionError(

@@ -78,9 +78,9 @@ def move_collection(
                 postings += len(chunk.terms)
                 stage.add(len(rows))
             other.finish()
-            if other.count() != moved:
+            if other.engine.count() != moved:
                 raise EngineError(
-                    f"{moved:,} documents were moved and {other.count():,} arrived",
+                    f"{moved:,} documents were moved and {other.engine.count():,} arrived",
                     where=str(destination),
                     hint="drop the collection with the engine's own tools, and move again",
                 )

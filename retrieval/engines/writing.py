@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from threading import RLock
 
@@ -76,6 +77,9 @@ class EngineWriter:
 
     def add_rows(self, rows: Sequence[EngineRow]) -> None:
         """Insert documents with vectors that are there already, in order; their internal ids are given anew."""
+        field = self._engine.manifest.tenant_field
+        if field is not None:
+            rows = [replace(row, document=with_text(row.document, field)) for row in rows]
         self._engine.check([row.document for row in rows])
         self._engine.upsert(
             [

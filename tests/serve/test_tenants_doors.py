@@ -36,6 +36,8 @@ def test_the_command_line(corpus: Path, tmp_path: Path) -> None:
     assert sorted(hit["id"] for hit in found) == ["1", "2"]
     assert [hit["text"] for hit in run("search", into, "heat", "--tenant", "b", "--json").json["hits"]] == ["heat of b"]
     assert run("get", into, "1", "--tenant", "b", "--json").json["text"] == "heat of b"
+    facets = run("facets", into, "--tenant", "b", "--json").json["fields"]
+    assert [facet["field"] for facet in facets] == ["colour", "org"]
     assert run("delete", into, "1", "--tenant", "b").code == 0
     assert run("get", into, "1", "--tenant", "a").code == 0
     more = tmp_path / "more.jsonl"

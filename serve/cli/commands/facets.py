@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexhound.serve.cli.dense_options import Mode, ModeOption
-from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, as_text
+from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, Tenant, as_text, confined
 from lexhound.serve.cli.output import Output, tell
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def facets(
         ),
     ] = False,
     allow_unknown_fields: AllowUnknownFields = False,
+    tenant: Tenant = None,
     json: Json = False,
 ) -> None:
     """List the values of metadata fields, and how many documents have each.
@@ -58,7 +59,7 @@ def facets(
     prepare_one_search()
     output = Output(json=json)
     with open_collection(directory, milvus=milvus_settings()) as collection:
-        found = require_capability(collection, Capability.FACETS).facets(
+        found = require_capability(confined(collection, tenant), Capability.FACETS).facets(
             None if field is None else [as_text(each) for each in field],
             limit,
             query=None if query is None else as_text(query),

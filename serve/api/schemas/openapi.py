@@ -145,10 +145,13 @@ def _tell_tenants(paths: dict[str, Any]) -> None:
         "schema": {"type": "string"},
         "example": "acme",
     }
+    refused = paths["/v1/collections/{name}/search"]["post"]["responses"]
     for operations in paths.values():
         for operation in operations.values():
             if operation.get("operationId") in CONFINED:
                 operation.setdefault("parameters", []).append(parameter)
+                for status in ("400", "404"):
+                    operation["responses"].setdefault(status, refused[status])
 
 
 def _link(paths: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from lexhound.retrieval.engines.opening import open_collection
 from lexhound.retrieval.engines.protocol import Backend, EngineInfo, capable
 from lexhound.retrieval.engines.settings import MilvusSettings
 from lexhound.retrieval.errors import CorruptCollectionError, NotACollectionError
+from lexhound.retrieval.tenants.info import TenantInfo
 
 from .cost import Preparation, QuerySparsity, available_cores, flops
 from .runs import Ranking
@@ -121,6 +122,8 @@ class OpenCollection:
         info = self.collection.info()
         if isinstance(info, EngineInfo):
             return Preparation(info.documents, index_bytes=info.index_bytes, encoding_seconds=encoding_seconds)
+        if isinstance(info, TenantInfo):  # whose share of the index is not told
+            return Preparation(info.documents, encoding_seconds=encoding_seconds)
         # Rows of deleted documents still have postings: the mean is over all rows that have some.
         dimensions = info.postings / max(1, info.documents + info.deleted)
         size = info.index_bytes

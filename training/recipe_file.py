@@ -10,7 +10,6 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -79,7 +78,6 @@ def same_run(recipe: Recipe | LatentRecipe, stored: Mapping[str, Any]) -> bool:
         return False
 
 
-@cache
 def _adapter(form: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(form)
 

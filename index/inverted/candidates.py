@@ -187,7 +187,7 @@ def complete(
         # two of the cache, where halving the whole list would fetch one after another.
         guess = np.int64((row - low) * density)
         at: Integer = min(np.int64(len(rows) - 1), max(np.int64(0), guess))
-        span = _NEAR
+        span: Integer = _NEAR
         if rows[at] <= row:
             while at + span < len(rows) and rows[at + span] <= row:
                 at += span

@@ -46,6 +46,9 @@ def test_the_command_line(corpus: Path, tmp_path: Path) -> None:
     assert run("get", into, "9", "--tenant", "c", "--json").json["metadata"] == {"org": "c"}
     assert run("info", into, "--json").json["tenants"] == 2
     assert "by the field org" in run("info", into).out
+    told = run("info", into, "--tenant", "a", "--json").json
+    assert (told["tenant"], told["documents"], "bytes" in told) == ("a", 2, False)
+    assert "documents" in run("info", into, "--tenant", "a").out
     assert run("verify", into).code == run("compact", into).code == 0
     for arguments, code, says in (
         (("search", into, "heat"), 2, "the request names none"),

@@ -1,8 +1,9 @@
 """Documents ranked by their passages.
 
-A document's score is the sum of its two best passages' scores, divided by 1 + `Side.typical`: the share of the best
-one's score that the second usually has. So a document whose second passage is as good as usual scores what its best
-passage does, and so does a document of one row: neither long nor short ones are favoured. docs/decisions has why.
+A document's score is the sum of its two best passages' scores, divided by 1 + `PassageScoring.typical`: the share of
+the best one's score that the second usually has. So a document whose second passage is as good as usual scores what
+its best passage does, and so does a document of one row: neither long nor short ones are favoured. docs/decisions has
+why.
 
 Rows are searched for until enough documents are certain: one none of whose rows is among them has two passages that
 score no more than the last of them. So the answer is that of scoring every passage.
@@ -24,7 +25,7 @@ from .snapshot import SegmentView, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class PassageScoring:
     """How the scores of passages become a document's.
 
     Attributes:
@@ -45,8 +46,8 @@ class Side:
         return max(score, 2.0 * score / (1.0 + self.typical))
 
 
-SPARSE = Side(0.9, zeros=True)
-DENSE = Side(0.9, zeros=False)
+SPARSE = PassageScoring(0.9, zeros=True)
+DENSE = PassageScoring(0.9, zeros=False)
 """The inverted index and dense vectors; measured, see docs/decisions."""
 
 # How many rows a document is searched for at first, at most, and how many times as many where those were too few.
@@ -64,10 +65,10 @@ def best_rows_of(ranked: RankedRows) -> RankedRows:
 
 
 def group_one(
-    snapshot: Snapshot, depth: int, search: Callable[[int], RankedRows], score: Scorer, side: Side
+    snapshot: Snapshot, depth: int, search: Callable[[int], RankedRows], score: Scorer, scoring: PassageScoring
 ) -> RankedRows:
     """Return the best `depth` documents, each by its best row, with their scores; `search` gives the best rows."""
-    return group_many(snapshot, 1, depth, lambda _, fetch: [search(fetch)], lambda _: score, side)[0]
+    return group_many(snapshot, 1, depth, lambda _, fetch: [search(fetch)], lambda _: score, scoring)[0]
 
 
 def group_many(
@@ -76,7 +77,7 @@ def group_many(
     depth: int,
     search: Callable[[Sequence[int], int], list[RankedRows]],
     score_of: Callable[[int], Scorer],
-    side: Side,
+    scoring: PassageScoring,
 ) -> list[RankedRows]:
     """Return the same of so many queries; `search` takes numbers of queries, `score_of` the number of one."""
     found: dict[int, RankedRows] = {}
@@ -86,16 +87,18 @@ def group_many(
     while waiting:
         for number, ranked in zip(waiting, search(waiting, fetch), strict=True):
             check_deadline()
-            best = scored_by_two(snapshot, ranked, score_of(number), side)
+            best = scored_by_two(snapshot, ranked, score_of(number), scoring)
             complete = len(ranked.rows) < fetch or fetch >= snapshot.n_rows
-            if complete or (len(best.rows) >= depth and best.scores[depth - 1] > side.most(float(ranked.scores[-1]))):
+            if complete or (
+                len(best.rows) >= depth and best.scores[depth - 1] > scoring.most(float(ranked.scores[-1]))
+            ):
                 found[number] = best.at(slice(depth))
         waiting = [number for number in waiting if number not in found]
         fetch = min(snapshot.n_rows, fetch * _WIDER)
     return [found[number] for number in range(queries)]
 
 
-def scored_by_two(snapshot: Snapshot, ranked: RankedRows, score: Scorer, side: Side) -> RankedRows:
+def scored_by_two(snapshot: Snapshot, ranked: RankedRows, score: Scorer, scoring: PassageScoring) -> RankedRows:
     """Return the documents of ranked rows, each by its best row, in the order of their two best rows' scores."""
     best = best_rows_of(ranked)
     order = np.argsort(ranked.documents, kind="stable")
@@ -105,17 +108,19 @@ def scored_by_two(snapshot: Snapshot, ranked: RankedRows, score: Scorer, side: S
     by_document = np.argsort(best.documents)
     scores = best.scores.copy()
     at = by_document[np.searchsorted(best.documents[by_document], documents[seconds])]
-    scores[at] = side.combined(scores[at], ranked.scores[order[seconds]])
+    scores[at] = scoring.combined(scores[at], ranked.scores[order[seconds]])
     single = np.ones(len(scores), np.bool_)
     single[at] = False
     single_at = by_document[single[by_document]]  # ascending by document
     if len(single_at):
-        more = documents_scored(snapshot, best.documents[single_at], score, side)
+        more = documents_scored(snapshot, best.documents[single_at], score, scoring)
         scores[single_at[np.searchsorted(best.documents[single_at], more.documents)]] = more.scores
     return replace(best, scores=scores).at(np.lexsort((best.documents, -scores)))
 
 
-def documents_scored(snapshot: Snapshot, documents: NDArray[np.int64], score: Scorer, side: Side) -> RankedRows:
+def documents_scored(
+    snapshot: Snapshot, documents: NDArray[np.int64], score: Scorer, scoring: PassageScoring
+) -> RankedRows:
     """Return those of some documents (ascending) that have a row with a score, each by its best row, by document."""
     counts = np.zeros(len(documents), np.int64)
     found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
@@ -134,12 +139,14 @@ def documents_scored(snapshot: Snapshot, documents: NDArray[np.int64], score: Sc
     scores = best.scores.copy()
     seconds = np.zeros(len(best.rows), np.float64)
     seconds[has_second] = ranked.scores[first[has_second] + 1]
-    several = has_second | (side.zeros & (counts[places] > 1))
-    scores[several] = side.combined(scores[several], seconds[several])
+    several = has_second | (scoring.zeros & (counts[places] > 1))
+    scores[several] = scoring.combined(scores[several], seconds[several])
     return replace(best, scores=scores)
 
 
-def scoring_rows(snapshot: Snapshot, document: int, score: Scorer, side: Side) -> list[tuple[int, int, float]]:
+def scoring_rows(
+    snapshot: Snapshot, document: int, score: Scorer, scoring: PassageScoring
+) -> list[tuple[int, int, float]]:
     """Return the rows that a document's score is of, best first: part, row, and which share of its score counts."""
     found = []
     total = 0
@@ -149,5 +156,5 @@ def scoring_rows(snapshot: Snapshot, document: int, score: Scorer, side: Side) -
         found.append(score(view, rows) if len(rows) else (rows, np.empty(0, np.float64)))
     ranked = ranked_parts(snapshot, found)
     best = ranked.at(np.lexsort((ranked.internal_ids, -ranked.scores))[:2])
-    share = 1.0 if total == 1 else 1.0 / (1.0 + side.typical)
+    share = 1.0 if total == 1 else 1.0 / (1.0 + scoring.typical)
     return [(part, row, share) for part, row in zip(best.parts.tolist(), best.rows.tolist(), strict=True)]

@@ -26,7 +26,7 @@ from lexhound.retrieval.collection.result import Share
 from lexhound.retrieval.errors import CorruptCollectionError
 
 from .fusion import FieldScores, FieldShares, best, fuse
-from .grouping import DENSE, SPARSE, Scorer, Side, documents_scored, group_many, group_one
+from .grouping import DENSE, SPARSE, PassageScoring, Scorer, documents_scored, group_many, group_one
 from .ranked_rows import RankedRows, named, ranked_parts
 from .ranking import merge_ranked, rank, rank_rows, sparse_scorer
 from .snapshot import SegmentView, Snapshot
@@ -277,11 +277,11 @@ def _scored(
 
 
 def _scores_of(
-    snapshot: Snapshot, documents: NDArray[np.int64], score: Scorer, side: Side, *, group: bool
+    snapshot: Snapshot, documents: NDArray[np.int64], score: Scorer, scoring: PassageScoring, *, group: bool
 ) -> RankedRows:
     """Return those of some documents, or of some rows without `group`, that a field can score; ascending by seq."""
     if group:
-        return documents_scored(snapshot, documents, score, side)
+        return documents_scored(snapshot, documents, score, scoring)
     found = []
     for view in snapshot.segments:
         ids = view.segment.internal_ids

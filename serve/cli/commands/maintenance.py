@@ -9,29 +9,35 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lexhound.serve.cli.interruption import stoppable
-from lexhound.serve.cli.options import Directory, Json, Place
+from lexhound.serve.cli.options import Directory, Json, Place, Tenant, confined
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import counted, reporter, show
 
 if TYPE_CHECKING:
     from lexhound.retrieval.collection.info import CollectionInfo
     from lexhound.retrieval.engines.protocol import EngineInfo
+    from lexhound.retrieval.tenants.info import TenantInfo
 
 
-def info(directory: Place, json: Json = False) -> None:
+def info(directory: Place, tenant: Tenant = None, json: Json = False) -> None:
     """Print what a collection holds: counts, sizes, encoder, quantisation loss.
 
     Example:
         lexhound info my.index
         lexhound info milvus://host:19530/my
+        lexhound info shared.index --tenant acme
     """
     from lexhound.retrieval.engines.opening import open_collection
     from lexhound.retrieval.engines.protocol import EngineInfo
+    from lexhound.retrieval.tenants.info import TenantInfo
     from lexhound.serve.engines import milvus_settings
 
     output = Output(json=json)
     with open_collection(directory, milvus=milvus_settings()) as collection:
-        figures = collection.info()
+        figures = confined(collection, tenant).info()
+    if isinstance(figures, TenantInfo):
+        _show_tenant(output, figures)
+        return
     if isinstance(figures, EngineInfo):
         _show_engine(output, figures)
         return
@@ -115,6 +121,20 @@ def weight_notes(info: CollectionInfo) -> list[str]:
             f" today's is {far.today:,.1f}: `lexhound compact` is due"
         )
     return notes
+
+
+def _show_tenant(output: Output, info: TenantInfo) -> None:
+    """Show what a tenant is told of a collection."""
+    dense = None if info.dense is None else {"encoder": info.dense.encoder.as_dict(), "width": info.dense.width}
+    if output.json:
+        values = {"tenant": info.tenant, "documents": info.documents, "encoder": info.encoder.as_dict()}
+        output.document(values | {"dense": dense, "modes": list(info.modes)})
+        return
+    rows = [("documents", f"{info.documents:,}"), ("encoder", info.encoder.name)]
+    if info.dense is not None:
+        rows.append(("dense", f"{info.dense.encoder.name}, vectors of {info.dense.width:,} values"))
+    output.line((info.tenant, "bold"))
+    output.table([*rows, ("modes", ", ".join(info.modes))], indent=2)
 
 
 def _show_engine(output: Output, info: EngineInfo) -> None:

@@ -21,7 +21,7 @@ from lexhound.retrieval.collection.default_encoders import NO_DENSE, choose_enco
 from lexhound.retrieval.collection.settings import CollectionSettings
 from lexhound.retrieval.documents.passages import parse_passages
 from lexhound.retrieval.engines.protocol import require_capability
-from lexhound.retrieval.errors import EngineError, NotACollectionError
+from lexhound.retrieval.errors import EngineError, NotACollectionError, TenantError
 from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of
 from lexhound.serve.api.http.exceptions import RequestError, ServiceError, UnknownNameError
 from lexhound.serve.api.http.tenancy import confined, opens, tenant_of
@@ -72,6 +72,8 @@ async def _summary(request: Request, name: str) -> dict[str, Any] | None:
     except TimeoutError:
         return unavailable_answer(name)
     except UnknownNameError:  # deleted since the names were read
+        return None
+    except TenantError:  # the tenant that is asked for has nothing here
         return None
     except Exception as error:  # noqa: BLE001  one collection's trouble is not the others'
         expected = isinstance(error, EngineError | NotACollectionError | ServiceError | FileNotFoundError)

@@ -18,7 +18,7 @@ from lexhound.encoders.base import part_of
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from lexhound.encoders.base import EncoderIdentity, ShareDone, SparseEncoder
+    from lexhound.encoders.base import DocumentReader, EncoderIdentity, ShareDone, SparseEncoder
     from lexhound.encoders.dense.encoder import DenseEncoder
     from lexhound.encoders.dense.settings import DenseSettings
 
@@ -77,6 +77,10 @@ class DenseField:
             if self._encoder is None:
                 self._encoder = _reopened(self.identity)
             return self._encoder
+
+    def document_reader(self) -> DocumentReader:
+        """Return how the model reads a document; opens its tokenizer."""
+        return self.encoder.document_reader()
 
     @property
     def tokens_encoded(self) -> int:

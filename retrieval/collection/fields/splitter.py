@@ -81,7 +81,7 @@ class Splitter:
         if isinstance(self._sparse, LearnedField):
             readers.append(self._sparse.encoder.document_reader())
         if self._dense is not None:
-            other = self._dense.encoder.document_reader()
+            other = self._dense.document_reader()
             same = [
                 each
                 for each in readers

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import select
 import signal
 import sys
@@ -52,6 +53,23 @@ class WordVectors(DenseField):
         return vectors
 
     queries = encode
+
+    def document_reader(self):
+        return WordReader()
+
+
+class WordReader:
+    """What reads all words of a text, however many there are."""
+
+    room = limit = None
+    around = 0
+    vocabulary = "words"
+
+    def starts(self, text):
+        return np.array([match.start() for match in re.finditer(r"\S+", text)], np.int64)
+
+    def reads_all(self, text):
+        return True
 
 
 def make(path: Path, *, dense: bool) -> None:

@@ -44,6 +44,9 @@ def encode_both(
 ) -> tuple[csr_array, NDArray[np.float32]]:
     """Return both encoders' document vectors; only where `shares_a_pass`."""
     vectors, means = sparse.encode_documents_with_means(texts, progress)
-    if dense.normalise:
-        means = unit(means)
-    return vectors, means
+    return vectors, dense_of_means(dense, means)
+
+
+def dense_of_means(dense: DenseEncoder, means: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what the dense encoder makes of the mean states of texts, float32[texts, width]."""
+    return unit(means) if dense.normalise else means

@@ -51,9 +51,10 @@ class BertEncoder(VocabularyEncoder):
         states, lengths = self._states(token_ids)
         return self._pooled(states, lengths)
 
-    def _encode_batch_with_means(self, token_ids: list[list[int]]) -> list[tuple[QueryVector, Floats]]:
+    def _encode_batch_with_states(self, token_ids: list[list[int]]) -> list[tuple[QueryVector, Floats, Floats]]:
         states, lengths = self._states(token_ids)
-        return list(zip(self._pooled(states, lengths), means_of(states, lengths), strict=True))
+        apart = np.split(states, starts_of(lengths)[1:])
+        return list(zip(self._pooled(states, lengths), means_of(states, lengths), apart, strict=True))
 
     def _states(self, token_ids: list[list[int]]) -> tuple[Floats, list[int]]:
         """Return float32[tokens, width], one text after the other, and the texts' lengths."""

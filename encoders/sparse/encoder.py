@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from lexhound.encoders.base import EncoderIdentity, LiveStatistics, QueryVector, ShareDone, Span, fingerprint_of
 from lexhound.encoders.checkpoints.hub import SURFACE_MATCH_FILE, Located, locate
-from lexhound.encoders.errors import CheckpointError, IdentityError
+from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
+from lexhound.encoders.late.vectors import QueryTokens, TokenVectors, kept_vectors, quantised, query_tokens
 from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
 from lexhound.encoders.text.subwords import TOKENIZER_FILES, Subwords
 from lexhound.encoders.vector_files import stacked
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lexhound.encoders.latent.names import LatentNames
     from lexhound.encoders.text.token_reader import TokenReader
 
+    from .model_encoder import VocabularyEncoder
     from .static import TokenTable
 
 _VERSION = 2  # of how settings and files become vectors: part of every fingerprint
@@ -157,6 +159,53 @@ class LearnedEncoder:
         means: NDArray[np.float32]
         vectors, means = encoder.encode_with_means(texts, progress)  # type: ignore[attr-defined]
         return stacked([self._document(vector) for vector in vectors], encoder.vocabulary_size), means
+
+    def encode_documents_with_tokens(
+        self, texts: Sequence[str], progress: ShareDone | None = None
+    ) -> tuple[csr_array, NDArray[np.float32], list[TokenVectors]]:
+        """Return what `encode_documents_with_means` does, and the vectors of each text's tokens; of one pass.
+
+        Raises:
+            SettingsError: it makes none (`require_tokens`).
+        """
+        idf = self.require_tokens()
+        encoder: VocabularyEncoder = self._encoder("document")  # type: ignore[assignment]
+        vectors, means, kept = encoder.encode_with_states(
+            texts, lambda tokens, states: kept_vectors(tokens, states, idf), progress
+        )
+        none = quantised(np.empty((0, encoder.width), np.float32))
+        sparse = stacked([self._document(vector) for vector in vectors], encoder.vocabulary_size)
+        return sparse, means, [none if own is None else own for own in kept]
+
+    def query_tokens(self, text: str) -> QueryTokens:
+        """Return the tokens of a query as late interaction takes them: a pass of the document encoder's model.
+
+        Raises:
+            SettingsError: it makes none (`require_tokens`).
+        """
+        idf = self.require_tokens()
+        encoder: VocabularyEncoder = self._encoder("document")  # type: ignore[assignment]
+        _, _, (own,) = encoder.encode_with_states([text], lambda tokens, states: query_tokens(tokens, states, idf))
+        return own or query_tokens(np.empty(0, np.int64), np.empty((0, encoder.width), np.float32), idf)
+
+    def require_tokens(self) -> NDArray[np.float32]:
+        """Return the idf of each token, float32[vocabulary], of an encoder that makes vectors of tokens.
+
+        Raises:
+            SettingsError: its documents are not read by a masked language model, or its queries have no table of idf.
+        """
+        document, query = self.layout.document, self.layout.query
+        if document.kind != "mlm" or document.echo or document.prompt or self.settings.long_texts != "truncate":
+            reason = "its documents are not read in one pass of a masked language model"
+        elif query.kind != "table" or query.weights is None:
+            reason = "its queries have no table of idf"
+        else:
+            table: TokenTable = self._encoder("query")  # type: ignore[assignment]
+            return table.weights
+        raise SettingsError(
+            f"{self._located.name} makes no vectors of tokens for late interaction: {reason}",
+            "Leave them out, or take another encoder, such as lexhound-mini",
+        )
 
     def _document(self, vector: QueryVector) -> QueryVector:
         return prune(*vector, self.settings.top_k or self.layout.document.top_k, self.settings.ratio)

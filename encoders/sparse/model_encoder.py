@@ -33,6 +33,7 @@ from .pruning import largest
 from .settings import LearnedSettings
 
 Result = TypeVar("Result")
+Kept = TypeVar("Kept")
 
 _NO_LIMIT = 512  # where neither the tokenizer nor the model says one
 
@@ -179,17 +180,50 @@ class VocabularyEncoder(ModelEncoder):
 
         Both of one pass; texts are cut at the limit. A text without a token of its own has an empty vector, and zeros.
         """
+        vectors, means, _ = self.encode_with_states(texts, lambda _ids, _states: None, progress)
+        return vectors, means
+
+    def encode_with_states(
+        self,
+        texts: Sequence[str],
+        keep: Callable[[NDArray[np.int64], NDArray[np.float32]], Kept],
+        progress: ShareDone | None = None,
+    ) -> tuple[list[QueryVector], NDArray[np.float32], list[Kept | None]]:
+        """Return what `encode_with_means` does, and what `keep` makes of each text's tokens.
+
+        Args:
+            keep: takes the tokens of a text, int64[n], without special ones, and their states, float32[n, width], both
+                of which it must not keep. It is not asked about a text without a token of its own, which has None.
+        """
         ids_of_text = self._subwords.ids_of(list(texts), self._room)
         nonempty = [position for position, ids in enumerate(ids_of_text) if not self._subwords.says_nothing(ids)]
         token_ids = [ids_of_text[position][: self._room] for position in nonempty]
         empty = (np.empty(0, np.int32), np.empty(0, np.float32))
         vectors: list[QueryVector] = [empty] * len(texts)
         means = np.zeros((len(texts), self.width), dtype=np.float32)
-        for number, (vector, mean) in self._in_batches(self._encode_batch_with_means, token_ids, progress).items():
-            vectors[nonempty[number]] = self._boosted(vector, token_ids[number])
-            means[nonempty[number]] = mean
-        return vectors, means
+        kept: list[Kept | None] = [None] * len(texts)
+
+        def encode(batch: list[list[int]]) -> list[tuple[QueryVector, NDArray[np.float32], Kept]]:
+            return [
+                (vector, mean, keep(*self._terms_of(ids, states)))
+                for ids, (vector, mean, states) in zip(batch, self._encode_batch_with_states(batch), strict=True)
+            ]
+
+        for number, (vector, mean, own) in self._in_batches(encode, token_ids, progress).items():
+            position = nonempty[number]
+            vectors[position] = self._boosted(vector, token_ids[number])
+            means[position], kept[position] = mean, own
+        return vectors, means, kept
+
+    def _terms_of(self, ids: list[int], states: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the tokens of a text that are terms, and their states, without those around the text."""
+        tokens = np.array(ids, np.int64)
+        own = states[len(self._subwords.prefix) :][: len(ids)]
+        terms = self._is_term[tokens]
+        return tokens[terms], own[terms]
 
     @abstractmethod
-    def _encode_batch_with_means(self, token_ids: list[list[int]]) -> list[tuple[QueryVector, NDArray[np.float32]]]:
-        """Return each text's vector, and the mean of its tokens' states."""
+    def _encode_batch_with_states(
+        self, token_ids: list[list[int]]
+    ) -> list[tuple[QueryVector, NDArray[np.float32], NDArray[np.float32]]]:
+        """Return each text's vector, the mean of its tokens' states, and these states, special tokens' included."""

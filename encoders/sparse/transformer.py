@@ -78,11 +78,15 @@ class LanguageModelEncoder(VocabularyEncoder):
     def _encode_batch(self, token_ids: list[list[int]]) -> list[QueryVector]:
         return self._pooled(*self._hidden(token_ids))
 
-    def _encode_batch_with_means(self, token_ids: list[list[int]]) -> list[tuple[QueryVector, NDArray[np.float32]]]:
+    def _encode_batch_with_states(
+        self, token_ids: list[list[int]]
+    ) -> list[tuple[QueryVector, NDArray[np.float32], NDArray[np.float32]]]:
         hidden, mask = self._hidden(token_ids)
         counted = mask.unsqueeze(-1)
-        means = ((hidden.float() * counted).sum(1) / counted.sum(1)).cpu().numpy()
-        return list(zip(self._pooled(hidden, mask), means, strict=True))
+        states = hidden.float()
+        means = ((states * counted).sum(1) / counted.sum(1)).cpu().numpy()
+        apart = [own[rows] for own, rows in zip(states.cpu().numpy(), mask.cpu().numpy(), strict=True)]
+        return list(zip(self._pooled(hidden, mask), means, apart, strict=True))
 
     def _hidden(self, token_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return floating[n, longest, width] and the bool[n, longest] of what is pooled."""

@@ -190,6 +190,7 @@ def _check_unfinished(collection: Collection, settings: CollectionSettings, inge
     passages = settings.passage_settings(lexical=sparse_field is None)
     same = collection.manifest.passages == passages and collection.manifest.encoder.same_vectors(identity)
     same = same and collection.manifest.tenant_field == settings.tenant_field
+    same = same and collection.manifest.late == settings.late
     if not same or not _same_dense(collection, dense_field, settings):
         raise CollectionExistsError(
             "an unfinished collection with another encoder or other settings is here already",

@@ -389,10 +389,13 @@ class Collection(ReadableCollection):
 
         Raises:
             EncoderError, MissingExtraError: the model cannot be loaded. ReadOnlyError: it was opened for reading.
+            QueryError: it is late interaction, and the collection keeps no vectors of tokens.
         """
         from .reranking.stored import write_rerank
 
-        if rerank is not None:
+        if rerank is not None and rerank.is_late:
+            self._encoders.require_late()
+        elif rerank is not None:
             # Named by its path, so that it is found wherever searches are asked for.
             rerank = replace(rerank, model=open_cross_encoder(rerank.model).name)
         with self._writing().transaction() as connection:

@@ -17,6 +17,7 @@ from lexhound.retrieval.collection.store.dense_index import check_policy
 from lexhound.retrieval.collection.store.manifest import MANIFEST, DenseManifest, Manifest, write_manifest
 from lexhound.retrieval.collection.store.passage_table import CREATE
 from lexhound.retrieval.collection.store.schema import create_database
+from lexhound.retrieval.collection.store.token_table import CREATE as CREATE_TOKEN_VECTORS
 from lexhound.retrieval.errors import CollectionExistsError
 from lexhound.retrieval.tenants.keys import check_field
 
@@ -39,6 +40,10 @@ def create_directory(
         raise _exists(directory)
     check_is_no_alias(directory)
     identity, sparse, dense = open_chosen(settings, load_model=load_model)
+    if settings.late:
+        from lexhound.retrieval.collection.fields.late_field import LateField  # few collections need it
+
+        LateField(sparse)
     passages = settings.passage_settings(lexical=sparse is None)
     if load_model and passages is not None and settings.passages is not None:
         Splitter(passages, sparse, dense).check()
@@ -50,8 +55,9 @@ def create_directory(
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
-            manifest = Manifest.new(made_by(), identity, vectors, passages, tenant_field)
-            create_database(aside, dense=dense is not None, more=CREATE if manifest.tells_passages else "")
+            manifest = Manifest.new(made_by(), identity, vectors, passages, tenant_field, late=settings.late)
+            tables = (CREATE if manifest.tells_passages else "") + (CREATE_TOKEN_VECTORS if settings.late else "")
+            create_database(aside, dense=dense is not None, more=tables)
             write_manifest(aside, manifest)
             publish_directory(aside, directory)
         except FileExistsError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.bm25.vocabulary import Vocabulary
@@ -16,7 +16,11 @@ from lexhound.retrieval.collection.request import RankingOptions
 from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.errors import QueryError
 
+from .reranking.options import no_token_vectors
 from .settings import CollectionSettings
+
+if TYPE_CHECKING:
+    from lexhound.retrieval.collection.fields.late_field import LateField
 
 
 class LoadedEncoders(NamedTuple):
@@ -105,6 +109,18 @@ class CollectionEncoders:
                 cli_hint="index the corpus again with --dense MODEL",
             )
         return self.dense
+
+    def require_late(self) -> LateField:
+        """Return what makes vectors of tokens.
+
+        Raises:
+            QueryError: the collection keeps none.
+        """
+        if not self._manifest.late:
+            raise no_token_vectors()
+        from lexhound.retrieval.collection.fields.late_field import LateField  # few searches need it
+
+        return LateField(self.sparse)
 
     def reopen_static_queries(self) -> None:
         """Take the table that the collection keeps, if it keeps one."""

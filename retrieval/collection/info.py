@@ -18,6 +18,7 @@ from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest
 from lexhound.retrieval.collection.store.passage_table import count_split
 from lexhound.retrieval.collection.store.schema import DATABASE, log_bytes
 from lexhound.retrieval.collection.store.segment import segment_bytes
+from lexhound.retrieval.collection.store.token_table import size_of_token_vectors
 from lexhound.retrieval.collection.write.ingest_jobs import Unfinished, describe_unfinished
 from lexhound.retrieval.tenants.keys import count_tenants
 
@@ -80,6 +81,7 @@ class CollectionInfo:
             is not counted: in collections of earlier versions, and of bm25 alone.
         tenant_field: the field that says whose a document is; None where documents are everybody's. tenants: how many
             tenants have documents.
+        late_bytes: of the token vectors in the database; None where the collection has none.
     """
 
     path: str
@@ -109,6 +111,7 @@ class CollectionInfo:
     cut: int | None = None
     tenant_field: str | None = None
     tenants: int | None = None
+    late_bytes: int | None = None
 
 
 def describe(
@@ -142,6 +145,7 @@ def describe(
         terms = connection.execute("SELECT count(*) FROM terms").fetchone()[0]
         split, _, cut = count_split(connection) if manifest.tells_passages else (None, None, None)
         tenants = None if manifest.tenant_field is None else len(count_tenants(connection))
+        late_bytes = size_of_token_vectors(connection) if manifest.late else None
     return CollectionInfo(
         path=str(directory),
         format=read_manifest(directory).format,  # raised since it was opened, maybe
@@ -170,6 +174,7 @@ def describe(
         cut=cut,
         tenant_field=manifest.tenant_field,
         tenants=tenants,
+        late_bytes=late_bytes,
     )
 
 

@@ -27,7 +27,7 @@ from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.collection.store.notes import read_note
 from lexhound.retrieval.collection.store.schema import DATABASE, Identity, check_identity
 from lexhound.retrieval.collection.store.vocabulary import SqliteVocabulary
-from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError
+from lexhound.retrieval.errors import CollectionError, CorruptCollectionError, NotACollectionError, QueryError
 from lexhound.retrieval.tenants.keys import tenant_required
 
 from .capability import ALL_CAPABILITIES, Capability
@@ -162,8 +162,11 @@ class ReadableCollection(Searchable):
         indexes = [view.segment.index for view in snapshot.segments]
         Thread(target=read_ahead, args=(indexes,), name="read-ahead", daemon=True).start()
         if snapshot.rerank is not None:
-            with suppress(EncoderError, MissingExtraError):
-                open_cross_encoder(snapshot.rerank.model)
+            with suppress(EncoderError, MissingExtraError, QueryError):
+                if snapshot.rerank.is_late:
+                    self._encoders.require_late().query(WARMING)
+                else:
+                    open_cross_encoder(snapshot.rerank.model)
         dense = self._encoders.dense_queries
         if dense is not None:
             with suppress(EncoderError, MissingExtraError):

@@ -88,6 +88,8 @@ class Hit:
     """Likewise the score, to which contributions and shares sum."""
     passage: Passage | None = None
     """Of a document that is split, its best passage; null for one that is whole."""
+    late_score: float | None = None
+    """Of a hit that late interaction reranked, its MaxSim, -1 to 1; null where it, or the query, has no token."""
 
     @property
     def document(self) -> Document:

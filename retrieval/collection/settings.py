@@ -27,6 +27,7 @@ class SettingsKeywords(TypedDict, total=False):
     dense_index: str
     passages: str | None
     tenant_field: str | None
+    late: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class CollectionSettings:
             texts, and for `none` with bm25.
         tenant_field: the field of the metadata that says whose a document is, so that everything is asked of one tenant
             (docs/tenants.md); None where documents are everybody's.
+        late: keep vectors of tokens too, for reranking by late interaction (`rerank="late"`): of an encoder whose
+            documents are read by a masked language model and whose queries have a table of idf.
     """
 
     encoder: str | None = None
@@ -58,6 +61,7 @@ class CollectionSettings:
     dense_index: str = "auto"
     passages: str | None = None
     tenant_field: str | None = None
+    late: bool = False
 
     @classmethod
     def of(cls, settings: CollectionSettings | None, keywords: SettingsKeywords) -> CollectionSettings:

@@ -24,6 +24,11 @@ from lexhound.retrieval.collection.store.sparse_batches import unpack
 from lexhound.retrieval.collection.store.stored_documents import ROWS_AT_ONCE as DOCUMENTS_AT_ONCE
 from lexhound.retrieval.collection.store.stored_documents import damaged_rows
 from lexhound.retrieval.collection.store.table_checksum import check_tables
+from lexhound.retrieval.collection.store.token_table import (
+    damaged_token_vectors,
+    has_token_vectors,
+    rows_with_token_vectors,
+)
 from lexhound.retrieval.documents.metadata import Value, flatten
 from lexhound.retrieval.errors import CollectionError, CorruptCollectionError
 from lexhound.retrieval.tenants.keys import prefix_of_key
@@ -73,6 +78,7 @@ def verify(
             read += view.segment.nbytes
             files.reach(read)
         problems += verify_table(directory)
+        problems += verify_token_vectors(connection)
         if not problems:  # what the tables and files say can be trusted
             Stage(progress, "comparing ids")
             problems += verify_agreement(directory, snapshot, connection, width)
@@ -130,6 +136,16 @@ def verify_database(directory: Path, connection: sqlite3.Connection, *, thorough
         problems += [Problem(where, error.message) for error in damaged_spans(connection)]
     except (sqlite3.DatabaseError, CorruptCollectionError) as error:
         problems.append(Problem(where, getattr(error, "message", str(error))))
+    return problems
+
+
+def verify_token_vectors(connection: sqlite3.Connection) -> list[Problem]:
+    """Compare the token vectors of every row with their checksum."""
+    problems: list[Problem] = []
+    try:
+        problems += [Problem(error.where or DATABASE, error.message) for error in damaged_token_vectors(connection)]
+    except CorruptCollectionError as error:  # a page cannot be read
+        problems.append(Problem(error.where or DATABASE, error.message))
     return problems
 
 
@@ -299,6 +315,12 @@ def _rows(directory: Path, snapshot: Snapshot, connection: sqlite3.Connection) -
         for each in snapshot.segments
     ]
     told = np.array(rows_of(connection, stored.tolist()), np.int64)
+    if has_token_vectors(connection):
+        bare = np.setdiff1d(told, rows_with_token_vectors(connection))
+        if len(bare):
+            return [
+                Problem(str(directory / DATABASE), f"{len(bare):,} rows have no token vectors, row {bare[0]} first")
+            ]
     if not np.array_equal(told, np.sort(np.concatenate([np.empty(0, np.int64), *indexed]))):
         return [Problem(str(directory), "index and documents disagree: they have other passages")]
     twice = connection.execute(f"SELECT count(*) - count(DISTINCT id) FROM rows WHERE {visible}").fetchone()[0]

@@ -55,6 +55,7 @@ from .hybrid import rank_hybrid
 from .known_fields import EngineFields
 from .protocol import EngineInfo, require_capability
 from .ranking import check_request, rank_dense, rank_sparse, where_of
+from .refusals import refuse_late
 from .statistics import EngineStatistics
 from .writing import EngineWriter
 
@@ -286,6 +287,7 @@ class EngineCollection:
         started = perf_counter()
         request = SearchRequest.of(query, k, options)
         if isinstance(request.rerank, Rerank):
+            refuse_late(request.rerank)
             return rerank(self.search, request, request.rerank)
         check_request(self.engine, request, request.depth)
         if request.explain:
@@ -321,6 +323,7 @@ class EngineCollection:
         """
         request = BatchRequest.of(queries, k, options)
         if isinstance(request.rerank, Rerank):
+            refuse_late(request.rerank)
             return rerank_many(self.search, request, request.rerank)
         check_request(self.engine, request, request.k)
         encoders = QueryEncoders.of(request, self._sparse_field, self._dense)

@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class MoveReport:
     """What was moved. `relative_error` is the share of the weight that 8-bit impacts have lost (`QuantisationLoss`);
-    `fusion` says that the collection has a fusion of its own, which does not move."""
+    `fusion` says that the collection has a fusion of its own, `late` that it has token vectors: neither moves."""
 
     documents: int
     postings: int
     dense: bool
     relative_error: float
     fusion: bool
+    late: bool = False
 
 
 def move_collection(
@@ -84,7 +85,8 @@ def move_collection(
                     where=str(destination),
                     hint="drop the collection with the engine's own tools, and move again",
                 )
-        return MoveReport(moved, postings, manifest.dense is not None, loss.relative_error, snapshot.fusion is not None)
+        dense, fusion = manifest.dense is not None, snapshot.fusion is not None
+        return MoveReport(moved, postings, dense, loss.relative_error, fusion, manifest.late)
 
 
 def _rows(chunk: RowChunk) -> list[EngineRow]:

@@ -92,6 +92,10 @@ def create_collection(
         )
     tenant_field = None if settings.tenant_field is None else check_field(settings.tenant_field)
     refuse_tenants(parsed, tenant_field)
+    if settings.late:
+        raise UnsupportedError(
+            "vectors of tokens are kept in Lexhound's own index only", where=str(parsed), hint="leave `late` out"
+        )
     chosen = settings.choose(keeps_dense=keeps_dense(parsed))
     _require_encoders(parsed, chosen.encoder, chosen.dense)
     identity, sparse_field, dense_field = open_chosen(settings, keeps_dense=keeps_dense(parsed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lexhound.retrieval.collection.reranking.options import Rerank
 from lexhound.retrieval.errors import UnsupportedError
 
 from .address import LUCENE, MILVUS, MILVUS_LITE, Address
@@ -23,12 +24,13 @@ NO_FILTER = "filters on metadata: the index is of terms alone"
 NO_CHANGE = "adding, replacing and deleting once the index is built: it is built once, of a whole corpus"
 
 NO_TENANTS = "tenants: without filters nothing confines a search to one"
+NO_LATE = "token vectors, and with them late interaction: they are kept in Lexhound's own index only"
 
 NO_DEPTH = "hits beyond the 16,384th"
 NO_GREAT_NUMBERS = "filters that compare by size with numbers of 2**53 and more"
 NO_LONG_TEXTS = "texts, titles and metadata of more than 65,535 bytes"
 
-_UNCOUNTED = (NO_FACETS, NO_ORDER, NO_WORK, NO_PASSAGES)
+_UNCOUNTED = (NO_FACETS, NO_ORDER, NO_WORK, NO_PASSAGES, NO_LATE)
 _MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_JOBS, NO_DEPTH, NO_GREAT_NUMBERS, NO_LONG_TEXTS, *_UNCOUNTED)
 _LUCENE = (NO_DENSE, NO_FILTER, NO_TENANTS, NO_CHANGE, NO_RECALL, *_UNCOUNTED)
 
@@ -38,6 +40,16 @@ REFUSED: dict[str, tuple[str, ...]] = {MILVUS: _MILVUS, MILVUS_LITE: _MILVUS, LU
 def keeps_dense(address: Address) -> bool:
     """Return whether what an address names has a place for dense vectors."""
     return NO_DENSE not in REFUSED.get(address.engine, ())
+
+
+def refuse_late(rerank: Rerank) -> None:
+    """Raise UnsupportedError where a search is to be reranked by token vectors, which engines do not keep."""
+    if rerank.is_late:
+        raise UnsupportedError(
+            "token vectors for late interaction are kept in Lexhound's own index only",
+            hint="name a cross-encoder, or leave `rerank` out",
+            cli_hint="name a cross-encoder, or leave --rerank out",
+        )
 
 
 def refuse_encoders(address: Address, *, bm25: bool, dense: bool) -> None:

@@ -208,7 +208,7 @@ class EngineWriter:
     def _encode(
         self, documents: Sequence[Document], progress: ShareDone | None
     ) -> tuple[list[SparseVector], NDArray[np.float32] | None]:
-        matrix, dense = vectors_of(self._sparse_field, self._dense, documents, progress)
+        matrix, dense, _ = vectors_of(self._sparse_field, self._dense, documents, progress)
         ends = matrix.indptr.tolist()
         rows = [
             (matrix.indices[start:end].astype(np.int32), matrix.data[start:end].astype(np.float32))

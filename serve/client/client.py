@@ -124,6 +124,7 @@ class Client:
         settings: Mapping[str, Any] | None = None,
         passages: str | None = None,
         tenant_field: str | None = None,
+        late: bool = False,
     ) -> CollectionInfo:
         """Make an empty collection.
 
@@ -133,10 +134,11 @@ class Client:
             settings: of `bm25`.
             passages: how long texts are split, such as "256/32" (tokens, overlap), or "none".
             tenant_field: the metadata field that says whose a document is; None where documents are everybody's.
+            late: keep vectors of tokens too, for `rerank="late"`.
         """
         bm25 = None if settings is None else dict(settings)
         named = {"encoder": encoder, "dense": dense, "settings": bm25, "passages": passages}
-        named |= {"tenant_field": tenant_field}
+        named |= {"tenant_field": tenant_field, "late": late or None}
         body = {"name": name} | {key: value for key, value in named.items() if value is not None}
         return collection_info(self._ask("POST", "/v1/collections", body=body))
 

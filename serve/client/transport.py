@@ -16,7 +16,7 @@ from lexhound.core.arrow_rows import CellError, is_table, table_rows
 from lexhound.retrieval.collection.clauses.tree import CLAUSES
 from lexhound.retrieval.collection.query.sort_keys import SortKey
 from lexhound.retrieval.collection.request import Fusion, SearchRequest
-from lexhound.retrieval.collection.reranking.options import Rerank
+from lexhound.retrieval.collection.reranking.options import LATE, Rerank
 
 from .answers import BulkResult, Document
 from .errors import ApiError, ClientError
@@ -76,7 +76,7 @@ class SearchOptions(TypedDict, total=False):
     sort: str | Sequence[str | SortKey] | None
     collapse: str | None
     recall: float | None
-    rerank: Literal["none"] | None
+    rerank: Literal["none", "late"] | None
     group: Group | None
 
 
@@ -89,7 +89,7 @@ class BatchOptions(TypedDict, total=False):
     filter: str | None
     allow_unknown_fields: bool
     recall: float | None
-    rerank: Literal["none"] | None
+    rerank: Literal["none", "late"] | None
     group: Group
 
 
@@ -104,9 +104,11 @@ def search_body(query: Query | SearchRequest, options: SearchOptions) -> dict[st
                 hint="send a text and a filter, or ask the OpenSearch endpoint",
                 code="clauses",
             )
-        if isinstance(query.rerank, Rerank):
+        if query.rerank == Rerank(LATE):
+            values["rerank"] = LATE
+        elif isinstance(query.rerank, Rerank):
             raise ClientError(
-                "a request over REST names no reranker: the collection keeps it",
+                "a request over REST names no reranker but late: the collection keeps it, its depth and its weight",
                 hint="lexhound reranker COLLECTION MODEL",
                 code="rerank",
             )

@@ -9,4 +9,5 @@ SAMPLES = ROOT / "samples"
 CRANFIELD = SAMPLES / "cranfield"
 # Collections that earlier versions made, and the dense encoder that some of them were made with.
 GOLDEN = ROOT / "tests" / "golden"
+TINY_LATE = ROOT / "tests" / "golden_models" / "tiny-late"
 TINY_DENSE = ROOT / "tests" / "golden_models" / "tiny-dense"

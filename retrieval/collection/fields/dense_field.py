@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lexhound.encoders.base import DocumentReader, EncoderIdentity, ShareDone, SparseEncoder
     from lexhound.encoders.dense.encoder import DenseEncoder
     from lexhound.encoders.dense.settings import DenseSettings
+    from lexhound.encoders.late.vectors import TokenVectors
+    from lexhound.encoders.sparse.encoder import LearnedEncoder
 
 BATCH_DOCUMENTS = 256
 """Documents encoded and acknowledged together, at most."""
@@ -97,17 +99,34 @@ class DenseField:
         """Return documents' sparse vectors by another encoder and dense ones by this, of one pass where both are one
         model.
         """
-        from lexhound.encoders.shared_backbone import encode_both, shares_a_pass
+        from lexhound.encoders.shared_backbone import encode_both
         from lexhound.encoders.sparse.encoder import LearnedEncoder
 
-        if isinstance(sparse, LearnedEncoder):
-            if self._shared is None:
-                self._shared = shares_a_pass(sparse, self.encoder)
-            if self._shared:
-                vectors, dense = encode_both(sparse, self.encoder, texts, progress)
-                return vectors, self._checked(dense)
+        if isinstance(sparse, LearnedEncoder) and self.shares_a_pass(sparse):
+            vectors, dense = encode_both(sparse, self.encoder, texts, progress)
+            return vectors, self._checked(dense)
         vectors = sparse.encode_documents(texts, part_of(progress, 0.0, 0.5))
         return vectors, self.encode(texts, part_of(progress, 0.5, 1.0))
+
+    def encode_with_tokens(
+        self, sparse: LearnedEncoder, texts: Sequence[str], progress: ShareDone | None = None
+    ) -> tuple[csr_array, NDArray[np.float32], list[TokenVectors]]:
+        """Return the same, and the vectors of each text's tokens, which the sparse encoder's pass makes too."""
+        from lexhound.encoders.shared_backbone import dense_of_means
+
+        shared = self.shares_a_pass(sparse)
+        vectors, means, tokens = sparse.encode_documents_with_tokens(texts, progress if shared else None)
+        if shared:
+            return vectors, self._checked(dense_of_means(self.encoder, means)), tokens
+        return vectors, self.encode(texts, progress), tokens
+
+    def shares_a_pass(self, sparse: LearnedEncoder) -> bool:
+        """Return whether one pass makes another encoder's sparse vectors and this one's dense ones. Loads models."""
+        from lexhound.encoders.shared_backbone import shares_a_pass
+
+        if self._shared is None:
+            self._shared = shares_a_pass(sparse, self.encoder)
+        return self._shared
 
     def query(self, text: str) -> NDArray[np.float32]:
         """Return a query's vector: float32[width]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,27 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from lexhound.encoders.base import QueryVector, ShareDone
+    from lexhound.encoders.late.vectors import TokenVectors
 
     from .dense_field import DenseField
+    from .late_field import LateField
 
 GROUP = 64
 """Documents that models encode together, at most: the same whatever the machine's speed, as the last bits of a vector
 may depend on which texts are in a batch."""
+
+
+class DocumentVectors(NamedTuple):
+    """The vectors of some documents.
+
+    Attributes:
+        sparse: one row a document; dense: float32[n, width], None where the collection has none; tokens: those of each
+            document's tokens, None likewise.
+    """
+
+    sparse: csr_array
+    dense: NDArray[np.float32] | None = None
+    tokens: Sequence[TokenVectors] | None = None
 
 
 def vectors_of(
@@ -32,8 +47,10 @@ def vectors_of(
     dense: DenseField | None,
     documents: Sequence[Document],
     progress: ShareDone | None = None,
-) -> tuple[csr_array, NDArray[np.float32] | None]:
-    """Return the vectors of documents, sparse and, where the collection has them, dense; of one pass where that can be.
+    late: LateField | None = None,
+) -> DocumentVectors:
+    """Return the vectors of documents, sparse and, where the collection has them, dense and of tokens; of one pass
+    where that can be.
 
     Models encode `GROUP` documents together, from the first on, whatever the number of documents.
 
@@ -42,32 +59,42 @@ def vectors_of(
     """
     size = GROUP if dense is not None or isinstance(sparse_field, LearnedField) else len(documents)
     if len(documents) <= size:
-        return _vectors_of_group(sparse_field, dense, documents, progress)
+        return _vectors_of_group(sparse_field, dense, documents, progress, late)
     parts = []
     for start in range(0, len(documents), size):
         group = documents[start : start + size]
         tell = part_of(progress, start / len(documents), (start + len(group)) / len(documents))
-        parts.append(_vectors_of_group(sparse_field, dense, group, tell))
+        parts.append(_vectors_of_group(sparse_field, dense, group, tell, late))
     from scipy.sparse import csr_array, vstack
 
-    width = max(sparse.shape[1] for sparse, _ in parts)  # a group of texts may bring terms that those before had not
-    wide = [csr_array((own.data, own.indices, own.indptr), shape=(own.shape[0], width)) for own, _ in parts]
-    sparse = csr_array(vstack(wide, format="csr"))
-    return sparse, None if dense is None else np.concatenate([rows for _, rows in parts if rows is not None])
+    width = max(part.sparse.shape[1] for part in parts)  # a group of texts may bring terms that those before had not
+    wide = [
+        csr_array((own.data, own.indices, own.indptr), shape=(own.shape[0], width)) for own in (p.sparse for p in parts)
+    ]
+    rows = None if dense is None else np.concatenate([part.dense for part in parts if part.dense is not None])
+    tokens = None if late is None else [own for part in parts for own in part.tokens or ()]
+    return DocumentVectors(csr_array(vstack(wide, format="csr")), rows, tokens)
 
 
 def _vectors_of_group(
-    sparse_field: SparseField, dense: DenseField | None, documents: Sequence[Document], progress: ShareDone | None
-) -> tuple[csr_array, NDArray[np.float32] | None]:
+    sparse_field: SparseField,
+    dense: DenseField | None,
+    documents: Sequence[Document],
+    progress: ShareDone | None,
+    late: LateField | None,
+) -> DocumentVectors:
     texts = [document.encoded_text for document in documents]
     if any(isinstance(document, EncodedDocument) for document in documents):
         sparse = _with_given_vectors(sparse_field, documents)
-        return sparse, None if dense is None else dense.encode(texts, progress)
+        tokens = None if late is None else late.encode(texts).tokens
+        return DocumentVectors(sparse, None if dense is None else dense.encode(texts, progress), tokens)
+    if late is not None:
+        return late.encode(texts, dense, progress)
     if dense is None:
-        return sparse_field.encode(texts, progress), None
+        return DocumentVectors(sparse_field.encode(texts, progress))
     if isinstance(sparse_field, LearnedField):
-        return dense.encode_with(sparse_field.encoder, texts, progress)
-    return sparse_field.encode(texts), dense.encode(texts, progress)
+        return DocumentVectors(*dense.encode_with(sparse_field.encoder, texts, progress))
+    return DocumentVectors(sparse_field.encode(texts), dense.encode(texts, progress))
 
 
 def _with_given_vectors(sparse_field: SparseField, documents: Sequence[Document]) -> csr_array:

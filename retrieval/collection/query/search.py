@@ -36,6 +36,13 @@ from .snapshot import SegmentView, Snapshot
 
 def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) -> SearchResult:
     """Return everything from a query to hits with their documents; see `Collection.search`."""
+    return answer_with_rows(snapshot, encoders, request)[0]
+
+
+def answer_with_rows(
+    snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest
+) -> tuple[SearchResult, list[int]]:
+    """Return the same, and the internal id of the row where each hit stands: its best passage's."""
     started = perf_counter()
     _check_fields(snapshot, request)
     query, candidates = _candidates(snapshot, encoders, request)
@@ -43,7 +50,7 @@ def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) 
     total = candidates.total() if request.total else None
     shares = candidates.shares(ranked) if request.explain else None
     hits = _hits(snapshot, HitMaker(request, encoders.sparse, query), ranked, shares)
-    return SearchResult(
+    result = SearchResult(
         hits,
         perf_counter() - started,
         candidates.stats,
@@ -53,6 +60,8 @@ def answer(snapshot: Snapshot, encoders: QueryEncoders, request: SearchRequest) 
         encoding=query.seconds,
         total=total,
     )
+    places = zip(ranked.parts.tolist()[request.offset :], ranked.rows.tolist()[request.offset :], strict=True)
+    return result, [int(snapshot.segments[part].segment.internal_ids[row]) for part, row in places]
 
 
 def _check_fields(snapshot: Snapshot, request: SearchRequest) -> None:

@@ -63,6 +63,10 @@ class Searchable(ListingCollection):
         """
         request = SearchRequest.of(query, k, options)
         reranking = wanted(request, self.reranker)
+        if reranking is not None and reranking.is_late:
+            from lexhound.retrieval.collection.reranking.late import search_late  # few searches need it
+
+            return search_late(self._asked, self._encoders, request, reranking)
         if reranking is not None:
             return rerank(self.search, request, reranking)
         encoders = self._encoders.of_queries(request)

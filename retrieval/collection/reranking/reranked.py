@@ -38,32 +38,35 @@ def rerank(search: Search, request: SearchRequest, options: Rerank) -> SearchRes
         EncoderError, MissingExtraError: the model cannot be loaded.
     """
     started = perf_counter()
-    if not isinstance(request.query, str):
-        raise QueryError("only a query by text can be reranked", hint="leave rerank out, or give a text")
-    if request.depth > options.depth:
-        raise QueryError(
-            f"hits to the {request.depth:,}th are asked for, and {options.depth:,} are reranked",
-            hint="raise the depth of the reranking, ask for fewer hits, or ask without: rerank 'none'",
-        )
+    query, first = first_stage(request, options)
     model = open_cross_encoder(options.model)
-    first = replace(
-        request,
-        k=options.depth,
-        offset=0,
-        rerank=NO_RERANKER,
-        fields=tuple(dict.fromkeys((*request.fields, "title", "text"))),
-    )
-    result = search(first)
+    result = search(replace(first, fields=tuple(dict.fromkeys((*request.fields, "title", "text")))))
     texts = [_read(hit) for hit in result.hits]
     scores: list[float] = []
     for start in range(0, len(texts), BATCH):
         check_deadline()
-        scores += model.scores(request.query, texts[start : start + BATCH]).tolist()
+        scores += model.scores(query, texts[start : start + BATCH]).tolist()
     order = sorted(range(len(scores)), key=lambda place: -scores[place])[request.offset : request.depth]
     hits = tuple(
         _hit(request, result.hits[place], rank, scores[place]) for rank, place in enumerate(order, request.offset + 1)
     )
     return replace(result, hits=hits, seconds=perf_counter() - started)
+
+
+def first_stage(request: SearchRequest, options: Rerank) -> tuple[str, SearchRequest]:
+    """Return the query's text, and the search whose hits are to be reranked.
+
+    Raises:
+        QueryError: there is no text to read, or hits are asked for beyond those that are reranked.
+    """
+    if not isinstance(request.query, str):
+        raise QueryError("only a query by text can be reranked", hint="leave rerank out, or give a text")
+    if request.depth > options.hits:
+        raise QueryError(
+            f"hits to the {request.depth:,}th are asked for, and {options.hits:,} are reranked",
+            hint="raise the depth of the reranking, ask for fewer hits, or ask without: rerank 'none'",
+        )
+    return request.query, replace(request, k=options.hits, offset=0, rerank=NO_RERANKER)
 
 
 def rerank_many(search: Search, request: BatchRequest, options: Rerank) -> list[RankedIds]:
@@ -74,7 +77,7 @@ def rerank_many(search: Search, request: BatchRequest, options: Rerank) -> list[
     }
     answers = []
     for query in request.queries:
-        result = rerank(search, SearchRequest(query, fields=(), rerank=options, **shared), options)
+        result = search(SearchRequest(query, fields=(), rerank=options, **shared))
         answers.append([(hit.id, hit.score) for hit in result.hits])
     return answers
 

@@ -37,5 +37,6 @@ def write_rerank(connection: sqlite3.Connection, rerank: Rerank | None) -> None:
     if rerank is None:
         connection.execute("DELETE FROM properties WHERE name = ?", (_NAME,))
         return
-    value = orjson.dumps(asdict(rerank)).decode()
+    given = {name: value for name, value in asdict(rerank).items() if value is not None}
+    value = orjson.dumps(given).decode()
     connection.execute("INSERT OR REPLACE INTO properties(name, value) VALUES (?, ?)", (_NAME, value))

@@ -23,13 +23,13 @@ from .dense_index import POLICIES
 
 MANIFEST = "lexhound.json"
 _CHECKSUM = "checksum"
-FORMAT = 6
+FORMAT = 7
 """The newest. A collection is written in the oldest that can hold it, so that older versions read what they can: 1
 without dense vectors, 2 where those are never clustered, 3 with others; 4 from the first segment on that this version
 writes, as each has its own scale and average length; 5 where texts may be split or cut, which its database
-tells; 6 with tenants."""
-PASSAGE_FORMAT = 5
-"""That of the table of passages."""
+tells; 6 with tenants; 7 with token vectors."""
+PASSAGE_FORMAT, TENANT_FORMAT = 5, 6
+"""That of the table of passages, and that of tenants."""
 SEGMENT_FORMAT = 4
 """The least that a collection has once this version has written a segment."""
 
@@ -55,6 +55,7 @@ class Manifest:
         dense: None where it has no dense vectors.
         passages: how long texts are split; None where they are not.
         tenant_field: the field of the metadata that says whose a document is; None where all are everybody's.
+        late: whether it has token vectors, for late interaction.
     """
 
     format: int
@@ -63,6 +64,7 @@ class Manifest:
     dense: DenseManifest | None = None
     passages: PassageSettings | None = None
     tenant_field: str | None = None
+    late: bool = False
 
     @classmethod
     def new(
@@ -72,6 +74,8 @@ class Manifest:
         dense: DenseManifest | None = None,
         passages: PassageSettings | None = None,
         tenant_field: str | None = None,
+        *,
+        late: bool = False,
     ) -> Manifest:
         """Return the manifest of a collection that is being made, in the oldest format that can hold it."""
         from lexhound.encoders.bm25.encoder import KIND as BM25  # takes time to load, and searches need none of it
@@ -79,8 +83,8 @@ class Manifest:
         number = 1 if dense is None else 2 if dense.index == "flat" else 3
         if passages is not None or dense is not None or encoder.kind != BM25:
             number = PASSAGE_FORMAT
-        number = number if tenant_field is None else FORMAT
-        return cls(number, created_by, encoder, dense, passages, tenant_field)
+        number = FORMAT if late else number if tenant_field is None else TENANT_FORMAT
+        return cls(number, created_by, encoder, dense, passages, tenant_field, late)
 
     @property
     def tells_passages(self) -> bool:
@@ -101,6 +105,8 @@ class Manifest:
             values["passages"] = None if self.passages is None else asdict(self.passages)
         if self.tenant_field is not None:
             values["tenant_field"] = self.tenant_field
+        if self.late:
+            values["late"] = True
         return values
 
 
@@ -157,7 +163,9 @@ def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
         if tenant_field is not None and (not isinstance(tenant_field, str) or not tenant_field):
             raise ValueError(f"the tenant field is {tenant_field!r}")
         dense, passages = _dense(data.get("dense")), passages_from(data.get("passages"))
-        return Manifest(number, str(data["created_by"]), encoder, dense, passages, tenant_field)
+        return Manifest(
+            number, str(data["created_by"]), encoder, dense, passages, tenant_field, data.get("late") is True
+        )
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, IdentityError) as error:
         raise CorruptCollectionError(
             f"damaged: {error}",

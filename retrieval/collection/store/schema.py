@@ -12,6 +12,7 @@ The database is the single source of truth: a segment directory that no row of `
     tombstones   rows that a batch or a segment still holds but that no longer exist
     runs         ingest jobs that have not been published: their rows, batches and segments are invisible
     passages     from format 5 on: which documents are split or cut, and where (`passage_table`)
+    token_vectors  of collections with late interaction: the vectors of a row's tokens (`token_table`)
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from lexhound.retrieval.collection.fields.splitter import SplitDocument
 from lexhound.retrieval.collection.store.passage_table import forget_spans, has_passages, rows_of, write_spans
 from lexhound.retrieval.collection.store.sql import last_internal_id, select_in
 from lexhound.retrieval.collection.store.stored_documents import hash_of
+from lexhound.retrieval.collection.store.token_table import forget_token_vectors
 from lexhound.retrieval.documents.document import Document, is_encodable
 from lexhound.retrieval.documents.metadata import flatten
 from lexhound.retrieval.tenants.keys import prefix_of_key
@@ -31,9 +32,9 @@ def visible_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str
 def tombstone(connection: sqlite3.Connection, internal_ids: Sequence[int]) -> None:
     """Remove documents with all their passages; their rows stay in segments as tombstones until `compact`."""
     keys = [(seq,) for seq in internal_ids]
-    connection.executemany(
-        "INSERT INTO tombstones(seq) VALUES (?)", ((row,) for row in rows_of(connection, internal_ids))
-    )
+    rows = rows_of(connection, internal_ids)
+    connection.executemany("INSERT INTO tombstones(seq) VALUES (?)", ((row,) for row in rows))
+    forget_token_vectors(connection, rows)
     forget_spans(connection, internal_ids)
     connection.executemany("DELETE FROM contents WHERE seq = ?", keys)
     connection.executemany("DELETE FROM rows WHERE seq = ?", keys)

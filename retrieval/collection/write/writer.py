@@ -28,6 +28,7 @@ from lexhound.retrieval.collection.store.schema import DATABASE, check_identity,
 from lexhound.retrieval.collection.store.sparse_batches import pack
 from lexhound.retrieval.collection.store.stored_documents import content_hash, damaged_rows, hash_of, stored_hash
 from lexhound.retrieval.collection.store.table_checksum import write_table_checksum
+from lexhound.retrieval.collection.store.token_table import has_token_vectors, write_token_vectors
 from lexhound.retrieval.collection.store.wal import BoundedLog
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from lexhound.encoders.base import ShareDone
+    from lexhound.retrieval.collection.fields.late_field import LateField
     from lexhound.retrieval.documents.passages import PassageSettings
 
 # A segment is built when this much waits in batches: bounds both the memory of building it and the time that opening a
@@ -106,6 +108,7 @@ class Writer:
         self._splitter: Splitter | None = None
         self._split_for: tuple[SparseField, DenseField | None] | None = None
         self._tells_passages = has_passages(connection)
+        self._late = has_token_vectors(connection)
 
     @property
     def splitter(self) -> Splitter:
@@ -295,9 +298,14 @@ class Writer:
             split = self.splitter.split(plain)
         pieces = plain if split is None else [piece for each in split for piece in each.pieces]
         internal_ids = insert_rows(connection, documents, job, split, tenants=self.tenant_field is not None)
-        vectors, dense = encoded or vectors_of(self.sparse_field, self.dense, pieces, progress)
+        if encoded is None:
+            vectors, dense, tokens = vectors_of(self.sparse_field, self.dense, pieces, progress, self._late_field())
+        else:
+            (vectors, dense), tokens = encoded, None
         if vectors is None:
             vectors = self.sparse_field.encode([document.encoded_text for document in pieces])
+        if tokens is not None:
+            write_token_vectors(connection, internal_ids, tokens)
         batch = (job, len(internal_ids), pack(internal_ids, vectors, frequencies=self.sparse_field.frequencies))
         if dense is None:
             connection.execute("INSERT INTO batches(run, documents, vectors) VALUES (?, ?, ?)", batch)
@@ -306,6 +314,14 @@ class Writer:
                 "INSERT INTO batches(run, documents, vectors, dense) VALUES (?, ?, ?, ?)",
                 (*batch, pack_dense(internal_ids, dense)),
             )
+
+    def _late_field(self) -> LateField | None:
+        """Return what makes token vectors; None where the collection has none."""
+        if not self._late:
+            return None
+        from lexhound.retrieval.collection.fields.late_field import LateField  # few collections need it
+
+        return LateField(self.sparse_field)
 
     def flush(self, job: int = PUBLISHED) -> None:
         """Turn the waiting batches of an ingest job, or of documents that are visible, into segments.

@@ -130,7 +130,9 @@ def settings_of(body: collection_models.CollectionRequest, offered: Mapping[str,
             parse_passages(body.passages)
         except SettingsError as error:
             raise RequestError(error.message, where="body.passages", hint=error.hint, code="passages") from error
-    return CollectionSettings(encoder, lexical, dense=dense, passages=body.passages, tenant_field=body.tenant_field)
+    return CollectionSettings(
+        encoder, lexical, dense=dense, passages=body.passages, tenant_field=body.tenant_field, late=body.late
+    )
 
 
 def _offered(name: str, offered: Mapping[str, str], where: str) -> str:

@@ -159,6 +159,7 @@ def description_answer(name: str, info: CollectionInfo | EngineInfo | TenantInfo
         "rows": info.rows,
         "split": info.split,
         "cut": info.cut,
+        "late_bytes": info.late_bytes,
         "encoder": _encoder(info.encoder),
         "dense": None
         if info.dense is None
@@ -202,6 +203,7 @@ _UNTOLD = (
     "cut",
     "tenants",
     "tenant",
+    "late_bytes",
 )
 
 

@@ -157,6 +157,7 @@ class CollectionDescription(Told):
     rows: int | None = Field(description="Rows of the index: one a document, or one a passage of it.")
     split: int | None = Field(description="Documents that have several passages; null where that is not counted.")
     cut: int | None = Field(description="Documents of which a model left out a part; null where that is not counted.")
+    late_bytes: int | None = Field(description="Of the token vectors for late interaction; null where there are none.")
     encoder: EncoderDescription
     dense: DenseDescription | None = Field(description="Null where there are no dense vectors.")
     engine: EngineDescription | None = Field(description="Null where our own index keeps the collection.")
@@ -205,6 +206,9 @@ class CollectionRequest(Strict):
         max_length=200,
         description="The metadata field that says whose a document is: every request is about one tenant then.",
         examples=["org"],
+    )
+    late: bool = Field(
+        False, description="Keep vectors of tokens too, for `rerank`: `late`. They take up to 12.4 KB a text."
     )
 
     model_config = ConfigDict(

@@ -33,9 +33,12 @@ Group = Annotated[
 ]
 
 
-NoRerank = Annotated[
-    Literal["none"] | None,
-    Field(description="`none`: leave out the reranker that the collection keeps, if it keeps one."),
+Reranking = Annotated[
+    Literal["none", "late"] | None,
+    Field(
+        description="`late`: late interaction, in a collection with token vectors; `none`: leave out the reranker that "
+        "the collection keeps, if it keeps one."
+    ),
 ]
 
 
@@ -91,7 +94,7 @@ class SearchOptions(Strict):
         description="A field; the best hit of each of its values stays.",
     )
     recall: Recall = None
-    rerank: NoRerank = None
+    rerank: Reranking = None
     group: Group = "document"
 
     @property
@@ -175,7 +178,7 @@ class AddressSearch(BaseModel):
     sort: str = Field("", max_length=400, description="Fields to sort by, as `year:desc`; separated by commas.")
     collapse: str | None = Field(None, min_length=1, max_length=FIELD_CHARACTERS)
     recall: float | None = Field(None, gt=0, le=1, description="Which share of the exact hits is enough.")
-    rerank: NoRerank = None
+    rerank: Reranking = None
     group: Group = "document"
 
     def body(self) -> TextSearch:
@@ -259,7 +262,7 @@ class BatchRequest(Strict):
     recall: Recall = None
     mode: Literal["auto", "lexical", "sparse", "dense", "hybrid"] = "auto"
     fusion: FusionOptions | None = None
-    rerank: NoRerank = None
+    rerank: Reranking = None
     group: Group = "document"
 
     def request(self, mode: str) -> request.BatchRequest:

@@ -11,7 +11,7 @@ import typer
 
 from lexhound.serve.cli.interruption import stoppable
 from lexhound.serve.cli.options import Directory, Json
-from lexhound.serve.cli.output import Output
+from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import counted, duration, rate, reporter, show
 
 
@@ -57,6 +57,8 @@ def export(
         Collection.open(directory) as collection,
         reporter("exporting") as progress,
     ):
+        if collection.manifest.late:
+            tell("the token vectors of late interaction are left out: no format has a place for them")
         report = export_collection(collection, out, format.value, overwrite=overwrite, progress=show(progress.update))
     seconds = perf_counter() - started
     header = report.header

@@ -94,6 +94,16 @@ Passages = Annotated[
 ]
 
 
+Late = Annotated[
+    bool,
+    typer.Option(
+        "--late",
+        help="Keep vectors of tokens too, for search --rerank late: up to 12.4 KB a text; see docs/late.md.",
+        show_default=False,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexOptions:
     """Arguments and options of `lexhound index`."""
@@ -139,6 +149,7 @@ class IndexOptions:
             show_default=False,
         ),
     ] = None
+    late: Late = False
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -199,6 +210,7 @@ def index(options: IndexOptions) -> None:
         options.dense.index_policy,
         passages=None if options.passages is None else as_text(options.passages),
         tenant_field=None if options.tenant_field is None else as_text(options.tenant_field),
+        late=options.late,
     )
     started = perf_counter()
     with stoppable(lambda: _what_is_kept(options, address)), rejects, reporter("indexing") as progress:

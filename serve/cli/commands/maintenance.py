@@ -175,6 +175,8 @@ def _rows(info: CollectionInfo) -> list[tuple[str, str]]:
     rows += [("damaged", f"{problem.where}: {problem.message}") for problem in info.damage]
     rows += _encoder_rows(info)
     rows += _dense_rows(info)
+    if info.late_bytes is not None:
+        rows.append(("late", f"vectors of tokens for late interaction, {_size(info.late_bytes)} in the database"))
     rows += _passage_rows(info)
     if info.fusion is not None:
         rows.append(("fusion", f"{info.fusion.method}, dense weight {info.fusion.dense_weight:g} (kept here)"))

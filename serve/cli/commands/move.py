@@ -44,6 +44,8 @@ def move(
     seconds = perf_counter() - started
     if report.fusion:
         tell("the fusion that `lexhound tune-fusion` kept in the collection does not move: name it in searches")
+    if report.late:
+        tell("the token vectors of late interaction do not move: no engine keeps them")
     if json:
         output.document(
             {

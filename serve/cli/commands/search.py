@@ -83,12 +83,17 @@ class SearchOptions:
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Put the best hits in the order of a cross-encoder, a folder or hub name; none for not.",
+            help="Put the best hits in the order of a cross-encoder, a folder or hub name; late for late interaction,"
+            " in a collection made with --late; none for not.",
             show_default="the collection's",
         ),
     ] = None
     rerank_depth: Annotated[
-        int | None, typer.Option(metavar="N", help="How many hits --rerank reads.", show_default="50")
+        int | None, typer.Option(metavar="N", help="How many hits --rerank reads.", show_default="50; late: 100")
+    ] = None
+    rerank_weight: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="late: its share of the sum with the score before, 0 to 1.", show_default="0.5"),
     ] = None
     group: Annotated[
         Group,
@@ -132,21 +137,22 @@ class SearchOptions:
             "allow_unknown_fields": self.allow_unknown_fields,
             "recall": self.recall,
             "fusion": fusion_of(self.fusion, self.dense_weight, self.fusion_depth),
-            "rerank": _rerank_of(self.rerank, self.rerank_depth),
+            "rerank": _rerank_of(self.rerank, self.rerank_depth, self.rerank_weight),
             "group": self.group.value,
         }
 
 
-def _rerank_of(model: str | None, depth: int | None) -> Any:
+def _rerank_of(model: str | None, depth: int | None, weight: float | None) -> Any:
     """Return the reranking of the options, None for the collection's own. Raises UsageError, QueryError."""
     from lexhound.retrieval.collection.reranking.options import NO_RERANKER, Rerank
     from lexhound.serve.errors import UsageError
 
-    if depth is None:
+    if depth is None and weight is None:
         return model
     if model is None or model == NO_RERANKER:
-        raise UsageError("--rerank-depth goes with --rerank MODEL", hint="name the model, or leave the depth out")
-    return Rerank(model, depth)
+        given = "--rerank-depth" if weight is None else "--rerank-weight"
+        raise UsageError(f"{given} goes with --rerank MODEL", hint=f"name the model, or leave {given} out")
+    return Rerank(model, depth, weight)
 
 
 @with_options
@@ -261,6 +267,9 @@ def _print_hit(collection: Backend, output: Output, hit: Hit, terms: frozenset[i
     if hit.passage is not None:
         place = f"characters {hit.passage.start:,} to {hit.passage.end:,}"
         head += [(f"  passage {hit.passage.number + 1:,}, {place}", "dim")]
+    if hit.retrieval_rank is not None:
+        late = "" if hit.late_score is None else f", late {hit.late_score:.4f}"
+        head += [(f"  before {hit.retrieval_rank}. {hit.retrieval_score:.4f}{late}", "dim")]
     output.line(*head)
     if hit.snippet is not None and hit.snippet.text:
         output.line(*_marked(hit.snippet, ""), indent=5)
@@ -335,6 +344,9 @@ def _as_json(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
             values["contributions"] = hit.contributions
         if hit.shares is not None:
             values["shares"] = hit.shares
+        if hit.retrieval_rank is not None:
+            names = ("retrieval_rank", "retrieval_score", "late_score")
+            values |= {name: getattr(hit, name) for name in names if getattr(hit, name) is not None}
         hits.append(values)
     return {
         "query": request.query,

@@ -140,7 +140,7 @@ class AsyncClient:
             late: keep vectors of tokens too, for `rerank="late"`.
         """
         bm25 = None if settings is None else dict(settings)
-        named = {"encoder": encoder, "dense": dense, "settings": bm25, "passages": passages}
+        named: dict[str, Any] = {"encoder": encoder, "dense": dense, "settings": bm25, "passages": passages}
         named |= {"tenant_field": tenant_field, "late": late or None}
         body = {"name": name} | {key: value for key, value in named.items() if value is not None}
         return collection_info(await self._ask("POST", "/v1/collections", body=body))

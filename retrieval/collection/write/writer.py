@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from lexhound.encoders.base import ShareDone
+    from lexhound.encoders.late.vectors import TokenVectors
     from lexhound.retrieval.collection.fields.late_field import LateField
     from lexhound.retrieval.documents.passages import PassageSettings
 
@@ -298,10 +299,11 @@ class Writer:
             split = self.splitter.split(plain)
         pieces = plain if split is None else [piece for each in split for piece in each.pieces]
         internal_ids = insert_rows(connection, documents, job, split, tenants=self.tenant_field is not None)
+        tokens: Sequence[TokenVectors] | None = None
         if encoded is None:
-            vectors, dense, tokens = vectors_of(self.sparse_field, self.dense, pieces, progress, self._late_field())
-        else:
-            (vectors, dense), tokens = encoded, None
+            made = vectors_of(self.sparse_field, self.dense, pieces, progress, self._late_field())
+            encoded, tokens = (made.sparse, made.dense), made.tokens
+        vectors, dense = encoded
         if vectors is None:
             vectors = self.sparse_field.encode([document.encoded_text for document in pieces])
         if tokens is not None:

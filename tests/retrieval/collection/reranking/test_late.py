@@ -297,8 +297,8 @@ def test_every_door(model: Path, tmp_path: Path) -> None:
         assert [identifier for identifier, _ in many[0]] == [identifier for identifier, _ in expected]
         client.create_collection("new", encoder="tiny", late=True)
         client.create_collection("plain", encoder="tiny")
-        client.put("new", documents())
-        client.put("plain", documents())
+        client.put("new", documents(), refresh=True)
+        client.put("plain", documents(), refresh=True)
         assert client.search("new", "heat transfer", rerank="late").hits[0].late_score is not None
         assert client.collection("new").details["late_bytes"] > 0
         with pytest.raises(ClientError, match="keeps no vectors of tokens"):
@@ -316,3 +316,19 @@ def test_every_door(model: Path, tmp_path: Path) -> None:
     with Collection.open(path) as collection:
         assert [hit.id for hit in collection.search("heat transfer")] == weighed
         assert collection.search({"heat": 1.0}).hits[0].late_score is None
+
+
+def test_a_tenant_is_reranked_among_its_own(model: Path, encoder: LearnedEncoder, tmp_path: Path) -> None:
+    with make(tmp_path / "my.index", model, tenant_field="org") as collection:
+        for tenant in ("a", "b"):
+            collection.for_tenant(tenant).add(documents()[:8])
+        for _ in range(2):
+            hits = collection.for_tenant("b").search("heat transfer", k=20, mode="dense", rerank="late").hits
+            assert sorted(hit.id for hit in hits) == [f"d{number}" for number in range(8)]
+            for hit in hits:
+                assert hit.late_score == pytest.approx(
+                    twin_late(encoder, "heat transfer", f"{hit.title} {hit.text}"), abs=2e-3
+                )
+            assert collection.verify() == []
+            collection.for_tenant("a").delete(["d1"])
+            collection.compact()

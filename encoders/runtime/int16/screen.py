@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +58,8 @@ class Screen:
         """Return all of it as bytes, for `stored_screen`."""
         file = BytesIO()
         numbers = np.array([*self.cuts, self.constant, self.share])
-        arrays = dict(zip(_ARRAYS, (*self.directions, self.columns, numbers), strict=True))
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        arrays: dict[str, Any] = dict(zip(_ARRAYS, (*self.directions, self.columns, numbers), strict=True))
+        np.savez(file, **arrays)
         return file.getvalue()
 
     def of_integers(self, rows: NDArray[np.int16], scales: NDArray[np.float32]) -> Bound:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import select
 import signal
 import sys
@@ -22,6 +21,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+from whole_texts import WholeTexts
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.retrieval import Collection, Document
@@ -55,21 +57,7 @@ class WordVectors(DenseField):
     queries = encode
 
     def document_reader(self):
-        return WordReader()
-
-
-class WordReader:
-    """What reads all words of a text, however many there are."""
-
-    room = limit = None
-    around = 0
-    vocabulary = "words"
-
-    def starts(self, text):
-        return np.array([match.start() for match in re.finditer(r"\S+", text)], np.int64)
-
-    def reads_all(self, text):
-        return True
+        return WholeTexts()
 
 
 def make(path: Path, *, dense: bool) -> None:

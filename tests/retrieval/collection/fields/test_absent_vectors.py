@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_engine import PlainEngine
+from whole_texts import WholeTexts
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.index import FlatIndex
@@ -38,6 +39,9 @@ class WordVectors(DenseField):
         return np.array(sums, np.float32).reshape(len(texts), WIDTH)
 
     queries = encode
+
+    def document_reader(self) -> WholeTexts:
+        return WholeTexts()
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from whole_texts import WholeTexts
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.index.spann import ClusteredIndex, build_clustered
@@ -39,6 +40,9 @@ class WordVectors(DenseField):
         return (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
 
     queries = encode
+
+    def document_reader(self) -> WholeTexts:
+        return WholeTexts()
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +188,7 @@ def test_a_bulk_run_is_clustered_once_at_its_end(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(
         spann_index,
         "build_clustered",
-        lambda folder, vectors: built.append(len(vectors)) or build_clustered(folder, vectors),
+        lambda folder, vectors, **told: built.append(len(vectors)) or build_clustered(folder, vectors, **told),
     )
 
     for size in (10**9, 5000):  # one segment of the run, and many

@@ -94,7 +94,10 @@ def create_collection(
     refuse_tenants(parsed, tenant_field)
     if settings.late:
         raise UnsupportedError(
-            "vectors of tokens are kept in Lexhound's own index only", where=str(parsed), hint="leave `late` out"
+            "vectors of tokens are kept in Lexhound's own index only",
+            where=str(parsed),
+            hint="leave `late` out",
+            cli_hint="leave --late out",
         )
     chosen = settings.choose(keeps_dense=keeps_dense(parsed))
     _require_encoders(parsed, chosen.encoder, chosen.dense)

@@ -196,6 +196,15 @@ def head(run: Run, inputs: Inputs) -> None:
         assert run("run_head", "--interpret").count("distance of") == 4
 
 
+def late(run: Run, inputs: Inputs) -> None:
+    rows = Path(inputs.data, "corpus.jsonl").read_text().splitlines()[:8]
+    Path("few.jsonl").write_text("\n".join(rows) + "\n")
+    with Collection.create("late.index", encoder="lexhound-mini", dense="lexhound-mini", late=True) as made:
+        made.add(Document(row["_id"], row["text"]) for row in map(json.loads, rows))
+    told = run("run_late", "--collection", "late.index", "--dataset", inputs.data, "--split", "dev")
+    assert len(re.findall(r"^\| [01]\.[0-9] \| 0\.[0-9]+", told, re.MULTILINE)) == 9
+
+
 def lexical(run: Run, inputs: Inputs) -> None:
     paths = ("--corpus", inputs.data, "--questions", inputs.data)
     told = run("run_lexical", *paths, "--queries", 5, "--rounds", 1, "--processes", 1, 1, apart=True)
@@ -271,7 +280,7 @@ def training(run: Run, inputs: Inputs) -> None:
 RUNS: dict[str, Callable[[Run, Inputs], None]] = {
     f"run_{run.__name__}": run
     for run in (
-        ablation, backends, codes, dense, densified, encoders, filters, fusions, growth, head, lexical, passages,
+        ablation, backends, codes, dense, densified, encoders, filters, fusions, growth, head, late, lexical, passages,
         serve, sparse, stalls, start, tenant_frequencies, tenants, training,
     )
 }  # fmt: skip

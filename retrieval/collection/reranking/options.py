@@ -14,7 +14,7 @@ MAX_RERANKED = 1000
 DEPTH, LATE_DEPTH = 50, 100
 """Hits that are reranked unless a request says otherwise: by a cross-encoder, and by late interaction, which is quick.
 """
-LATE_WEIGHT = 0.5
+LATE_WEIGHT = 0.3
 
 
 @dataclass(frozen=True, slots=True)

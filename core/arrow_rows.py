@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .errors import LexhoundError
 from .extras import extra
 
 if TYPE_CHECKING:
@@ -21,12 +22,10 @@ BATCH_ROWS = 256
 _SLICE_ROWS = 8192  # of a table that is converted a slice at a time
 
 
-class CellError(ValueError):
-    """A value that cannot be kept as it is; the text says which, `hint` what to do."""
+class CellError(LexhoundError):
+    """A value that cannot be kept as it is; the message says which, `hint` what to do."""
 
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
+    http_status = 400
 
 
 def is_table(value: object) -> bool:

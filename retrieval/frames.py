@@ -68,7 +68,7 @@ def query_rows(
             ids.append(str(identifier))
             texts.append(text)
     except CellError as error:
-        raise QueryError(str(error), hint=error.hint) from error
+        raise QueryError(error.message, hint=error.hint) from error
     return ids, texts
 
 

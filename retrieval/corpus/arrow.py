@@ -68,7 +68,7 @@ class ArrowCorpus(Corpus):
         try:
             return document_from_row({name: plain(name, value) for name, value in row.items()}, self._names)
         except CellError as error:
-            return self.bad_row(str(error), error.hint)
+            return self.bad_row(error.message, error.hint or "")
         except InvalidDocumentError as error:
             return self.bad_row(error.message, error.hint or "")
 

@@ -112,7 +112,7 @@ class FolderCorpus(Corpus):
             try:
                 return self._document(path, read_office(suffix, content))
             except OfficeError as error:
-                return self.bad_row(str(error), error.hint)
+                return self.bad_row(error.message, error.hint or "")
         try:
             text = markup.decode(content, html=suffix.startswith(".htm"))
         except UnicodeDecodeError as error:

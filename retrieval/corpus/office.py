@@ -8,18 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
+from lexhound.retrieval.errors import CorpusError
+
 from .markup import Extracted
 
 PACKAGES = {".pdf": "pypdf", ".docx": "docx"}
 """The package that reads files of a suffix."""
 
 
-class OfficeError(ValueError):
-    """A file cannot be read; the text says why, `hint` what to do."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
+class OfficeError(CorpusError):
+    """A file cannot be read; the message says why, `hint` what to do."""
 
 
 def can_read(suffix: str) -> bool:
@@ -35,7 +33,9 @@ def read_office(suffix: str, content: bytes) -> Extracted:
     """
     extracted = _pdf(content) if suffix == ".pdf" else _docx(content)
     if not extracted.text.strip():
-        raise OfficeError("it has no text: it may be a scan", "Recognise its text first (OCR), or leave the file out.")
+        raise OfficeError(
+            "it has no text: it may be a scan", hint="Recognise its text first (OCR), or leave the file out."
+        )
     return extracted
 
 
@@ -46,7 +46,7 @@ def _pdf(content: bytes) -> Extracted:
     with _quiet("pypdf"), _told("PDF", (PyPdfError, ValueError, KeyError, TypeError, RecursionError)):
         reader = pypdf.PdfReader(io.BytesIO(content))
         if reader.is_encrypted and not reader.decrypt(""):
-            raise OfficeError("it needs a password", "Save it without one, or leave the file out.")
+            raise OfficeError("it needs a password", hint="Save it without one, or leave the file out.")
         pages = [page.extract_text() for page in reader.pages]
         title = reader.metadata.title if reader.metadata is not None else None
         return Extracted(str(title or "").strip(), "\n\n".join(page.strip() for page in pages if page.strip()))
@@ -85,7 +85,7 @@ def _told(kind: str, kinds: tuple[type[Exception], ...]) -> Iterator[None]:
         raise
     except kinds as error:
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        raise OfficeError(f"not a readable {kind} file: {reason}", "Fetch or save the file again.") from error
+        raise OfficeError(f"not a readable {kind} file: {reason}", hint="Fetch or save the file again.") from error
 
 
 @contextmanager

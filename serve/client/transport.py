@@ -211,7 +211,7 @@ def _sendable_rows(table: Any) -> Iterator[DocumentLike]:
     try:
         yield from table_rows(table)
     except CellError as error:
-        raise ClientError(str(error), hint=error.hint, code="not_json") from error
+        raise ClientError(error.message, hint=error.hint, code="not_json") from error
 
 
 async def async_bodies(documents: AsyncDocuments) -> AsyncIterator[tuple[bytes, bool]]:

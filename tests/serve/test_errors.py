@@ -17,10 +17,10 @@ from lexhound.serve.errors import describe_failure
 
 # How each exception ends a command and a request. A new one is put here on purpose.
 DELIBERATE = {
-    (FAILED, 400): "Array BadRow Corpus FrontMatter InvalidDocument Request Row",
+    (FAILED, 400): "Array BadRow Cell Corpus FrontMatter InvalidDocument Office OpenSearch Request Row",
     (FAILED, 403): "Access",
-    (FAILED, 404): "NotACollection NotFound UnknownName",
-    (FAILED, 409): "CollectionExists Conflict UnfinishedRun",
+    (FAILED, 404): "NotACollection NotFound UnknownAlias UnknownName UnknownTenant",
+    (FAILED, 409): "Alias CollectionExists Conflict UnfinishedRun",
     (FAILED, 413): "TooLarge",
     (FAILED, 415): "MediaType",
     (FAILED, 429): "Busy",
@@ -35,7 +35,7 @@ DELIBERATE = {
     ),
     (FAILED, 504): "Deadline",
     (FAILED, 507): "StorageFull",
-    (USAGE, 400): "FilterSyntax Language Query Settings UnknownField Unsupported Usage",
+    (USAGE, 400): "FilterSyntax Language Query Settings Tenant TenantRequired UnknownField Unsupported Usage",
     (USAGE, 500): "Measure UnknownAddress UnknownDataset",
     (FAILED, 400, "not a usage error: the hub may be away"): "UnknownEncoder",
 }

@@ -153,7 +153,6 @@ class Snapshot:
         self.exact = exact  # what hashes of earlier versions are of; see `stored_documents.document_of`
         self.n_documents = sum(view.n_documents for view in segments)
         self.n_rows = sum(view.n_rows for view in segments)
-        self.statistics = RowStatistics(self, self.n_rows)
         self._frequencies: dict[int, int] = {}
         if held is not None:
             weakref.finalize(self, connections.give, held)
@@ -183,6 +182,11 @@ class Snapshot:
             live = np.ones(view.segment.n_rows, np.bool_) if view.live is None else view.live
             pieces.append(view.segment.internal_ids[view.first_passages(live)])
         return np.sort(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
+
+    @property
+    def statistics(self) -> RowStatistics:
+        """What queries are weighed by. Made when asked for: a snapshot that held it would outlive its use."""
+        return RowStatistics(self, self.n_rows)
 
     @property
     def has_passages(self) -> bool:

@@ -201,7 +201,7 @@ def test_names_of_latents(plain: Path) -> None:
 def test_a_collection_of_latents(plain: Path, tmp_path: Path) -> None:
     texts = [text for text in TEXTS if text]
     vectors = LearnedEncoder(plain).encode_documents(texts).toarray().astype(np.float64)
-    with Collection.create(tmp_path / "c", encoder=str(plain), dense="none") as collection:
+    with Collection.create(tmp_path / "c", encoder=str(plain), dense="none", passages="none") as collection:
         collection.add([Document(str(number), text) for number, text in enumerate(texts)])
     with Collection.open(tmp_path / "c") as collection:
         for number, text in enumerate(texts):

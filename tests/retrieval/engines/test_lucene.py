@@ -196,7 +196,7 @@ def test_what_it_cannot_do_is_refused(own: Collection, moved: EngineCollection, 
     assert not (tmp_path / "x").exists()
     assert moved.add(DOCUMENTS).unchanged == len(DOCUMENTS)
     assert moved.count() == len(DOCUMENTS)
-    assert len(moved.info().refused) == 6
+    assert len(moved.info().refused) == 10
     with Collection.create(tmp_path / "bm25") as lexical, pytest.raises(UnsupportedError, match="not moved"):
         create_like(f"lucene:{tmp_path}/y", lexical.manifest)
 

@@ -121,7 +121,7 @@ def test_checkpoint_that_is_no_masked_language_model(corpus: Path, fails: Fails,
 def test_an_unexpected_exception_is_one_line_and_a_traceback_on_request(
     collection: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Collection, "count", property(lambda self: 1 / 0))
+    monkeypatch.setattr(Collection, "verify", lambda self, *_: 1 / 0)
     for env, traceback in ((environment(), False), (environment(LEXHOUND_DEBUG="1"), True)):
         outcome = run("verify", collection, env=env)
         assert outcome.code == 1

@@ -128,6 +128,8 @@ def test_no_route_changes_anything_by_get(service: Service) -> None:
     assert reads == {
         "/healthz", "/readyz", "/metrics", "/v1/collections", "/v1/collections/{name}",
         "/v1/collections/{name}/documents/{id}", "/v1/collections/{name}/facets", "/v1/collections/{name}/search",
+        "/v1/collections/{name}/backups", "/v1/collections/{name}/suggest", "/v1/collections/{name}/synonyms",
+        "/v1/aliases",
     }  # fmt: skip
 
 

@@ -223,7 +223,7 @@ def test_commands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", '{"format": 2, "keys": []}', '{"format": 1}', '{"format": 1, "keys": [{"id": "x"}]}', None],
+    ["", "{", "[]", '{"format": 3, "keys": []}', '{"format": 1}', '{"format": 1, "keys": [{"id": "x"}]}', None],
 )
 def test_a_key_file_that_is_none_is_told_at_the_start(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "keys.json"

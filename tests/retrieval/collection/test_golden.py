@@ -11,6 +11,7 @@ import pytest
 from repository import GOLDEN, TINY_DENSE, TINY_LATE
 
 from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.reranking.options import Rerank
 from lexhound.retrieval.collection.store.manifest import FORMAT
 from lexhound.retrieval.tenants.view import TenantCollection
 
@@ -47,7 +48,7 @@ def test_a_golden_collection_answers_as_it_did_and_can_be_changed(
             assert [hit.score for hit in found] == pytest.approx([score for _, score in hits], abs=0.02)
             assert found[0].id == hits[0][0]
         for query, hits in expected.get("late", {}).items():
-            found = collection.search(query, len(hits), mode="sparse", rerank="late").hits
+            found = collection.search(query, len(hits), mode="sparse", rerank=Rerank("late", weight=0.5)).hits
             assert {hit.id: hit.late_score for hit in found} == pytest.approx(dict(hits), abs=0.02)
     with Collection.open(path, writable=True) as opened:
         collection = _answering(opened, expected)

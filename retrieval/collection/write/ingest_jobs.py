@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from lexhound.core.lock import Holder, holder_of
-from lexhound.retrieval.collection.store.passage_table import rows_of
+from lexhound.retrieval.collection.store.passage_table import forget_spans, rows_of
 from lexhound.retrieval.collection.store.token_table import forget_token_vectors
 
 from .writer import Writer
@@ -77,6 +77,7 @@ def discard_job(writer: Writer) -> int:
     with writer.transaction() as connection:
         internal_ids = staged_internal_ids(connection, job, job.first_internal_id)
         forget_token_vectors(connection, rows_of(connection, internal_ids))
+        forget_spans(connection, internal_ids)
         keys = [(seq,) for seq in internal_ids]
         connection.executemany("DELETE FROM contents WHERE seq = ?", keys)
         connection.executemany("DELETE FROM rows WHERE seq = ?", keys)

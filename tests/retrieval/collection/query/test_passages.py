@@ -21,8 +21,9 @@ from lexhound.retrieval.collection.fields.splitter import Splitter
 from lexhound.retrieval.collection.query import ranking
 from lexhound.retrieval.collection.query.grouping import DENSE, SPARSE
 from lexhound.retrieval.collection.store.manifest import read_manifest
+from lexhound.retrieval.corpus import open_corpus
 from lexhound.retrieval.documents.passages import PassageSettings, encoded_text
-from lexhound.retrieval.errors import CorruptCollectionError
+from lexhound.retrieval.errors import BadRowError, CorruptCollectionError
 
 SIZES = PassageSettings(16, 4)
 WORDS = ["wing", "heat", "flow", "shock", "plate", "layer", "drag", "lift", "fuel", "boundary"]
@@ -375,3 +376,18 @@ def test_what_a_model_leaves_out_is_counted_where_nothing_is_split(tmp_path: Pat
         assert (info.passages, info.split, info.cut) == (None, 0, 1)
         made.delete(["a"])
         assert made.info().cut == 0
+
+
+def test_a_dropped_job_leaves_no_passages(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text('{"id": "long", "text": "%s"}\n{"id": 3\n' % ("wing heat flow. " * 40))
+    with Collection.create(tmp_path / "c", encoder="bm25", passages="16/4") as collection:
+        collection.add([Document("whole", "wing. " * 60)])
+        with pytest.raises(BadRowError):
+            collection.ingest(open_corpus(corpus), source="corpus")
+        assert collection.discard_unfinished() == 1
+        assert collection.verify() == []
+    with sqlite3.connect(tmp_path / "c" / "documents.sqlite") as connection:
+        kept = connection.execute("SELECT seq FROM passages").fetchall()
+        assert kept == connection.execute("SELECT seq FROM rows").fetchall()
+    connection.close()

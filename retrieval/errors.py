@@ -3,6 +3,7 @@
     RetrievalError
     ├── InvalidDocumentError      a document breaks one of the rules for ids, texts or metadata
     ├── CorpusError               a corpus as a whole cannot be read: missing, unknown format, damaged, empty
+    │   ├── OfficeError
     │   └── BadRowError           one row cannot become a document, and the ingest job stops at bad rows
     ├── QueryError                a search request is wrong in itself (negative k, over-long query)
     │   ├── FilterSyntaxError     a filter expression does not follow the filter grammar
@@ -56,6 +57,10 @@ class CorpusError(RetrievalError):
     """Raised when a corpus is missing, unreadable, damaged, empty or of no known format."""
 
     http_status = 400
+
+
+class OfficeError(CorpusError):
+    """Raised where a PDF or Word file cannot be read."""
 
 
 class BadRowError(CorpusError):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from lexhound.core.streams import MAX_ROW_BYTES, buffered, open_input, without_compression
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.errors import CorpusError, InvalidDocumentError
+from lexhound.retrieval.errors import CorpusError, InvalidDocumentError, OfficeError
 
 from . import markup
 from .base import BadRow, Corpus, corpus_fault
-from .office import PACKAGES, OfficeError, can_read, read_office
+from .office import PACKAGES, can_read, read_office
 
 
 def _markdown(text: str) -> markup.Extracted:

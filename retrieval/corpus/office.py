@@ -8,16 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from lexhound.retrieval.errors import CorpusError
+from lexhound.retrieval.errors import OfficeError
 
 from .markup import Extracted
 
 PACKAGES = {".pdf": "pypdf", ".docx": "docx"}
 """The package that reads files of a suffix."""
-
-
-class OfficeError(CorpusError):
-    """A file cannot be read; the message says why, `hint` what to do."""
 
 
 def can_read(suffix: str) -> bool:

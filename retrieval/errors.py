@@ -3,7 +3,7 @@
     RetrievalError
     ├── InvalidDocumentError      a document breaks one of the rules for ids, texts or metadata
     ├── CorpusError               a corpus as a whole cannot be read: missing, unknown format, damaged, empty
-    │   ├── OfficeError
+    │   ├── OfficeError           a PDF or Word file cannot be read
     │   └── BadRowError           one row cannot become a document, and the ingest job stops at bad rows
     ├── QueryError                a search request is wrong in itself (negative k, over-long query)
     │   ├── FilterSyntaxError     a filter expression does not follow the filter grammar

@@ -6,14 +6,15 @@ they refuse into messages. This module needs no torch: a wrong recipe is told be
 
 from __future__ import annotations
 
-from dataclasses import asdict, field
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from dataclasses import field
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Strict
 from pydantic.dataclasses import dataclass
 
 from lexhound.encoders.sparse.exact_terms import ExactTermBoost
+
+from .recipe_folder import InFolder
 
 Whole = Annotated[int, Strict(), Field(ge=0)]
 Positive = Annotated[int, Strict(), Field(ge=1)]
@@ -312,7 +313,7 @@ class ValidationRecipe:
 
 
 @dataclass(frozen=True, slots=True, config=_CONFIG)
-class Recipe:
+class Recipe(InFolder):
     """A whole run. `folder` is where the recipe lies, from which its paths are read."""
 
     model: ModelRecipe
@@ -327,18 +328,3 @@ class Recipe:
     name: str = "model"
     seed: Annotated[int, Strict()] = 1
     folder: str = "."
-
-    def path(self, name: str) -> Path:
-        """Return a path of the recipe, from where the recipe lies."""
-        return Path(self.folder) / name
-
-    def model_path(self, name: str) -> str:
-        """Return a folder of the recipe, or the name as it is where there is no such folder: a hub's."""
-        path = self.path(name)
-        return str(path) if path.is_dir() else name
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what identifies the run, as plain values: everything but where the recipe lies."""
-        values = asdict(self)
-        del values["folder"]
-        return values

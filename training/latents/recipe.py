@@ -5,14 +5,14 @@ docs/training.md explains each key. A recipe with a table [latents] is one of th
 
 from __future__ import annotations
 
-from dataclasses import asdict, field
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import field
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, Strict
 from pydantic.dataclasses import dataclass
 
 from lexhound.training.recipe import DataRecipe, Flag, Number, Positive, Share, ValidationRecipe, Weight
+from lexhound.training.recipe_folder import InFolder
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -86,7 +86,7 @@ class LatentOptimiserRecipe:
 
 
 @dataclass(frozen=True, slots=True, config=_CONFIG)
-class LatentRecipe:
+class LatentRecipe(InFolder):
     """A whole run. `folder` is where the recipe lies, from which its paths are read."""
 
     model: LatentModelRecipe
@@ -103,18 +103,3 @@ class LatentRecipe:
     def teachers(self) -> tuple[()]:
         """None: the frozen model is what is learned from."""
         return ()
-
-    def path(self, name: str) -> Path:
-        """Return a path of the recipe, from where the recipe lies."""
-        return Path(self.folder) / name
-
-    def model_path(self, name: str) -> str:
-        """Return a folder of the recipe, or the name as it is where there is no such folder: a hub's."""
-        path = self.path(name)
-        return str(path) if path.is_dir() else name
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what identifies the run, as plain values: everything but where the recipe lies."""
-        values = asdict(self)
-        del values["folder"]
-        return values

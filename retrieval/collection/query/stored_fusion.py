@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 import orjson
 
 from lexhound.retrieval.collection.request import Fusion
+from lexhound.retrieval.collection.store.properties import read_property, write_property
 from lexhound.retrieval.errors import CorruptCollectionError, QueryError
 
 _NAME = "fusion"
@@ -23,11 +24,11 @@ def read_fusion(connection: sqlite3.Connection) -> Fusion | None:
     Raises:
         CorruptCollectionError: what is kept is not a fusion.
     """
-    row = connection.execute("SELECT value FROM properties WHERE name = ?", (_NAME,)).fetchone()
-    if row is None:
+    kept = read_property(connection, _NAME)
+    if kept is None:
         return None
     try:
-        values = orjson.loads(row[0])
+        values = orjson.loads(kept)
         return Fusion(**{field.name: values[field.name] for field in fields(Fusion)})
     except (orjson.JSONDecodeError, KeyError, TypeError, QueryError) as error:
         raise CorruptCollectionError(
@@ -38,9 +39,4 @@ def read_fusion(connection: sqlite3.Connection) -> Fusion | None:
 
 def write_fusion(connection: sqlite3.Connection, fusion: Fusion | None) -> None:
     """Keep a fusion, or none; inside the caller's transaction."""
-    if fusion is None:
-        connection.execute("DELETE FROM properties WHERE name = ?", (_NAME,))
-    else:
-        connection.execute(
-            "INSERT OR REPLACE INTO properties VALUES (?, ?)", (_NAME, orjson.dumps(asdict(fusion)).decode())
-        )
+    write_property(connection, _NAME, None if fusion is None else orjson.dumps(asdict(fusion)).decode())

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import orjson
 
+from lexhound.retrieval.collection.store.properties import read_property, write_property
 from lexhound.retrieval.errors import CorruptCollectionError, QueryError
 
 from .options import Rerank
@@ -20,11 +21,11 @@ def read_rerank(connection: sqlite3.Connection) -> Rerank | None:
     Raises:
         CorruptCollectionError: what is kept is no reranking.
     """
-    row = connection.execute("SELECT value FROM properties WHERE name = ?", (_NAME,)).fetchone()
-    if row is None:
+    kept = read_property(connection, _NAME)
+    if kept is None:
         return None
     try:
-        return Rerank(**orjson.loads(row[0]))
+        return Rerank(**orjson.loads(kept))
     except (orjson.JSONDecodeError, TypeError, QueryError) as error:
         raise CorruptCollectionError(
             f"damaged: the reranker that it keeps cannot be read ({error})",
@@ -34,9 +35,5 @@ def read_rerank(connection: sqlite3.Connection) -> Rerank | None:
 
 def write_rerank(connection: sqlite3.Connection, rerank: Rerank | None) -> None:
     """Keep a reranking, or none; inside the caller's transaction."""
-    if rerank is None:
-        connection.execute("DELETE FROM properties WHERE name = ?", (_NAME,))
-        return
-    given = {name: value for name, value in asdict(rerank).items() if value is not None}
-    value = orjson.dumps(given).decode()
-    connection.execute("INSERT OR REPLACE INTO properties(name, value) VALUES (?, ?)", (_NAME, value))
+    given = {} if rerank is None else {name: value for name, value in asdict(rerank).items() if value is not None}
+    write_property(connection, _NAME, orjson.dumps(given).decode() if given else None)

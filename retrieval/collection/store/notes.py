@@ -10,6 +10,8 @@ import sqlite3
 
 from lexhound.retrieval.errors import QueryError
 
+from .properties import read_property, write_property
+
 MAX_NOTE_BYTES = 2**20
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -17,8 +19,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 def read_note(connection: sqlite3.Connection, name: str) -> str | None:
     """Return the note of this name, or None."""
-    row = connection.execute("SELECT value FROM properties WHERE name = ?", (_property(name),)).fetchone()
-    return None if row is None else str(row[0])
+    return read_property(connection, _property(name))
 
 
 def write_note(connection: sqlite3.Connection, name: str, text: str | None) -> None:
@@ -28,12 +29,9 @@ def write_note(connection: sqlite3.Connection, name: str, text: str | None) -> N
         QueryError: it is too long, or its name is none.
     """
     key = _property(name)
-    if text is None:
-        connection.execute("DELETE FROM properties WHERE name = ?", (key,))
-        return
-    if len(text.encode("utf-8", "replace")) > MAX_NOTE_BYTES:
+    if text is not None and len(text.encode("utf-8", "replace")) > MAX_NOTE_BYTES:
         raise QueryError(f"the note has more than {MAX_NOTE_BYTES:,} bytes", hint="keep it shorter")
-    connection.execute("INSERT OR REPLACE INTO properties VALUES (?, ?)", (key, text))
+    write_property(connection, key, text)
 
 
 def _property(name: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from lexhound.retrieval.collection.store.properties import read_property, write_property
 from lexhound.retrieval.errors import CorruptCollectionError, QueryError
 
 MAX_RULES, MAX_RULE_CHARACTERS, MAX_WORDS = 10_000, 2_000, 50
@@ -56,11 +57,11 @@ def read_rules(connection: sqlite3.Connection) -> tuple[Rule, ...]:
     Raises:
         CorruptCollectionError: what is kept is not rules.
     """
-    row = connection.execute("SELECT value FROM properties WHERE name = ?", (_NAME,)).fetchone()
-    if row is None:
+    kept = read_property(connection, _NAME)
+    if kept is None:
         return ()
     try:
-        return parse_rules(orjson.loads(row[0]))
+        return parse_rules(orjson.loads(kept))
     except (orjson.JSONDecodeError, TypeError, AttributeError, QueryError) as error:
         raise CorruptCollectionError(
             f"damaged: the synonyms that it keeps cannot be read ({error})",
@@ -70,11 +71,7 @@ def read_rules(connection: sqlite3.Connection) -> tuple[Rule, ...]:
 
 def write_rules(connection: sqlite3.Connection, rules: tuple[Rule, ...]) -> None:
     """Keep rules in the place of those that were kept, or none; inside the caller's transaction."""
-    if not rules:
-        connection.execute("DELETE FROM properties WHERE name = ?", (_NAME,))
-        return
-    value = orjson.dumps([rule.text for rule in rules]).decode()
-    connection.execute("INSERT OR REPLACE INTO properties(name, value) VALUES (?, ?)", (_NAME, value))
+    write_property(connection, _NAME, orjson.dumps([rule.text for rule in rules]).decode() if rules else None)
 
 
 def _parse(text: str, where: str) -> Rule:

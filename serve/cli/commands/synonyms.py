@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lexhound.serve.cli.options import Directory, Json
-from lexhound.serve.cli.output import Output
+from lexhound.serve.cli.output import Output, tell
 
 
 def synonyms(
@@ -48,6 +48,8 @@ def synonyms(
     if json:
         output.document({"collection": str(directory), "rules": list(kept)})
         return
+    if not kept:
+        tell(f"{directory} keeps no synonyms")
     for rule in kept:
         output.line(rule)
 

@@ -92,14 +92,14 @@ export function missing(name, others, choose) {
   );
 }
 
-export function askForKey({ refused, use }) {
+function ask({ id, type, label, title, trouble, note, use }) {
   const input = make("input", {
-    id: "key", type: "password", autocomplete: "off", required: true, spellcheck: "false", aria: { describedby: "key-note" },
+    id, type, autocomplete: "off", required: true, spellcheck: "false", aria: { describedby: `${id}-note` },
   });
   show(
     "key",
-    "This server asks for an API key",
-    refused ? make("p", { class: "trouble", role: "alert" }, "The key was not accepted. Check that it is complete and still valid.") : null,
+    title,
+    trouble ? make("p", { class: "trouble", role: "alert" }, trouble) : null,
     make(
       "form",
       {
@@ -109,66 +109,27 @@ export function askForKey({ refused, use }) {
           if (input.value.trim()) use(input.value.trim());
         },
       },
-      make("label", { for: "key" }, "API key"),
+      make("label", { for: id }, label),
       input,
       make("button", { class: "plain primary" }, "Continue"),
     ),
-    make("p", { class: "soft", id: "key-note" }, "It needs the scope “read”. It is kept in this tab only, and forgotten when the tab is closed."),
+    make("p", { class: "soft", id: `${id}-note` }, note),
   );
   input.focus();
+}
+
+export function askForKey({ refused, use }) {
+  ask({
+    id: "key", type: "password", label: "API key", title: "This server asks for an API key", use,
+    trouble: refused ? "The key was not accepted. Check that it is complete and still valid." : null,
+    note: "It needs the scope “read”. It is kept in this tab only, and forgotten when the tab is closed.",
+  });
 }
 
 export function askForTenant({ refused, use }) {
-  const input = make("input", {
-    id: "tenant", type: "text", autocomplete: "off", required: true, spellcheck: "false", aria: { describedby: "tenant-note" },
+  ask({
+    id: "tenant", type: "text", label: "Tenant", title: "Whose documents?", use,
+    trouble: refused ? "There is no document of this tenant. Check the name." : null,
+    note: "This collection holds documents of several tenants, and each search is about one of them. The name is kept in this tab only.",
   });
-  show(
-    "key",
-    "Whose documents?",
-    refused ? make("p", { class: "trouble", role: "alert" }, "There is no document of this tenant. Check the name.") : null,
-    make(
-      "form",
-      {
-        class: "key-form",
-        onsubmit: (event) => {
-          event.preventDefault();
-          if (input.value.trim()) use(input.value.trim());
-        },
-      },
-      make("label", { for: "tenant" }, "Tenant"),
-      input,
-      make("button", { class: "plain primary" }, "Continue"),
-    ),
-    make("p", { class: "soft", id: "tenant-note" }, "This collection holds documents of several tenants, and each search is about one of them. The name is kept in this tab only."),
-  );
-  input.focus();
-}
-
-const HEADINGS = {
-  unreachable: "The server does not answer",
-  busy: "The server is busy",
-  unready: "Not available at the moment",
-  forbidden: "This key may not do that",
-  refused: "The server could not take this search",
-  broken: "Something went wrong in the server",
-  missing: "Not found",
-};
-
-export function trouble(error, { again, waiting, otherKey }) {
-  const parts = [error.message, error.where].filter(Boolean);
-  show(
-    "trouble",
-    HEADINGS[error.kind] ?? HEADINGS.broken,
-    error.kind === "unreachable" ? null : paragraph(`${parts.join(" · ")}.`.replace(/([.!?…])\.$/u, "$1")),
-    error.hint ? paragraph(sentence(error.hint)) : null,
-    waiting ? paragraph(`Asking again in ${error.wait === 1 ? "a second" : `${error.wait} seconds`} …`) : null,
-    actions(action("Try again", again), error.kind === "forbidden" ? action("Use another key", otherKey) : null),
-    error.request ? make("p", { class: "soft" }, "Request ", make("code", {}, error.request)) : null,
-  );
-}
-
-/** Hints come as clauses of command lines: here they are sentences. */
-export function sentence(text) {
-  const start = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?…]$/u.test(start) ? start : `${start}.`;
 }

@@ -15,9 +15,9 @@ from typing import TypedDict
 
 from lexhound.core.suggestions import check_keywords
 from lexhound.retrieval.collection.clauses.tree import CLAUSES, Clause, TextClause, WeightsClause, leaves
-from lexhound.retrieval.collection.query.sort_keys import SortKey, is_field_name, sort_keys_of
 from lexhound.retrieval.collection.reranking.options import Rerank, rerank_of
 from lexhound.retrieval.errors import QueryError
+from lexhound.retrieval.filters.sort_keys import SortKey, is_field_name, sort_keys_of
 
 MODES = ("auto", "lexical", "sparse", "dense", "hybrid")
 """How a search may be asked for: `sparse` is the inverted index, which with BM25 is `lexical` too; `auto` is `hybrid`

@@ -14,9 +14,9 @@ import orjson
 
 from lexhound.core.arrow_rows import CellError, is_table, table_rows
 from lexhound.retrieval.collection.clauses.tree import CLAUSES
-from lexhound.retrieval.collection.query.sort_keys import SortKey
 from lexhound.retrieval.collection.request import Fusion, SearchRequest
 from lexhound.retrieval.collection.reranking.options import LATE, Rerank
+from lexhound.retrieval.filters.sort_keys import SortKey
 
 from .answers import BulkResult, Document
 from .errors import ApiError, ClientError

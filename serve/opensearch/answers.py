@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lexhound.retrieval.collection.query.sort_keys import SortKey
 from lexhound.retrieval.collection.result import Facet, Hit, SearchResult, Total
 from lexhound.retrieval.documents.metadata import Value, flatten
 from lexhound.retrieval.documents.snippet import make_snippet
 from lexhound.retrieval.engines.protocol import CapableBackend
+from lexhound.retrieval.filters.sort_keys import SortKey
 
 from .mapping import IndexMapping
 from .requests import HighlightOptions, SearchBody, TermsAggregation

@@ -8,9 +8,9 @@ from typing import Any
 
 from lexhound.encoders.bm25.encoder import KIND as BM25
 from lexhound.retrieval.collection.clauses.tree import Clause
-from lexhound.retrieval.collection.query.sort_keys import SortKey
 from lexhound.retrieval.collection.request import SearchRequest
 from lexhound.retrieval.collection.store.manifest import Manifest
+from lexhound.retrieval.filters.sort_keys import SortKey
 from lexhound.serve.api.schemas.answers import shown_name
 
 from .errors import OpenSearchError, an_object, check_keys, malformed, unsupported

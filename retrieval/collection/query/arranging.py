@@ -14,13 +14,13 @@ from lexhound.retrieval.documents.metadata import Value
 from lexhound.retrieval.errors import QueryError, UnknownFieldError
 from lexhound.retrieval.filters import Column
 from lexhound.retrieval.filters.known_fields import check_field
+from lexhound.retrieval.filters.sort_keys import SortKey
 
 from .candidates import Candidates
 from .known_fields import StoredFields
 from .ranked_rows import RankedRows
 from .row_filter import Masks, PartColumns
 from .snapshot import Snapshot
-from .sort_keys import SortKey
 
 # How much deeper a ranking is looked into when it holds too few values: at most a third more is ranked than in one go.
 _DEEPER = 4

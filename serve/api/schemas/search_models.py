@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from lexhound.retrieval.collection import request
-from lexhound.retrieval.collection.query.sort_keys import MAX_SORT_KEYS
 from lexhound.retrieval.collection.request import MAX_DEPTH, Fusion
 from lexhound.retrieval.collection.result import Contribution, Hit
+from lexhound.retrieval.filters.sort_keys import MAX_SORT_KEYS
 
 from .base import JsonScalar, Strict, Told, Whole
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lexhound.serve.cli.commands.upkeep.maintenance import weight_notes
 from lexhound.serve.cli.corpus_options import BadRowOptions, CorpusOptions, Vectors, beside
 from lexhound.serve.cli.ingest_output import forward, sentence, summary, tell_special_weights, tell_split
 from lexhound.serve.cli.interruption import stoppable
@@ -16,8 +17,6 @@ from lexhound.serve.cli.option_groups import with_options
 from lexhound.serve.cli.options import Json, Place, confined
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import counted, reporter
-
-from .maintenance import weight_notes
 
 if TYPE_CHECKING:
     from lexhound.retrieval.corpus import Corpus

@@ -15,11 +15,11 @@ from tiny_checkpoints import build_tiny_embedding_model
 
 from lexhound.index.inverted.index import InvertedIndex
 from lexhound.retrieval import Collection, Document, Fusion
-from lexhound.retrieval.collection.query.sort_keys import SortKey
 from lexhound.retrieval.collection.request import SearchRequest
 from lexhound.retrieval.collection.result import Hit, Total
 from lexhound.retrieval.documents.metadata import flatten
 from lexhound.retrieval.errors import QueryError, UnknownFieldError
+from lexhound.retrieval.filters.sort_keys import SortKey
 
 WORDS = ("heat", "flow", "wing", "shock", "plate")
 ALL = 100_000

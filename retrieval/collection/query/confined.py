@@ -103,7 +103,12 @@ class ConfinedSnapshots:
         self._runs = Runs()
 
     def of(self, whole: Snapshot, prefix: str) -> ConfinedSnapshot:
-        """Return what a snapshot has of the tenant with a prefix; those of the snapshot before are forgotten."""
+        """Return what a snapshot has of the tenant with a prefix; those of the snapshot before are forgotten.
+
+        Of a snapshot that holds its transaction nothing is kept: the transaction ends with its last use.
+        """
+        if whole.held is not None:
+            return ConfinedSnapshot(whole, prefix, self._runs)
         with self._lock:
             if self._whole is not whole:
                 self._whole = whole

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
@@ -227,3 +228,19 @@ def test_after_a_long_read_the_log_is_cut(tmp_path: Path) -> None:
         assert log_bytes(tmp_path / "c") <= LOG_KEPT_BYTES
         assert collection.info().log_bytes == log_bytes(tmp_path / "c")
         assert (tmp_path / "c" / DATABASE).stat().st_size > 2**20
+
+
+@pytest.mark.parametrize("tenant", [None, "a"])
+def test_a_held_state_ends_with_its_last_use(tmp_path: Path, tenant: str | None) -> None:
+    field = None if tenant is None else "org"
+    with Collection.create(tmp_path / "c", tenant_field=field) as collection:
+        collection.add([Document("d", "wing", "", {"org": "a"})])
+        asked = collection if tenant is None else collection.for_tenant(tenant)
+        reader = asked._reader
+        held = reader.snapshot(hold=True)
+        assert held.statistics.n_documents == 1
+        assert held.held is not None
+        gone = weakref.ref(held if tenant is None else held._whole)  # type: ignore[attr-defined]
+        assert asked.search("wing").hits
+        del held
+        assert gone() is None

@@ -236,11 +236,10 @@ def test_a_held_state_ends_with_its_last_use(tmp_path: Path, tenant: str | None)
     with Collection.create(tmp_path / "c", tenant_field=field) as collection:
         collection.add([Document("d", "wing", "", {"org": "a"})])
         asked = collection if tenant is None else collection.for_tenant(tenant)
-        reader = asked._reader
-        held = reader.snapshot(hold=True)
+        assert asked.search("wing").hits
+        held = asked._reader.snapshot(hold=True)
         assert held.statistics.n_documents == 1
         assert held.held is not None
         gone = weakref.ref(held if tenant is None else held._whole)  # type: ignore[attr-defined]
-        assert asked.search("wing").hits
         del held
         assert gone() is None

@@ -133,3 +133,32 @@ export function askForTenant({ refused, use }) {
     note: "This collection holds documents of several tenants, and each search is about one of them. The name is kept in this tab only.",
   });
 }
+
+const HEADINGS = {
+  unreachable: "The server does not answer",
+  busy: "The server is busy",
+  unready: "Not available at the moment",
+  forbidden: "This key may not do that",
+  refused: "The server could not take this search",
+  broken: "Something went wrong in the server",
+  missing: "Not found",
+};
+
+export function trouble(error, { again, waiting, otherKey }) {
+  const parts = [error.message, error.where].filter(Boolean);
+  show(
+    "trouble",
+    HEADINGS[error.kind] ?? HEADINGS.broken,
+    error.kind === "unreachable" ? null : paragraph(`${parts.join(" · ")}.`.replace(/([.!?…])\.$/u, "$1")),
+    error.hint ? paragraph(sentence(error.hint)) : null,
+    waiting ? paragraph(`Asking again in ${error.wait === 1 ? "a second" : `${error.wait} seconds`} …`) : null,
+    actions(action("Try again", again), error.kind === "forbidden" ? action("Use another key", otherKey) : null),
+    error.request ? make("p", { class: "soft" }, "Request ", make("code", {}, error.request)) : null,
+  );
+}
+
+/** Hints come as clauses of command lines: here they are sentences. */
+export function sentence(text) {
+  const start = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…]$/u.test(start) ? start : `${start}.`;
+}

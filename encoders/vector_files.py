@@ -3,7 +3,7 @@
 - JSON Lines: `{"id": ..., "vector": {token: weight}}`, a text a line, as Anserini, Seismic and LSR exchange them.
 - `.npz`: one CSR matrix in the form of `scipy.sparse.save_npz`, with `ids`, and the encoder that made it. No pickle.
 
-Both keep float32 weights exactly.
+Both keep float32 weights exactly. A passage's vector stands with the text it is of, and with its place there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -39,6 +39,15 @@ _DAMAGED = (ValueError, KeyError, TypeError, EOFError, OSError, RuntimeError, zi
 
 Named = tuple[str, QueryVector]
 """An id and its vector."""
+
+
+class Place(NamedTuple):
+    """Where a passage is: its document, its number there from 0, and from where to where in the text, in characters."""
+
+    document: str
+    passage: int
+    start: int
+    end: int
 
 
 class Terms(Protocol):
@@ -68,11 +77,14 @@ class Maker:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorTable:
-    """A `.npz` file's content: the id of each row, the rows (float32, indices sorted) and their maker."""
+    """A `.npz` file's content: the id of each row, the rows (float32, indices sorted), their maker; of passages,
+    where they are.
+    """
 
     ids: list[str]
     vectors: csr_array
     maker: Maker
+    places: list[Place] | None = None
 
     def require(self, identity: EncoderIdentity, where: str | None = None) -> None:
         """Raise VectorFileError unless that encoder made these vectors."""
@@ -85,7 +97,12 @@ class VectorTable:
             )
 
 
-def json_line(identifier: str, vector: QueryVector, terms: Terms) -> bytes:
+def passage_id(document: str, number: int) -> str:
+    """Return the id of a passage's vector; unique, as what follows the last # is the number."""
+    return f"{document}#{number}"
+
+
+def json_line(identifier: str, vector: QueryVector, terms: Terms, place: Place | None = None) -> bytes:
     """Return one line, its line break included; the heaviest term first, of equal weights the lower id.
 
     Weights are written with the fewest digits that give the same float32 back, also by way of a float64.
@@ -97,11 +114,12 @@ def json_line(identifier: str, vector: QueryVector, terms: Terms) -> bytes:
     if len(values) != len(ids):
         raise VectorFileError(f"the vector of {identifier!r} has a token twice", "Its tokenizer is damaged")
     option = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-    line = orjson.dumps({"id": identifier, "vector": values}, option=option)
+    row = {"id": identifier} | ({} if place is None else place._asdict())
+    line = orjson.dumps(row | {"vector": values}, option=option)
     reread_weights = np.fromiter(orjson.loads(line)["vector"].values(), dtype=np.float32, count=len(ids))
     if not np.array_equal(reread_weights, weights[order]):  # rounding twice can go wrong, if ever so seldom
         values = dict(zip(names, weights[order].tolist(), strict=True))
-        line = orjson.dumps({"id": identifier, "vector": values}, option=option)
+        line = orjson.dumps(row | {"vector": values}, option=option)
     return line
 
 
@@ -134,22 +152,44 @@ def read_json_lines(path: Path, terms: Terms) -> Iterator[Named]:
             yield _parse(record.values, where, terms)
 
 
-def write_npz(path: Path, ids: Sequence[str], vectors: csr_array, maker: Maker) -> None:
+def read_places(path: Path) -> list[Place] | None:
+    """Return where the passages of a file of JSON Lines stand that `json_line` made; None where they are texts."""
+    places = []
+    with path.open("rb") as file:
+        for line in file:
+            row = orjson.loads(line)
+            if "document" not in row:
+                return None
+            places.append(Place(row["document"], row["passage"], row["start"], row["end"]))
+    return places
+
+
+def write_npz(
+    path: Path, ids: Sequence[str], vectors: csr_array, maker: Maker, places: Sequence[Place] | None = None
+) -> None:
     """Write vectors as one matrix that `scipy.sparse.load_npz` reads, with `ids` and the `encoder` (JSON) beside it.
+
+    Of passages, `document` (texts), `passage`, `start` and `end` (int64) stand beside them, too.
 
     Raises:
         VectorFileError: an id cannot be kept in an array, or ids and rows are not of one number; OSError.
     """
-    if len(ids) != vectors.shape[0]:
+    if len(ids) != vectors.shape[0] or (places is not None and len(places) != len(ids)):
         raise VectorFileError(f"there are {len(ids)} ids for {vectors.shape[0]} vectors")
     for identifier in ids:
         if "\0" in identifier or not _encodable(identifier):
             raise VectorFileError(f"the id {identifier!r} cannot be kept in a .npz file", "Use another id, or .jsonl")
     encoder = json.dumps({"name": maker.name, "fingerprint": maker.fingerprint, "vocabulary": maker.vocabulary})
+    columns: dict[str, NDArray[Any]] = {}
+    if places is not None:
+        columns["document"] = np.array([place.document for place in places] or [""], dtype=np.str_)[: len(places)]
+        for position, name in enumerate(Place._fields[1:], 1):
+            columns[name] = np.array([place[position] for place in places], dtype=np.int64)
     with path.open("wb") as file:
         np.savez(
             file,
             allow_pickle=False,
+            **columns,
             format=np.array(b"csr"),
             shape=np.array(vectors.shape, dtype=np.int64),
             data=np.asarray(vectors.data, np.float32),
@@ -178,6 +218,10 @@ def read_npz(path: Path) -> VectorTable:
                 data = file["data"].astype(np.float32)
                 ids = [str(identifier) for identifier in file["ids"].tolist()]
                 encoder = json.loads(str(file["encoder"]))
+                places = None
+                if "document" in file.files:
+                    columns_of_places = [file[name].tolist() for name in Place._fields]
+                    places = [Place(*values) for values in zip(*columns_of_places, strict=True)]
             maker = Maker(str(encoder["name"]), str(encoder["fingerprint"]), str(encoder["vocabulary"]))
             vectors = csr_array((data, indices, indptr), shape=shape)
             vectors.check_format(full_check=True)
@@ -185,12 +229,12 @@ def read_npz(path: Path) -> VectorTable:
             raise VectorFileError(
                 f"not a file of vectors: {error}", "Write it with lexhound encode", where=str(path)
             ) from error
-    if len(ids) != shape[0]:
+    if len(ids) != shape[0] or (places is not None and len(places) != len(ids)):
         raise VectorFileError(f"{len(ids)} ids for {shape[0]} vectors", "Write it again", where=str(path))
     if not (np.isfinite(data) & (data >= 0)).all():
         raise VectorFileError("a weight is negative or no number", "Write it again", where=str(path))
     vectors.sort_indices()
-    return VectorTable(ids, vectors, maker)
+    return VectorTable(ids, vectors, maker, places)
 
 
 def stacked(vectors: Sequence[QueryVector], vocabulary_size: int) -> csr_array:

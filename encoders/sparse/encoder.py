@@ -214,6 +214,10 @@ class LearnedEncoder:
         """Return how its model reads a document. Loads the model."""
         return self._encoder("document").reader
 
+    def query_reader(self) -> TokenReader:
+        """Return how a query is read. Loads what encodes queries."""
+        return self._encoder("query").reader
+
     def longest_document(self) -> int:
         """Return how many tokens of a document its model reads, special ones included. Loads the model."""
         longest: int = self._encoder("document").max_length  # type: ignore[attr-defined]

@@ -8,33 +8,22 @@ the file gets its form and its name at once.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-import numpy as np
-import orjson
-
-from lexhound.core.atomic_files import move_file, write_file
-from lexhound.encoders.base import QueryVector, ShareDone, part_of
+from lexhound.encoders.base import part_of
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
-from lexhound.encoders.vector_files import (
-    JSON_LINES,
-    NPZ,
-    Maker,
-    compress,
-    json_line,
-    read_json_lines,
-    stacked,
-    write_npz,
-)
+from lexhound.encoders.vector_files import JSON_LINES, NPZ
 from lexhound.retrieval.collection.fields.document_vectors import GROUP
 from lexhound.retrieval.collection.write.progress import Meter, Pace, Progress
 from lexhound.retrieval.corpus import BadRow, Corpus
 from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.passages import PassageSettings
+
+from .partial import Counts, PartialFile, partial_files, publish, resume
+from .texts import EncodedTexts
 
 CHUNK = 256  # texts kept together, at most
 
@@ -51,22 +40,26 @@ class EncodingOptions:
         queries: encode with the query encoder.
         shard: `(number, count)`: only the texts for whose ids `in_shard` holds.
         overwrite: replace the file, when the new one is complete, and drop an earlier attempt that cannot go on.
+        passages: how long texts are split, a vector a passage; None for one vector a text, of the beginning of one that
+            is longer than the model reads.
     """
 
     source: str
     queries: bool = False
     shard: tuple[int, int] = (1, 1)
     overwrite: bool = False
+    passages: PassageSettings | None = None
 
     def made_by(self, encoder: LearnedEncoder) -> dict[str, object]:
         """Return what makes two jobs the same, their shards apart."""
         identity = encoder.identity
-        return {
+        made: dict[str, object] = {
             "encoder": identity.fingerprint,
             "name": identity.name,
             "side": "query" if self.queries else "document",
             "source": self.source,
         }
+        return made if self.passages is None else made | {"passages": str(self.passages)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +67,26 @@ class EncodingReport:
     """What a finished run wrote.
 
     Attributes:
-        vectors: all of them, of which `resumed` came from an earlier attempt.
+        counts: of all texts and their vectors; earlier: of those that came from an earlier attempt.
         tokens: read by the model in this attempt.
         digest: of the ids and texts that the vectors are of, in hexadecimal (`TextDigest`).
     """
 
-    vectors: int
-    resumed: int
+    counts: Counts
+    earlier: Counts
     rejected: int
     tokens: int
     digest: str = ""
+
+    @property
+    def vectors(self) -> int:
+        """How many vectors the file has."""
+        return self.counts.vectors
+
+    @property
+    def resumed(self) -> int:
+        """How many of them came from an earlier attempt."""
+        return self.earlier.vectors
 
 
 class TextDigest:
@@ -104,15 +107,6 @@ class TextDigest:
         return self._hash.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """How far a partial file counts: lines, bytes, and a digest of the ids and texts read for them."""
-
-    lines: int
-    size: int
-    digest: str
-
-
 def in_shard(identifier: str, number: int, count: int) -> bool:
     """Return whether an id belongs to shard `number` of `count`, from 1: the first 8 bytes of its SHA-256 modulo
     `count`.
@@ -123,19 +117,6 @@ def in_shard(identifier: str, number: int, count: int) -> bool:
 def shard_of(identifier: str, count: int) -> int:
     """Return the shard of `count`, from 1, that an id belongs to."""
     return int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8], "big") % count + 1
-
-
-def partial_files(out: Path) -> tuple[Path, Path]:
-    """Return the unfinished vectors, and what is known of them."""
-    return out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.partial.json")
-
-
-def kept_vectors(out: Path) -> int:
-    """Return how many vectors an interrupted run holds for the next attempt."""
-    try:
-        return int(orjson.loads(partial_files(out)[1].read_bytes())["kept"]["lines"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
 
 
 def encode_corpus(
@@ -158,15 +139,17 @@ def encode_corpus(
         VectorFileError: `out` is there, of no known form, or an earlier attempt was of other texts, encoder or options.
         BadRowError: a row is bad, or an id occurs twice, and `on_bad_row` is not given; what came before is kept.
         CorpusError: the corpus cannot be read. EncoderError: texts cannot be encoded.
+        SettingsError: passages are longer than the model reads, or queries are to be split.
     """
     check_out(out, overwrite=options.overwrite)
+    texts = EncodedTexts(encoder, options.passages, queries=options.queries)
     partial, notes = partial_files(out)
     made = options.made_by(encoder) | {"shard": list(options.shard)}
-    earlier = _resume(out, made, start_over=options.overwrite)
-    with partial.open("r+b" if earlier.lines else "wb") as file:
+    earlier = resume(out, made, start_over=options.overwrite)
+    with partial.open("r+b" if earlier.counts.texts else "wb") as file:
         file.truncate(earlier.size)
         file.seek(earlier.size)
-        attempt = _Attempt(corpus, encoder, options, _PartialFile(file, notes, made, earlier), on_bad_row, progress)
+        attempt = _Attempt(corpus, texts, options, PartialFile(file, notes, made, earlier), on_bad_row, progress)
         attempt.read()
     report = attempt.report()
     attempt.meter.tell("publishing")
@@ -188,45 +171,26 @@ def check_out(out: Path, *, overwrite: bool) -> None:
         raise VectorFileError("something is here already", "Give another path, or --overwrite", where=str(out))
 
 
-@dataclass(frozen=True, slots=True)
-class _PartialFile:
-    """The unfinished vectors of an attempt, and the notes that say how much of them counts."""
-
-    file: IO[bytes]
-    notes: Path
-    made: dict[str, object]
-    earlier: _Counted
-
-    def acknowledge(self, lines: int, digest: str) -> None:
-        """Bring what was written to the disk; from now on it counts.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        _write_notes(self.notes, self.made, _Counted(lines, self.file.tell(), digest))
-
-
 class _Attempt:
     """One attempt at an encoding job."""
 
     def __init__(
         self,
         corpus: Corpus,
-        encoder: LearnedEncoder,
+        texts: EncodedTexts,
         options: EncodingOptions,
-        partial: _PartialFile,
+        partial: PartialFile,
         on_bad_row: Callable[[BadRow], None] | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._corpus = corpus
-        self._encoder = encoder
+        self._texts = texts
         self._options = options
         self._partial = partial
         self._earlier = partial.earlier
+        self._counts = partial.earlier.counts
         self._on_bad_row = on_bad_row
-        self.meter = Meter(corpus, lambda: encoder.tokens_encoded, progress)
+        self.meter = Meter(corpus, lambda: texts.encoder.tokens_encoded, progress)
         self._pace = Pace(CHUNK, models=True)
         self._digest = TextDigest()
 
@@ -251,7 +215,7 @@ class _Attempt:
                 self._reject(self._corpus.bad_row(TWICE, TWICE_HINT))
                 continue
             seen.add(key)
-            if self.meter.documents < self._earlier.lines:
+            if self.meter.documents < self._earlier.counts.texts:
                 self._pass_over(row)
                 continue
             chunk.append(row)
@@ -259,19 +223,19 @@ class _Attempt:
                 self._store(chunk)
         if is_empty:
             raise self._corpus.empty_error()
-        if self.meter.documents < self._earlier.lines:
+        if self.meter.documents < self._earlier.counts.texts:
             raise self._changed()
         self._store(chunk)
 
     def report(self) -> EncodingReport:
         meter = self.meter
         digest = self._digest.hexdigest()
-        return EncodingReport(meter.documents, self._earlier.lines, meter.rejected, meter.tokens or 0, digest)
+        return EncodingReport(self._counts, self._earlier.counts, meter.rejected, meter.tokens or 0, digest)
 
     def _pass_over(self, row: Document) -> None:
         self._digest.add(row)
         self.meter.passed_over()
-        if self.meter.documents == self._earlier.lines:
+        if self.meter.documents == self._earlier.counts.texts:
             if self._digest.hexdigest() != self._earlier.digest:
                 raise self._changed()
             self.meter.tell()
@@ -284,23 +248,15 @@ class _Attempt:
         for start in range(0, len(chunk), GROUP):
             group = chunk[start : start + GROUP]
             part = part_of(tell, start / len(chunk), (start + len(group)) / len(chunk))
-            vectors = self._vectors(group, part)
-            for row, vector in zip(group, vectors, strict=True):
-                self._partial.file.write(json_line(row.id, vector, self._encoder))
+            for row, lines, cut in self._texts.lines(group, part):
+                self._partial.file.writelines(lines)
+                self._counts = self._counts.with_text(len(lines), cut=cut)
                 self._digest.add(row)
         self.meter.documents += len(chunk)
-        self._partial.acknowledge(self.meter.documents, self._digest.hexdigest())
+        self._partial.acknowledge(self._counts, self._digest.hexdigest())
         self.meter.tell()
         self._pace.finish(len(chunk))
         chunk.clear()
-
-    def _vectors(self, group: list[Document], progress: ShareDone | None) -> list[QueryVector]:
-        texts = [row.encoded_text for row in group]
-        if self._options.queries:
-            return self._encoder.encode_queries(texts)
-        rows = self._encoder.encode_documents(texts, progress)
-        bounds = list(zip(rows.indptr[:-1].tolist(), rows.indptr[1:].tolist(), strict=True))
-        return [(rows.indices[start:end].astype(np.int32), rows.data[start:end]) for start, end in bounds]
 
     def _reject(self, row: BadRow) -> None:
         self.meter.rejected += 1
@@ -310,62 +266,7 @@ class _Attempt:
 
     def _changed(self) -> VectorFileError:
         return VectorFileError(
-            f"the texts are no longer those of which an interrupted run holds {self._earlier.lines:,} vectors",
+            f"the texts are no longer those of which an interrupted run holds {self._earlier.counts.vectors:,} vectors",
             "Restore the texts, or start over with --overwrite",
             where=str(self._partial.notes.with_suffix("")),
         )
-
-
-def _resume(out: Path, made: dict[str, object], *, start_over: bool) -> _Counted:
-    """Return how much of an earlier attempt counts."""
-    partial, notes = partial_files(out)
-    nothing = _Counted(0, 0, "")
-    if not partial.exists():
-        return nothing
-    try:
-        values = orjson.loads(notes.read_bytes())
-        counted = _Counted(**values["kept"])
-        before = values["made"]
-    except FileNotFoundError:
-        if partial.stat().st_size == 0 or start_over:  # stopped before its first chunk was whole
-            return nothing
-        before = counted = None
-    except (ValueError, KeyError, TypeError):
-        before = counted = None
-    if before == made and counted is not None and partial.stat().st_size >= counted.size:
-        return counted
-    if start_over:
-        notes.unlink(missing_ok=True)
-        return nothing
-    names = {"encoder": "encoder or settings", "side": "side", "shard": "shard", "source": "input"}
-    others = [words for name, words in names.items() if before is not None and before.get(name) != made[name]]
-    what = f"of another {', '.join(others)}" if others else "that cannot be read"
-    raise VectorFileError(
-        f"an unfinished run {what} is here",
-        "Finish it with the command it was begun with, or start over with --overwrite",
-        where=str(partial),
-    )
-
-
-def _write_notes(path: Path, made: dict[str, object], counted: _Counted) -> None:
-    values = {"made": made, "kept": {"lines": counted.lines, "size": counted.size, "digest": counted.digest}}
-    write_file(path, orjson.dumps(values))
-
-
-def publish(partial: Path, out: Path, encoder: LearnedEncoder) -> None:
-    """Give finished vectors, JSON Lines beside `out`, their form and their name; JSON Lines are renamed."""
-    if out.name.endswith(JSON_LINES[0]):
-        move_file(partial, out)
-        return
-    aside = out.with_name(f"{out.name}.new")
-    try:
-        if out.name.endswith(NPZ):
-            identity = encoder.identity
-            named = list(read_json_lines(partial, encoder))
-            vectors = stacked([vector for _, vector in named], identity.vocabulary_size or 1)
-            write_npz(aside, [identifier for identifier, _ in named], vectors, Maker.of(identity))
-        else:
-            compress(partial, aside)
-        move_file(aside, out)
-    finally:
-        aside.unlink(missing_ok=True)

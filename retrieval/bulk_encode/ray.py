@@ -19,8 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from lexhound.core.atomic_files import move_file, write_file
 from lexhound.core.errors import LexhoundError, first_line
 from lexhound.encoders.errors import VectorFileError
@@ -30,17 +28,20 @@ from lexhound.retrieval.corpus import BadRow
 from lexhound.retrieval.errors import ClusterError
 
 from .cluster import Cluster, RaySettings, import_ray, slots_of
-from .encoding import EncodingOptions, EncodingReport, check_out, encode_corpus, partial_files
+from .encoding import EncodingOptions, EncodingReport, check_out, encode_corpus
+from .partial import Counts, partial_files
 from .shards import (
     ShardProgress,
     Texts,
-    encoded_lines,
     finished_shard,
     merge_shards,
     prepare_shards,
+    shard_counts,
     shard_folder,
+    shard_notes,
     shard_stem,
 )
+from .texts import EncodedTexts
 
 if TYPE_CHECKING:
     from lexhound.encoders.sparse.settings import LearnedSettings
@@ -103,6 +104,8 @@ def encode_on_ray(
         )
     texts.open()  # a wrong path is told before a cluster is asked for
     loaded = LearnedEncoder(encoder, settings)
+    if options.passages is not None:
+        EncodedTexts(loaded, options.passages, queries=options.queries)  # and so are passages that do not fit
     folder = shard_folder(out)
     with Cluster(ray, ray_settings):
         gpus = 1 if settings is not None and (settings.device or "").startswith("cuda") else 0
@@ -112,7 +115,7 @@ def encode_on_ray(
         )
         numbers = range(1, count + 1)
         done = {number for number in numbers if finished_shard(folder, number, count) is not None}
-        before = sum(encoded_lines(folder, number, count) for number in done)
+        before = sum((shard_counts(folder, number, count) for number in done), Counts())
         shard_progress = ShardProgress(folder, count, before, progress)
         task = ShardTask(
             texts,
@@ -139,7 +142,8 @@ def encode_on_ray(
                 where=str(folder),
                 hint="workers on other machines have to write to the same folder: put FILE on a shared file system",
             )
-    report = merge_shards(texts, folder, count, out, loaded, on_bad_row, shard_progress)
+    passages = options.passages is not None
+    report = merge_shards(texts, folder, count, out, loaded, on_bad_row, shard_progress, passages=passages)
     shutil.rmtree(folder, ignore_errors=True)
     return ShardedReport(report, count, len(done))
 
@@ -169,8 +173,7 @@ def encode_shard(task: ShardTask) -> int:
             task.options,
             on_bad_row=(lambda _: None) if task.skip else None,
         )
-        notes = {"lines": report.vectors, "digest": report.digest, "tokens": report.tokens}
-        write_file(folder / f"{stem}.json", orjson.dumps(notes))
+        write_file(folder / f"{stem}.json", shard_notes(report))
         move_file(unfinished, folder / f"{stem}.jsonl")
     finally:
         for leftover in folder.glob(f"{unfinished.name}*"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,10 +15,12 @@ import orjson
 from lexhound.core.atomic_files import write_file
 from lexhound.encoders.errors import VectorFileError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
+from lexhound.encoders.vector_files import passage_id
 from lexhound.retrieval.collection.write.progress import Phase, Progress
 from lexhound.retrieval.corpus import BadRow, Corpus, open_corpus
 
-from .encoding import TWICE, TWICE_HINT, EncodingReport, TextDigest, kept_vectors, publish, shard_of
+from .encoding import TWICE, TWICE_HINT, EncodingReport, TextDigest, shard_of
+from .partial import Counts, kept_counts, publish
 
 # Shards a worker gets in turn: more make less of a worker's death and of the last worker's wait, and read more often.
 SHARDS_A_SLOT = 4
@@ -84,7 +86,7 @@ def prepare_shards(folder: Path, made: dict[str, object], shards: int | None, sl
             return int(before["shards"])
         if any(folder.glob("*.jsonl")):
             raise VectorFileError(
-                "an unfinished run of another encoder, side, input or number of shards is here",
+                "an unfinished run of another encoder, side, input, size of passages or number of shards is here",
                 "Finish it with the command it was begun with, or start over with --overwrite",
                 where=str(folder),
             )
@@ -114,16 +116,24 @@ def finished_shard(folder: Path, number: int, count: int) -> dict[str, Any] | No
     return notes if isinstance(notes, dict) else None
 
 
-def encoded_lines(folder: Path, number: int, count: int) -> int:
-    """Return how many vectors a finished shard has; 0 for one that is not finished."""
+def shard_notes(report: EncodingReport) -> bytes:
+    """Return what is kept of a finished shard beside its vectors."""
+    notes = {"lines": report.counts.texts, "digest": report.digest, "tokens": report.tokens}
+    return orjson.dumps(notes | {"counts": asdict(report.counts)})
+
+
+def shard_counts(folder: Path, number: int, count: int) -> Counts:
+    """Return how many texts and vectors a finished shard has; none for one that is not finished."""
     notes = finished_shard(folder, number, count)
-    return 0 if notes is None else int(notes["lines"])
+    if notes is None:
+        return Counts()
+    return Counts(**notes["counts"]) if "counts" in notes else Counts(int(notes["lines"]), int(notes["lines"]))
 
 
 class ShardProgress:
     """The sum of how far the shards are, from their files."""
 
-    def __init__(self, folder: Path, count: int, before: int, progress: Callable[[Progress], None] | None) -> None:
+    def __init__(self, folder: Path, count: int, before: Counts, progress: Callable[[Progress], None] | None) -> None:
         self._folder = folder
         self._count = count
         self.before = before
@@ -133,13 +143,14 @@ class ShardProgress:
     def __call__(self, phase: Phase, bytes_read: int = 0, total_bytes: int | None = None) -> None:
         if self._progress is None:
             return
-        done = {number: encoded_lines(self._folder, number, self._count) for number in range(1, self._count + 1)}
+        numbers = range(1, self._count + 1)
+        done = {number: shard_counts(self._folder, number, self._count).texts for number in numbers}
         for partial in self._folder.glob("*.partial"):
             # Of several attempts at a shard the one that is farthest counts.
             number = int(partial.name.partition("-of-")[0])
-            done[number] = max(done[number], kept_vectors(partial.with_suffix("")))
-        vectors = sum(done.values())
-        self._progress(Progress(phase, vectors, self.before, 0, bytes_read, total_bytes, self.tokens))
+            done[number] = max(done[number], kept_counts(partial.with_suffix("")).texts)
+        texts = sum(done.values())
+        self._progress(Progress(phase, texts, self.before.texts, 0, bytes_read, total_bytes, self.tokens))
 
 
 def merge_shards(
@@ -150,8 +161,13 @@ def merge_shards(
     encoder: LearnedEncoder,
     on_bad_row: Callable[[BadRow], None] | None,
     progress: ShardProgress,
+    *,
+    passages: bool = False,
 ) -> EncodingReport:
     """Put the lines of the shards in the order of the corpus, and check that they are of its texts.
+
+    Args:
+        passages: a line is a passage's.
 
     Raises:
         VectorFileError: the texts are others than those that the shards were made of. BadRowError, CorpusError.
@@ -159,7 +175,7 @@ def merge_shards(
     corpus = texts.open()
     digests = [TextDigest() for _ in range(count)]
     seen: set[str] = set()
-    rejected = vectors = 0
+    rejected = merged_texts = 0
     merged = folder / "merged.jsonl"
     with ExitStack() as stack:
         files: list[IO[bytes]] = [
@@ -179,9 +195,9 @@ def merge_shards(
             seen.add(row.id)
             shard = shard_of(row.id, count) - 1
             digests[shard].add(row)
-            target.write(files[shard].readline())
-            vectors += 1
-            if vectors % 10_000 == 0:
+            target.writelines(_lines_of(row.id, files[shard], passages=passages))
+            merged_texts += 1
+            if merged_texts % 10_000 == 0:
                 progress("publishing", corpus.bytes_read, corpus.total_bytes)
         target.flush()
         os.fsync(target.fileno())
@@ -195,4 +211,21 @@ def merge_shards(
             )
     progress("publishing")
     publish(merged, out, encoder)
-    return EncodingReport(vectors, progress.before, rejected, progress.tokens)
+    counts = sum((shard_counts(folder, number, count) for number in range(1, count + 1)), Counts())
+    return EncodingReport(counts, progress.before, rejected, progress.tokens)
+
+
+def _lines_of(identifier: str, file: IO[bytes], *, passages: bool) -> Iterator[bytes]:
+    """Yield the next lines of a shard as far as they are a text's: one, or one a passage."""
+    if not passages:
+        yield file.readline()
+        return
+    number = 0
+    while True:
+        place = file.tell()
+        line = file.readline()
+        if not line.startswith(b'{"id":' + orjson.dumps(passage_id(identifier, number)) + b","):
+            file.seek(place)
+            return
+        yield line
+        number += 1

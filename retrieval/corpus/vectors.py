@@ -143,8 +143,9 @@ class NpzCorpus(Corpus):
                 yield self.bad_row(f"the encoder has no term {min(wrong)}", "Give the encoder that made the file.")
                 continue
             is_term = (weights > 0) & ~np.isin(terms, special)
+            metadata = {} if table.places is None else table.places[row]._asdict()
             try:
-                yield EncodedDocument(Document(identifier, ""), (terms[is_term], weights[is_term]))
+                yield EncodedDocument(Document(identifier, "", metadata=metadata), (terms[is_term], weights[is_term]))
             except InvalidDocumentError as error:
                 yield self.bad_row(error.message, error.hint or "")
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .corpus_options import BadRowOptions, CorpusOptions
 from .learned_options import LearnedOptions
-from .options import Json
+from .options import Json, as_text
+
+if TYPE_CHECKING:
+    from lexhound.retrieval.documents.passages import PassageSettings
 
 # `lexhound.retrieval.bulk_encode.shards.MOST_SHARDS`, known without loading that room.
 MOST_SHARDS = 1000
@@ -59,6 +62,14 @@ class EncodeOptions:
         str | None,
         typer.Option(metavar="I/N", help="Only part I of N, by a hash of the id.", show_default=False),
     ] = None
+    passages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/OVERLAP",
+            help="Split longer texts, as `index` does: a vector a passage, with the id ID#NUMBER; or none.",
+            show_default="none: a vector a text, of its beginning where the model stops reading",
+        ),
+    ] = None
     ray: RayOptions
     corpus: CorpusOptions
     bad_rows: BadRowOptions
@@ -68,3 +79,13 @@ class EncodeOptions:
         typer.Option("--overwrite", help="Replace FILE; it stays until the new one is complete.", show_default=False),
     ] = False
     json: Json = False
+
+    def passage_settings(self) -> PassageSettings | None:
+        """Return how long texts are split; None for a vector a text.
+
+        Raises:
+            SettingsError: the sizes mean nothing.
+        """
+        from lexhound.retrieval.documents.passages import NONE, parse_passages
+
+        return parse_passages(NONE if self.passages is None else as_text(self.passages))

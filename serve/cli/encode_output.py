@@ -26,17 +26,23 @@ def show_encoding(
     """Tell what was written and how fast; `more` is added to the JSON document."""
     output, out = Output(json=options.json), options.out
     encoded = report.vectors - report.resumed
+    counts = report.counts
+    texts = counts.texts - report.earlier.texts
     if output.json:
         output.document(
             {
                 "out": str(out),
+                "texts": counts.texts,
                 "vectors": report.vectors,
                 "resumed": report.resumed,
+                "split": counts.split,
+                "passages": counts.passages,
+                "cut": counts.cut,
                 "rejected": report.rejected,
                 "rejects": str(rejects) if report.rejected else None,
                 "tokens": report.tokens,
                 "seconds": seconds,
-                "documents_per_second": encoded / seconds,
+                "documents_per_second": texts / seconds,
                 "tokens_per_second": report.tokens / seconds,
                 "encoder": encoder.identity.as_dict(),
                 **more,
@@ -46,3 +52,9 @@ def show_encoding(
     speed = f"{rate(encoded, seconds)}, {rate(report.tokens, seconds).removesuffix('/s')} tokens/s"
     before = f", {report.resumed:,} of them by an earlier attempt" if report.resumed else ""
     output.line((counted(report.vectors, "vector"), "bold"), f" in {duration(seconds)} ({speed}{before}) → {out}")
+    if counts.split:
+        output.line(f"{counted(counts.split, 'text')} split into {counted(counts.passages, 'passage')}")
+    if counts.cut:
+        hint = "--max-length" if options.queries else "--passages"
+        texts_cut = counted(counts.cut, "text")
+        output.line(f"{texts_cut} longer than the model reads: what is beyond is in no vector (see {hint})")

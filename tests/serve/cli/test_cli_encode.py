@@ -21,6 +21,7 @@ from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.encoders.vector_files import read_json_lines, read_npz
 from lexhound.retrieval.bulk_encode.encoding import in_shard
+from lexhound.retrieval.collection.collection import Collection
 from lexhound.serve.cli import learned_options
 
 Fails = Callable[..., None]
@@ -234,3 +235,93 @@ def test_threads_change_no_vector(model: Path) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-4)
     for one, other in zip(*found, strict=True):
         assert np.argsort(-one, kind="stable")[:10].tolist() == np.argsort(-other, kind="stable")[:10].tolist()
+
+
+LONG = {
+    "a": "heat transfer in flow",
+    "b": "Heat flow in a layer. The wing of the cat.\n\n" * 9,
+    "b#1": "the mat",
+    "e": " \n\n ",
+    "x": "flow " * 60,
+}
+
+
+@pytest.fixture(scope="session")
+def handbook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("texts") / "long.jsonl"
+    path.write_bytes(lines(*({"id": name, "title": "flow", "text": text} for name, text in LONG.items())))
+    return path
+
+
+def test_passages_are_those_of_a_collection(model: Path, handbook: Path, tmp_path: Path) -> None:
+    given = ("--passages", "24/8", "--encoder", model, *EXACT)
+    outcome = run("encode", handbook, "--out", tmp_path / "v.jsonl", *given, "--json")
+    assert outcome.code == 0, outcome.err
+    assert run("index", handbook, "--into", tmp_path / "x", *given).code == 0
+    with Collection.open(tmp_path / "x") as collection:
+        info = collection.info()
+        expected = {
+            (hit.document.id, hit.passage.number, hit.passage.start, hit.passage.end)
+            for hit in collection.search("flow heat layer wing mat the", k=100, group="none").hits
+            if hit.passage is not None
+        }
+    told = outcome.json
+    assert (told["texts"], told["split"], told["cut"]) == (len(LONG), info.split, 0)
+    assert (told["vectors"], told["passages"]) == (info.rows, info.rows - len(LONG) + info.split)
+    rows = [json.loads(line) for line in (tmp_path / "v.jsonl").read_bytes().splitlines()]
+    assert len({row["id"] for row in rows}) == len(rows)
+    places = [(row["document"], row["passage"], row["start"], row["end"]) for row in rows]
+    assert [row["id"] for row in rows] == [f"{document}#{number}" for document, number, _, _ in places]
+    split = {document for document, number, _, _ in places if number}
+    assert {place for place in places if place[0] in split} == expected
+    texts = [f"flow {LONG[document][start:end]}" for document, _, start, end in places]
+    exact = LearnedEncoder(model, LearnedSettings(device="cpu", precision="float32"))
+    vectors = exact.encode_documents(texts).toarray()
+    for row, (_, (terms, weights)) in enumerate(read_json_lines(tmp_path / "v.jsonl", exact)):
+        np.testing.assert_allclose(weights, vectors[row, terms], atol=CLOSE)
+        assert np.count_nonzero(vectors[row]) == len(terms)
+
+    packed = run("encode", handbook, "--out", tmp_path / "v.npz", *given)
+    assert f"{told['split']} texts split into {told['passages']} passages" in packed.out
+    table = read_npz(tmp_path / "v.npz")
+    assert [tuple(place) for place in table.places or ()] == places
+    for name in ("v.jsonl", "v.npz"):
+        into = tmp_path / f"of-{name}"
+        assert run("index", tmp_path / name, "--into", into, "--encoder", model, "--vectors", *EXACT).code == 0
+        hits = run("search", into, "heat", "--collapse", "document", "--json").json["hits"]
+        assert sorted(hit["metadata"]["document"] for hit in hits) == sorted(LONG)
+
+
+def test_what_is_cut_is_told(model: Path, handbook: Path, tmp_path: Path, fails: Fails) -> None:
+    given = ("encode", handbook, "--encoder", model, "--max-length", "24", *EXACT)
+    told = run(*given, "--out", tmp_path / "v.jsonl")
+    assert "2 texts longer than the model reads: what is beyond is in no vector (see --passages)" in told.out
+    found = run(*given, "--out", tmp_path / "q.jsonl", "--queries", "--json").json
+    assert (found["texts"], found["vectors"], found["split"], found["passages"], found["cut"]) == (5, 5, 0, 0, 2)
+    assert run(*given, "--out", tmp_path / "w.jsonl", "--long-texts", "windows", "--json").json["cut"] == 0
+    out = ("--out", tmp_path / "other.jsonl")
+    fails(*given, *out, "--passages", "25", code=2, says="passages of 25 tokens are too long: the model reads 24")
+    fails(*given, *out, "--passages", "5", code=2, says="passages of 5 tokens are too small")
+    fails(*given, *out, "--passages", "many", code=2, says="passages are 'many'")
+    fails(*given, *out, "--passages", "20", "--queries", code=2, says="queries are not split")
+    assert not list(tmp_path.glob("other*"))
+
+
+def test_passages_go_on_after_an_interruption(model: Path, handbook: Path, tmp_path: Path, fails: Fails) -> None:
+    whole, source, out = handbook.read_bytes(), tmp_path / "c.jsonl", tmp_path / "v.jsonl"
+    given = ("encode", source, "--encoder", model, "--out", out, *EXACT)
+    split = (*given, "--passages", "24/8")
+    source.write_bytes(whole)
+    expected = run(*split, "--json").json
+    complete = out.read_bytes()
+    out.unlink()
+    source.write_bytes(b"".join([*whole.splitlines(keepends=True)[:2], b"broken\n"]))
+    fails(*split, code=1, says="line 3")
+    source.write_bytes(whole)
+    fails(*given, code=1, says="size of passages")
+    fails(*given, "--passages", "24/4", code=1, says="size of passages")
+    found = run(*split, "--json").json
+    assert 0 < found["resumed"] < found["vectors"]
+    for name in ("texts", "vectors", "split", "passages", "cut"):
+        assert found[name] == expected[name], name
+    assert out.read_bytes() == complete

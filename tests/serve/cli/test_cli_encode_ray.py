@@ -25,7 +25,8 @@ from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.vector_files import read_npz
 from lexhound.retrieval.bulk_encode import cluster, shards
 from lexhound.retrieval.bulk_encode.cluster import RaySettings
-from lexhound.retrieval.bulk_encode.encoding import EncodingOptions, in_shard, shard_of
+from lexhound.retrieval.bulk_encode.encoding import EncodingOptions, encode_corpus, in_shard, shard_of
+from lexhound.retrieval.bulk_encode.partial import Counts
 from lexhound.retrieval.bulk_encode.ray import ShardTask, encode_shard
 from lexhound.retrieval.bulk_encode.shards import (
     ShardProgress,
@@ -35,6 +36,7 @@ from lexhound.retrieval.bulk_encode.shards import (
     prepare_shards,
     shard_folder,
 )
+from lexhound.retrieval.documents.passages import PassageSettings
 from lexhound.retrieval.errors import ClusterError
 from lexhound.serve.cli import encode_options
 
@@ -217,7 +219,7 @@ def test_a_shard_that_is_done_twice_and_texts_that_have_changed(tmp_path: Path) 
     assert (shard_folder(out) / "2-of-2.jsonl").read_bytes() == first
     assert finished_shards(out) == (2, 2)
     assert len(list(shard_folder(out).iterdir())) == 5, "nothing else is left"
-    progress = ShardProgress(shard_folder(out), 2, 0, None)
+    progress = ShardProgress(shard_folder(out), 2, Counts(), None)
     for changed in (rows[:-1], [*rows[:-1], {"id": "d49", "text": "another"}], [rows[1], rows[0], *rows[2:]]):
         path.write_bytes(lines(*changed))
         if changed[0] is rows[1] and shard_of("d0", 2) != shard_of("d1", 2):
@@ -231,6 +233,38 @@ def test_a_shard_that_is_done_twice_and_texts_that_have_changed(tmp_path: Path) 
     assert [json.loads(line)["id"] for line in out.read_bytes().splitlines()] == [row["id"] for row in rows]
     with pytest.raises(ClusterError, match="another encoder"):
         encode_shard(task(1, "0" * 32))
+
+
+def test_passages_of_shards_are_put_together_in_their_order(tmp_path: Path) -> None:
+    path, out = tmp_path / "texts.jsonl", tmp_path / "v.jsonl"
+    rows = [{"id": f"d{n}", "text": " ".join(WORDS * (n % 4))} for n in range(12)]
+    path.write_bytes(lines(*rows, {"id": "d3#1", "text": "heat"}))
+    encoder, sizes = LearnedEncoder("lexhound-mini"), PassageSettings(20, 4)
+    prepare_shards(shard_folder(out), {}, 3, 1, start_over=False)
+    for number in (1, 2, 3):
+        options = EncodingOptions("here", shard=(number, 3), passages=sizes)
+        task = ShardTask(
+            Texts(str(path)),
+            "lexhound-mini",
+            None,
+            encoder.identity.fingerprint,
+            options,
+            False,
+            str(shard_folder(out)),
+        )
+        encode_shard(task)
+    progress = ShardProgress(shard_folder(out), 3, Counts(), None)
+    merged = merge_shards(Texts(str(path)), shard_folder(out), 3, out, encoder, None, progress, passages=True)
+    plain = tmp_path / "plain.jsonl"
+    report = encode_corpus(Texts(str(path)).open(), encoder, plain, EncodingOptions("here", passages=sizes))
+    assert merged.counts == report.counts
+    assert report.counts.split > 0
+
+    def places(file: Path) -> list[tuple[object, ...]]:
+        rows = [json.loads(line) for line in file.read_bytes().splitlines()]
+        return [tuple(row[name] for name in ("id", "document", "passage", "start", "end")) for row in rows]
+
+    assert places(out) == places(plain)
 
 
 def test_shards_are_those_of_the_option() -> None:

@@ -27,6 +27,7 @@ def encode(options: EncodeOptions) -> None:
     Example:
         lexhound encode corpus.jsonl --encoder MODEL --out vectors.jsonl
         lexhound encode queries.jsonl --encoder MODEL --out queries.npz --queries
+        lexhound encode corpus.jsonl --encoder MODEL --out passages.jsonl --passages 256/32
         lexhound encode corpus.jsonl --encoder MODEL --out part1.jsonl.zst --shard 1/4
         lexhound encode corpus.jsonl --encoder MODEL --out vectors.npz --ray --ray-address head:6379
     """
@@ -44,7 +45,8 @@ def encode(options: EncodeOptions) -> None:
 def _encode_here(options: EncodeOptions, settings: LearnedSettings | None, shard: tuple[int, int]) -> None:
     """Encode in this process and tell what was written."""
     from lexhound.encoders.sparse.encoder import LearnedEncoder
-    from lexhound.retrieval.bulk_encode.encoding import EncodingOptions, encode_corpus, kept_vectors
+    from lexhound.retrieval.bulk_encode.encoding import EncodingOptions, encode_corpus
+    from lexhound.retrieval.bulk_encode.partial import kept_vectors
 
     out = options.out
     corpus = options.corpus.open(options.source)
@@ -62,7 +64,13 @@ def _encode_here(options: EncodeOptions, settings: LearnedSettings | None, shard
             corpus,
             encoder,
             out,
-            EncodingOptions(options.corpus.identity(options.source), options.queries, shard, options.overwrite),
+            EncodingOptions(
+                options.corpus.identity(options.source),
+                options.queries,
+                shard,
+                options.overwrite,
+                options.passage_settings(),
+            ),
             on_bad_row=rejects.add if options.bad_rows.skip else None,
             progress=forward(progress.update, "encoding"),
         )
@@ -78,6 +86,8 @@ def _check(options: EncodeOptions) -> None:
         raise UsageError(
             "bm25 has no vectors of its own: its weights depend on the collection", hint="give a learned encoder"
         )
+    if options.passage_settings() is not None and options.queries:
+        raise UsageError("--passages is for documents: queries are not split", hint="leave out --passages or --queries")
     options.bad_rows.check()
     if not options.ray.ray and options.ray != RayOptions():
         raise UsageError("--ray-address, --ray-shards and --ray-processors are for --ray", hint="give --ray with them")

@@ -49,7 +49,12 @@ def encode_with_ray(options: EncodeOptions, settings: LearnedSettings | None) ->
             settings,
             out,
             RaySettings(options.ray.ray_address or "", options.ray.ray_shards, options.ray.ray_processors),
-            EncodingOptions(fields.identity(options.source), queries=options.queries, overwrite=options.overwrite),
+            EncodingOptions(
+                fields.identity(options.source),
+                queries=options.queries,
+                overwrite=options.overwrite,
+                passages=options.passage_settings(),
+            ),
             on_bad_row=rejects.add if options.bad_rows.skip else None,
             progress=forward(progress.update, "encoding"),
         )

@@ -14,7 +14,8 @@ from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
-from lexhound.retrieval.bulk_encode.encoding import EncodingOptions, encode_corpus, kept_vectors
+from lexhound.retrieval.bulk_encode.encoding import EncodingOptions, encode_corpus
+from lexhound.retrieval.bulk_encode.partial import kept_vectors
 from lexhound.retrieval.collection.building import build_collection, kept_documents
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.fields.document_vectors import GROUP

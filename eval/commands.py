@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +25,7 @@ from .errors import DatasetError
 from .evaluation import EvaluationOptions, Progress, evaluate
 from .files import write_bytes
 from .hardest import HardQuery, hardest_queries
+from .per_query import write_per_query
 from .results import Evaluation
 from .runs import Run, read_run, write_run
 from .serialise import to_json_bytes
@@ -48,7 +46,8 @@ class EvaluationRequest:
         split: of all data sets; each set's usual one unless given.
         encoders: `bm25`, or models; without any encoder and collection it is what `Collection.create` takes by default,
             with its dense vectors in mode hybrid.
-        collections: existing collections, by their directories or addresses; milvus: how those of Milvus are reached.
+        collections: existing collections, by their directories or addresses; milvus: how those of Milvus are reached;
+            tenant: whose documents are searched in them, where they have tenants.
         learned: how models run, of encoders and collections: settings that change no vectors.
         dense: a dense model, kept beside every encoder's index; "none" for none beside the default encoder.
         modes: how each encoder and collection is searched, a system each; unless given, encoders by their index alone,
@@ -70,6 +69,7 @@ class EvaluationRequest:
     encoders: tuple[str, ...] = ()
     collections: tuple[str | Path, ...] = ()
     milvus: MilvusSettings | None = None
+    tenant: str | None = None
     learned: LearnedSettings | None = None
     dense: str | None = None
     modes: tuple[str, ...] = ()
@@ -174,6 +174,8 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
     systems: list[EncoderSystem | CollectionSystem] = []
     names_in_use: set[str] = set()
     encoders, dense = _encoders(request)
+    if request.tenant is not None and not request.collections:
+        raise DatasetError("a tenant is named, and no collection", "Name the collection (--collection).")
     if dense is None and request.collections == () and {"dense", "hybrid"} & set(request.modes):
         raise _no_dense_model(request, encoders)
     modes = tuple(dict.fromkeys(request.modes))
@@ -201,6 +203,7 @@ def _make_systems(request: EvaluationRequest, workspace: Workspace) -> list[Enco
             fusion = request.fusion if mode == "hybrid" else None
             made = CollectionSystem(
                 path,
+                tenant=request.tenant,
                 learned=request.learned,
                 options=SearchOptions(mode, fusion, request.recall, request.threads),
                 milvus=request.milvus,
@@ -282,36 +285,6 @@ def _write(outcome: EvaluationOutcome, request: EvaluationRequest) -> list[Path]
     except OSError as error:
         raise DatasetError(f"the results cannot be written: {error}", "Choose another place for them.") from error
     return written
-
-
-# What makes a spreadsheet take a cell for a formula, and what it takes for a number all the same.
-_FORMULA = re.compile(r"\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-
-
-def _cell(value: object) -> object:
-    """Return a cell of CSV that no spreadsheet will run, whoever wrote the text: such texts get a quotation mark in
-    front.
-    """
-    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
-
-
-def write_per_query(path: Path, evaluation: Evaluation) -> None:
-    """Write every measure of every judged query and system, as CSV (by the suffix) or JSON Lines.
-
-    Texts that spreadsheets would take for formulas have `'` before them in CSV; JSON Lines have them as they are.
-    """
-    rows = evaluation.per_query()
-    if path.suffix.lower() == ".csv":
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, ["dataset", "query_id", "query", "system", *evaluation.measures])
-        writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-        write_bytes(path, text.getvalue().encode())
-    else:
-        write_bytes(path, b"".join(to_json_bytes(row, indent=False) for row in rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,12 +249,14 @@ class CollectionSystem(OpenCollection):
 
     Args:
         address: its directory, or its address in another engine; `milvus` says how Milvus is reached.
+        tenant: whose documents are searched, of a collection with tenants.
     """
 
     def __init__(
         self,
         address: str | Path,
         *,
+        tenant: str | None = None,
         name: str | None = None,
         learned: LearnedSettings | None = None,
         options: SearchOptions = SearchOptions("auto"),
@@ -267,12 +269,14 @@ class CollectionSystem(OpenCollection):
         self.name = name or short + ("" if options.mode == "auto" else f" {options.mode}")
         self.learned = learned
         self._milvus = milvus
+        self._tenant = tenant
+        self._whole: Backend | None = None
         self._made = time_ns()
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The collection's encoder and state: any write to it makes other settings."""
-        opened = self._open()
+        opened = self._open_whole()
         known: dict[str, Any] = {
             "encoder": opened.manifest.encoder.as_dict(),
             "dense": None if opened.manifest.dense is None else opened.manifest.dense.encoder.as_dict(),
@@ -281,18 +285,35 @@ class CollectionSystem(OpenCollection):
         able = capable(opened, Capability.STORED_STATE)
         if able is None:
             # Nothing tells whether anything was written, so finished parts are not used again.
-            return {"collection": opened.address, **known, "opened": self._made}
-        return {"collection": str(Path(opened.address).resolve()), **known, **able.stored_state()}
+            whose = {} if self._tenant is None else {"tenant": self._tenant}
+            return {"collection": opened.address, **known, **whose, "opened": self._made}
+        state = able.stored_state()
+        if self._tenant is not None:  # to whom the state itself would tell of others' documents
+            state = {"tenant": self._tenant, "state": fingerprint(state)}
+        return {"collection": str(Path(opened.address).resolve()), **known, **state}
 
     def prepare(self, dataset: Dataset, progress: PrepareProgress | None = None) -> Preparation:
-        """Open the collection. Raises CollectionError when it cannot be."""
+        """Open the collection. Raises CollectionError when it cannot be, TenantError for a tenant that is none."""
         self._open()
         return self._describe(None)
 
     def _open(self) -> Backend:
         if self._collection is None:
-            self._collection = open_collection(self.address, milvus=self._milvus, learned=self.learned)
+            whole = self._open_whole()
+            self._collection = whole if self._tenant is None else whole.for_tenant(self._tenant)
         return self._collection
+
+    def _open_whole(self) -> Backend:
+        """Open the collection with everybody's documents; all that is asked of it is which state it is in."""
+        if self._whole is None:
+            self._whole = open_collection(self.address, milvus=self._milvus, learned=self.learned)
+        return self._whole
+
+    def close(self) -> None:
+        """Close the collection."""
+        if self._whole is not None:
+            self._whole.close()
+        self._whole = self._collection = None
 
 
 def _name_of(encoder: str, dense: str | None, mode: str) -> str:

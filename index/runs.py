@@ -7,6 +7,7 @@ shared scale.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,19 @@ class IndexRun(InvertedIndex):
             mark_rows(entries, windows, ends, rows, postings.window_bits, self._first, marks)
         read = int(self._counts(terms, None).sum())
         return marks if allowed is None else marks & allowed, read
+
+    def write_to(self, directory: Path) -> InvertedIndex:
+        """Write these rows into a new directory as an index that holds nothing else, and open it.
+
+        Raises:
+            IndexStorageError, OSError: it cannot be written; nothing is left.
+        """
+        from lexhound.index.inverted.merge import MergePart, merge_inverted  # no search needs it
+
+        new_rows = np.full(self._index.n_rows, -1, np.int64)
+        new_rows[self._first : self._stop] = np.arange(self.n_rows)
+        part = MergePart(self._index, new_rows)
+        return merge_inverted(directory, [part], self.n_rows, scale=self.scale, mean_length=self.mean_length)
 
     def contributions(self, row: int, query: Query) -> NDArray[np.float64]:
         if not 0 <= row < self.n_rows:

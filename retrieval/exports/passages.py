@@ -67,7 +67,8 @@ def write_passages(folder: Path, snapshot: Snapshot, *, texts: bool) -> None:
             with snapshot.reading() as connection:
                 spans = read_spans(connection, chunk)
             documents = read_documents(snapshot, sorted(spans))
-            _refuse_taken(snapshot, [row_name(documents[seq].id, n) for seq in spans for n in range(len(spans[seq]))])
+            names = [row_name(documents[seq].id, n) for seq in spans for n in range(len(spans[seq]))]
+            _refuse_taken(snapshot, [snapshot.prefix + name for name in names])
             for seq in sorted(spans):
                 document = documents[seq]
                 row = {"id": document.id, "text": document.text if texts else "", "spans": spans[seq].tolist()}
@@ -78,8 +79,9 @@ def _refuse_taken(snapshot: Snapshot, names: list[str]) -> None:
     query = "SELECT id FROM rows WHERE id IN (?) AND run NOT IN (SELECT run FROM runs)"
     with snapshot.reading() as connection:
         for (identifier,) in select_in(connection, query, names):
+            own = identifier.removeprefix(snapshot.prefix)
             raise ExportError(
-                f"the document {identifier!a} has the name that a passage of another has in an export",
+                f"the document {own!a} has the name that a passage of another has in an export",
                 hint="give that document another id",
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from lexhound.core.version import made_by
 from lexhound.index.inverted.quantization import MAX_IMPACT, QuantisationLoss, requantisation_loss
 from lexhound.index.inverted.scales import RowRanges, choose_scale, stored_ranges
 from lexhound.retrieval.collection.collection import Collection
+from lexhound.retrieval.collection.query.confined import detached
 from lexhound.retrieval.collection.query.snapshot import Snapshot
 from lexhound.retrieval.collection.recovery import recover_claimed
 from lexhound.retrieval.collection.verification import refuse_damaged
@@ -34,6 +36,7 @@ from .qdrant import QdrantForm
 from .terms import TERMS, write_terms
 
 README = "README.md"
+_DETACHED = ".tenant"  # a tenant's postings by themselves, while an export of it is written
 _FORMS: dict[str, Callable[[], Form]] = {
     "anserini": AnseriniForm,
     "opensearch": OpenSearchForm,
@@ -57,6 +60,7 @@ def export_collection(
     out: str | Path,
     format: str,
     *,
+    tenant: str | None = None,
     overwrite: bool = False,
     progress: OnStep | None = None,
 ) -> ExportReport:
@@ -67,11 +71,14 @@ def export_collection(
 
     Args:
         format: one of FORMATS.
+        tenant: write that tenant's documents alone, under their own ids, as a collection of them would be written
+            (docs/tenants.md). Without it, those of all tenants, under their keys.
         overwrite: replace an export that is at `out`. Anything else there is never replaced.
         progress: told of the stages (`core.progress`): those of `Collection.verify`, then `writing` and its kin.
 
     Raises:
         ExportError: the format is unknown, something is at `out`, or the engine could not take what is stored.
+        TenantError, UnknownTenantError: as for a search (`Collection.for_tenant`).
         CollectionLockedError: another run is writing at `out`.
         CorruptCollectionError: the collection is damaged; says where.
         StorageFullError, ReadOnlyError: the folder cannot be written; nothing is left of it.
@@ -82,33 +89,40 @@ def export_collection(
     folder = Path(out).absolute()
     with Claim(folder) as claim:
         recover_claimed(claim)
-        return _export(collection, folder, str(out), format, overwrite=overwrite, progress=progress)
+        _require_room(folder, overwrite=overwrite)
+        whose = None if tenant is None else collection.for_tenant(tenant)
+        snapshot = collection.snapshot(hold=True) if whose is None else whose.snapshot(hold=True)
+        refuse_damaged(collection.verify(progress), "exported")
+        with storage_errors(folder), replace_directory(folder, neighbour(folder, "exporting")) as aside:
+            own = detached(snapshot, aside / _DETACHED)
+            report = _export(collection, own, aside, folder.name, format, tenant, progress)
+            shutil.rmtree(aside / _DETACHED, ignore_errors=True)
+        return replace(report, path=str(out))
 
 
 def _export(
     collection: Collection,
+    snapshot: Snapshot,
     folder: Path,
-    out: str,
+    name: str,
     format: str,
-    *,
-    overwrite: bool,
+    tenant: str | None,
     progress: OnStep | None,
 ) -> ExportReport:
-    _require_room(folder, overwrite=overwrite)
-    snapshot = collection.snapshot(hold=True)
-
-    refuse_damaged(collection.verify(progress), "exported")
-    source = Source(snapshot, collection.sparse_field, _header(collection, snapshot, format), slug(folder.name))
+    """Write an export into a folder that is there; `name` is that of the folder that it becomes."""
+    header = _header(collection, snapshot, format)
+    if tenant is not None:  # ids are its own, and no keys
+        header = replace(header, tenant_field=None)
+    source = Source(snapshot, collection.sparse_field, header, slug(name))
     form = _FORMS[format]()
-    with storage_errors(folder), replace_directory(folder, neighbour(folder, "exporting")) as aside:
-        files = form.write(source, aside, progress)
-        write_terms(aside, snapshot, collection.sparse_field)
-        write_passages(aside, snapshot, texts=format != "ciff")
-        header = replace(source.header, files=files)
-        (aside / README).write_text(_readme(source, form, header), encoding="utf-8")
-        (aside / HEADER).write_bytes(header.to_json())
-        size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
-    return ExportReport(out, header, size)
+    files = form.write(source, folder, progress)
+    write_terms(folder, snapshot, collection.sparse_field)
+    write_passages(folder, snapshot, texts=format != "ciff")
+    header = replace(source.header, files=files)
+    (folder / README).write_text(_readme(source, form, header, tenant), encoding="utf-8")
+    (folder / HEADER).write_bytes(header.to_json())
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and _DETACHED not in path.parts)
+    return ExportReport(name, header, size)
 
 
 def _require_room(folder: Path, *, overwrite: bool) -> None:
@@ -214,7 +228,7 @@ def _kind_of_impacts(source: Source, header: ExportHeader) -> str:
     )
 
 
-def _readme(source: Source, form: Form, header: ExportHeader) -> str:
+def _readme(source: Source, form: Form, header: ExportHeader, tenant: str | None) -> str:
     encoder = header.encoder
     if header.values == FREQUENCIES:
         numbers = "The values are term frequencies, exact up to 255."
@@ -242,11 +256,12 @@ def _readme(source: Source, form: Form, header: ExportHeader) -> str:
     dense = (
         "" if header.dense is None else f"\nDense vectors: {header.dense.encoder.name}, {header.dense.width} values."
     )
+    whose = "" if tenant is None else f"\nThe documents of the tenant {tenant!r} alone."
     return f"""\
 # {source.name}
 
 {header.documents:,} documents and {header.postings:,} postings, written by {header.created_by} as {header.format}.
-Encoder: {encoder.name} ({encoder.kind}).{dense}{split}
+Encoder: {encoder.name} ({encoder.kind}).{dense}{whose}{split}
 
 ## The numbers
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lexhound.encoders.base import LiveStatistics
     from lexhound.retrieval.collection.collection import Collection
     from lexhound.retrieval.collection.health import Health
+    from lexhound.retrieval.collection.query.snapshot import Snapshot
     from lexhound.retrieval.collection.reader import ConfinedReader
     from lexhound.retrieval.collection.reranking.options import Rerank
     from lexhound.retrieval.collection.store.manifest import Manifest
@@ -90,6 +91,14 @@ class TenantCollection(Searchable):
     def reranker(self) -> Rerank | None:
         """The reranking of searches that name none: the collection's."""
         return self._whole.reranker
+
+    def snapshot(self, *, hold: bool = False) -> Snapshot:
+        """Return the state that reads see of the tenant, or with `hold` the newest one; see `Collection.snapshot`.
+
+        Raises:
+            UnknownTenantError: no document is of the tenant, and one must be.
+        """
+        return self._asked.snapshot(hold=hold)
 
     def statistics(self) -> LiveStatistics:
         """Return how many rows the index has of the tenant, and how many hold each term."""

@@ -17,6 +17,7 @@ from lexhound.eval.systems import CollectionSystem, EncoderSystem, SearchOptions
 from lexhound.eval.workspace import Workspace
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.write.progress import Progress
+from lexhound.retrieval.errors import TenantRequiredError, UnknownTenantError
 
 OPTIONS = EvaluationOptions(measures=("nDCG@10", "R@100"), latency_queries=3)
 
@@ -178,3 +179,30 @@ def test_bm25_is_near_the_published_figures(
     for measure, expected in published.items():
         assert part.mean(measure) == pytest.approx(expected, abs=0.006)
     system.close()
+
+
+def test_a_tenant_of_a_collection_is_a_system(lines_file, tmp_path: Path, workspace: Workspace) -> None:
+    path = tmp_path / "shared.index"
+    texts = {"acme": {"a": "heat flow", "b": "sound waves"}, "other": {"a": "waves", "b": "heat", "c": "heat flow"}}
+    with Collection.create(path, encoder="bm25", tenant_field="org") as collection:
+        collection.add(
+            Document(name, text, "", {"org": org}) for org, own in texts.items() for name, text in own.items()
+        )
+    dataset = load_judged_file(lines_file("own.csv", ["query,document_id", "heat flow,a", "waves,b"]))
+    acme, other = (CollectionSystem(path, tenant=tenant, name=tenant) for tenant in texts)
+    evaluation = evaluate([dataset], [acme, other], OPTIONS, workspace=workspace)
+    mine, theirs = (evaluation.part("own", system) for system in ("acme", "other"))
+    assert mine.of("R@100").per_query == {"q1": 1.0, "q2": 1.0}
+    assert theirs.of("R@100").per_query == {"q1": 0.0, "q2": 0.0}
+    assert (mine.cost.documents, theirs.cost.documents) == (2, 3)
+    assert not any(part.reused for part in (mine, theirs)), "one tenant's run is not another's"
+    assert acme.texts(["c"]) == {}
+    again = evaluate([dataset], [CollectionSystem(path, tenant="acme", name="acme")], OPTIONS, workspace=workspace)
+    assert again.parts[0].reused
+    assert "documents" not in mine.settings, "of all"
+    with pytest.raises(UnknownTenantError):
+        evaluate([dataset], [CollectionSystem(path, tenant="nobody")], OPTIONS, workspace=workspace)
+    with pytest.raises(TenantRequiredError):
+        evaluate([dataset], [CollectionSystem(path, name="all")], OPTIONS, workspace=workspace)
+    for system in (acme, other):
+        system.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from lexhound.retrieval.errors import (
     UnknownFieldError,
     UnknownTenantError,
 )
-from lexhound.retrieval.exports import export_collection
+from lexhound.retrieval.exports import FORMATS, export_collection
 from lexhound.retrieval.exports.importing import import_export
 from lexhound.retrieval.tenants.keys import check_tenant, prefix_of, tenant_of_key
 from lexhound.retrieval.tenants.view import TenantCollection
@@ -279,6 +280,43 @@ def test_an_export_is_imported_with_its_tenants(tmp_path: Path) -> None:
                 mine, theirs = collection.for_tenant(tenant), again.for_tenant(tenant)
                 assert mine.search("w1 w2 w3", 20).hits == theirs.search("w1 w2 w3", 20).hits
                 assert mine.facets() == theirs.facets()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_export_of_a_tenant_is_one_of_a_collection_of_its_own(
+    shared: tuple[Collection, list[Document]], format: str, tmp_path: Path
+) -> None:
+    collection, documents = shared
+    report = export_collection(collection, tmp_path / "export", format, tenant="acme")
+    mine = latest(documents, "acme")
+    assert (report.header.documents, report.header.tenant_field) == (len(mine), None)
+    files = [path for path in (tmp_path / "export").rglob("*") if path.is_file()]
+    assert not any(b"zzz" in path.read_bytes() or b"acme/" in path.read_bytes() for path in files)
+    assert [path.name for path in tmp_path.iterdir()] == ["export"], "nothing is left beside it"
+    assert not [path for path in files if path.name.startswith(".") or ".tenant" in path.parts]
+    terms = [json.loads(line) for line in (tmp_path / "export" / "terms.jsonl").read_bytes().splitlines()]
+    words = [set(document.text.split()) | {document.title} for document in mine]
+    assert {row["term"]: row["documents"] for row in terms} == {
+        word: sum(word in each for each in words) for word in set().union(*words)
+    }
+    if format == "parquet":
+        import_export(tmp_path / "export", tmp_path / "alone")
+        with Collection.open(tmp_path / "alone") as alone:
+            assert alone.verify() == []
+            view = collection.for_tenant("acme")
+            for mode in ("lexical", "dense"):
+                for query in QUERIES:
+                    hits = alone.search(query, 30, mode=mode).hits
+                    assert hits == view.search(query, 30, mode=mode).hits
+
+
+def test_exports_of_tenants_that_are_none(shared: tuple[Collection, list[Document]], tmp_path: Path) -> None:
+    collection, _ = shared
+    with pytest.raises(UnknownTenantError):
+        export_collection(collection, tmp_path / "export", "parquet", tenant="nobody")
+    with Collection.create(tmp_path / "plain", encoder="bm25") as plain, pytest.raises(TenantError, match="no tenants"):
+        export_collection(plain, tmp_path / "export", "parquet", tenant="acme")
+    assert not (tmp_path / "export").exists()
 
 
 def test_documents_in_passages(tmp_path: Path) -> None:

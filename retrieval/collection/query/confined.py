@@ -12,6 +12,8 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from threading import Lock
 
 from lexhound.index.runs import IndexRun, vector_run
@@ -49,9 +51,13 @@ class RunIds:
 class ConfinedSnapshot(Snapshot):
     """What a snapshot has of one tenant."""
 
-    def __init__(self, whole: Snapshot, prefix: str, runs: Runs | None = None) -> None:
-        runs = runs or Runs()
-        views = [view for view in (_view(each, prefix, runs) for each in whole.segments) if view is not None]
+    def __init__(
+        self, whole: Snapshot, prefix: str, runs: Runs | None = None, *, views: list[SegmentView] | None = None
+    ) -> None:
+        """`views`: the tenant's part of each segment; found where they are not given."""
+        if views is None:
+            runs = runs or Runs()
+            views = [view for view in (_view(each, prefix, runs) for each in whole.segments) if view is not None]
         super().__init__(
             whole.connections,
             None,
@@ -64,13 +70,33 @@ class ConfinedSnapshot(Snapshot):
             prefix=prefix,
         )
         self.synonyms, self.rerank = whole.synonyms, whole.rerank
-        self._whole = whole  # whose transaction, if it holds one, is this one's too
+        self.whole = whole  # whose transaction, if it holds one, is this one's too
         self.held = whole.held
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        with self._whole.reading() as connection:
+        with self.whole.reading() as connection:
             yield connection
+
+
+def detached(snapshot: Snapshot, folder: Path) -> Snapshot:
+    """Return a confined snapshot whose inverted indexes hold the tenant's postings alone, for what reads them whole.
+
+    Args:
+        folder: where they are written; it must be empty or missing, and stay for as long as the snapshot is used.
+
+    Raises:
+        IndexStorageError, OSError: they cannot be written.
+    """
+    if not isinstance(snapshot, ConfinedSnapshot):
+        return snapshot
+    folder.mkdir(exist_ok=True)
+    views = []
+    for number, view in enumerate(snapshot.segments):
+        index = view.segment.index
+        own = index.write_to(folder / str(number)) if isinstance(index, IndexRun) else index
+        views.append(SegmentView(replace(view.segment, index=own), view.live))
+    return ConfinedSnapshot(snapshot.whole, snapshot.prefix, views=views)
 
 
 class Runs:

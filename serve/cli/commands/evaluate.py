@@ -68,6 +68,14 @@ class EvaluateOptions:
             show_default=False,
         ),
     ] = None
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose documents are searched, of every --collection: for those that have tenants.",
+            show_default=False,
+        ),
+    ] = None
     trust_remote_code: TrustRemoteCode = False
     dense: Annotated[
         str | None,
@@ -166,6 +174,7 @@ def evaluate(options: EvaluateOptions) -> None:
         lexhound eval scifact nfcorpus --encoder MODEL --report page.html
         lexhound eval my_folder --collection my.index --run my.trec
         lexhound eval my_folder --collection my.index --collection milvus://host:19530/my
+        lexhound eval their_folder --collection shared.index --tenant acme
         lexhound eval scifact --dense MODEL --mode sparse --mode dense --mode hybrid
     """
     from lexhound.serve.errors import UsageError
@@ -220,6 +229,7 @@ def _request(options: EvaluateOptions) -> EvaluationRequest:
         encoders=tuple(options.encoder or ()),
         collections=tuple(options.collection or ()),
         milvus=milvus_settings(),
+        tenant=None if options.tenant is None else as_text(options.tenant),
         learned=trusting(options.trust_remote_code),
         dense=None if options.dense is None else as_text(options.dense),
         modes=tuple(each.value for each in options.mode or ()),

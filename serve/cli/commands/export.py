@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lexhound.serve.cli.interruption import stoppable
-from lexhound.serve.cli.options import Directory, Json
+from lexhound.serve.cli.options import Directory, Json, as_text
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import counted, duration, rate, reporter, show
 
@@ -29,6 +29,14 @@ def export(
     directory: Directory,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.", show_default=False)],
     format: Annotated[ExportFormat, typer.Option(help="The engine whose format to write.", show_default=False)],
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose documents, where the collection has tenants: under their own ids.",
+            show_default="everybody's, under their keys",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -46,6 +54,7 @@ def export(
     Example:
         lexhound export my.index --format anserini --out my.anserini
         lexhound export my.index --format parquet --out my.parquet --overwrite
+        lexhound export shared.index --format parquet --out acme.parquet --tenant acme
     """
     from lexhound.retrieval.collection.collection import Collection
     from lexhound.retrieval.exports import export_collection
@@ -59,7 +68,14 @@ def export(
     ):
         if collection.manifest.late:
             tell("the token vectors of late interaction are left out: no format has a place for them")
-        report = export_collection(collection, out, format.value, overwrite=overwrite, progress=show(progress.update))
+        report = export_collection(
+            collection,
+            out,
+            format.value,
+            tenant=None if tenant is None else as_text(tenant),
+            overwrite=overwrite,
+            progress=show(progress.update),
+        )
     seconds = perf_counter() - started
     header = report.header
     if json:

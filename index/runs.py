@@ -19,7 +19,6 @@ from lexhound.index.inverted.index import InvertedIndex
 from lexhound.index.inverted.plain import count_live_postings, is_plain, mark_posting_rows, search_postings
 from lexhound.index.inverted.postings import count_run, entry_ranges, mark_rows
 from lexhound.index.inverted.quantization import Query
-from lexhound.index.inverted.traversal import Workspace
 
 from .jit import frozen
 from .topk import SearchStats, TopK
@@ -34,14 +33,10 @@ class IndexRun(InvertedIndex):
         """Raises ValueError where these are no rows of the index."""
         if not 0 <= first <= stop <= index.n_rows:
             raise ValueError(f"a run must lie in the rows 0 to {index.n_rows}, not be {first} to {stop}")
-        super().__init__(
-            index.postings,
-            scale=index.scale,
-            loss=index.loss,
-            directory=index.directory,
-            recall_calibration=index.recall_calibration,
-            mean_length=index.mean_length,
-        )
+        # What `InvertedIndex` sets; one is made within the first search of an owner.
+        self.postings, self.scale, self.loss = index.postings, index.scale, index.loss
+        self.directory, self._arrays = index.directory, index._arrays
+        self.recall_calibration, self.mean_length = index.recall_calibration, index.mean_length
         self._index = index
         self._first = first
         self._stop = stop
@@ -102,25 +97,7 @@ class IndexRun(InvertedIndex):
             allowed = None if mask is None else mask[self._first - self._origin :]
             unit, run = query.scale * self.scale, (self._first, self._stop)
             return search_postings(self.postings, query, k, allowed, above, unit, run)
-        top, stats = super()._search(query, k, mask, bound_factor, above)
-        return self._own(top), stats
-
-    def _search_batch(
-        self,
-        queries: Any,
-        k: int,
-        mask: NDArray[np.bool_] | None,
-        bound_factor: int,
-        above: NDArray[np.int64],
-        workspace: Workspace,
-    ) -> list[TopK]:
-        return [self._own(top) for top in super()._search_batch(queries, k, mask, bound_factor, above, workspace)]
-
-    def _own(self, top: TopK) -> TopK:
-        """Return hits as rows of the run; a damaged file might lead to others, which are nobody's business here."""
-        rows = top.rows - self._first
-        inside = (rows >= 0) & (rows < self.n_rows)
-        return TopK(rows, top.scores) if inside.all() else TopK(rows[inside], top.scores[inside])
+        return super()._search(query, k, mask, bound_factor, above)
 
     def document_frequencies(
         self, terms: NDArray[np.int32], live: NDArray[np.bool_] | None = None

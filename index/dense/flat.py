@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -109,7 +110,6 @@ class FlatIndex:
     ) -> None:
         """Use `from_vectors` or `open`. `largest_norm` is that of the longest row."""
         self.vectors = vectors
-        self._words, self._stride = _flat_words(vectors)
         self._largest_norm = largest_norm
         self._directory = directory
 
@@ -170,10 +170,10 @@ class FlatIndex:
         """Length of the longest row, in the sense of Euclid."""
         return self._largest_norm
 
-    @property
+    @cached_property
     def words(self) -> tuple[NDArray[np.float32], int]:
         """The memory of the vectors as one row of floats, and how many of them lie between two rows; for kernels."""
-        return self._words, self._stride
+        return _flat_words(self.vectors)
 
     @property
     def nbytes(self) -> int:
@@ -263,7 +263,7 @@ class FlatIndex:
         return TopK(rows[order].astype(np.int64, copy=False), scores[order])
 
     def _scores(self, rows: NDArray[np.int64], query: NDArray[np.float32]) -> NDArray[np.float64]:
-        return exact_scores(self._words, self._stride, frozen(rows), frozen(query.astype(np.float64)))
+        return exact_scores(*self.words, frozen(rows), frozen(query.astype(np.float64)))
 
     def vectors_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of some rows, a copy: float32[len(rows), width]."""
@@ -384,8 +384,8 @@ def _checked(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _flat_words(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
     """Return the memory of a matrix as one row of floats, and how many of them lie between two rows; no copy."""
-    if not len(vectors):
-        return frozen(np.empty(0, np.float32)), vectors.shape[1]
+    if vectors.flags.c_contiguous:
+        return frozen(vectors.reshape(-1)), vectors.shape[1]
     stride = vectors.strides[0] // 4 if len(vectors) > 1 else vectors.shape[1]
     length = (len(vectors) - 1) * stride + vectors.shape[1]
     return frozen(np.lib.stride_tricks.as_strided(vectors, (length,), (4,))), stride

@@ -180,7 +180,8 @@ def search_windows(
     """Find the best k rows for a query; return how many there are. O(postings of its terms + rows), mostly less.
 
     The fields of `QueryArrays`, `IndexArrays`, `Limits` and `Scratch`, whose heap gives k. rows: int64[k], scores:
-    float64[k]: written. stats: int64[2], incremented by the postings read and by the rows that were good enough to be
+    float64[k]: written, rows as counted from the first of the run. stats: int64[2], incremented by the postings read
+    and by the rows that were good enough to be
     offered to the heap.
     """
     vector, arrays, named_limits, named_scratch = (
@@ -200,7 +201,14 @@ def search_windows(
             break
         size = _search_window(number, known, size, vector.above, arrays, named_limits, named_scratch, stats)
     drain(named_scratch.heap, size, vector.unit, rows, scores)
-    return size
+    # A damaged file might lead to rows that are not of the run, which are nobody's business here.
+    hits: Integer = np.int64(0)
+    for i in range(size):
+        row = rows[i] - named_limits.first
+        if 0 <= row < named_limits.stop - named_limits.first:
+            rows[hits], scores[hits] = row, scores[i]
+            hits += 1
+    return hits
 
 
 @kernel

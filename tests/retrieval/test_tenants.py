@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from repository import TINY_DENSE
 
 from lexhound.retrieval import Collection, Document
 from lexhound.retrieval.collection.building import build_collection
+from lexhound.retrieval.collection.query.confined import ConfinedSnapshot
 from lexhound.retrieval.collection.store import tenant_order
 from lexhound.retrieval.collection.store.dense_index import kind_of
 from lexhound.retrieval.corpus import open_corpus
@@ -317,6 +320,32 @@ def test_exports_of_tenants_that_are_none(shared: tuple[Collection, list[Documen
     with Collection.create(tmp_path / "plain", encoder="bm25") as plain, pytest.raises(TenantError, match="no tenants"):
         export_collection(plain, tmp_path / "export", "parquet", tenant="acme")
     assert not (tmp_path / "export").exists()
+
+
+def test_a_part_is_made_by_the_same_steps_however_much_there_is_of_others(tmp_path: Path, dense_model: str) -> None:
+    steps = []
+    for others in (30, 600):
+        documents = [Document(f"d{n}", f"w{n % 7} heat", "", {"org": f"o{n}"}) for n in range(others)]
+        documents += [Document(f"d{n}", f"w{n} heat", "", {"org": "mine"}) for n in range(3)]
+        path = tmp_path / str(others)
+        with Collection.create(path, encoder="bm25", dense=dense_model, tenant_field="org") as collection:
+            collection.add(documents)
+            collection._writing().flush()
+            whole = collection.snapshot()
+            ConfinedSnapshot(whole, "o1/")  # kernels are loaded
+            counted = Counter[str]()
+            sys.setprofile(lambda frame, event, _, counted=counted: counted.update([event]))
+            try:
+                made = ConfinedSnapshot(whole, "mine/")
+            finally:
+                sys.setprofile(None)
+            assert (made.n_documents, len(made.segments)) == (3, 1)
+            steps.append((counted["call"], counted["c_call"]))
+            found = collection.for_tenant("mine").search("heat w1", mode="lexical")
+            assert found.stats is not None
+            assert found.stats.postings_read <= 6
+    assert steps[0] == steps[1]
+    assert sum(steps[0]) <= 60
 
 
 def test_documents_in_passages(tmp_path: Path) -> None:

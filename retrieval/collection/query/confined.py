@@ -17,12 +17,13 @@ from pathlib import Path
 from threading import Lock
 
 from lexhound.index.runs import IndexRun, vector_run
-from lexhound.retrieval.collection.store.segment import Ids, Segment
+from lexhound.retrieval.collection.store.segment import Ids, MappedIds, Segment
 from lexhound.retrieval.tenants.keys import prefix_of_key
 
 from .snapshot import SegmentView, Snapshot
 
-# Tenants whose part of a snapshot is kept, with its statistics and filters; another's is made in some ten microseconds.
+# Tenants whose part of a snapshot is kept, with its statistics and filters; another's is made in some ten microseconds,
+# by steps that do not depend on others' rows.
 KEPT = 1024
 # Places of tenants in segments that are remembered: segments do not change, and finding one takes some time, too.
 _RUNS = 1 << 16
@@ -155,6 +156,8 @@ class ConfinedSnapshots:
 
 def run_of(ids: Ids, prefix: str) -> tuple[int, int]:
     """Return the first row of the tenant with a prefix and the end of its rows: a binary search over sorted keys."""
+    if isinstance(ids, MappedIds):
+        return ids.rows_beginning(prefix.encode())
 
     def prefix_at(row: int) -> str:
         return prefix_of_key(ids[row])

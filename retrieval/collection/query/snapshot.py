@@ -140,19 +140,21 @@ class Snapshot:
         self.connections = connections
         self.averages = averages
         self.held = held
-        self._lock = RLock()  # a SQLite connection serves one thread at a time
+        self._lock = None if held is None else RLock()  # a SQLite connection serves one thread at a time
         self.generation = generation
         self.average_length = averages.current
         self.legacy_average = averages.legacy
         self.segments = tuple(segments)
         self.columns = columns  # of metadata, which filters are answered from
-        self.passed = Passed()
         self.rerank: Rerank | None = None  # of searches that name none
         self.synonyms: Synonyms | None = None  # of queries; None where the collection keeps none
         self.fusion = fusion  # of hybrid searches that name none; None for the usual one
         self.exact = exact  # what hashes of earlier versions are of; see `stored_documents.document_of`
-        self.n_documents = sum(view.n_documents for view in segments)
-        self.n_rows = sum(view.n_rows for view in segments)
+        self.n_rows = self.n_documents = 0
+        for view in self.segments:
+            rows = view.n_rows
+            self.n_rows += rows
+            self.n_documents += rows if view.segment.passages is None else view.n_documents
         self._frequencies: dict[int, int] = {}
         if held is not None:
             weakref.finalize(self, connections.give, held)
@@ -164,7 +166,7 @@ class Snapshot:
         Raises:
             CorruptCollectionError and others that `translate` names, where SQLite fails.
         """
-        if self.held is None:
+        if self.held is None or self._lock is None:
             with self.connections.reading() as connection:
                 yield connection
             return
@@ -173,6 +175,11 @@ class Snapshot:
                 yield self.held
             except sqlite3.Error as error:
                 raise translate(error, self.connections.directory / DATABASE) from error
+
+    @cached_property
+    def passed(self) -> Passed:
+        """The rows that passed the latest filters."""
+        return Passed()
 
     @cached_property
     def live_internal_ids(self) -> NDArray[np.int64]:

@@ -32,6 +32,8 @@ from lexhound.index.array_verification import verify_arrays
 from lexhound.index.dense.flat import VectorIndex
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.inverted.index import InvertedIndex
+from lexhound.index.jit import frozen
+from lexhound.index.sorted_bytes import find_beginning
 from lexhound.retrieval.errors import CorruptCollectionError
 
 from .dense_index import NAME as DENSE
@@ -63,6 +65,7 @@ class MappedIds:
 
     def __init__(self, data: NDArray[np.uint8], ends: NDArray[np.uint64]) -> None:
         # Reading single values through a memoryview takes a fifth of the time that it takes through an array.
+        self._bytes, self._id_ends = frozen(data), frozen(ends)
         self._data = data.data
         self._ends = ends.data
 
@@ -78,6 +81,12 @@ class MappedIds:
                 f"the id of row {row} of a segment is damaged",
                 hint="run `lexhound verify`; restore the collection from a backup or index the corpus again",
             ) from error
+
+    def rows_beginning(self, prefix: bytes) -> tuple[int, int]:
+        """Return the first of the rows whose ids begin with a prefix, and the end of them, where ids are sorted and
+        none is a beginning of the prefix. Two binary searches, without a look at the other ids.
+        """
+        return find_beginning(self._bytes, self._id_ends, prefix)
 
     def rows_of(self, identifier: str) -> Iterator[int]:
         """See `Ids`; a scan of the bytes of all ids."""

@@ -151,6 +151,8 @@ class DocumentReader(Protocol):
 
     def reads_all(self, text: str) -> bool: ...
 
+    def cuts(self, text: str) -> bool: ...
+
 
 @runtime_checkable
 class Encoder(Protocol):

@@ -22,12 +22,16 @@ class Preparation:
         index_bytes: of the index on disk, documents' texts not counted; None where unknown.
         encoding_seconds: wall time to turn the corpus into an index, reading and encoding included; None
             where somebody else did it (an existing collection).
+        split: documents that have several passages; cut: documents of which a model reads no more than the beginning.
+            None where that is not counted.
     """
 
     documents: int
     document_dimensions: float | None = None
     index_bytes: int | None = None
     encoding_seconds: float | None = None
+    split: int | None = None
+    cut: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Cost:
     """The cost of one system on one data set.
 
     Attributes:
-        documents, document_dimensions, index_bytes, encoding_seconds: see `Preparation`.
+        documents, document_dimensions, index_bytes, encoding_seconds, split, cut: see `Preparation`.
         query_dimensions: mean number of terms of a query that have a weight; None for a system without.
         flops: expected number of overlapping products of a query and a document (see `flops`).
         queries_per_second: throughput of all queries as one batch at full depth, on `threads` threads.
@@ -72,10 +76,23 @@ class Cost:
     threads: int
     index_bytes: int | None
     encoding_seconds: float | None
+    split: int | None = None
+    cut: int | None = None
+
+
+def passages_notice(cost: Cost) -> str | None:
+    """Return how many texts a system has split or cut, as a sentence; None where it has none, or does not count."""
+    parts = []
+    if cost.split:
+        parts.append(f"{cost.split:,} of {cost.documents:,} documents split into passages")
+    if cost.cut:
+        parts.append(f"{cost.cut:,} longer than the model reads: what is beyond is not searched")
+    return "; ".join(parts) or None
 
 
 def mean_cost(costs: Sequence[Cost]) -> Cost:
     """Return the mean of each figure over several data sets; a figure that some lack is the mean of those that have it.
+    Counts of texts that are split or cut are added up.
 
     Settings (depths, threads, number of queries) are those of the first. Raises ValueError where there is none.
     """
@@ -85,6 +102,10 @@ def mean_cost(costs: Sequence[Cost]) -> Cost:
     def mean(values: Iterable[float | None]) -> float | None:
         known = [value for value in values if value is not None]
         return sum(known) / len(known) if known else None
+
+    def total(values: Iterable[int | None]) -> int | None:
+        known = [value for value in values if value is not None]
+        return sum(known) if known else None
 
     size = mean(cost.index_bytes for cost in costs)
     return replace(
@@ -98,6 +119,8 @@ def mean_cost(costs: Sequence[Cost]) -> Cost:
         p99_ms=mean(cost.p99_ms for cost in costs) or 0.0,
         index_bytes=None if size is None else round(size),
         encoding_seconds=mean(cost.encoding_seconds for cost in costs),
+        split=total(cost.split for cost in costs),
+        cut=total(cost.cut for cost in costs),
     )
 
 

@@ -264,4 +264,6 @@ def _cost(
         threads=min(system.threads, available_cores()),
         index_bytes=preparation.index_bytes,
         encoding_seconds=preparation.encoding_seconds,
+        split=preparation.split,
+        cut=preparation.cut,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from lexhound.eval.datasets.dataset import Dataset
 
-from .cost import Cost, mean_cost
+from .cost import Cost, mean_cost, passages_notice
 from .measures import Scores
 from .runs import Run, read_run
 
@@ -126,6 +126,16 @@ class Evaluation:
         return mean_cost(
             [part.cost for part in self.parts if part.system == system and (name is None or part.group == name)]
         )
+
+    def notices(self) -> list[str]:
+        """Return what a reader of the figures should know: of the data sets, and of texts that were split or cut."""
+        notices = [f"{dataset.label}: {notice}" for dataset in self.datasets for notice in dataset.report.notices()]
+        for dataset in self.datasets:
+            for system in self.systems:
+                notice = passages_notice(self.part(dataset.name, system).cost)
+                if notice is not None:
+                    notices.append(f"{dataset.label}, {system}: {notice}")
+        return notices
 
     def to_json(self) -> dict[str, Any]:
         """Return every figure that a screen or a report shows."""

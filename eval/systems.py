@@ -136,6 +136,8 @@ class OpenCollection:
             document_dimensions=dimensions,
             index_bytes=size,
             encoding_seconds=encoding_seconds,
+            split=info.split,
+            cut=info.cut,
         )
 
 

@@ -25,6 +25,7 @@ from lexhound.encoders.runtime.batching import by_length
 from lexhound.encoders.runtime.pooling import activate, largest_logits
 from lexhound.encoders.sparse.folders import read_layout
 from lexhound.encoders.text.subwords import Subwords
+from lexhound.encoders.text.token_reader import TokenReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +111,18 @@ class TrainableEncoder(torch.nn.Module):
 
     def token_ids(self, texts: Sequence[str], max_length: int | None = None) -> list[NDArray[np.int32]]:
         """Return each text's token ids, int32, cut to the limit or the model's own, without special tokens around."""
+        room = self._room(max_length)
+        return [np.array(ids[:room], dtype=np.int32) for ids in self.subwords.ids_of(texts, room)]
+
+    def reader(self, max_length: int | None = None) -> TokenReader:
+        """Return how a text is read, as `token_ids` cuts it."""
+        around = len(self.subwords.prefix) + len(self.subwords.suffix)
+        return TokenReader(self.subwords, self._room(max_length), around)
+
+    def _room(self, max_length: int | None) -> int:
         extra = len(self.subwords.prefix) + len(self.subwords.suffix)
         length = max_length or self.settings.max_length
-        room = max(1, (length if self._limit is None else min(length, self._limit)) - extra)
-        return [np.array(ids[:room], dtype=np.int32) for ids in self.subwords.ids_of(texts, room)]
+        return max(1, (length if self._limit is None else min(length, self._limit)) - extra)
 
     def hidden(self, token_ids: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the backbone's float[batch, length, width] and the bool[batch, length] of what is no padding."""

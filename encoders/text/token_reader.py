@@ -41,3 +41,7 @@ class TokenReader:
     def reads_all(self, text: str) -> bool:
         """Return whether a text is surely read as a whole; quick, and true for short texts alone."""
         return self.room is None or 4 * len(text) <= self.room or len(text.encode("utf-8", "replace")) <= self.room
+
+    def cuts(self, text: str) -> bool:
+        """Return whether a part of a text is not read."""
+        return self.room is not None and not self.reads_all(text) and len(self.starts(text)) > self.room

@@ -42,9 +42,7 @@ def render_evaluation(
         comparisons=comparisons,
         hardest=hardest,
         cost=evaluation.parts[0].cost,
-        notices=[
-            f"{dataset.label}: {notice}" for dataset in evaluation.datasets for notice in dataset.report.notices()
-        ],
+        notices=evaluation.notices(),
         groups=summary_groups(evaluation, comparisons),
         legend=charts.legend(evaluation.systems),
         cost_panels=figures.cost_panels(evaluation),

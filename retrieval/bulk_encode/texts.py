@@ -11,7 +11,7 @@ from lexhound.encoders.errors import SettingsError
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.vector_files import Place, json_line, passage_id
 from lexhound.retrieval.collection.fields.sparse_field import LearnedField
-from lexhound.retrieval.collection.fields.splitter import SplitDocument, Splitter, is_cut
+from lexhound.retrieval.collection.fields.splitter import SplitDocument, Splitter
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.passages import PassageSettings
 
@@ -50,7 +50,7 @@ class EncodedTexts:
         if not self._queries:
             return self._splitter.split(group)
         reader = self.encoder.query_reader()
-        return [SplitDocument([query], cut=is_cut(reader, query.encoded_text)) for query in group]
+        return [SplitDocument([query], cut=reader.cuts(query.encoded_text)) for query in group]
 
     def _encode(self, texts: Sequence[str], progress: ShareDone | None) -> list[QueryVector]:
         if self._queries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from .output import tell
 from .progress import State, counted
 
 if TYPE_CHECKING:
+    from lexhound.encoders.text.token_reader import TokenReader
     from lexhound.eval.validation import ValidationSet
     from lexhound.training.data.pool import Pool
     from lexhound.training.latents.recipe import LatentRecipe
@@ -37,6 +38,16 @@ def read_data(recipe: Recipe | LatentRecipe, say: Callable[[str], None]) -> tupl
     remainder = f"; {pool.left_out:,} left out" if pool.left_out else ""
     say(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){remainder}")
     return sets, pool
+
+
+def tell_cut_sets(sets: Sequence[ValidationSet], reader: TokenReader, setting: str, say: Callable[[str], None]) -> None:
+    """Tell how many documents of judged sets are longer than is read of them."""
+    from lexhound.training.data.cut_texts import cut_notice
+
+    for each in sets:
+        notice = cut_notice(reader, each.documents, f"documents of {each.name} are", setting)
+        if notice is not None:
+            say(notice)
 
 
 def tell_texts(show: Callable[[State], None], stage: str, done: int, total: int) -> None:
@@ -101,6 +112,7 @@ def train_latents(recipe: LatentRecipe, folder: Path, threads: int, show: Callab
 
     from lexhound.eval.report.training import write_curves
     from lexhound.eval.validation import latent_validator
+    from lexhound.training.data.cut_texts import cut_notice
     from lexhound.training.latents.export import export_latents
     from lexhound.training.latents.loop import LatentTrainer
     from lexhound.training.latents.vectors import FrozenModel
@@ -108,6 +120,11 @@ def train_latents(recipe: LatentRecipe, folder: Path, threads: int, show: Callab
     if threads:
         torch.set_num_threads(threads)
     model, cache = FrozenModel.of(recipe), folder / "vectors"
+    reader = model.documents.reader
+    notice = cut_notice(reader, pool.documents, "documents are", "model.max_length")
+    if notice is not None:
+        tell(notice)
+    tell_cut_sets(sets, reader, "model.max_length", tell)
     training = model.read(pool, cache, partial(tell_texts, show))
     validate = latent_validator(sets, model, recipe, cache) if sets else None
     trainer = LatentTrainer(training, recipe, folder, validate=validate, watcher=Watcher(show))

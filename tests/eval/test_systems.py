@@ -206,3 +206,28 @@ def test_a_tenant_of_a_collection_is_a_system(lines_file, tmp_path: Path, worksp
         evaluate([dataset], [CollectionSystem(path, name="all")], OPTIONS, workspace=workspace)
     for system in (acme, other):
         system.close()
+
+
+@pytest.mark.model
+def test_texts_that_are_split_or_cut_are_told(
+    make_folder, workspace: Workspace, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from tiny_checkpoints import build_tiny_masked_lm
+
+    folder = make_folder(
+        corpus={"d1": ("", "heat flow " * 80), "d2": ("", "wing")}, queries={"q1": "heat"}, qrels=[("q1", "d1", 1)]
+    )
+    model = str(build_tiny_masked_lm(tmp_path_factory.mktemp("eval") / "tiny"))
+    path = tmp_path / "cut.index"
+    with Collection.create(path, encoder=model, passages="none") as collection:
+        collection.add([Document("d1", "heat flow " * 80), Document("d2", "wing")])
+    split, cut = EncoderSystem(model, workspace, name="split"), CollectionSystem(path, name="cut")
+    evaluation = evaluate([load_folder(folder)], [split, cut], OPTIONS, workspace=workspace)
+    (label,) = [dataset.label for dataset in evaluation.datasets]
+    assert evaluation.notices()[-2:] == [
+        f"{label}, split: 1 of 2 documents split into passages",
+        f"{label}, cut: 1 longer than the model reads: what is beyond is not searched",
+    ]
+    assert (evaluation.mean_cost("split").split, evaluation.mean_cost("cut").cut) == (1, 1)
+    for system in (split, cut):
+        system.close()

@@ -19,3 +19,6 @@ class WholeTexts:
 
     def reads_all(self, text: str) -> bool:
         return True
+
+    def cuts(self, text: str) -> bool:
+        return False

@@ -22,6 +22,7 @@ from lexhound.training.teachers.terms import make_term_teacher
 
 from .bm25_pool import LexicalPool
 from .candidate_lists import ListTeacher, interleaved, led_by
+from .cut_texts import cut_notice
 from .examples import Teacher, TrainingSet
 from .mining import dense_top
 from .pool import Pool
@@ -50,11 +51,19 @@ class _Heard:
 
 
 def prepare(
-    recipe: Recipe, pool: Pool, model: TrainableEncoder, cache: Path, progress: Progress, *, device: str = "auto"
+    recipe: Recipe,
+    pool: Pool,
+    model: TrainableEncoder,
+    cache: Path,
+    progress: Progress,
+    *,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda _: None,
 ) -> TrainingSet:
     """Tokenise, let the teachers read everything, and find each seed query's candidates.
 
-    What teachers with models say is kept in `cache` and read there the next time; they run on `device`.
+    What teachers with models say is kept in `cache` and read there the next time; they run on `device`. `say` is
+    told how many texts are longer than the model or a teacher reads.
 
     Raises:
         EncoderError: a teacher cannot be loaded, or does not fit the model; or there are queries without candidates
@@ -65,6 +74,7 @@ def prepare(
             "the data holds no query", "Give pairs, triples or queries, or let pseudo make some of the corpora"
         )
     opened = [_open(teacher, recipe, model, device) for teacher in recipe.teachers]
+    _tell_cut(recipe, pool, model, opened, say)
     token_ids = []
     for start in range(0, len(pool.documents), _BATCH):
         token_ids += model.token_ids(pool.documents[start : start + _BATCH])
@@ -112,6 +122,26 @@ def prepare(
         return training
     words = make_term_teacher(model.subwords, first.encode, first.dense) if recipe.loss.terms else None
     return replace(training, dense=first.dense, term_teacher=words)
+
+
+def _tell_cut(
+    recipe: Recipe, pool: Pool, model: TrainableEncoder, teachers: Sequence[_Model | None], say: Callable[[str], None]
+) -> None:
+    """Tell how many texts of the pool are not read to their end, and by whom."""
+    queries = model.reader(recipe.query.max_length)
+    notices = [
+        cut_notice(model.reader(), pool.documents, "documents are", "model.max_length"),
+        cut_notice(queries, pool.queries, "queries are", "query.max_length"),
+    ]
+    for number, teacher in enumerate(teachers):
+        if teacher is not None:
+            reader = teacher.document_reader() if isinstance(teacher, LearnedEncoder) else teacher.reader
+            notices.append(
+                cut_notice(reader, pool.documents, "documents are, for a teacher,", f"teachers.{number}.max_length")
+            )
+    for notice in notices:
+        if notice is not None:
+            say(notice)
 
 
 def idf_of(token_ids: Sequence[NDArray[np.int32]], model: TrainableEncoder) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ from lexhound.encoders.runtime.batching import in_batches
 from lexhound.encoders.runtime.padding import attention, padded
 from lexhound.encoders.settings import require_one_of, require_whole
 from lexhound.encoders.text.subwords import encodable
+from lexhound.encoders.text.token_reader import TokenReader
 
 from .shards import Progress, in_shards
 
@@ -95,6 +96,11 @@ class DenseTeacher:
         )
 
     @property
+    def reader(self) -> TokenReader:
+        """How it reads a text."""
+        return self.encoder.document_reader()
+
+    @property
     def width(self) -> int:
         """Length of the vectors, told by the model's settings alone."""
         return self.encoder.backbone.width
@@ -138,6 +144,13 @@ class CrossTeacher:
     def prepare(self) -> None:
         """Load the model, so that whatever is wrong with it is told now."""
         self._classifier()
+
+    @property
+    def reader(self) -> TokenReader:
+        """How it reads a document, of which a query takes some tokens more."""
+        inputs = self._model
+        around = len(inputs.subwords.prefix) + len(inputs.subwords.suffix)
+        return TokenReader(inputs.subwords, max(1, inputs.limit - around), around)
 
     def score(
         self, pairs: Sequence[tuple[str, str]], *, cache: Path | None = None, progress: Progress | None = None

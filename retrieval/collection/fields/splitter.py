@@ -93,7 +93,7 @@ class Splitter:
     def _split(self, document: Document) -> SplitDocument:
         settings, readers = self.settings, self._readers
         if settings is None:
-            return SplitDocument([document], cut=any(is_cut(each, document.encoded_text) for each in readers))
+            return SplitDocument([document], cut=any(each.cuts(document.encoded_text) for each in readers))
         if not readers:
             starts_of_words = _word_starts(document.encoded_text)
             if len(starts_of_words) <= settings.whole:
@@ -111,7 +111,7 @@ class Splitter:
         if split.cut or len(readers) == 1:
             return split
         others = [each for number, each in enumerate(readers) if number != finest]
-        cut = any(is_cut(each, piece.encoded_text) for each in others for piece in split.pieces)
+        cut = any(each.cuts(piece.encoded_text) for each in others for piece in split.pieces)
         return SplitDocument(split.pieces, split.spans, cut)
 
     def _passages(
@@ -132,11 +132,6 @@ class Splitter:
         spans = split_text(document.text, own, left, min(settings.overlap, left // 2))
         pieces = [Document(document.id, document.text[begin:end], title) for begin, end in spans]
         return SplitDocument(pieces, tuple(spans) if len(spans) > 1 else (), cut)
-
-
-def is_cut(reader: DocumentReader, text: str) -> bool:
-    """Return whether a model leaves out a part of a text."""
-    return not reader.reads_all(text) and reader.room is not None and len(reader.starts(text)) > reader.room
 
 
 def _word_starts(text: str) -> NDArray[np.int64]:

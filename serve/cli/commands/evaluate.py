@@ -196,9 +196,8 @@ def evaluate(options: EvaluateOptions) -> None:
     stopped = (f"what was indexed and searched is kept in {request.work}", "the same command goes on from there")
     with stoppable(lambda: stopped), reporter("starting") as progress:
         outcome = run_evaluation(request, progress=_steps(progress.update), fetching=_fetching(progress.update))
-    for dataset in outcome.evaluation.datasets:
-        for notice in dataset.report.notices():
-            tell(f"{dataset.label}: {notice}")
+    for notice in outcome.evaluation.notices():
+        tell(notice)
     if options.json:
         from lexhound.eval.serialise import to_json
 

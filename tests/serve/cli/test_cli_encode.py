@@ -191,6 +191,10 @@ def test_inspect_tells_terms_expansions_and_overlap(free: Path) -> None:
     assert "+ " not in shown.out, "queries of a table are not expanded"
     assert f"active       2 of {len(vocabulary())} terms" in shown.out
     assert "empty" in run("inspect", free, "", "--query").err
+    long = run("inspect", free, "heat flow " * 99, "--against", "hot " * 99, "--max-length", "50", "--json", *EXACT)
+    assert (long.json["cut"], found["cut"]) == (True, False)
+    assert "the text is longer than the model reads (50 tokens)" in long.err
+    assert "the query is longer than the model reads (50 tokens)" in long.err
     assert "counts" in run("inspect", "bm25", "heat heat flow").err
 
 

@@ -146,3 +146,22 @@ def test_data_without_anything_to_learn_is_told(
 ) -> None:
     with pytest.raises(TrainingError, match=said):
         prepare(recipe_of(folder, *teachers), pool, model, tmp_path, quiet)
+
+
+def test_what_is_not_read_to_its_end_is_told(folder: Path, model: TrainableEncoder, tmp_path: Path) -> None:
+    pool = Pool([*DOCUMENTS, "heat flow " * 200], ["wing " * 90, *QUERIES], [0, 0, 2, -1], ["pair"] * 4)
+    teachers = (TeacherRecipe("sparse", "base", max_length=8), TeacherRecipe("bm25"))
+    told: list[str] = []
+    training = prepare(recipe_of(folder, *teachers), pool, model, tmp_path, quiet, say=told.append)
+    count, longest = len(pool.documents), 8
+    around = len(model.subwords.prefix) + len(model.subwords.suffix)
+    for_teacher = sum(len(model.subwords.ids(text)) > longest - around for text in pool.documents)
+    assert told == [
+        f"1 of {count} documents are longer than 64 tokens (model.max_length): what is beyond is left out",
+        "1 of 4 queries are longer than 64 tokens (query.max_length): what is beyond is left out",
+        f"{for_teacher} of {count} documents are, for a teacher, longer than 8 tokens (teachers.0.max_length): what is"
+        " beyond is left out",
+    ]
+    assert [len(ids) for ids in training.documents][-1] == 64 - around
+    prepare(recipe_of(folder), pool_of(), model, tmp_path, quiet, say=told.append)
+    assert len(told) == 3, "of short texts nothing is told"

@@ -69,11 +69,16 @@ def inspect(options: InspectOptions) -> None:
 
     encoder = LearnedEncoder(as_text(options.encoder), settings)
     text, side = as_text(options.text), "query" if options.query else "document"
-    vector = _encode(encoder, text, side)
+    vector, is_cut = _encode(encoder, text, side)
+    if is_cut:
+        tell(f"the text is longer than the model reads ({_limit(encoder, side)} tokens): what is beyond is left out")
     terms = _terms(encoder, text, side, vector)
     overlap = None
     if options.against is not None:
-        overlap = _overlap(encoder, vector, _encode(encoder, as_text(options.against), "query"))
+        against, against_cut = _encode(encoder, as_text(options.against), "query")
+        if against_cut:
+            tell(f"the query is longer than the model reads ({_limit(encoder, 'query')} tokens): the rest is left out")
+        overlap = _overlap(encoder, vector, against)
     if not options.json:
         _print(output, encoder, side, terms, overlap, options.top)
         return
@@ -81,6 +86,7 @@ def inspect(options: InspectOptions) -> None:
         "encoder": encoder.identity.as_dict(),
         "side": side,
         "text": text,
+        "cut": is_cut,
         "active": len(terms),
         "terms": terms[: options.top],
     }
@@ -116,11 +122,16 @@ def _print(
         tell("the vector is empty" if overlap is None else "nothing in common")
 
 
-def _encode(encoder: LearnedEncoder, text: str, side: str) -> QueryVector:
+def _encode(encoder: LearnedEncoder, text: str, side: str) -> tuple[QueryVector, bool]:
+    """Return the vector of a text, and whether a part of it is left out."""
     if side == "query":
-        return encoder.encode_query(text)
+        return encoder.encode_query(text), encoder.query_reader().cuts(text)
     row = encoder.encode_documents([text])
-    return row.indices.astype("int32"), row.data
+    return (row.indices.astype("int32"), row.data), encoder.document_reader().cuts(text)
+
+
+def _limit(encoder: LearnedEncoder, side: str) -> int | None:
+    return (encoder.query_reader() if side == "query" else encoder.document_reader()).limit
 
 
 def _terms(encoder: LearnedEncoder, text: str, side: str, vector: QueryVector) -> list[dict[str, Any]]:

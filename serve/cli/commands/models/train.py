@@ -15,7 +15,7 @@ from lexhound.serve.cli.learned_options import Device
 from lexhound.serve.cli.options import Json
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import State, counted, reporter
-from lexhound.serve.cli.training_run import Watcher, interruptible, read_data, tell_texts, train_latents
+from lexhound.serve.cli.training_run import Watcher, interruptible, read_data, tell_cut_sets, tell_texts, train_latents
 from lexhound.serve.errors import UsageError
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def _train(
     target = device_of(device, distributed)
     model = _model(recipe).to(target)
     report = partial(tell_texts, show)
-    training = prepare(recipe, pool, model, folder / "teachers", report, device=device)
+    training = prepare(recipe, pool, model, folder / "teachers", report, device=device, say=say)
+    tell_cut_sets(sets, model.reader(recipe.validation.max_length), "validation.max_length", say)
     if not model.has_head and distributed.first:  # whose weights all begin with
         _solve_head(recipe, model, training.documents, say)
     if distributed.first:

@@ -14,7 +14,7 @@ from lexhound.core.lock import Claim
 from lexhound.retrieval.errors import RetrievalError
 
 # What runs that were cut short leave beside a collection and nobody goes on with.
-_LEFT = (REPLACED, "creating", "importing", "restoring", "exporting")
+_LEFT = (REPLACED, "creating", "importing", "moving", "restoring", "exporting")
 # Another process that is between two renames is through with them long before.
 _WAIT_SECONDS = 5.0
 

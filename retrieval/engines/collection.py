@@ -11,35 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
-from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, cast
-
-import numpy as np
 
 from lexhound.core.errors import MissingExtraError, ReadOnlyError
 from lexhound.encoders.errors import EncoderError
 from lexhound.index.inverted.quantization import Query
-from lexhound.index.topk import SearchStats
 from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.collection.fields.dense_field import WARMING, DenseField
 from lexhound.retrieval.collection.fields.opening import load_field
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
+from lexhound.retrieval.collection.fields.splitter import Splitter
 from lexhound.retrieval.collection.health import Health
-from lexhound.retrieval.collection.query.encoding import QueryEncoders, encode_query
-from lexhound.retrieval.collection.query.hits import HitMaker, Terms, sort_contributions
 from lexhound.retrieval.collection.query.modes import modes_of
 from lexhound.retrieval.collection.request import (
     BatchKeywords,
     BatchRequest,
-    Fusion,
     SearchKeywords,
     SearchRequest,
 )
 from lexhound.retrieval.collection.reranking.options import Rerank
 from lexhound.retrieval.collection.reranking.reranked import rerank, rerank_many
-from lexhound.retrieval.collection.result import Contribution, Hit, RankedIds, SearchResult, Share, dense_shares
+from lexhound.retrieval.collection.result import RankedIds, SearchResult
 from lexhound.retrieval.collection.write.ingest import IngestReport
 from lexhound.retrieval.collection.write.progress import Progress
 from lexhound.retrieval.collection.write.writer import AddReport, Status
@@ -50,12 +43,12 @@ from lexhound.retrieval.filters import Expression
 from lexhound.retrieval.tenants.keys import check_tenant, no_tenants, tenant_required, unknown_tenant
 
 from .confined import ConfinedEngine
-from .engine import Ability, Engine, EngineRow, LexicalEngine, Ranked, SparseVector, require
-from .hybrid import rank_hybrid
+from .engine import Ability, Engine, EngineDocument, LexicalEngine
 from .known_fields import EngineFields
-from .protocol import EngineInfo, require_capability
-from .ranking import check_request, rank_dense, rank_sparse, where_of
+from .protocol import EngineInfo
+from .ranking import where_of
 from .refusals import refuse_late
+from .searching import EngineSearcher
 from .statistics import EngineStatistics
 from .writing import EngineWriter
 
@@ -96,7 +89,9 @@ class EngineCollection:
             self._dense = DenseField(self.manifest.dense.encoder, self.manifest.dense.width)
         self._statistics = statistics or EngineStatistics(engine)
         self._fields = EngineFields(engine)
-        self._writer = EngineWriter(engine, sparse_field, self._dense) if writable else None
+        self._splitter = Splitter(self.manifest.passages, sparse_field, self._dense)
+        self._searcher = EngineSearcher(engine, sparse_field, self._dense, self._statistics)
+        self._writer = EngineWriter(engine, sparse_field, self._dense, self._splitter) if writable else None
         self._closed = False
 
     @property
@@ -172,17 +167,17 @@ class EngineCollection:
 
     def check(self, documents: Sequence[Document]) -> None:
         """Refuse documents that the engine cannot hold. Raises UnsupportedError, which names the first of them."""
-        self.engine.check(documents)
+        self.engine.check(documents, self._splitter.spans)
 
-    def add_rows(self, rows: Sequence[EngineRow]) -> None:
-        """Insert documents with vectors that are there already, in order; their internal ids are given anew.
+    def add_encoded(self, documents: Sequence[EngineDocument]) -> None:
+        """Insert documents with vectors that are there already, under the internal ids that they have.
 
         Raises: as `add`.
         """
-        self._writing().add_rows(rows)
+        self._writing().add_encoded(documents)
 
     def finish(self) -> None:
-        """Finish a run of `add_rows`."""
+        """Finish a run of `add_encoded`."""
         self._writing()
         self.engine.finish()
 
@@ -268,7 +263,8 @@ class EngineCollection:
     def get(self, identifier: str, *, latest: bool = False) -> Document | None:
         """Return the document with this id, or None."""
         self._check_tenant()
-        return self.engine.documents([identifier]).get(identifier)
+        stored = self.engine.documents([identifier]).get(identifier)
+        return None if stored is None else stored.document
 
     def search(
         self,
@@ -284,35 +280,12 @@ class EngineCollection:
             QueryError, FilterSyntaxError, EncoderError: as for `Collection.search`.
             UnsupportedError: the engine cannot do what is asked. EngineError: it failed.
         """
-        started = perf_counter()
         request = SearchRequest.of(query, k, options)
         if isinstance(request.rerank, Rerank):
             refuse_late(request.rerank)
             return rerank(self.search, request, request.rerank)
-        check_request(self.engine, request, request.depth)
-        if request.explain:
-            require(self.engine, Ability.EXPLAIN)
-        if request.stats:
-            require_capability(self, Capability.SEARCH_STATS)
-        if not request.by_score:
-            require_capability(self, Capability.ARRANGEMENT)
-        encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
         where = self._where(request.filter, request.allow_unknown_fields)
-        encoded = encode_query(encoders, request, self._statistics)
-        shares: list[tuple[Share, ...]] | None = None
-        if encoded.dense is None:
-            ranked = rank_sparse(self.engine, [encoded.sparse], request.depth, where)[0]
-        elif encoders.mode == "dense":
-            ranked = rank_dense(self.engine, encoded.dense[None], request.depth, where)[0]
-            shares = dense_shares(ranked.scores.tolist()) if request.explain else None
-        else:
-            fused = rank_hybrid(self.engine, encoded.sparse, encoded.dense, request.fusion or Fusion(), where)
-            ranked, shares = fused.cut(request.depth, explain=request.explain)
-        hits = self._hits(HitMaker(request, self._sparse_field, encoded), ranked, shares)
-        seconds, mode = perf_counter() - started, encoders.shown_mode
-        return SearchResult(
-            hits, seconds, SearchStats(0, 0), encoded.unknown, mode, encoded.terms, encoding=encoded.seconds
-        )
+        return self._searcher.answer(request, where)
 
     def search_many(
         self, queries: Sequence[str] | BatchRequest, k: int | None = None, **options: Unpack[BatchKeywords]
@@ -325,45 +298,15 @@ class EngineCollection:
         if isinstance(request.rerank, Rerank):
             refuse_late(request.rerank)
             return rerank_many(self.search, request, request.rerank)
-        check_request(self.engine, request, request.k)
-        encoders = QueryEncoders.of(request, self._sparse_field, self._dense)
         where = self._where(request.filter, request.allow_unknown_fields)
-        answers: list[RankedIds] = []
-        for start in range(0, len(request.queries), QUERIES_AT_ONCE):
-            texts = request.queries[start : start + QUERIES_AT_ONCE]
-            if encoders.dense is None:
-                rankings = rank_sparse(self.engine, self.encode_queries(texts), request.k, where)
-            elif encoders.mode == "dense":
-                rankings = rank_dense(self.engine, encoders.dense.queries(texts), request.k, where)
-            else:
-                fusion = request.fusion or Fusion()
-                rankings = [
-                    rank_hybrid(self.engine, query, vector, fusion, where).cut(request.k, explain=False)[0]
-                    for query, vector in zip(self.encode_queries(texts), encoders.dense.queries(texts), strict=True)
-                ]
-            answers += [list(zip(each.ids, each.scores.tolist(), strict=True)) for each in rankings]
-        return answers
-
-    def _hits(self, maker: HitMaker, ranked: Ranked, shares: list[tuple[Share, ...]] | None) -> tuple[Hit, ...]:
-        offset = maker.request.offset
-        ids = ranked.ids[offset:]
-        documents = self.engine.documents(ids)
-        vectors = self.engine.vectors(ids) if maker.request.explain and len(maker.query.sparse) else {}
-        hits = []
-        for position, (identifier, score) in enumerate(zip(ids, ranked.scores[offset:].tolist(), strict=True), offset):
-            if identifier in documents:  # and not deleted by somebody since it was ranked
-                hit_shares = None if shares is None else shares[position]
-                explain = partial(_explain, maker, vectors.get(identifier))
-                hits.append(maker.make(position + 1, score, documents[identifier], explain, hit_shares))
-        return tuple(hits)
+        return self._searcher.answer_many(request, where)
 
     def encode_queries(self, queries: Sequence[str]) -> list[Query]:
         """Return query vectors, one a text."""
-        vectors = self._sparse_field.queries(queries, self._statistics)
-        return [Query.from_weights(terms, weights) for terms, weights in vectors]
+        return self._searcher.encode_queries(queries)
 
     def statistics(self) -> EngineStatistics:
-        """Return how many documents there are, and how many hold each term."""
+        """Return how many rows there are, one a passage, and how many hold each term."""
         return self._statistics
 
     def spans(self, text: str) -> list[Span]:
@@ -376,7 +319,9 @@ class EngineCollection:
 
     def info(self) -> EngineInfo:
         """Return what the engine tells of itself and of the collection."""
-        size, documents, health = self.engine.size(), self.engine.count(), self.health()
+        size, health = self.engine.size(), self.health()
+        passages = self.manifest.passages
+        split, cut = self.engine.count_split()
         return EngineInfo(
             address=self.address,
             engine=health.engine,
@@ -384,29 +329,19 @@ class EngineCollection:
             created_by=self.manifest.created_by,
             encoder=self.manifest.encoder,
             dense=self.manifest.dense,
-            documents=documents,
+            documents=self.engine.count(),
             terms=self.manifest.encoder.vocabulary_size,
             postings=size.postings,
             index_bytes=size.bytes,
             settings=size.settings,
             refused=self.engine.refused,
             tenant_field=self.manifest.tenant_field,
+            passages=None if passages is None else str(passages),
+            rows=self.engine.count_rows(),
+            split=split,
+            cut=cut,
         )
 
     def health(self) -> Health:
         """Return whether the engine answers."""
         return self.engine.health()
-
-
-def _explain(maker: HitMaker, vector: SparseVector | None, own: Terms) -> tuple[Contribution, ...]:
-    """Return what each term gave to a document's score, by its vector as the engine keeps it."""
-    if vector is None:
-        return ()
-    query, (terms, weights) = maker.query.sparse, vector
-    common, mine, theirs = np.intersect1d(query.terms, terms, assume_unique=True, return_indices=True)
-    contributions = []
-    for term, at, other in zip(common.tolist(), mine.tolist(), theirs.tolist(), strict=True):
-        query_weight, document_weight = float(query.weights[at]) * query.scale, float(weights[other])
-        score = query_weight * document_weight
-        contributions.append(maker.contribution(term, query_weight, document_weight, score, own))
-    return sort_contributions(contributions)

@@ -8,7 +8,7 @@ They are another rule, and so are not used.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,35 +22,69 @@ from lexhound.retrieval.errors import UnsupportedError
 from lexhound.retrieval.filters import Expression
 
 from .engine import Engine, Ranked
-from .ranking import as_vector, rank_dense, rank_sparse
+from .grouping import FieldSearch
+from .ranking import dense_search, rank, sparse_search
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HybridRanking:
-    """The candidates of a query, by seq, and what becomes of them."""
+    """The candidates of a query in order of insertion, with fused scores, and what becomes of them."""
 
-    ids: list[str]
-    internal_ids: NDArray[np.int64]
-    scores: NDArray[np.float64]
+    pool: Ranked
     fields: list[FieldScores]
     shares: list[FieldShares]
 
     def cut(self, k: int, *, explain: bool) -> tuple[Ranked, list[tuple[Share, ...]] | None]:
         """Return the best `k`, best first, and where asked for what each field gave to each."""
-        chosen = best(self.scores, k)
-        ranked = Ranked([self.ids[row] for row in chosen.tolist()], self.internal_ids[chosen], self.scores[chosen])
-        return ranked, [shares_at(self.fields, self.shares, row) for row in chosen.tolist()] if explain else None
+        chosen = best(self.pool.scores, k)
+        shares = [shares_at(self.fields, self.shares, row) for row in chosen.tolist()] if explain else None
+        return self.pool.at(chosen), shares
 
 
 def rank_hybrid(
-    engine: Engine, query: Query, vector: NDArray[np.float32], fusion: Fusion, where: Expression | None
+    engine: Engine,
+    query: Query,
+    vector: NDArray[np.float32],
+    fusion: Fusion,
+    where: Expression | None,
+    *,
+    group: bool = True,
 ) -> HybridRanking:
-    """Return the candidates of a query with their fused scores.
+    """Return the candidates of a query with their fused scores; with `group` False rows, not documents.
 
     Raises:
         UnsupportedError: the fusion's method is `fixed` without `sparse_high`, or it asks for more candidates than the
             engine's searches reach.
     """
+    _refuse(engine, fusion)
+    searches = (
+        (sparse_search(engine, [query], where), len(query) > 0),
+        (dense_search(engine, vector[None], where), vector.any()),
+    )
+    found = [rank(field, [0] if asks else [], 1, fusion.depth, group=group)[0] for field, asks in searches]
+    both = Ranked.joined(found)
+    keys, first = np.unique(_keys(both, group=group), return_index=True)
+    pool = both.at(first)  # of a document in both, the row of the sparse field
+    fields = []
+    for (field, asks), ranked, (name, high) in zip(searches, found, (("sparse", 0.0), ("dense", 1.0)), strict=True):
+        scores, known = np.zeros(len(keys), np.float64), np.zeros(len(keys), np.bool_)
+        at = np.searchsorted(keys, _keys(ranked, group=group))
+        scores[at], known[at] = ranked.scores, True
+        missing = np.flatnonzero(~known)
+        if len(missing) and asks:
+            more = _scored(field, pool.at(missing), group=group)
+            at = np.searchsorted(keys, _keys(more, group=group))
+            scores[at], known[at] = more.scores, True
+            if name == "sparse":  # its best row of a document stands for it
+                places = np.arange(len(keys))
+                places[at] = len(keys) + np.arange(len(more))
+                pool = Ranked.joined([pool, more]).at(places)
+        fields.append(FieldScores(name, scores, known, high))
+    scores, shares = fuse(fusion, fields)
+    return HybridRanking(replace(pool, scores=scores), fields, shares)
+
+
+def _refuse(engine: Engine, fusion: Fusion) -> None:
     if fusion.method == "fixed" and fusion.sparse_high is None:
         raise UnsupportedError(
             "fusion `fixed` without sparse_high rests on the largest weight that a document may have, which is fixed in"
@@ -64,32 +98,13 @@ def rank_hybrid(
             where=engine.address,
             hint="lower the depth",
         )
-    sparse = as_vector(query)
-    lexical = rank_sparse(engine, [query], fusion.depth, where)[0]
-    near = rank_dense(engine, vector[None], fusion.depth, where)[0]
-    names = dict(
-        zip([*lexical.internal_ids.tolist(), *near.internal_ids.tolist()], [*lexical.ids, *near.ids], strict=True)
-    )
-    internal_ids = np.array(sorted(names), np.int64)
-    sparse_scores, matched = _at(internal_ids, lexical)
-    others, known = _at(internal_ids, near)
-    missing = internal_ids[~matched].tolist()
-    if missing and len(query):
-        more, known_now = _at(internal_ids, engine.search_sparse([sparse], len(missing), None, among=missing)[0])
-        sparse_scores, matched = sparse_scores + more, matched | known_now
-    missing = internal_ids[~known].tolist()
-    if missing and vector.any():
-        more, known_now = _at(internal_ids, engine.search_dense(vector[None], len(missing), None, among=missing)[0])
-        others, known = others + more, known | known_now
-    fields = [FieldScores("sparse", sparse_scores, matched, 0.0), FieldScores("dense", others, known, 1.0)]
-    scores, shares = fuse(fusion, fields)
-    return HybridRanking([names[seq] for seq in internal_ids.tolist()], internal_ids, scores, fields, shares)
 
 
-def _at(internal_ids: NDArray[np.int64], ranked: Ranked) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return a ranking's scores at the places of `internal_ids`, ascending, and where it has any."""
-    scores = np.zeros(len(internal_ids), np.float64)
-    known = np.zeros(len(internal_ids), np.bool_)
-    positions = np.searchsorted(internal_ids, ranked.internal_ids)
-    scores[positions], known[positions] = ranked.scores, True
-    return scores, known
+def _keys(ranked: Ranked, *, group: bool) -> NDArray[np.int64]:
+    """Return what tells candidates apart: their documents, or themselves."""
+    return ranked.documents if group else ranked.internal_ids
+
+
+def _scored(field: FieldSearch, ranked: Ranked, *, group: bool) -> Ranked:
+    """Return what a field says of candidates that it did not find among its best."""
+    return field.documents_scored(0, ranked) if group else field.rows_scored(0, ranked.internal_ids.tolist())

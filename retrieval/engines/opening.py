@@ -14,6 +14,7 @@ from lexhound.encoders.bm25.vocabulary import MemoryVocabulary
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.collection.encoders import open_chosen
 from lexhound.retrieval.collection.fields.opening import load_field
+from lexhound.retrieval.collection.fields.splitter import Splitter
 from lexhound.retrieval.collection.settings import CollectionSettings, SettingsKeywords
 from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
 from lexhound.retrieval.errors import UnsupportedError
@@ -83,13 +84,6 @@ def create_collection(
         return Collection.create(parsed.path, settings)
     from .collection import EngineCollection
 
-    if settings.passages not in (None, "none"):
-        raise UnsupportedError(
-            "passages are kept in Lexhound's own index only",
-            where=str(parsed),
-            hint="leave `passages` out, or give none",
-            cli_hint="leave --passages out, or give none",
-        )
     tenant_field = None if settings.tenant_field is None else check_field(settings.tenant_field)
     refuse_tenants(parsed, tenant_field)
     if settings.late:
@@ -102,8 +96,11 @@ def create_collection(
     chosen = settings.choose(keeps_dense=keeps_dense(parsed))
     _require_encoders(parsed, chosen.encoder, chosen.dense)
     identity, sparse_field, dense_field = open_chosen(settings, keeps_dense=keeps_dense(parsed))
+    passages = settings.passage_settings(lexical=sparse_field is None)
+    if settings.passages is not None:
+        Splitter(passages, sparse_field, dense_field).check()
     vectors = None if dense_field is None else DenseManifest(dense_field.identity, dense_field.width)
-    engine = _engine(parsed, milvus, Manifest.new(made_by(), identity, vectors, tenant_field=tenant_field))
+    engine = _engine(parsed, milvus, Manifest.new(made_by(), identity, vectors, passages, tenant_field))
     return EngineCollection(engine, sparse_field, dense_field, writable=True)
 
 
@@ -122,17 +119,11 @@ def create_like(
         raise UnsupportedError(
             "vectors are moved to other engines, and this is a path", where=str(parsed), hint="copy the directory"
         )
-    if manifest.encoder.kind == "bm25" and parsed.engine == LUCENE:
-        raise UnsupportedError(
-            "the vectors of bm25 are not moved: their terms are numbered by the collection that counted them",
-            where=str(parsed),
-            hint="index the texts again: lexhound index CORPUS --into lucene:PATH",
-        )
     _require_encoders(parsed, manifest.encoder.kind, None if manifest.dense is None else manifest.dense.encoder.name)
     # How segments of our own index dense vectors is no affair of the engine.
     dense = None if manifest.dense is None else DenseManifest(manifest.dense.encoder, manifest.dense.width)
     refuse_tenants(parsed, manifest.tenant_field)
-    made = Manifest.new(manifest.created_by, manifest.encoder, dense, tenant_field=manifest.tenant_field)
+    made = Manifest.new(manifest.created_by, manifest.encoder, dense, manifest.passages, manifest.tenant_field)
     return EngineCollection(_engine(parsed, milvus, made), writable=True)
 
 

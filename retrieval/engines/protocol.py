@@ -50,6 +50,9 @@ class EngineInfo:
         settings: those of the engine that matter, by name.
         refused: what the engine cannot do, one sentence each.
         tenant_field: the field that says whose a document is; None where documents are everybody's.
+        passages: how long texts are split; None where they are not.
+        rows: of the index: one a document, or one a passage. split: how many documents have several; cut: of how many
+            an encoder left out a part.
     """
 
     address: str
@@ -65,6 +68,10 @@ class EngineInfo:
     settings: Mapping[str, Any]
     refused: tuple[str, ...]
     tenant_field: str | None = None
+    passages: str | None = None
+    rows: int | None = None
+    split: int = 0
+    cut: int = 0
 
 
 @runtime_checkable
@@ -163,7 +170,7 @@ class Backend(Protocol):
         ...
 
     def statistics(self) -> LiveStatistics:
-        """Return how many documents there are, and how many hold each term."""
+        """Return how many rows there are, one a document or a passage, and how many hold each term."""
         ...
 
     def spans(self, text: str) -> list[Span]:
@@ -279,6 +286,13 @@ def capable(collection: Backend, capability: Capability) -> CapableBackend | Non
     return cast(CapableBackend, collection) if capability in collection.capabilities else None
 
 
+def lacks(address: str, capability: Capability) -> UnsupportedError:
+    """Return the refusal of what asks for a capability that the collection at an address lacks."""
+    return UnsupportedError(
+        f"the collection lies in another engine, where {capability}", where=address, hint="leave this request out"
+    )
+
+
 def require_capability(collection: Backend, capability: Capability) -> CapableBackend:
     """Return a collection as one that has a capability.
 
@@ -287,11 +301,7 @@ def require_capability(collection: Backend, capability: Capability) -> CapableBa
     """
     able = capable(collection, capability)
     if able is None:
-        raise UnsupportedError(
-            f"the collection lies in another engine, where {capability}",
-            where=collection.address,
-            hint="leave this request out",
-        )
+        raise lacks(collection.address, capability)
     return able
 
 

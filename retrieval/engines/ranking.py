@@ -7,37 +7,39 @@ middle of equals at the cut, more, until it does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.inverted.quantization import Query
+from lexhound.retrieval.collection.query.grouping import DENSE, SPARSE
 from lexhound.retrieval.collection.request import RankingOptions
 from lexhound.retrieval.errors import UnsupportedError
 from lexhound.retrieval.filters import Expression, parse_filter
 
 from .engine import Ability, Engine, Ranked, SparseVector, require
+from .grouping import FieldSearch, group_many
 from .known_fields import EngineFields
 
 # Hits asked for beyond those that are needed; enough that equals at the cut seldom need a second search.
 SPARE = 8
 _GROWTH = 8
 
-Search = Callable[[Sequence[int], int], list[Ranked]]
-"""(places of queries, limit) to a ranking each, in any order among equals."""
 
+def complete_ranking(
+    field: FieldSearch, queries: Sequence[int], number: int, depth: int, without: Sequence[int]
+) -> list[Ranked]:
+    """Return the best `depth` rows of each of `number` queries in our order; empty for those not in `queries`.
 
-def complete_ranking(search: Search, queries: Sequence[int], number: int, depth: int, most: int) -> list[Ranked]:
-    """Return the best `depth` of each of `number` queries in our order; empty for those not in `queries`.
-
-    Among more equals than `most` hits hold, those that the engine returns first are taken.
+    Among more equals than the engine's longest list holds, those that it returns first are taken.
     """
-    rankings = [Ranked([], np.empty(0, np.int64), np.empty(0, np.float64))] * number
+    most = field.engine.max_rows
+    rankings = [Ranked.of(())] * number
     waiting, limit = list(queries), min(depth + SPARE, most)
     while waiting:
         unfinished = []
-        for query, ranked in zip(waiting, search(waiting, limit), strict=True):
+        for query, ranked in zip(waiting, field.ask(waiting, limit, field.scope(without)), strict=True):
             rankings[query] = ranked.ordered(depth)
             # Fewer than asked for are all that there are.
             if len(ranked) >= limit < most and rankings[query].scores[-1] == ranked.scores.min():
@@ -46,32 +48,67 @@ def complete_ranking(search: Search, queries: Sequence[int], number: int, depth:
     return rankings
 
 
+def rank(field: FieldSearch, queries: Sequence[int], number: int, depth: int, *, group: bool) -> list[Ranked]:
+    """Return the best `depth` of each of `number` queries: documents, each by its best row, or with `group` False rows.
+
+    Empty for those not in `queries`.
+    """
+    if field.engine.manifest.passages is None:
+        return complete_ranking(field, queries, number, depth, ())
+    rank_rows = group_many if group else complete_ranking
+    rankings = [Ranked.of(())] * number
+    waiting, without = list(queries), set[int]()
+    while waiting:
+        ranked = rank_rows(field, waiting, number, depth, sorted(without))
+        stale = field.stale(ranked)
+        unfinished = []
+        for query in waiting:
+            if stale.isdisjoint(ranked[query].documents.tolist()):
+                rankings[query] = ranked[query]
+            else:
+                unfinished.append(query)
+        waiting = unfinished
+        without |= stale
+    return rankings
+
+
 def as_vector(query: Query) -> SparseVector:
     """Return a query as engines take it: the weights that our own index would use, as float32."""
     return query.terms, np.asarray(query.weights * query.scale, np.float32)
 
 
-def rank_sparse(engine: Engine, queries: Sequence[Query], depth: int, where: Expression | None) -> list[Ranked]:
-    """Return the best `depth` documents of each query by the inverted index."""
+def sparse_search(engine: Engine, queries: Sequence[Query], where: Expression | None) -> FieldSearch:
+    """Return the inverted index of an engine, asked some queries."""
     vectors = [as_vector(query) for query in queries]
-    return complete_ranking(
-        lambda numbers, limit: engine.search_sparse([vectors[number] for number in numbers], limit, where),
-        [number for number, query in enumerate(queries) if len(query)],
-        len(queries),
-        depth,
-        engine.max_hits,
+    return FieldSearch(
+        engine,
+        where,
+        lambda numbers, limit, scope: engine.search_sparse([vectors[number] for number in numbers], limit, scope),
+        SPARSE,
     )
 
 
-def rank_dense(engine: Engine, vectors: NDArray[np.float32], depth: int, where: Expression | None) -> list[Ranked]:
-    """Return the best `depth` documents of each query, float32[n, width], by dense vectors."""
-    return complete_ranking(
-        lambda numbers, limit: engine.search_dense(vectors[numbers], limit, where),
-        np.flatnonzero(vectors.any(axis=1)).tolist(),
-        len(vectors),
-        depth,
-        engine.max_hits,
+def dense_search(engine: Engine, vectors: NDArray[np.float32], where: Expression | None) -> FieldSearch:
+    """Return the dense vectors of an engine, asked some queries, float32[n, width]."""
+    return FieldSearch(
+        engine, where, lambda numbers, limit, scope: engine.search_dense(vectors[list(numbers)], limit, scope), DENSE
     )
+
+
+def rank_sparse(
+    engine: Engine, queries: Sequence[Query], depth: int, where: Expression | None, *, group: bool = True
+) -> list[Ranked]:
+    """Return the best `depth` documents, or rows, of each query by the inverted index."""
+    asked = [number for number, query in enumerate(queries) if len(query)]
+    return rank(sparse_search(engine, queries, where), asked, len(queries), depth, group=group)
+
+
+def rank_dense(
+    engine: Engine, vectors: NDArray[np.float32], depth: int, where: Expression | None, *, group: bool = True
+) -> list[Ranked]:
+    """Return the best `depth` documents, or rows, of each query, float32[n, width], by dense vectors."""
+    asked = np.flatnonzero(vectors.any(axis=1)).tolist()
+    return rank(dense_search(engine, vectors, where), asked, len(vectors), depth, group=group)
 
 
 def where_of(engine: Engine, filter: str | None, known: EngineFields | None) -> Expression | None:
@@ -94,12 +131,8 @@ def check_request(engine: Engine, request: RankingOptions, depth: int) -> None:
     """Refuse a search that no engine but our own answers.
 
     Raises:
-        UnsupportedError: it is for passages, approximate, or ends beyond the engine's last hit.
+        UnsupportedError: it is approximate, or ends beyond the engine's last hit.
     """
-    if not request.by_document:
-        raise UnsupportedError(
-            "passages are kept in Lexhound's own index only", where=engine.address, hint="leave group out"
-        )
     if request.recall is not None and request.recall < 1:
         raise UnsupportedError(
             "the engine's searches are exact, and have no recall calibration for a recall below 1",

@@ -15,9 +15,6 @@ NO_JOBS = "ingest jobs that become visible as a whole: documents are visible chu
 NO_FACETS = "facets: the values of metadata fields are counted in Lexhound's own index only"
 NO_ORDER = "totals, `sort` and `collapse`: hits come by score, and nothing counts what matches"
 NO_WORK = "how much a search read: engines do not tell"
-NO_PASSAGES = (
-    "passages: of a text that is longer than the encoder reads, the beginning alone is kept, and that is counted"
-)
 
 NO_DENSE = "dense vectors, and with them modes dense and hybrid: an impact index has no place for them"
 NO_FILTER = "filters on metadata: the index is of terms alone"
@@ -28,9 +25,9 @@ NO_LATE = "token vectors, and with them late interaction: they are kept in Lexho
 
 NO_DEPTH = "hits beyond the 16,384th"
 NO_GREAT_NUMBERS = "filters that compare by size with numbers of 2**53 and more"
-NO_LONG_TEXTS = "texts, titles and metadata of more than 65,535 bytes"
+NO_LONG_TEXTS = "texts that are not split, passages, titles and metadata of more than 65,535 bytes"
 
-_UNCOUNTED = (NO_FACETS, NO_ORDER, NO_WORK, NO_PASSAGES, NO_LATE)
+_UNCOUNTED = (NO_FACETS, NO_ORDER, NO_WORK, NO_LATE)
 _MILVUS = (NO_BM25, NO_RECALL, NO_FIXED, NO_JOBS, NO_DEPTH, NO_GREAT_NUMBERS, NO_LONG_TEXTS, *_UNCOUNTED)
 _LUCENE = (NO_DENSE, NO_FILTER, NO_TENANTS, NO_CHANGE, NO_RECALL, *_UNCOUNTED)
 

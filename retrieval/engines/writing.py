@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from threading import RLock
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lexhound.encoders.base import ShareDone
 from lexhound.retrieval.collection.fields.dense_field import BATCH_DOCUMENTS, DenseField
 from lexhound.retrieval.collection.fields.document_vectors import vectors_of
 from lexhound.retrieval.collection.fields.sparse_field import SparseField, learned_encoder
-from lexhound.retrieval.collection.fields.splitter import Splitter
+from lexhound.retrieval.collection.fields.splitter import SplitDocument, Splitter
 from lexhound.retrieval.collection.store.stored_documents import content_hash
 from lexhound.retrieval.collection.write.ingest import IngestReport
 from lexhound.retrieval.collection.write.progress import Meter, Pace, Progress
@@ -26,23 +26,40 @@ from lexhound.retrieval.errors import BadRowError, CorpusError, InvalidDocumentE
 from lexhound.retrieval.tenants.keys import keyed, with_text
 
 from .confined import ConfinedEngine
-from .engine import Ability, Engine, EngineRow, SparseVector, require
+from .engine import Ability, Engine, EngineDocument, SparseVector, require
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _TWICE = "its id occurs a second time in this ingest job"
 _TWICE_HINT = "Give every document an id of its own, or remove one of the two."
 
 
+class SplitCounts(NamedTuple):
+    """How many documents were split, into how many passages in all, and of how many an encoder left out a part."""
+
+    split: int = 0
+    passages: int = 0
+    cut: int = 0
+
+    def more(self, documents: Sequence[SplitDocument]) -> SplitCounts:
+        """Return the counts with those of further documents."""
+        passages = [len(each.pieces) for each in documents if each.spans]
+        cut = sum(each.cut for each in documents)
+        return SplitCounts(self.split + len(passages), self.passages + sum(passages), self.cut + cut)
+
+
 class EngineWriter:
     """The write side of an `EngineCollection`."""
 
-    def __init__(self, engine: Engine, sparse_field: SparseField, dense: DenseField | None) -> None:
+    def __init__(self, engine: Engine, sparse_field: SparseField, dense: DenseField | None, splitter: Splitter) -> None:
         self._engine = engine
         self._sparse_field = sparse_field
         self._dense = dense
         self._lock = RLock()
         self._last_internal_id = 0
-        self._cut = 0
-        self._splitter = Splitter(None, sparse_field, dense)
+        self._splitter = splitter
+        self._counted = SplitCounts()
 
     def add(self, documents: Iterable[Document]) -> AddReport:
         """See `EngineCollection.add`."""
@@ -60,8 +77,9 @@ class EngineWriter:
         """See `EngineCollection.put`."""
         require(self._engine, Ability.REPLACE)
         documents = [self._keyed_document(document) for document in documents]
-        self._engine.check(documents)
-        digests = self._engine.digests(list({document.id: None for document in documents}))
+        self._engine.check(documents, self._splitter.spans)
+        heads = self._engine.heads(list({document.id: None for document in documents}))
+        digests = {name: head.digest for name, head in heads.items()}
         statuses: list[Status] = []
         latest: dict[str, Document] = {}
         for document in documents:
@@ -75,18 +93,21 @@ class EngineWriter:
             self._store(list(latest.values())[start : start + self._batch])
         return statuses
 
-    def add_rows(self, rows: Sequence[EngineRow]) -> None:
-        """Insert documents with vectors that are there already, in order; their internal ids are given anew."""
+    def add_encoded(self, documents: Sequence[EngineDocument]) -> None:
+        """Insert documents with vectors that are there already, under the internal ids that they have."""
         field = self._engine.manifest.tenant_field
         if field is not None:
-            rows = [replace(row, document=with_text(row.document, field)) for row in rows]
-        self._engine.check([row.document for row in rows])
-        self._engine.upsert(
-            [
-                EngineRow(seq, row.digest, row.document, row.sparse, row.dense)
-                for seq, row in zip(self._internal_ids(len(rows)), rows, strict=True)
-            ]
-        )
+            documents = [replace(each, document=with_text(each.document, field)) for each in documents]
+        spans = {each.document.id: each.spans for each in documents}
+        self._engine.check([each.document for each in documents], lambda document: spans[document.id])
+        if self._sparse_field.frequencies:  # terms have numbers of the collection's own: they are counted again
+            documents = [replace(each, sparse=self._counted_again(each)) for each in documents]
+        self._engine.upsert(documents)
+
+    def _counted_again(self, document: EngineDocument) -> list[SparseVector]:
+        """Return the term frequencies of a document's rows."""
+        split = self._splitter.split_at(document.document, document.spans)
+        return _rows_of(self._sparse_field.encode([piece.encoded_text for piece in split.pieces]))
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete documents; returns the ids that were there.
@@ -96,8 +117,8 @@ class EngineWriter:
         """
         require(self._engine, Ability.REPLACE)
         unique = list(dict.fromkeys(ids))
-        digests = self._engine.digests(unique)
-        stored = [identifier for identifier in unique if identifier in digests]
+        heads = self._engine.heads(unique)
+        stored = [identifier for identifier in unique if identifier in heads]
         if stored:
             self._engine.delete(stored)
         return stored
@@ -111,7 +132,7 @@ class EngineWriter:
         """See `EngineCollection.ingest`."""
         corpus.bind(learned_encoder(self._sparse_field))
         report = AddReport()
-        cut_before = self._cut
+        self._counted = SplitCounts()
         seen: set[str] = set()
         chunk: list[Document] = []
         meter = Meter(corpus, lambda: self._tokens, progress)
@@ -154,8 +175,8 @@ class EngineWriter:
             )
         meter.tell("publishing")
         self._engine.finish()
-        cut = self._cut - cut_before
-        return IngestReport(report.added, report.replaced, report.unchanged, meter.rejected, 0, cut=cut)
+        split, passages, cut = self._counted
+        return IngestReport(report.added, report.replaced, report.unchanged, meter.rejected, 0, split, passages, cut)
 
     def _keyed(self, corpus: Corpus) -> Iterator[Document | BadRow]:
         """Yield the rows of a corpus, in a collection with tenants under their keys."""
@@ -181,47 +202,46 @@ class EngineWriter:
         if not documents:
             return AddReport()
         digests = [content_hash(document) for document in documents]
-        self._engine.check(documents)
-        existing = self._engine.digests([document.id for document in documents])
+        self._engine.check(documents, self._splitter.spans)
+        existing = self._engine.heads([document.id for document in documents])
         changed = [
             (document, digest)
             for document, digest in zip(documents, digests, strict=True)
-            if existing.get(document.id) != digest
+            if document.id not in existing or existing[document.id].digest != digest
         ]
         replaced = sum(document.id in existing for document, _ in changed)
         if replaced:
             require(self._engine, Ability.REPLACE)
         if changed:
-            plain = [document for document, _ in changed]
-            self._cut += sum(each.cut for each in self._splitter.split(plain))
-            vectors, dense = self._encode(plain, progress)
-            self._engine.upsert(
-                [
-                    EngineRow(seq, digest, document, vector, None if dense is None else dense[position])
-                    for position, (seq, (document, digest), vector) in enumerate(
-                        zip(self._internal_ids(len(changed)), changed, vectors, strict=True)
-                    )
-                ]
-            )
+            split = self._splitter.split([document for document, _ in changed])
+            self._counted = self._counted.more(split)
+            self._engine.upsert(self._encoded(changed, split, progress))
         return AddReport(len(changed) - replaced, replaced, len(documents) - len(changed))
 
-    def _encode(
-        self, documents: Sequence[Document], progress: ShareDone | None
-    ) -> tuple[list[SparseVector], NDArray[np.float32] | None]:
-        matrix, dense, _ = vectors_of(self._sparse_field, self._dense, documents, progress)
-        ends = matrix.indptr.tolist()
-        rows = [
-            (matrix.indices[start:end].astype(np.int32), matrix.data[start:end].astype(np.float32))
-            for start, end in pairwise(ends)
-        ]
-        return rows, dense
+    def _encoded(
+        self, documents: Sequence[tuple[Document, int]], split: Sequence[SplitDocument], progress: ShareDone | None
+    ) -> list[EngineDocument]:
+        """Return documents, each with its digest, with the vectors of their rows."""
+        pieces = [piece for each in split for piece in each.pieces]
+        matrix, dense, _ = vectors_of(self._sparse_field, self._dense, pieces, progress)
+        vectors = _rows_of(matrix)
+        counts = [len(each.pieces) for each in split]
+        encoded, first = [], 0
+        for (document, digest), own, number in zip(documents, split, self._internal_ids(counts), strict=True):
+            rows = slice(first, first + len(own.pieces))
+            near = None if dense is None else dense[rows]
+            encoded.append(EngineDocument(number, digest, document, vectors[rows], near, own.spans, own.cut))
+            first = rows.stop
+        return encoded
 
-    def _internal_ids(self, number: int) -> list[int]:
-        """Return places in insertion order: nanoseconds since 1970, and later than all of this object's before."""
+    def _internal_ids(self, counts: Sequence[int]) -> list[int]:
+        """Return places in insertion order for documents of so many rows: nanoseconds since 1970, and later than all of
+        this object's before.
+        """
         with self._lock:
             first = max(self._last_internal_id + 1, time.time_ns())
-            self._last_internal_id = first + number - 1
-        return list(range(first, first + number))
+            self._last_internal_id = first + sum(counts) - 1
+        return list(accumulate(counts[:-1], initial=first))[: len(counts)]
 
     @property
     def _batch(self) -> int:
@@ -231,6 +251,13 @@ class EngineWriter:
     def _tokens(self) -> int | None:
         sparse_tokens = self._sparse_field.tokens_encoded
         return sparse_tokens if self._dense is None else (sparse_tokens or 0) + self._dense.tokens_encoded
+
+
+def _rows_of(matrix: csr_array) -> list[SparseVector]:
+    return [
+        (matrix.indices[start:end].astype(np.int32), matrix.data[start:end].astype(np.float32))
+        for start, end in pairwise(matrix.indptr.tolist())
+    ]
 
 
 def _stopped(row: BadRow, held: int) -> BadRowError:

@@ -32,7 +32,8 @@ class RowChunk:
 
     Attributes:
         documents: in order of insertion; of documents that are split, a row a passage (`passages.row_document`).
-        wholes: of each row the document as it is stored; passages: which of its passages, None for a whole one.
+        wholes: of each row the document as it is stored; internal_ids: the number of that; spans: where its passages
+            begin and end, uint32[passages, 2], None where it is whole; passages: which of them the row is.
         indptr: int64[n + 1]; terms: uint32[entries], ascending within a document; impacts: uint8[entries], 1 to 255.
         scale: the weight of an impact of 1.
         names: the token of every term id in `terms`.
@@ -41,6 +42,8 @@ class RowChunk:
 
     documents: Sequence[Document]
     wholes: Sequence[Document]
+    internal_ids: Sequence[int]
+    spans: Sequence[NDArray[np.uint32] | None]
     passages: Sequence[Passage | None]
     indptr: NDArray[np.int64]
     terms: NDArray[np.uint32]
@@ -161,6 +164,8 @@ def _segment_rows(snapshot: Snapshot, view: SegmentView, names: TermNames, level
             yield RowChunk(
                 [row_document(document, passage) for document, passage in zip(wholes, passages, strict=True)],
                 wholes,
+                internal_ids,
+                [spans.get(seq) for seq in internal_ids],
                 passages,
                 indptr,
                 terms,

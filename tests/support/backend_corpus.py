@@ -13,9 +13,10 @@ from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 from lexhound.encoders.dense.settings import DenseSettings
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval import Collection, Document
+from lexhound.retrieval.collection.store.passage_table import read_spans
 from lexhound.retrieval.collection.store.stored_documents import content_hash
 from lexhound.retrieval.engines.collection import EngineCollection
-from lexhound.retrieval.engines.engine import EngineRow
+from lexhound.retrieval.engines.engine import EngineDocument
 
 TEXTS = (
     "heat transfer in hypersonic flow",
@@ -82,18 +83,30 @@ def encoders() -> dict[str, Any]:
 
 def move_rows(own: Collection, other: EngineCollection) -> None:
     """Bring documents with the vectors that our own collection stores into another engine, row by row."""
-    rows = []
+    rows: dict[int, dict[int, tuple[Any, Any]]] = {}
+    names: dict[int, str] = {}
     for part in own.snapshot().segments:
         index, dense = part.segment.index, part.segment.dense
-        for row in range(part.segment.n_rows):
-            document = own.get(part.segment.ids[row])
-            assert document is not None
+        for row in np.flatnonzero(np.ones(part.segment.n_rows, bool) if part.live is None else part.live).tolist():
             postings = _row(index.postings, row)
             terms = np.array(sorted(postings), np.int32)
             weights = np.array([postings[term] * index.scale for term in terms.tolist()], np.float32)
             vector = None if dense is None else dense.vectors_of(np.array([row]))[0]
-            rows.append(EngineRow(0, content_hash(document), document, (terms, weights), vector))
-    other.add_rows(rows)
+            number = int(part.segment.documents_of(np.array([row]))[0])
+            rows.setdefault(number, {})[part.segment.passage_of(row)] = ((terms, weights), vector)
+            names[number] = part.segment.ids[row]
+    with own.snapshot().reading() as connection:
+        spans = read_spans(connection, list(rows))
+    moved = []
+    for number, by_passage in sorted(rows.items()):
+        document = own.get(names[number])
+        assert document is not None
+        vectors = [by_passage[passage] for passage in range(len(by_passage))]
+        near = None if vectors[0][1] is None else np.stack([vector for _, vector in vectors])
+        own_spans = [tuple(span) for span in spans[number].tolist()] if number in spans else []
+        sparse = [vector for vector, _ in vectors]
+        moved.append(EngineDocument(number, content_hash(document), document, sparse, near, own_spans))
+    other.add_encoded(moved)
 
 
 def _row(postings: Any, wanted: int) -> dict[int, int]:

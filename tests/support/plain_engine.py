@@ -12,7 +12,19 @@ from lexhound.retrieval.collection.health import Health
 from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.documents.metadata import Value, flatten
-from lexhound.retrieval.engines.engine import Ability, EngineRow, Ranked, Size, SparseVector
+from lexhound.retrieval.engines.engine import (
+    EVERYTHING,
+    Ability,
+    EngineDocument,
+    Head,
+    Ranked,
+    RankedRow,
+    Scope,
+    Size,
+    SparseVector,
+    SplitsText,
+    StoredDocument,
+)
 from lexhound.retrieval.filters import And, Comparison, Exists, Expression, Membership, Not, Or
 
 
@@ -25,18 +37,22 @@ class PlainEngine:
     def __init__(self, address: str, manifest: Manifest, max_hits: int = 10_000) -> None:
         self.address = address
         self.manifest = manifest
-        self.max_hits = max_hits
-        self.kept: dict[str, EngineRow] = {}
+        self.max_hits = self.max_rows = max_hits
+        self.kept: dict[str, EngineDocument] = {}
+        self.left: list[EngineDocument] = []
+        """Documents that hold no longer, of whose rows a crash has left some."""
+        self.asked: list[tuple[int, Scope]] = []
         self.finished = 0
         self.encoded = 0
 
-    def check(self, documents: Sequence[Document]) -> None:
+    def check(self, documents: Sequence[Document], split: SplitsText) -> None:
         pass
 
-    def upsert(self, rows: Sequence[EngineRow]) -> None:
-        assert len({row.document.id for row in rows}) == len(rows)
-        self.encoded += len(rows)
-        self.kept.update((row.document.id, row) for row in rows)
+    def upsert(self, documents: Sequence[EngineDocument]) -> None:
+        assert len({each.document.id for each in documents}) == len(documents)
+        assert all(len(each.sparse) == max(1, len(each.spans)) for each in documents)
+        self.encoded += len(documents)
+        self.kept.update((each.document.id, each) for each in documents)
 
     def delete(self, ids: Sequence[str]) -> None:
         for identifier in ids:
@@ -48,52 +64,59 @@ class PlainEngine:
     def maintain(self) -> bool:
         return False
 
-    def digests(self, ids: Sequence[str]) -> dict[str, int]:
-        return {each: self.kept[each].digest for each in ids if each in self.kept}
+    def heads(self, ids: Sequence[str]) -> dict[str, Head]:
+        found = {each: self.kept[each] for each in ids if each in self.kept}
+        return {name: Head(own.digest, own.internal_id, len(own.sparse)) for name, own in found.items()}
 
-    def documents(self, ids: Sequence[str]) -> dict[str, Document]:
-        return {each: self.kept[each].document for each in ids if each in self.kept}
+    def documents(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
+        found = {each: self.kept[each] for each in ids if each in self.kept}
+        return {name: StoredDocument(own.document, own.internal_id, own.spans) for name, own in found.items()}
 
-    def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
-        return {each: self.kept[each].sparse for each in ids if each in self.kept}
+    def vectors(self, ids: Sequence[str]) -> dict[str, list[SparseVector]]:
+        return {each: list(self.kept[each].sparse) for each in ids if each in self.kept}
 
-    def search_sparse(
-        self, queries: Sequence[SparseVector], limit: int, where: Expression | None, among: Sequence[int] | None = None
-    ) -> list[Ranked]:
+    def search_sparse(self, queries: Sequence[SparseVector], limit: int, scope: Scope = EVERYTHING) -> list[Ranked]:
+        assert limit <= self.max_rows
+        self.asked.append((limit, scope))
         found = []
         for terms, weights in queries:
             asked = dict(zip(terms.tolist(), weights.tolist(), strict=True))
             scored = []
-            for row in self._rows(where, among):
-                held = dict(zip(row.sparse[0].tolist(), row.sparse[1].tolist(), strict=True))
+            for own, number in self._rows(scope):
+                held = dict(zip(*(each.tolist() for each in own.sparse[number]), strict=True))
                 common = asked.keys() & held.keys()
                 if common:
-                    scored.append(
-                        (row.document.id, row.internal_id, sum(asked[term] * held[term] for term in sorted(common)))
-                    )
+                    scored.append(_row(own, number, sum(asked[term] * held[term] for term in sorted(common))))
             found.append(_best(scored, limit))
         return found
 
-    def search_dense(
-        self, queries: NDArray[np.float32], limit: int, where: Expression | None, among: Sequence[int] | None = None
-    ) -> list[Ranked]:
-        rows = [row for row in self._rows(where, among) if row.dense.any()]
+    def search_dense(self, queries: NDArray[np.float32], limit: int, scope: Scope = EVERYTHING) -> list[Ranked]:
+        assert limit <= self.max_rows
+        rows = [(own, number) for own, number in self._rows(scope) if own.dense[number].any()]
         return [
-            _best([(row.document.id, row.internal_id, float(row.dense.astype(float) @ query)) for row in rows], limit)
+            _best([_row(own, number, float(own.dense[number].astype(float) @ query)) for own, number in rows], limit)
             for query in queries.astype(float)
         ]
 
     def count(self, where: Expression | None = None) -> int:
-        return sum(1 for _ in self._rows(where, None))
+        return sum(1 for _ in self._passing(where))
+
+    def count_rows(self, where: Expression | None = None) -> int:
+        return sum(len(own.sparse) for own in self._passing(where))
+
+    def count_split(self, where: Expression | None = None) -> tuple[int, int]:
+        passing = list(self._passing(where))
+        return sum(len(own.sparse) > 1 for own in passing), sum(own.cut for own in passing)
 
     def ids(self, where: Expression) -> list[str]:
-        return [row.document.id for row in self._rows(where, None)]
+        return [own.document.id for own in self._passing(where)]
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        return np.array([sum(term in row.sparse[0] for row in self.kept.values()) for term in terms], np.int64)
+        vectors = [vector for own in self.kept.values() for vector, _ in own.sparse]
+        return np.array([sum(term in vector for vector in vectors) for term in terms], np.int64)
 
-    def rows(self, batch: int) -> Iterator[list[EngineRow]]:
-        kept = iter(self.kept.values())
+    def stored(self, batch: int) -> Iterator[list[EngineDocument]]:
+        kept = iter(sorted(self.kept.values(), key=lambda own: own.internal_id))
         while chunk := list(islice(kept, batch)):
             yield chunk
 
@@ -109,15 +132,26 @@ class PlainEngine:
     def close(self) -> None:
         pass
 
-    def _rows(self, where: Expression | None, among: Sequence[int] | None) -> Iterator[EngineRow]:
-        for row in self.kept.values():
-            if (among is None or row.internal_id in set(among)) and (
-                where is None or holds(where, flatten(row.document.metadata))
-            ):
-                yield row
+    def _passing(self, where: Expression | None) -> Iterator[EngineDocument]:
+        for own in self.kept.values():
+            if where is None or holds(where, flatten(own.document.metadata)):
+                yield own
+
+    def _rows(self, scope: Scope) -> Iterator[tuple[EngineDocument, int]]:
+        without = set(scope.without)
+        for own in [*self._passing(scope.where), *self.left]:
+            if own.internal_id in without or (scope.documents is not None and own.internal_id not in scope.documents):
+                continue
+            for number in range(1 if own in self.left else 0, len(own.sparse)):
+                if scope.rows is None or own.internal_id + number in scope.rows:
+                    yield own, number
 
 
-def _best(scored: list[tuple[str, int, float]], limit: int) -> Ranked:
+def _row(own: EngineDocument, number: int, score: float) -> RankedRow:
+    return own.document.id, own.internal_id + number, score, own.internal_id, len(own.sparse)
+
+
+def _best(scored: list[RankedRow], limit: int) -> Ranked:
     return Ranked.of(sorted(scored, key=lambda each: (-each[2], -each[1]))[:limit])
 
 

@@ -74,6 +74,20 @@ class Splitter:
             for document in documents
         ]
 
+    def spans(self, document: Document) -> Sequence[Span]:
+        """Return where the passages of a document would begin and end; nothing where it stays whole."""
+        return self.split([document])[0].spans
+
+    def split_at(self, document: Document, spans: Sequence[Span], *, cut: bool = False) -> SplitDocument:
+        """Return a document that was split before as it was; `cut` tells what the result is to tell."""
+        if not spans:
+            return SplitDocument([document], cut=cut)
+        title = document.title
+        if self.settings is None or len(title) > self.settings.tokens // 4:  # it may be shortened over passages
+            title = self.split([document])[0].pieces[0].title
+        pieces = [Document(document.id, document.text[begin:end], title) for begin, end in spans]
+        return SplitDocument(pieces, tuple(spans), cut)
+
     @cached_property
     def _readers(self) -> list[DocumentReader]:
         """The models' ways of reading; of one model that makes both vectors, once."""

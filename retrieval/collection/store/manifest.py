@@ -126,8 +126,8 @@ def raise_format(directory: Path) -> None:
         write_manifest(directory, replace(manifest, format=SEGMENT_FORMAT))
 
 
-def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
-    """Read the manifest of a collection.
+def read_manifest(directory: Path, name: str = MANIFEST, newest: int = FORMAT) -> Manifest:
+    """Read the manifest of a collection, of formats up to `newest`.
 
     Raises:
         NotACollectionError: the path does not exist, is no directory, or holds no manifest.
@@ -149,9 +149,9 @@ def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
         number = data["format"]
         if not isinstance(number, int) or number < 1:
             raise ValueError(f"format number {number!r}")
-        if number > FORMAT:
+        if number > newest:
             raise NewerFormatError(
-                f"the collection has format {number}; this version of Lexhound reads formats up to {FORMAT}",
+                f"the collection has format {number}; this version of Lexhound reads formats up to {newest}",
                 where=str(path),
                 hint="upgrade Lexhound: pip install -U lexhound",
             )

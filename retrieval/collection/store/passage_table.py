@@ -65,6 +65,14 @@ def read_spans(connection: sqlite3.Connection, documents: Sequence[int]) -> dict
     return found
 
 
+def read_cut(connection: sqlite3.Connection, documents: Sequence[int]) -> set[int]:
+    """Return those of some documents, by their `seq`, of which encoders left out a part."""
+    if not has_passages(connection):
+        return set()
+    query = "SELECT seq FROM passages WHERE cut AND seq IN (?)"
+    return {seq for (seq,) in select_in(connection, query, list(documents))}
+
+
 def damaged_spans(connection: sqlite3.Connection) -> Iterator[CorruptCollectionError]:
     """Yield what is wrong with which row of the table."""
     if has_passages(connection):

@@ -35,12 +35,12 @@ _ARGUMENTS = (
 
 
 def number_text(seq: int) -> str:
-    """Return a document's name in Lucene, which breaks ties by it: numbers of one length, in order of insertion."""
+    """Return a row's name in Lucene, which breaks ties by it: numbers of one length, in order of insertion."""
     return f"{seq:019d}"
 
 
 def build(folder: Path, store: Store, java: Java, lexical: LexicalEncoder | None) -> ImpactWeights:
-    """Build the index of all documents of a store, and note it there; returns how they were weighed.
+    """Build the index of all rows of a store, and note it there; returns how they were weighed.
 
     Raises:
         EngineError: Anserini failed; says how. StorageFullError, ReadOnlyError: the disk.
@@ -64,7 +64,7 @@ def build(folder: Path, store: Store, java: Java, lexical: LexicalEncoder | None
 
 
 def _write_impacts(store: Store, path: Path, impact_weights: ImpactWeights) -> tuple[NDArray[np.int64], int]:
-    """Write Anserini's lines; returns how many documents hold each term, and how many have any."""
+    """Write Anserini's lines; returns how many rows hold each term, and how many have any."""
     counts = np.zeros(0, np.int64)
     indexed = 0
     with path.open("xb") as file:

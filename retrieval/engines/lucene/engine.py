@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 
@@ -28,7 +29,18 @@ from lexhound.retrieval.collection.health import Health
 from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest, write_manifest
 from lexhound.retrieval.documents.document import Document
 from lexhound.retrieval.engines.address import Address
-from lexhound.retrieval.engines.engine import Ability, EngineRow, Ranked, Size, SparseVector
+from lexhound.retrieval.engines.engine import (
+    EVERYTHING,
+    Ability,
+    EngineDocument,
+    Head,
+    Ranked,
+    Scope,
+    Size,
+    SparseVector,
+    SplitsText,
+    StoredDocument,
+)
 from lexhound.retrieval.engines.refusals import REFUSED
 from lexhound.retrieval.errors import CollectionExistsError, EngineError, NotACollectionError, UnsupportedError
 from lexhound.retrieval.filters import Expression
@@ -41,6 +53,7 @@ from .store import DATABASE, Store
 
 MANIFEST = "lucene.json"
 MAX_HITS = 100_000
+_WITH_PASSAGES = 8  # the format of collections whose texts may be split, which earlier versions refuse
 _EXACT = 2**24  # float32 holds every whole number up to it
 _SPARE, _MORE = 8, 4
 _MAKE = "make one with: lexhound index CORPUS --into lucene:PATH --encoder default"
@@ -57,6 +70,8 @@ def open_lucene(address: Address, create: Manifest | None = None) -> LuceneEngin
     folder = address.path or Path()
     java = find_java()
     if create is not None:
+        if create.passages is not None:
+            create = replace(create, format=_WITH_PASSAGES)
         if folder.exists() and not _unfinished(folder, create):
             raise CollectionExistsError(
                 "something is here already", where=str(address), hint="give another path, or remove what is there"
@@ -68,14 +83,19 @@ def open_lucene(address: Address, create: Manifest | None = None) -> LuceneEngin
                 write_manifest(folder, create, MANIFEST)
     if not (folder / DATABASE).is_file():
         raise NotACollectionError("no such Lucene collection", where=str(address), hint=_MAKE)
-    return LuceneEngine(address, folder, read_manifest(folder, MANIFEST), java)
+    return LuceneEngine(address, folder, _read_manifest(folder), java)
 
 
 def _unfinished(folder: Path, manifest: Manifest) -> bool:
-    """Return whether a collection is here whose building was begun with the same encoder and not finished."""
+    """Return whether a collection is here whose building was begun with the same settings and not finished."""
     if not (folder / DATABASE).is_file() or (folder / INDEX).exists():
         return False
-    return read_manifest(folder, MANIFEST).encoder.same_vectors(manifest.encoder)
+    begun = _read_manifest(folder)
+    return begun.passages == manifest.passages and begun.encoder.same_vectors(manifest.encoder)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    return read_manifest(folder, MANIFEST, newest=_WITH_PASSAGES)
 
 
 class LuceneEngine:
@@ -83,6 +103,7 @@ class LuceneEngine:
 
     abilities = frozenset({Ability.EXPLAIN, Ability.FREQUENCIES, Ability.LEXICAL})
     max_hits = MAX_HITS
+    max_rows = sys.maxsize
 
     def __init__(self, address: Address, folder: Path, manifest: Manifest, java: Java) -> None:
         """Internal: use `open_lucene`."""
@@ -105,11 +126,11 @@ class LuceneEngine:
         """The terms of bm25."""
         return self._store.vocabulary
 
-    def check(self, documents: Sequence[Document]) -> None:
+    def check(self, documents: Sequence[Document], split: SplitsText) -> None:
         """Accept every document."""
 
-    def upsert(self, rows: Sequence[EngineRow]) -> None:
-        """Keep rows for the index, which is built by `finish`, or by the first search."""
+    def upsert(self, documents: Sequence[EngineDocument]) -> None:
+        """Keep documents for the index, which is built by `finish`, or by the first search."""
         with self._lock:
             if self._impact_weights is not None:
                 raise UnsupportedError(
@@ -120,7 +141,7 @@ class LuceneEngine:
             if self._writing is None:
                 self._writing = WriterLock(self._folder)
             with storage_errors(self._folder):
-                self._store.put(rows)
+                self._store.put(documents)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Raise UnsupportedError: callers refuse this before they get here."""
@@ -138,57 +159,73 @@ class LuceneEngine:
         """Do nothing: nothing piles up."""
         return False
 
-    def digests(self, ids: Sequence[str]) -> dict[str, int]:
-        """Return the digests of those documents that are there."""
-        return self._store.digests(ids)
+    def heads(self, ids: Sequence[str]) -> dict[str, Head]:
+        """Return the heads of those documents that are there."""
+        return self._store.heads(ids)
 
-    def documents(self, ids: Sequence[str]) -> dict[str, Document]:
+    def documents(self, ids: Sequence[str]) -> dict[str, StoredDocument]:
         """Return those documents that are there."""
         return self._store.documents(ids)
 
-    def vectors(self, ids: Sequence[str]) -> dict[str, SparseVector]:
-        """Return the weights of documents as the index has them: impacts times their scale."""
+    def vectors(self, ids: Sequence[str]) -> dict[str, list[SparseVector]]:
+        """Return the weights of the rows of documents as the index has them: impacts times their scale."""
         impact_weights = self._ready()
         return {
-            identifier: (vector[0], (impact_weights.impacts([vector]) * impact_weights.scale).astype(np.float32))
-            for identifier, vector in self._store.vectors(ids).items()
+            identifier: [
+                (terms, (impact_weights.impacts([(terms, weights)]) * impact_weights.scale).astype(np.float32))
+                for terms, weights in vectors
+            ]
+            for identifier, vectors in self._store.vectors(ids).items()
         }
 
-    def search_sparse(
-        self, queries: Sequence[SparseVector], limit: int, where: Expression | None, among: Sequence[int] | None = None
-    ) -> list[Ranked]:
-        """Return the best documents by the impact index; exact."""
-        if where is not None or among is not None:
-            raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
+    def search_sparse(self, queries: Sequence[SparseVector], limit: int, scope: Scope = EVERYTHING) -> list[Ranked]:
+        """Return the best rows by the impact index; exact. Those of some documents are scored without it."""
+        if scope.where is not None or scope.rows is not None or scope.without:
+            raise self._no_filters()
         impact_weights = self._ready()
-        return [self._search(terms, weights, limit, impact_weights) for terms, weights in queries]
+        if scope.documents is None:
+            return [self._search(terms, weights, limit, impact_weights) for terms, weights in queries]
+        rows = np.array(self._store.rows_of(scope.documents), np.int64)
+        found = []
+        for terms, weights in queries:
+            ranked = self._rescored(rows, _lookup(terms, weights), impact_weights)
+            found.append(ranked.at(np.flatnonzero(ranked.scores > 0)).ordered(limit))
+        return found
 
-    def search_dense(
-        self, queries: NDArray[np.float32], limit: int, where: Expression | None, among: Sequence[int] | None = None
-    ) -> list[Ranked]:
+    def search_dense(self, queries: NDArray[np.float32], limit: int, scope: Scope = EVERYTHING) -> list[Ranked]:
         """Raise UnsupportedError: callers refuse this before they get here."""
         raise UnsupportedError(f"the engine does not offer {Ability.DENSE.value}", where=self.address)
 
     def count(self, where: Expression | None = None) -> int:
         """Return how many documents there are."""
         if where is not None:
-            raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
+            raise self._no_filters()
         return self._store.count()
+
+    def count_rows(self, where: Expression | None = None) -> int:
+        """Return how many rows all documents have."""
+        if where is not None:
+            raise self._no_filters()
+        return self._store.count_rows()
+
+    def count_split(self, where: Expression | None = None) -> tuple[int, int]:
+        """Return how many documents are split, and of how many an encoder left out a part."""
+        if where is not None:
+            raise self._no_filters()
+        return self._store.count_split()
 
     def ids(self, where: Expression) -> list[str]:
         """Raise UnsupportedError: callers refuse this before they get here."""
-        raise UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
+        raise self._no_filters()
 
     def document_frequencies(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return how many documents hold each term."""
+        """Return how many rows hold each term."""
         self._ready()
         return self._store.frequencies(terms)
 
-    def rows(self, batch: int) -> Iterator[list[EngineRow]]:
-        """Yield all rows, in order of insertion."""
-        stored = self._store.rows()
-        while rows := list(islice(stored, batch)):
-            yield rows
+    def stored(self, batch: int) -> Iterator[list[EngineDocument]]:
+        """Yield all documents, in order of insertion."""
+        return self._store.stored(batch)
 
     def refresh(self) -> bool:
         """Look for changes: nothing changes once the index is built, but another may take its place."""
@@ -227,6 +264,9 @@ class LuceneEngine:
                 self._writing.release()
                 self._writing = None
 
+    def _no_filters(self) -> UnsupportedError:
+        return UnsupportedError(f"the engine does not offer {Ability.FILTER.value}", where=self.address)
+
     def _ready(self) -> ImpactWeights:
         """Return how the vectors of the index were weighed; it is built and opened if need be."""
         with self._lock:
@@ -261,15 +301,14 @@ class LuceneEngine:
         # What a document may score above what Lucene says of it.
         above = float(np.maximum(0, exact * factor - integers).sum()) * MAX_IMPACT
         names, numbers = [str(term) for term in terms.tolist()], integers.astype(np.int64).tolist()
-        lookup = np.zeros(int(terms[-1]) + 1, np.float64)
-        lookup[terms] = exact
-        documents = self._store.count()
+        lookup = _lookup(terms, weights)
+        rows = self._store.count_rows()
         depth = limit + _SPARE + limit // 8
         while True:
-            depth = min(depth, documents)
+            depth = min(depth, rows)
             internal_ids, sums = searcher.search(names, numbers, depth)
             ranked = self._rescored(internal_ids, lookup, impact_weights)
-            if len(internal_ids) < depth or depth == documents or (integers == exact * factor).all():
+            if len(internal_ids) < depth or depth == rows or (integers == exact * factor).all():
                 break
             bound = (float(sums[-1]) + above) / factor * impact_weights.scale
             if int((ranked.scores > bound).sum()) >= limit:
@@ -280,19 +319,29 @@ class LuceneEngine:
     def _rescored(
         self, internal_ids: NDArray[np.int64], lookup: NDArray[np.float64], impact_weights: ImpactWeights
     ) -> Ranked:
-        """Return documents with sums of impact × the weight as it was given (`lookup`, by term id), times the scale."""
-        stored = self._store.numbered(internal_ids.tolist())
-        ids = [stored[seq][0] for seq in internal_ids.tolist()]
-        vectors = [stored[seq][1] for seq in internal_ids.tolist()]
-        if not vectors:
+        """Return rows with sums of impact × the weight as it was given (`lookup`, by term id), times the scale."""
+        numbers = internal_ids.tolist()
+        stored = self._store.numbered(numbers)
+        found = [stored[seq] for seq in numbers]
+        if not found:
             return Ranked.of(())
+        vectors = [row.vector for row in found]
         terms = np.concatenate([terms for terms, _ in vectors])
-        documents = np.repeat(np.arange(len(vectors)), [len(terms) for terms, _ in vectors])
+        rows = np.repeat(np.arange(len(vectors)), [len(terms) for terms, _ in vectors])
         shared = terms < len(lookup)
         products = lookup[terms[shared]] * impact_weights.impacts(vectors)[shared]
         # Multiples of one unit below 2**53 of it: the sums are exact in any order.
-        sums = np.bincount(documents[shared], products, len(vectors)).astype(np.float64)
-        return Ranked(ids, internal_ids, sums * impact_weights.scale)
+        sums = np.bincount(rows[shared], products, len(vectors)).astype(np.float64) * impact_weights.scale
+        documents = np.array([row.document for row in found], np.int64)
+        counts = np.array([row.rows for row in found], np.int64)
+        return Ranked([row.id for row in found], internal_ids, sums, documents, counts)
+
+
+def _lookup(terms: NDArray[np.int32], weights: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return a query's weights by term id."""
+    lookup = np.zeros(int(terms[-1]) + 1 if len(terms) else 0, np.float64)
+    lookup[terms] = weights
+    return lookup
 
 
 def _lexical(manifest: Manifest, store: Store) -> LexicalEncoder | None:

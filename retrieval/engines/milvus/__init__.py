@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import MilvusEngine, open_milvus
+from .engine import MilvusEngine
+from .opening import open_milvus
 
 __all__ = ["MilvusEngine", "open_milvus"]

@@ -10,7 +10,8 @@ So each document has one more JSON field, `filter`, with a flag for everything t
     n<d>  1, l<d>, g<d> the field has numbers; the least and the greatest of them
     s<d>  1, a<d>, z<d> it has texts; the least and the greatest, as hexadecimal UTF-8, whose order is that of texts
 
-    none  1             it has no dense vector, though the collection has them
+    none  1             the row has no dense vector, though the collection has them
+    cut   1             an encoder left out a part of the document
 
 "Some value is below v" is "the least is below v". Milvus's engine in this process has no `not`, so negations are driven
 down to the flags, where `!= 1` holds of a missing one.
@@ -29,9 +30,11 @@ from lexhound.retrieval.filters import And, Comparison, Exists, Expression, Memb
 
 FIELD = "filter"
 _DIGEST_BYTES = 12
-NO_VECTOR = "none"
+NO_VECTOR, CUT = "none", "cut"
 WITH_VECTOR = f'{FIELD}["{NO_VECTOR}"] != 1'
-"""The expression that holds of documents with a dense vector."""
+"""The expression that holds of rows with a dense vector."""
+IS_CUT = f'{FIELD}["{CUT}"] == 1'
+"""The expression that holds of documents of which an encoder left out a part."""
 
 # Up to here a float64, in which Milvus compares, holds every integer.
 _EXACT = 2**53

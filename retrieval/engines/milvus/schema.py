@@ -7,43 +7,64 @@ digest    INT64              of everything else a document holds, to tell what h
 title, text                  VARCHAR
 metadata  JSON               as given
 filter    JSON               flags for filters (`filters`)
-tenant    VARCHAR            the partition key, where the collection was made with a tenant field
+tenant    VARCHAR            the partition key, where the collection was made with a tenant field; in milvus-lite, which
+                             has no partitions, a field like any other
 sparse    SPARSE_FLOAT_VECTOR, inner product, SPARSE_INVERTED_INDEX: exact
 dense     FLOAT_VECTOR, inner product, where the collection has dense vectors
+
+Where long texts are split (layout 3), a document has a row for each passage, and these fields:
+
+owner     VARCHAR            the key of the document, in all its rows; their own keys are made of it
+doc       INT64              the `seq` of the document's first row, its head
+passage, passages INT64      number of the passage, from 0, and how many the document has
+start, end INT64             where the passage begins and ends in the document's text, in characters
+
+`text` is the part of the document's text from where a passage begins to where the next one does, so that a text may be
+longer than a value of Milvus; title and metadata stand in the head alone, `filter` and `tenant` in all rows. The head
+says which version of a document holds: rows of another `doc` are of one that is being replaced. It is written when all
+other rows are there, and those of the version before are deleted after that.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
 from lexhound.encoders.base import EncoderIdentity
 from lexhound.encoders.errors import IdentityError
-from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest
-from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.engines.engine import EngineRow
+from lexhound.retrieval.collection.store.manifest import DenseManifest, Manifest, passages_from
 from lexhound.retrieval.engines.settings import MilvusSettings
-from lexhound.retrieval.errors import NewerFormatError, NotACollectionError, UnsupportedError
+from lexhound.retrieval.errors import NewerFormatError, NotACollectionError
 
 from .client import Client
-from .filters import FIELD, NO_VECTOR, flags_of, tenant_key
+from .filters import FIELD
 
 # Of how a collection lies in Milvus; later ones are not opened.
-LAYOUT = 2
-_PLAIN = 1  # of collections without tenants, which earlier versions read
-MAX_BYTES = 65_535  # of a text or a JSON value
+LAYOUT = 3
+_PLAIN, _TENANTS = 1, 2  # of collections that are not split, without tenants and with them: earlier versions read them
+MAX_BYTES = 65_535
+"""Of a text or a JSON value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the description says beside the manifest."""
+    """What the description says beside the manifest, and whether documents have rows of passages."""
 
     tenant_field: str
     dense_index: str
+    passages: bool = False
+
+    @property
+    def document(self) -> str:
+        """The field that holds the internal id of a row's document."""
+        return "doc" if self.passages else "seq"
+
+    @property
+    def heads(self) -> str:
+        """The expression that holds of the first rows of documents; empty where documents have no others."""
+        return "passage == 0" if self.passages else ""
 
 
 def key_of(identifier: str) -> str:
@@ -53,7 +74,7 @@ def key_of(identifier: str) -> str:
 
 def describe(manifest: Manifest, settings: MilvusSettings) -> str:
     """Return the description of a new collection."""
-    number = _PLAIN if manifest.tenant_field is None else LAYOUT
+    number = LAYOUT if manifest.passages is not None else _PLAIN if manifest.tenant_field is None else _TENANTS
     layout = {"layout": number, "tenant_field": settings.tenant_field, "dense_index": settings.dense_index}
     return orjson.dumps({"lexhound": layout | {"manifest": manifest.to_json()}}).decode()
 
@@ -79,8 +100,10 @@ def read_description(text: str, where: str) -> tuple[Manifest, Layout]:
             side = DenseManifest(EncoderIdentity.from_dict(dense["encoder"]), int(dense["width"]))
         encoder = EncoderIdentity.from_dict(stored["encoder"])
         tenant_field = stored.get("tenant_field")
-        manifest = Manifest(int(stored["format"]), str(stored["created_by"]), encoder, side, tenant_field=tenant_field)
-        return manifest, Layout(str(description["tenant_field"]), str(description["dense_index"]))
+        passages = passages_from(stored.get("passages"))
+        manifest = Manifest(int(stored["format"]), str(stored["created_by"]), encoder, side, passages, tenant_field)
+        split = number == LAYOUT
+        return manifest, Layout(str(description["tenant_field"]), str(description["dense_index"]), split)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IdentityError) as error:
         raise NotACollectionError(
             "a collection of this name is here, but it is not Lexhound's",
@@ -97,7 +120,7 @@ def make(client: Client, name: str, manifest: Manifest, settings: MilvusSettings
     schema = MilvusClient.create_schema(
         auto_id=False, enable_dynamic_field=False, description=describe(manifest, settings)
     )
-    schema.add_field("key", types.VARCHAR, max_length=64, is_primary=True)
+    schema.add_field("key", types.VARCHAR, max_length=128 if manifest.passages else 64, is_primary=True)
     schema.add_field("id", types.VARCHAR, max_length=512)
     schema.add_field("seq", types.INT64)
     schema.add_field("digest", types.INT64)
@@ -106,7 +129,13 @@ def make(client: Client, name: str, manifest: Manifest, settings: MilvusSettings
     schema.add_field("metadata", types.JSON)
     schema.add_field(FIELD, types.JSON)
     if settings.tenant_field:
-        schema.add_field("tenant", types.VARCHAR, max_length=64, is_partition_key=True)
+        # The engine in this process has no partitions, and refuses every expression where there is such a key.
+        partitions = {} if client.lite else {"is_partition_key": True}
+        schema.add_field("tenant", types.VARCHAR, max_length=64, **partitions)
+    if manifest.passages is not None:
+        schema.add_field("owner", types.VARCHAR, max_length=64)
+        for field in ("doc", "passage", "passages", "start", "end"):
+            schema.add_field(field, types.INT64)
     schema.add_field("sparse", types.SPARSE_FLOAT_VECTOR)
     indexes = MilvusClient.prepare_index_params()
     indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
@@ -126,49 +155,3 @@ def make(client: Client, name: str, manifest: Manifest, settings: MilvusSettings
 
 
 _PARAMETERS: dict[str, dict[str, int]] = {"HNSW": {"M": 32, "efConstruction": 256}, "IVF_FLAT": {"nlist": 1024}}
-
-
-def check(documents: Sequence[Document], tenant_field: str) -> None:
-    """Refuse documents that do not fit.
-
-    Raises:
-        UnsupportedError: names the first of them and why.
-    """
-    for document in documents:
-        sizes = {
-            "title": len(document.title.encode()),
-            "text": len(document.text.encode()),
-            "metadata": len(orjson.dumps(document.metadata)),
-            "metadata for filters": len(orjson.dumps(flags_of(document.metadata))) if document.metadata else 0,
-        }
-        for what, size in sizes.items():
-            if size > MAX_BYTES:
-                raise UnsupportedError(
-                    f"the {what} of document {document.id!r} has {size:,} bytes, at most {MAX_BYTES:,} fit Milvus",
-                    hint="split the document into passages, or keep it in an index of our own",
-                )
-        if tenant_field:
-            tenant_key(document.metadata, tenant_field)
-
-
-def values_of(row: EngineRow, layout: Layout) -> dict[str, Any]:
-    """Return a row as pymilvus takes it."""
-    document, (terms, weights) = row.document, row.sparse
-    values: dict[str, Any] = {
-        "key": key_of(document.id),
-        "id": document.id,
-        "seq": row.internal_id,
-        "digest": row.digest,
-        "title": document.title,
-        "text": document.text,
-        "metadata": dict(document.metadata),
-        FIELD: flags_of(document.metadata),
-        "sparse": dict(zip(terms.tolist(), weights.tolist(), strict=True)),
-    }
-    if row.dense is not None:
-        values["dense"] = row.dense
-        if not row.dense.any():
-            values[FIELD][NO_VECTOR] = 1
-    if layout.tenant_field:
-        values["tenant"] = tenant_key(document.metadata, layout.tenant_field)
-    return values

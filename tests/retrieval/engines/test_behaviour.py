@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from backend_corpus import DOCUMENTS, FILTERS, QUERIES, encoders, move_rows
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from installed_engines import milvus_installed, needs_milvus
 from plain_engine import PlainEngine
 
 from lexhound.core.errors import ReadOnlyError
@@ -38,10 +38,6 @@ OTHERS = KINDS[1:]
 _numbers = itertools.count()
 
 
-def milvus_installed() -> bool:
-    return all(find_spec(name) is not None for name in ("pymilvus", "milvus_lite", "pkg_resources"))
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("backends")
@@ -55,9 +51,8 @@ def own(folder: Path) -> Iterator[Collection]:
 
 
 def kinds(names: list[str]) -> pytest.MarkDecorator:
-    skip = pytest.mark.skipif(not milvus_installed(), reason="the extra milvus is not installed")
     return pytest.mark.parametrize(
-        "kind", [pytest.param(name, marks=skip if name == "milvus-lite" else ()) for name in names]
+        "kind", [pytest.param(name, marks=needs_milvus if name == "milvus-lite" else ()) for name in names]
     )
 
 

@@ -6,7 +6,6 @@ The engine is the real one, as it ships in milvus-lite.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from backend_corpus import DOCUMENTS, METADATA, encoders
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from installed_engines import needs_milvus
 from plain_engine import holds
 
 from lexhound.encoders.base import EncoderIdentity
@@ -23,7 +23,7 @@ from lexhound.retrieval import Document
 from lexhound.retrieval.collection.store.manifest import Manifest
 from lexhound.retrieval.documents.metadata import flatten
 from lexhound.retrieval.engines.address import read_address
-from lexhound.retrieval.engines.engine import EngineRow
+from lexhound.retrieval.engines.engine import EngineDocument, Scope
 from lexhound.retrieval.engines.milvus import MilvusEngine, open_milvus
 from lexhound.retrieval.engines.milvus.filters import tenant_key, tenant_of, translate
 from lexhound.retrieval.engines.milvus.frequencies import SUFFIX, Frequencies
@@ -38,20 +38,14 @@ from lexhound.retrieval.errors import (
 )
 from lexhound.retrieval.filters import And, Comparison, Exists, Expression, Membership, Not, Or, parse_filter
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(
-        not all(find_spec(name) for name in ("pymilvus", "milvus_lite", "pkg_resources")),
-        reason="the extra milvus is not installed",
-    ),
-]
+pytestmark = [pytest.mark.engine, needs_milvus]
 MANIFEST = Manifest.new("a test", EncoderIdentity("test", "none", "0" * 32, 100))
 SETTINGS = MilvusSettings(timeout=30)
 
 
-def row(number: int, metadata: dict[str, Any], terms: tuple[int, ...] = (1,), text: str = "") -> EngineRow:
+def row(number: int, metadata: dict[str, Any], terms: tuple[int, ...] = (1,), text: str = "") -> EngineDocument:
     vector = (np.array(terms, np.int32), np.ones(len(terms), np.float32))
-    return EngineRow(number, number, Document(f"d{number}", text, metadata=metadata), vector)
+    return EngineDocument(number, number, Document(f"d{number}", text, metadata=metadata), [vector])
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +84,7 @@ expressions = st.recursive(
 def test_a_translated_filter_holds_of_the_same_documents(engine: MilvusEngine, expression: Expression) -> None:
     expected = {f"d{number}" for number, metadata in enumerate(METADATA) if holds(expression, flatten(metadata))}
     vector = (np.array([1], np.int32), np.ones(1, np.float32))
-    assert set(engine.search_sparse([vector], 100, expression)[0].ids) == expected
+    assert set(engine.search_sparse([vector], 100, Scope(expression))[0].ids) == expected
     assert engine.count(expression) == len(expected)
 
 

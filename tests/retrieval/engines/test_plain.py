@@ -10,8 +10,10 @@ from plain_engine import PlainEngine
 from lexhound.core.errors import ReadOnlyError
 from lexhound.retrieval import Collection, Document, Fusion
 from lexhound.retrieval.collection.capability import Capability
+from lexhound.retrieval.collection.query.grouping import SPARSE
 from lexhound.retrieval.engines.collection import EngineCollection
-from lexhound.retrieval.engines.engine import Ability, Ranked
+from lexhound.retrieval.engines.engine import Ability, Ranked, Scope
+from lexhound.retrieval.engines.grouping import FieldSearch
 from lexhound.retrieval.engines.protocol import capable, require_capability
 from lexhound.retrieval.engines.ranking import SPARE, complete_ranking
 from lexhound.retrieval.errors import UnsupportedError
@@ -23,15 +25,17 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 
 
 @pytest.mark.parametrize("equals", [1, SPARE, SPARE + 1, 200, 700])
-def test_a_cut_among_equals_keeps_those_inserted_first(equals: int) -> None:
+def test_a_cut_among_equals_keeps_those_inserted_first(own: Collection, equals: int) -> None:
     internal_ids = np.arange(equals + 1)
     scores = np.where(internal_ids == equals, 2.0, 1.0)  # the best was inserted last
 
-    def search(places: list[int], limit: int) -> list[Ranked]:
+    def search(places: list[int], limit: int, scope: Scope) -> list[Ranked]:
         order = np.lexsort((-internal_ids, -scores))[:limit]
-        return [Ranked([str(seq) for seq in internal_ids[order]], internal_ids[order], scores[order]) for _ in places]
+        triples = [(str(seq), int(seq), float(scores[seq])) for seq in internal_ids[order]]
+        return [Ranked.of_documents(triples) for _ in places]
 
-    found, other = complete_ranking(search, [1], 2, 4, 10_000)
+    field = FieldSearch(PlainEngine("plain:", own.manifest), None, search, SPARSE)
+    found, other = complete_ranking(field, [1], 2, 4, ())
     assert len(found) == 0
     assert other.ids == [str(equals), *map(str, range(min(3, equals)))]
 

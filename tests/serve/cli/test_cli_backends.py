@@ -206,7 +206,7 @@ def test_the_environment_says_how_milvus_is_reached() -> None:
 
 def test_commands_that_work_on_directories_say_so(tmp_path: Path) -> None:
     for command, more in (
-        ("verify", ()), ("compact", ()), ("export", ("--format", "parquet", "--out", "x")), ("move", ("lucene:x",)),
+        ("verify", ()), ("compact", ()), ("export", ("--format", "parquet", "--out", "x")),
         ("tune-fusion", ("scifact",)), ("fit-static-queries", ()),
     ):  # fmt: skip
         for address in ("milvus://host:19530/my", "milvus-lite:data.db/my", "redis://host/my"):

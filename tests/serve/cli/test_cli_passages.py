@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 from command import lines, run
-
-from lexhound.retrieval import Collection
-from lexhound.retrieval.engines.moving import move_collection
-from lexhound.retrieval.errors import UnsupportedError
+from installed_engines import needs_lucene
 
 LONG = "Heat flows in the wing. " * 30 + "A zeppelin is lighter than air. " + "Fuel burns in the tank. " * 30
 
@@ -64,8 +61,24 @@ def test_sizes_that_mean_nothing_are_refused_and_nothing_is_left(place: Path, si
     assert not (place / "bad").exists()
 
 
-def test_what_is_split_is_not_moved(place: Path) -> None:
-    with pytest.raises(UnsupportedError, match="documents in passages"):
-        move_collection(place / "c", "lucene:" + str(place / "moved"))
-    with Collection.open(place / "c") as opened:
-        assert opened.count() == 2
+@needs_lucene
+@pytest.mark.engine
+@pytest.mark.process
+def test_lucene_keeps_passages_and_gives_them_back(place: Path) -> None:
+    address = f"lucene:{place}/words.lucene"
+    arguments = ("--encoder", "bm25", "--passages", "32/8")
+    made = run("index", place / "corpus.jsonl", "--into", address, *arguments)
+    assert made.code == 0, made.err
+    assert "1 text split into " in made.out
+    for group in ("document", "none"):
+        expected = run("search", place / "c", "heat zeppelin", "--group", group, "--json").json["hits"]
+        assert run("search", address, "heat zeppelin", "--group", group, "--json").json["hits"] == expected
+    assert "of 32 tokens, overlapping by 8; 1 text split" in run("info", address).out
+    moved = run("move", address, place / "home", "--json")
+    assert moved.code == 0, moved.err
+    assert (moved.json["documents"], moved.json["rows"]) == (2, run("info", place / "c", "--json").json["rows"])
+    assert run("search", place / "home", "zeppelin").out == run("search", place / "c", "zeppelin").out
+    assert "next: lexhound search" in run("move", place / "c", f"lucene:{place}/moved").out
+    assert run("move", address, place / "home").code == 1  # it is there already
+    refused = run("move", place / "c", place / "copy")
+    assert (refused.code, "copy the directory" in refused.err.lower()) == (2, True)

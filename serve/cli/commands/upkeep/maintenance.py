@@ -149,6 +149,7 @@ def _show_engine(output: Output, info: EngineInfo) -> None:
     rows = [("engine", info.engine), ("documents", f"{info.documents:,}"), ("encoder", info.encoder.name)]
     if info.dense is not None:
         rows.append(("dense", f"{info.dense.encoder.name}, vectors of {info.dense.width:,} values"))
+    rows += _passage_rows(info)
     if info.terms is not None:
         rows.append(("terms", f"{info.terms:,}"))
     if info.postings is not None:
@@ -244,14 +245,14 @@ def _dense_rows(info: CollectionInfo) -> list[tuple[str, str]]:
     return rows
 
 
-def _passage_rows(info: CollectionInfo) -> list[tuple[str, str]]:
+def _passage_rows(info: CollectionInfo | EngineInfo) -> list[tuple[str, str]]:
     """Return how long texts are split, and how many texts that, or a model's limit, concerns."""
     rows = []
     if info.passages is not None:
         tokens, _, overlap = info.passages.partition("/")
         told = f"of {tokens} tokens, overlapping by {overlap}"
         rows.append(
-            ("passages", f"{told}; {counted(info.split or 0, 'text')} split, {counted(info.rows, 'row')} in all")
+            ("passages", f"{told}; {counted(info.split or 0, 'text')} split, {counted(info.rows or 0, 'row')} in all")
         )
     if info.cut:
         rows.append(("" if rows else "cut", f"{counted(info.cut, 'text')} longer than the model reads"))

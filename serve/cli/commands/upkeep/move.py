@@ -1,4 +1,4 @@
-"""`lexhound move`: a collection into another engine, without encoding again."""
+"""`lexhound move`: a collection into another engine, or back, without encoding again."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ from typing import Annotated
 import typer
 
 from lexhound.serve.cli.interruption import stoppable
-from lexhound.serve.cli.options import Directory, Json
+from lexhound.serve.cli.options import Json, Place
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import counted, duration, rate, reporter, show
 
 
 def move(
-    directory: Directory,
+    source: Place,
     address: Annotated[
         str,
         typer.Argument(
             metavar="ADDRESS",
-            help="Where to, such as milvus://HOST/NAME or milvus-lite:FILE.db/NAME.",
+            help="Where to, such as milvus://HOST/NAME, lucene:PATH or, out of another engine, a directory.",
             show_default=False,
         ),
     ],
     json: Json = False,
 ) -> None:
-    """Copy a collection into another engine, without encoding it again.
+    """Copy a collection into another engine, or back, without encoding it again.
 
-    It copies documents and vectors as they are stored, with 8-bit weights. The collection itself stays as it is.
+    It copies documents, their passages and vectors as they are stored. The collection itself stays as it is.
 
     Example:
         lexhound move my.index milvus://host:19530/my
     """
+    from lexhound.retrieval.engines.address import read_address
     from lexhound.retrieval.engines.moving import move_collection
     from lexhound.serve.engines import milvus_settings
 
     output = Output(json=json)
     started = perf_counter()
-    stopped = (f"a part of {directory} is in {address}", "drop it with the engine's own tools before the same command")
+    stopped = (f"a part of {source} is in {address}", "drop it with the engine's own tools before the same command")
+    if read_address(address).is_native:
+        stopped = (f"nothing is in {address}", "the same command starts again")
     with stoppable(lambda: stopped), reporter("moving") as progress:
-        report = move_collection(directory, address, milvus=milvus_settings(), progress=show(progress.update))
+        report = move_collection(source, address, milvus=milvus_settings(), progress=show(progress.update))
     seconds = perf_counter() - started
     if report.fusion:
         tell("the fusion that `lexhound tune-fusion` kept in the collection does not move: name it in searches")
@@ -49,9 +52,10 @@ def move(
     if json:
         output.document(
             {
-                "collection": str(directory),
+                "collection": source,
                 "address": address,
                 "documents": report.documents,
+                "rows": report.rows,
                 "postings": report.postings,
                 "dense": report.dense,
                 "relative_error": report.relative_error,
@@ -64,5 +68,7 @@ def move(
         f" in {duration(seconds)} ({rate(report.documents, seconds)}) → ",
         (address, "bold"),
     )
-    output.line(f"weights are the index's 8-bit ones; {report.relative_error:.2%} of the encoder's was lost in them")
+    if report.relative_error is not None:
+        lost = f"{report.relative_error:.2%} of the encoder's was lost in them"
+        output.line(f"weights are the index's 8-bit ones; {lost}")
     output.line(f'next: lexhound search {shlex.quote(address)} "what you are looking for"')

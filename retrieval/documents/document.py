@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ _KINDS = {
     list: "a list",
     dict: "an object",
 }
+
+
+# A letter or a digit of any script.
+_WORD_CHARACTER = re.compile(r"[^\W_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,11 @@ class Document:
     def encoded_text(self) -> str:
         """What encoders see: the title, a blank, and the text (the convention of BEIR), or the text alone."""
         return f"{self.title} {self.text}" if self.title else self.text
+
+
+def has_words(document: Document) -> bool:
+    """Return whether title or text have a letter or a digit; without any, no query of words finds a document."""
+    return any(_WORD_CHARACTER.search(text) is not None for text in (document.title, document.text))
 
 
 def validate_id(value: object) -> str:

@@ -91,7 +91,8 @@ def tenant_of(document: Document, field: str) -> str:
     if value is None:
         raise InvalidDocumentError(
             f"the document {document.id[:40]!r} lacks the tenant field {field!r}",
-            hint=f"Give every document its tenant in {field!r}, or name one tenant for all of them.",
+            hint=f"Give every document its tenant in {field!r}, or add them for one tenant by name"
+            " (lexhound add --tenant, X-Tenant, for_tenant).",
         )
     try:
         return check_tenant(value)

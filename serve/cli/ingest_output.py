@@ -39,7 +39,9 @@ def tell_special_weights(output: Output, corpus: Corpus) -> None:
 
 
 def tell_split(output: Output, report: IngestReport) -> None:
-    """Say how many texts were split into passages, and how many a model reads no more than the beginning of."""
+    """Say how many texts were split into passages, how many a model reads no more than the beginning of, and how many
+    have no words.
+    """
     if report.split:
         output.line(f"{counted(report.split, 'text')} split into {counted(report.passages, 'passage')}")
     if report.cut:
@@ -47,6 +49,8 @@ def tell_split(output: Output, report: IngestReport) -> None:
             f"{counted(report.cut, 'text')} longer than the model reads: what is beyond is not searched"
             " (see --passages)"
         )
+    if report.wordless:
+        output.line(f"{counted(report.wordless, 'document')} without a word: no query of words finds them")
 
 
 def summary(source: str, report: IngestReport, seconds: float, rejects: RejectList, corpus: Corpus) -> dict[str, Any]:
@@ -63,6 +67,7 @@ def summary(source: str, report: IngestReport, seconds: float, rejects: RejectLi
         "split": report.split,
         "passages": report.passages,
         "cut": report.cut,
+        "wordless": report.wordless,
         "rejected": report.rejected,
         "rejects": str(rejects.path) if report.rejected else None,
         "seconds": seconds,

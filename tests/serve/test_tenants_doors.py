@@ -50,6 +50,11 @@ def test_the_command_line(corpus: Path, tmp_path: Path) -> None:
     assert (told["tenant"], told["documents"], "bytes" in told) == ("a", 2, False)
     assert "documents" in run("info", into, "--tenant", "a").out
     assert run("verify", into).code == run("compact", into).code == 0
+    (tmp_path / "own.csv").write_text("query,document_id\nheat transfer,1\n")
+    measured = run("eval", tmp_path / "own.csv", "--collection", into, "--tenant", "a", "--work", tmp_path / "w")
+    assert (measured.code, "2 documents" in measured.out) == (0, True), measured
+    exported = run("export", into, "--format", "parquet", "--out", tmp_path / "of-a", "--tenant", "a", "--json")
+    assert exported.json["documents"] == 2
     for arguments, code, says in (
         (("search", into, "heat"), 2, "the request names none"),
         (("get", into, "1"), 2, "--tenant NAME"),
@@ -57,6 +62,13 @@ def test_the_command_line(corpus: Path, tmp_path: Path) -> None:
         (("search", into, "heat", "--tenant", "nobody"), 1, "no document of the collection is of the tenant 'nobody'"),
         (("add", into, corpus, "--tenant", "c"), 1, "is not of the tenant 'c'"),
         (("add", into, more), 1, "lacks the tenant field 'org'"),
+        (("export", into, "--format", "ciff", "--out", tmp_path / "e", "--tenant", "nobody"), 1, "the tenant 'nobody'"),
+        (("eval", tmp_path / "own.csv", "--collection", into, "--work", tmp_path / "w"), 2, "the request names none"),
+        (
+            ("eval", tmp_path / "own.csv", "--encoder", "bm25", "--tenant", "a"),
+            1,
+            "a tenant is named, and no collection",
+        ),
     ):
         refused = run(*arguments)
         assert (refused.code, says in refused.err) == (code, True), refused
@@ -107,6 +119,17 @@ def test_keys_that_are_bound_open_one_tenant_alone(tmp_path: Path) -> None:
         ):
             answer = service.request(method, path, json=body, headers={"authorization": f"Bearer {of_a}"})
             assert answer.status_code == 403, (path, answer.text)
+        for tenant, status, code in (
+            ("", 400, "tenant"),
+            ("x" * 200, 400, "tenant"),
+            ("nobody", 404, "unknown_tenant"),
+        ):
+            named = {"authorization": f"Bearer {of_all}", "x-tenant": tenant}
+            answer = service.request("POST", "/v1/collections/shared/search", json={"query": "heat"}, headers=named)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
+        body = {"name": "new", "encoder": "bm25", "tenant_field": "text"}
+        answer = service.request("POST", "/v1/collections", json=body, headers={"authorization": f"Bearer {of_all}"})
+        assert (answer.status_code, answer.json()["error"]["where"]) == (400, "body.tenant_field")
         other = {"authorization": f"Bearer {of_a}", "x-tenant": "b"}
         answer = service.request("POST", "/v1/collections/shared/search", json={"query": "heat"}, headers=other)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.encoders.errors import SettingsError
-from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.document import Document, has_words
 from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.documents.passages import PassageSettings
 from lexhound.retrieval.documents.splitting import Span, split_text
@@ -105,6 +105,8 @@ class Splitter:
         return readers
 
     def _split(self, document: Document) -> SplitDocument:
+        if not has_words(document):
+            return SplitDocument([document])  # passages of it would all be empty
         settings, readers = self.settings, self._readers
         if settings is None:
             return SplitDocument([document], cut=any(each.cuts(document.encoded_text) for each in readers))

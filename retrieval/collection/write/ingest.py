@@ -22,7 +22,8 @@ from lexhound.retrieval.collection.store.schema import DATABASE, translate
 from lexhound.retrieval.collection.store.sql import last_internal_id, select_in, write_property
 from lexhound.retrieval.collection.store.stored_documents import content_hash, hash_of
 from lexhound.retrieval.corpus import BadRow, Corpus
-from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.document import Document, has_words
+from lexhound.retrieval.documents.encoded_document import EncodedDocument
 from lexhound.retrieval.errors import (
     BadRowError,
     CorpusError,
@@ -62,6 +63,7 @@ class IngestReport:
     Attributes:
         split: how many of its documents are split, and into how many `passages` in all; cut: how many documents a model
             leaves out a part of.
+        wordless: how many of the documents that were read have neither a letter nor a digit in title and text.
     """
 
     added: int
@@ -72,6 +74,7 @@ class IngestReport:
     split: int = 0
     passages: int = 0
     cut: int = 0
+    wordless: int = 0
 
 
 def ingest(
@@ -167,6 +170,7 @@ class _Attempt:
         self._job = job
         self._on_bad_row = on_bad_row
         self._report = AddReport()
+        self._wordless = 0
         self._meter = Meter(corpus, lambda: writer.tokens_encoded, progress)
         self._pace = Pace(writer.batch_documents, models=writer.tokens_encoded is not None)
         try:
@@ -202,7 +206,11 @@ class _Attempt:
         """Yield the corpus's rows, in a collection with tenants under their keys."""
         field = self._writer.tenant_field
         for row in self._corpus:
-            if field is None or isinstance(row, BadRow):
+            if isinstance(row, BadRow):
+                yield row
+                continue
+            self._wordless += not (isinstance(row, EncodedDocument) or has_words(row))
+            if field is None:
                 yield row
                 continue
             try:
@@ -241,7 +249,17 @@ class _Attempt:
         recompute_far_weights(writer)
         staged = meter.resumed + self._report.added + self._report.replaced
         unchanged = self._report.unchanged
-        return IngestReport(staged - replaced, replaced, unchanged, meter.rejected, meter.resumed, split, passages, cut)
+        return IngestReport(
+            staged - replaced,
+            replaced,
+            unchanged,
+            meter.rejected,
+            meter.resumed,
+            split,
+            passages,
+            cut,
+            self._wordless,
+        )
 
     def _stale(self) -> list[int]:
         """Return the internal ids of documents that the job replaces."""
@@ -313,10 +331,8 @@ class _Attempt:
         kept = "Nothing of this ingest job has been kept"
         ways = cli_ways = ""
         if held:
-            kept = (
-                f"Nothing of this ingest job is visible yet; the {held:,} documents before this row are kept, and a new"
-                " attempt goes on from there"
-            )
+            before = "the document before this row is" if held == 1 else f"the {held:,} documents before this row are"
+            kept = f"Nothing of this ingest job is visible yet; {before} kept, and a new attempt goes on from there"
             ways = "; `discard_unfinished()` drops them"
             cli_ways = f"; lexhound add {shlex.quote(str(self._writer.directory))} --discard-unfinished drops them"
         raise BadRowError(

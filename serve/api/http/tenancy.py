@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from starlette.requests import Request
 
 from lexhound.retrieval.engines.protocol import Backend
+from lexhound.retrieval.errors import TenantError, UnknownTenantError
 
 from .exceptions import AccessError, RequestError
 from .security import Caller
@@ -89,9 +90,10 @@ def confined(request: Request, collection: Backend) -> Backend:
     """Return a collection as the request may use it: of its tenant alone where the collection has tenants.
 
     Raises:
-        RequestError: the collection has tenants and the request names none, or the other way about.
+        RequestError: the collection has tenants and the request names none, or the other way about, or what it names
+            is no name of a tenant.
         AccessError: the key is bound to a tenant, and the collection has none.
-        TenantError: what is named is no tenant.
+        UnknownTenantError: no document is of the tenant that is named.
     """
     tenant, field = tenant_of(request), collection.manifest.tenant_field
     if field is None and is_bound(request):
@@ -115,4 +117,9 @@ def confined(request: Request, collection: Backend) -> Backend:
             hint="leave the header out",
             code="tenant",
         )
-    return collection.for_tenant(tenant, must_exist=not is_bound(request))
+    try:
+        return collection.for_tenant(tenant, must_exist=not is_bound(request))
+    except UnknownTenantError:
+        raise
+    except TenantError as error:
+        raise RequestError(error.message, where=f"header {_SHOWN}", hint=error.hint, code="tenant") from error

@@ -65,7 +65,7 @@ class CollectionAnswer(BaseModel):
     """One collection."""
 
     name: str
-    documents: int | None
+    documents: int | None = None
     modes: list[str] = Field(description="How it can be searched.")
     fields: list[FieldAnswer] = Field(description="What filters may name.")
     more_fields: int = Field(default=0, description="Fields that are not listed.")

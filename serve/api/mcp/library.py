@@ -18,7 +18,7 @@ from lexhound.retrieval.engines.address import read_address
 from lexhound.retrieval.engines.opening import open_collection
 from lexhound.retrieval.engines.protocol import Backend
 from lexhound.retrieval.filters.known_fields import ALLOW
-from lexhound.serve.api.http.exceptions import UnknownNameError
+from lexhound.serve.api.http.exceptions import RequestError, UnknownNameError
 from lexhound.serve.api.registry.names import name_of
 from lexhound.serve.engines import milvus_settings
 from lexhound.serve.errors import UsageError, describe_failure
@@ -116,7 +116,21 @@ class OpenLibrary:
         return open_collection(place, writable=True, milvus=milvus_settings())
 
     def _confined(self, collection: Backend) -> Backend:
-        return collection if self._tenant is None else collection.for_tenant(self._tenant, must_exist=False)
+        """Return a collection as the tenant of this server sees it.
+
+        Raises:
+            RequestError: it has tenants, and the server was started for none.
+            TenantError: it has none, and the server was started for one.
+        """
+        if self._tenant is not None:
+            return collection.for_tenant(self._tenant, must_exist=False)
+        if collection.manifest.tenant_field is not None:
+            raise RequestError(
+                "the collection has tenants, and this server was started for none",
+                hint="start it for one: lexhound mcp DIR --tenant NAME",
+                code="tenant_required",
+            )
+        return collection
 
     def _find(self, name: str) -> Backend:
         if name not in self._open:

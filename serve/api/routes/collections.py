@@ -22,6 +22,7 @@ from lexhound.retrieval.collection.settings import CollectionSettings
 from lexhound.retrieval.documents.passages import parse_passages
 from lexhound.retrieval.engines.protocol import require_capability
 from lexhound.retrieval.errors import EngineError, NotACollectionError, TenantError
+from lexhound.retrieval.tenants.keys import check_field
 from lexhound.serve.api.http.dependencies import ReadRoute, WriteRoute, caller_of
 from lexhound.serve.api.http.exceptions import RequestError, ServiceError, UnknownNameError
 from lexhound.serve.api.http.tenancy import confined, opens, tenant_of
@@ -130,6 +131,11 @@ def settings_of(body: collection_models.CollectionRequest, offered: Mapping[str,
             parse_passages(body.passages)
         except SettingsError as error:
             raise RequestError(error.message, where="body.passages", hint=error.hint, code="passages") from error
+    if body.tenant_field is not None:
+        try:
+            check_field(body.tenant_field)
+        except TenantError as error:
+            raise RequestError(error.message, where="body.tenant_field", hint=error.hint, code="tenant") from error
     return CollectionSettings(
         encoder, lexical, dense=dense, passages=body.passages, tenant_field=body.tenant_field, late=body.late
     )

@@ -82,3 +82,23 @@ def test_lucene_keeps_passages_and_gives_them_back(place: Path) -> None:
     assert run("move", address, place / "home").code == 1  # it is there already
     refused = run("move", place / "c", place / "copy")
     assert (refused.code, "copy the directory" in refused.err.lower()) == (2, True)
+
+
+@pytest.mark.parametrize("options", [("--encoder", "bm25", "--passages", "16"), ("--encoder", "bm25")])
+def test_documents_whose_passages_would_be_empty_are_counted_and_whole(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    texts = {"blank": " \n\n\t" * 500, "odd": "\u200b \u00a0 -- " * 500, "title": "\n" * 900, "word": "heat"}
+    path = tmp_path / "corpus.jsonl"
+    rows = [{"id": name, "title": "wing" if name == "title" else "", "text": text} for name, text in texts.items()]
+    path.write_bytes(lines(*rows))
+    outcome = run("index", path, "--into", tmp_path / "c", *options)
+    assert outcome.code == 0, outcome
+    assert "2 documents without a word: no query of words finds them" in outcome.out
+    told = run("index", path, "--into", tmp_path / "j", *options, "--json").json
+    assert (told["documents"], told["wordless"], told["split"], told["cut"]) == (4, 2, 0, 0)
+    assert run("info", tmp_path / "c", "--json").json["rows"] == 4
+    assert [hit["id"] for hit in run("search", tmp_path / "c", "wing", "--json").json["hits"]] == ["title"]
+    assert run("get", tmp_path / "c", "blank", "--json").json["text"] == texts["blank"]
+    again = run("add", tmp_path / "c", path, "--json").json
+    assert again["runs"][0]["wordless"] == 2, "of all that was read"

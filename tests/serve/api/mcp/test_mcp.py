@@ -309,3 +309,31 @@ def test_off_unless_asked_and_foreign_pages_are_refused(places: tuple[Path, Path
             assert {tool.name for tool in (await client.list_tools()).tools} == {"search", "get", "list_collections"}
 
         over_http(keyless, None, session)
+
+
+def test_a_collection_with_tenants_is_asked_of_one(places: tuple[Path, Path], tmp_path: Path) -> None:
+    shared = tmp_path / "shared.index"
+    with Collection.create(shared, encoder="bm25", tenant_field="org") as collection:
+        collection.add([{"id": "1", "text": "heat", "org": "a"}, {"id": "2", "text": "heat pipe", "org": "b"}])
+
+    async def without(client: Client) -> None:
+        for tool, arguments in (("search", {"query": "heat"}), ("get", {"id": "1"})):
+            assert "lexhound mcp DIR --tenant NAME" in await refused(client, tool, collection="shared", **arguments)
+        listed = {each["name"]: each for each in (await ask(client, "list_collections"))["collections"]}
+        assert "has tenants" in listed["shared"]["note"]
+        assert ("documents" in listed["shared"], listed["notes"]["documents"]) == (False, 2)
+
+    within(shared, places[0])(without)
+
+    async def of_one(client: Client) -> None:
+        assert [hit["id"] for hit in (await ask(client, "search", query="heat"))["hits"]] == ["1"]
+
+    async def whole() -> None:
+        library = OpenLibrary([str(shared)], "a")
+        try:
+            async with Client(make_server(library)) as client:
+                await of_one(client)
+        finally:
+            library.close()
+
+    asyncio.run(whole())

@@ -240,3 +240,44 @@ def latent_validator(sets: Sequence[ValidationSet], model: FrozenModel, recipe: 
         return measured
 
     return run
+
+
+def latent_terms_validator(
+    sets: Sequence[ValidationSet], model: FrozenModel, recipe: LatentRecipe, cache: Path
+) -> Latents:
+    """Return what a run of latents of tokens calls to measure its autoencoder, for each k that it is trained for.
+
+    Documents and queries keep as many latents as the recipe says; idf is the set's own.
+
+    Args:
+        model: whose states of the sets' tokens are computed once; cache: the folder in which they are kept.
+    """
+    from lexhound.encoders.latent.autoencoder import LatentActivations
+    from lexhound.encoders.latent.token_latents import LatentSaturation, summed_latents
+    from lexhound.encoders.runtime.int16.kernels import available
+    from lexhound.encoders.sparse.pruning import prune
+    from lexhound.encoders.vector_files import stacked
+
+    documents = [model.states(each.documents, cache) for each in sets]
+    queries = [model.states([*each.queries.values()], cache) for each in sets]
+
+    def run(autoencoder: Autoencoder) -> dict[str, float]:
+        latents, measured = LatentActivations(autoencoder, integers=available()), {}
+        for each, *sides in zip(sets, documents, queries, strict=True):
+            for k in sorted(set(recipe.latents.k)):
+                kept = [
+                    [prune(*vector, most, 0.0) for vector in summed_latents(latents, side.states, side.lengths, k)]
+                    for side, most in zip(
+                        sides, (recipe.latents.document_terms, recipe.latents.query_terms), strict=True
+                    )
+                ]
+                length = float(np.mean([weights.sum() for _, weights in kept[0]]))
+                found = [(ids, LatentSaturation(length).weights(weights)) for ids, weights in kept[0]]
+                rows = stacked(found, autoencoder.latents)
+                frequencies = np.bincount(rows.indices, minlength=autoencoder.latents)
+                idf = -np.log((frequencies + 0.5) / (rows.shape[0] + 1)).astype(np.float32)
+                asked = stacked([(ids, weights * idf[ids]) for ids, weights in kept[1]], autoencoder.latents)
+                measured[f"{each.name}, {k} latents a token"] = each.measure(rows, asked)
+        return measured
+
+    return run

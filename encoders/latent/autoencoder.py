@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from lexhound.encoders.checkpoints.hub import CONFIG
 from lexhound.encoders.checkpoints.tensors import read_weights_of
 from lexhound.encoders.errors import CheckpointError
 
+from .largest import Largest, largest_of_rows
+
 Floats = NDArray[np.float32]
 
 ENCODER, DECODER = "encoder.weight", "decoder.linear.weight"
 """Two names of one matrix, which is its own transpose's decoder; sentence-transformers writes either."""
-BIAS, CENTRE = "latent_bias", "pre_bias"
+BIAS, CENTRE, IDF = "latent_bias", "pre_bias", "idf"
 
 _CHUNK = 240  # rows whose pre-activations are held together
 _EPSILON = 1e-5  # of layer norm, as sentence-transformers has it
@@ -41,6 +44,8 @@ class Autoencoder:
         weight: float32[latents, width]; bias: float32[latents]; centre: float32[width].
         k: how many latents a vector keeps where nobody says.
         normalise: whether a vector is brought to mean 0 and deviation 1 first.
+        idf: float32[latents], -ln of the share of the texts that it was trained on which have each; None where nobody
+            counted.
     """
 
     weight: Floats
@@ -48,6 +53,7 @@ class Autoencoder:
     centre: Floats
     k: int
     normalise: bool = False
+    idf: Floats | None = None
 
     @property
     def latents(self) -> int:
@@ -90,11 +96,21 @@ class LatentActivations:
             vectors: float32[n, width]; k: the autoencoder's own by default.
         """
         most = self.autoencoder.k if k is None else k
+        rows, columns, values = self.largest_of(vectors, most)
+        edges = np.searchsorted(rows, np.arange(len(vectors) + 1))
         found: list[QueryVector] = []
-        for start in range(0, len(vectors), _CHUNK):
-            activations = self.activations(vectors[start : start + _CHUNK])
-            found += [_largest(row, most) for row in activations]
+        for start, stop in pairwise(edges.tolist()):
+            ascending = np.argsort(columns[start:stop])
+            found.append((columns[start:stop][ascending].astype(np.int32), values[start:stop][ascending]))
         return found
+
+    def largest_of(self, vectors: Floats, k: int) -> Largest:
+        """Return the `k` largest latents above 0 of float32[n, width]; see `largest_of_rows`."""
+        parts = [Largest(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
+        for start in range(0, len(vectors), _CHUNK):
+            rows, columns, values = largest_of_rows(self.activations(vectors[start : start + _CHUNK]), k)
+            parts.append(Largest(rows + start, columns, values))
+        return Largest(*map(np.concatenate, zip(*parts, strict=True)))
 
     def activations(self, vectors: Floats) -> Floats:
         """Return max(z, 0), float32[n, latents], of float32[n, width]."""
@@ -126,15 +142,6 @@ def _normalised(vectors: Floats) -> Floats:
     return result
 
 
-def _largest(activations: Floats, most: int) -> QueryVector:
-    active = np.flatnonzero(activations > 0)
-    values = activations[active]
-    if len(active) > most:
-        kept = np.sort(np.argsort(-values, kind="stable")[:most])
-        active, values = active[kept], values[kept]
-    return active.astype(np.int32), values
-
-
 def read_autoencoder(folder: Path) -> Autoencoder:
     """Read a SparseAutoEncoder's folder, as sentence-transformers writes it.
 
@@ -159,7 +166,10 @@ def read_autoencoder(folder: Path) -> Autoencoder:
         raise CheckpointError(f"{folder}: weights of shapes {shapes} do not fit each other", "Download it again")
     if not all(np.isfinite(each).all() for each in (weight, bias, centre)):
         raise CheckpointError(f"{folder}: a weight is not a number", "Download it again")
-    return Autoencoder(weight, bias, centre, min(k, len(weight)), normalise)
+    idf = arrays.get(IDF)
+    if idf is not None and (idf.shape != bias.shape or not (np.isfinite(idf) & (idf >= 0)).all()):
+        raise CheckpointError(f"{folder}: idf is not a number of at least 0 for each latent", "Download it again")
+    return Autoencoder(weight, bias, centre, min(k, len(weight)), normalise, idf)
 
 
 def write_autoencoder(autoencoder: Autoencoder, folder: Path) -> None:
@@ -183,4 +193,6 @@ def write_autoencoder(autoencoder: Autoencoder, folder: Path) -> None:
         DECODER: np.ascontiguousarray(autoencoder.weight, dtype=np.float32),
         "stats_last_nonzero": np.zeros(autoencoder.latents, dtype=np.int64),
     }
+    if autoencoder.idf is not None:
+        tensors[IDF] = np.ascontiguousarray(autoencoder.idf, dtype=np.float32)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})

@@ -1,16 +1,48 @@
-"""How latents are written: `latent:17`, by number, as nobody has given them words."""
+"""How latents are written: by number, and with the words that excite them most where these are known.
+
+`latent:17`, or `latent:17 heat thermal hot`.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.encoders.base import Span
+from lexhound.encoders.checkpoints.files import read_json
+from lexhound.encoders.errors import CheckpointError
 
 _PREFIX = "latent:"
+_FILE = "words.json"
+
+
+def read_words(folder: Path, latents: int) -> list[list[str]]:
+    """Return the words of each latent that lie beside an autoencoder's weights; none where there is no such file.
+
+    Raises:
+        CheckpointError: the file is damaged, or of another number of latents.
+    """
+    path = folder / _FILE
+    if not path.is_file():
+        return [[] for _ in range(latents)]
+    values = read_json(path)
+    if not isinstance(values, list) or not all(
+        isinstance(words, list) and all(isinstance(word, str) for word in words) for words in values
+    ):
+        raise CheckpointError(f"{path} is not a list of words for each latent", "Download it again")
+    if len(values) != latents:
+        raise CheckpointError(f"{path} is of {len(values)} latents, and there are {latents}", "Download it again")
+    return values
+
+
+def write_words(words: Sequence[Sequence[str]], folder: Path) -> None:
+    """Write the words of each latent beside the autoencoder's weights."""
+    (folder / _FILE).write_text(json.dumps(list(map(list, words)), ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 class LatentNames:
@@ -18,25 +50,27 @@ class LatentNames:
 
     Args:
         latents: how many there are.
+        words: of each latent, those that excite it most.
     """
 
     special_tokens: Mapping[str, int] = MappingProxyType({})
 
-    def __init__(self, latents: int) -> None:
+    def __init__(self, latents: int, words: Sequence[Sequence[str]] | None = None) -> None:
         self._latents = latents
+        self._words = words
 
     def text(self, term_id: int) -> str:
         """Return a latent's name; raises IndexError for an id that there is not."""
         if not 0 <= term_id < self._latents:
             raise IndexError(f"there is no latent {term_id}: there are {self._latents}")
-        return f"{_PREFIX}{term_id}"
+        return " ".join([f"{_PREFIX}{term_id}", *(self._words[term_id] if self._words else ())])
 
     def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
-        """Return the ids of latents by their names; -1 for what is none."""
+        """Return the ids of latents by their names, with or without words; -1 for what is none."""
         return np.array([self._id(term) for term in terms], dtype=np.int32)
 
     def _id(self, term: str) -> int:
-        number = term.removeprefix(_PREFIX)
+        number = term.split(" ", 1)[0].removeprefix(_PREFIX)
         known = term.startswith(_PREFIX) and number.isascii() and number.isdigit() and int(number) < self._latents
         return int(number) if known and number == str(int(number)) else -1
 

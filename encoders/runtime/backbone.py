@@ -39,6 +39,7 @@ class Backbone:
         device, precision: as of `lexhound.encoders.sparse.settings.LearnedSettings`.
 
     Attributes:
+        folder: of config and weights.
         limit: the longest input in tokens; padding: the token id that fills up a batch; width: of a hidden state.
 
     Raises:
@@ -60,7 +61,7 @@ class Backbone:
         bert = config_without_torch(folder, device, precision)
         has_tokenizer = any((folder / name).is_file() for name in TOKENIZER_FILES)
         self.subwords = Subwords.open(folder if has_tokenizer else root, lower_case=lower_case)
-        self._folder = folder
+        self.folder = folder
         self._device = device
         self._precision = precision
         self._bert = bert
@@ -91,7 +92,7 @@ class Backbone:
         """transformers' configuration."""
         require_neural()
         with quiet():
-            return read_config(self._folder, trust_remote_code=False)
+            return read_config(self.folder, trust_remote_code=False)
 
     def where(self) -> tuple[torch.device, torch.dtype]:
         """Return the device and precision of what `load` returns."""
@@ -102,7 +103,7 @@ class Backbone:
         """Return what the states are computed in: "int16", or a dtype of torch as it writes it."""
         if self._bert is None:
             return str(self.where()[1])
-        return "int16" if in_integers(self._folder, self._bert, self._precision) else "torch.float32"
+        return "int16" if in_integers(self.folder, self._bert, self._precision) else "torch.float32"
 
     def prepare(self) -> None:
         """Load what makes states, so that whatever is wrong with it is told now."""
@@ -116,9 +117,9 @@ class Backbone:
         with self._lock:
             if self._states is None:
                 if self._bert is not None:
-                    self._states = open_backbone(self._folder, self._bert, self._precision)
+                    self._states = open_backbone(self.folder, self._bert, self._precision)
                 elif precision_name(self._precision) == "int16":
-                    raise not_in_integers(self._folder)
+                    raise not_in_integers(self.folder)
                 else:
                     model, device = self.load("AutoModel", "model", ignored="pooler.")
                     self._states = TorchBackbone(model, device, self.padding, self._most[1])
@@ -138,11 +139,11 @@ class Backbone:
             if self._loaded is None:
                 if getattr(self._config, "is_encoder_decoder", False):
                     raise CheckpointError(
-                        f"{self._folder} is an encoder with a decoder", "Choose a model that is one or the other"
+                        f"{self.folder} is an encoder with a decoder", "Choose a model that is one or the other"
                     )
                 with quiet():
                     family_class = getattr(transformers, family)
-                    model = load_complete(family_class, self._folder, self._config, kind, False, ignored)
+                    model = load_complete(family_class, self.folder, self._config, kind, False, ignored)
                 model = model.float().eval()
                 place_model(model, device, dtype)
                 self._loaded = model

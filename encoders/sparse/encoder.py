@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lexhound.encoders.latent.names import LatentNames
     from lexhound.encoders.text.token_reader import TokenReader
 
+    from .latent_terms import LatentModel
     from .model_encoder import VocabularyEncoder
     from .static import TokenTable
 
@@ -88,6 +89,7 @@ class LearnedEncoder:
         self._stored = identity
         self._lock = RLock()
         self._encoders: dict[str, TextEncoder] = {}
+        self._latent_models: dict[tuple[object, ...], LatentModel] = {}
         if identity is not None:
             self.layout = self._as_stored(identity)
         if self.layout.query.kind == "table":  # cheap, and then errors come when the encoder is opened
@@ -257,7 +259,8 @@ class LearnedEncoder:
     def _prior(self) -> int:
         """How many documents the query table counts for beside a collection's; 0 where it stands as it is."""
         source, layout = self.settings.query_idf, self.layout.query
-        if source == "collection" and (layout.kind != "table" or layout.weights is None):
+        has_idf = bool(layout.prior) if layout.of_tokens else layout.kind == "table" and layout.weights is not None
+        if source == "collection" and not has_idf:
             raise CheckpointError(
                 f"{self._located.name} has no table of idf weights on its query encoder, which query_idf asks for",
                 "Leave query_idf out",
@@ -288,9 +291,10 @@ class LearnedEncoder:
         """What says how terms are written."""
         if self.layout.query.kind != "autoencoder":
             return self._query_subwords
-        from lexhound.encoders.latent.names import LatentNames
+        from lexhound.encoders.latent.names import LatentNames, read_words
 
-        return LatentNames(self._encoder("query").vocabulary_size)
+        size = self._encoder("query").vocabulary_size
+        return LatentNames(size, read_words(self.layout.root / (self.layout.query.latents or ""), size))
 
     def subwords(self, encoder: str) -> Subwords:
         """Return the tokens of the "document" or the "query" encoder."""
@@ -318,7 +322,7 @@ class LearnedEncoder:
 
     def _open(self, name: str) -> TextEncoder:
         layout: EncoderLayout = getattr(self.layout, name)
-        if self.layout.document == self.layout.query and self._encoders:
+        if self.layout.document == self.layout.query and self._encoders and not layout.of_tokens:
             return next(iter(self._encoders.values()))
         settings = self.settings
         subwords = self.subwords(name)
@@ -338,11 +342,25 @@ class LearnedEncoder:
             from .term_weighting import TermWeightingEncoder
 
             return TermWeightingEncoder(self.layout.root, subwords, layout, settings)
+        if layout.of_tokens:
+            from .latent_terms import LatentTermsEncoder
+
+            model = self._latent_model(layout)
+            return LatentTermsEncoder(model, subwords, layout, settings, query=name == "query")
         if layout.kind == "autoencoder":
             from .document_latents import DocumentLatentsEncoder
 
             return DocumentLatentsEncoder(self.layout.root, subwords, layout, settings)
         return _open_language_model(self.layout.root, subwords, layout, settings)
+
+    def _latent_model(self, layout: EncoderLayout) -> LatentModel:
+        """Return the model of latent terms; one for documents and queries where they have the same files."""
+        from .latent_terms import LatentModel
+
+        key = (layout.folder, layout.latents, layout.max_length, layout.lower_case)
+        if key not in self._latent_models:
+            self._latent_models[key] = LatentModel(self.layout.root, layout, self.settings)
+        return self._latent_models[key]
 
 
 def _open_language_model(

@@ -15,17 +15,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lexhound.core.atomic_files import write_file
 from lexhound.encoders.checkpoints.files import MODULES, OWN_FILE, inside, read_json, read_object
 from lexhound.encoders.checkpoints.hub import CONFIG
 from lexhound.encoders.errors import CheckpointError, SettingsError
+from lexhound.encoders.latent.token_latents import LatentSaturation
 from lexhound.encoders.runtime.pooling import ACTIVATIONS, POOLINGS
 
 from .exact_terms import ExactTermBoost
 from .layout import KINDS, EncoderLayout, Layout, key_of
 from .st_layout import read_modules
+
+Part = TypeVar("Part", ExactTermBoost, LatentSaturation)
 
 _FORMAT = 1
 _TABLE_FILES = ("idf.json", "query_token_weights.txt")
@@ -70,7 +73,14 @@ def _encoder(root: Path, path: Path, values: object) -> EncoderLayout:
         raise CheckpointError(f"{path}: an encoder has no kind", f"It must be one of {', '.join(KINDS)}")
     for name, value in values.items():
         kind = str(known[name].type).split(" |")[0] if name in known else ""
-        right: Any = {"str": str, "bool": bool, "int": int, "float": (int, float), "ExactTermBoost": dict}.get(kind)
+        right: Any = {
+            "str": str,
+            "bool": bool,
+            "int": int,
+            "float": (int, float),
+            "ExactTermBoost": dict,
+            "LatentSaturation": dict,
+        }.get(kind)
         if (
             right is None
             or not (isinstance(value, right) or (value is None and "None" in str(known[name].type)))
@@ -79,11 +89,15 @@ def _encoder(root: Path, path: Path, values: object) -> EncoderLayout:
             raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what it may say")
     if not 0 <= values.get("common", 0) < 1 or not 0 <= values.get("power", 0) <= 1:
         raise CheckpointError(f"{path}: common or power is out of range", "common: 0 to below 1; power: 0 to 1")
-    boost = {"written": _boost(path, values["written"])} if values.get("written") else {}
-    layout = EncoderLayout(**{known[key].name: value for key, value in (dict(values) | boost).items()})
+    parts = {
+        key: _part(path, key, kind, values[key])
+        for key, kind in (("written", ExactTermBoost), ("saturation", LatentSaturation))
+        if values.get(key)
+    }
+    layout = EncoderLayout(**{known[key].name: value for key, value in (dict(values) | parts).items()})
     poolings = {
         "mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",),
-        "autoencoder": ("mean", "cls", "lasttoken"),
+        "autoencoder": ("mean", "cls", "lasttoken", "sum"),
     }[layout.kind]  # fmt: skip
     if layout.pooling not in poolings:
         raise CheckpointError(f"{path}: pooling is {layout.pooling!r}", f"It must be one of {', '.join(poolings)}")
@@ -95,6 +109,10 @@ def _encoder(root: Path, path: Path, values: object) -> EncoderLayout:
         raise CheckpointError(
             f"{path}: latents is {layout.latents!r}", "An autoencoder names its folder, others do not"
         )
+    if not layout.of_tokens and (layout.token_k or layout.saturation):
+        raise CheckpointError(
+            f"{path}: token_k and saturation are of latents of tokens", "Say kind autoencoder and pooling sum"
+        )
     for folder in (layout.folder, layout.adapter, layout.expansion, layout.latents):
         if folder is not None:
             inside(root, folder, path)
@@ -103,11 +121,11 @@ def _encoder(root: Path, path: Path, values: object) -> EncoderLayout:
     return layout
 
 
-def _boost(path: Path, values: Mapping[str, Any]) -> ExactTermBoost:
+def _part(path: Path, key: str, kind: type[Part], values: Mapping[str, Any]) -> Part:
     try:
-        return ExactTermBoost(**values)
+        return kind(**values)
     except (TypeError, SettingsError) as error:
-        raise CheckpointError(f"{path}: written is {dict(values)}: {error}", "See docs/encoders.md") from error
+        raise CheckpointError(f"{path}: {key} is {dict(values)}: {error}", "See docs/encoders.md") from error
 
 
 def _read_plain(root: Path) -> Layout:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lexhound.encoders.checkpoints.hub import SURFACE_MATCH_FILE, files_hash
+from lexhound.encoders.latent.token_latents import LatentSaturation
 
 from .exact_terms import ExactTermBoost
 
@@ -23,12 +24,12 @@ class EncoderLayout:
 
     Attributes:
         kind: "mlm" (a language model's head over the vocabulary), "regression" (one weight a token of the text),
-            "table" (one weight a token of the vocabulary, no model) or "autoencoder" (latents of a text's dense vector:
-            `lexhound.encoders.latent`).
+            "table" (one weight a token of the vocabulary, no model) or "autoencoder" (latents of a text's dense vector,
+            or of its tokens' states: `lexhound.encoders.latent`).
         folder: where its files lie, relative to the encoder's folder; "" is that folder itself.
         pooling: "max", "sum" or "cls" of an mlm encoder; "max", "sum" or "first" of a regression encoder: how the
-            occurrences of a token are pooled. "mean", "cls" or "lasttoken" of an autoencoder: how tokens become the
-            dense vector.
+            occurrences of a token are pooled. Of an autoencoder: "mean", "cls" or "lasttoken", how tokens become the
+            dense vector; or "sum", whose latents are those of each token, summed over the text.
         activation: one of `encoders.runtime.pooling.ACTIVATIONS`; None for the usual one (log1p_relu of an mlm
             encoder, relu of a regression encoder).
         weights: of a table, the file in `folder` that holds them; None for 1 each (presence).
@@ -38,9 +39,9 @@ class EncoderLayout:
             a query, where a rarer one remains: they cost the most and say the least. 0 for all tokens.
         surface_match: of a table with a prior, whether `shares.safetensors` in `folder` holds each token's
             surface-match ratio (`encoders.sparse.exact_terms`); without it every ratio is 1.
-        prior: of a table of idf weights, how many documents it counts for beside those of the collection that is
-            searched, whose own document frequencies then make the weights (`encoders.sparse.live_idf`); 0 for the
-            table as it stands.
+        prior: of a table of idf weights, or of latents of tokens that have an idf, how many documents it counts for
+            beside those of the collection that is searched, whose own document frequencies then make the weights
+            (`encoders.sparse.live_idf`); 0 for the table as it stands, and for latents that idf does not weigh.
         echo: of an mlm encoder, give the text twice and pool over the second copy: in a decoder-only model the first
             copy's tokens do not see what follows (Springer et al., "Repetition Improves Language Model Embeddings",
             2024; Doshi et al., "Mistral-SPLADE", 2024, section 3).
@@ -55,6 +56,8 @@ class EncoderLayout:
         exact_terms: of an mlm encoder, the BM25 boost of a text's exact terms; None for none.
         latents: of an autoencoder, the folder of its weights, relative to the encoder's folder.
         unit: of an autoencoder, whether the dense vector is brought to unit length first.
+        token_k: of an autoencoder of tokens, how many latents a token keeps; None for its own number.
+        saturation: of an autoencoder of tokens, how the latents of a document saturate; None for plain sums.
         prompt: put before every text.
         max_length: longest input in tokens, where the folder says one.
         lower_case: whether texts are lower-cased before they become tokens.
@@ -80,9 +83,16 @@ class EncoderLayout:
     exact_terms: ExactTermBoost | None = field(default=None, metadata={"key": "written"})
     latents: str | None = None
     unit: bool = False
+    token_k: int | None = None
+    saturation: LatentSaturation | None = None
     prompt: str = ""
     max_length: int | None = None
     lower_case: bool = False
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether terms are latents of tokens' states."""
+        return self.kind == "autoencoder" and self.pooling == "sum"
 
     def as_dict(self) -> dict[str, Any]:
         """Return what differs from the defaults, for `lexhound_encoder.json` and fingerprints."""

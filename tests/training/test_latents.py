@@ -23,6 +23,7 @@ from lexhound.training.latents.recipe import (
 )
 from lexhound.training.recipe import DataRecipe, ValidationRecipe
 from lexhound.training.recipe_file import read_recipe
+from lexhound.training.regularization import flops
 
 WIDTH, COUNT = 12, 40
 
@@ -68,7 +69,7 @@ def test_losses_are_those_of_sentence_transformers(normalise: bool, k: int) -> N
     assert 0.3 * float(found.auxiliary.detach()) == pytest.approx(
         float(expected["reconstruction_loss_aux"].detach()), rel=1e-4
     )
-    torch.testing.assert_close(found.latents, features["sentence_embedding"])
+    torch.testing.assert_close(found.latents(), features["sentence_embedding"])
 
 
 def test_losses_are_those_of_the_formula() -> None:
@@ -99,7 +100,11 @@ def test_losses_are_those_of_the_formula() -> None:
     rest = given - (rebuilt(z, 5) - centre)
     error = np.mean((rebuilt(np.where(now > 5, z, 0), 6) - rest) ** 2)
     assert float(found.auxiliary.detach()) == pytest.approx(error / np.mean((rest - rest.mean(axis=0)) ** 2), rel=1e-3)
-    assert ((found.latents > 0).sum(dim=1) <= 5).all()
+    assert ((found.latents() > 0).sum(dim=1) <= 5).all()
+    assert found.flops() == pytest.approx(float(flops(found.latents().detach())), rel=1e-5)
+    spared = model.losses(torch.from_numpy(given.astype(np.float32)), [2, 5], 0, dead_after=5, wider=False)
+    assert (float(spared.wider), float(spared.auxiliary)) == (0.0, 0.0)
+    torch.testing.assert_close(torch.stack(spared.rebuilt), torch.stack(found.rebuilt))
 
 
 def make_run(**changes: object) -> tuple[LatentTrainingSet, LatentRecipe]:

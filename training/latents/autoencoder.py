@@ -26,15 +26,28 @@ class Losses:
 
     Attributes:
         rebuilt: mean squared error of what the k largest latents rebuild, for each k, in their order.
-        wider: the same of four times as many as the largest k.
-        auxiliary: of what the dead latents rebuild of the rest, by its variance.
-        latents: float[n, latents], the largest k of each vector.
+        wider: the same of four times as many as the largest k; 0 where nobody asks for it.
+        auxiliary: of what the dead latents rebuild of the rest, by its variance; 0 where nobody asks for it.
+        values: float[n, k], the largest k latents of each vector, 0 where there are fewer; ids: int64[n, k].
+        count: how many latents there are.
     """
 
     rebuilt: list[torch.Tensor]
     wider: torch.Tensor
     auxiliary: torch.Tensor
-    latents: torch.Tensor
+    values: torch.Tensor
+    ids: torch.Tensor
+    count: int
+
+    def latents(self) -> torch.Tensor:
+        """Return the largest k of each vector, float[n, count]."""
+        dense = torch.zeros(len(self.values), self.count, dtype=self.values.dtype)
+        return dense.scatter(1, self.ids, self.values)
+
+    def flops(self) -> float:
+        """Return the mean number of multiplications of two vectors' product: Σ_j (Σ_i |z_ij| / n)² of these."""
+        totals = torch.zeros(self.count).index_add(0, self.ids.flatten(), self.values.detach().flatten())
+        return float((totals / len(self.values)).square().sum())
 
 
 class TrainableAutoencoder(torch.nn.Module):
@@ -62,32 +75,50 @@ class TrainableAutoencoder(torch.nn.Module):
         self.normalise = normalise
         self.register_buffer("idle", torch.zeros(count, dtype=torch.int64))
 
-    def losses(self, vectors: torch.Tensor, ks: Sequence[int], auxiliary_k: int, dead_after: int) -> Losses:
+    def losses(
+        self, vectors: torch.Tensor, ks: Sequence[int], auxiliary_k: int, dead_after: int, *, wider: bool = True
+    ) -> Losses:
         """Return the losses of float[n, width]; takes note of which latents were used.
+
+        All latents are computed to find the largest. Gradients go through those alone, which are computed again.
 
         Args:
             ks: how many latents rebuild a vector, ascending.
-            auxiliary_k: how many dead latents rebuild the rest; dead_after: steps without use after which one is dead.
+            auxiliary_k: how many dead latents rebuild the rest, 0 for none; dead_after: steps without use after which
+                one is dead.
+            wider: whether four times as many latents are to rebuild it, too.
         """
         inner, mean, deviation = self._prepared(vectors)
-        z = (inner - self.centre) @ self.weight.T + self.bias
-        count = z.shape[1]
-        values, ids = z.topk(min(4 * ks[-1], count), dim=1)
-        values = torch.relu(values)
+        centred = inner - self.centre
+        with torch.no_grad():
+            z = torch.addmm(self.bias, centred, self.weight.T)
+            count = z.shape[1]
+            ids = z.topk(min((4 if wider else 1) * ks[-1], count), dim=1).indices
+        values = self._chosen(centred, ids)
         rebuilt = [self._decoded(values[:, :k], ids[:, :k]) * deviation + mean for k in ks]
-        wider = self._decoded(values, ids) * deviation + mean
         self._note(values[:, : ks[-1]].detach(), ids[:, : ks[-1]])
-        dead = self.idle > dead_after
-        rest = vectors - (rebuilt[-1] - self.centre * deviation).detach()
-        lost_values, lost_ids = (z * dead).topk(min(auxiliary_k, count), dim=1)
-        found = self._decoded(torch.relu(lost_values), lost_ids) * deviation
-        latents = torch.zeros_like(z).scatter(1, ids[:, : ks[-1]], values[:, : ks[-1]])
+        none = torch.zeros(())
+        wide = torch.nn.functional.mse_loss(self._decoded(values, ids) * deviation + mean, vectors) if wider else none
+        auxiliary = none
+        if auxiliary_k:
+            rest = vectors - (rebuilt[-1] - self.centre * deviation).detach()
+            lost_ids = (z * (self.idle > dead_after)).topk(min(auxiliary_k, count), dim=1).indices
+            lost = self._chosen(centred, lost_ids) * (self.idle > dead_after)[lost_ids]
+            auxiliary = _by_variance(self._decoded(lost, lost_ids) * deviation, rest)
+        largest = ks[-1]
         return Losses(
             [torch.nn.functional.mse_loss(each, vectors) for each in rebuilt],
-            torch.nn.functional.mse_loss(wider, vectors),
-            _by_variance(found, rest),
-            latents,
+            wide,
+            auxiliary,
+            values[:, :largest],
+            ids[:, :largest],
+            count,
         )
+
+    def _chosen(self, centred: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Return max(z, 0) of some latents of each vector, float[n, k]."""
+        rows = torch.nn.functional.embedding(ids, self.weight)
+        return torch.relu(torch.einsum("nkw,nw->nk", rows, centred) + self.bias[ids])
 
     def _prepared(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return vectors as the encoder takes them, and what brings them back: mean and deviation, [n, 1]."""

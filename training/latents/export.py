@@ -1,4 +1,4 @@
-"""From a trained autoencoder to an encoder's folder, in the format of sentence-transformers."""
+"""From a trained autoencoder to an encoder's folder."""
 
 from __future__ import annotations
 
@@ -7,21 +7,29 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from lexhound.encoders.checkpoints.hub import SMALL_FILES, weight_files
+from lexhound.core.atomic_files import make_directories, replace_directory
+from lexhound.encoders.checkpoints.hub import CONFIG, SMALL_FILES, weight_files
 from lexhound.encoders.dense.layout import DenseLayout
+from lexhound.encoders.errors import CheckpointError
 from lexhound.encoders.latent.autoencoder import Autoencoder, write_autoencoder
+from lexhound.encoders.latent.names import write_words
+from lexhound.encoders.latent.token_latents import LatentSaturation
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.folders import write_own_layout
 from lexhound.encoders.sparse.layout import EncoderLayout, Layout
+from lexhound.encoders.sparse.live_idf import PRIOR
 from lexhound.encoders.sparse.saving import save_encoder
 from lexhound.encoders.text.subwords import TOKENIZER_FILES
+
+from .description import LatentDescription
+from .recipe import LatentsRecipe
 
 _LATENTS = "latents"
 _NOT_THE_MODELS = ("modules", "router", "idf", "query_token", "config_s", "sentence_", "lexhound", "adapter")
 
 
 def export_latents(autoencoder: Autoencoder, model: DenseLayout, max_length: int, folder: Path) -> Path:
-    """Write the frozen model and the autoencoder into the new or empty `folder`; return it.
+    """Write the frozen model and the autoencoder of its texts' vectors into the new or empty `folder`; return it.
 
     Args:
         model: what the frozen model's folder says; max_length: longest text in tokens.
@@ -31,12 +39,7 @@ def export_latents(autoencoder: Autoencoder, model: DenseLayout, max_length: int
     """
     with tempfile.TemporaryDirectory() as aside:
         root = Path(aside)
-        names = [name for name in SMALL_FILES if not name.startswith(_NOT_THE_MODELS)]
-        sources = [model.transformer / name for name in names if (model.transformer / name).is_file()]
-        if not any((model.transformer / name).is_file() for name in TOKENIZER_FILES):
-            sources += [model.root / name for name in names if (model.root / name).is_file() and name != "config.json"]
-        for path in [*sources, *weight_files(model.transformer)]:
-            shutil.copyfile(path, root / path.name)
+        _copy_model(model, root)
         write_autoencoder(autoencoder, root / _LATENTS)
         document = EncoderLayout(
             "autoencoder", pooling=model.pooling, latents=_LATENTS, unit=True, prompt=model.document_prompt,
@@ -44,3 +47,41 @@ def export_latents(autoencoder: Autoencoder, model: DenseLayout, max_length: int
         )  # fmt: skip
         write_own_layout(Layout(root, document, replace(document, prompt=model.query_prompt)))
         return save_encoder(LearnedEncoder(root), folder)
+
+
+def export_latent_terms(
+    description: LatentDescription, model: DenseLayout, max_length: int, latents: LatentsRecipe, folder: Path
+) -> Path:
+    """Write the frozen model and the autoencoder of its tokens' states into the new or empty `folder`; return it.
+
+    sentence-transformers has no such encoder, so `lexhound_encoder.json` describes it.
+
+    Args:
+        model: what the frozen model's folder says; max_length: longest text in tokens.
+
+    Raises:
+        CheckpointError: something is in the folder.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} is not empty", "Give a new folder")
+    document = EncoderLayout(
+        "autoencoder", pooling="sum", latents=_LATENTS, max_length=max_length, lower_case=model.lower_case,
+        saturation=LatentSaturation(round(description.length, 3)), top_k=latents.document_terms,
+    )  # fmt: skip
+    query = replace(document, saturation=None, top_k=None, query_top_k=latents.query_terms, prior=PRIOR)
+    make_directories(folder.parent)
+    with replace_directory(folder) as aside:
+        _copy_model(model, aside)
+        write_autoencoder(description.autoencoder, aside / _LATENTS)
+        write_words(description.words, aside / _LATENTS)
+        write_own_layout(Layout(aside, document, query))
+    return folder
+
+
+def _copy_model(model: DenseLayout, root: Path) -> None:
+    names = [name for name in SMALL_FILES if not name.startswith(_NOT_THE_MODELS)]
+    sources = [model.transformer / name for name in names if (model.transformer / name).is_file()]
+    if not any((model.transformer / name).is_file() for name in TOKENIZER_FILES):
+        sources += [model.root / name for name in names if (model.root / name).is_file() and name != CONFIG]
+    for path in [*sources, *weight_files(model.transformer)]:
+        shutil.copyfile(path, root / path.name)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ from lexhound.training.log import TrainingLog
 from lexhound.training.loop import BEST, STATE, Outcome, Watcher
 from lexhound.training.losses import info_nce
 from lexhound.training.recipe_file import same_run
-from lexhound.training.regularization import flops
 from lexhound.training.schedule import warmup_linear
 
 from .autoencoder import TrainableAutoencoder
@@ -47,6 +47,29 @@ class LatentTrainingSet:
     queries: NDArray[np.float32]
     own: NDArray[np.int64]
 
+    def centre(self) -> NDArray[np.float32]:
+        """Return the mean of the documents' vectors, float32[width]."""
+        mean: NDArray[np.float32] = self.documents.mean(axis=0)
+        return mean
+
+    def drawn(self, random: np.random.Generator, batch: int, *, queries: bool) -> tuple[NDArray[np.float32], int]:
+        """Return a step's vectors, queries before their documents, and how many queries; documents alone if not."""
+        if not len(self.queries) or not queries:
+            rows = random.choice(len(self.documents), min(batch, len(self.documents)), replace=False)
+            return self.documents[rows], 0
+        chosen = random.permutation(len(self.queries))
+        _, first = np.unique(self.own[chosen], return_index=True)  # a document once, or it were its own negative
+        chosen = chosen[np.sort(first)[:batch]]
+        return np.concatenate([self.queries[chosen], self.documents[self.own[chosen]]]), len(chosen)
+
+
+class TrainingVectors(Protocol):
+    """What an autoencoder is trained on: a `LatentTrainingSet`, or the states of tokens."""
+
+    def centre(self) -> NDArray[np.float32]: ...
+
+    def drawn(self, random: np.random.Generator, batch: int, *, queries: bool) -> tuple[NDArray[np.float32], int]: ...
+
 
 class LatentTrainer:
     """One run, resumable from `folder`.
@@ -60,7 +83,7 @@ class LatentTrainer:
 
     def __init__(
         self,
-        training: LatentTrainingSet,
+        training: TrainingVectors,
         recipe: LatentRecipe,
         folder: Path,
         *,
@@ -71,12 +94,9 @@ class LatentTrainer:
         self._training, self._validate, self._watcher = training, validate, watcher
         latents = recipe.latents
         self._ks = tuple(sorted(set(latents.k)))
+        centre = training.centre()
         self.model = TrainableAutoencoder(
-            training.documents.shape[1],
-            latents.count,
-            training.documents.mean(axis=0),
-            normalise=latents.normalise,
-            seed=recipe.seed,
+            len(centre), latents.count, centre, normalise=latents.normalise, seed=recipe.seed
         )
         self._optimiser = torch.optim.Adam(self.model.parameters(), lr=recipe.optimiser.rate)
         self._step = self._best_step = self._empty = self._worse = 0
@@ -127,30 +147,23 @@ class LatentTrainer:
         self.model.load_state_dict(tensors)
         return Outcome(self._step, self._best_step, self._best)
 
-    def _drawn(self) -> tuple[NDArray[np.float32], int]:
-        """Return the step's vectors, queries before documents, and how many queries: the same for a step's number."""
-        random = np.random.default_rng((self.recipe.seed, self._step))
-        training, batch = self._training, self.recipe.optimiser.batch
-        if not len(training.queries) or not self.recipe.loss.contrast:
-            rows = random.choice(len(training.documents), min(batch, len(training.documents)), replace=False)
-            return training.documents[rows], 0
-        chosen = random.permutation(len(training.queries))
-        _, first = np.unique(training.own[chosen], return_index=True)  # a document once, or it were its own negative
-        chosen = chosen[np.sort(first)[:batch]]
-        return np.concatenate([training.queries[chosen], training.documents[training.own[chosen]]]), len(chosen)
-
     def _take_step(self, total: int) -> dict[str, float]:
         loss, optimiser = self.recipe.loss, self.recipe.optimiser
         rate = warmup_linear(self._step, total, max(1, round(optimiser.warmup * total)), optimiser.floor)
         for group in self._optimiser.param_groups:
             group["lr"] = optimiser.rate * rate
-        vectors, queries = self._drawn()
-        parts = self.model.losses(torch.from_numpy(vectors), self._ks, loss.auxiliary_k, loss.dead_after)
+        random = np.random.default_rng((self.recipe.seed, self._step))  # the same vectors for a step's number
+        vectors, queries = self._training.drawn(random, optimiser.batch, queries=loss.contrast > 0)
+        parts = self.model.losses(
+            torch.from_numpy(vectors), self._ks, loss.auxiliary_k if loss.auxiliary else 0, loss.dead_after,
+            wider=loss.wider > 0,
+        )  # fmt: skip
         rebuilt = torch.stack(parts.rebuilt).mean()
         total_loss = rebuilt + loss.wider * parts.wider + loss.auxiliary * parts.auxiliary
         record = {f"rebuilt {k}": float(each.detach()) for k, each in zip(self._ks, parts.rebuilt, strict=True)}
         if queries:
-            scores = parts.latents[:queries] @ parts.latents[queries:].T * loss.scale
+            latents = parts.latents()
+            scores = latents[:queries] @ latents[queries:].T * loss.scale
             contrast = info_nce(scores, torch.arange(queries))
             total_loss = total_loss + loss.contrast * contrast
             record["contrast"] = float(contrast.detach())
@@ -161,8 +174,7 @@ class LatentTrainer:
         return record | {
             "loss": float(total_loss.detach()), "wider": float(parts.wider.detach()),
             "auxiliary": float(parts.auxiliary.detach()), "gradient": float(norm),
-            "active": float((parts.latents > 0).sum(dim=1).float().mean()),
-            "flops": float(flops(parts.latents.detach())),
+            "active": float((parts.values > 0).sum(dim=1).float().mean()), "flops": parts.flops(),
             "dead": float((self.model.idle > loss.dead_after).sum()), "documents": float(len(vectors)),
         }  # fmt: skip
 

@@ -6,7 +6,7 @@ docs/training.md explains each key. A recipe with a table [latents] is one of th
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Strict
 from pydantic.dataclasses import dataclass
@@ -39,11 +39,16 @@ class LatentsRecipe:
         k: how many of them rebuild a vector. Of several numbers each is trained for (nested, as in Matryoshka
             representations: one training for several budgets); the largest is what texts keep.
         normalise: bring vectors to mean 0 and deviation 1 before the encoder, and back after the decoder.
+        of: "texts", whose one vector becomes latents (CSR), or "tokens", whose states' latents are summed over a text.
+        document_terms, query_terms: of tokens, how many latents a document and a query keep.
     """
 
     count: Annotated[int, Strict(), Field(ge=2)] = 4096
     k: Annotated[tuple[Positive, ...], Field(min_length=1)] = (8, 16, 32)
     normalise: Flag = False
+    of: Literal["texts", "tokens"] = "texts"
+    document_terms: Positive = 400
+    query_terms: Positive = 64
 
 
 @dataclass(frozen=True, slots=True, config=_CONFIG)

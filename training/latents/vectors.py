@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from lexhound.training.teachers.models import DenseTeacher, TeacherSettings
 
 from .loop import LatentTrainingSet
 from .recipe import LatentRecipe
+from .token_states import TokenStates, read_states
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how many texts are done, and of how many."""
@@ -48,6 +49,10 @@ class FrozenModel:
         for what, wrong in (("cuts vectors short", layout.dimensions), ("leaves prompts out", not layout.pool_prompt)):
             if wrong:
                 raise CheckpointError(f"{name} {what}", "Latents are trained on whole vectors of prompt and text")
+        if recipe.latents.of == "tokens" and (layout.document_prompt or layout.query_prompt):
+            raise CheckpointError(
+                f"{name} puts prompts before texts", "Latents of tokens are of models without prompts"
+            )
         prompts = layout.document_prompt, layout.query_prompt
         return cls(layout, *(DenseTeacher(name, TeacherSettings(max_length=length, prompt=each)) for each in prompts))
 
@@ -63,3 +68,14 @@ class FrozenModel:
         documents = self.documents.encode(pool.documents, cache=cache, progress=partial(report, "documents"))
         vectors = self.queries.encode(queries, cache=cache, progress=partial(report, "queries"))
         return LatentTrainingSet(documents, vectors, own[paired])
+
+    def states(
+        self, texts: Sequence[str], cache: Path, progress: Callable[[int, int], None] | None = None
+    ) -> TokenStates:
+        """Return the states of texts' tokens; of documents and queries alike.
+
+        Args:
+            cache: the folder in which states are kept.
+        """
+        backbone = self.documents.encoder.backbone
+        return read_states(backbone, texts, backbone.limit, cache, progress)

@@ -365,3 +365,24 @@ def test_latents_of_a_dense_model(folder: Path, tmp_path: Path) -> None:
     torchrun = run("train", folder / "latents.toml", "--set", "latents.kk=1")
     assert torchrun.code != 0
     assert "did you mean 'k'" in torchrun.err.lower()
+
+
+def test_latents_of_the_tokens_of_a_dense_model(folder: Path, tmp_path: Path) -> None:
+    text = LATENTS.replace("[latents]", '[latents]\nof = "tokens"\ndocument_terms = 30\nquery_terms = 10')
+    (folder / "latent_terms.toml").write_text(text)
+    done = train(folder, tmp_path / "run", recipe="latent_terms.toml")
+    assert done.code == 0, done.err
+    assert "token states, " in done.err
+    assert "step 6: apart dev, 4 latents a token" in done.err
+    described = json.loads((tmp_path / "run" / "encoder" / "lexhound_encoder.json").read_text())
+    assert described["document"]["top_k"] == 30
+    assert described["document"]["saturation"]["length"] > 0
+    assert described["query"]["query_top_k"] == 10
+    index = ("index", CRANFIELD / "corpus.jsonl", "--into", tmp_path / "a.index", "--dense", "none")
+    indexed = run(*index, "--encoder", tmp_path / "run" / "encoder")
+    assert indexed.code == 0, indexed.err
+    found = run("search", tmp_path / "a.index", "boundary layer", "--json", "--explain")
+    assert found.code == 0, found.err
+    (first, *_) = found.json["hits"][0]["contributions"]
+    assert first["term"].startswith("latent:")
+    assert len(first["term"].split()) > 1  # the words that excite it

@@ -193,6 +193,10 @@ class SparseEncoder(Encoder, Protocol):
         """Return how its model reads a document; may load the model."""
         ...
 
+    def query_reader(self) -> DocumentReader:
+        """Return how a query is read; may load what encodes queries."""
+        ...
+
     def encode_query(self, text: str, statistics: LiveStatistics | None = None) -> QueryVector:
         """Return one query's term ids and weights; `statistics` are of the collection that is searched."""
         ...

@@ -160,9 +160,16 @@ class DenseEncoder:
 
     def document_reader(self) -> TokenReader:
         """Return how the model reads a document."""
-        subwords, prompt = self.backbone.subwords, self.prompt("document")
+        return self._reader("document")
+
+    def query_reader(self) -> TokenReader:
+        """Return how the model reads a query."""
+        return self._reader("query")
+
+    def _reader(self, role: str) -> TokenReader:
+        subwords, prompt = self.backbone.subwords, self.prompt(role)
         around = len(subwords.prefix) + len(subwords.suffix) + (len(subwords.ids(prompt)) if prompt else 0)
-        return TokenReader(subwords, self.limit("document") - around, around)
+        return TokenReader(subwords, self.limit(role) - around, around)
 
     def prompt(self, role: str) -> str:
         """Return what is put before every text of the side "query" or "document"."""

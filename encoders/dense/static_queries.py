@@ -31,6 +31,7 @@ from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsErr
 from lexhound.encoders.libraries import TOKENIZERS, version_of
 from lexhound.encoders.runtime.token_pooling import unit
 from lexhound.encoders.text.subwords import TOKENIZER, Subwords
+from lexhound.encoders.text.token_reader import TokenReader
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -141,6 +142,10 @@ class StaticQueryEmbeddings:
     def width(self) -> int:
         """Length of a vector."""
         return int(self.vectors.shape[1])
+
+    def query_reader(self) -> TokenReader:
+        """Return how a query is read."""
+        return TokenReader(self._subwords, self.facts.longest, 0)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32[len(texts), width], of unit length; zeros, that is none, for one without a known token."""

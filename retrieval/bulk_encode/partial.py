@@ -117,14 +117,15 @@ def resume(out: Path, made: dict[str, object], *, start_over: bool) -> Kept:
     partial, notes = partial_files(out)
     if not partial.exists():
         return NOTHING
+    before: dict[str, object] | None = None
+    kept: Kept | None = None
     try:
         before, kept = _parse(notes.read_bytes())
     except FileNotFoundError:
         if partial.stat().st_size == 0 or start_over:  # stopped before its first chunk was whole
             return NOTHING
-        before = kept = None
     except (ValueError, KeyError, TypeError):
-        before = kept = None
+        pass  # damaged: said below, or dropped
     if before == made and kept is not None and partial.stat().st_size >= kept.size:
         return kept
     if start_over:

@@ -128,6 +128,7 @@ class SearchResult:
             empty where a service does not tell.
         terms: the ids of the query's terms that the collection knows, for marking them in texts.
         total: how many documents match; None where nobody asked.
+        query_cut: whether the query is longer than a model reads, so that its end is left out.
     """
 
     hits: tuple[Hit, ...]
@@ -138,6 +139,7 @@ class SearchResult:
     terms: frozenset[int] = frozenset()
     encoding: float = 0.0
     total: Total | None = None
+    query_cut: bool = False
 
     def __iter__(self) -> Iterator[Hit]:
         """Go over the hits, best first."""

@@ -162,6 +162,7 @@ def search_result(answer: Mapping[str, Any]) -> SearchResult:
         None if stats is None else SearchStats(stats["postings_read"], stats["rows_scored"]),
         tuple(answer.get("unknown_terms") or ()),
         total=Total(**answer["total"]) if answer.get("total") else None,
+        query_cut=bool(answer.get("query_cut")),
     )
 
 

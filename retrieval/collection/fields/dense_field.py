@@ -40,6 +40,10 @@ class DenseQueries(Protocol):
 
     def queries(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
+    def cuts_query(self, text: str) -> bool:
+        """Return whether a part of a query is not read."""
+        ...
+
 
 class DenseField:
     """A dense encoder, opened when it is first used. Safe to call from several threads.
@@ -136,6 +140,10 @@ class DenseField:
     def queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return queries' vectors: float32[len(texts), width]."""
         return self._checked(self.encoder.encode_queries(texts))
+
+    def cuts_query(self, text: str) -> bool:
+        """Return whether a part of a query is not read."""
+        return self.encoder.query_reader().cuts(text)
 
     def _checked(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Refuse what a model with damaged weights makes: a value that is not a number would be in every ranking."""

@@ -82,6 +82,9 @@ class SparseField(Protocol):
     ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
         """Return the same of many queries."""
 
+    def cuts_query(self, text: str) -> bool:
+        """Return whether a part of a query is not read."""
+
     def term_text(self, term_id: int) -> str:
         """Return the term as a person reads it."""
 
@@ -172,6 +175,9 @@ class LexicalField:
     ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
         return [self.query(text, statistics) for text in texts]
 
+    def cuts_query(self, text: str) -> bool:
+        return False  # all words of a query are counted
+
     def term_text(self, term_id: int) -> str:
         return self._encoder.term_text(term_id)
 
@@ -248,6 +254,9 @@ class LearnedField:
         self, texts: Sequence[str], statistics: LiveStatistics
     ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
         return self._encoder.encode_queries(texts, statistics)
+
+    def cuts_query(self, text: str) -> bool:
+        return self._encoder.query_reader().cuts(text)
 
     def term_text(self, term_id: int) -> str:
         return self._encoder.term_text(term_id)

@@ -70,6 +70,10 @@ class TableQueries:
         """Return queries' vectors: float32[len(texts), width]."""
         return self.table.encode_queries(texts)
 
+    def cuts_query(self, text: str) -> bool:
+        """Return whether a part of a query is not read."""
+        return self.table.query_reader().cuts(text)
+
 
 def has_table(directory: Path) -> bool:
     """Return whether a collection keeps a table."""

@@ -67,6 +67,7 @@ class EncodedQuery:
         unknown: terms given as weights that the collection does not know.
         seconds: that encoding took.
         stands_for: of the terms that synonyms brought, the words of the query that each stands for.
+        cut: whether the query is longer than an encoder reads, so that its end is left out.
     """
 
     sparse: Query
@@ -76,6 +77,7 @@ class EncodedQuery:
     unknown: tuple[str, ...]
     seconds: float
     stands_for: Mapping[int, str] = field(default_factory=dict)
+    cut: bool = False
 
 
 def encode_query(
@@ -106,7 +108,14 @@ def encode_query(
     if isinstance(query, str) and (request.explain or encoders.mode == "dense"):
         typed = sparse_field.typed_terms(query)
     marked = typed or frozenset() if encoders.mode == "dense" else frozenset(terms.tolist())
-    return EncodedQuery(sparse, dense, marked, typed, unknown, seconds, stands_for)
+    cut = isinstance(query, str) and is_cut(encoders, query)
+    return EncodedQuery(sparse, dense, marked, typed, unknown, seconds, stands_for, cut)
+
+
+def is_cut(encoders: QueryEncoders, query: str) -> bool:
+    """Return whether a query is longer than an encoder that its search asks reads."""
+    sparse = encoders.mode != "dense" and encoders.sparse.cuts_query(query)
+    return sparse or (encoders.dense is not None and encoders.dense.cuts_query(query))
 
 
 def weighted_terms(

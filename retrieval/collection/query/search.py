@@ -59,6 +59,7 @@ def answer_with_rows(
         query.terms,
         encoding=query.seconds,
         total=total,
+        query_cut=query.cut,
     )
     places = zip(ranked.parts.tolist()[request.offset :], ranked.rows.tolist()[request.offset :], strict=True)
     return result, [int(snapshot.segments[part].segment.internal_ids[row]) for part, row in places]

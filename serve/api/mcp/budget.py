@@ -95,7 +95,7 @@ def _note(result: SearchResult, kept: int, characters: int) -> str | None:
         return "no document matches; try other words, or a wider filter"
     if kept < len(result.hits):
         return f"{len(result.hits) - kept} more hits are left out: {characters:,} characters have no room for them"
-    return None
+    return "the query is longer than the model reads: its end is left out" if result.query_cut else None
 
 
 def _passage(collection: Backend, text: str, terms: frozenset[int], width: int) -> str:

@@ -45,6 +45,8 @@ def search_answer(request: SearchRequest, result: SearchResult) -> dict[str, Any
         }
     if result.total is not None:
         answer["total"] = asdict(result.total)
+    if result.query_cut:
+        answer["query_cut"] = True
     if not request.by_text:
         answer["unknown_terms"] = list(result.unknown)
     return answer

@@ -250,6 +250,9 @@ class SearchAnswer(Told):
     stats: Stats | None = None
     total: TotalMatching | None = Field(None, description="Where the request asks for it.")
     unknown_terms: list[str] | None = Field(None, description="Of a query by weights: terms the collection lacks.")
+    query_cut: bool | None = Field(
+        None, description="True where the query is longer than a model reads, so that its end is left out."
+    )
 
 
 class BatchRequest(Strict):

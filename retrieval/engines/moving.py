@@ -8,7 +8,7 @@ the collection's own, so that its texts are counted again. Documents in passages
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,15 +53,16 @@ class MoveReport:
 
 
 class _Count:
-    """Passes documents on and counts them."""
+    """Passes documents on, without dense vectors where the manifest has none, and counts them."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, manifest: Manifest) -> None:
         self.documents = self.rows = self.postings = 0
         self._stage = stage
+        self._dense = manifest.dense is not None
 
     def of(self, documents: Iterator[list[EngineDocument]]) -> Iterator[Sequence[EngineDocument]]:
         for chunk in documents:
-            yield chunk
+            yield chunk if self._dense else [replace(each, dense=None) for each in chunk]
             self.documents += len(chunk)
             self.rows += sum(len(each.sparse) for each in chunk)
             self.postings += sum(len(terms) for each in chunk for terms, _ in each.sparse)
@@ -72,12 +73,14 @@ def move_collection(
     source: Path | str | Address,
     address: Address | str,
     *,
+    without_dense: bool = False,
     milvus: MilvusSettings | None = None,
     progress: OnStep | None = None,
 ) -> MoveReport:
     """Copy a collection to another address, one of which at least is in another engine; the source stays as it is.
 
     Args:
+        without_dense: leave dense vectors behind, for which Lucene has no place.
         progress: told of the stages (`core.progress`): of a source of ours those of `Collection.verify`, then `moving`.
 
     Raises:
@@ -94,18 +97,25 @@ def move_collection(
             hint="copy the directory, or make a backup of it",
         )
     with open_collection(start, milvus=milvus) as opened:
+        manifest = replace(opened.manifest, dense=None) if without_dense else opened.manifest
         if isinstance(opened, Collection):
             refuse_damaged(opened.verify(progress), "moved")
             snapshot = opened.snapshot(hold=True)
-            count = _Count(Stage(progress, "moving", snapshot.n_documents))
-            _into_engine(destination, opened.manifest, count.of(own_documents(opened, snapshot)), count, milvus)
+            count = _Count(Stage(progress, "moving", snapshot.n_documents), manifest)
+            _into_engine(destination, manifest, count.of(own_documents(opened, snapshot)), count, milvus)
             loss, fusion = opened.info().loss.relative_error, snapshot.fusion is not None
-            return _report(opened.manifest, count, loss, fusion=fusion)
+            return _report(manifest, count, loss, fusion=fusion)
         if not isinstance(opened, EngineCollection):
             raise UnsupportedError("only collections of our own and of other engines are moved", where=str(start))
-        count = _Count(Stage(progress, "moving", opened.engine.count()))
+        health = opened.health()
+        if not health.ready:
+            raise EngineError(
+                f"the collection is not ready to be moved: {health.message}",
+                where=str(start),
+                hint="finish it with the command it was begun with",
+            )
+        count = _Count(Stage(progress, "moving", opened.engine.count()), manifest)
         documents = count.of(opened.engine.stored(_BATCH))
-        manifest = opened.manifest
         if destination.path is None or not destination.is_native:
             _into_engine(destination, manifest, documents, count, milvus)
             return _report(manifest, count, None)

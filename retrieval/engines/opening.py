@@ -94,7 +94,7 @@ def create_collection(
             cli_hint="leave --late out",
         )
     chosen = settings.choose(keeps_dense=keeps_dense(parsed))
-    _require_encoders(parsed, chosen.encoder, chosen.dense)
+    refuse_encoders(parsed, bm25=chosen.encoder == "bm25", dense=chosen.dense is not None)
     identity, sparse_field, dense_field = open_chosen(settings, keeps_dense=keeps_dense(parsed))
     passages = settings.passage_settings(lexical=sparse_field is None)
     if settings.passages is not None:
@@ -119,17 +119,19 @@ def create_like(
         raise UnsupportedError(
             "vectors are moved to other engines, and this is a path", where=str(parsed), hint="copy the directory"
         )
-    _require_encoders(parsed, manifest.encoder.kind, None if manifest.dense is None else manifest.dense.encoder.name)
+    refuse_encoders(parsed, bm25=manifest.encoder.kind == "bm25")
+    if manifest.dense is not None and not keeps_dense(parsed):
+        raise UnsupportedError(
+            f"the collection has dense vectors, and {LUCENE} has no place for them",
+            where=str(parsed),
+            hint="move it with `without_dense`, for sparse searches alone",
+            cli_hint="leave them behind, for sparse searches alone: --dense none",
+        )
     # How segments of our own index dense vectors is no affair of the engine.
     dense = None if manifest.dense is None else DenseManifest(manifest.dense.encoder, manifest.dense.width)
     refuse_tenants(parsed, manifest.tenant_field)
     made = Manifest.new(manifest.created_by, manifest.encoder, dense, manifest.passages, manifest.tenant_field)
     return EngineCollection(_engine(parsed, milvus, made), writable=True)
-
-
-def _require_encoders(address: Address, encoder: str, dense: str | None) -> None:
-    """Refuse encoders that the engine has no place for, before any is loaded."""
-    refuse_encoders(address, bm25=encoder == "bm25", dense=dense is not None)
 
 
 def _engine(address: Address, milvus: MilvusSettings | None, create: Manifest | None = None) -> Engine:

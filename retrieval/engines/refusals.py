@@ -49,7 +49,7 @@ def refuse_late(rerank: Rerank) -> None:
         )
 
 
-def refuse_encoders(address: Address, *, bm25: bool, dense: bool) -> None:
+def refuse_encoders(address: Address, *, bm25: bool, dense: bool = False) -> None:
     """Raise UnsupportedError where the engine of an address cannot keep the vectors of such encoders."""
     if bm25 and NO_BM25 in REFUSED[address.engine]:
         raise UnsupportedError(

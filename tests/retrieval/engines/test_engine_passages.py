@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from lexhound.retrieval.engines.engine import EngineDocument
 from lexhound.retrieval.engines.milvus import MilvusEngine
 from lexhound.retrieval.engines.moving import move_collection
 from lexhound.retrieval.engines.opening import create_collection, create_like, open_collection
-from lexhound.retrieval.errors import EngineError, NewerFormatError, UnsupportedError
+from lexhound.retrieval.engines.own_directory import make_own
+from lexhound.retrieval.engines.protocol import EngineInfo
+from lexhound.retrieval.errors import BadRowError, EngineError, NewerFormatError, UnsupportedError
 
 pytestmark = pytest.mark.engine
 
@@ -323,9 +326,15 @@ def test_a_collection_moves_to_milvus_and_back(own: Collection, folder: Path) ->
     with Collection.open(folder / "back.index") as found:
         assert found.manifest.passages == own.manifest.passages
         same(found, own, MODES)
-    with pytest.raises(UnsupportedError, match="keeps no dense"):
+    with pytest.raises(UnsupportedError, match="has dense vectors") as caught:
         move_collection(address, f"lucene:{folder}/dense.lucene")
+    assert "without_dense" in str(caught.value)
     assert not (folder / "dense.lucene").exists()
+    alone = move_collection(address, folder / "alone.index", without_dense=True)
+    assert (alone.rows, alone.dense) == (there.rows, False)
+    with Collection.open(folder / "alone.index") as found:
+        same(found, own, MODES[:1])
+        assert found.modes == ("sparse",)
 
 
 @needs_milvus
@@ -354,6 +363,52 @@ def test_bm25_moves_to_lucene_and_back_by_counting_its_texts(folder: Path) -> No
         with Collection.open(folder / "counted-back.index") as back:
             same(back, own, ["lexical"])
             assert back.info().cut == own.info().cut == 1
+
+
+@needs_lucene
+def test_an_index_that_is_not_built_is_not_moved(folder: Path) -> None:
+    address = f"lucene:{folder}/begun.lucene"
+    corpus = folder / "begun.jsonl"
+    corpus.write_text('{"id": "x", "text": "heat"}\nnonsense\n')
+    with create_collection(address, encoder="bm25") as collection, pytest.raises(BadRowError):
+        collection.ingest(open_corpus(corpus), source="begun")
+    with pytest.raises(EngineError, match="not built yet"):
+        move_collection(address, folder / "begun.index")
+    assert not (folder / "begun.index").exists()
+
+
+@needs_lucene
+def test_a_lucene_collection_of_an_earlier_version_opens(folder: Path) -> None:
+    """It has no tables of passages."""
+    place = folder / "earlier.lucene"
+    with create_collection(f"lucene:{place}", encoder="bm25") as collection:
+        collection.add(documents_of(1, 12))
+        expected = collection.search_many(QUERIES, 5)
+    with sqlite3.connect(place / "lucene.sqlite") as connection:
+        connection.executescript("DROP TABLE pieces; DROP TABLE passages;")
+    connection.close()
+    with open_collection(f"lucene:{place}") as collection:
+        assert collection.search_many(QUERIES, 5) == expected
+        assert collection.search("heat", explain=True).hits
+        info = collection.info()
+        assert isinstance(info, EngineInfo)
+        assert (info.documents, info.rows, info.split, info.passages) == (12, 12, 0, None)
+    assert move_collection(f"lucene:{place}", folder / "earlier.index").documents == 12
+
+
+def test_a_move_that_fails_leaves_nothing(
+    sparse_own: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = PlainEngine("plain:broken", sparse_own.manifest)
+    move_rows(sparse_own, EngineCollection(engine, writable=True))
+
+    def broken(batch: int) -> Iterator[list[EngineDocument]]:
+        yield list(engine.kept.values())[:3]
+        raise EngineError("it is gone")
+
+    with pytest.raises(EngineError, match="gone"):
+        make_own(folder / "broken.index", sparse_own.manifest, broken(3))
+    assert not [path for path in folder.iterdir() if "broken" in path.name and path.is_dir()]
 
 
 def test_two_paths_are_no_move(own: Collection, folder: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +16,18 @@ pytest.importorskip("torch", reason="needs the extra neural")
 pytest.importorskip("transformers", reason="needs the extra neural")
 
 from command import ids_of, run
+from installed_engines import needs_lucene, needs_milvus
 from page_server import free_port
 from service import PATIENCE, ServiceProcess, running_process, start
 from tiny_checkpoints import build_tiny_embedding_model, build_tiny_masked_lm
 
 from lexhound.retrieval.engines.address import read_address
-from lexhound.retrieval.engines.lucene import java
-from lexhound.retrieval.errors import MissingEngineError
 from lexhound.serve.api.registry.sources import check_source
 from lexhound.serve.api.schemas import base, collection_models, search_models
 from lexhound.serve.client.client import Client
 from lexhound.serve.client.errors import ApiError
 from lexhound.serve.errors import UsageError
 from lexhound.serve.settings import Settings, load_settings
-
-milvus = pytest.mark.skipif(
-    not all(find_spec(name) for name in ("pymilvus", "milvus_lite", "pkg_resources")),
-    reason="the extra milvus is not installed",
-)
-
-
-def _no_lucene() -> str:
-    try:
-        java.find_java()
-    except MissingEngineError as error:
-        return error.message
-    return ""
-
-
-lucene = pytest.mark.skipif(bool(_no_lucene()), reason=_no_lucene() or "it is there")
 
 TEXTS = {
     "a": ("heat transfer in flow", {"year": 1990}),
@@ -97,7 +79,7 @@ def refusal(service: ServiceProcess, method: str, path: str, **options: Any) -> 
     return error | {"status": answer.status_code}
 
 
-@milvus
+@needs_milvus
 def test_searches_in_every_mode_are_those_of_the_command_line(
     folder: Path, served: ServiceProcess, client: Client
 ) -> None:
@@ -122,7 +104,7 @@ def test_searches_in_every_mode_are_those_of_the_command_line(
     assert address.json()["hits"] == raw.json()["hits"]
 
 
-@milvus
+@needs_milvus
 def test_filters_counts_and_batches(client: Client) -> None:
     assert client.count("my") == 4
     assert client.count("my", filter="year >= 2000") == 2
@@ -136,7 +118,7 @@ def test_filters_counts_and_batches(client: Client) -> None:
         assert [each for each, _ in ranking] == [hit.id for hit in alone]
 
 
-@milvus
+@needs_milvus
 def test_what_is_told_of_a_collection(served: ServiceProcess) -> None:
     listed = served.request("GET", "/v1/collections")
     collection_models.CollectionList.model_validate_json(listed.content)
@@ -155,7 +137,7 @@ def test_what_is_told_of_a_collection(served: ServiceProcess) -> None:
     assert 'lexhound_documents{collection="my"} 4.0' in figures
 
 
-@milvus
+@needs_milvus
 def test_what_milvus_cannot_do_is_refused_in_one_sentence(served: ServiceProcess) -> None:
     search = "/search"
     for path, body, named in (
@@ -178,7 +160,7 @@ def test_what_milvus_cannot_do_is_refused_in_one_sentence(served: ServiceProcess
     assert served.request("GET", "/v1/collections/other").status_code == 404
 
 
-@milvus
+@needs_milvus
 def test_documents_are_put_replaced_and_deleted(served: ServiceProcess, client: Client) -> None:
     rows = [
         {"id": "n1", "text": "cold water", "year": 1},
@@ -207,7 +189,7 @@ def test_documents_are_put_replaced_and_deleted(served: ServiceProcess, client: 
     assert client.count("my") == 4
 
 
-@milvus
+@needs_milvus
 def test_a_collection_is_made_over_rest_where_there_is_none(folder: Path) -> None:
     address = f"milvus-lite:{folder}/empty.db/fresh"
     with running_process(address, "--encoders", f"tiny={folder / 'sparse'},bm25") as service:
@@ -218,15 +200,24 @@ def test_a_collection_is_made_over_rest_where_there_is_none(folder: Path) -> Non
             with pytest.raises(ApiError) as caught:
                 client.create_collection("fresh", encoder="bm25")
             assert (caught.value.status, caught.value.code) == (400, "unsupported")
-            client.create_collection("fresh", encoder="tiny")
-            assert client.put("fresh", [{"id": "1", "text": "heat transfer"}]).added == 1
-            assert [hit.id for hit in client.search("fresh", "heat").hits] == ["1"]
+            client.create_collection("fresh", encoder="tiny", passages="24/6")
+            long = "The wing of an aircraft. " * 30 + "Heat transfer in flow. " * 3
+            assert client.put("fresh", [{"id": "1", "text": "heat transfer"}, {"id": "2", "text": long}]).added == 2
+            found = client.search("fresh", "heat", k=5).hits
+            assert sorted(hit.id for hit in found) == ["1", "2"]
+            (passage,) = [hit.passage for hit in found if hit.id == "2"]
+            assert passage is not None
+            assert long[passage.start : passage.end] == passage.text
+            rows = client.search("fresh", "heat", k=100, group="none").hits
+            told = client.collection("fresh").details
+            assert (told["documents"], told["passages"], told["split"], told["cut"]) == (2, "24/6", 1, 0)
+            assert len(rows) == told["rows"] > 5
             with pytest.raises(ApiError) as caught:
                 client.create_collection("fresh", encoder="tiny")
             assert caught.value.status == 409
 
 
-@lucene
+@needs_lucene
 def test_lucene_is_searched_and_refuses_the_rest(folder: Path) -> None:
     address = f"lucene:{folder}/my.lucene"
     made = run("index", folder / "corpus.jsonl", "--into", address, "--encoder", "bm25")
@@ -258,7 +249,7 @@ def test_lucene_is_searched_and_refuses_the_rest(folder: Path) -> None:
         assert client.count("my") == 4
 
 
-@milvus
+@needs_milvus
 def test_an_engine_that_does_not_answer_is_a_503_and_the_service_is_not_ready(tmp_path: Path) -> None:
     port = free_port()
     service = start(f"milvus://127.0.0.1:{port}/my", log=tmp_path / "log", ready=False, LEXHOUND_MILVUS_TIMEOUT="1")

@@ -80,6 +80,8 @@ def test_lucene_keeps_passages_and_gives_them_back(place: Path) -> None:
     assert run("search", place / "home", "zeppelin").out == run("search", place / "c", "zeppelin").out
     assert "next: lexhound search" in run("move", place / "c", f"lucene:{place}/moved").out
     assert run("move", address, place / "home").code == 1  # it is there already
+    wrong = run("move", place / "c", f"lucene:{place}/no", "--dense", "default")
+    assert (wrong.code, "give none" in wrong.err.lower()) == (2, True)
     refused = run("move", place / "c", place / "copy")
     assert (refused.code, "copy the directory" in refused.err.lower()) == (2, True)
 

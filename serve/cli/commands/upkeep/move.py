@@ -24,6 +24,14 @@ def move(
             show_default=False,
         ),
     ],
+    dense: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none",
+            help="none: leave dense vectors behind, for which Lucene has no place.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Copy a collection into another engine, or back, without encoding it again.
@@ -36,14 +44,19 @@ def move(
     from lexhound.retrieval.engines.address import read_address
     from lexhound.retrieval.engines.moving import move_collection
     from lexhound.serve.engines import milvus_settings
+    from lexhound.serve.errors import UsageError
 
+    if dense not in (None, "none"):
+        raise UsageError(f"--dense is {dense!r}", hint="give none, or leave it out: what is moved is not encoded again")
     output = Output(json=json)
     started = perf_counter()
     stopped = (f"a part of {source} is in {address}", "drop it with the engine's own tools before the same command")
     if read_address(address).is_native:
         stopped = (f"nothing is in {address}", "the same command starts again")
     with stoppable(lambda: stopped), reporter("moving") as progress:
-        report = move_collection(source, address, milvus=milvus_settings(), progress=show(progress.update))
+        report = move_collection(
+            source, address, without_dense=dense == "none", milvus=milvus_settings(), progress=show(progress.update)
+        )
     seconds = perf_counter() - started
     if report.fusion:
         tell("the fusion that `lexhound tune-fusion` kept in the collection does not move: name it in searches")

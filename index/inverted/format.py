@@ -27,7 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexhound.index.array_files import ArrayDirectory
 from lexhound.index.jit import frozen
+
+from .quantization import MAX_IMPACT
 
 FORMAT = 2
 """The number of this layout, written into every index directory."""
@@ -89,6 +92,28 @@ class Postings:
     lengths: NDArray[np.uint32] | None
     n_rows: int
     window_bits: int
+
+    @classmethod
+    def of(cls, stored: ArrayDirectory) -> Postings:
+        """Return the arrays of a directory; raises KeyError, TypeError or ValueError where it is of no index."""
+        attributes = stored.attributes
+        if stored.format > 1:
+            entry_maxima = stored.array("entry_maxima")
+        else:
+            entry_maxima = frozen(np.full(len(stored.array("entry_ends")), MAX_IMPACT, np.uint8))
+        return cls(
+            terms=frozen(stored.array("terms").astype(np.uint32)),
+            entry_starts=stored.array("entry_starts"),
+            entry_windows=stored.array("entry_windows"),
+            entry_ends=stored.array("entry_ends"),
+            entry_maxima=entry_maxima,
+            rows=stored.array("rows"),
+            impacts=stored.array("impacts"),
+            frequencies=stored.array("frequencies") if "frequencies" in stored else None,
+            lengths=stored.array("lengths") if "lengths" in stored else None,
+            n_rows=int(attributes["n_rows"]),
+            window_bits=int(attributes["window_bits"]),
+        )
 
     @property
     def weighable(self) -> bool:

@@ -31,7 +31,7 @@ from .format import Postings
 from .inversion import SparseRows, invert
 from .plain import count_live_postings, is_plain, mark_posting_rows, search_postings
 from .postings import count_live, count_postings_of, entry_ranges, impacts_of_row, mark_rows
-from .quantization import MAX_IMPACT, QuantisationLoss, Query
+from .quantization import QuantisationLoss, Query
 from .traversal import ThreadWorkspaces, Workspace, search_batch, search_windows
 
 # Queries that a thread takes at a time, at most: enough that it seldom waits for Python's lock.
@@ -106,23 +106,7 @@ class InvertedIndex:
         stored = ArrayDirectory(directory, kind=layout.KIND, format=layout.FORMAT)
         attributes = stored.attributes
         try:
-            postings = Postings(
-                terms=frozen(stored.array("terms").astype(np.uint32)),
-                entry_starts=stored.array("entry_starts"),
-                entry_windows=stored.array("entry_windows"),
-                entry_ends=stored.array("entry_ends"),
-                entry_maxima=(
-                    stored.array("entry_maxima")
-                    if stored.format > 1
-                    else frozen(np.full(len(stored.array("entry_ends")), MAX_IMPACT, np.uint8))
-                ),
-                rows=stored.array("rows"),
-                impacts=stored.array("impacts"),
-                frequencies=stored.array("frequencies") if "frequencies" in stored else None,
-                lengths=stored.array("lengths") if "lengths" in stored else None,
-                n_rows=int(attributes["n_rows"]),
-                window_bits=int(attributes["window_bits"]),
-            )
+            postings = Postings.of(stored)
             scale = float(attributes["scale"])
             loss = QuantisationLoss(**attributes["loss"])
             recall_calibration = RecallCalibration.from_json(attributes.get("dial", []))

@@ -27,16 +27,14 @@ from lexhound.retrieval.aliases import resolve_alias
 from lexhound.retrieval.collection.fields.dense_field import DenseField
 from lexhound.retrieval.collection.fields.opening import load_field
 from lexhound.retrieval.collection.fields.sparse_field import SparseField
-from lexhound.retrieval.collection.fields.static_queries import drop_table, keep_table
+from lexhound.retrieval.collection.fields.static_queries import drop_table
 from lexhound.retrieval.collection.query.stored_fusion import write_fusion
 from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.collection.store.manifest import Manifest, read_manifest
 from lexhound.retrieval.collection.store.notes import write_note
 from lexhound.retrieval.collection.store.schema import Identity, find_identity
-from lexhound.retrieval.collection.store.segment import read_all
 from lexhound.retrieval.corpus.given import DocumentLike, documents_of, ids_of
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.errors import QueryError
 from lexhound.retrieval.tenants.keys import count_tenants, keyed_all, no_tenants, tenant_required
 
 from .creation import create_directory
@@ -336,14 +334,11 @@ class Collection(ReadableCollection):
             QueryError: the collection has no dense vectors, or too few documents. EncoderError: the model's tokenizer
             cannot be read, or its vectors are not of unit length. ReadOnlyError: it was opened for reading.
         """
-        from .static_query_fitting import DOCUMENTS, fit_to_documents
+        from .static_query_fitting import fit_and_keep
 
         self._writing()
-        dense = self._encoders.require_dense("distil")
-        snapshot = self.snapshot(hold=True)
-        read_all(self.path, [view.segment for view in snapshot.segments], self.sparse_field.name, progress)
-        table = fit_to_documents(snapshot, dense, DOCUMENTS if documents is None else documents, progress=progress)
-        keep_table(self.path, table)
+        fields = self.sparse_field, self._encoders.require_dense("distil")
+        table = fit_and_keep(self.path, self.snapshot(hold=True), fields, documents, progress)
         self._encoders.reopen_static_queries()
         return table.facts
 
@@ -373,16 +368,10 @@ class Collection(ReadableCollection):
             QueryError: one is no rule, or the collection's encoder is learned.
             ReadOnlyError: it was opened for reading.
         """
-        from .synonyms.rules import parse_rules, write_rules
+        from .synonyms.rules import rules_for, write_rules
 
-        parsed = parse_rules(rules)
-        if not self.sparse_field.frequencies:
-            raise QueryError(
-                "synonyms are for the words of BM25, and the collection's encoder is learned: it brings its own",
-                hint="leave them out, or index the corpus with the encoder bm25",
-            )
         with self._writing().transaction() as connection:
-            write_rules(connection, parsed)
+            write_rules(connection, rules_for(rules, lexical=self.sparse_field.frequencies))
 
     def keep_reranker(self, rerank: Rerank | None) -> None:
         """Make a reranking the collection's own, for all later searches that name none; None for none.

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.progress import OnStep, Stage
+from lexhound.retrieval.collection.fields.static_queries import keep_table
 from lexhound.retrieval.collection.query.documents import passage_at, read_documents, read_passages
 from lexhound.retrieval.collection.query.snapshot import SegmentView, Snapshot
+from lexhound.retrieval.collection.store.segment import read_all
 from lexhound.retrieval.documents.passages import encoded_text
 from lexhound.retrieval.errors import QueryError
 
 if TYPE_CHECKING:
     from lexhound.encoders.dense.static_queries import StaticQueryEmbeddings
     from lexhound.retrieval.collection.fields.dense_field import DenseField
+    from lexhound.retrieval.collection.fields.sparse_field import SparseField
 
 DOCUMENTS = 20_000
 """How many documents a table is fitted to, at most."""
 
 _ROWS_AT_ONCE = 1024
+
+
+def fit_and_keep(
+    directory: Path,
+    snapshot: Snapshot,
+    fields: tuple[SparseField, DenseField],
+    documents: int | None = None,
+    progress: OnStep | None = None,
+) -> StaticQueryEmbeddings:
+    """Fit a table to a snapshot's documents, whose files are checked first, and keep it in the collection.
+
+    Raises:
+        CorruptCollectionError: a file is damaged. StorageFullError, ReadOnlyError: the table cannot be written; and as
+        `fit_to_documents`.
+    """
+    sparse, dense = fields
+    read_all(directory, [view.segment for view in snapshot.segments], sparse.name, progress)
+    table = fit_to_documents(snapshot, dense, DOCUMENTS if documents is None else documents, progress=progress)
+    keep_table(directory, table)
+    return table
 
 
 def fit_to_documents(

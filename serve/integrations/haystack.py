@@ -10,55 +10,34 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lexhound.core.extras import extra
 from lexhound.retrieval.collection.request import Fusion, SearchRequest
-from lexhound.retrieval.collection.result import Hit
-from lexhound.retrieval.documents.document import Document as Stored
 from lexhound.retrieval.engines.protocol import Backend
 from lexhound.retrieval.errors import UnknownFieldError
 
-from .documents import metadata_of, stored_document
+from .haystack_documents import (
+    KEPT,
+    chosen_by_policy,
+    distinct_values,
+    given_form,
+    page_of_values,
+    required_expression,
+    stored_form,
+    with_metadata,
+)
 from .haystack_filters import expression_of, field_name
 from .place import Place, open_place
 
 with extra("haystack", "the Haystack integration"):
     from haystack import Document, component, default_from_dict, default_to_dict
-    from haystack.document_stores.errors import DuplicateDocumentError
     from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
     from haystack.document_stores.types.filter_policy import apply_filter_policy
     from haystack.errors import FilterError
     from haystack.utils import Secret
-
-KEPT = "_haystack"
-"""The field of metadata that keeps what a collection has no place for: embeddings, blobs, a content of None."""
-_ELSEWHERE = ("blob", "embedding", "sparse_embedding")
-
-
-def stored_form(document: Document) -> Stored:
-    """Return a document as the collection keeps it.
-
-    Raises:
-        InvalidDocumentError: its metadata holds what JSON has no form for.
-    """
-    values = document.to_dict(flatten=False)
-    kept = {name: values[name] for name in _ELSEWHERE if values.get(name) is not None}
-    if document.content is None:
-        kept["content"] = None
-    metadata = document.meta | ({KEPT: json.dumps(kept)} if kept else {})
-    return stored_document(document.id, document.content or "", metadata)
-
-
-def given_form(stored: Stored | Hit, score: float | None = None) -> Document:
-    """Return a document as Haystack has it."""
-    metadata = metadata_of(stored)
-    kept = json.loads(metadata.pop(KEPT, "{}"))
-    return Document.from_dict({"id": stored.id, "content": stored.text, "meta": metadata, "score": score} | kept)
 
 
 class LexhoundDocumentStore:
@@ -145,18 +124,8 @@ class LexhoundDocumentStore:
         """
         if not isinstance(documents, list) or not all(isinstance(each, Document) for each in documents):
             raise ValueError("write_documents takes a list of documents")
-        chosen: dict[str, Document] = {}
-        for each in documents:
-            if each.id in chosen and policy in (DuplicatePolicy.NONE, DuplicatePolicy.FAIL):
-                raise DuplicateDocumentError(f"the id {each.id!r} is given twice")
-            if each.id not in chosen or policy is DuplicatePolicy.OVERWRITE:
-                chosen[each.id] = each
-        if policy is not DuplicatePolicy.OVERWRITE:
-            there = {each.id for each in self.place.get(list(chosen))}
-            if there and policy is not DuplicatePolicy.SKIP:
-                raise DuplicateDocumentError(f"there is a document {min(there)!r} already")
-            chosen = {name: each for name, each in chosen.items() if name not in there}
-        self.place.put([stored_form(each) for each in chosen.values()])
+        chosen = chosen_by_policy(documents, policy, lambda ids: {each.id for each in self.place.get(ids)})
+        self.place.put([stored_form(each) for each in chosen])
         return len(chosen)
 
     def delete_documents(self, document_ids: list[str]) -> None:
@@ -175,7 +144,7 @@ class LexhoundDocumentStore:
         Raises:
             FilterError: the filters mean nothing, or there are none.
         """
-        return self.place.delete_where(_required(filters))
+        return self.place.delete_where(required_expression(filters))
 
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
         """Change the metadata of the documents that pass: `meta` is put over it. Returns how many they are.
@@ -183,11 +152,8 @@ class LexhoundDocumentStore:
         Raises:
             FilterError: the filters mean nothing, or there are none.
         """
-        found = [given_form(each) for each in self.place.find(_required(filters))]
-        changed = [
-            stored_form(Document.from_dict(each.to_dict(flatten=False) | {"meta": each.meta | meta})) for each in found
-        ]
-        self.place.put(changed)
+        found = [given_form(each) for each in self.place.find(required_expression(filters))]
+        self.place.put([stored_form(with_metadata(each, meta)) for each in found])
         return len(found)
 
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
@@ -197,7 +163,7 @@ class LexhoundDocumentStore:
     def count_unique_metadata_by_filter(self, filters: dict[str, Any], metadata_fields: list[str]) -> dict[str, int]:
         """Return how many different values fields have in the documents that pass; these are read for it."""
         found = self.filter_documents(filters)
-        return {field_name(name): len(_distinct(found, name)) for name in metadata_fields}
+        return {field_name(name): len(distinct_values(found, name)) for name in metadata_fields}
 
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
         """Return the metadata fields and their types: `keyword`, or `float` where every value is a number."""
@@ -222,10 +188,7 @@ class LexhoundDocumentStore:
         Args:
             search_term: only values that contain it, whatever the case of letters.
         """
-        values = _distinct(self.filter_documents(filters), metadata_field)
-        wanted = [each for each in values if search_term is None or search_term.lower() in str(each).lower()]
-        wanted.sort(key=lambda value: (str(value), type(value).__name__))
-        return wanted[from_ : from_ + size], len(wanted)
+        return page_of_values(self.filter_documents(filters), metadata_field, search_term, from_, size)
 
     # The same for asyncio
 
@@ -259,25 +222,6 @@ class LexhoundDocumentStore:
             return [given_form(hit, float(hit.score)) for hit in self.place.search(request).hits]
         except UnknownFieldError as error:
             raise FilterError(str(error)) from error
-
-
-def _required(filters: dict[str, Any]) -> str:
-    expression = expression_of(filters)
-    if expression is None:
-        raise FilterError("no filters are given; delete_all_documents deletes everything")
-    return expression
-
-
-def _distinct(documents: Sequence[Document], name: str) -> list[Any]:
-    """Return the different values of a field: 1, 1.0, "1" and True are four."""
-    found: dict[tuple[str, str], Any] = {}
-    for document in documents:
-        value: Any = document.meta
-        for part in field_name(name).split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if value is not None:
-            found.setdefault((type(value).__name__, json.dumps(value)), value)
-    return list(found.values())
 
 
 class _Retriever:

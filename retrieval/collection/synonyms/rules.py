@@ -51,6 +51,21 @@ def parse_rules(lines: Iterable[str]) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+def rules_for(lines: Iterable[str], *, lexical: bool) -> tuple[Rule, ...]:
+    """Return the rules of lines, for a collection whose encoder is BM25 (`lexical`).
+
+    Raises:
+        QueryError: as `parse_rules`; or the encoder is another.
+    """
+    parsed = parse_rules(lines)
+    if not lexical:
+        raise QueryError(
+            "synonyms are for the words of BM25, and the collection's encoder is learned: it brings its own",
+            hint="leave them out, or index the corpus with the encoder bm25",
+        )
+    return parsed
+
+
 def read_rules(connection: sqlite3.Connection) -> tuple[Rule, ...]:
     """Return the rules that a collection keeps.
 

@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--address", action="append", default=[], help="may be repeated")
     parser.add_argument("--questions", type=int, default=100, help="how many are timed")
+    parser.add_argument("--without-dense", action="store_true", help="leave dense vectors behind, as Lucene has to")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -50,13 +51,15 @@ def main() -> None:
     moved: dict[str, float | None] = {str(options.collection): None}
     for address in options.address:
         started = perf_counter()
-        report = move_collection(options.collection, address)
+        report = move_collection(options.collection, address, without_dense=options.without_dense)
         moved[address] = perf_counter() - started
         print(f"moved {report.documents:,} documents, {report.postings:,} postings to {address}", flush=True)
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         systems = {place: stack.enter_context(open_collection(place)) for place in moved}
-        for mode in next(iter(systems.values())).modes:
+        for mode in systems[str(options.collection)].modes:
+            if not all(mode in system.modes for system in systems.values()):
+                continue
             times = alternate(
                 {place: _way(system, asked, mode) for place, system in systems.items()},
                 len(asked),

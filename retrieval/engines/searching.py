@@ -60,7 +60,14 @@ class EngineSearcher:
         hits = self._hits(HitMaker(request, self._sparse_field, encoded), ranked, shares)
         seconds, mode = perf_counter() - started, encoders.shown_mode
         return SearchResult(
-            hits, seconds, SearchStats(0, 0), encoded.unknown, mode, encoded.terms, encoding=encoded.seconds
+            hits,
+            seconds,
+            SearchStats(0, 0),
+            encoded.unknown,
+            mode,
+            encoded.terms,
+            encoding=encoded.seconds,
+            query_cut=encoded.cut,
         )
 
     def _check(self, request: SearchRequest) -> None:

@@ -100,7 +100,8 @@ class EngineWriter:
             documents = [replace(each, document=with_text(each.document, field)) for each in documents]
         spans = {each.document.id: each.spans for each in documents}
         self._engine.check([each.document for each in documents], lambda document: spans[document.id])
-        if self._sparse_field.frequencies:  # terms have numbers of the collection's own: they are counted again
+        if Ability.LEXICAL in self._engine.abilities and self._sparse_field.frequencies:
+            # Terms of bm25 have numbers of the collection's own, and it weighs them itself: they are counted again.
             documents = [replace(each, sparse=self._counted_again(each)) for each in documents]
         self._engine.upsert(documents)
 

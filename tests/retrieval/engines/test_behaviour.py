@@ -175,6 +175,7 @@ def test_a_query_may_be_weights(kind: str, own: Collection, moved: Callable[[str
     found = collection.search({"heat": 2.0, "no such term": 1.0}, 3)
     assert [hit.id for hit in found.hits] == [hit.id for hit in own.search({"heat": 2.0}, 3).hits]
     assert found.unknown == ("no such term",)
+    assert (found.query_cut, collection.search("heat " * 200, 3).query_cut) == (False, True)
     with pytest.raises(QueryError, match="term weights"):
         collection.search({"heat": 2.0}, mode="hybrid")
 

@@ -20,9 +20,8 @@ from lexhound.retrieval.collection.query.fusion import FieldScores, fuse
 from lexhound.retrieval.collection.request import METHODS
 from lexhound.retrieval.collection.store import dense_index
 from lexhound.retrieval.engines.collection import EngineCollection
-from lexhound.retrieval.engines.moving import _rows
+from lexhound.retrieval.engines.own_directory import own_documents
 from lexhound.retrieval.exports import export_collection, import_export
-from lexhound.retrieval.exports.rows import live_rows
 
 WIDTH = 12
 WORDS = [f"word{number}" for number in range(40)]
@@ -39,6 +38,9 @@ class WordVectors(DenseField):
         return np.array(sums, np.float32).reshape(len(texts), WIDTH)
 
     queries = encode
+
+    def cuts_query(self, text: str) -> bool:
+        return False
 
     def document_reader(self) -> WholeTexts:
         return WholeTexts()
@@ -131,8 +133,8 @@ def test_another_engine_is_asked_in_the_same_way(tmp_path: Path) -> None:
         engine = PlainEngine("plain:", made.manifest)
         side = WordVectors(EncoderIdentity("words", "words", "0"), WIDTH)
         with EngineCollection(engine, made.sparse_field, side, writable=True) as other:
-            for chunk in live_rows(made.snapshot(), made.sparse_field):
-                other.add_rows(_rows(chunk))
+            for chunk in own_documents(made, made.snapshot()):
+                other.add_encoded(chunk)
             queries = ["word1 word2", "word3 unknown", "unknown", *BLANKS]
             for mode in ("sparse", "dense", "hybrid"):
                 for query in queries:

@@ -9,10 +9,15 @@ from numpy.typing import NDArray
 
 from lexhound.retrieval.errors import InvalidDocumentError
 
-from .document import Document
+from .document import Document, has_words
 
 if TYPE_CHECKING:
     from lexhound.encoders.base import QueryVector
+
+
+def is_wordless(document: Document) -> bool:
+    """Return whether no query of words finds a document: it has none, and no vector that was made elsewhere."""
+    return not isinstance(document, EncodedDocument) and not has_words(document)
 
 
 class EncodedDocument(Document):

@@ -75,12 +75,13 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class BulkResult:
-    """What became of the documents of a bulk load."""
+    """What became of the documents of a bulk load; `wordless` of those that are stored have no letter and no digit."""
 
     added: int = 0
     replaced: int = 0
     unchanged: int = 0
     rejected: tuple[Rejection, ...] = ()
+    wordless: int = 0
 
     @property
     def total(self) -> int:
@@ -150,6 +151,7 @@ def bulk_result(answer: Mapping[str, Any], before: BulkResult) -> BulkResult:
         before.replaced + answer["replaced"],
         before.unchanged + answer["unchanged"],
         before.rejected + rejected,
+        before.wordless + answer.get("wordless", 0),
     )
 
 

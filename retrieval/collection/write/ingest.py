@@ -22,8 +22,8 @@ from lexhound.retrieval.collection.store.schema import DATABASE, translate
 from lexhound.retrieval.collection.store.sql import last_internal_id, select_in, write_property
 from lexhound.retrieval.collection.store.stored_documents import content_hash, hash_of
 from lexhound.retrieval.corpus import BadRow, Corpus
-from lexhound.retrieval.documents.document import Document, has_words
-from lexhound.retrieval.documents.encoded_document import EncodedDocument
+from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.encoded_document import is_wordless
 from lexhound.retrieval.errors import (
     BadRowError,
     CorpusError,
@@ -209,7 +209,7 @@ class _Attempt:
             if isinstance(row, BadRow):
                 yield row
                 continue
-            self._wordless += not (isinstance(row, EncodedDocument) or has_words(row))
+            self._wordless += is_wordless(row)
             if field is None:
                 yield row
                 continue

@@ -31,7 +31,7 @@ from lexhound.retrieval.collection.store.table_checksum import write_table_check
 from lexhound.retrieval.collection.store.token_table import has_token_vectors, write_token_vectors
 from lexhound.retrieval.collection.store.wal import BoundedLog
 from lexhound.retrieval.documents.document import Document
-from lexhound.retrieval.documents.encoded_document import EncodedDocument
+from lexhound.retrieval.documents.encoded_document import EncodedDocument, is_wordless
 
 from .average_length import Lengths, has_grown, renew_average_length
 from .flush import flush
@@ -58,18 +58,28 @@ Status: TypeAlias = Literal["added", "replaced", "unchanged"]
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What became of added documents: new ids, ids whose document was replaced, documents that were there already."""
+    """What became of added documents: new ids, ids whose document was replaced, documents that were there already.
+
+    Attributes:
+        wordless: how many of all of them have neither a letter nor a digit in title and text.
+    """
 
     added: int = 0
     replaced: int = 0
     unchanged: int = 0
+    wordless: int = 0
 
     @property
     def total(self) -> int:
         return self.added + self.replaced + self.unchanged
 
     def __add__(self, other: AddReport) -> AddReport:
-        return AddReport(self.added + other.added, self.replaced + other.replaced, self.unchanged + other.unchanged)
+        return AddReport(
+            self.added + other.added,
+            self.replaced + other.replaced,
+            self.unchanged + other.unchanged,
+            self.wordless + other.wordless,
+        )
 
 
 class Writer:
@@ -240,7 +250,8 @@ class Writer:
                 self.flush(job)
             finally:
                 self.merging.release()
-        return AddReport(len(changed) - len(stale), len(stale), len(documents) - len(changed))
+        wordless = sum(map(is_wordless, documents))
+        return AddReport(len(changed) - len(stale), len(stale), len(documents) - len(changed), wordless)
 
     def known(self, documents: Sequence[Document], hashes: Sequence[int]) -> dict[str, tuple[int, int | None]]:
         """Return (internal id, `content_hash`) of the published documents with the ids of these; `hashes` are of these.

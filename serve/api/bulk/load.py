@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from lexhound.retrieval.collection.write.writer import Status
 from lexhound.retrieval.documents.document import Document
+from lexhound.retrieval.documents.encoded_document import is_wordless
 from lexhound.retrieval.errors import InvalidDocumentError, UnsupportedError
 from lexhound.retrieval.tenants.keys import claimed
 from lexhound.serve.api.http.dependencies import NDJSON_TYPES, media_type_of
@@ -42,6 +43,7 @@ class Report:
         self._position = 0
         self._listed = 0
         self.counts = {"added": 0, "replaced": 0, "unchanged": 0, "errors": 0}
+        self._wordless = 0
 
     def add(self, parsed: Sequence[Parsed], statuses: Iterator[Status]) -> None:
         """Report a chunk; `statuses` are those of its documents, in order."""
@@ -56,6 +58,7 @@ class Report:
                     "error": {"code": each.code, "message": each.message, "hint": each.hint},
                 }
             else:
+                self._wordless += is_wordless(each)
                 status = next(statuses)
                 self.counts[status] += 1
                 if self._errors_only:
@@ -77,7 +80,7 @@ class Report:
 
     def answer(self) -> Response:
         """Return the whole report."""
-        tail = b"]," + orjson.dumps(self.counts)[1:]
+        tail = b"]," + orjson.dumps(self.counts | {"wordless": self._wordless})[1:]
         size = self._file.tell()
         self._file.seek(0)
         if size <= _IN_MEMORY:

@@ -86,6 +86,7 @@ class AddedAnswer(BaseModel):
     added: int
     replaced: int
     unchanged: int
+    wordless: int = Field(default=0, description="Documents without a letter or a digit: no query of words finds them.")
 
 
 class DeletedAnswer(BaseModel):

@@ -9,6 +9,7 @@ from lexhound.retrieval.collection.capability import Capability
 from lexhound.retrieval.collection.request import METADATA_FIELD, SearchRequest
 from lexhound.retrieval.collection.result import Facet
 from lexhound.retrieval.corpus.given import documents_of
+from lexhound.retrieval.documents.encoded_document import is_wordless
 from lexhound.retrieval.engines.protocol import Backend, capable
 from lexhound.serve.api.http.exceptions import UnknownNameError
 
@@ -107,12 +108,14 @@ def add(name: str, collection: Backend, documents: Sequence[dict[str, Any]]) -> 
     Raises:
         InvalidDocumentError: one is no document.
     """
-    statuses = collection.put(list(documents_of(documents)))
+    given = list(documents_of(documents))
+    statuses = collection.put(given)
     return AddedAnswer(
         collection=name,
         added=statuses.count("added"),
         replaced=statuses.count("replaced"),
         unchanged=statuses.count("unchanged"),
+        wordless=sum(map(is_wordless, given)),
     )
 
 

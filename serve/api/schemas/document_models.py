@@ -75,6 +75,9 @@ class BulkAnswer(Told):
     replaced: int
     unchanged: int
     errors: int
+    wordless: int = Field(
+        description="Of those that are stored, documents without a letter or a digit: no query of words finds them."
+    )
 
 
 class DeleteByIds(Strict):

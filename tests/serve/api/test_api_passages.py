@@ -30,6 +30,8 @@ def test_a_collection_of_passages_is_made_searched_and_described(tmp_path: Path)
         assert len(client.search_many("my", ["heat"], k=100, group="none")[0]) == passages
         by_address = service.request("GET", "/v1/collections/my/search?q=heat&group=none&k=100").json()
         assert len(by_address["hits"]) == passages
+        empty = client.put("my", [{"id": "e", "text": " \n\n" * 999}, {"id": "t", "title": "Wing", "text": ""}])
+        assert (empty.added, empty.wordless) == (2, 1)
         refused = service.request("POST", "/v1/collections", json={"name": "other", "passages": "much"})
         assert refused.status_code == 400
         assert refused.json()["error"]["where"] == "body.passages"

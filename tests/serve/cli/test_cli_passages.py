@@ -8,6 +8,8 @@ import pytest
 from command import lines, run
 from installed_engines import needs_lucene
 
+from lexhound.retrieval import Collection
+
 LONG = "Heat flows in the wing. " * 30 + "A zeppelin is lighter than air. " + "Fuel burns in the tank. " * 30
 
 
@@ -104,3 +106,6 @@ def test_documents_whose_passages_would_be_empty_are_counted_and_whole(
     assert run("get", tmp_path / "c", "blank", "--json").json["text"] == texts["blank"]
     again = run("add", tmp_path / "c", path, "--json").json
     assert again["runs"][0]["wordless"] == 2, "of all that was read"
+    with Collection.open(tmp_path / "c", writable=True) as collection:
+        report = collection.add([{"id": "e", "text": ""}, {"id": "word", "text": "wing"}])
+    assert (report.added, report.replaced, report.wordless) == (1, 1, 1)

@@ -115,11 +115,14 @@ def best_two(field: FieldSearch, query: int, rows: Ranked, depth: int, *, comple
     scores = best.scores.copy()
     scores[several] = field.scoring.combined(scores[several], second[several])
     ranked = replace(best, scores=scores)
-    doubtful = (found == 1) & (best.counts > 1)
-    if complete or not doubtful.any():
+    if complete or not len(ranked):
         return ranked.ordered(depth)
-    # Where the second row lies beyond, it scores no more than the last one that is here.
-    highest = np.maximum(best.scores, field.scoring.combined(best.scores, ordered.scores[-1:]))
+    # A second row that lies beyond scores no more than the last one here, and so does an earlier equal of the best.
+    last = ordered.scores[-1]
+    doubtful = (found < best.counts) & ((found == 1) | (best.scores == last))
+    if not doubtful.any():
+        return ranked.ordered(depth)
+    highest = np.maximum(best.scores, field.scoring.combined(best.scores, np.full(len(first), last)))
     doubtful &= highest >= _last(scores[~doubtful], depth)
     exact = ranked.at(np.flatnonzero(~doubtful))
     if not doubtful.any():

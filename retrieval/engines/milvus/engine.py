@@ -147,10 +147,11 @@ class MilvusEngine:
         further: dict[int, list[dict[str, Any]]] = {number: [] for number in split}
         for row in self._rows(split, ["doc", "passage", "text", "start", "end"], self._tenants(ids)):
             further[int(row["doc"])].append(row)
-        found = {}
+        found: dict[str, StoredDocument] = {}
         for name, head in heads.items():
-            rows = further.get(int(head[layout.document]), [])
-            if rows and len(rows) != head["passages"]:
+            number = int(head[layout.document])
+            rows = further.get(number, [])
+            if len(rows) != split.get(number, 0):
                 return found, name
             found[name] = stored_document(head, rows, layout)
         return found, ""

@@ -274,6 +274,28 @@ def test_a_crash_between_the_rows_of_a_document_leaves_the_old_one(
     assert (milvus.count(), engine.count_rows()) == (3, 3)
 
 
+@needs_milvus
+def test_a_document_that_is_replaced_while_it_is_read_is_read_again(
+    milvus: EngineCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    milvus.add([Document("a", "heat. " * 60)])
+    engine, after = milvus.engine, Document("a", "wing. " * 50)
+    assert isinstance(engine, MilvusEngine)
+    rows, seen = engine._rows, []
+
+    def replacing(*arguments: Any) -> Any:
+        if not seen:
+            seen.append(1)
+            assert milvus.put([after]) == ["replaced"]
+        return rows(*arguments)
+
+    monkeypatch.setattr(engine, "_rows", replacing)
+    assert milvus.get("a") == after
+    monkeypatch.setattr(engine, "_rows", lambda *arguments: iter(list(rows(*arguments))[1:]))
+    with pytest.raises(EngineError, match="rows of the document 'a' are missing"):
+        milvus.get("a")
+
+
 @needs_lucene
 def test_bm25_in_passages_is_our_own_to_the_bit(folder: Path) -> None:
     documents = documents_of(3, 30)
@@ -340,7 +362,7 @@ def test_a_collection_moves_to_milvus_and_back(own: Collection, folder: Path) ->
 @needs_milvus
 @needs_lucene
 def test_a_collection_moves_from_engine_to_engine_and_home(sparse_own: Collection, folder: Path) -> None:
-    stops = [f"lucene:{folder}/stop.lucene", f"milvus-lite:{folder}/stop.db/stop", f"lucene:{folder}/stop2.lucene"]
+    stops = [f"lucene:{folder}/stop.lucene", f"milvus-lite:{folder}/stop.db/stop"]
     source: Path | str = sparse_own.path
     for stop in [*stops, str(folder / "home.index")]:
         report = move_collection(source, stop)

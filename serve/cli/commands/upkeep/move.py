@@ -41,7 +41,7 @@ def move(
     Example:
         lexhound move my.index milvus://host:19530/my
     """
-    from lexhound.retrieval.engines.address import read_address
+    from lexhound.retrieval.engines.address import LUCENE, OWN, read_address
     from lexhound.retrieval.engines.moving import move_collection
     from lexhound.serve.engines import milvus_settings
     from lexhound.serve.errors import UsageError
@@ -50,9 +50,10 @@ def move(
         raise UsageError(f"--dense is {dense!r}", hint="give none, or leave it out: what is moved is not encoded again")
     output = Output(json=json)
     started = perf_counter()
-    stopped = (f"a part of {source} is in {address}", "drop it with the engine's own tools before the same command")
-    if read_address(address).is_native:
-        stopped = (f"nothing is in {address}", "the same command starts again")
+    engine = read_address(address).engine
+    held = "nothing" if engine == OWN else f"a part of {source}"
+    begun = "drop it with the engine's own tools before the same command"
+    stopped = (f"{held} is in {address}", "the same command starts again" if engine in (OWN, LUCENE) else begun)
     with stoppable(lambda: stopped), reporter("moving") as progress:
         report = move_collection(
             source, address, without_dense=dense == "none", milvus=milvus_settings(), progress=show(progress.update)

@@ -14,7 +14,12 @@ Two kinds of documents, none of which has a title of its own:
 Queries, by their ids: `title-N` is the title of an article (a known item). `question-N` is a question that names an
 article's title and whose answer, a text of at least four letters or digits, stands in that article: it is relevant.
 `deep-N` are those of them whose answer stands nowhere in the first 350 words. `leaflet-N` is one question about a
-leaflet's disease, not the first. Everything is decided by ids and hashes, so the same files give the same set.
+leaflet's disease, not the first.
+
+With `--short N`, so many short documents join them: the first passages of other articles, those that a question names
+first. Their queries are `short-N-...`, titles and questions as above. A collection that mixes long and short documents
+shows whether a way of reading favours either. Everything is decided by ids and hashes, so the same files give the same
+set.
 """
 
 from __future__ import annotations
@@ -44,9 +49,11 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=250, help="of each kind")
     parser.add_argument("--least", type=int, default=900, help="words of a document, at least")
     parser.add_argument("--most", type=int, default=2500, help="words of a document, at most")
+    parser.add_argument("--short", type=int, default=0, help="short documents beside them")
     arguments = parser.parse_args()
     lengths = range(arguments.least, arguments.most + 1)
-    articles = _articles(arguments.wiki, lengths)
+    whole = _articles(arguments.wiki)
+    articles = {key: (title, text) for key, (title, text, _) in whole.items() if len(text.split()) in lengths}
     named = _named(arguments.questions, articles)
     order = sorted(articles, key=lambda key: (key not in named, _hash(key)))[: arguments.documents]
     documents = {f"article-{key}": articles[key][1] for key in order}
@@ -58,6 +65,13 @@ def main() -> None:
     for key, (question, text) in _leaflets(arguments.answers, lengths, arguments.documents).items():
         documents[f"leaflet-{key}"] = text
         queries[f"leaflet-{key}"] = (question, f"leaflet-{key}")
+    leads = {key: (title, lead) for key, (title, _, lead) in whole.items() if key not in articles}
+    named = _named(arguments.questions, leads) if arguments.short else {}
+    for key in sorted(leads, key=lambda key: (key not in named, _hash(key)))[: arguments.short]:
+        documents[f"short-{key}"] = leads[key][1]
+        queries[f"short-{key}-title"] = (leads[key][0], f"short-{key}")
+        for number, (question, _) in enumerate(named.get(key, [])):
+            queries[f"short-{key}-{number}"] = (question, f"short-{key}")
     _write(arguments.out, documents, queries)
     words = sum(len(text.split()) for text in documents.values())
     print(f"{len(documents):,} documents of {words / len(documents):,.0f} words, {len(queries):,} queries")
@@ -77,16 +91,16 @@ def _hash(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _articles(path: Path, lengths: range) -> dict[str, tuple[str, str]]:
-    """Return (title, text) of the long articles, by their number."""
+def _articles(path: Path) -> dict[str, tuple[str, str, str]]:
+    """Return (title, whole text, first passage) of the articles, by their number."""
     parts: dict[str, list[tuple[int, str]]] = defaultdict(list)
     titles: dict[str, str] = {}
     for row in _rows(path):
         key, _, number = row["id"].rpartition("-")
         parts[key].append((int(number), row["text"]))
         titles[key] = row["title"]
-    texts = {key: "\n\n".join(text for _, text in sorted(pieces)) for key, pieces in parts.items()}
-    return {key: (titles[key], text) for key, text in texts.items() if len(text.split()) in lengths}
+    pieces = {key: [text for _, text in sorted(own)] for key, own in parts.items()}
+    return {key: (titles[key], "\n\n".join(texts), texts[0]) for key, texts in pieces.items()}
 
 
 def _named(path: Path, articles: dict[str, tuple[str, str]]) -> dict[str, list[tuple[str, bool]]]:

@@ -21,6 +21,11 @@ _PREFIX = "latent:"
 _FILE = "words.json"
 
 
+def is_latent(term: str) -> bool:
+    """Return whether a term is written as latents are."""
+    return term.startswith(_PREFIX)
+
+
 def read_words(folder: Path, latents: int) -> list[list[str]]:
     """Return the words of each latent that lie beside an autoencoder's weights; none where there is no such file.
 

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from lexhound.encoders.latent.names import is_latent
 from lexhound.serve.cli.output import Output, Segment
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ def _product(contribution: Contribution) -> str:
         parts.append(f"fusion {contribution.factor:.4g}")
     if contribution.synonym_of is not None:
         return " × ".join(parts) + f"  (synonym of {_one_line(contribution.synonym_of)})"
+    if is_latent(contribution.term):
+        return " × ".join(parts) + "  (latent of both)"
     expansion = [side for side, own in (("query", contribution.typed), ("document", contribution.in_text)) if not own]
     ending = f"  (expansion of the {' and the '.join(expansion)})" if expansion else ""
     return " × ".join(parts) + ending

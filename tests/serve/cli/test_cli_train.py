@@ -386,3 +386,4 @@ def test_latents_of_the_tokens_of_a_dense_model(folder: Path, tmp_path: Path) ->
     (first, *_) = found.json["hits"][0]["contributions"]
     assert first["term"].startswith("latent:")
     assert len(first["term"].split()) > 1  # the words that excite it
+    assert "(latent of both)" in run("search", tmp_path / "a.index", "boundary layer", "--explain").out

@@ -107,7 +107,7 @@ class EngineWriter:
 
     def _counted_again(self, document: EngineDocument) -> list[SparseVector]:
         """Return the term frequencies of a document's rows."""
-        split = self._splitter.split_at(document.document, document.spans)
+        split = self._splitter.split_at(document.document, document.spans, cut=document.cut)
         return _rows_of(self._sparse_field.encode([piece.encoded_text for piece in split.pieces]))
 
     def delete(self, ids: Sequence[str]) -> list[str]:

@@ -81,7 +81,8 @@ class Splitter:
     def split_at(self, document: Document, spans: Sequence[Span], *, cut: bool = False) -> SplitDocument:
         """Return a document that was split before as it was; `cut` tells what the result is to tell."""
         if not spans:
-            return SplitDocument([document], cut=cut)
+            again = self.split([document])[0] if cut else SplitDocument([document])  # its title may be shortened
+            return SplitDocument(again.pieces if len(again.pieces) == 1 else [document], cut=cut)
         title = document.title
         if self.settings is None or len(title) > self.settings.tokens // 4:  # it may be shortened over passages
             title = self.split([document])[0].pieces[0].title

@@ -27,6 +27,22 @@ def accumulate(
 
 
 @kernel
+def accumulate_within(
+    factor: np.int32,
+    rows: NDArray[np.uint16],
+    impacts: NDArray[np.uint8],
+    within: tuple[Integer, Integer],
+    accumulator: NDArray[np.int32],
+) -> None:
+    """Do as `accumulate` for the rows from one to another, `within`; others are in damaged lists only."""
+    low, limit = within
+    for i in range(len(rows)):
+        row = rows[i]
+        if low <= row < limit:
+            accumulator[row] += factor * np.int32(impacts[i])
+
+
+@kernel
 def accumulate_flagged(
     factor: np.int32,
     rows: NDArray[np.uint16],
@@ -77,20 +93,21 @@ def threshold_of(
     accumulator: NDArray[np.int32],
     allowed: NDArray[np.bool_],
     filtered: bool,
-    limit: Integer,
+    within: tuple[Integer, Integer],
     trial: NDArray[np.int64],
 ) -> Integer:
     """Return a score that rows must exceed, from the scores so far of a window; 0 where that tells nothing.
 
     One less than the k-th best of the hits in `heap[:size]` and of the (partial) scores of the window's rows: at least
-    k rows will have that score, so lower ones are out. allowed: bool[limit], read only when `filtered`. trial:
-    int64[k], used up.
+    k rows will have that score, so lower ones are out. within: the first row of the window that counts, and the end of
+    them. allowed: bool of the rows to there, read only when `filtered`. trial: int64[k], used up.
     """
+    low, limit = within
     for i in range(size):  # copying a slice in one go takes Numba seconds to compile
         trial[i] = heap[i]
     size_of_trial: Integer = size
     least = np.int64(1)
-    for begin in range(0, limit, CHUNK):
+    for begin in range(low // CHUNK * CHUNK, limit, CHUNK):
         chunk = accumulator[begin : min(begin + CHUNK, limit)]
         if greatest(chunk) < least:
             continue

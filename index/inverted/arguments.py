@@ -112,13 +112,15 @@ class Scratch(NamedTuple):
 class Window(NamedTuple):
     """A window of rows: rows base + low to base + limit - 1 are searched; and its lists (`query_lists`).
 
-    span: over how many rows its postings are spread; active: the number of its lists; postings: of all of them;
-    permitted: bool[limit], the part of `allowed` that is the window's, read only when `filtered`.
+    whole: whether these are all of it; else nothing but its rows from `low` to `limit` is touched. span: over how many
+    rows its postings are spread; active: the number of its lists; postings: of all of them; permitted: bool[limit], the
+    part of `allowed` that is the window's, read only when `filtered`.
     """
 
     base: Integer
     low: Integer
     limit: Integer
+    whole: bool
     span: Integer
     active: int
     postings: Integer

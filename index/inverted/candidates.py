@@ -95,7 +95,8 @@ def scanned_candidates(
     """
     allowed, filtered, limit = window.permitted, window.filtered, window.limit
     count = 0
-    for begin in range(0, len(accumulator), CHUNK):
+    first, end = (0, len(accumulator)) if window.whole else (window.low // CHUNK * CHUNK, limit)
+    for begin in range(first, end, CHUNK):
         chunk = accumulator[begin : begin + CHUNK]
         if greatest(chunk) >= least:
             for near in range(0, len(chunk), STRIP):

@@ -22,11 +22,13 @@ def offer_scanned(
 ) -> Integer:
     """Offer the rows of a window that score more than `threshold`, which rises, and clear it; return the heap's size.
 
-    accumulator: int32[rows of a window], to its end; see `candidates.scanned_candidates`.
+    accumulator: int32[rows of a window], to its end; of one that is not whole the rest is zero. See
+    `candidates.scanned_candidates`.
     """
     permitted, filtered, limit, base = window.permitted, window.filtered, window.limit, window.base
     least = threshold + 1
-    for begin in range(0, len(accumulator), CHUNK):
+    first, end = (0, len(accumulator)) if window.whole else (window.low // CHUNK * CHUNK, limit)
+    for begin in range(first, end, CHUNK):
         chunk = accumulator[begin : begin + CHUNK]
         if greatest(chunk) >= least:
             for near in range(0, len(chunk), STRIP):

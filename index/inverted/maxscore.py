@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.inverted.accumulator import accumulate, threshold_of
+from lexhound.index.inverted.accumulator import accumulate, accumulate_within, threshold_of
 from lexhound.index.inverted.arguments import EXACT_FACTOR, IndexArrays, Scratch, Window, scaled
 from lexhound.index.inverted.candidates import complete, threshold_of_candidates
 from lexhound.index.inverted.query_lists import FACTOR, ORDER, START, STOP, TOP, order_by
@@ -53,12 +53,16 @@ def add_lists(
     while done < active and scaled(bound, bound_factor) > (threshold * enough) >> 10:
         at = lists[ORDER, done]
         start, stop = lists[START, at], lists[STOP, at]
-        accumulate(np.int32(lists[FACTOR, at]), rows[start:stop], impacts[start:stop], accumulator)
+        factor, within = np.int32(lists[FACTOR, at]), (window.low, window.limit)
+        if window.whole:
+            accumulate(factor, rows[start:stop], impacts[start:stop], accumulator)
+        else:
+            accumulate_within(factor, rows[start:stop], impacts[start:stop], within, accumulator)
         postings_read += stop - start
         bound -= lists[TOP, at]
         done += 1
         if postings_read >= look and size < len(heap) and done < active:
-            partial = threshold_of(heap, size, accumulator, window.permitted, window.filtered, window.limit, trial)
+            partial = threshold_of(heap, size, accumulator, window.permitted, window.filtered, within, trial)
             threshold = max(threshold, partial)
             look = 2 * postings_read
     return done, postings_read, bound, threshold

@@ -29,7 +29,8 @@ the beginning, and of the lists that are read only their postings are added up, 
 lists for which looking these rows up costs less are left for later.
 
 A run of rows is searched as if there were no others: windows without one are passed over in the directory, and of lists
-that reach beyond the run only the part within is read, found by binary search.
+that reach beyond the run only the part within is read, found by binary search. The accumulator is touched, looked
+through and cleared only there.
 
 `maxscore`, `exhaustive` and `selective` are the three traversals of a window, one of which `_search_window` takes.
 
@@ -129,7 +130,8 @@ def _search_window(
         return size
     origin = base - limits.origin
     permitted = limits.allowed[origin : origin + limit] if filtered else limits.allowed
-    window = Window(base, low, limit, width if whole else limit - low, active, postings, permitted, filtered)
+    span = width if whole else limit - low
+    window = Window(base, low, limit, whole, span, active, postings, permitted, filtered)
     count: Integer = np.int64(0)
     selective = False
     if filtered:
@@ -146,12 +148,12 @@ def _search_window(
     else:
         done, postings_read, bound, threshold = add_lists(window, size, threshold, bound, factor, index, scratch)
         stats[0] += postings_read
-        if done == active and postings_read * _SPARSE_SHARE >= width:
+        if done == active and postings_read * _SPARSE_SHARE >= span:
             # A whole chunk, also of narrower windows: what damaged rows left beyond the end is cleared with it.
             scores = scratch.accumulator[: max(width, CHUNK)]
             return offer_scanned(scores, threshold, window, scratch.heap, size, stats)
         least = max(1, threshold + 1 - scaled(bound, factor))
-        if postings_read * _SPARSE_SHARE < width:
+        if postings_read * _SPARSE_SHARE < span:
             count = touched_candidates(done, scratch.lists, index.rows, scratch.accumulator, least, window, candidates)
         else:
             count = scanned_candidates(scratch.accumulator[:width], least, window, candidates)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
 from lexhound.index.dense.flat import FlatIndex
 from lexhound.index.inverted.index import InvertedIndex
-from lexhound.index.inverted.quantization import Query
+from lexhound.index.inverted.quantization import QuantisationLoss, Query
+from lexhound.index.jit import frozen
 from lexhound.index.runs import IndexRun, vector_run
 
 TERMS = 60
@@ -56,6 +59,25 @@ def test_no_posting_of_others_is_read() -> None:
     query = Query.from_weights(terms, np.ones(TERMS, np.float32))
     _, stats = IndexRun(index, 700, 740).search_with_stats(query, 10)
     assert 0 < stats.postings_read <= weights[700:740].nnz
+
+
+def test_damaged_lists_lead_to_no_row_of_others_and_leave_nothing_behind() -> None:
+    draw = np.random.default_rng(11)
+    weights = _weights(draw, 1500)
+    intact = InvertedIndex.from_csr(weights, SCALE, window_bits=9)
+    rows = draw.integers(0, 1 << 9, len(intact.postings.rows)).astype(np.uint16)
+    broken = InvertedIndex(replace(intact.postings, rows=frozen(rows)), scale=SCALE, loss=QuantisationLoss())
+    terms = np.arange(0, TERMS, 3, dtype=np.int32)
+    query = Query.from_weights(terms, np.ones(len(terms), np.float32))
+    expected = intact.search(query, 20)
+    for number in range(80):
+        first = int(draw.integers(0, 1490))
+        stop = min(1500, first + int(draw.integers(1, (20, 700)[number % 2])))
+        mask = None if number % 3 else draw.random(stop - first) < 0.4
+        found = IndexRun(broken, first, stop).search(query, 5, allowed=mask)
+        assert ((found.rows >= 0) & (found.rows < stop - first)).all()
+        again = intact.search(query, 20)
+        assert (again.rows.tolist(), again.scores.tolist()) == (expected.rows.tolist(), expected.scores.tolist())
 
 
 def test_an_empty_run_has_no_hits() -> None:

@@ -23,6 +23,7 @@ BATCH = 16
 _MODELS = 2  # kept in this process
 # Of a text, given to the tokenizer: models read some hundred tokens of it.
 _CHARACTERS = 20_000
+_AROUND = 8  # special tokens beside query and text, at most; no token is shorter than a byte
 
 
 class CrossEncoder:
@@ -61,6 +62,19 @@ class CrossEncoder:
         with self._lock:
             found = self._model.predict(pairs, batch_size=BATCH, show_progress_bar=False)
         return np.asarray(found, np.float64).reshape(len(pairs))
+
+    def count_cut(self, query: str, texts: Sequence[str]) -> int:
+        """Return how many texts, with the query before them, are longer than the model reads."""
+        limit, query = self._model.max_seq_length, encodable(query)
+        if limit is None:
+            return sum(len(text) > _CHARACTERS for text in texts)
+        room = limit - len(query.encode()) - _AROUND
+        long = [encodable(text[:_CHARACTERS]) for text in texts if len(text.encode("utf-8", "replace")) > room]
+        if not long:
+            return 0
+        with self._lock:
+            read = self._model.tokenizer([query] * len(long), long, truncation=False, verbose=False)["input_ids"]
+        return sum(len(tokens) > limit for tokens in read)
 
 
 @lru_cache(_MODELS)

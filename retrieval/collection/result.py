@@ -129,6 +129,8 @@ class SearchResult:
         terms: the ids of the query's terms that the collection knows, for marking them in texts.
         total: how many documents match; None where nobody asked.
         query_cut: whether the query is longer than a model reads, so that its end is left out.
+        reranked_cut: how many of the hits that a cross-encoder reranked are longer than it reads, with the query: it
+            judges them by their beginnings.
     """
 
     hits: tuple[Hit, ...]
@@ -140,6 +142,7 @@ class SearchResult:
     encoding: float = 0.0
     total: Total | None = None
     query_cut: bool = False
+    reranked_cut: int = 0
 
     def __iter__(self) -> Iterator[Hit]:
         """Go over the hits, best first."""

@@ -165,6 +165,7 @@ def search_result(answer: Mapping[str, Any]) -> SearchResult:
         tuple(answer.get("unknown_terms") or ()),
         total=Total(**answer["total"]) if answer.get("total") else None,
         query_cut=bool(answer.get("query_cut")),
+        reranked_cut=answer.get("reranked_cut", 0),
     )
 
 

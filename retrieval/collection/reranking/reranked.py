@@ -42,6 +42,7 @@ def rerank(search: Search, request: SearchRequest, options: Rerank) -> SearchRes
     model = open_cross_encoder(options.model)
     result = search(replace(first, fields=tuple(dict.fromkeys((*request.fields, "title", "text")))))
     texts = [_read(hit) for hit in result.hits]
+    cut = model.count_cut(query, texts)
     scores: list[float] = []
     for start in range(0, len(texts), BATCH):
         check_deadline()
@@ -50,7 +51,7 @@ def rerank(search: Search, request: SearchRequest, options: Rerank) -> SearchRes
     hits = tuple(
         _hit(request, result.hits[place], rank, scores[place]) for rank, place in enumerate(order, request.offset + 1)
     )
-    return replace(result, hits=hits, seconds=perf_counter() - started)
+    return replace(result, hits=hits, seconds=perf_counter() - started, reranked_cut=cut)
 
 
 def first_stage(request: SearchRequest, options: Rerank) -> tuple[str, SearchRequest]:

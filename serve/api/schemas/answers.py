@@ -47,6 +47,8 @@ def search_answer(request: SearchRequest, result: SearchResult) -> dict[str, Any
         answer["total"] = asdict(result.total)
     if result.query_cut:
         answer["query_cut"] = True
+    if result.reranked_cut:
+        answer["reranked_cut"] = result.reranked_cut
     if not request.by_text:
         answer["unknown_terms"] = list(result.unknown)
     return answer

@@ -253,6 +253,9 @@ class SearchAnswer(Told):
     query_cut: bool | None = Field(
         None, description="True where the query is longer than a model reads, so that its end is left out."
     )
+    reranked_cut: int | None = Field(
+        None, description="How many reranked hits are longer than the reranker reads; it judges their beginnings."
+    )
 
 
 class BatchRequest(Strict):

@@ -22,6 +22,7 @@ from lexhound.serve.cli.learned_options import StoredTrust, trusting
 from lexhound.serve.cli.option_groups import with_options
 from lexhound.serve.cli.options import AllowUnknownFields, Filter, Json, Place, Recall, Tenant, as_text, confined
 from lexhound.serve.cli.output import Output, tell
+from lexhound.serve.cli.progress import counted
 from lexhound.serve.cli.startup import prepare_one_search, prepare_searches
 
 from .search_output import TEXT_CHARACTERS, nothing_found, print_hit, search_json
@@ -196,6 +197,8 @@ def search(options: SearchOptions) -> None:
         result = collection.search(request)
         if result.query_cut:
             tell("the query is longer than the model reads: its end is left out")
+        if result.reranked_cut:
+            tell(f"{counted(result.reranked_cut, 'hit')} longer than the reranker reads: judged by their beginnings")
         if options.json:
             output.document(search_json(request, result))
             return

@@ -172,6 +172,7 @@ def search_json(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
         "mode": result.mode,
         "seconds": result.seconds,
         "query_cut": result.query_cut,
+        **({"reranked_cut": result.reranked_cut} if result.reranked_cut else {}),
         "stats": None if result.stats is None else asdict(result.stats),
         **({} if result.total is None else {"total": asdict(result.total)}),
         "hits": hits,

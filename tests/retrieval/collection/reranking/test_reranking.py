@@ -66,6 +66,25 @@ def test_the_best_hits_come_in_the_order_of_the_model(collection: Collection, mo
     assert many[1] == []
 
 
+def test_hits_that_are_longer_than_the_model_reads_are_counted(model: Path, tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "long.index", encoder="bm25") as collection:
+        collection.add([Document("long", "heat " * 90), Document("some", "heat " * 40), Document("short", "heat")])
+        encoder = open_cross_encoder(str(model))
+        tokenizer = encoder._model.tokenizer
+        read = [len(tokenizer("heat", hit.text, verbose=False)["input_ids"]) for hit in collection.search("heat")]
+        expected = sum(tokens > encoder._model.max_seq_length for tokens in read)
+        result = collection.search("heat", 3, rerank=Rerank(str(model), 3))
+        assert result.reranked_cut == expected == 1
+        assert collection.search("heat", rerank="none").reranked_cut == 0
+        assert collection.search("heat " * 45, 3, rerank=Rerank(str(model), 3)).reranked_cut == 2
+    found = run("search", tmp_path / "long.index", "heat", "--rerank", model, "--rerank-depth", "3", "-k", "3")
+    assert "1 hit longer than the reranker reads" in found.err
+    found = run(
+        "search", tmp_path / "long.index", "heat", "--rerank", model, "--rerank-depth", "3", "-k", "3", "--json"
+    )
+    assert found.json["reranked_cut"] == 1
+
+
 def test_a_collection_keeps_a_reranker(collection: Collection, model: Path, tmp_path: Path) -> None:
     plain = [hit.id for hit in collection.search("heat transfer")]
     collection.keep_reranker(Rerank(str(model), 20))

@@ -116,7 +116,7 @@ def main() -> None:
                 report(root / "shared", alone, tenant, len(own), options.queries, draw)
         for path, more in ((root / "plain", []), (root / "shared", ["--confined"])):
             command = [sys.executable, __file__, "--ask-all", str(path), "--tenants", str(options.tenants), *more]
-            subprocess.run(command, check=True)
+            print(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout, end="")
     print(json.dumps({"cpu seconds": round(time.process_time(), 1)}))
 
 

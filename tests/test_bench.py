@@ -255,6 +255,13 @@ def tenants(run: Run, inputs: Inputs) -> None:
     assert all(line["sparse"]["alone"] > 0 for line in lines if "rows" in line)
 
 
+def tenant_queries(run: Run, inputs: Inputs) -> None:
+    told = run("run_tenant_queries", "--passages", 300, "--tenants", 12, "--queries", 1)
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert all(line["alone"] > 0 for line in lines if "rows" in line)
+    assert [line["tenants"] for line in lines if "tenants" in line] == [False, True]
+
+
 def tenant_frequencies(run: Run, inputs: Inputs) -> None:
     told = run("run_tenant_frequencies", f"{inputs.data}:dev", "--tenants", 3)
     lines = [json.loads(line) for line in told.splitlines()]
@@ -281,7 +288,7 @@ RUNS: dict[str, Callable[[Run, Inputs], None]] = {
     f"run_{run.__name__}": run
     for run in (
         ablation, backends, codes, dense, densified, encoders, filters, fusions, growth, head, late, lexical, passages,
-        serve, sparse, stalls, start, tenant_frequencies, tenants, training,
+        serve, sparse, stalls, start, tenant_frequencies, tenant_queries, tenants, training,
     )
 }  # fmt: skip
 

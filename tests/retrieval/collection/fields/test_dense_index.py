@@ -41,6 +41,9 @@ class WordVectors(DenseField):
 
     queries = encode
 
+    def cuts_query(self, text: str) -> bool:
+        return False
+
     def document_reader(self) -> WholeTexts:
         return WholeTexts()
 

@@ -91,7 +91,7 @@ def group_many(
             if complete or _certain(field, ranked, rows, depth):
                 rankings[query] = ranked
             elif limit == most:
-                rankings[query] = _beyond(field, query, depth, without)
+                rankings[query] = _beyond(field, query, depth, without, (ranked, rows))
             else:
                 unfinished.append(query)
         waiting, limit = unfinished, min(limit * _WIDER, most)
@@ -130,17 +130,19 @@ def best_two(field: FieldSearch, query: int, rows: Ranked, depth: int, *, comple
     return Ranked.joined([exact, field.documents_scored(query, best.at(np.flatnonzero(doubtful)))]).ordered(depth)
 
 
-def _beyond(field: FieldSearch, query: int, depth: int, without: Sequence[int]) -> Ranked:
-    """Return the best `depth` documents of a query whose rows the engine's longest list does not hold."""
-    ranked, passed = Ranked.of(()), set(without)
+def _beyond(field: FieldSearch, query: int, depth: int, without: Sequence[int], found: tuple[Ranked, Ranked]) -> Ranked:
+    """Return the best `depth` documents of a query whose rows the engine's longest list does not hold; `found` are
+    those of that list, and its rows.
+    """
+    (ranked, rows), passed = found, set(without)
     while True:
+        passed.update(rows.documents.tolist())
         rows = field.ask([query], field.engine.max_rows, field.scope(sorted(passed)))[0]
         complete = len(rows) < field.engine.max_rows
         more = best_two(field, query, rows, depth, complete=complete)
         ranked = Ranked.joined([ranked, more]).ordered(depth)
         if complete or _certain(field, ranked, rows, depth):
             return ranked
-        passed.update(rows.documents.tolist())
 
 
 def _certain(field: FieldSearch, ranked: Ranked, rows: Ranked, depth: int) -> bool:

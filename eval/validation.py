@@ -266,7 +266,10 @@ def latent_terms_validator(
         for each, *sides in zip(sets, documents, queries, strict=True):
             for k in sorted(set(recipe.latents.k)):
                 kept = [
-                    [prune(*vector, most, 0.0) for vector in summed_latents(latents, side.states, side.lengths, k)]
+                    [
+                        prune(*vector, most, 0.0)
+                        for vector in summed_latents(latents, side.states, side.lengths.tolist(), k)
+                    ]
                     for side, most in zip(
                         sides, (recipe.latents.document_terms, recipe.latents.query_terms), strict=True
                     )

@@ -62,6 +62,8 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe | LatentRec
     _check_data(recipe.data, str(path))
     if isinstance(recipe, Recipe):
         _check(recipe, str(path))
+    elif recipe.latents.words and recipe.latents.of != "tokens":
+        raise SettingsError(f"{path}: latents.words is of latents of tokens", 'Say of = "tokens", or leave words out')
     return recipe
 
 

@@ -104,11 +104,13 @@ class LatentActivations:
             found.append((columns[start:stop][ascending].astype(np.int32), values[start:stop][ascending]))
         return found
 
-    def largest_of(self, vectors: Floats, k: int) -> Largest:
+    def largest_of(self, vectors: NDArray[np.floating[Any]], k: int) -> Largest:
         """Return the `k` largest latents above 0 of float32[n, width]; see `largest_of_rows`."""
         parts = [Largest(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
         for start in range(0, len(vectors), _CHUNK):
-            rows, columns, values = largest_of_rows(self.activations(vectors[start : start + _CHUNK]), k)
+            rows, columns, values = largest_of_rows(
+                self.activations(vectors[start : start + _CHUNK].astype(np.float32, copy=False)), k
+            )
             parts.append(Largest(rows + start, columns, values))
         return Largest(*map(np.concatenate, zip(*parts, strict=True)))
 

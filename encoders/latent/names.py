@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,3 +83,47 @@ class LatentNames:
     def spans(self, text: str) -> list[Span]:
         """Return no stretch: a latent is of a whole text, not of a part of it."""
         return []
+
+
+class WordTerms(Protocol):
+    """What says how the words of a vocabulary are written; `lexhound.encoders.text.subwords.Subwords`."""
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]: ...
+
+    def text(self, term_id: int) -> str: ...
+
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]: ...
+
+    def spans(self, text: str) -> list[Span]: ...
+
+
+class WordsAndLatents:
+    """Terms of which the first are words, and the others latents.
+
+    Args:
+        words: of a vocabulary; count: how many there are.
+    """
+
+    def __init__(self, words: WordTerms, count: int, latents: LatentNames) -> None:
+        self._words = words
+        self._count = count
+        self._latents = latents
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Those of the words."""
+        return self._words.special_tokens
+
+    def text(self, term_id: int) -> str:
+        """Return a word, or a latent's name; raises IndexError for an id that there is not."""
+        return self._words.text(term_id) if term_id < self._count else self._latents.text(term_id - self._count)
+
+    def lookup(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """Return the ids of words and latents; -1 for what is neither."""
+        words, latents = self._words.lookup(terms), self._latents.lookup(terms)
+        return np.where(latents < 0, words, latents + self._count).astype(np.int32)
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the stretches of the text that are words."""
+        return self._words.spans(text)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,17 +54,18 @@ class LatentSaturation:
         """Return a document's weights, float32[latents], of its f, float32[latents]."""
         f = frequencies.astype(np.float64)
         pivot = self.k1 * (1 - self.b + self.b * f.sum() / self.length)
-        return (f * (self.k1 + 1) / (f + pivot)).astype(np.float32)
+        weights: NDArray[np.float32] = (f * (self.k1 + 1) / (f + pivot)).astype(np.float32)
+        return weights
 
 
 def summed_latents(
-    latents: LatentActivations, states: NDArray[np.float32], lengths: Sequence[int], k: int
+    latents: LatentActivations, states: NDArray[np.floating[Any]], lengths: Sequence[int], k: int
 ) -> list[QueryVector]:
     """Return f of each text: ids int32 ascending, and float32 above 0.
 
     Args:
-        states: float32[tokens, width], the texts' tokens one after the other, without special ones; lengths: of the
-            texts, which may be 0.
+        states: float32 or float16[tokens, width], the texts' tokens one after the other, without special ones;
+            lengths: of the texts, which may be 0.
         k: how many latents a token keeps.
     """
     owners = np.repeat(np.arange(len(lengths)), lengths)

@@ -11,53 +11,37 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.encoders.base import EncoderIdentity, LiveStatistics, QueryVector, ShareDone, Span, fingerprint_of
-from lexhound.encoders.checkpoints.hub import SURFACE_MATCH_FILE, Located, locate
+from lexhound.encoders.checkpoints.hub import Located, locate
 from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
 from lexhound.encoders.late.vectors import QueryTokens, TokenVectors, kept_vectors, quantised, query_tokens
 from lexhound.encoders.libraries import AGAIN, TOKENIZERS, require_same, version_of
-from lexhound.encoders.text.subwords import TOKENIZER_FILES, Subwords
+from lexhound.encoders.text.subwords import Subwords
 from lexhound.encoders.vector_files import stacked
 
 from .folders import read_layout
 from .layout import EncoderLayout, Layout
 from .live_idf import PRIOR, live_idf
-from .pruning import prune
+from .opening import EncoderOpener, TextEncoder, open_subwords
+from .pruning import prune_words
 from .settings import LearnedSettings
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from lexhound.encoders.latent.names import LatentNames
+    from lexhound.encoders.latent.names import LatentNames, WordsAndLatents
     from lexhound.encoders.text.token_reader import TokenReader
 
-    from .latent_terms import LatentModel
+    from .latent_queries import WordsAndLatentsTable
     from .model_encoder import VocabularyEncoder
     from .static import TokenTable
 
 _VERSION = 2  # of how settings and files become vectors: part of every fingerprint
-
-
-class TextEncoder(Protocol):
-    """An encoder of documents or queries, whatever it is made of."""
-
-    @property
-    def vocabulary_size(self) -> int: ...
-
-    @property
-    def tokens_encoded(self) -> int: ...
-
-    @property
-    def reader(self) -> TokenReader: ...
-
-    def encode(self, texts: Sequence[str], progress: ShareDone | None = None) -> list[QueryVector]: ...
-
-    def encode_one(self, text: str) -> QueryVector: ...
 
 
 class LearnedEncoder:
@@ -89,9 +73,9 @@ class LearnedEncoder:
         self._stored = identity
         self._lock = RLock()
         self._encoders: dict[str, TextEncoder] = {}
-        self._latent_models: dict[tuple[object, ...], LatentModel] = {}
         if identity is not None:
             self.layout = self._as_stored(identity)
+        self._opener = EncoderOpener(self.layout, self.settings, lambda: self._encoder("document"))
         if self.layout.query.kind == "table":  # cheap, and then errors come when the encoder is opened
             self._encoder("query")
 
@@ -210,7 +194,16 @@ class LearnedEncoder:
         )
 
     def _document(self, vector: QueryVector) -> QueryVector:
-        return prune(*vector, self.settings.top_k or self.layout.document.top_k, self.settings.ratio)
+        top_k = self.settings.top_k or self.layout.document.top_k
+        return prune_words(*vector, self._words, top_k, self.settings.ratio)
+
+    @cached_property
+    def _words(self) -> int | None:
+        """How many terms are words, where latents follow them."""
+        if not self.layout.query.beside_words:
+            return None
+        encoder: WordsAndLatentsTable = self._encoder("query")  # type: ignore[assignment]
+        return encoder.words
 
     def document_reader(self) -> TokenReader:
         """Return how its model reads a document. Loads the model."""
@@ -245,15 +238,18 @@ class LearnedEncoder:
             table, frequencies = encoder.weights[terms], statistics.document_frequencies(terms)
             if encoder.surface_match is not None:
                 frequencies = frequencies * encoder.surface_match[terms].astype(np.float64)
-            live = live_idf(table, frequencies, statistics.n_documents, self._prior)
+            is_word = terms < (len(encoder.weights) if self._words is None else self._words)
+            priors = np.where(is_word, self._prior, self.layout.query.latent_prior or self._prior)
+            live = live_idf(table, frequencies, statistics.n_documents, priors)
             weights = weights * (live / table)
             useful = weights > 0
             if self.layout.query.common:
-                rare = live > -math.log(self.layout.query.common)
-                useful &= rare | ~rare.any()
+                common = is_word & (live <= -math.log(self.layout.query.common))
+                if (is_word & ~common).any():
+                    useful &= ~common
             terms, weights = terms[useful], weights[useful]
         top_k = self.settings.query_top_k or self.layout.query.query_top_k
-        return prune(terms, weights, top_k, self.settings.query_ratio)
+        return prune_words(terms, weights, self._words, top_k, self.settings.query_ratio)
 
     @cached_property
     def _prior(self) -> int:
@@ -287,14 +283,16 @@ class LearnedEncoder:
         return self._terms.spans(text)
 
     @cached_property
-    def _terms(self) -> Subwords | LatentNames:
+    def _terms(self) -> Subwords | LatentNames | WordsAndLatents:
         """What says how terms are written."""
-        if self.layout.query.kind != "autoencoder":
+        query = self.layout.query
+        if query.latents is None:
             return self._query_subwords
-        from lexhound.encoders.latent.names import LatentNames, read_words
+        from lexhound.encoders.latent.names import LatentNames, WordsAndLatents, read_words
 
-        size = self._encoder("query").vocabulary_size
-        return LatentNames(size, read_words(self.layout.root / (self.layout.query.latents or ""), size))
+        count = self._encoder("query").vocabulary_size - (self._words or 0)
+        latents = LatentNames(count, read_words(self.layout.root / query.latents, count))
+        return latents if self._words is None else WordsAndLatents(self._query_subwords, self._words, latents)
 
     def subwords(self, encoder: str) -> Subwords:
         """Return the tokens of the "document" or the "query" encoder."""
@@ -302,14 +300,14 @@ class LearnedEncoder:
 
     @cached_property
     def _query_subwords(self) -> Subwords:
-        return _open_subwords(self.layout, self.layout.query)
+        return open_subwords(self.layout, self.layout.query)
 
     @cached_property
     def _document_subwords(self) -> Subwords:
         document, query = self.layout.document, self.layout.query
         if (document.folder, document.lower_case) == (query.folder, query.lower_case):
             return self._query_subwords
-        return _open_subwords(self.layout, self.layout.document)
+        return open_subwords(self.layout, self.layout.document)
 
     def _encoder(self, name: str) -> TextEncoder:
         encoder = self._encoders.get(name)
@@ -324,64 +322,13 @@ class LearnedEncoder:
         layout: EncoderLayout = getattr(self.layout, name)
         if self.layout.document == self.layout.query and self._encoders and not layout.of_tokens:
             return next(iter(self._encoders.values()))
-        settings = self.settings
         subwords = self.subwords(name)
         if self._stored is not None and self._stored.parts.get(name) != layout.hash(self.layout.root):
             raise _changed(self._stored, name)
         if self._stored is not None:
             part = f"{name}_tokens"
             require_same(self._stored, {part: subwords.tokens_digest}, {part: (TOKENIZERS, "tokens")}, AGAIN)
-        if layout.kind == "table":
-            from .static import TokenTable, read_surface_match, read_weights
-
-            folder = self.layout.root / layout.folder
-            weights = read_weights(folder, layout.weights, subwords)
-            ratios = read_surface_match(folder / SURFACE_MATCH_FILE, len(weights)) if layout.surface_match else None
-            return TokenTable(subwords, weights, layout, settings, ratios)
-        if layout.kind == "regression":
-            from .term_weighting import TermWeightingEncoder
-
-            return TermWeightingEncoder(self.layout.root, subwords, layout, settings)
-        if layout.of_tokens:
-            from .latent_terms import LatentTermsEncoder
-
-            model = self._latent_model(layout)
-            return LatentTermsEncoder(model, subwords, layout, settings, query=name == "query")
-        if layout.kind == "autoencoder":
-            from .document_latents import DocumentLatentsEncoder
-
-            return DocumentLatentsEncoder(self.layout.root, subwords, layout, settings)
-        return _open_language_model(self.layout.root, subwords, layout, settings)
-
-    def _latent_model(self, layout: EncoderLayout) -> LatentModel:
-        """Return the model of latent terms; one for documents and queries where they have the same files."""
-        from .latent_terms import LatentModel
-
-        key = (layout.folder, layout.latents, layout.max_length, layout.lower_case)
-        if key not in self._latent_models:
-            self._latent_models[key] = LatentModel(self.layout.root, layout, self.settings)
-        return self._latent_models[key]
-
-
-def _open_language_model(
-    root: Path, subwords: Subwords, layout: EncoderLayout, settings: LearnedSettings
-) -> TextEncoder:
-    """Return the encoder of a language model: without torch where the model and the device allow it."""
-    from lexhound.encoders.runtime.bert.model import config_without_torch
-
-    folder = root / layout.folder
-    if not layout.echo and layout.adapter is None:
-        config = config_without_torch(folder, settings.device, settings.precision)
-        if config is not None:
-            from .bert import BertEncoder
-
-            return BertEncoder(root, subwords, layout, settings, config)
-    from lexhound.encoders.checkpoints.loading import require_neural
-
-    require_neural()
-    from .transformer import LanguageModelEncoder
-
-    return LanguageModelEncoder(root, subwords, layout, settings)
+        return self._opener.open(layout, subwords, query=name == "query")
 
 
 def _changed(identity: EncoderIdentity, part: str) -> IdentityError:
@@ -389,13 +336,6 @@ def _changed(identity: EncoderIdentity, part: str) -> IdentityError:
         f"{identity.name} is no longer the encoder whose vectors are stored: its {part} has changed",
         "Restore its files, or index the documents again",
     )
-
-
-def _open_subwords(layout: Layout, encoder: EncoderLayout) -> Subwords:
-    """Open an encoder's tokenizer: of its own folder, or of the encoder's where that has none."""
-    inner = layout.root / encoder.folder
-    folder = inner if any((inner / name).is_file() for name in TOKENIZER_FILES) else layout.root
-    return Subwords.open(folder, lower_case=encoder.lower_case)
 
 
 def _fingerprint(layout: Layout, settings: dict[str, Any], parts: Mapping[str, str]) -> str:

@@ -64,7 +64,13 @@ def _read_own(root: Path) -> Layout:
     if not isinstance(values, dict) or values.get("format") != _FORMAT:
         raise CheckpointError(f"{path} is not of format {_FORMAT}", "Upgrade lexhound, or correct the file")
     document = _encoder(root, path, values.get("document"))
-    return Layout(root, document, document if "query" not in values else _encoder(root, path, values["query"]))
+    query = document if "query" not in values else _encoder(root, path, values["query"])
+    if document.beside_words != query.beside_words or (document.beside_words and query.kind != "table"):
+        raise CheckpointError(
+            f"{path}: latents beside words are of an mlm document encoder and a table of queries, both",
+            "Name their folder in both, or in neither",
+        )
+    return Layout(root, document, query)
 
 
 def _encoder(root: Path, path: Path, values: object) -> EncoderLayout:
@@ -89,11 +95,11 @@ def _encoder(root: Path, path: Path, values: object) -> EncoderLayout:
             raise CheckpointError(f"{path}: {name} is {value!r}", "See docs/encoders.md for what it may say")
     if not 0 <= values.get("common", 0) < 1 or not 0 <= values.get("power", 0) <= 1:
         raise CheckpointError(f"{path}: common or power is out of range", "common: 0 to below 1; power: 0 to 1")
-    parts = {
-        key: _part(path, key, kind, values[key])
-        for key, kind in (("written", ExactTermBoost), ("saturation", LatentSaturation))
-        if values.get(key)
-    }
+    parts: dict[str, object] = {}
+    if values.get("written"):
+        parts["written"] = _part(path, "written", ExactTermBoost, values["written"])
+    if values.get("saturation"):
+        parts["saturation"] = _part(path, "saturation", LatentSaturation, values["saturation"])
     layout = EncoderLayout(**{known[key].name: value for key, value in (dict(values) | parts).items()})
     poolings = {
         "mlm": POOLINGS, "regression": ("max", "sum", "first"), "table": ("max",),
@@ -105,14 +111,20 @@ def _encoder(root: Path, path: Path, values: object) -> EncoderLayout:
         raise CheckpointError(f"{path}: activation is {layout.activation!r}", f"One of {', '.join(ACTIVATIONS)}")
     if layout.dense not in (None, "mean"):
         raise CheckpointError(f"{path}: dense is {layout.dense!r}", "It must be mean")
-    if (layout.kind == "autoencoder") != (layout.latents is not None):
+    if (
+        layout.latents is None
+        if layout.kind == "autoencoder"
+        else layout.latents is not None and layout.kind == "regression"
+    ):
         raise CheckpointError(
-            f"{path}: latents is {layout.latents!r}", "An autoencoder names its folder, others do not"
+            f"{path}: latents is {layout.latents!r}", "An autoencoder names its folder, term weighting has none"
         )
-    if not layout.of_tokens and (layout.token_k or layout.saturation):
+    if not (layout.of_tokens or layout.beside_words) and (layout.token_k or layout.saturation):
         raise CheckpointError(
             f"{path}: token_k and saturation are of latents of tokens", "Say kind autoencoder and pooling sum"
         )
+    if layout.latent_weight <= 0:
+        raise CheckpointError(f"{path}: latent_weight is {layout.latent_weight}", "It must be above 0")
     for folder in (layout.folder, layout.adapter, layout.expansion, layout.latents):
         if folder is not None:
             inside(root, folder, path)

@@ -54,10 +54,14 @@ class EncoderLayout:
         top_k, query_top_k: how many of a document's and of a query's heaviest terms are kept where the settings do not
             say; None for all.
         exact_terms: of an mlm encoder, the BM25 boost of a text's exact terms; None for none.
-        latents: of an autoencoder, the folder of its weights, relative to the encoder's folder.
+        latents: of an autoencoder, the folder of its weights, relative to the encoder's folder. Of an mlm document
+            encoder and a table, the autoencoder of tokens whose latents follow the words, as terms of their own.
+        latent_terms: of latents beside words, how many of a text's heaviest are kept; None for all.
+        latent_weight: of a table, what the latents of a query are multiplied by beside its words.
+        latent_prior: of a table, the `prior` of its latents.
         unit: of an autoencoder, whether the dense vector is brought to unit length first.
-        token_k: of an autoencoder of tokens, how many latents a token keeps; None for its own number.
-        saturation: of an autoencoder of tokens, how the latents of a document saturate; None for plain sums.
+        token_k: of latents of tokens, how many a token keeps; None for the autoencoder's own number.
+        saturation: of latents of tokens, how those of a document saturate; None for plain sums.
         prompt: put before every text.
         max_length: longest input in tokens, where the folder says one.
         lower_case: whether texts are lower-cased before they become tokens.
@@ -82,6 +86,9 @@ class EncoderLayout:
     query_top_k: int | None = None
     exact_terms: ExactTermBoost | None = field(default=None, metadata={"key": "written"})
     latents: str | None = None
+    latent_terms: int | None = None
+    latent_weight: float = 1.0
+    latent_prior: int = 0
     unit: bool = False
     token_k: int | None = None
     saturation: LatentSaturation | None = None
@@ -93,6 +100,11 @@ class EncoderLayout:
     def of_tokens(self) -> bool:
         """Whether terms are latents of tokens' states."""
         return self.kind == "autoencoder" and self.pooling == "sum"
+
+    @property
+    def beside_words(self) -> bool:
+        """Whether latents of tokens' states follow the words of a vocabulary."""
+        return self.kind in ("mlm", "table") and self.latents is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what differs from the defaults, for `lexhound_encoder.json` and fingerprints."""
@@ -106,7 +118,8 @@ class EncoderLayout:
         """Return a hex SHA-256 over the encoder's files."""
         if self.kind == "table":
             tables = [self.weights or "", *([SURFACE_MATCH_FILE] if self.surface_match else [])]
-            return files_hash(root / self.folder, tables)[:32]
+            latents = [] if self.latents is None else [files_hash(root / self.latents)[:32]]
+            return "-".join([files_hash(root / self.folder, tables)[:32], *latents])
         folders = [self.folder, *(part for part in (self.adapter, self.expansion, self.latents) if part is not None)]
         boost = [] if self.exact_terms is None else [self.exact_terms.identity]
         return "-".join([*(files_hash(root / folder)[:32] for folder in folders), *boost])
@@ -135,9 +148,11 @@ class Layout:
         """What a person would call it; also the kind of its identity."""
         if self.document.echo:
             return "decoder"
+        if self.document.beside_words:
+            return "words-and-latents"
         if self.document.kind == "mlm":
             return {"mlm": "splade", "table": "inference-free"}.get(self.query.kind, "mixed")
         return {"regression": "term-weighting", "autoencoder": "latent"}.get(self.document.kind, "table")
 
 
-FAMILIES = ("splade", "inference-free", "term-weighting", "decoder", "table", "mixed", "latent")
+FAMILIES = ("splade", "inference-free", "term-weighting", "decoder", "table", "mixed", "latent", "words-and-latents")

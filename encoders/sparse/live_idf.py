@@ -20,7 +20,10 @@ PRIOR = 500
 
 
 def live_idf(
-    table: NDArray[np.float32], frequencies: NDArray[np.int64] | NDArray[np.float64], n_documents: int, prior: int
+    table: NDArray[np.float32],
+    frequencies: NDArray[np.int64] | NDArray[np.float64],
+    n_documents: int,
+    prior: int | NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """Return the weights of terms, float32, >= 0.
 
@@ -28,7 +31,7 @@ def live_idf(
         table: float32[terms], what the encoder's table says of them, > 0.
         frequencies: int64 or, where they are estimated, float64[terms], how many of the `n_documents` documents hold
             each.
-        prior: how many documents the table counts for, at least 1.
+        prior: how many documents the table counts for, at least 1; of all terms, or int64[terms].
     """
     expected = prior * np.exp(-table.astype(np.float64))
     share = (frequencies + expected) / (n_documents + prior)

@@ -149,7 +149,7 @@ class ModelEncoder(ABC):
 
     def _sparse(self, rows: NDArray[np.float32]) -> list[QueryVector]:
         """Return the vectors of float32[texts, vocabulary_size], which is written to."""
-        rows[:, ~self._is_term] = 0.0
+        rows[:, ~self._is_term[: rows.shape[1]]] = 0.0
         terms = [np.flatnonzero(row > 0).astype(np.int32) for row in rows]
         return [(ids, row[ids]) for ids, row in zip(terms, rows, strict=True)]
 

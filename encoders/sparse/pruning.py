@@ -36,3 +36,24 @@ def largest(vectors: list[QueryVector]) -> QueryVector:
     first = np.ones(len(terms), dtype=bool)
     first[1:] = terms[1:] != terms[:-1]
     return terms[first], weights[first]
+
+
+def followed(words: QueryVector, latents: QueryVector, count: int) -> QueryVector:
+    """Return words and latents as one vector; the ids of latents come after those of the `count` words."""
+    terms = np.concatenate([words[0], latents[0] + np.int32(count)]).astype(np.int32)
+    return terms, np.concatenate([words[1], latents[1]]).astype(np.float32)
+
+
+def prune_words(
+    terms: NDArray[np.int32], weights: NDArray[np.float32], count: int | None, top_k: int | None, ratio: float
+) -> QueryVector:
+    """Return what `prune` leaves of the words, and all latents.
+
+    Args:
+        count: how many terms are words; None for all.
+    """
+    if count is None:
+        return prune(terms, weights, top_k, ratio)
+    split = int(np.searchsorted(terms, count))
+    kept = prune(terms[:split], weights[:split], top_k, ratio)
+    return np.concatenate([kept[0], terms[split:]]), np.concatenate([kept[1], weights[split:]])

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
 from .output import tell
 from .progress import State, counted
 
-_DESCRIBED = 2000  # documents that tell how rare latents are, and their words
-
 if TYPE_CHECKING:
     from lexhound.encoders.text.token_reader import TokenReader
     from lexhound.eval.validation import ValidationSet
     from lexhound.training.data.pool import Pool
     from lexhound.training.latents.recipe import LatentRecipe
-    from lexhound.training.loop import Outcome
     from lexhound.training.recipe import Recipe
 
 
@@ -103,54 +97,3 @@ class Watcher:
 
     def notice(self, message: str) -> None:
         tell(f"note: {message}")
-
-
-def train_latents(recipe: LatentRecipe, folder: Path, threads: int, show: Callable[[State], None]) -> Outcome:
-    """Train an autoencoder over a frozen model's vectors, and write the encoder."""
-    # Whatever is wrong with the data is told before anything heavy is imported or computed.
-    sets, pool = read_data(recipe, tell)
-
-    import numpy as np
-    import torch
-
-    from lexhound.eval.report.training import write_curves
-    from lexhound.eval.validation import latent_terms_validator, latent_validator
-    from lexhound.training.data.cut_texts import cut_notice
-    from lexhound.training.latents.description import described
-    from lexhound.training.latents.export import export_latent_terms, export_latents
-    from lexhound.training.latents.loop import LatentTrainer, TrainingVectors
-    from lexhound.training.latents.vectors import FrozenModel
-
-    if threads:
-        torch.set_num_threads(threads)
-    model, cache = FrozenModel.of(recipe), folder / "vectors"
-    reader = model.documents.reader
-    notice = cut_notice(reader, pool.documents, "documents are", "model.max_length")
-    if notice is not None:
-        tell(notice)
-    tell_cut_sets(sets, reader, "model.max_length", tell)
-    tokens = recipe.latents.of == "tokens"
-    if tokens:
-        texts = [*pool.documents, *pool.queries]
-        states = model.states(texts, cache, partial(tell_texts, show, "texts"))
-        tell(f"{len(states.states):,} token states, {states.states.nbytes / 1e9:.1f} GB in {cache}")
-        trainer_data: TrainingVectors = states
-        validator = latent_terms_validator
-    else:
-        trainer_data, validator = model.read(pool, cache, partial(tell_texts, show)), latent_validator
-    validate = validator(sets, model, recipe, cache) if sets else None
-    trainer = LatentTrainer(trainer_data, recipe, folder, validate=validate, watcher=Watcher(show))
-    with interruptible(tell) as stop:
-        outcome = trainer.run(stop=stop.is_set)
-    write_curves(folder / "log.jsonl", folder / "curves.html", recipe.name)
-    encoder = folder / "encoder"
-    if encoder.exists():
-        shutil.rmtree(encoder)
-    if tokens:
-        sample = states.sampled(np.random.default_rng(recipe.seed), _DESCRIBED, len(pool.documents))
-        subwords = model.documents.encoder.backbone.subwords
-        description = described(trainer.frozen(), sample, subwords, recipe.latents.document_terms)
-        export_latent_terms(description, model.layout, recipe.model.max_length, recipe.latents, encoder)
-    else:
-        export_latents(trainer.frozen(), model.layout, recipe.model.max_length, encoder)
-    return outcome

@@ -15,7 +15,7 @@ from lexhound.encoders.latent.autoencoder import Autoencoder, write_autoencoder
 from lexhound.encoders.latent.names import write_words
 from lexhound.encoders.latent.token_latents import LatentSaturation
 from lexhound.encoders.sparse.encoder import LearnedEncoder
-from lexhound.encoders.sparse.folders import write_own_layout
+from lexhound.encoders.sparse.folders import read_layout, write_own_layout
 from lexhound.encoders.sparse.layout import EncoderLayout, Layout
 from lexhound.encoders.sparse.live_idf import PRIOR
 from lexhound.encoders.sparse.saving import save_encoder
@@ -25,6 +25,7 @@ from .description import LatentDescription
 from .recipe import LatentsRecipe
 
 _LATENTS = "latents"
+_WHOLE_ENCODERS = ("modules", "router", "config_s", "lexhound")
 _NOT_THE_MODELS = ("modules", "router", "idf", "query_token", "config_s", "sentence_", "lexhound", "adapter")
 
 
@@ -76,6 +77,60 @@ def export_latent_terms(
         write_words(description.words, aside / _LATENTS)
         write_own_layout(Layout(aside, document, query))
     return folder
+
+
+def export_beside_words(
+    description: LatentDescription, model: DenseLayout, latents: LatentsRecipe, folder: Path
+) -> Path:
+    """Write the sparse encoder whose model was frozen, and the latents of its tokens beside its words, into the new or
+    empty `folder`; return it.
+
+    Raises:
+        CheckpointError: something is in the folder; or as of `require_words`.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} is not empty", "Give a new folder")
+    layout = require_words(model.root)
+    document = replace(
+        layout.document, latents=_LATENTS, latent_terms=latents.document_terms,
+        saturation=LatentSaturation(round(description.length, 3)),
+    )  # fmt: skip
+    query = replace(
+        layout.query, latents=_LATENTS, latent_terms=latents.query_terms, latent_weight=latents.weight,
+        latent_prior=PRIOR,
+    )  # fmt: skip
+    make_directories(folder.parent)
+    with replace_directory(folder) as aside:
+        for part in {"", document.folder, query.folder}:
+            (aside / part).mkdir(parents=True, exist_ok=True)
+            for path in (model.root / part).iterdir():
+                if path.is_file() and not path.name.startswith((*_WHOLE_ENCODERS, "README")):
+                    shutil.copyfile(path, aside / part / path.name)
+        write_autoencoder(description.autoencoder, aside / _LATENTS)
+        write_words(description.words, aside / _LATENTS)
+        write_own_layout(Layout(aside, document, query))
+    return folder
+
+
+def require_words(root: Path) -> Layout:
+    """Return the layout of a sparse encoder that latents may stand beside.
+
+    Raises:
+        CheckpointError: the folder is none, or not of a masked language model and a table of idf.
+    """
+    advice = "Leave latents.words out, or start from a sparse encoder whose queries are a table, as lexhound-mini"
+    try:
+        layout = read_layout(root)
+    except CheckpointError as error:
+        raise CheckpointError(f"{root} has no words to keep beside latents: {error}", advice) from error
+    if layout.document.kind != "mlm" or layout.query.kind != "table" or layout.query.weights is None:
+        raise CheckpointError(
+            f"{root} has no words to keep beside latents: it is no masked language model with a table for queries",
+            advice,
+        )
+    if layout.document.latents is not None:
+        raise CheckpointError(f"{root} has latents already", "Start from the encoder without them")
+    return layout
 
 
 def _copy_model(model: DenseLayout, root: Path) -> None:

@@ -41,6 +41,8 @@ class LatentsRecipe:
         normalise: bring vectors to mean 0 and deviation 1 before the encoder, and back after the decoder.
         of: "texts", whose one vector becomes latents (CSR), or "tokens", whose states' latents are summed over a text.
         document_terms, query_terms: of tokens, how many latents a document and a query keep.
+        words: of tokens, keep the words and expansions of the model, a sparse encoder, beside the latents.
+        weight: of those, what a query's latents are multiplied by.
     """
 
     count: Annotated[int, Strict(), Field(ge=2)] = 4096
@@ -49,6 +51,8 @@ class LatentsRecipe:
     of: Literal["texts", "tokens"] = "texts"
     document_terms: Positive = 400
     query_terms: Positive = 64
+    words: Flag = False
+    weight: Number = 0.2
 
 
 @dataclass(frozen=True, slots=True, config=_CONFIG)

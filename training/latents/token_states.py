@@ -86,8 +86,10 @@ def read_states(
         try:
             for start in range(done, len(texts), _TEXTS):
                 chunk = texts[start : start + _TEXTS]
-                for part, values in zip(("states", "tokens", "lengths"), _read(backbone, chunk, limit), strict=True):
-                    handles[part].write(values.tobytes())
+                states, tokens, lengths = _read(backbone, chunk, limit)
+                # In this order: a text counts once its length is written.
+                for part, values in (("states", states.data), ("tokens", tokens.data), ("lengths", lengths.data)):
+                    handles[part].write(values)
                     handles[part].flush()
                 if progress is not None:
                     progress(start + len(chunk), len(texts))
@@ -99,11 +101,11 @@ def read_states(
             f"states of tokens cannot be kept in {cache}: {error.strerror or error}",
             "Free some space, or give another folder",
         ) from error
-    lengths = np.fromfile(files["lengths"], dtype="<i4").astype(np.int64)
+    lengths = np.fromfile(files["lengths"], dtype="<i4")
     if not lengths.sum():
         raise TrainingDataError("none of the texts has a token", "Give texts that the model can read")
     states = np.memmap(files["states"], dtype="<f2", mode="r").reshape(-1, backbone.width)
-    return TokenStates(states, np.fromfile(files["tokens"], dtype="<i4"), lengths)
+    return TokenStates(states, np.fromfile(files["tokens"], dtype="<i4"), lengths.astype(np.int64))
 
 
 def _whole(files: dict[str, Path], width: int) -> int:

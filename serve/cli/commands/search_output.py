@@ -6,7 +6,6 @@ import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lexhound.encoders.latent.names import is_latent
 from lexhound.serve.cli.output import Output, Segment
 
 if TYPE_CHECKING:
@@ -117,6 +116,8 @@ def _print_contributions(output: Output, hit: Hit) -> None:
 
 def _product(contribution: Contribution) -> str:
     """Return what multiplies to a contribution, and which side's expansion brought the term."""
+    from lexhound.encoders.latent.names import is_latent  # it loads NumPy, which help does without
+
     if contribution.kind != "term":
         return f"weight {contribution.query_weight:.4g} × normalised {contribution.document_weight:.4g}"
     parts = [f"query {contribution.query_weight:.4f}", f"document {contribution.document_weight:.4f}"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from latent_models import LATENTS, PRECISIONS, TEXTS, WIDTH, make_autoencoder
 from tiny_checkpoints import build_tiny_embedding_model
 
 from lexhound.encoders.errors import CheckpointError, IdentityError, SettingsError
@@ -18,24 +19,12 @@ from lexhound.encoders.latent.autoencoder import Autoencoder, LatentActivations,
 from lexhound.encoders.latent.largest import largest_of_rows
 from lexhound.encoders.latent.names import write_words
 from lexhound.encoders.latent.token_latents import LatentSaturation, summed_latents
-from lexhound.encoders.runtime.int16.kernels import available
 from lexhound.encoders.sparse.encoder import LearnedEncoder
 from lexhound.encoders.sparse.settings import LearnedSettings
 from lexhound.retrieval.collection.collection import Collection
 from lexhound.retrieval.documents.document import Document
 
-TEXTS = ["heat transfer in hypersonic flow", "", "the cat sat on the mat", "wing", "wing wing wing wing"]
 FLOAT32 = LearnedSettings(device="cpu", precision="float32")
-LATENTS, WIDTH = 96, 32
-PRECISIONS = ["float32", pytest.param("int16", marks=pytest.mark.skipif(not available(), reason="AVX2"))]
-
-
-def make_autoencoder(k: int = 4) -> Autoencoder:
-    random = np.random.default_rng(5)
-    return Autoencoder(
-        random.normal(size=(LATENTS, WIDTH)).astype(np.float32), random.normal(size=LATENTS).astype(np.float32),
-        random.normal(size=WIDTH).astype(np.float32), k, False, np.linspace(0, 3, LATENTS).astype(np.float32),
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +120,7 @@ def test_documents_and_queries_of_a_folder(folder: Path, precision: str) -> None
 def test_a_vector_is_that_of_the_formula(folder: Path) -> None:
     encoder, model = LearnedEncoder(folder, FLOAT32), make_autoencoder()
     encoder.prepare()
-    backbone = next(iter(encoder._latent_models.values())).backbone
+    backbone = next(iter(encoder._opener._latent_models.values())).backbone
     (ids,) = backbone.subwords.ids_of([TEXTS[0]])
     states = backbone.states([[*backbone.subwords.prefix, *ids, *backbone.subwords.suffix]])[1:-1]
     f = plain_sums(model, states, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -387,3 +388,36 @@ def test_latents_of_the_tokens_of_a_dense_model(folder: Path, tmp_path: Path) ->
     assert first["term"].startswith("latent:")
     assert len(first["term"].split()) > 1  # the words that excite it
     assert "(latent of both)" in run("search", tmp_path / "a.index", "boundary layer", "--explain").out
+
+
+def test_latents_beside_the_words_of_a_sparse_encoder(folder: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(folder / "base", tmp_path / "base"))
+    described = {
+        "format": 1,
+        "document": {"kind": "mlm", "dense": "mean"},
+        "query": {"kind": "table", "weights": "idf.json"},
+    }
+    (base / "lexhound_encoder.json").write_text(json.dumps(described))
+    (base / "idf.json").write_text(json.dumps({"boundary": 2.0, "layer": 1.5, "flow": 1.0}))
+    text = LATENTS.replace("[latents]", '[latents]\nof = "tokens"\nwords = true\nweight = 0.5\ndocument_terms = 30')
+    text = text.replace('start = "dense"', f'start = "{base}"')
+    (folder / "beside.toml").write_text(text)
+    done = train(folder, tmp_path / "run", recipe="beside.toml")
+    assert done.code == 0, done.err
+    written = json.loads((tmp_path / "run" / "encoder" / "lexhound_encoder.json").read_text())
+    assert written["document"]["kind"] == "mlm"
+    assert written["query"]["latent_weight"] == 0.5
+    index = ("index", CRANFIELD / "corpus.jsonl", "--into", tmp_path / "a.index")
+    indexed = run(*index, "--encoder", tmp_path / "run" / "encoder", "--dense", tmp_path / "run" / "encoder")
+    assert indexed.code == 0, indexed.err
+    found = run("search", tmp_path / "a.index", "boundary layer", "--mode", "sparse", "--json", "--explain")
+    assert found.code == 0, found.err
+    terms = {each["term"].split()[0] for hit in found.json["hits"] for each in hit["contributions"]}
+    assert "boundary" in terms
+    assert any(term.startswith("latent:") for term in terms)
+    alone = run("train", folder / "beside.toml", "--set", "latents.of=texts", "--into", tmp_path / "other")
+    assert alone.code != 0
+    assert "latents.words is of latents of tokens" in alone.err
+    wordless = run("train", folder / "beside.toml", "--set", "model.start=dense", "--into", tmp_path / "other")
+    assert wordless.code != 0
+    assert "has no words to keep beside latents" in wordless.err

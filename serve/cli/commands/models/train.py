@@ -15,8 +15,10 @@ from lexhound.serve.cli.learned_options import Device
 from lexhound.serve.cli.options import Json
 from lexhound.serve.cli.output import Output, tell
 from lexhound.serve.cli.progress import State, counted, reporter
-from lexhound.serve.cli.training_run import Watcher, interruptible, read_data, tell_cut_sets, tell_texts, train_latents
+from lexhound.serve.cli.training_run import Watcher, interruptible, read_data, tell_cut_sets, tell_texts
 from lexhound.serve.errors import UsageError
+
+from .latent_training import train_latents
 
 if TYPE_CHECKING:
     from lexhound.training.distributed import Distributed

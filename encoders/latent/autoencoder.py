@@ -23,6 +23,7 @@ from lexhound.encoders.checkpoints.files import read_object
 from lexhound.encoders.checkpoints.hub import CONFIG
 from lexhound.encoders.checkpoints.tensors import read_weights_of
 from lexhound.encoders.errors import CheckpointError
+from lexhound.encoders.runtime.int16.packing import in_turn
 
 from .largest import Largest, largest_of_rows
 
@@ -104,14 +105,16 @@ class LatentActivations:
             found.append((columns[start:stop][ascending].astype(np.int32), values[start:stop][ascending]))
         return found
 
-    def largest_of(self, vectors: NDArray[np.floating[Any]], k: int) -> Largest:
+    def largest_of(self, vectors: NDArray[np.floating[Any]], k: int, threads: int = 1) -> Largest:
         """Return the `k` largest latents above 0 of float32[n, width]; see `largest_of_rows`."""
-        parts = [Largest(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
-        for start in range(0, len(vectors), _CHUNK):
-            rows, columns, values = largest_of_rows(
-                self.activations(vectors[start : start + _CHUNK].astype(np.float32, copy=False)), k
-            )
-            parts.append(Largest(rows + start, columns, values))
+
+        def run(start: int) -> Largest:
+            part = vectors[start : start + _CHUNK].astype(np.float32, copy=False)
+            rows, columns, values = largest_of_rows(self.activations(part), k)
+            return Largest(rows + start, columns, values)
+
+        none = Largest(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+        parts = [none, *in_turn(run, range(0, len(vectors), _CHUNK), threads)]
         return Largest(*map(np.concatenate, zip(*parts, strict=True)))
 
     def activations(self, vectors: Floats) -> Floats:

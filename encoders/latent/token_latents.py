@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lexhound.encoders.base import QueryVector
 from lexhound.encoders.errors import SettingsError
+from lexhound.encoders.runtime.device import threads
 
 from .autoencoder import LatentActivations
 
@@ -70,7 +71,7 @@ def summed_latents(
     """
     owners = np.repeat(np.arange(len(lengths)), lengths)
     count = latents.autoencoder.latents
-    rows, columns, values = latents.largest_of(states, k)
+    rows, columns, values = latents.largest_of(states, k, threads())
     key = owners[rows] * count + columns
     order = np.argsort(key, kind="stable")  # a latent's tokens in their order: the same sum in any batch
     key, values = key[order], values[order].astype(np.float64)

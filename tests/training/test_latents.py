@@ -12,6 +12,7 @@ import torch
 
 from lexhound.encoders.errors import SettingsError, TrainingError
 from lexhound.encoders.latent.autoencoder import LatentActivations
+from lexhound.encoders.runtime.int16.kernels import available
 from lexhound.training.latents.autoencoder import TrainableAutoencoder
 from lexhound.training.latents.loop import LatentTrainer, LatentTrainingSet
 from lexhound.training.latents.recipe import (
@@ -105,6 +106,25 @@ def test_losses_are_those_of_the_formula() -> None:
     spared = model.losses(torch.from_numpy(given.astype(np.float32)), [2, 5], 0, dead_after=5, wider=False)
     assert (float(spared.wider), float(spared.auxiliary)) == (0.0, 0.0)
     torch.testing.assert_close(torch.stack(spared.rebuilt), torch.stack(found.rebuilt))
+
+
+@pytest.mark.skipif(not available(), reason="the kernels need AVX2")
+def test_the_largest_by_integers_rebuild_as_well() -> None:
+    exact, quick = make_model(), make_model()
+    quick.in_integers = True
+    given = torch.cat([vectors(300), -1e3 * vectors(2)])  # of the last few latents are above 0
+    expected = exact.losses(given, [2, 5], 0, 5, wider=False)
+    found = quick.losses(given, [2, 5], 0, 5, wider=False)
+    for ours, theirs in zip(found.rebuilt, expected.rebuilt, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=0)
+    assert all(len(set(row)) == 5 for row in found.ids.tolist())
+    torch.testing.assert_close(found.latents(), expected.latents(), rtol=1e-3, atol=1e-3)
+    sum(found.rebuilt).backward()
+    sum(expected.rebuilt).backward()
+    torch.testing.assert_close(quick.weight.grad, exact.weight.grad, rtol=1e-3, atol=1e-3)
+    with torch.no_grad():
+        quick.bias.fill_(-1e6)
+    assert not quick.losses(given, [2, 5], 0, 5, wider=False).values.any()
 
 
 def make_run(**changes: object) -> tuple[LatentTrainingSet, LatentRecipe]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lexhound.encoders.errors import TrainingError
 from lexhound.encoders.latent.autoencoder import Autoencoder
+from lexhound.encoders.runtime.int16.kernels import available
 from lexhound.training.checkpoint import read_state, write_state
 from lexhound.training.log import TrainingLog
 from lexhound.training.loop import BEST, STATE, Outcome, Watcher
@@ -96,8 +97,9 @@ class LatentTrainer:
         self._ks = tuple(sorted(set(latents.k)))
         centre = training.centre()
         self.model = TrainableAutoencoder(
-            len(centre), latents.count, centre, normalise=latents.normalise, seed=recipe.seed
-        )
+            len(centre), latents.count, centre, normalise=latents.normalise, seed=recipe.seed,
+            in_integers=latents.of == "tokens" and available(),
+        )  # fmt: skip
         self._optimiser = torch.optim.Adam(self.model.parameters(), lr=recipe.optimiser.rate)
         self._step = self._best_step = self._empty = self._worse = 0
         self._best = -math.inf

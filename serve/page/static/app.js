@@ -25,6 +25,7 @@ let state = address.read();
 let collections = [];
 let hits = [];
 let total = null; // how many documents match, where the service tells
+let cut = false; // whether the query is longer than the model reads
 let explained = remembered("localStorage", "lexhound-explain") === "all";
 let latest = 0; // the newest request: answers to older ones are dropped
 let asking = new AbortController();
@@ -84,6 +85,7 @@ async function search() {
     finish();
     filters.complain(null);
     total = answer.total;
+    cut = Boolean(answer.query_cut);
     showHits(answer.hits.slice(0, wanted), answer.hits.length > wanted, answer.seconds * 1000);
     recount(ticket);
   } catch (error) {
@@ -203,7 +205,8 @@ const linkOf = (id) => links().find((link) => link.closest(".hit").dataset.id ==
 function told(took) {
   const all = total && !at.more.hidden ? ` of ${total.relation === "exact" ? "" : "at least "}${grouped(total.value)}` : "";
   const count = `${at.more.hidden ? "" : "First "}${grouped(hits.length)}${all} ${hits.length === 1 ? "result" : "results"}`;
-  tell(count, took === undefined ? "" : ` in ${took < 10 ? took.toFixed(1) : Math.round(took)} ms`);
+  const beginning = cut ? " for the beginning of the query, which is longer than the model reads" : "";
+  tell(count + beginning, took === undefined ? "" : ` in ${took < 10 ? took.toFixed(1) : Math.round(took)} ms`);
 }
 
 const announce = debounced((text) => { at.heard.textContent = text; }, ANNOUNCE_AFTER);

@@ -47,6 +47,16 @@ def test_results_are_those_of_the_service(visit: Visits, server: PageServer) -> 
         assert widths == pytest.approx([100 * score / given[0] for score in given], abs=0.51)
 
 
+def test_a_query_that_is_cut_says_so(visit: Visits) -> None:
+    page = visit(f"?c=notes&q={quote('heat ' * 300)}")
+    wait_for_hits(page)
+    status = page.locator("#status")
+    assert "for the beginning of the query, which is longer than the model reads" in status.inner_text()
+    page.get_by_role("searchbox").fill("heat")
+    status.get_by_text("results in").or_(status.get_by_text("result in")).wait_for()
+    assert "beginning" not in status.inner_text()
+
+
 def test_an_emoji_before_a_mark_does_not_shift_it(visit: Visits) -> None:
     page = visit("?c=notes")
     pieces = page.evaluate(

@@ -215,7 +215,8 @@ def lexical(run: Run, inputs: Inputs) -> None:
 def passages(run: Run, inputs: Inputs) -> None:
     small = ("--dataset", inputs.data, "--documents", 6, "--ways", "cut", "16/4", "windows")
     told = run("run_passages", *small)
-    assert told.count("\n| passages 16/4 | ") == 8
+    assert told.count("\n| passages 16/4 | ") == 10
+    assert told.count(", shipped | ") == 2
     assert "| windows, max-pooled | sparse, best | 6 |" in told
 
 

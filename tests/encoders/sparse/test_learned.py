@@ -294,16 +294,16 @@ def test_memory_that_does_not_suffice(tiny_masked_lm: Path, monkeypatch: pytest.
     from lexhound.encoders.sparse.bert import BertEncoder
 
     scarce = LearnedEncoder(tiny_masked_lm, LearnedSettings(device="cpu", precision="float32"))
-    whole = BertEncoder._states
+    whole = BertEncoder.states
     sizes = []
 
-    def states(self: BertEncoder, pieces: list[list[int]]) -> tuple[np.ndarray, list[int]]:
+    def states(self: BertEncoder, pieces: list[list[int]]) -> tuple[list[list[int]], np.ndarray]:
         sizes.append(len(pieces))
         if len(pieces) > limit:
             raise MemoryError
         return whole(self, pieces)
 
-    monkeypatch.setattr(BertEncoder, "_states", states)
+    monkeypatch.setattr(BertEncoder, "states", states)
     limit = 2
     same(scarce.encode_documents(TEXTS).toarray(), np.stack([oracle(tiny_masked_lm, text) for text in TEXTS]))
     assert max(sizes) > 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -67,6 +69,7 @@ FILTERS = (
 def models() -> tuple[str, str]:
     """The folders of a tiny sparse and a tiny dense model."""
     folder = Path(tempfile.mkdtemp(prefix="backends-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return str(build_tiny_masked_lm(folder / "sparse")), str(build_tiny_embedding_model(folder / "dense"))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,8 +179,8 @@ def test_facets_of_a_filter_alone(collection: Collection) -> None:
 
 
 @pytest.fixture(scope="module")
-def dense() -> Iterator[Collection]:
-    folder = Path(tempfile.mkdtemp(prefix="arranged-dense-"))
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
+    folder = tmp_path_factory.mktemp("arranged_dense")
     model = str(build_tiny_embedding_model(folder / "model"))
     with Collection.create(folder / "my.index", encoder="bm25", dense=model) as made:
         made.add(Document(f"d{n}", " ".join(WORDS[: n % 5]), metadata={"n": n % 3, "m": n}) for n in range(40))

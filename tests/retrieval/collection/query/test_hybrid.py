@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import sqlite3
 import tempfile
@@ -41,6 +42,7 @@ documents = st.builds(Document, id=identifiers, text=texts, metadata=st.fixed_di
 @cache
 def model() -> str:
     folder = Path(tempfile.mkdtemp(prefix="tiny-dense-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return str(build_tiny_embedding_model(folder / "model"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +97,12 @@ def test_what_a_pool_says_of_latents(backbone: Backbone, tmp_path: Path) -> None
         for latent in np.argsort(-z, kind="stable")[:3].tolist():
             if z[latent] > 0:
                 excitement[latent, token] = excitement.get((latent, token), 0.0) + float(z[latent])
+    times = Counter(states.tokens.tolist())
     for latent, words in enumerate(found.words):
-        own = sorted((-value, token) for (row, token), value in excitement.items() if row == latent)
-        expected = list(dict.fromkeys(backbone.subwords.text(token).removeprefix("##") for _, token in own))[:3]
+        own = sorted(
+            (-value / times[token] ** 0.5, token) for (row, token), value in excitement.items() if row == latent
+        )
+        expected = list(dict.fromkeys(backbone.subwords.text(token).removeprefix("##") for _, token in sorted(own)))[:3]
         assert words == expected
     part = states.sampled(np.random.default_rng(3), 4, 6)
     assert len(part.lengths) == 4

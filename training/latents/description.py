@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lexhound.encoders.latent.autoencoder import Autoencoder, LatentActivations
@@ -29,6 +30,8 @@ class LatentDescription:
         autoencoder: with the latents' idf.
         length: Σ f of a text's latents, on average (`lexhound.encoders.latent.token_latents`).
         words: the tokens that excite each latent most, those first that do it most; fewer or none where it is rare.
+            What counts is a token's whole excitement by the square root of how often it occurs, or stop words were the
+            words of every latent.
     """
 
     autoencoder: Autoencoder
@@ -60,15 +63,18 @@ def described(autoencoder: Autoencoder, states: TokenStates, subwords: Subwords,
     count = len(states.lengths)
     idf = -np.log((frequencies + 0.5) / (count + 1))
     return LatentDescription(
-        replace(autoencoder, idf=idf.astype(np.float32)), sums / max(1, count), _heaviest(words, subwords)
+        replace(autoencoder, idf=idf.astype(np.float32)),
+        sums / max(1, count),
+        _heaviest(words, states.tokens, subwords),
     )
 
 
-def _heaviest(words: csr_array, subwords: Subwords) -> list[list[str]]:
-    """Return each row's tokens of the largest values, as they are read."""
-    listed = []
+def _heaviest(words: csr_array, tokens: NDArray[np.int32], subwords: Subwords) -> list[list[str]]:
+    """Return each row's tokens of the largest values by the square root of their number, as they are read."""
+    listed, times = [], np.sqrt(np.bincount(tokens, minlength=words.shape[1]))
     for start, stop in pairwise(words.indptr.tolist()):
-        order = np.lexsort((words.indices[start:stop], -words.data[start:stop]))
-        texts = [subwords.text(int(token)).removeprefix(_CONTINUED) for token in words.indices[start:stop][order]]
+        own = words.indices[start:stop]
+        order = np.lexsort((own, -words.data[start:stop] / times[own]))
+        texts = [subwords.text(int(token)).removeprefix(_CONTINUED) for token in own[order]]
         listed.append(list(dict.fromkeys(texts))[:_WORDS])
     return listed

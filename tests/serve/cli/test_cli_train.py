@@ -196,7 +196,7 @@ def test_two_processes_learn_what_one_learns(folder: Path, tmp_path: Path) -> No
     )  # fmt: skip
     assert together.returncode == 0, together.stderr
     assert together.stderr.count("step 3: apart dev") == 1
-    assert together.stderr.count("left out") == 1
+    assert together.stderr.count("left out") == alone.err.count("left out") > 0
     logs = [
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("alone", "both")

@@ -240,6 +240,6 @@ def test_a_held_state_ends_with_its_last_use(tmp_path: Path, tenant: str | None)
         held = asked._reader.snapshot(hold=True)
         assert held.statistics.n_documents == 1
         assert held.held is not None
-        gone = weakref.ref(held if tenant is None else held._whole)  # type: ignore[attr-defined]
+        gone = weakref.ref(held if tenant is None else held.whole)  # type: ignore[attr-defined]
         del held
         assert gone() is None

@@ -84,23 +84,24 @@ def read_fitting(root: Path, layout: EncoderLayout, width: int) -> Autoencoder:
     """Return the autoencoder that a layout names.
 
     Args:
-        root: the encoder's folder; width: of the model's states.
+        root: the encoder's folder; width: of the model's vectors.
 
     Raises:
-        CheckpointError: see `read_autoencoder`; or it is of states of another width.
+        CheckpointError: see `read_autoencoder`; or it is of vectors of another width.
     """
     folder = root / (layout.latents or "")
     autoencoder = read_autoencoder(folder)
     if autoencoder.weight.shape[1] != width:
         raise CheckpointError(
-            f"{folder} is of states of {autoencoder.weight.shape[1]} values, and the model makes {width}",
+            f"{folder} is of vectors of {autoencoder.weight.shape[1]} values, and the model makes {width}",
             "The two come from different models: bring them together again",
         )
     return autoencoder
 
 
 class LatentModel:
-    """A transformer and the autoencoder of its tokens' states: what documents and queries have in common.
+    """A transformer and an autoencoder, of its tokens' states or of texts' vectors: what documents and queries have in
+    common.
 
     Args:
         root: the encoder's folder; layout, settings: of either encoder.
@@ -117,6 +118,11 @@ class LatentModel:
         )  # fmt: skip
         self.autoencoder = read_fitting(root, layout, self.backbone.width)
         self.backbone.prepare()
+        self.in_integers = self.backbone.states_precision() == "int16"
+
+    def activations(self) -> LatentActivations:
+        """Return what computes latents, in the precision of the transformer."""
+        return LatentActivations(self.autoencoder, integers=self.in_integers)
 
 
 class LatentTermsEncoder(ModelEncoder):
@@ -141,7 +147,7 @@ class LatentTermsEncoder(ModelEncoder):
         self._backbone = model.backbone
         self._terms = LatentTerms(
             model.autoencoder,
-            integers=model.backbone.states_precision() == "int16",
+            integers=model.in_integers,
             token_k=layout.token_k,
             most=(settings.query_top_k or layout.query_top_k) if query else (settings.top_k or layout.top_k),
             saturation=layout.saturation,

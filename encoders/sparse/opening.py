@@ -72,7 +72,7 @@ class EncoderOpener:
         if layout.kind == "autoencoder":
             from .document_latents import DocumentLatentsEncoder
 
-            return DocumentLatentsEncoder(root, subwords, layout, settings)
+            return DocumentLatentsEncoder(self._latent_model(layout), subwords, layout, settings)
         return _open_language_model(root, subwords, layout, settings)
 
     def _table(self, layout: EncoderLayout, subwords: Subwords) -> TextEncoder:
@@ -92,7 +92,7 @@ class EncoderOpener:
         return WordsAndLatentsTable(table, autoencoder, self.documents, subwords, layout)
 
     def _latent_model(self, layout: EncoderLayout) -> LatentModel:
-        """Return the model of latent terms; one for documents and queries where they have the same files."""
+        """Return the model of latents; one for documents and queries where they have the same files."""
         from .latent_terms import LatentModel
 
         key = (layout.folder, layout.latents, layout.max_length, layout.lower_case)

@@ -32,7 +32,8 @@ def read_data(recipe: Recipe | LatentRecipe, say: Callable[[str], None]) -> tupl
     pool = read_pool(recipe)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in pool.counts().items())
     remainder = f"; {pool.left_out:,} left out" if pool.left_out else ""
-    say(f"{counted(len(pool.documents))}, {len(pool.queries):,} queries ({kinds}){remainder}")
+    queries = f", {len(pool.queries):,} queries ({kinds})" if kinds else ""
+    say(f"{counted(len(pool.documents))}{queries}{remainder}")
     return sets, pool
 
 

@@ -421,3 +421,18 @@ def test_latents_beside_the_words_of_a_sparse_encoder(folder: Path, tmp_path: Pa
     wordless = run("train", folder / "beside.toml", "--set", "model.start=dense", "--into", tmp_path / "other")
     assert wordless.code != 0
     assert "has no words to keep beside latents" in wordless.err
+
+
+@pytest.mark.parametrize("recipe", ["recipe.toml", "latents.toml"])
+def test_without_torch_the_extra_is_named(folder: Path, tmp_path: Path, recipe: str) -> None:
+    (folder / "latents.toml").write_text(LATENTS)
+    script = (
+        "import sys; sys.modules['torch'] = None; from lexhound.serve.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "train", folder / recipe, "--into", tmp_path / "run"],
+        capture_output=True, text=True, env=environment(), timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "pip install 'lexhound[neural]'" in done.stderr
+    assert "fault" not in done.stderr

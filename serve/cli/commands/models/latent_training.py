@@ -26,8 +26,11 @@ _DESCRIBED = 2000  # documents that tell how rare latents are, and their words
 
 def train_latents(recipe: LatentRecipe, folder: Path, threads: int, show: Callable[[State], None]) -> Outcome:
     """Train an autoencoder over a frozen model's vectors, or over its tokens' states, and write the encoder."""
+    from lexhound.encoders.checkpoints.loading import require_neural
+
     # Whatever is wrong with the data is told before anything heavy is imported or computed.
     sets, pool = read_data(recipe, tell)
+    require_neural()
 
     import torch
 

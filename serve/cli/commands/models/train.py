@@ -121,8 +121,11 @@ def _train(
 
         join(distributed, device_of(device, distributed))
     say = tell if distributed is None or distributed.first else _silent
+    from lexhound.encoders.checkpoints.loading import require_neural
+
     # Whatever is wrong with the data is told before anything heavy is imported or computed.
     sets, pool = read_data(recipe, say)
+    require_neural()
 
     import torch
 

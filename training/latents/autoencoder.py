@@ -151,8 +151,15 @@ class TrainableAutoencoder(torch.nn.Module):
 
     def _chosen(self, centred: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """Return max(z, 0) of some latents of each vector, float[n, k]."""
+        if self._dense_is_less(ids.shape[1]):
+            return torch.relu(torch.addmm(self.bias, centred, self.weight.T).gather(1, ids))
         rows = torch.nn.functional.embedding(ids, self.weight)
         return torch.relu(torch.einsum("nkw,nw->nk", rows, centred) + self.bias[ids])
+
+    def _dense_is_less(self, k: int) -> bool:
+        """Return whether all latents of a vector take less memory than the directions of k of them."""
+        count, width = self.weight.shape
+        return k * width > count
 
     def _prepared(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return vectors as the encoder takes them, and what brings them back: mean and deviation, [n, 1]."""
@@ -164,7 +171,7 @@ class TrainableAutoencoder(torch.nn.Module):
 
     def _decoded(self, values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """Return what latents rebuild, float[n, width], of values and ids[n, k]."""
-        if values.shape[1] * 4 < len(self.weight):
+        if not self._dense_is_less(ids.shape[1]):
             rows = torch.nn.functional.embedding(ids, self.weight)
             return torch.einsum("nk,nkw->nw", values, rows) + self.centre
         dense = torch.zeros(len(ids), len(self.weight), dtype=values.dtype).scatter(1, ids, values)

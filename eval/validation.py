@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from lexhound.encoders.runtime.token_pooling import unit
 from lexhound.encoders.sparse.live_idf import live_idf
+from lexhound.retrieval.collection.query.fusion import FieldScores, fuse
+from lexhound.retrieval.collection.request import Fusion
 from lexhound.retrieval.corpus import BadRow, open_corpus
 
 from .datasets import Dataset, open_dataset
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from lexhound.training.latents.loop import Validate as Latents
     from lexhound.training.latents.recipe import LatentRecipe
     from lexhound.training.latents.vectors import FrozenModel
-    from lexhound.training.loop import Validate
+    from lexhound.training.loop import Encode, Validate
     from lexhound.training.model import TrainableEncoder
     from lexhound.training.recipe import Recipe
 
@@ -39,11 +42,9 @@ MEASURE = "nDCG@10"
 _DEPTH = 100
 _RELEVANT = 0.6  # of the documents of a cut set, at most
 
-Encode = Callable[[list[str], int], csr_array]
-"""Documents and the most tokens of each to read -> float32[documents, vocabulary]."""
-
-EncodeQueries = Callable[["ValidationSet", csr_array], csr_array]
-"""A set, and the vectors of its documents, on which weights may depend -> float32[queries, vocabulary]."""
+EncodeQueries = Callable[["ValidationSet", csr_array], tuple[csr_array, "NDArray[np.float32] | None"]]
+"""A set, and the vectors of its documents, on which weights may depend -> float32[queries, vocabulary], and their mean
+states, float32[queries, width], where hybrid searches are to be measured too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,13 +71,45 @@ class ValidationSet:
             documents: sparse[documents, vocabulary]; queries: sparse[queries, vocabulary], in the order of `queries`.
         """
         scores: NDArray[np.float32] = (queries @ documents.T).toarray()
-        depth = min(_DEPTH, scores.shape[1])
         rankings = {}
         for query, row in zip(self.queries, scores, strict=True):
-            order = np.argsort(-row, kind="stable")[:depth]
+            order = np.argsort(-row, kind="stable")[:_DEPTH]
             rankings[query] = [
                 (self.document_ids[position], float(row[position])) for position in order if row[position] > 0
             ]
+        return self._measured(rankings)
+
+    def measure_hybrid(
+        self,
+        documents: csr_array,
+        queries: csr_array,
+        document_states: NDArray[np.float32],
+        query_states: NDArray[np.float32],
+    ) -> float:
+        """Return nDCG@10 of both fused, as a hybrid search does by default.
+
+        Args:
+            documents, queries: as of `measure`; document_states, query_states: float32[documents and queries, width],
+                whose cosines are the dense side.
+        """
+        sparse = (queries @ documents.T).toarray().astype(np.float64)
+        dense = (unit(query_states) @ unit(document_states).T).astype(np.float64)
+        fusion = Fusion()
+        rankings = {}
+        for query, terms, cosines in zip(self.queries, sparse, dense, strict=True):
+            found = np.argsort(-terms, kind="stable")[: fusion.depth]
+            near = np.argsort(-cosines, kind="stable")[: fusion.depth]
+            candidates = np.union1d(found[terms[found] > 0], near)
+            sides = [
+                FieldScores("sparse", terms[candidates], terms[candidates] > 0, float(terms.max(initial=0.0))),
+                FieldScores("dense", cosines[candidates], np.ones(len(candidates), bool), 1.0),
+            ]
+            scores, _ = fuse(fusion, sides)
+            order = np.argsort(-scores, kind="stable")[:_DEPTH]
+            rankings[query] = [(self.document_ids[candidates[place]], float(scores[place])) for place in order]
+        return self._measured(rankings)
+
+    def _measured(self, rankings: dict[str, list[tuple[str, float]]]) -> float:
         return score_run(Run("model", rankings), self.qrels, [MEASURE])[0].mean
 
 
@@ -141,11 +174,15 @@ def validate(
     encode_queries: EncodeQueries,
     max_length: int,
 ) -> dict[str, float]:
-    """Return each set's nDCG@10."""
+    """Return each set's nDCG@10, and that of hybrid searches where queries have states."""
     measured = {}
     for each in sets:
-        documents = encode(each.documents, max_length)
-        measured[each.name] = each.measure(documents, encode_queries(each, documents))
+        documents, document_states = encode(each.documents, max_length)
+        queries, query_states = encode_queries(each, documents)
+        measured[each.name] = each.measure(documents, queries)
+        if query_states is not None:
+            found = each.measure_hybrid(documents, queries, document_states, query_states)
+            measured[f"{each.name}, hybrid"] = found
     return measured
 
 
@@ -154,12 +191,17 @@ def validator(sets: Sequence[ValidationSet], model: TrainableEncoder, recipe: Re
     rule, length = recipe.exact_terms.boost, recipe.validation.max_length
 
     def run(encode: Encode, table: NDArray[np.float32]) -> dict[str, float]:
-        def documents(texts: list[str], max_length: int) -> csr_array:
-            vectors = encode(texts, max_length)
-            return vectors if rule is None else with_exact_terms(vectors, model.token_ids(texts, max_length), rule)
+        def documents(texts: list[str], max_length: int) -> tuple[csr_array, NDArray[np.float32]]:
+            vectors, states = encode(texts, max_length)
+            if rule is not None:
+                vectors = with_exact_terms(vectors, model.token_ids(texts, max_length), rule)
+            return vectors, states
 
-        def queries(each: ValidationSet, vectors: csr_array) -> csr_array:
-            return query_vectors(each, vectors, model, recipe, table)
+        def queries(each: ValidationSet, vectors: csr_array) -> tuple[csr_array, NDArray[np.float32] | None]:
+            asked = query_vectors(each, vectors, model, recipe, table)
+            if not recipe.loss.hybrid:
+                return asked, None
+            return asked, encode([*each.queries.values()], recipe.query.max_length)[1]
 
         return validate(sets, documents, queries, length)
 

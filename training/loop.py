@@ -41,7 +41,10 @@ _COLLAPSED = 20  # steps in a row without a term, after which nothing can come b
 _SURVEYED = 128  # documents encoded over the whole vocabulary before the first step
 _EXPLODED = 0.2  # share of the vocabulary that a document uses; such an index is larger than the text
 
-Validate = Callable[[Callable[[list[str], int], csr_array], NDArray[np.float32]], dict[str, float]]
+Encode = Callable[[list[str], int], tuple[csr_array, NDArray[np.float32]]]
+"""Texts and the most tokens of each to read -> their vectors and mean states (`TrainableEncoder.encode_with_means`)."""
+
+Validate = Callable[[Encode, NDArray[np.float32]], dict[str, float]]
 
 
 class Watcher(Protocol):
@@ -109,7 +112,7 @@ class Trainer:
             recipe.optimiser,
             objective_parameters.get("table"),
             recipe.query.learning_rate,
-            objective_parameters["scale"],
+            [objective_parameters[name] for name in ("scale", "dense_scale") if name in objective_parameters],
         )
         self._sampler = self._objective.sampler
         decay = recipe.optimiser.average
@@ -205,7 +208,7 @@ class Trainer:
         chosen = torch.from_numpy(columns.terms).to(self.model.device)
         token_ids = [self.training.documents[document] for document in step.documents]
         query_token_ids = (
-            [self.training.query_token_ids[query] for query in step.queries] if self._objective.reads_queries else []
+            [self.training.query_token_ids[query] for query in step.queries] if self._objective.takes_queries else []
         )
         record: dict[str, float] = {}
 
@@ -270,8 +273,8 @@ class Trainer:
     def _validate_and_keep(self, validate: Validate) -> None:
         with self._averaged():
 
-            def encode(texts: list[str], max_length: int) -> csr_array:
-                return self.model.encode(self.model.token_ids(texts, max_length))
+            def encode(texts: list[str], max_length: int) -> tuple[csr_array, NDArray[np.float32]]:
+                return self.model.encode_with_means(self.model.token_ids(texts, max_length))
 
             measures = validate(encode, self.table())
             mean = sum(measures.values()) / max(1, len(measures))

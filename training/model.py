@@ -231,22 +231,36 @@ class TrainableEncoder(torch.nn.Module):
         Args:
             progress: called with the number of documents done after every batch.
         """
+        return self.encode_with_means(token_ids, batch_tokens=batch_tokens, progress=progress)[0]
+
+    def encode_with_means(
+        self,
+        token_ids: Sequence[NDArray[np.int32]],
+        *,
+        batch_tokens: int = 4096,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[csr_array, NDArray[np.float32]]:
+        """Return what `encode` does, and float32[len(token_ids), width], the mean states of the same pass; zeros for
+        texts without a token.
+        """
         extra = len(self.subwords.prefix) + len(self.subwords.suffix)
         vectors: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = [
             (np.empty(0, np.int32), np.empty(0, np.float32))
         ] * len(token_ids)
+        means = np.zeros((len(token_ids), self.width), dtype=np.float32)
         allowed = torch.from_numpy(self.terms)
         done = 0
         with torch.inference_mode():
             for positions in by_length([len(text_ids) + extra for text_ids in token_ids], batch_tokens):
-                weights = self.weights_of(
-                    self.logits([token_ids[position] for position in positions], batch_tokens=batch_tokens)
+                logits, states = self.logits_and_means(
+                    [token_ids[position] for position in positions], batch_tokens=batch_tokens
                 )
-                rows = (weights.cpu() * allowed).numpy()
-                for position, row in zip(positions, rows, strict=True):
+                rows = (self.weights_of(logits).cpu() * allowed).numpy()
+                for position, row, state in zip(positions, rows, states.cpu().numpy(), strict=True):
                     if len(token_ids[position]):
                         terms = np.flatnonzero(row > 0).astype(np.int32)
                         vectors[position] = terms, row[terms]
+                        means[position] = state
                 done += len(positions)
                 if progress is not None:
                     progress(done)
@@ -254,7 +268,7 @@ class TrainableEncoder(torch.nn.Module):
         np.cumsum([len(terms) for terms, _ in vectors], out=starts[1:])
         terms = np.concatenate([terms for terms, _ in vectors]) if vectors else np.empty(0, np.int32)
         values = np.concatenate([values for _, values in vectors]) if vectors else np.empty(0, np.float32)
-        return csr_array((values, terms, starts), shape=(len(token_ids), self.vocabulary_size))
+        return csr_array((values, terms, starts), shape=(len(token_ids), self.vocabulary_size)), means
 
 
 def _document_folder(root: Path) -> Path:

@@ -10,6 +10,9 @@ model learns to add.
 Where queries are read by the model too (`query.kind = "model"`, SPLADE), a step's queries pass through it beside the
 documents, the score is sum over the vocabulary of w_t(q) · w_t(d), divided and multiplied likewise, and queries have a
 FLOPS penalty of their own (Formal et al., "SPLADE: Sparse Lexical and Expansion Model", SIGIR 2021, section 3.2).
+
+The fused score (`loss.hybrid`) is what a hybrid search ranks by: that score and the cosine of the query's and the
+document's mean states, multiplied by a second learned number. Each side so learns what the other misses.
 """
 
 from __future__ import annotations
@@ -43,7 +46,8 @@ class Objective:
 
     Attributes:
         sampler: draws each step's columns.
-        reads_queries: whether queries go through the model.
+        reads_queries: whether the model makes the terms of queries.
+        takes_queries: whether a step's queries pass through the model, for their terms or for their mean states.
     """
 
     def __init__(self, model: TrainableEncoder, training: TrainingSet, recipe: Recipe) -> None:
@@ -54,7 +58,9 @@ class Objective:
         self._raw_table = torch.nn.Parameter(torch.log(torch.expm1(self._idf.clamp_min(1e-3))))
         self._learned = recipe.query.kind == "learned"
         self._log_scale = torch.nn.Parameter(torch.tensor(math.log(_SCALE), device=self._device))
+        self._log_dense_scale = torch.nn.Parameter(torch.tensor(math.log(_SCALE), device=self._device))
         self.reads_queries = recipe.query.kind == "model"
+        self.takes_queries = self.reads_queries or recipe.loss.hybrid > 0
         # A query of the model's may have any term, so there are no columns to leave out.
         frequent = model.vocabulary_size if self.reads_queries else recipe.sparsity.frequent
         self.sampler = ColumnSampler(model.terms, frequent, recipe.sparsity.sampled)
@@ -65,8 +71,13 @@ class Objective:
         return torch.from_numpy(array).to(self._device)
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """Return what learns beside the model: "scale", and "table" where the query table does."""
-        return {"scale": self._log_scale, **({"table": self._raw_table} if self._learned else {})}
+        """Return what learns beside the model: "scale", "dense_scale" of fused scores, "table" where the query table
+        does.
+        """
+        learning = {"scale": self._log_scale}
+        if self._recipe.loss.hybrid:
+            learning["dense_scale"] = self._log_dense_scale
+        return learning | ({"table": self._raw_table} if self._learned else {})
 
     def table(self) -> torch.Tensor:
         """Return the query encoder's weights, float32[vocabulary]."""
@@ -91,19 +102,23 @@ class Objective:
                 computed.
             record: takes the parts of the loss, and what is seen on the way.
         """
-        logits, means = encoded[:, : len(columns.terms)], encoded[:, len(columns.terms) :]
-        weights = self._model.weights_of(logits) * self._terms[self._tensor(columns.terms)]
+        documents = encoded[: len(token_ids)]
+        logits, means = documents[:, : len(columns.terms)], documents[:, len(columns.terms) :]
+        kept = self._terms[self._tensor(columns.terms)]
+        weights = self._model.weights_of(logits) * kept
         boosts = self._boosts(token_ids, columns.terms)
         parts = []
         if self.reads_queries:
-            queries = weights[len(token_ids) :]
-            logits, means, weights = logits[: len(token_ids)], means[: len(token_ids)], weights[: len(token_ids)]
+            queries = self._model.weights_of(encoded[len(token_ids) :, : len(columns.terms)]) * kept
             total = queries.detach().sum(dim=1, keepdim=True).clamp_min(1e-3)
             scores = queries @ (weights + boosts).T / total * self._log_scale.exp()
             parts.append(self._query_sparsity(queries, number, record))
         else:
             scores = self._scores(weights + boosts, step, terms, columns)
-        parts += self._losses_of_scores(scores, step, record)
+        fused = None
+        if self._recipe.loss.hybrid:
+            fused = scores + self._cosines(encoded[len(token_ids) :, len(columns.terms) :], means)
+        parts += self._losses_of_scores(scores, fused, step, record)
         parts.append(self._sparsity(weights, columns, number, record))
         parts += self._losses_of_documents(logits, means, step, token_ids, columns, record)
         loss = torch.zeros((), device=self._device)
@@ -112,8 +127,19 @@ class Objective:
         record["loss"] = float(loss.detach())
         return loss
 
-    def _losses_of_scores(self, scores: torch.Tensor, step: Step, record: dict[str, float]) -> list[torch.Tensor]:
-        """Return the weighted losses of float32[queries, documents] beside what the teachers say and who answers."""
+    def _cosines(self, queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
+        """Return float32[queries, documents], the cosines of mean states, scaled."""
+        units = [torch.nn.functional.normalize(side, dim=1) for side in (queries, documents)]
+        return units[0] @ units[1].T * self._log_dense_scale.exp()
+
+    def _losses_of_scores(
+        self, scores: torch.Tensor, fused: torch.Tensor | None, step: Step, record: dict[str, float]
+    ) -> list[torch.Tensor]:
+        """Return the weighted losses of float32[queries, documents] beside what the teachers say and who answers.
+
+        Args:
+            scores, fused: of the terms alone, and with the mean states.
+        """
         losses = self._recipe.loss
         parts = []
         taught = self._tensor(self._training.teach(step.queries, step.documents))
@@ -121,6 +147,8 @@ class Objective:
         target = torch.nan_to_num(taught) * losses.scale
         if losses.kl:
             parts.append(_part("kl", losses.kl, kl_divergence(scores, target, mask=known), record))
+        if fused is not None:
+            parts.append(_part("hybrid", losses.hybrid, kl_divergence(fused, target, mask=known), record))
         if losses.margin_mse:
             value = margin_mse(scores, target, mask=known) / losses.scale
             parts.append(_part("margin_mse", losses.margin_mse, value, record))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from .model import TrainableEncoder
 from .recipe import OptimiserRecipe
 
-_SCALE_RATE = 1e-2  # of the one number that scales scores
+_SCALE_RATE = 1e-2  # of the numbers that scale scores
 
 
 def make_optimiser(
@@ -17,9 +18,9 @@ def make_optimiser(
     recipe: OptimiserRecipe,
     table: torch.nn.Parameter | None,
     table_rate: float,
-    scale: torch.nn.Parameter,
+    scales: Sequence[torch.nn.Parameter],
 ) -> torch.optim.Optimizer:
-    """Return AdamW over body, head, bias, query table (None for a fixed one) and the scale of scores."""
+    """Return AdamW over body, head, bias, query table (None for a fixed one) and the scales of scores."""
     bias = model.decoder_bias
     head_parts = {id(parameter) for parameter in model.head_parameters()}
     groups: dict[str, list[torch.nn.Parameter]] = {"body": [], "head": []}
@@ -30,7 +31,7 @@ def make_optimiser(
         {"params": groups["body"], "lr": recipe.body, "weight_decay": recipe.weight_decay},
         {"params": groups["head"], "lr": recipe.head, "weight_decay": recipe.weight_decay},
         {"params": [bias], "lr": recipe.bias, "weight_decay": 0.0},
-        {"params": [scale], "lr": _SCALE_RATE, "weight_decay": 0.0},
+        {"params": list(scales), "lr": _SCALE_RATE, "weight_decay": 0.0},
     ]
     if table is not None:
         listed.append({"params": [table], "lr": table_rate, "weight_decay": 0.0})

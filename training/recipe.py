@@ -223,6 +223,8 @@ class LossRecipe:
         kl: distillation of the teachers' distribution.
         margin_mse: distillation of their margins.
         info_nce: contrast of the query's own document with the others, likely other answers left out.
+        hybrid: distillation of the teachers' distribution into the fused score, sparse and dense together; queries then
+            go through the model for their mean states, whatever `query.kind` is.
         scale: what teachers' averaged scores, in [0, 1], are multiplied by before the softmax.
         keep: weight of the penalty on a document's own terms that fall below `margin`, by idf.
         margin: in logits.
@@ -234,6 +236,7 @@ class LossRecipe:
     kl: Weight = 1.0
     margin_mse: Weight = 0.0
     info_nce: Weight = 0.0
+    hybrid: Weight = 0.0
     scale: Number = 30.0
     keep: Weight = 0.0
     margin: Number = 1.0

@@ -200,8 +200,8 @@ def _check(recipe: Recipe, where: str) -> None:
             "Give the files that the ids belong to as [[data.corpora]] and [[data.queries]]",
         )
     loss = recipe.loss
-    if not (loss.kl or loss.margin_mse or loss.info_nce):
-        raise SettingsError(f"{where}: every loss has the weight 0", "Give kl, margin_mse or info_nce a weight")
+    if not (loss.kl or loss.margin_mse or loss.info_nce or loss.hybrid):
+        raise SettingsError(f"{where}: every loss has the weight 0", "Give kl, margin_mse, info_nce or hybrid a weight")
     for name, weight in (("loss.terms", loss.terms), ("model.dense", recipe.model.dense)):
         if weight and all(teacher.kind != "dense" for teacher in recipe.teachers):
             raise SettingsError(f"{where}: {name} needs a dense teacher", 'Add [[teachers]] with kind = "dense"')
@@ -218,5 +218,5 @@ def _check(recipe: Recipe, where: str) -> None:
         )
     if query.surface_match and not query.prior:
         raise SettingsError(f"{where}: query.surface_match is for idf of a live collection", "Give query.prior too")
-    if (loss.kl or loss.margin_mse) and not recipe.teachers:
+    if (loss.kl or loss.margin_mse or loss.hybrid) and not recipe.teachers:
         raise SettingsError(f"{where}: there is no teacher to distil from", "Add [[teachers]], or train by info_nce")

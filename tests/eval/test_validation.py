@@ -56,11 +56,12 @@ def test_a_part_has_relevant_documents_and_others(folder: Path) -> None:
 def test_measures_are_those_of_the_products(folder: Path) -> None:
     found = open_validation_set(f"{folder}:dev", 0, 0)
 
-    def encode(texts: list[str], max_length: int) -> csr_array:
+    def encode(texts: list[str], max_length: int) -> tuple[csr_array, NDArray[np.float32]]:
         assert max_length == 9
-        return csr_array(np.eye(20, dtype=np.float32)[[int(text.split()[-1]) for text in texts]])
+        rows = np.eye(20, dtype=np.float32)[[int(text.split()[-1]) for text in texts]]
+        return csr_array(rows), np.ones((len(texts), 2), np.float32)
 
-    def encode_queries(each: ValidationSet, documents: csr_array) -> csr_array:
+    def encode_queries(each: ValidationSet, documents: csr_array) -> tuple[csr_array, None]:
         assert each is found
         assert documents.shape == (len(found.documents), 20)
         texts = list(each.queries.values())
@@ -68,7 +69,7 @@ def test_measures_are_those_of_the_products(folder: Path) -> None:
         for row, text in enumerate(texts):
             number = int(text.split()[-1])
             wanted[row, [0, 2, 9][number]] = 1.0  # d0: one of two; d2: right; d9: wrong
-        return csr_array(wanted)
+        return csr_array(wanted), None
 
     (value,) = validate([found], encode, encode_queries, 9).values()
     first = 1 / (2 + 1 / np.log2(3))  # relevance 1 found first; ideal is 2, then 1
@@ -114,7 +115,10 @@ def test_a_model_is_measured_as_its_encoder_will_search(tmp_path: Path) -> None:
         ModelRecipe("base"), DataRecipe(), (), query, ExactTermRecipe(0.8), validation=ValidationRecipe(max_length=32)
     )
     table = np.linspace(0.5, 4, model.vocabulary_size, dtype=np.float32) * model.terms
-    measured = validator([judged], model, recipe)(lambda found, n: model.encode(model.token_ids(found, n)), table)
+    measured = validator([judged], model, recipe)(
+        lambda found, n: model.encode_with_means(model.token_ids(found, n)), table
+    )
+    assert set(measured) == {"set"}
 
     token_ids = model.token_ids(texts)
     written = np.bincount(
@@ -140,3 +144,33 @@ def test_a_model_is_measured_as_its_encoder_will_search(tmp_path: Path) -> None:
         asked[row, terms] = weights
     assert judged.measure(vectors, csr_array(asked)) == pytest.approx(measured["set"], abs=1e-6)
     assert 0 < measured["set"] < 1
+
+
+def test_hybrid_searches_are_measured_as_searches_fuse() -> None:
+    """Against deviations from the mean, weighed .4 and .6, written out."""
+    random = np.random.default_rng(5)
+    ids = [f"d{place}" for place in range(40)]
+    names = [f"q{number}" for number in range(9)]
+    relevant = {name: {f"d{place}": 1 for place in random.choice(40, 3, replace=False)} for name in names}
+    judged = ValidationSet("set", ids, [""] * 40, dict.fromkeys(names, ""), relevant)
+    documents = random.random((40, 12)).astype(np.float32) * (random.random((40, 12)) < 0.3)
+    queries = random.random((9, 12)).astype(np.float32) * (random.random((9, 12)) < 0.3)
+    states, asked = (random.normal(size=(count, 6)).astype(np.float32) for count in (40, 9))
+    states[3] = 0.0
+
+    found = judged.measure_hybrid(csr_array(documents), csr_array(queries), states, asked)
+
+    total = 0.0
+    for number, name in enumerate(names):
+        terms = [float(documents[place].astype(np.float64) @ queries[number]) for place in range(40)]
+        cosines = [
+            float(each @ asked[number] / max(1e-12, np.linalg.norm(each) * np.linalg.norm(asked[number])))
+            for each in states
+        ]
+        deviations = [[(x - np.mean(side)) / (np.std(side) or 1.0) for x in side] for side in (terms, cosines)]
+        fused = [0.4 * sparse + 0.6 * dense for sparse, dense in zip(*deviations, strict=True)]
+        order = sorted(range(40), key=lambda place: -fused[place])[:10]
+        gain = sum(relevant[name].get(ids[place], 0) / np.log2(rank + 2) for rank, place in enumerate(order))
+        total += gain / sum(1 / np.log2(rank + 2) for rank in range(3))
+    assert found == pytest.approx(total / 9, abs=1e-5)
+    assert 0 < found < 1

@@ -92,6 +92,7 @@ def weights(model: TrainableEncoder) -> dict[str, torch.Tensor]:
         {"query": {"kind": "learned"}, "optimiser": {"average": 0.0}},
         {"query": {"kind": "model"}},
         {"exact_terms": {"weight": 0.5}},
+        {"loss": {"hybrid": 1.0}},
     ],
 )
 def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
@@ -132,10 +133,12 @@ def test_learning_lowers_the_divergence_and_validation_chooses(base: Path, tmp_p
     assert len(seen) == 10
 
 
-def test_gradient_caching_learns_the_same(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("hybrid", [0.0, 1.0])
+def test_gradient_caching_learns_the_same(base: Path, tmp_path: Path, hybrid: float) -> None:
     results = []
     for parts in (1, 3):
-        model, training, recipe = make_run(base, {"optimiser": {"accumulate": parts, "steps": 3}})
+        changes = {"optimiser": {"accumulate": parts, "steps": 3}, "loss": {"hybrid": hybrid}}
+        model, training, recipe = make_run(base, changes)
         Trainer(model, training, recipe, tmp_path / str(parts)).run()
         results.append(weights(model))
     for name, value in results[0].items():
@@ -354,3 +357,61 @@ def test_surface_match_ratios_compare_the_words_of_texts_with_the_vectors_that_a
     assert encoder.layout.query.surface_match
     assert (encoder.layout.query.power, encoder.layout.query.common) == (0.5, 0.4)
     assert encoder.layout.document.exact_terms == boost
+
+
+@pytest.mark.parametrize("kind", ["idf", "model"])
+def test_the_fused_score_is_the_formula(base: Path, kind: str) -> None:
+    """The divergence alone, against every text by itself in NumPy."""
+    changes = {
+        "query": {"kind": kind, "sparsity": 0.0},
+        "loss": {"hybrid": 2.0, "kl": 0.0, "keep": 0.0, "info_nce": 0.0, "margin_mse": 0.0},
+        "sparsity": {"weight": 0.0},
+    }
+    model, training, recipe = make_run(base, changes)
+    objective = Objective(model, training, recipe)
+    assert set(objective.parameters()) == {"scale", "dense_scale"}
+    step = draw_step(training, recipe.optimiser, recipe.seed, 2)
+    token_ids = [training.documents[place] for place in step.documents]
+    asked = [training.query_token_ids[place] for place in step.queries]
+    terms = np.unique(np.concatenate([training.queries[place] for place in step.queries])).astype(np.int64)
+    columns = objective.sampler.draw(terms, recipe.seed, 2)
+    with torch.no_grad():
+        logits, means = model.logits_and_means(token_ids + asked, torch.from_numpy(columns.terms))
+        objective.parameters()["dense_scale"].fill_(float(np.log(7.0)))
+        encoded = torch.cat([logits, means], dim=1)
+        found = float(objective.loss(encoded, step, 2, token_ids, terms, columns, {}))
+
+    documents = np.concatenate([model.encode([text_ids]).toarray() for text_ids in token_ids]).astype(np.float64)
+    if kind == "model":
+        queries = np.concatenate([model.encode([text_ids]).toarray() for text_ids in asked]).astype(np.float64)
+        queries[:, ~np.isin(np.arange(model.vocabulary_size), columns.terms)] = 0.0
+    else:
+        queries = np.array([np.isin(np.arange(model.vocabulary_size), training.queries[q]) for q in step.queries])
+        queries = queries * training.idf.astype(np.float64)
+    scores = queries @ documents.T / queries.sum(1, keepdims=True) * 20.0
+    states = [np.concatenate([model.encode_with_means([text])[1] for text in side]) for side in (asked, token_ids)]
+    units = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in states]
+    scores += 7.0 * units[0] @ units[1].T
+    taught = training.teach(step.queries, step.documents).astype(np.float64) * recipe.loss.scale
+    wanted, given = (np.exp(each - each.max(1, keepdims=True)) for each in (taught, scores))
+    wanted, given = (each / each.sum(1, keepdims=True) for each in (wanted, given))
+    divergence = (wanted * np.log(wanted / given)).sum(1).mean()
+    assert found == pytest.approx(2.0 * divergence, rel=1e-4)
+
+
+def test_both_sides_learn_from_the_fused_score(base: Path, tmp_path: Path) -> None:
+    changes = {"loss": {"hybrid": 1.0, "kl": 0.0, "keep": 0.0, "info_nce": 0.0, "margin_mse": 0.0}}
+    model, training, recipe = make_run(base, changes | {"optimiser": {"steps": 40}})
+    measured: list[set[str]] = []
+
+    def validate(encode: object, table: np.ndarray) -> dict[str, float]:
+        vectors, means = encode(["heat transfer", ""], 8)  # type: ignore[operator]
+        measured.append({*map(str, (vectors.shape, means.shape))})
+        assert not means[1].any()
+        return {"set": 0.0}
+
+    trainer = Trainer(model, training, recipe, tmp_path / "run", validate=validate)
+    trainer.run()
+    losses = [record["hybrid"] for record in trainer.log.read() if "hybrid" in record]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    assert measured[0] == {str((2, model.vocabulary_size)), str((2, model.width))}

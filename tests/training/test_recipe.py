@@ -77,6 +77,7 @@ def test_overrides_take_numbers_words_lists_and_entries_of_lists(tmp_path: Path)
         ("teachers.3.kind=bm25", "there is no entry 3"),
         ("data.corpora=3", "it must be a list"),
         ("loss.kl=0", "every loss has the weight 0"),
+        ("loss={kl=0, hybrid=-1}", "loss.hybrid is -1. it must be at least 0"),
         ("exact_terms.b=2", "exact_terms.b is 2. it must be from 0 to 1"),
         ("written.k1=-0.5", "exact_terms.k1 is -0.5. it must be at least 0"),
         ("query.power=2", "query.power is 2. it must be from 0 to 1"),
@@ -98,6 +99,13 @@ def test_refuses_with_what_to_do(tmp_path: Path, change: str, said: str) -> None
     with pytest.raises(SettingsError) as caught:
         read_recipe(write(tmp_path, SMALL), [change])
     assert said in str(caught.value).lower()
+
+
+def test_the_fused_score_alone_is_enough_but_needs_a_teacher(tmp_path: Path) -> None:
+    fused = ["loss.kl=0", "loss.hybrid=1"]
+    assert read_recipe(write(tmp_path, SMALL), fused).loss.hybrid == 1
+    with pytest.raises(SettingsError, match="there is no teacher to distil from"):
+        read_recipe(write(tmp_path, SMALL), [*fused, "teachers=[]"])
 
 
 def test_a_run_of_an_older_version_is_of_the_same_recipe(tmp_path: Path) -> None:

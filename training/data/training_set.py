@@ -113,7 +113,7 @@ def prepare(
             teachers.append((lists, teacher.weight))
         if teacher.kind == "scores":
             teachers.append((_scores(pool.scores[number], teacher.normalise), teacher.weight))
-    read_token_ids = query_token_ids if recipe.query.kind == "model" else ()
+    read_token_ids = query_token_ids if recipe.query.kind == "model" or recipe.loss.hybrid else ()
     training = TrainingSet(
         token_ids, terms, answers, candidates, seeds, teachers, idf_of(token_ids, model), read_token_ids, named_counts
     )
@@ -204,7 +204,7 @@ def _listen(teacher: TeacherRecipe, model: _Model | None, pool: Pool, cache: Pat
             def tell(done: int, total: int) -> None:
                 progress(f"dense teacher, {name}", done, total)
 
-            return model.encode(texts, cache=cache, progress=tell)
+            return model.encode(texts, queries=name != "documents", cache=cache, progress=tell)
 
         query_vectors, document_vectors = encode(pool.queries, "queries"), encode(pool.documents, "documents")
         best, spread = dense_top(query_vectors, document_vectors, _DEPTH)

@@ -47,14 +47,14 @@ class TeacherSettings:
         max_length: longest input in tokens, special ones included; None for what the model's folder says.
         pooling: how a dense teacher's tokens become one vector, one of `POOLINGS`; None for what its folder says, and
             the mean where that says nothing.
-        prompt: put before every text of a dense teacher ("query: " for some).
+        prompt: put before every text of a dense teacher; None for what its folder says of queries and of documents.
         batch_tokens: tokens a batch, padding included.
         device, precision: as of `lexhound.encoders.sparse.settings.LearnedSettings`.
     """
 
     max_length: int | None = None
     pooling: str | None = None
-    prompt: str = ""
+    prompt: str | None = None
     batch_tokens: int = 8192
     device: str = "auto"
     precision: str = "auto"
@@ -106,27 +106,31 @@ class DenseTeacher:
         return self.encoder.backbone.width
 
     def encode(
-        self, texts: Sequence[str], *, cache: Path | None = None, progress: Progress | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        queries: bool = False,
+        cache: Path | None = None,
+        progress: Progress | None = None,
     ) -> NDArray[np.float32]:
         """Return float32[len(texts), width], rows of unit length.
 
         Args:
+            queries: whether the texts are queries, which may have another prompt than documents.
             cache: folder in which the vectors are kept, in shards by content (see `in_shards`).
         """
-        return in_shards(texts, self._encode, depends_on=self._key, cache=cache, progress=progress)
+        encode = self.encoder.encode_queries if queries else self.encoder.encode_documents
+        key = self._key("query" if queries else "document")
+        return in_shards(texts, encode, depends_on=key, cache=cache, progress=progress)
 
-    @cached_property
-    def _key(self) -> str:
+    def _key(self, role: str) -> str:
         encoder = self.encoder
         values = {
             "version": _VERSION, "kind": "dense", "files": files_hash(encoder.layout.transformer),
-            "length": encoder.backbone.limit, "pooling": encoder.pooling, "prompt": self.settings.prompt,
+            "length": encoder.backbone.limit, "pooling": encoder.pooling, "prompt": encoder.prompt(role),
             "precision": encoder.backbone.states_precision(),
         }  # fmt: skip
         return fingerprint_of(values)
-
-    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self.encoder.encode_documents(texts)
 
 
 class CrossTeacher:

@@ -70,6 +70,31 @@ def test_a_prompt_stands_before_every_text(body: Path) -> None:
     )
 
 
+def test_the_prompts_of_a_folder_stand_before_queries_and_documents(body: Path, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    prompts = {"query": "ask: ", "document": "read: "}
+    peer = SentenceTransformer(
+        modules=[Transformer(str(body)), Pooling(32), Normalize()], device="cpu", prompts=prompts
+    )
+    peer.save(str(tmp_path / "st"))
+    texts = [text for text in TEXTS if text and "\ud800" not in text][:4]
+    teacher, bare = (
+        DenseTeacher(tmp_path / "st", TeacherSettings(device="cpu", prompt=prompt)) for prompt in (None, "")
+    )
+    cache = tmp_path / "cache"
+    for queries, prompt in ((False, "read: "), (True, "ask: ")):
+        found = teacher.encode(texts, queries=queries, cache=cache)
+        np.testing.assert_array_equal(found, teacher.encode(texts, queries=queries, cache=cache))
+        expected = bare.encode([prompt + text for text in texts])
+        np.testing.assert_allclose(found, expected, atol=2e-6)
+        theirs = peer.encode_query(texts) if queries else peer.encode_document(texts)
+        np.testing.assert_allclose(found, theirs, atol=2e-5)
+    assert len(list(cache.iterdir())) == 2
+
+
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_folder_of_sentence_transformers(body: Path, tmp_path: Path, pooling: str) -> None:
     from sentence_transformers import SentenceTransformer

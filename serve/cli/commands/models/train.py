@@ -203,7 +203,11 @@ def _export(
 
         shutil.rmtree(encoder)
     model = trainer.model
-    use = DocumentUse(recipe.exact_terms.boost, recipe.model.top_k or None, "mean" if recipe.model.dense else None)
+    use = DocumentUse(
+        recipe.exact_terms.boost,
+        recipe.model.top_k or None,
+        "mean" if recipe.model.dense or recipe.loss.hybrid else None,
+    )
     ratios = None
     if recipe.query.surface_match:
         sample = _spread(documents, recipe.query.surface_match)

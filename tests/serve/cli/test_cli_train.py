@@ -125,6 +125,22 @@ def finished(folder: Path) -> Path:
     return into
 
 
+def test_what_was_trained_for_hybrid_searches_makes_them(folder: Path, tmp_path: Path) -> None:
+    """Both sides of one pass, also where nothing else asks for dense vectors."""
+    changes = ("steps=2", "validation.every=1", "loss.hybrid=1", "model.dense=0")
+    done = train(folder, tmp_path / "run", *(part for change in changes for part in ("--set", change)))
+    assert done.code == 0, done.err
+    assert "apart dev, hybrid" in done.err
+    encoder = tmp_path / "run" / "encoder"
+    indexed = run(
+        "index", CRANFIELD / "corpus.jsonl", "--into", tmp_path / "a.index", "--encoder", encoder, "--dense", encoder
+    )
+    assert indexed.code == 0, indexed.err
+    found = run("search", tmp_path / "a.index", "boundary layer", "--mode", "hybrid", "--json")
+    assert found.code == 0, found.err
+    assert found.json["hits"]
+
+
 def test_what_was_trained_indexes_and_answers(finished: Path, tmp_path: Path) -> None:
     indexed = run(
         "index", CRANFIELD / "corpus.jsonl", "--into", tmp_path / "a.index", "--encoder", finished / "encoder"

@@ -27,6 +27,8 @@ from lexhound.encoders.sparse.folders import read_layout
 from lexhound.encoders.text.subwords import Subwords
 from lexhound.encoders.text.token_reader import TokenReader
 
+_BATCH, _CPU_BATCH = 4096, 1024
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
@@ -146,14 +148,14 @@ class TrainableEncoder(torch.nn.Module):
         token_ids: Sequence[NDArray[np.int32]],
         columns: torch.Tensor | None = None,
         *,
-        batch_tokens: int = 4096,
+        batch_tokens: int | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each document's largest logit of each term, and its mean hidden state; both with their gradients.
 
         Args:
             token_ids: as `token_ids` makes them.
             columns: int64[columns], the terms asked for; all of the vocabulary by default.
-            batch_tokens: tokens a pass through the backbone, padding included.
+            batch_tokens: tokens a pass through the backbone, padding included; by default what suits the device.
 
         Returns:
             float32[len(token_ids), columns] and float32[len(token_ids), width], special tokens counted in the mean as
@@ -167,7 +169,8 @@ class TrainableEncoder(torch.nn.Module):
         order: list[int] = []
         logits: list[torch.Tensor] = []
         means: list[torch.Tensor] = []
-        for positions in by_length([len(text_ids) + extra for text_ids in token_ids], batch_tokens):
+        most = batch_tokens or self._batch_tokens
+        for positions in by_length([len(text_ids) + extra for text_ids in token_ids], most):
             hidden, mask = self.hidden([token_ids[position] for position in positions])
             logits.append(largest_logits(self._transform(hidden), mask, weight, bias))
             counted = mask.unsqueeze(-1).to(hidden.dtype)
@@ -178,13 +181,18 @@ class TrainableEncoder(torch.nn.Module):
         back = back.to(logits[0].device)
         return torch.cat(logits).index_select(0, back), torch.cat(means).index_select(0, back)
 
-    def logits(self, token_ids: Sequence[NDArray[np.int32]], *, batch_tokens: int = 4096) -> torch.Tensor:
+    def logits(self, token_ids: Sequence[NDArray[np.int32]], *, batch_tokens: int | None = None) -> torch.Tensor:
         """Return float32[len(token_ids), vocabulary]: each document's largest logit of each term."""
         return self.logits_and_means(token_ids, batch_tokens=batch_tokens)[0]
 
     def weights_of(self, logits: torch.Tensor) -> torch.Tensor:
         """Apply the activation."""
         return activate(logits, self.settings.activation)
+
+    @property
+    def _batch_tokens(self) -> int:
+        """Tokens a pass: on a CPU few, so that texts of a pass are of one length and hardly any padding is computed."""
+        return _CPU_BATCH if self.device.type == "cpu" else _BATCH
 
     @property
     def width(self) -> int:
@@ -223,7 +231,7 @@ class TrainableEncoder(torch.nn.Module):
         self,
         token_ids: Sequence[NDArray[np.int32]],
         *,
-        batch_tokens: int = 4096,
+        batch_tokens: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> csr_array:
         """Return float32 csr_array[len(token_ids), vocabulary], without gradients; texts without a token have no terms.
@@ -237,7 +245,7 @@ class TrainableEncoder(torch.nn.Module):
         self,
         token_ids: Sequence[NDArray[np.int32]],
         *,
-        batch_tokens: int = 4096,
+        batch_tokens: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> tuple[csr_array, NDArray[np.float32]]:
         """Return what `encode` does, and float32[len(token_ids), width], the mean states of the same pass; zeros for
@@ -251,9 +259,10 @@ class TrainableEncoder(torch.nn.Module):
         allowed = torch.from_numpy(self.terms)
         done = 0
         with torch.inference_mode():
-            for positions in by_length([len(text_ids) + extra for text_ids in token_ids], batch_tokens):
+            most = batch_tokens or self._batch_tokens
+            for positions in by_length([len(text_ids) + extra for text_ids in token_ids], most):
                 logits, states = self.logits_and_means(
-                    [token_ids[position] for position in positions], batch_tokens=batch_tokens
+                    [token_ids[position] for position in positions], batch_tokens=most
                 )
                 rows = (self.weights_of(logits).cpu() * allowed).numpy()
                 for position, row, state in zip(positions, rows, states.cpu().numpy(), strict=True):

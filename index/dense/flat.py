@@ -173,7 +173,7 @@ class FlatIndex:
     @cached_property
     def words(self) -> tuple[NDArray[np.float32], int]:
         """The memory of the vectors as one row of floats, and how many of them lie between two rows; for kernels."""
-        return _flat_words(self.vectors)
+        return flat_words(self.vectors)
 
     @property
     def nbytes(self) -> int:
@@ -382,7 +382,7 @@ def _checked(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return checked
 
 
-def _flat_words(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+def flat_words(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
     """Return the memory of a matrix as one row of floats, and how many of them lie between two rows; no copy."""
     if vectors.flags.c_contiguous:
         return frozen(vectors.reshape(-1)), vectors.shape[1]

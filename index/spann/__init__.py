@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from lexhound.index.spann.calibration import Calibration, Setting
     from lexhound.index.spann.index import ClusteredIndex, build_clustered
     from lexhound.index.spann.options import Effort, SpannOptions
+    from lexhound.index.spann.search import SpannStats
 
-__all__ = ["Calibration", "ClusteredIndex", "Effort", "Setting", "SpannOptions", "build_clustered"]
+__all__ = ["Calibration", "ClusteredIndex", "Effort", "Setting", "SpannOptions", "SpannStats", "build_clustered"]
 
 if not TYPE_CHECKING:
     __getattr__ = lazy_names(
@@ -25,6 +26,7 @@ if not TYPE_CHECKING:
             "Effort": "lexhound.index.spann.options",
             "Setting": "lexhound.index.spann.calibration",
             "SpannOptions": "lexhound.index.spann.options",
+            "SpannStats": "lexhound.index.spann.search",
             "build_clustered": "lexhound.index.spann.index",
         },
     )

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.core.progress import Pace, no_pace
 from lexhound.index.jit import frozen
 from lexhound.index.spann.centroid_kernels import choose
-from lexhound.index.spann.centroids import CentroidIndex
 from lexhound.index.spann.clustering import halves
 from lexhound.index.spann.options import SpannOptions
 
 _CHUNK = 1 << 14
 
 
+class Nearest(Protocol):
+    """Something that finds the nearest centroids: `CentroidIndex` or `Graph`."""
+
+    def nearest(self, queries: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+
+
 def assign(
-    centroids: CentroidIndex, points: NDArray[np.float32], options: SpannOptions, pace: Pace = no_pace
+    index: Nearest,
+    centroids: NDArray[np.float32],
+    points: NDArray[np.float32],
+    options: SpannOptions,
+    pace: Pace = no_pace,
 ) -> NDArray[np.int64]:
     """Return the postings of each point, nearest first, -1 behind them: int64[n, replicas].
 
-    `pace` is told of points.
+    index: finds the nearest of the centroids, float32[c, d]. `pace` is told of points.
     """
     assigned = np.full((len(points), options.replicas), -1, np.int64)
     for start in range(0, len(points), _CHUNK):
-        numbers, distances = centroids.nearest(points[start : start + _CHUNK], options.candidates)
+        numbers, distances = index.nearest(points[start : start + _CHUNK], options.candidates)
         choose(
             frozen(numbers),
             frozen(distances),
-            centroids.points,
+            frozen(centroids),
             options.rng_factor**2,
             options.closure_ratio**2,
             assigned[start : start + _CHUNK],

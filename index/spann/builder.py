@@ -17,15 +17,17 @@ from lexhound.index.array_files import create_file, write_all
 from lexhound.index.dense.flat import FlatIndex
 from lexhound.index.errors import IndexStorageError
 from lexhound.index.spann.assignment import assign, limit_postings
+from lexhound.index.spann.block_sums import BLOCK
 from lexhound.index.spann.centroids import CentroidIndex
 from lexhound.index.spann.clustering import hierarchical_centroids
-from lexhound.index.spann.codec import PostingCodec
 from lexhound.index.spann.geometry import Geometry
+from lexhound.index.spann.graph import Graph
 from lexhound.index.spann.measurement import calibrate
 from lexhound.index.spann.options import SpannOptions
 from lexhound.index.spann.rotation import Rotation
 from lexhound.index.spann.search import Searcher
-from lexhound.index.spann.storage import PAGE, POSTINGS_FILE, VECTORS_FILE, PostingsFile, write_vectors
+from lexhound.index.spann.sign_codes import SignCodec
+from lexhound.index.spann.storage import POSTINGS_FILE, VECTORS_FILE, PostingsFile, VectorsFile, write_vectors
 from lexhound.index.spann.tables import Settings, Tables, save_tables
 
 _WRITE_CODES = 1 << 15
@@ -65,44 +67,45 @@ def _write(
     progress: OnStep | None,
 ) -> None:
     geometry = Geometry.of(vectors)
-    rotation = Rotation.of(vectors, options.seed) if options.codec == "int8" else None
-    codec = PostingCodec(options.codec, geometry.dimension, rotation)
+    rotation = Rotation(geometry.dimension, options.seed)
     centroids, assigned = _clusters(geometry.points(vectors), options, rotation, progress)
     Stage(progress, "writing vectors")
     write_vectors(path / VECTORS_FILE, vectors)
-    tables = _write_postings(path / POSTINGS_FILE, codec, centroids, assigned, vectors)
+    tables = _write_postings(path / POSTINGS_FILE, centroids, assigned, vectors)
     Stage(progress, "calibrating")
-    searcher = Searcher(geometry, codec, tables, PostingsFile(path / POSTINGS_FILE))
-    flat = FlatIndex(vectors, largest_norm=geometry.radius)
+    written = VectorsFile(path / VECTORS_FILE, *vectors.shape)
+    flat = FlatIndex(written.vectors, largest_norm=geometry.radius)
+    searcher = Searcher(geometry, tables, PostingsFile(path / POSTINGS_FILE), written)
     calibration = calibrate(searcher, flat, assigned, queries, options)
-    save_tables(path, Settings(options, geometry, calibration, rotation), tables)
+    save_tables(path, Settings(options, geometry, calibration, len(vectors)), tables)
     sync_directory(path.parent)
 
 
 def _clusters(
-    points: NDArray[np.float32], options: SpannOptions, rotation: Rotation | None, progress: OnStep | None
+    points: NDArray[np.float32], options: SpannOptions, rotation: Rotation, progress: OnStep | None
 ) -> tuple[CentroidIndex, NDArray[np.int64]]:
-    most = most_centroids(options, points.shape[1], len(points), rotation)
+    most = most_centroids(options, rotation, len(points))
     means = hierarchical_centroids(
         points, options.vectors_per_centroid, most=most, seed=options.seed, progress=progress
     )
-    centroids = CentroidIndex.build(means, options, rotation)
+    index = Graph(means, options.graph_links, options.graph_effort) if len(means) >= options.graph_from else None
     pace = Stage(progress, "assigning", len(points), "vectors").add
-    assigned = assign(centroids, points, options, pace)
+    assigned = assign(index or CentroidIndex.of(means, rotation), means, points, options, pace)
     limited, assigned = limit_postings(means, points, assigned, options.posting_limit)
-    return (centroids if limited is means else CentroidIndex.build(limited, options, rotation)), assigned
+    return CentroidIndex.of(limited, rotation), assigned
 
 
-def most_centroids(options: SpannOptions, dimension: int, n_vectors: int, rotation: Rotation | None = None) -> int:
-    """Return how many centroids, of `dimension` values, the memory budget allows.
+def most_centroids(options: SpannOptions, rotation: Rotation, n_vectors: int) -> int:
+    """Return how many centroids the memory budget allows.
 
     Raises ValueError where it is too small for the collection.
     """
     if options.memory_budget is None:
         return max(1, n_vectors)
-    # Vector and its codes, links of the lowest level and a little above, table of postings.
-    each = 5 * dimension + int(8.5 * options.graph_links) + 20 + 32
-    fixed = 0 if rotation is None else rotation.nbytes
+    # Vector and its code, and the table of postings.
+    each = 4 * (rotation.dimension + 1) + SignCodec(rotation.dimension).block_bytes // BLOCK
+    each += 40
+    fixed = rotation.nbytes + 4 * rotation.dimension
     most = (options.memory_budget - fixed) // each
     least = max(1, -(-n_vectors // (options.posting_limit // 2)))
     if most < least:
@@ -114,20 +117,17 @@ def most_centroids(options: SpannOptions, dimension: int, n_vectors: int, rotati
 
 
 def _write_postings(
-    path: Path,
-    codec: PostingCodec,
-    centroids: CentroidIndex,
-    assigned: NDArray[np.int64],
-    vectors: NDArray[np.float32],
+    path: Path, centroids: CentroidIndex, assigned: NDArray[np.int64], vectors: NDArray[np.float32]
 ) -> Tables:
-    """Write the postings, each from the start of a page on, in the order of their centroids."""
+    """Write the postings, one behind the other, in the order of their centroids."""
+    rotation = centroids.rotation
+    codec = SignCodec(rotation.dimension)
     order = np.argsort(assigned, axis=None, kind="stable")
     order = order[np.count_nonzero(assigned < 0) :]
     counts = np.bincount(assigned.reshape(-1)[order], minlength=len(centroids)).astype(np.int64)
-    capacities = -(-counts * codec.code_bytes // PAGE)
-    pages = np.cumsum(capacities) - capacities
+    sizes = -(-counts // BLOCK) * codec.block_bytes
     checksums = np.zeros(len(counts), np.uint32)
-    ends = np.cumsum(counts)
+    ends, stops = np.cumsum(counts), np.cumsum(sizes)
     first = 0
     with naming(path), create_file(path) as file:
         while first < len(counts):
@@ -135,14 +135,14 @@ def _write_postings(
             begin = ends[first] - counts[first]
             last = max(first + 1, int(np.searchsorted(ends, begin + _WRITE_CODES, side="right")))
             rows = order[begin : ends[last - 1]] // assigned.shape[1]
-            codes = codec.encode(rows, vectors[rows])
-            block = np.zeros(int(capacities[first:last].sum()) * PAGE, np.uint8)
+            lists = np.repeat(np.arange(last - first), counts[first:last])
+            centres = rotation.rotated(centroids.points[first:last])
+            data = codec.encode(rows, lists, rotation.rotated(vectors[rows]), centres).reshape(-1)
+            start = stops[first] - sizes[first]
             for number in range(first, last):
-                data = codes[ends[number] - counts[number] - begin : ends[number] - begin].reshape(-1)
-                offset = int(pages[number] - pages[first]) * PAGE
-                block[offset : offset + len(data)] = data
-                checksums[number] = zlib.crc32(data)  # type: ignore[arg-type]
-            write_all(file, block)
+                part = data[stops[number] - sizes[number] - start : stops[number] - start]
+                checksums[number] = zlib.crc32(part)  # type: ignore[arg-type]
+            write_all(file, data)
             first = last
         os.fsync(file.fileno())
-    return Tables(centroids, pages, capacities, counts, checksums, len(vectors))
+    return Tables(centroids, counts, checksums)

@@ -8,122 +8,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.jit import Integer, kernel, reordering_kernel
-from lexhound.index.spann.int8_dot import coded, product
-from lexhound.index.spann.kernels import offer
+from lexhound.index.spann.block_sums import BLOCK
+from lexhound.index.spann.kernels import estimate
 
-_BINS = 1024  # in which candidates are counted by their scores
-
-
-@reordering_kernel
-def _square(point: NDArray[np.float32], query: NDArray[np.float32]) -> float:
-    total = np.float32(0)
-    for j in range(len(query)):
-        difference = point[j] - query[j]
-        total += difference * difference
-    return total  # type: ignore[return-value]
-
-
-@kernel
-def _sorted(squares: NDArray[np.float32], numbers: NDArray[np.int64], size: Integer) -> int:
-    """Turn a heap of negative squares, worst first, into squares and numbers from the nearest on; its size."""
-    last = size
-    while last > 1:  # the root is the worst that is left: it goes to the end, and the last one takes its way down
-        last -= 1
-        worst, which = squares[0], numbers[0]
-        score, row = squares[last], numbers[last]
-        at = 0
-        while 2 * at + 1 < last:
-            below = 2 * at + 1
-            right = below + 1
-            if right < last and (
-                squares[right] < squares[below]
-                or (squares[right] == squares[below] and numbers[right] > numbers[below])
-            ):
-                below = right
-            if score < squares[below] or (score == squares[below] and row > numbers[below]):
-                break
-            squares[at], numbers[at] = squares[below], numbers[below]
-            at = below
-        squares[at], numbers[at] = score, row
-        squares[last], numbers[last] = worst, which
-    for i in range(size):
-        squares[i] = -squares[i]
-    return int(size)
-
-
-@kernel
-def nearest(
-    points: NDArray[np.float32],
-    query: NDArray[np.float32],
-    squares: NDArray[np.float32],
-    numbers: NDArray[np.int64],
-) -> int:
-    """Find the points, float32[c, d], nearest to a query; returns how many.
-
-    As many as there is room for in squares, float32[m], and numbers, int64[m]; nearest first, then by number.
-    """
-    limit = len(numbers)
-    size: Integer = 0
-    for i in range(len(points)):
-        size = offer(-_square(points[i], query), i, squares, numbers, size, limit)
-    return _sorted(squares, numbers, size)
+_BINS = 4096
 
 
 class CodedPoints(NamedTuple):
-    """Points as 8-bit codes: int8[c, e]; scales: float32[c], a point is about scale x codes; squares: float32[c], its
-    squared length; points: float32[c, d]."""
+    """Points as sign codes: codes and floats, two views of their blocks, of `block_bytes` each; centre: float32[d], of
+    the codes; squares: float32[c], the points' squared lengths."""
 
-    codes: NDArray[np.int8]
-    scales: NDArray[np.float32]
+    codes: NDArray[np.uint8]
+    floats: NDArray[np.float32]
+    block_bytes: int
+    centre: NDArray[np.float32]
     squares: NDArray[np.float32]
-    points: NDArray[np.float32]
 
 
 @kernel
 def _bin_of(score: np.float32, least: np.float32, fineness: np.float32) -> Integer:
     position = (score - least) * fineness
-    return np.int64(position) if 0 <= position < _BINS else 0  # what is no number, after an overflow, is in the lowest
+    if not position >= 0:  # what is no number is in the lowest
+        return 0
+    return np.int64(position) if position < _BINS else _BINS - 1
 
 
 @kernel
-def nearest_by_codes(
+def order_by_codes(
     coded_points: tuple[Any, ...],
-    query: NDArray[np.float32],
-    compared: NDArray[np.float32],
-    least_candidates: int,
-    squares: NDArray[np.float32],
+    compared: tuple[NDArray[np.float32], NDArray[np.uint8], float, float],
     numbers: NDArray[np.int64],
-) -> int:
-    """Do as `nearest` with a quarter of the memory read, or less: codes choose candidates, the points order these.
+) -> None:
+    """Write the points that their codes say are the nearest, int64[m], about the nearest first, then by number.
 
-    coded_points: the fields of `CodedPoints`. compared: float32[e], the query as codes are compared with it, which may
-    be a part of it after a rotation. least_candidates: how many, at least.
+    coded_points: the fields of `CodedPoints`. compared: (point, tables, unit, offset) of the query as it stands among
+    the points: float32[d + 1], and as for `kernels.estimate`.
     """
     named = CodedPoints(*coded_points)
-    codes, scales, lengths, points = named.codes, named.scales, named.squares, named.points
-    integers, near = np.empty(len(compared), np.int16), np.empty(len(codes), np.float32)
-    unit = 2 * coded(compared, integers)
-    flat = codes.reshape(-1)
+    codes, floats, lengths, centre, step = named.codes, named.floats, named.squares, named.centre, named.block_bytes
+    query, tables, n = compared[0], compared[1], len(named.squares)
+    base = 0.0
+    for j in range(len(centre)):
+        base += np.float64(query[j]) * np.float64(centre[j])
+    near, sums = np.empty(-(-n // BLOCK) * BLOCK, np.float32), np.empty(BLOCK, np.uint16)
+    terms = (compared[2], compared[3], base, 0.0)
     least, most = np.float32(np.inf), np.float32(-np.inf)
-    for i in range(len(codes)):
-        near[i] = unit * scales[i] * product(flat, i * len(integers), integers, 0, len(integers)) - lengths[i]
+    for at in range(0, n, BLOCK):
+        estimate(codes, floats, at // BLOCK * step, tables, terms, sums, near[at : at + BLOCK])
+    for i in range(n):
+        near[i] = 2 * near[i] - lengths[i]
         least, most = min(least, near[i]), max(most, near[i])
-    # The candidates are the fullest bins from the top: a heap of hundreds takes longer than all the products.
-    counts = np.zeros(_BINS, np.int64)
+    # Sorted by counting, into so many bins that a finer order would say no more than estimates can.
+    places = np.zeros(_BINS + 1, np.int64)
     fineness = np.float32((_BINS - 1) / (most - least)) if most > least else np.float32(0)
-    for i in range(len(near)):
-        if near[i] >= least:
-            counts[_bin_of(near[i], least, fineness)] += 1
-    lowest, candidates = _BINS - 1, counts[_BINS - 1]
-    while lowest > 0 and candidates < least_candidates:
-        lowest -= 1
-        candidates += counts[lowest]
-    limit = len(numbers)
-    size: Integer = 0
-    for i in range(len(near)):
-        if near[i] >= least and _bin_of(near[i], least, fineness) >= lowest:
-            size = offer(-_square(points[i], query), i, squares, numbers, size, limit)
-    return _sorted(squares, numbers, size)
+    for i in range(n):
+        places[_BINS - _bin_of(near[i], least, fineness)] += 1
+    places = np.cumsum(places)
+    for i in range(n):
+        which = _BINS - 1 - _bin_of(near[i], least, fineness)
+        if places[which] < len(numbers):
+            numbers[places[which]] = i
+        places[which] += 1
 
 
 @reordering_kernel

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,6 @@ def faiss_library() -> Any:
     import faiss
 
     return faiss
-
-
-def has_faiss() -> bool:
-    """Return whether faiss is installed. A search does without: it then compares all centroids, as in a small index."""
-    return find_spec("faiss") is not None
 
 
 @contextmanager

@@ -52,6 +52,11 @@ class Geometry:
         """Dimensions of the centroids."""
         return self.dimension + 1
 
+    @property
+    def scale(self) -> float:
+        """The length of queries among the centroids: R, or 1 where that is 0."""
+        return self.radius or 1.0
+
     def points(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return where vectors stand among the centroids: float32[n, centroid_dimension]."""
         rest = np.sqrt(np.maximum(self.radius**2 - _squared_norms(vectors), 0)).astype(np.float32)
@@ -61,5 +66,5 @@ class Geometry:
         """Return where queries, float32[m, d], stand among the centroids: float32[m, centroid_dimension]."""
         norms = np.sqrt(_squared_norms(queries))
         norms[norms == 0] = 1
-        scaled = (queries / norms[:, None]).astype(np.float32) * np.float32(self.radius or 1.0)
+        scaled = (queries / norms[:, None]).astype(np.float32) * np.float32(self.scale)
         return np.concatenate([scaled, np.zeros((len(queries), 1), np.float32)], axis=1)

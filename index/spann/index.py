@@ -21,46 +21,50 @@ from lexhound.index.array_files import FileProblem
 from lexhound.index.dense.flat import FlatIndex
 from lexhound.index.spann.builder import build_files
 from lexhound.index.spann.calibration import Calibration
-from lexhound.index.spann.codec import PostingCodec
 from lexhound.index.spann.geometry import check_vectors
 from lexhound.index.spann.options import Effort, SpannOptions
-from lexhound.index.spann.search import Searcher
+from lexhound.index.spann.search import Searcher, SpannStats
 from lexhound.index.spann.storage import POSTINGS_FILE, VECTORS_FILE, PostingsFile, VectorsFile
-from lexhound.index.spann.tables import Settings, load_tables
+from lexhound.index.spann.tables import Settings, Tables, load_tables
 from lexhound.index.spann.verification import verify_index
 from lexhound.index.topk import SearchStats, TopK
 
 _CALIBRATED = 128
 _SHARE_OF_ANOTHER = 0.5
+_MANY = 4  # times k is at least the number of rows: most vectors would be read, one by one
+
+_Chosen = tuple[Searcher, Effort]
 
 
 class ClusteredIndex:
     """Rows of dense vectors by inner product, found through clusters on disk. Safe to use from many threads at once."""
 
-    def __init__(self, path: Path, settings: Settings, searcher: Searcher, vectors: VectorsFile) -> None:
-        """Use `build_clustered` or `open`."""
+    def __init__(self, path: Path, settings: Settings, tables: Tables | None, vectors: VectorsFile) -> None:
+        """Use `build_clustered` or `open`. Without tables every search compares all rows."""
         self.path = path
         self._settings = settings
-        self._searcher = searcher
-        self._files = (searcher.postings, vectors)
         # The radius was summed up in another order than the flat index would.
         self._flat = FlatIndex(vectors.vectors, largest_norm=settings.geometry.radius * (1 + 1e-9))
+        self._files: list[PostingsFile | VectorsFile] = [vectors]
+        self._searcher: Searcher | None = None
+        if tables is not None:
+            postings = PostingsFile(path / POSTINGS_FILE)
+            tables.check(path, postings)
+            self._files.append(postings)
+            self._searcher = Searcher(settings.geometry, tables, postings, vectors)
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str]) -> ClusteredIndex:
         """Open the directory that `build_clustered` wrote.
 
-        Checks the checksums of all tables; postings and vectors are mapped and not read. Without faiss all centroids
-        are compared. Raises FileNotFoundError, CorruptFileError (naming the file), UnsupportedFormatError.
+        Checks the checksums of all tables; postings and vectors are mapped and not read.
+        Raises FileNotFoundError, CorruptFileError (naming the file), UnsupportedFormatError.
         """
         path = Path(directory)
         settings, tables = load_tables(path)
-        dimension = settings.geometry.dimension
-        codec = PostingCodec(settings.options.codec, dimension, settings.rotation)
-        postings = PostingsFile(path / POSTINGS_FILE)
-        tables.check(path, codec.code_bytes, postings)
-        vectors = VectorsFile(path / VECTORS_FILE, tables.n_rows, dimension)
-        return cls(path, settings, Searcher(settings.geometry, codec, tables, postings), vectors)
+        return cls(
+            path, settings, tables, VectorsFile(path / VECTORS_FILE, settings.n_rows, settings.geometry.dimension)
+        )
 
     @staticmethod
     def verify(directory: str | os.PathLike[str], pace: Pace = no_pace) -> Iterator[FileProblem]:
@@ -93,8 +97,13 @@ class ClusteredIndex:
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of centroids, their graph and the tables, which stay in memory; what is mapped does not count."""
-        return self._searcher.tables.nbytes
+        """Bytes of centroids and the tables, which stay in memory; what is mapped does not count."""
+        return 0 if self._searcher is None else self._searcher.tables.nbytes
+
+    @property
+    def is_former(self) -> bool:
+        """Whether an earlier version built it: its postings are not read, and searches compare all rows."""
+        return self._searcher is None
 
     @property
     def calibration(self) -> Calibration:
@@ -128,10 +137,24 @@ class ClusteredIndex:
         recall: float | None = None,
         effort: Effort | None = None,
     ) -> tuple[TopK, SearchStats]:
-        """Return what `search` returns, and how many rows it scored."""
+        """Return what `search` returns, and of how many rows it read the vectors."""
+        top, work = self.search_with_work(query, k, allowed=allowed, recall=recall, effort=effort)
+        return top, SearchStats(0, work.vectors_read)
+
+    def search_with_work(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        recall: float | None = None,
+        effort: Effort | None = None,
+    ) -> tuple[TopK, SpannStats]:
+        """Return what `search` returns, and what it read for that."""
         chosen = self._effort(k, recall, effort)
         if chosen is None:
-            return self._flat.search_with_stats(query, k, allowed=allowed)
+            top, stats = self._flat.search_with_stats(query, k, allowed=allowed)
+            return top, SpannStats(0, 0, stats.rows_scored, stats.rows_scored * 4 * self.width)
         checked = self._flat.checked_queries(np.asarray(query)[np.newaxis])[0]
         return self._near(checked, k, chosen, self._mask(allowed))
 
@@ -148,8 +171,8 @@ class ClusteredIndex:
 
         The results do not depend on the number of threads.
         """
-        effort = self._effort(k, recall)
-        if effort is None:
+        chosen = self._effort(k, recall)
+        if chosen is None:
             return self._flat.search_many(queries, k, allowed=allowed)
         checked, mask = self._flat.checked_queries(queries), self._mask(allowed)
         rankings = [TopK.empty()] * len(checked)
@@ -157,7 +180,7 @@ class ClusteredIndex:
 
         def work() -> None:
             while (turn := next(turns)) < len(checked):
-                rankings[turn] = self._near(checked[turn], k, effort, mask)[0]
+                rankings[turn] = self._near(checked[turn], k, chosen, mask)[0]
 
         workers = min(threads or os.cpu_count() or 1, len(checked))
         if workers <= 1:
@@ -176,22 +199,22 @@ class ClusteredIndex:
         """Return the vectors of some rows, a copy: float32[len(rows), width]."""
         return self._flat.vectors_of(rows)
 
-    def _effort(self, k: int, recall: float | None, effort: Effort | None = None) -> Effort | None:
-        """Return how much to look at; None where comparing all rows is no more work, or is what `recall` wants."""
+    def _effort(self, k: int, recall: float | None, effort: Effort | None = None) -> _Chosen | None:
+        """Return how much to look at; None where comparing all rows is less work, or is what `recall` wants."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
-        counts = self._searcher.tables.counts
-        if effort is not None:
-            if recall is not None:
-                raise ValueError("say recall or effort, not both")
-            return effort if len(counts) else None
+        if effort is not None and recall is not None:
+            raise ValueError("say recall or effort, not both")
         aim = self._settings.options.recall if recall is None else recall
         if not 0 < aim <= 1:
             raise ValueError(f"recall must be above 0 and at most 1, not {aim}")
-        if aim == 1 or not len(counts):
+        if self._searcher is None or not self.n_rows:
             return None
-        effort = self.calibration.effort(aim, k)
-        return None if effort.postings * float(counts.mean()) + k >= self.n_rows else effort
+        if effort is None:
+            effort = self.calibration.effort(aim, k)
+            if aim == 1 or np.isinf(effort.doubt) or _MANY * k >= self.n_rows:
+                return None
+        return self._searcher, effort
 
     def _mask(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
         if allowed is not None and (allowed.dtype != np.bool_ or allowed.shape != (self.n_rows,)):
@@ -201,10 +224,11 @@ class ClusteredIndex:
         return allowed
 
     def _near(
-        self, query: NDArray[np.float32], k: int, effort: Effort, allowed: NDArray[np.bool_] | None
-    ) -> tuple[TopK, SearchStats]:
-        rows, stats = self._searcher.candidates(query, k, effort, allowed)
-        return self._flat.best(query, rows, k), SearchStats(0, stats.rows_scored + stats.rows_rescored)
+        self, query: NDArray[np.float32], k: int, chosen: _Chosen, allowed: NDArray[np.bool_] | None
+    ) -> tuple[TopK, SpannStats]:
+        searcher, effort = chosen
+        rows, stats = searcher.candidates(query, k, effort, allowed)
+        return self._flat.best(query, rows, k), stats
 
 
 def build_clustered(

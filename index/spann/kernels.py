@@ -1,8 +1,8 @@
 """Kernels of the clustered index that scan postings.
 
-A code of a posting is `code_bytes` long: u32 row, u32 version, f32 scale, f32 squared norm, then the values (int8,
-float16 or float32); a vector is about scale x values. The scan ranks by `scale * <values, query>`. These sums are of 32
-bits and in any order, as they only choose; `dense.exact` scores the chosen rows.
+A posting is a list of blocks of sign codes (`sign_codes`). The scan estimates the score of every code, and an upper
+bound of it; where that beats the worst of the best so far, the vector of the row is read and scored. These scores are
+float32 sums in any order, as they only choose; `dense.exact` scores the chosen rows.
 
 Kernels that are called from Python take plain tuples, of which they make named ones: Numba finds the type of a named
 tuple in Python, which takes more than a microsecond a call, that of a plain one at once.
@@ -16,24 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.jit import Integer, kernel, prefetch, reordering_kernel
-from lexhound.index.spann.int8_dot import product
+from lexhound.index.spann.block_sums import BLOCK, block_sums
+from lexhound.index.spann.sign_codes import ERRORS, FACTORS, HEAD_BYTES, ROWS, SHIFTS
 
-HEADER_BYTES = 16
-
-INT8, FLOAT16, FLOAT32 = 0, 1, 2
-
-# Places in the counters of a scan: rows in the heap; rows seen; codes read; rows scored; the next place in the order of
-# postings; postings read; those of them that hold a row which may be returned.
-HEAP_SIZE, SEEN, CODES, SCORED, NEXT, READ, PRODUCTIVE = 0, 1, 2, 3, 4, 5, 6
+# Places in the counters of a scan: rows in the heap; rows whose vector was read; codes read; the next place in the
+# order of postings; postings read; those of them that hold a row which may be returned; blocks of codes read.
+HEAP_SIZE, OPENED, CODES, NEXT, READ, PRODUCTIVE, BLOCKS = 0, 1, 2, 3, 4, 5, 6
 N_COUNTERS = 7
 
 # What a scan comes back with: it is through; it needs more centroids; it needs a larger set for the next posting.
 DONE, EXHAUSTED, CROWDED = 0, 1, 2
 
-_LINE = 64  # bytes of a line of the cache
-_AHEAD = 6  # codes ahead of the one that is scored, whose first lines are asked for
-
-_HALF_BIAS = np.float32(2.0**112)  # between the exponents of float16 and float32
+_LINE = 16  # floats of a line of the cache
+_LINES_OF_NEXT = 40  # lines of the next posting that are asked for before this one is scanned
+_LINES_AHEAD = 4  # lines of a vector that are asked for before it is scored; the processor fetches the others by itself
 
 
 @kernel
@@ -82,61 +78,55 @@ def offer(
 
 
 @reordering_kernel
-def _dot_float32(codes: NDArray[np.float32], query: NDArray[np.float32]) -> float:
+def dot(words: NDArray[np.float32], begin: Integer, query: NDArray[np.float32]) -> float:
+    """Return the inner product of a query, float32[d], with the d values from `words[begin]` on, in any order."""
+    # Of a place that may be negative for all that it knows, Numba makes no vector instructions.
+    vector = words[begin : begin + len(query)]
     total = np.float32(0)
     for j in range(len(query)):
-        total += codes[j] * query[j]
+        total += vector[j] * query[j]
     return total  # type: ignore[return-value]
 
 
-@reordering_kernel
-def _dot_float16(
-    codes: NDArray[np.uint16],
-    query: NDArray[np.float32],
-    bits: NDArray[np.uint32],
-    values: NDArray[np.float32],
-) -> float:
-    """Return the product. `bits` and `values` are one piece of memory: what is written as bits is read as floats."""
-    for j in range(len(query)):
-        half = np.uint32(codes[j])
-        bits[j] = (half & np.uint32(0x8000)) << np.uint32(16) | (half & np.uint32(0x7FFF)) << np.uint32(13)
-    total = np.float32(0)
-    for j in range(len(query)):
-        total += values[j] * _HALF_BIAS * query[j]
-    return total  # type: ignore[return-value]
+class Postings(NamedTuple):
+    """The file of postings, where they lie in it, and the vectors of their rows.
 
-
-class PostingCodes(NamedTuple):
-    """The file of postings and where they lie in it.
-
-    kind: the codec. words, floats, halves, bytes: four views of the file; starts: int64[c], the byte in it where each
-    posting begins, a multiple of four; counts: int64[c], its codes, of `code_bytes` each; rows are below n_rows.
+    bytes, words, floats: three views of the file; starts: int64[c], the byte in it where each posting begins, a
+    multiple of 32; counts: int64[c], its codes, in blocks of `block_bytes`. points: float32, flat; the centroid of
+    posting p begins at `p * (d + 1)`; raised, lengths: float32[c], the squared lengths of the centroids with and
+    without their last value (`geometry`). vectors: float32, flat; the vector of row r begins at `r * stride`; rows are
+    below n_rows.
     """
 
-    kind: int
+    bytes: NDArray[np.uint8]
     words: NDArray[np.uint32]
     floats: NDArray[np.float32]
-    halves: NDArray[np.uint16]
-    bytes: NDArray[np.int8]
     starts: NDArray[np.int64]
     counts: NDArray[np.int64]
-    code_bytes: int
+    block_bytes: int
+    points: NDArray[np.float32]
+    raised: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+    vectors: NDArray[np.float32]
+    stride: int
     n_rows: int
 
 
 class ScanQuery(NamedTuple):
-    """A query as codes are compared with it.
+    """A query as postings are compared with it.
 
-    values: float32[d]. For 8-bit codes: integers, int16[d], the query rotated as codes are, an integer of 1 standing
-    for `unit`; only the `first` values are compared where even `margin` times its length more would not bring a code
-    into the full heap. allowed: bool[n_rows], read only when `filtered`.
+    values: float32[d]; norm: its length; tables, unit, offset: see `block_sums.fill_tables`, of the rotated query.
+    radius: that of the geometry. doubt: how many times its usual error an estimate may be too low; infinity: every
+    vector is read. allowed: bool[n_rows], read only when `filtered`.
     """
 
     values: NDArray[np.float32]
-    integers: NDArray[np.int16]
+    norm: float
+    tables: NDArray[np.uint8]
     unit: float
-    first: int
-    margin: float
+    offset: float
+    radius: float
+    doubt: float
     allowed: NDArray[np.bool_]
     filtered: bool
 
@@ -157,47 +147,102 @@ class ScanScratch(NamedTuple):
     """The arrays that a scan writes, and goes on with from call to call.
 
     stamps: uint32[c], of the postings that have been read: `stamp`. anchor: float64[1], the distance of the first
-    posting that held a row which may be returned, below 0 before there is one. bits, values: one piece of memory,
-    uint32[d] and float32[d], for float16 codes. scores, rows: the heap. counters: int64[7], see above.
+    posting that held a row which may be returned, below 0 before there is one. scores, rows: the heap. counters:
+    int64[7], see above. waiting, bounds: uint32 and float32, as many as the longest posting has codes: the rows of a
+    posting whose vectors are to be read, and the bounds of their scores.
     """
 
     stamps: NDArray[np.uint32]
     stamp: int
     anchor: NDArray[np.float64]
-    bits: NDArray[np.uint32]
-    values: NDArray[np.float32]
     scores: NDArray[np.float32]
     rows: NDArray[np.int64]
     counters: NDArray[np.int64]
+    waiting: NDArray[np.uint32]
+    bounds: NDArray[np.float32]
+
+
+@kernel
+def estimate(
+    codes: NDArray[np.uint8],
+    floats: NDArray[np.float32],
+    block: Integer,
+    tables: NDArray[np.uint8],
+    terms: tuple[float, float, float, float],
+    sums: NDArray[np.uint16],
+    bounds: NDArray[np.float32],
+) -> None:
+    """Write the upper bounds of the scores of a block of codes, float32[32], that begins at byte `block`.
+
+    terms: (unit, offset, <q, c>, doubt |q - c|). sums: uint16[32], written.
+    """
+    block_sums(codes, block + HEAD_BYTES, tables, sums)
+    head = floats[block // 4 : block // 4 + HEAD_BYTES // 4]
+    unit, offset = np.float32(terms[0]), np.float32(terms[1])
+    base, reach = np.float32(terms[2]), np.float32(terms[3])
+    for j in range(BLOCK):
+        signs = unit * np.float32(sums[j]) + offset
+        bounds[j] = base + head[FACTORS + j] * signs + head[SHIFTS + j] + reach * head[ERRORS + j]
+
+
+@kernel
+def _near(posting: Integer, postings: Postings, query: ScanQuery) -> tuple[float, float, float]:
+    """Return the inner product of the query and the centroid of a posting, their distance, and that in the geometry."""
+    base = np.float64(dot(postings.points, posting * (len(query.values) + 1), query.values))
+    apart = query.norm**2 + np.float64(postings.lengths[posting]) - 2 * base
+    scale = query.radius / query.norm if query.norm > 0 else 0.0  # in the geometry the query has the length `radius`
+    square = (query.radius**2 if query.norm > 0 else 0.0) + np.float64(postings.raised[posting]) - 2 * scale * base
+    return base, np.sqrt(max(0.0, apart)), np.sqrt(max(0.0, square))
 
 
 @kernel
 def _scan_posting(
-    posting: Integer, codes: PostingCodes, query: ScanQuery, seen: NDArray[np.uint32], scratch: ScanScratch
+    posting: Integer,
+    near: tuple[float, float, float],
+    postings: Postings,
+    query: ScanQuery,
+    seen: NDArray[np.uint32],
+    scratch: ScanScratch,
+    sums: NDArray[np.uint16],
 ) -> bool:
     """Offer the rows of a posting to the heap; returns whether one of them may be returned."""
     # Not in the loop: Numba counts the users of an array whenever it is taken out of a tuple.
-    words, floats, halves, values8 = codes.words, codes.floats, codes.halves, codes.bytes
-    kind, first_byte, step = codes.kind, codes.starts[posting], codes.code_bytes
-    vector, integers, unit, first, margin = query.values, query.integers, query.unit, query.first, query.margin
-    allowed, filtered, n_rows = query.allowed, query.filtered, codes.n_rows
-    counters, scores, rows, bits, values = (
-        scratch.counters, scratch.scores, scratch.rows, scratch.bits, scratch.values,
-    )  # fmt: skip
-    mask = np.uint64(len(seen) - 1)
-    limit = len(rows)
-    usable = False
-    for i in range(codes.counts[posting]):
-        start = first_byte + i * step
-        # The processor fetches by itself what is read from end to end, but of most codes only the head is.
-        prefetch(values8, start + _AHEAD * step)
-        prefetch(values8, start + _AHEAD * step + _LINE)
-        prefetch(values8, start + _AHEAD * step + 2 * _LINE)
-        word = start // 4
-        row = words[word]
-        if row >= n_rows or (filtered and not allowed[row]):
+    codes, words, floats, vectors = postings.bytes, postings.words, postings.floats, postings.vectors
+    first, count, step = postings.starts[posting], postings.counts[posting], postings.block_bytes
+    stride, n_rows, allowed, filtered = postings.stride, postings.n_rows, query.allowed, query.filtered
+    counters, scores, rows = scratch.counters, scratch.scores, scratch.rows
+    waiting, bounds, values = scratch.waiting, scratch.bounds, query.values
+    mask, limit, exhaustive = np.uint64(len(seen) - 1), len(rows), query.doubt == np.inf
+    terms = (query.unit, query.offset, near[0], 0.0 if exhaustive else query.doubt * near[1])
+    usable = not filtered and count > 0
+    found = 0
+    for at in range(0, count, BLOCK):
+        block = first + at // BLOCK * step
+        full = counters[HEAP_SIZE] == limit
+        least = scores[0]
+        # The place for the bounds of this block is where the rows that wait end: at most as many as were looked at.
+        estimate(codes, floats, block, query.tables, terms, sums, bounds[at : at + BLOCK])
+        word = block // 4
+        for j in range(min(BLOCK, count - at)):
+            bound = bounds[at + j]
+            if full and bound <= least and not exhaustive:
+                continue
+            row = words[word + ROWS + j]
+            if row >= n_rows or (filtered and not allowed[row]):
+                continue
+            usable = True
+            waiting[found], bounds[found] = row, bound
+            found += 1
+            for line in range(_LINES_AHEAD):
+                prefetch(vectors, np.int64(row) * stride + line * _LINE)
+        if not usable:  # a row below the bound may be returned, too
+            for j in range(min(BLOCK, count - at)):
+                row = words[word + ROWS + j]
+                usable = usable or (row < n_rows and allowed[row])
+    for i in range(found):
+        row = waiting[i]
+        if counters[HEAP_SIZE] == limit and bounds[i] <= scores[0] and not exhaustive:
             continue
-        usable = True
         value = row + np.uint32(1)
         slot = (np.uint64(value) * np.uint64(0x9E3779B1) >> np.uint64(7)) & mask
         while seen[slot] and seen[slot] != value:
@@ -205,33 +250,16 @@ def _scan_posting(
         if seen[slot]:
             continue
         seen[slot] = value
-        counters[SEEN] += 1
-        begin = start + HEADER_BYTES
-        if kind == INT8:
-            total = product(values8, begin, integers, 0, first)
-            if first < len(integers):
-                if counters[HEAP_SIZE] == limit:
-                    reach = total * unit * floats[word + 2] + margin * np.sqrt(floats[word + 3])
-                    if reach <= scores[0]:
-                        counters[SCORED] += 1
-                        continue
-                total += product(values8, begin, integers, first, len(integers))
-            dot: float = np.float32(total * unit)  # type: ignore[assignment]
-        elif kind == FLOAT16:
-            dot = _dot_float16(halves[begin // 2 : begin // 2 + len(vector)], vector, bits, values)
-        else:
-            dot = _dot_float32(floats[begin // 4 : begin // 4 + len(vector)], vector)
-        score = np.float32(dot * floats[word + 2])
-        counters[HEAP_SIZE] = offer(score, np.int64(row), scores, rows, counters[HEAP_SIZE], limit)  # type: ignore[arg-type]
-        counters[SCORED] += 1
-    return usable
+        counters[OPENED] += 1
+        score = dot(vectors, np.int64(row) * stride, values)
+        counters[HEAP_SIZE] = offer(score, np.int64(row), scores, rows, counters[HEAP_SIZE], limit)
+    return bool(usable)
 
 
 @kernel
 def scan(
-    posting_codes: tuple[Any, ...],
+    all_postings: tuple[Any, ...],
     order: NDArray[np.int64],
-    squares: NDArray[np.float32],
     scan_query: tuple[Any, ...],
     scan_limits: tuple[Any, ...],
     seen: NDArray[np.uint32],
@@ -239,36 +267,93 @@ def scan(
 ) -> int:
     """Offer every row that is allowed and was not seen before to the heap of the best, posting by posting.
 
-    The fields of `PostingCodes`, `ScanQuery`, `ScanLimits` and `ScanScratch`. order: int64[m], postings from the
-    nearest on, -1 for none; squares: float32[m], their squared distances. seen: a set, see `rehash`. Rows from `n_rows`
-    on, which only a damaged file has, are passed over. Returns DONE, EXHAUSTED or CROWDED.
+    The fields of `Postings`, `ScanQuery`, `ScanLimits` and `ScanScratch`. order: int64[m], postings from the
+    nearest on, or nearly so. seen: a set, see `rehash`. Rows from `n_rows` on, which only a damaged file has, are
+    passed over. Returns DONE, EXHAUSTED or CROWDED.
     """
-    codes, query = PostingCodes(*posting_codes), ScanQuery(*scan_query)
+    postings, query = Postings(*all_postings), ScanQuery(*scan_query)
     limits, scratch = ScanLimits(*scan_limits), ScanScratch(*scan_scratch)
     counters, anchor = scratch.counters, scratch.anchor
+    sums = np.empty(BLOCK, np.uint16)
+    all_bytes, stamps, stamp = postings.bytes, scratch.stamps, scratch.stamp
     narrow = limits.ratio < np.inf  # times a distance of 0 infinity is not a number
+    passed_over = False
     while counters[NEXT] < len(order):
         posting = order[counters[NEXT]]
-        if posting < 0 or scratch.stamps[posting] == scratch.stamp:
+        if stamps[posting] == stamp:
             counters[NEXT] += 1
             continue
-        distance = np.sqrt(np.float64(squares[counters[NEXT]]))
-        if counters[HEAP_SIZE] >= limits.least_rows and (
-            counters[PRODUCTIVE] >= limits.postings
-            or (narrow and anchor[0] >= 0 and distance > limits.ratio * anchor[0])
-        ):
+        enough = counters[HEAP_SIZE] >= limits.least_rows
+        if enough and counters[PRODUCTIVE] >= limits.postings:
             return DONE
-        if 2 * (counters[SEEN] + codes.counts[posting]) > len(seen):
+        near = _near(posting, postings, query)
+        if enough and narrow and anchor[0] >= 0 and near[2] > limits.ratio * anchor[0]:
+            passed_over = True
+            counters[NEXT] += 1
+            continue
+        if 2 * (counters[OPENED] + postings.counts[posting]) > len(seen):
             return CROWDED
-        scratch.stamps[posting] = scratch.stamp
+        stamps[posting] = stamp
         counters[NEXT] += 1
-        usable = _scan_posting(posting, codes, query, seen, scratch)
-        counters[CODES] += codes.counts[posting]
+        if counters[NEXT] < len(order):
+            after = postings.starts[order[counters[NEXT]]]
+            for line in range(_LINES_OF_NEXT):
+                prefetch(all_bytes, after + 64 * line)
+        usable = _scan_posting(posting, near, postings, query, seen, scratch, sums)
+        counters[CODES] += postings.counts[posting]
+        counters[BLOCKS] += -(-postings.counts[posting] // BLOCK)
         counters[READ] += 1
         if usable:
             counters[PRODUCTIVE] += 1
             if anchor[0] < 0:
-                anchor[0] = distance
-    if counters[HEAP_SIZE] >= limits.least_rows and counters[PRODUCTIVE] >= limits.postings:
+                anchor[0] = near[2]
+    if counters[HEAP_SIZE] >= limits.least_rows and (passed_over or counters[PRODUCTIVE] >= limits.postings):
         return DONE
     return EXHAUSTED
+
+
+@kernel
+def likely_rows(
+    all_postings: tuple[Any, ...],
+    order: NDArray[np.int64],
+    scan_query: tuple[Any, ...],
+    scores: NDArray[np.float32],
+    rows: NDArray[np.int64],
+) -> int:
+    """Write the rows, int64[codes], whose vectors a scan will probably read, and return how many there are.
+
+    It takes estimates for scores, and keeps the best of them in a heap: scores, float32[m]. order: int64[p], as for
+    `scan`. No vector is read; a row may be there twice.
+    """
+    postings, query = Postings(*all_postings), ScanQuery(*scan_query)
+    codes, words, floats, step = postings.bytes, postings.words, postings.floats, postings.block_bytes
+    sums, bounds, plain = np.empty(BLOCK, np.uint16), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    heap_rows = np.empty(len(scores), np.int64)
+    size: Integer = np.int64(0)
+    found = 0
+    for posting in order:
+        base, apart, _ = _near(posting, postings, query)
+        reach = 0.0 if query.doubt == np.inf else query.doubt * apart
+        for at in range(0, postings.counts[posting], BLOCK):
+            block = postings.starts[posting] + at // BLOCK * step
+            estimate(codes, floats, block, query.tables, (query.unit, query.offset, base, reach), sums, bounds)
+            estimate(codes, floats, block, query.tables, (query.unit, query.offset, base, 0.0), sums, plain)
+            for j in range(min(BLOCK, postings.counts[posting] - at)):
+                row = np.int64(words[block // 4 + ROWS + j])
+                if size < len(scores) or bounds[j] > scores[0]:
+                    rows[found] = row
+                    found += 1
+                    size = offer(plain[j], row, scores, heap_rows, size, len(scores))
+    return found
+
+
+@kernel
+def distances(
+    all_postings: tuple[Any, ...], order: NDArray[np.int64], scan_query: tuple[Any, ...]
+) -> NDArray[np.float64]:
+    """Return the distances of postings' centroids in the geometry, as a scan has them: float64[m]."""
+    postings, query = Postings(*all_postings), ScanQuery(*scan_query)
+    apart = np.empty(len(order), np.float64)
+    for i in range(len(order)):
+        apart[i] = _near(order[i], postings, query)[2]
+    return apart

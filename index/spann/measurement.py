@@ -67,19 +67,19 @@ def _encounters(
     postings: int,
 ) -> Encounters:
     """Return where the true neighbours turn up in so many postings."""
-    centroids, counts = searcher.tables.centroids, searcher.tables.counts
-    numbers, squares = centroids.nearest(searcher.geometry.query_points(queries), postings)
-    distances = np.sqrt(squares.astype(np.float64))
+    counts = searcher.tables.counts
+    found = [searcher.order_of(query, postings) for query in queries]
+    numbers, distances = np.array([order for order, _ in found]), np.array([apart for _, apart in found])
     with np.errstate(invalid="ignore", divide="ignore"):
         near = np.where(distances <= distances[:, :1], 1.0, distances / distances[:, :1])
-    ratio_of = np.full(len(centroids) + 1, np.inf)  # the last one stands for no posting
+    ratio_of = np.full(len(counts) + 1, np.inf)  # the last one stands for no posting
     ratios = np.empty(truth.shape)
     for i in range(len(queries)):
         ratio_of[numbers[i]] = near[i]
         ratio_of[-1] = np.inf
         ratios[i] = ratio_of[assigned[truth[i]]].min(axis=1)
         ratio_of[numbers[i]] = np.inf
-    return Encounters(postings, ratios, np.where(numbers >= 0, counts[numbers], 0), near)
+    return Encounters(postings, ratios, counts[numbers], near)
 
 
 def _measured(

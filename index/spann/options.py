@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-Codec = Literal["int8", "float16", "float32"]
 
 RECALLS = (0.80, 0.85, 0.90, 0.95, 0.97, 0.99)
 """Targets of recall that a build calibrates; between two of them a search takes the higher one."""
 
-DEPTHS = (10, 100)
+DEPTHS = (10, 100, 1000)
 """Depths k that a build calibrates; between two of them a search takes the deeper one."""
 
 MAX_REPLICAS = 16
+
+DOUBT = 1.9
+"""The usual `Effort.doubt`: some 3 % of the rows are farther off, on one side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,8 @@ class SpannOptions:
     Raises ValueError for values that are out of range.
     """
 
-    codec: Codec = "int8"
-    """How vectors stand in the postings; the best of them are scored again from the exact copy."""
-    vectors_per_centroid: float = 32.0
-    replicas: int = 8
+    vectors_per_centroid: float = 64.0
+    replicas: int = 2
     """Postings that hold a vector, at most."""
     closure_ratio: float = 1.1
     """A vector goes only to centroids within this ratio of its distance to the nearest one."""
@@ -39,17 +37,15 @@ class SpannOptions:
     recall: float = 0.95
     """The recall that a search aims at when it names none."""
     graph_from: int = 16_384
-    """Centroids from which on a graph finds the nearest ones; fewer are all compared."""
+    """Centroids from which on a build finds the nearest ones by a graph; fewer are all compared."""
     graph_links: int = 16
     graph_effort: int = 100
     calibration_queries: int = 256
     memory_budget: int | None = None
-    """Bytes that centroids, their graph and the tables may take: caps the number of centroids."""
+    """Bytes that centroids and the tables may take: caps the number of centroids."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.codec not in get_args(Codec):
-            raise ValueError(f"codec must be one of {', '.join(get_args(Codec))}, not {self.codec!r}")
         for name, least, most in (
             ("replicas", 1, MAX_REPLICAS),
             ("candidates", 1, 4096),
@@ -79,19 +75,22 @@ class Effort:
     """The effort of a search: the parameters behind `recall`.
 
     postings: how many postings are read, at most, of those that hold a row which may be returned. ratio: a posting is
-    read only if its centroid's distance is within this ratio of the nearest one's. rescored: rows that are scored
-    again from the exact copy (None: twice k, and at least ten more than k).
+    read only if its centroid's distance is within this ratio of the nearest one's. doubt: by how many times its usual
+    error the estimate of a row may be too low; of rows that could not be among the best even then the vectors are not
+    read.
     """
 
     postings: int
     ratio: float = float("inf")
-    rescored: int | None = None
+    doubt: float = DOUBT
 
     def __post_init__(self) -> None:
-        if self.postings < 1 or not self.ratio >= 1 or (self.rescored is not None and self.rescored < 1):
-            raise ValueError("an effort reads at least one posting, within a ratio of at least 1, and rescores a row")
+        if self.postings < 1 or not self.ratio >= 1 or not self.doubt >= 0:
+            raise ValueError(
+                "an effort reads at least one posting, within a ratio of at least 1, and doubts by 0 or more"
+            )
 
     @classmethod
     def everything(cls) -> Effort:
-        """Read every posting and rescore every row: the exact result."""
-        return cls(1 << 40, float("inf"), 1 << 40)
+        """Read every posting and every vector: the exact result."""
+        return cls(1 << 40, float("inf"), float("inf"))

@@ -1,9 +1,9 @@
-"""A rotation of vectors whose first values then hold most of their length: a comparison can stop after a part of them.
+"""A random rotation of vectors, after which every value says about as much as any other.
 
-A rotation keeps inner products and distances. After one to the principal axes the first third of the values of sentence
-embeddings holds some four fifths of their squared length, so a code that is far behind after the first values need not
-be read to its end (as in Gao and Long, "High-dimensional approximate nearest neighbor search: with reliable and
-efficient distance comparison operations", SIGMOD 2023, who rotate at random).
+Sign codes need that: they keep one bit a value. A rotation keeps inner products and distances. This one is fast: rounds
+of sign flips and Walsh-Hadamard transforms of the first and of the last 2**k values in turn, with 2**k the greatest
+power of two that fits (after Ailon and Chazelle, "The fast Johnson-Lindenstrauss transform", SIAM J. Comput. 2009;
+RaBitQ's authors rotate so, too). It takes n log n steps and no memory but the flips, and is the same on every machine.
 """
 
 from __future__ import annotations
@@ -13,79 +13,75 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.jit import frozen, reordering_kernel
+from lexhound.index.jit import frozen, kernel
 
-_SAMPLE = 20_000
-_LEAST = 1024  # vectors; of fewer the axes say little, and there is little to save
-_SHARE = 0.8  # of the squared length that the first values hold
-_PIECE = 16
+_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rotation:
-    """Axes, float32[d, d], orthonormal columns; how many of the first values are compared first; what the others hold.
+    """The rotation of vectors of `dimension` values that follows from a seed."""
 
-    rest: the root of the share of the squared length that the other values hold, on average.
-    """
-
-    axes: NDArray[np.float32]
-    first: int
-    rest: float
-    _rows: NDArray[np.float32] = field(init=False, repr=False)
+    dimension: int
+    seed: int
+    flips: NDArray[np.float32] = field(init=False, repr=False)
+    """float32[rounds, dimension], each 1 or -1."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_rows", frozen(self.axes.T))
-
-    @classmethod
-    def of(cls, vectors: NDArray[np.float32], seed: int) -> Rotation | None:
-        """Return the principal axes of float32[n, d]; None where no part holds enough. Deterministic."""
-        n, d = vectors.shape
-        if n < _LEAST:
-            return None
-        rows = np.arange(n)
-        if n > _SAMPLE:
-            rows = np.sort(np.random.default_rng([seed, n]).choice(n, _SAMPLE, replace=False))
-        sample = vectors[rows].astype(np.float64)
-        values, axes = np.linalg.eigh(sample.T @ sample)
-        values, axes = np.maximum(values[::-1], 0), axes[:, ::-1]
-        if not values.sum() > 0:
-            return None
-        shares = np.cumsum(values) / values.sum()
-        first = -(-(int(np.searchsorted(shares, _SHARE)) + 1) // _PIECE) * _PIECE
-        if 2 * first > d:
-            return None
-        largest = np.abs(axes).argmax(axis=0)  # an axis points either way: towards its largest value
-        axes = axes * np.sign(axes[largest, np.arange(d)])
-        return cls(np.ascontiguousarray(axes, np.float32), first, float(np.sqrt(1 - shares[first - 1])))
+        draw = np.random.default_rng([self.seed, self.dimension])
+        flips = 2 * draw.integers(0, 2, (_ROUNDS, self.dimension)) - 1
+        object.__setattr__(self, "flips", frozen(flips.astype(np.float32)))
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        return self.axes.nbytes + self._rows.nbytes
+        return self.flips.nbytes
 
     def rotated(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return vectors, float32[..., d], along the axes."""
-        return vectors @ self.axes
-
-    def leading(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the first values alone of `rotated`: float32[n, first]. Values of `vectors` past d are left out."""
-        return vectors[:, : len(self.axes)] @ self.axes[:, : self.first]
-
-    def rotated_query(self, query: NDArray[np.float32], values: int) -> NDArray[np.float32]:
-        """Return the first so many values along the axes of one vector, float32[values]; values past d are left out.
-
-        Runs in the calling thread and always in one order, which a library of matrices does not promise.
-        """
-        rotated = np.empty(values, np.float32)
-        _rotate(self._rows, frozen(query), rotated)
-        return rotated
+        """Return float32[n, dimension], rotated, in new memory. Values of `vectors` past `dimension` are left out."""
+        turned = np.array(vectors[:, : self.dimension], np.float32, order="C")
+        rotate(self.flips, turned)
+        return turned
 
 
-@reordering_kernel
-def _rotate(rows: NDArray[np.float32], query: NDArray[np.float32], rotated: NDArray[np.float32]) -> None:
-    for i in range(len(rotated)):
-        row = rows[i]
-        total = np.float32(0)
-        for j in range(len(row)):
-            total += row[j] * query[j]
-        rotated[i] = total
+@kernel
+def rotate(flips: NDArray[np.float32], vectors: NDArray[np.float32]) -> None:
+    """Rotate float32[n, d] in place."""
+    d = vectors.shape[1]
+    size = 1
+    while 2 * size <= d:
+        size *= 2
+    shrink = np.float32(1.0 / np.sqrt(np.float64(size)))
+    for i in range(len(vectors)):
+        for turn in range(len(flips)):
+            vector, flip = vectors[i], flips[turn]
+            for j in range(d):
+                vector[j] *= flip[j]
+            begin = 0 if turn % 2 == 0 else d - size
+            part = vector[begin : begin + size]
+            half = _transform_by_eights(part)
+            while half < size:
+                for start in range(0, size, 2 * half):
+                    first, second = part[start : start + half], part[start + half : start + 2 * half]
+                    for j in range(half):
+                        one, other = first[j], second[j]
+                        first[j], second[j] = one + other, one - other
+                half *= 2
+            for j in range(size):
+                part[j] *= shrink
+
+
+@kernel
+def _transform_by_eights(values: NDArray[np.float32]) -> int:
+    """Do the first three steps of a transform of 2**k values, eight at a time; returns how far that came: 1 or 8."""
+    if len(values) < 8:
+        return 1
+    for start in range(0, len(values), 8):
+        v = values[start : start + 8]
+        a, b, c, e = v[0] + v[1], v[0] - v[1], v[2] + v[3], v[2] - v[3]
+        f, g, h, o = v[4] + v[5], v[4] - v[5], v[6] + v[7], v[6] - v[7]
+        a, b, c, e = a + c, b + e, a - c, b - e
+        f, g, h, o = f + h, g + o, f - h, g - o
+        v[0], v[1], v[2], v[3] = a + f, b + g, c + h, e + o
+        v[4], v[5], v[6], v[7] = a - f, b - g, c - h, e - o
+    return 8

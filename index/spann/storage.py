@@ -10,6 +10,7 @@ import os
 import resource
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,6 @@ from lexhound.core.progress import Pace, no_pace
 from lexhound.index.array_files import create_file, write_all
 from lexhound.index.errors import CorruptFileError
 from lexhound.index.jit import frozen
-
-PAGE = 4096
 
 POSTINGS_FILE = "postings.bin"
 VECTORS_FILE = "vectors.bin"
@@ -39,6 +38,14 @@ def major_faults() -> int:
     return resource.getrusage(_WHO).ru_majflt
 
 
+def _scattered(file: BinaryIO) -> mmap.mmap:
+    """Map a file that is read here and there: the system should read no pages but those that are touched."""
+    memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if hasattr(mmap, "MADV_RANDOM"):
+        memory.madvise(mmap.MADV_RANDOM)
+    return memory
+
+
 class PostingsFile:
     """The file of postings, mapped."""
 
@@ -50,27 +57,34 @@ class PostingsFile:
         except FileNotFoundError:
             raise CorruptFileError(path, "is missing") from None
         with file:
-            if hasattr(os, "posix_fadvise"):
-                # The next page is seldom wanted, so the system should not read ahead.
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             self.nbytes = os.fstat(file.fileno()).st_size
-            self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.nbytes else None
+            self._memory = _scattered(file) if self.nbytes else None
         raw = np.frombuffer(self._memory or b"", np.uint8, self.nbytes // 4 * 4)
         self.words = frozen(raw.view(np.uint32))
         self.floats = frozen(raw.view(np.float32))
-        self.halves = frozen(raw.view(np.uint16))
-        self.bytes = frozen(raw.view(np.int8))
+        self.bytes = frozen(raw)
 
     @property
     def cut_short(self) -> bool:
         """Whether the file has become shorter since it was mapped."""
         return self._memory is not None and self._memory.size() < self.nbytes
 
-    def announce(self, position: int, length: int) -> None:
-        """Tell the system that some of the file will be read soon."""
-        if self._memory is not None and hasattr(mmap, "MADV_WILLNEED"):
-            first = position // mmap.PAGESIZE * mmap.PAGESIZE
-            self._memory.madvise(mmap.MADV_WILLNEED, first, min(position + length, self.nbytes) - first)
+    def announce(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        """Tell the system which bytes of the file will be read soon: int64[m] each."""
+        _announce(self._memory, starts, ends)
+
+
+def _announce(memory: mmap.mmap | None, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+    """Have the pages of some ranges read, all of them at once; ranges that meet are asked for together."""
+    if memory is None or not len(starts) or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    order = np.argsort(starts)
+    first, last = starts[order] // mmap.PAGESIZE, -(-ends[order] // mmap.PAGESIZE)
+    reached = np.maximum.accumulate(last)
+    begins = np.flatnonzero(np.concatenate([[True], first[1:] > reached[:-1]]))
+    stops = reached[np.concatenate([begins[1:] - 1, [len(first) - 1]])]
+    for begin, stop in zip((first[begins] * mmap.PAGESIZE).tolist(), (stops * mmap.PAGESIZE).tolist(), strict=True):
+        memory.madvise(mmap.MADV_WILLNEED, begin, min(stop, len(memory)) - begin)
 
 
 def record_bytes(dimension: int) -> int:
@@ -91,14 +105,16 @@ def write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
 
 
 class VectorsFile:
-    """The exact copy, mapped: `vectors` is a view, float32[n, d], of its first n records."""
+    """The exact copy, mapped twice: `vectors`, float32[n, d], views its first n records for those who read all of them,
+    `scattered` for those who read some.
+    """
 
     def __init__(self, path: Path, n_rows: int, dimension: int) -> None:
         """Map `path`. Raises CorruptFileError when there is no such file or it is too short."""
         self.path = path
         self.size = n_rows * record_bytes(dimension)
         self._memory: mmap.mmap | None = None
-        self.vectors = np.empty((0, dimension), np.float32)
+        self.vectors = self.scattered = np.empty((0, dimension), np.float32)
         try:
             size = path.stat().st_size
         except FileNotFoundError:
@@ -107,9 +123,15 @@ class VectorsFile:
             raise CorruptFileError(path, f"has {size} bytes where at least {self.size} were written")
         if n_rows:
             with path.open("rb") as file:
-                self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                whole, self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), _scattered(file)
             strides = (record_bytes(dimension), 4)
-            self.vectors = np.ndarray((n_rows, dimension), np.float32, self._memory, 0, strides)
+            self.vectors = np.ndarray((n_rows, dimension), np.float32, whole, 0, strides)
+            self.scattered = np.ndarray((n_rows, dimension), np.float32, self._memory, 0, strides)
+
+    def announce(self, rows: NDArray[np.int64]) -> None:
+        """Tell the system which rows will be read soon: int64[m], without the checksums behind them."""
+        record, length = self.vectors.strides[0], 4 * self.vectors.shape[1]
+        _announce(self._memory, rows * record, rows * record + length)
 
     @property
     def cut_short(self) -> bool:

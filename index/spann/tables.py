@@ -25,17 +25,17 @@ from lexhound.index.array_files import (
 from lexhound.index.array_verification import verify_arrays
 from lexhound.index.errors import CorruptFileError, IndexStorageError, UnsupportedFormatError
 from lexhound.index.jit import frozen
+from lexhound.index.spann.block_sums import BLOCK
 from lexhound.index.spann.calibration import Calibration
 from lexhound.index.spann.centroids import CentroidIndex
-from lexhound.index.spann.clustering import has_faiss
 from lexhound.index.spann.geometry import Geometry
-from lexhound.index.spann.graph import Graph, GraphLinks
 from lexhound.index.spann.options import SpannOptions
 from lexhound.index.spann.rotation import Rotation
-from lexhound.index.spann.storage import PAGE, PostingsFile
+from lexhound.index.spann.sign_codes import SignCodec
+from lexhound.index.spann.storage import PostingsFile
 
-FORMAT = 2
-"""1 where nothing is rotated, so that older versions read it."""
+FORMAT = 3
+"""Formats 1 and 2 had 8-bit codes in their postings, which this version does not read: it compares all rows."""
 KIND = "spann"
 CURRENT_FILE = "current.json"
 
@@ -49,42 +49,34 @@ class Tables:
     """Centroids, and where their postings lie."""
 
     centroids: CentroidIndex
-    pages: NDArray[np.int64]
-    """int64[c]: the first page of each posting."""
-    capacities: NDArray[np.int64]
-    """int64[c]: its pages."""
     counts: NDArray[np.int64]
-    """int64[c]: its codes."""
+    """int64[c]: the codes of each posting."""
     checksums: NDArray[np.uint32]
-    """uint32[c]: CRC-32 of its codes."""
-    n_rows: int
+    """uint32[c]: CRC-32 of its blocks."""
     starts: NDArray[np.int64] = field(init=False)
     """int64[c]: the byte of the file where each posting begins."""
-    mean_count: float = field(init=False)
-    """Codes in a posting, on average over those that have any."""
+    ends: NDArray[np.int64] = field(init=False)
+    """int64[c]: the byte behind it."""
 
     def __post_init__(self) -> None:
-        full = self.counts > 0
+        block_bytes = SignCodec(self.centroids.rotation.dimension).block_bytes
+        ends = np.cumsum(-(-self.counts // BLOCK) * block_bytes)
         object.__setattr__(self, "counts", frozen(self.counts))
-        object.__setattr__(self, "starts", frozen(self.pages * PAGE))
-        object.__setattr__(self, "mean_count", float(self.counts[full].mean()) if full.any() else 0.0)
+        object.__setattr__(self, "ends", frozen(ends))
+        object.__setattr__(self, "starts", frozen(np.concatenate([ends[:0], [0], ends[:-1]])[: len(ends)]))
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        tables = (self.starts, self.pages, self.capacities, self.counts, self.checksums)
+        tables = (self.starts, self.ends, self.counts, self.checksums)
         return self.centroids.nbytes + sum(table.nbytes for table in tables)
 
-    def check(self, directory: Path, code_bytes: int, postings: PostingsFile) -> None:
+    def check(self, directory: Path, postings: PostingsFile) -> None:
         """Raise CorruptFileError where the tables do not fit together, or the file of postings is too short."""
         source = directory / CURRENT_FILE
-        sizes = {len(self.centroids), len(self.pages), len(self.capacities), len(self.counts), len(self.checksums)}
-        if len(sizes) != 1:
+        if len({len(self.centroids), len(self.counts), len(self.checksums)}) != 1:
             raise CorruptFileError(source, "names a state whose tables of postings differ in length")
-        lengths = self.counts * code_bytes
-        if (self.pages < 0).any() or (lengths > self.capacities * PAGE).any():
-            raise CorruptFileError(source, "names a state with postings that are longer than their pages")
-        end = int((self.starts + lengths)[self.counts > 0].max(initial=0))
+        end = int(self.ends[-1]) if len(self.ends) else 0
         if end > postings.nbytes:
             raise CorruptFileError(postings.path, f"has {postings.nbytes} bytes where at least {end} were written")
 
@@ -96,126 +88,88 @@ class Settings:
     options: SpannOptions
     geometry: Geometry
     calibration: Calibration
-    rotation: Rotation | None = None
-
-    @property
-    def format(self) -> int:
-        """The oldest format that can hold an index with these settings."""
-        return 1 if self.rotation is None else FORMAT
+    n_rows: int
 
 
 def _state_path(directory: Path, number: int) -> Path:
     return directory / f"state-{number:06d}"
 
 
-def _log_path(directory: Path, number: int) -> Path:
-    """Return the path of the log of changes, which is empty: earlier versions do not open an index without it."""
-    return directory / f"log-{number:06d}.bin"
-
-
 def save_tables(directory: Path, settings: Settings, tables: Tables) -> None:
     """Write settings and tables, and `current.json` last, which makes the index whole."""
     centroids = tables.centroids
     attributes: dict[str, Any] = {
-        "options": _FIXED_OPTIONS | asdict(settings.options),
+        "options": asdict(settings.options),
         "dimension": settings.geometry.dimension,
         "radius": settings.geometry.radius,
         "calibration": settings.calibration.as_json(),
-        "garbage": 0.0,
+        "n_rows": settings.n_rows,
     }
-    with ArrayDirectoryWriter(_state_path(directory, 1), kind=KIND, format=settings.format) as writer:
+    with ArrayDirectoryWriter(_state_path(directory, 1), kind=KIND, format=FORMAT) as writer:
         writer.write("centroids", centroids.points, structure=True)
-        writer.write("dead", np.zeros(len(centroids), np.uint8), structure=True)
-        writer.write("pages", tables.pages.astype(np.uint64), structure=True)
-        writer.write("capacities", tables.capacities.astype(np.uint32), structure=True)
         writer.write("counts", tables.counts.astype(np.uint32), structure=True)
         writer.write("checksums", tables.checksums, structure=True)
-        writer.write("versions", np.ones(tables.n_rows, np.uint16), structure=True)
-        if centroids.graph is not None:
-            links = centroids.graph.links()
-            writer.write("graph_levels", links.levels, structure=True)
-            writer.write("graph_offsets", links.offsets, structure=True)
-            writer.write("graph_neighbors", links.neighbors, structure=True)
-            attributes["graph"] = {"entry_point": links.entry_point, "max_level": links.max_level}
-        if settings.rotation is not None:
-            writer.write("axes", settings.rotation.axes, structure=True)
-            attributes["rotation"] = {"first": settings.rotation.first, "rest": settings.rotation.rest}
         writer.finish(attributes)
-    create_file(_log_path(directory, 1)).close()
     unfinished = directory / (CURRENT_FILE + ".part")
     with naming(unfinished), create_file(unfinished) as file:
-        write_all(file, _current_text(1, settings.format))
+        write_all(file, _current_text(1, FORMAT))
         os.fsync(file.fileno())
     unfinished.replace(directory / CURRENT_FILE)
     sync_directory(directory)
 
 
-def load_tables(directory: Path) -> tuple[Settings, Tables]:
-    """Read settings and tables.
+def load_tables(directory: Path) -> tuple[Settings, Tables | None]:
+    """Read settings and tables; without tables where another version wrote postings that this one does not read.
 
     Raises FileNotFoundError, CorruptFileError, UnsupportedFormatError, IndexStorageError.
     """
     number = _current_state(directory)
-    log = _log_path(directory, number)
-    if log.exists() and log.stat().st_size:
-        raise CorruptFileError(log, _CHANGED)
     path = _state_path(directory, number)
     try:
         stored = ArrayDirectory(path, kind=KIND, format=FORMAT)
     except FileNotFoundError:
         raise CorruptFileError(path, "is missing") from None
     try:
-        settings = _settings(stored)
-        versions = np.asarray(stored.array("versions"))
-        if stored.array("dead").any() or not (versions == 1).all():
-            raise CorruptFileError(path, _CHANGED)
+        if "codec" in stored.attributes["options"]:
+            return _former_settings(directory, number, stored), None
+        attributes = stored.attributes
+        geometry = Geometry(int(attributes["dimension"]), float(attributes["radius"]))
+        options = SpannOptions(**attributes["options"])
+        settings = Settings(
+            options, geometry, Calibration.from_json(attributes["calibration"]), int(attributes["n_rows"])
+        )
         tables = Tables(
             _centroids(stored, settings),
-            np.array(stored.array("pages"), np.int64),
-            np.array(stored.array("capacities"), np.int64),
             np.array(stored.array("counts"), np.int64),
             np.array(stored.array("checksums"), np.uint32),
-            len(versions),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(path, f"lacks what a clustered index needs: {error}") from error
     return settings, tables
 
 
-def _settings(stored: ArrayDirectory) -> Settings:
-    attributes = stored.attributes
-    options = dict(attributes["options"])
+def _former_settings(directory: Path, number: int, stored: ArrayDirectory) -> Settings:
+    """Return the settings of an index of format 1 or 2, whose vectors this version reads, and nothing else."""
+    log = directory / f"log-{number:06d}.bin"
+    if log.exists() and log.stat().st_size:
+        raise CorruptFileError(log, _CHANGED)
+    options = dict(stored.attributes["options"])
     fixed = {name: options.pop(name) for name in _FIXED_OPTIONS}
     if fixed != _FIXED_OPTIONS:
         raise ValueError(f"this version reads indexes of inner products with a float32 copy, not {fixed}")
-    geometry = Geometry(int(attributes["dimension"]), float(attributes["radius"]))
-    rotation = None
-    if "rotation" in attributes:
-        axes = np.array(stored.array("axes"), np.float32)
-        rotation = Rotation(axes, int(attributes["rotation"]["first"]), float(attributes["rotation"]["rest"]))
-        if axes.shape != (geometry.dimension,) * 2 or not 0 < rotation.first <= geometry.dimension:
-            raise ValueError("its axes do not fit its vectors")
-    return Settings(SpannOptions(**options), geometry, Calibration.from_json(attributes["calibration"]), rotation)
+    versions = np.asarray(stored.array("versions"))
+    if stored.array("dead").any() or not (versions == 1).all():
+        raise CorruptFileError(stored.path, _CHANGED)
+    options.pop("codec")
+    geometry = Geometry(int(stored.attributes["dimension"]), float(stored.attributes["radius"]))
+    return Settings(SpannOptions(**options), geometry, Calibration(0, ()), len(versions))
 
 
 def _centroids(stored: ArrayDirectory, settings: Settings) -> CentroidIndex:
     points = np.array(stored.array("centroids"), np.float32)
-    options, attributes = settings.options, stored.attributes
     if points.shape[1:] != (settings.geometry.centroid_dimension,):
         raise ValueError("its centroids do not fit its vectors")
-    graph = None
-    if "graph" in attributes and has_faiss():
-        links = GraphLinks(
-            np.array(stored.array("graph_levels"), np.int32),
-            np.array(stored.array("graph_offsets"), np.uint64),
-            np.array(stored.array("graph_neighbors"), np.int32),
-            int(attributes["graph"]["entry_point"]),
-            int(attributes["graph"]["max_level"]),
-        )
-        if len(links.levels) != len(points):
-            raise ValueError("its graph does not hold its centroids")
-        graph = Graph.load(points, options.graph_links, options.graph_effort, links)
-    return CentroidIndex.of(points, graph, settings.rotation)
+    return CentroidIndex.of(points, Rotation(settings.geometry.dimension, settings.options.seed))
 
 
 def verify_tables(directory: Path, pace: Pace = no_pace) -> Iterator[FileProblem]:

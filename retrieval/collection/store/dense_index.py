@@ -41,8 +41,15 @@ def wanted_kind(policy: str, n_rows: int) -> str:
 
 
 def kind_of(index: VectorIndex) -> str:
-    """Return which kind an index is: "flat" or "spann"."""
-    return "flat" if isinstance(index, FlatIndex) else "spann"
+    """Return which kind an index is: "flat" or "spann".
+
+    "flat", too, for a clustered one of an earlier version, which compares all vectors: so a merge clusters it again.
+    """
+    if isinstance(index, FlatIndex):
+        return "flat"
+    from lexhound.index.spann.index import ClusteredIndex
+
+    return "flat" if isinstance(index, ClusteredIndex) and index.is_former else "spann"
 
 
 def check_policy(policy: str) -> None:

@@ -155,6 +155,9 @@ class IndexRun(InvertedIndex):
         part = MergePart(self._index, new_rows)
         return merge_inverted(directory, [part], self.n_rows, scale=self.scale, mean_length=self.mean_length)
 
+    def score_rows(self, query: Query, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return super().score_rows(query, rows + self._first)
+
     def contributions(self, row: int, query: Query) -> NDArray[np.float64]:
         if not 0 <= row < self.n_rows:
             raise ValueError(f"there is no row {row}: the run has {self.n_rows}")

@@ -34,10 +34,13 @@ class SearchStats:
     Attributes:
         postings_read: how many.
         rows_scored: rows whose score was good enough to be offered to the heap of the best k.
+        windows_entered: of an inverted index: windows whose lists were read. Others cannot hold a hit, or no row of
+            them passes the filter.
     """
 
     postings_read: int
     rows_scored: int
+    windows_entered: int = 0
 
     @property
     def documents_scored(self) -> int:

@@ -35,6 +35,9 @@ class IndexArrays(NamedTuple):
     entry_maxima: NDArray[np.uint8]
     rows: NDArray[np.uint16]
     impacts: NDArray[np.uint8]
+    blocked_terms: NDArray[np.uint32]
+    blocked_starts: NDArray[np.uint32]
+    block_maxima: NDArray[np.uint8]
     n_rows: int
     window_bits: int
 
@@ -96,13 +99,14 @@ class Scratch(NamedTuple):
     """The arrays that a search writes besides its hits.
 
     accumulator: int32[65536] and flags: uint8[65536], zero, and zero again afterwards where windows of this size are
-    looked at. candidates: int32[2, 65536], lists: int64[8, m], priorities: float64[m], with m at least the terms of
-    the query; heap, trial: int64[k], k at least 1.
+    looked at. candidates: int32[3, 65536] (`candidates`); bounds: int32[512], of the blocks of a window; lists:
+    int64[10, m], priorities: float64[m], with m at least the terms of the query; heap, trial: int64[k], k at least 1.
     """
 
     accumulator: NDArray[np.int32]
     flags: NDArray[np.uint8]
     candidates: NDArray[np.int32]
+    bounds: NDArray[np.int32]
     lists: NDArray[np.int64]
     priorities: NDArray[np.float64]
     heap: NDArray[np.int64]

@@ -81,10 +81,12 @@ def write_postings(
     mean_length: float | None = None,
 ) -> None:
     """Write the arrays of an index into a new directory."""
-    with ArrayDirectoryWriter(directory, kind=layout.KIND, format=layout.FORMAT) as writer:
+    blocked = len(postings.blocked_terms) > 0
+    number = layout.FORMAT if blocked else layout.FORMAT_WITHOUT_BLOCKS
+    with ArrayDirectoryWriter(directory, kind=layout.KIND, format=number) as writer:
         for name in layout.ARRAYS:
             array = getattr(postings, name)
-            if array is None:
+            if array is None or (name in layout.BLOCKS and not blocked):
                 continue
             if name == "terms":
                 array = array.astype(term_dtype(array))

@@ -1,4 +1,8 @@
-"""Candidates: the few rows of a window that may still be among the best, and what completes their scores."""
+"""Candidates: the few rows of a window that may still be among the best, and what completes their scores.
+
+They are three rows of an array, `candidates`: row within the window, score so far, and the most that the lists which
+are not in it can add.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.inverted.accumulator import CHUNK, STRIP, accumulate, clear, greatest
-from lexhound.index.inverted.arguments import Window
+from lexhound.index.inverted.arguments import IndexArrays, Scratch, Window, scaled
+from lexhound.index.inverted.blocks import blocks_in
+from lexhound.index.inverted.format import BLOCK_BITS
 from lexhound.index.inverted.heap import offer
-from lexhound.index.inverted.query_lists import ORDER, START, STOP
-from lexhound.index.jit import Integer, kernel
+from lexhound.index.inverted.query_lists import BLOCK, FACTOR, ORDER, START, STOP, TOP
+from lexhound.index.jit import Integer, kernel, prefetch
 
 # Looking a row up in a list costs what adding up so many postings does: binary search misses the cache.
 LOOK_UP_COST = 32
@@ -22,7 +28,7 @@ _NEAR = 16
 def gather_allowed(allowed: NDArray[np.bool_], most: Integer, candidates: NDArray[np.int32]) -> Integer:
     """Write the true places of a mask into `candidates[0]`, ascending; return how many, or above `most`: some number.
 
-    allowed begins at a multiple of 8 bytes where it has 8 or more; candidates: int32[2, 65536], `most` at most 65,528.
+    allowed begins at a multiple of 8 bytes where it has 8 or more; candidates: int32[3, 65536], `most` at most 65,528.
     Eight rows at a time: a selective mask is nearly all zeros.
     """
     count: Integer = 0
@@ -55,28 +61,32 @@ def gather_allowed(allowed: NDArray[np.bool_], most: Integer, candidates: NDArra
 @kernel
 def touched_candidates(
     n_lists: int,
-    lists: NDArray[np.int64],
     rows: NDArray[np.uint16],
-    accumulator: NDArray[np.int32],
-    least: Integer,
+    thresholds: tuple[Integer, int],
     window: Window,
-    candidates: NDArray[np.int32],
+    scratch: Scratch,
 ) -> int:
-    """Collect the rows of the first `n_lists` lists that score at least `least`, and clear the scores of all of them.
+    """Collect the rows of the first `n_lists` lists that may exceed the threshold, and clear the scores of all of them.
 
-    candidates int32[2, 65536]: rows and scores, written; returns how many.
+    thresholds: that and the bound factor. The bounds of the other lists are those of `blocks.bound_blocks`. Returns how
+    many candidates there are.
     """
     allowed, filtered, limit = window.permitted, window.filtered, window.limit
+    lists, accumulator, bounds, candidates = scratch.lists, scratch.accumulator, scratch.bounds, scratch.candidates
+    threshold, bound_factor = thresholds
     count = 0
     for y in range(n_lists):
         at = lists[ORDER, y]
         for i in range(lists[START, at], lists[STOP, at]):
             row = np.int64(rows[i])
-            score = accumulator[row]
+            score = np.int64(accumulator[row])
             accumulator[row] = 0
-            if score >= least and row < limit and (not filtered or allowed[row]):
+            bound = np.int64(bounds[row >> BLOCK_BITS])
+            good = score > 0 and row < limit and score + scaled(bound, bound_factor) > threshold
+            if good and (not filtered or allowed[row]):
                 candidates[0, count] = row
                 candidates[1, count] = score
+                candidates[2, count] = bound
                 count += 1
     return count
 
@@ -84,20 +94,24 @@ def touched_candidates(
 @kernel
 def scanned_candidates(
     accumulator: NDArray[np.int32],
-    least: Integer,
+    thresholds: tuple[Integer, int],
     window: Window,
-    candidates: NDArray[np.int32],
+    scratch: Scratch,
 ) -> int:
-    """Collect the rows of a window that score at least `least`, and clear it.
+    """Collect the rows of a window that may exceed the threshold, and clear it.
 
     accumulator: int32[rows of a window]: to its end, past the last row, as damaged rows there must not be left for
-    another index. candidates as for `touched_candidates`.
+    another index. All else as for `touched_candidates`.
     """
     allowed, filtered, limit = window.permitted, window.filtered, window.limit
+    bounds, candidates = scratch.bounds, scratch.candidates
+    threshold, bound_factor = thresholds
     count = 0
     first, end = (0, len(accumulator)) if window.whole else (window.low // CHUNK * CHUNK, limit)
     for begin in range(first, end, CHUNK):
         chunk = accumulator[begin : begin + CHUNK]
+        bound = np.int64(bounds[begin >> BLOCK_BITS])
+        least = max(np.int64(1), threshold + 1 - scaled(bound, bound_factor))
         if greatest(chunk) >= least:
             for near in range(0, len(chunk), STRIP):
                 strip = chunk[near : near + STRIP]
@@ -107,32 +121,31 @@ def scanned_candidates(
                         if strip[i] >= least and row < limit and (not filtered or allowed[row]):
                             candidates[0, count] = row
                             candidates[1, count] = strip[i]
+                            candidates[2, count] = bound
                             count += 1
         chunk[:] = 0
     return count
 
 
 @kernel
-def scoring_candidates(
-    accumulator: NDArray[np.int32],
-    flags: NDArray[np.uint8],
-    least: Integer,
-    candidates: NDArray[np.int32],
-    count: Integer,
-) -> Integer:
-    """Give the candidates of `gather_allowed` their scores, and drop those below `least`; return how many are left.
+def scoring_candidates(count: Integer, thresholds: tuple[Integer, int], final: bool, scratch: Scratch) -> Integer:
+    """Give the candidates of `gather_allowed` their scores and bounds, and drop those that cannot exceed the threshold.
 
-    A `least` of 0 or below keeps rows that no list has touched yet. Their scores and flags are zero afterwards.
+    Unless `final`, rows that no list has touched yet may stay. Returns how many do. The scores and flags of all of them
+    are zero afterwards.
     """
+    accumulator, flags, bounds, candidates = scratch.accumulator, scratch.flags, scratch.bounds, scratch.candidates
+    threshold, bound_factor = thresholds
     remaining: Integer = 0
     for c in range(count):
         row = candidates[0, c]
-        score = accumulator[row]
+        score, bound = np.int64(accumulator[row]), np.int64(bounds[row >> BLOCK_BITS])
         accumulator[row] = 0
         flags[row] = 0
-        if score >= least:
+        if score + scaled(bound, bound_factor) > threshold and (score > 0 or not final):
             candidates[0, remaining] = row
             candidates[1, remaining] = score
+            candidates[2, remaining] = bound
             remaining += 1
     return remaining
 
@@ -154,61 +167,85 @@ def threshold_of_candidates(
 
 
 @kernel
-def complete(
-    factor: np.int32,
-    rows: NDArray[np.uint16],
-    impacts: NDArray[np.uint8],
-    accumulator: NDArray[np.int32],
-    candidates: NDArray[np.int32],
-    count: Integer,
-    above: Integer,
-    spread: tuple[Integer, np.float64],
-) -> tuple[Integer, Integer]:
-    """Add a list to the scores of the candidates and drop those that stay at `above` or below.
-
-    rows, impacts: the list in the window, of at least one posting, rows ascending. spread: the lowest row that it can
-    have, and over how many its rows are spread. Returns how many candidates are left and how many postings were read.
-    """
-    low, density = spread[0], len(rows) / spread[1]
-    remaining = 0
-    if count * LOOK_UP_COST > len(rows):
-        accumulate(factor, rows, impacts, accumulator)
+def ask_ahead(at: Integer, window: Window, count: Integer, index: IndexArrays, scratch: Scratch) -> None:
+    """Prefetch what `complete` is going to read of a list."""
+    start, stop = scratch.lists[START, at], scratch.lists[STOP, at]
+    density = (stop - start) / np.float64(window.span)
+    if count * LOOK_UP_COST <= stop - start:
         for c in range(count):
-            row = candidates[0, c]
-            score = candidates[1, c] + accumulator[row]
-            if score > above:
-                candidates[0, remaining] = row
-                candidates[1, remaining] = score
-                remaining += 1
+            guess = start + np.int64((scratch.candidates[0, c] - window.low) * density)
+            prefetch(index.rows, guess)
+            prefetch(index.impacts, guess)
+
+
+@kernel
+def complete(
+    at: Integer,
+    window: Window,
+    count: Integer,
+    thresholds: tuple[Integer, int],
+    index: IndexArrays,
+    scratch: Scratch,
+) -> tuple[Integer, Integer]:
+    """Add a list, `lists[..., at]`, to the scores of the candidates and drop those that cannot exceed the threshold.
+
+    thresholds: that and the bound factor. The list has at least one posting in the window, rows ascending. Returns how
+    many candidates are left and how many postings were read.
+    """
+    lists, accumulator, candidates = scratch.lists, scratch.accumulator, scratch.candidates
+    threshold, bound_factor = thresholds
+    start, stop = lists[START, at], lists[STOP, at]
+    rows, impacts = index.rows[start:stop], index.impacts[start:stop]
+    factor, blocked = np.int32(lists[FACTOR, at]), bool(lists[BLOCK, at] >= 0)
+    first = lists[BLOCK, at] * blocks_in(index.window_bits)
+    # Rows are spread over their window, so a guess is some tens of places off, and the search stays in a line or two
+    # of the cache, where halving the whole list would fetch one after another.
+    low, density = window.low, len(rows) / np.float64(window.span)
+    added_up = count * LOOK_UP_COST > len(rows)
+    if added_up:
+        accumulate(factor, rows, impacts, accumulator)
+    remaining: Integer = 0
+    looked_up: Integer = 0
+    for c in range(count):
+        row, score, rest = candidates[0, c], candidates[1, c], np.int64(candidates[2, c])
+        most = (
+            np.int64(factor * np.int32(index.block_maxima[first + (row >> BLOCK_BITS)])) if blocked else lists[TOP, at]
+        )
+        rest -= most
+        if added_up:
+            score += accumulator[row]
+        elif most > 0:
+            place = find_row(rows, row, np.int64((row - low) * density))
+            score += factor * np.int32(impacts[place]) if rows[place] == row else 0
+            looked_up += 1
+        candidates[0, remaining] = row
+        candidates[1, remaining] = score
+        candidates[2, remaining] = rest
+        remaining += 1 if score + scaled(rest, bound_factor) > threshold else 0
+    if added_up:
         clear(rows, accumulator)
         return remaining, len(rows)
-    for c in range(count):
-        row = candidates[0, c]
-        # Rows are spread over their window, so a guess is some tens of places off, and the search stays in a line or
-        # two of the cache, where halving the whole list would fetch one after another.
-        guess = np.int64((row - low) * density)
-        at: Integer = min(np.int64(len(rows) - 1), max(np.int64(0), guess))
-        span: Integer = _NEAR
-        if rows[at] <= row:
-            while at + span < len(rows) and rows[at + span] <= row:
-                at += span
-                span <<= 1
-            span = min(span, len(rows) - at)
-        else:
-            while at > span and rows[at - span] > row:
-                at -= span
-                span <<= 1
-            span = min(span, at)
+    return remaining, looked_up
+
+
+@kernel
+def find_row(rows: NDArray[np.uint16], row: Integer, guess: Integer) -> Integer:
+    """Return the place of the last of the ascending `rows` that is not above `row`, or 0; found from a guess on."""
+    at: Integer = min(np.int64(len(rows) - 1), max(np.int64(0), guess))
+    span: Integer = _NEAR
+    if rows[at] <= row:
+        while at + span < len(rows) and rows[at + span] <= row:
+            at += span
+            span <<= 1
+        span = min(span, len(rows) - at)
+    else:
+        while at > span and rows[at - span] > row:
             at -= span
-        while span > 1:  # without a branch that could be mispredicted
-            half = span >> 1
-            at += half if rows[at + half] <= row else 0
-            span -= half
-        score = candidates[1, c]
-        if rows[at] == row:
-            score += factor * np.int32(impacts[at])
-        if score > above:
-            candidates[0, remaining] = row
-            candidates[1, remaining] = score
-            remaining += 1
-    return remaining, count
+            span <<= 1
+        span = min(span, at)
+        at -= span
+    while span > 1:  # without a branch that could be mispredicted
+        half = span >> 1
+        at += half if rows[at + half] <= row else 0
+        span -= half
+    return at

@@ -30,7 +30,7 @@ from .calibration import RecallCalibration
 from .format import Postings
 from .inversion import SparseRows, invert
 from .plain import count_live_postings, is_plain, mark_posting_rows, search_postings
-from .postings import count_live, count_postings_of, entry_ranges, impacts_of_row, mark_rows
+from .postings import count_live, count_postings_of, entry_ranges, impacts_of_row, mark_rows, score_rows
 from .quantization import QuantisationLoss, Query
 from .traversal import ThreadWorkspaces, Workspace, search_batch, search_windows
 
@@ -43,7 +43,6 @@ _BATCH_HITS = 1 << 20
 _GREATEST_SCORE = float(1 << 31)
 
 _NO_MASK: NDArray[np.bool_] = frozen(np.empty(0, np.bool_))
-
 
 _scratch = ThreadWorkspaces()
 
@@ -61,10 +60,7 @@ class InvertedIndex:
         recall_calibration: RecallCalibration | None = None,
         mean_length: float | None = None,
     ) -> None:
-        """Use `from_csr` or `open`. `scale` is the weight of an impact of 1.
-
-        `mean_length` is the mean length of rows that the weights were made with, where it was told.
-        """
+        """Use `from_csr` or `open`. scale: the weight of an impact of 1; mean_length: of rows, by which it was made."""
         self.postings = postings
         self.scale = scale
         self.mean_length = mean_length
@@ -282,7 +278,7 @@ class InvertedIndex:
             return search_postings(self.postings, query, k, mask, above, unit)
         workspace = _scratch.workspace(self.postings.window_bits)
         rows, scores = np.empty(k, np.int64), np.empty(k, np.float64)
-        stats = np.zeros(2, np.int64)
+        stats = np.zeros(3, np.int64)
         hits = search_windows(
             (query.terms, query.weights, unit, above),
             self._arrays,
@@ -292,7 +288,7 @@ class InvertedIndex:
             scores,
             stats,
         )
-        return TopK(rows[:hits], scores[:hits]), SearchStats(int(stats[0]), int(stats[1]))
+        return TopK(rows[:hits], scores[:hits]), SearchStats(*stats.tolist())
 
     def _search_batch(
         self,
@@ -322,7 +318,7 @@ class InvertedIndex:
             workspace.scratch(max(sizes), k),
             rows,
             scores,
-            np.zeros(2, np.int64),
+            np.zeros(3, np.int64),
             hits,
         )
         # Copies: a view of a short ranking would keep the whole batch in memory.
@@ -374,6 +370,10 @@ class InvertedIndex:
         if allowed is not None:
             marks &= self._mask(allowed)
         return marks, int(count_postings_of(entries, postings.entry_ends).sum())
+
+    def score_rows(self, query: Query, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the scores of few rows (int64[n], all of the index): float64[n], 0 for those without a term."""
+        return score_rows(self.postings, query, rows, plain=is_plain(self.postings, query.terms)) * self.scale
 
     def contributions(self, row: int, query: Query) -> NDArray[np.float64]:
         """Return what each term of the query adds to the score of `row`: float64[m], 0 for terms that the row lacks.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.inverted import format as layout
+from lexhound.index.inverted.blocks import with_blocks
 from lexhound.index.inverted.format import Postings
 from lexhound.index.inverted.plain import are_few, first_wrong_row, order_of_postings
 from lexhound.index.inverted.quantization import QuantisationLoss, exact_scale, quantise_with_loss
@@ -128,7 +129,7 @@ def _postings(
     n_rows: int,
     window_bits: int,
 ) -> Postings:
-    return Postings(
+    postings = Postings(
         terms=frozen(terms.astype(np.uint32)),
         entry_starts=frozen(entry_starts.astype(filled.entry_ends.dtype)),
         entry_windows=frozen(filled.entry_windows),
@@ -141,6 +142,7 @@ def _postings(
         n_rows=n_rows,
         window_bits=window_bits,
     )
+    return with_blocks(postings)
 
 
 def _sorted(

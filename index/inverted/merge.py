@@ -19,6 +19,7 @@ from lexhound.index.array_files import ArrayDirectoryWriter
 from lexhound.index.jit import frozen, kernel
 
 from . import format as layout
+from .blocks import blocked_terms, maxima_of_terms
 from .builder import attributes_of, term_dtype
 from .format import Postings
 from .index import InvertedIndex
@@ -263,7 +264,7 @@ class _MergedArrays:
         writer.write("entry_starts", np.cumsum(counts).astype(self._offset_type), structure=True)
         if lengths is not None:
             writer.write("lengths", lengths)
-        return Postings(
+        postings = Postings(
             terms=frozen(terms),
             entry_starts=writer.written("entry_starts"),
             entry_windows=writer.written("entry_windows"),
@@ -275,6 +276,21 @@ class _MergedArrays:
             lengths=None,
             n_rows=self._n_rows,
             window_bits=self._window_bits,
+        )
+        frequent, starts = blocked_terms(postings.entry_starts, postings.entry_ends, self._window_bits)
+        if not len(frequent):
+            writer.format = layout.FORMAT_WITHOUT_BLOCKS
+            return postings
+        writer.write("blocked_terms", frequent, structure=True)
+        writer.write("blocked_starts", starts, structure=True)
+        writer.declare("block_maxima", np.uint8)
+        for maxima in maxima_of_terms(postings, frequent):
+            writer.append("block_maxima", maxima)
+        return replace(
+            postings,
+            blocked_terms=frozen(frequent),
+            blocked_starts=frozen(starts),
+            block_maxima=writer.written("block_maxima"),
         )
 
 

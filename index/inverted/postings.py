@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.inverted.format import Postings
+from lexhound.index.inverted.quantization import Query
 from lexhound.index.inverted.query_lists import place_of
-from lexhound.index.jit import Integer, kernel
+from lexhound.index.jit import Integer, as_python, frozen, kernel
 
 
 def entry_ranges(postings: Postings, terms: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -175,3 +176,58 @@ def impacts_of_row(
                 high_posting = middle
         if low_posting < stop and rows[low_posting] == within:
             impacts_of_terms[i] = impacts[low_posting]
+
+
+def score_rows(postings: Postings, query: Query, rows: NDArray[np.int64], *, plain: bool) -> NDArray[np.float64]:
+    """Return the scores of some rows in steps of an impact of 1: float64[n]; with `plain` without a kernel.
+
+    Two binary searches a term and row.
+    """
+    sums = np.empty(len(rows), np.int64)
+    compute = as_python(sums_of_rows) if plain else sums_of_rows
+    compute(
+        frozen(rows),
+        frozen(entry_ranges(postings, query.terms)),
+        query.weights,
+        (postings.entry_windows, postings.entry_ends, postings.window_bits),
+        postings.rows,
+        postings.impacts,
+        sums,
+    )
+    return sums.astype(np.float64) * query.scale
+
+
+@kernel
+def sums_of_rows(
+    wanted: NDArray[np.int64],
+    entries: NDArray[np.int64],
+    weights: NDArray[np.int32],
+    directory: tuple[NDArray[np.uint16], NDArray[np.uint32], int],
+    rows: NDArray[np.uint16],
+    impacts: NDArray[np.uint8],
+    sums: NDArray[np.int64],
+) -> None:
+    """Write the integer scores of some rows.
+
+    wanted, sums: int64[n]; entries int64[m, 2]: as for `count_live`; weights: int32[m], of their terms; directory:
+    the windows and ends of the entries, and the bits of a window. Two binary searches a term and row.
+    """
+    entry_windows, entry_ends, window_bits = directory
+    for i in range(len(wanted)):
+        window, within = wanted[i] >> window_bits, wanted[i] & ((1 << window_bits) - 1)
+        total = np.int64(0)
+        for j in range(len(entries)):
+            low, high = entries[j, 0], entries[j, 1]
+            while low < high:
+                middle = (low + high) >> 1
+                if entry_windows[middle] < window:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < entries[j, 1] and entry_windows[low] == window:
+                start = np.int64(entry_ends[low - 1]) if low > 0 else 0
+                stop = np.int64(entry_ends[low])
+                at = place_of(rows, start, stop, within)
+                if at < stop and rows[at] == within:
+                    total += np.int64(weights[j]) * np.int64(impacts[at])
+        sums[i] = total

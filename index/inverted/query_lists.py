@@ -6,21 +6,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexhound.index.inverted.arguments import IndexArrays
-from lexhound.index.jit import Integer, kernel
+from lexhound.index.inverted.format import BLOCK_BITS
+from lexhound.index.jit import Integer, kernel, prefetch
 
-LIST_FIELDS = 8
+LIST_FIELDS = 10
 """Rows of the int64 workspace `lists` of a search; each has one place per query term."""
 
 # What those rows hold. Of each query term that the index knows:
 _CURSOR = 0  # its next entry in the directory
 _LAST = 1  # the end of its entries
 _WEIGHT = 2  # its integer weight in the query
+_BLOCKS = 8  # what makes the number of an entry that of its maxima of blocks; far below 0 without any
 # and, packed, of each of them that has postings in the present window:
 START = 3  # its first posting there
 STOP = 4  # the end of them
 FACTOR = 5  # its integer weight again
 TOP = 6  # the most that it adds to a score
+BLOCK = 9  # the number of its maxima of blocks; below 0 without any
 ORDER = 7  # not of a list: the lists in the order in which they are read
+
+
+_WITHOUT = -(1 << 40)
 
 
 @kernel
@@ -38,20 +44,22 @@ def find_term(terms: NDArray[np.uint32], term: int) -> int:
 
 @kernel
 def look_up(
-    terms: NDArray[np.uint32],
-    entry_starts: NDArray[np.uint32],
+    index: IndexArrays,
     query_terms: NDArray[np.int32],
     query_weights: NDArray[np.int32],
     lists: NDArray[np.int64],
 ) -> int:
-    """Fill the first three rows of `lists` with the query terms that the index knows; return how many."""
+    """Fill the rows of `lists` that are of the whole query with the terms that the index knows; return how many."""
     known = 0
     for i in range(len(query_terms)):
-        at = find_term(terms, query_terms[i])
+        at = find_term(index.terms, query_terms[i])
         if at >= 0:
-            lists[_CURSOR, known] = entry_starts[at]
-            lists[_LAST, known] = entry_starts[at + 1]
+            first = np.int64(index.entry_starts[at])
+            lists[_CURSOR, known] = first
+            lists[_LAST, known] = index.entry_starts[at + 1]
             lists[_WEIGHT, known] = query_weights[i]
+            frequent = find_term(index.blocked_terms, at)
+            lists[_BLOCKS, known] = np.int64(index.blocked_starts[frequent]) - first if frequent >= 0 else _WITHOUT
             known += 1
     return known
 
@@ -137,11 +145,19 @@ def enter_window(
                 if start == stop:
                     continue
             top = lists[_WEIGHT, j] * np.int64(entry_maxima[entry])
+            prefetch(index.rows, start)
+            prefetch(index.impacts, start)
             lists[START, active] = start
             lists[STOP, active] = stop
             lists[FACTOR, active] = lists[_WEIGHT, j]
             lists[TOP, active] = top
             lists[ORDER, active] = active
+            block = entry + lists[_BLOCKS, j]
+            lists[BLOCK, active] = block
+            if block >= 0:
+                first = (block << index.window_bits) >> BLOCK_BITS
+                prefetch(index.block_maxima, first)
+                prefetch(index.block_maxima, first + 64)
             lists[_CURSOR, j] = entry + 1
             priorities[active] = top / (stop - start)
             postings += stop - start

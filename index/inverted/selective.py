@@ -6,6 +6,7 @@ import numpy as np
 
 from lexhound.index.inverted.accumulator import accumulate_flagged
 from lexhound.index.inverted.arguments import IndexArrays, Scratch, scaled
+from lexhound.index.inverted.blocks import bound_blocks
 from lexhound.index.inverted.candidates import LOOK_UP_COST, scoring_candidates
 from lexhound.index.inverted.query_lists import FACTOR, ORDER, START, STOP, TOP
 from lexhound.index.jit import Integer, kernel
@@ -20,19 +21,18 @@ SELECTIVE_SHARE = 16
 def add_flagged_lists(
     active: int,
     count: Integer,
-    threshold: Integer,
-    bound: Integer,
-    bound_factor: int,
+    thresholds: tuple[Integer, Integer, int],
     index: IndexArrays,
     scratch: Scratch,
-) -> tuple[int, Integer, Integer, Integer]:
+) -> tuple[int, Integer, Integer]:
     """Add the lists that decide to the scores of the `count` candidates, and drop those that cannot be among the best.
 
-    Returns how many lists are done, how many postings were read, the bound of the other lists, and how many candidates
-    are left.
+    thresholds: the score to exceed, the bound of all lists, and the bound factor. Returns how many lists are done, how
+    many postings were read, and how many candidates are left.
     """
     rows, impacts = index.rows, index.impacts
     lists, flags, accumulator, candidates = scratch.lists, scratch.flags, scratch.accumulator, scratch.candidates
+    threshold, bound, bound_factor = thresholds
     most = count * LOOK_UP_COST
     for c in range(count):
         flags[candidates[0, c]] = 1
@@ -47,6 +47,6 @@ def add_flagged_lists(
         postings_read += stop - start
         bound -= lists[TOP, at]
         done += 1
-    least = threshold + 1 - scaled(bound, bound_factor)
-    least = max(1, least) if done == active else least
-    return done, postings_read, bound, scoring_candidates(accumulator, flags, least, candidates, count)
+    bound_blocks(done, active, index, scratch)
+    count = scoring_candidates(count, (threshold, bound_factor), bool(done == active), scratch)
+    return done, postings_read, count

@@ -7,15 +7,17 @@ added up is MaxScore (Turtle and Flood, "Query evaluation: strategies and optimi
 
 1. Of each list the greatest impact in the window is known. `bound` is the most that the lists which have not been added
    up yet can give to one row. Lists are added up in the order of what each takes off the bound per posting, short lists
-   of heavy terms first, until the bound is .4 of the threshold, the k-th score so far. (At the whole of it a row in
+   of heavy terms first, until the bound is .47 of the threshold, the k-th score so far. (At the whole of it a row in
    none of the lists would be out, but of those in one of them most would still be in.)
-2. Rows whose score cannot exceed the threshold even with the whole bound are out. The others, some tens a window, get
-   what they lack list by list, the heaviest first, and drop out as the bound falls. A list is looked up for them, from
-   a guessed place on, or added up after all, whichever costs less; so a search never does much more than read all.
+2. Rows whose score cannot exceed the threshold even with the bound of their block (`blocks`) are out. The others, some
+   tens a window, get what they lack list by list, the heaviest first, and drop out as the bound falls. A list is looked
+   up for them, from a guessed place on, or added up after all, whichever costs less; so a search never does much more
+   than read all.
 
 In a window of few postings an exact search reads everything: that costs less than choosing.
 
-While the heap fills, in the first window, the k-th best of the partial scores serves as a threshold instead.
+While the heap fills, in the first window, the k-th best of the partial scores serves as a threshold instead, unless the
+search was given one.
 
 Approximate search scales the bound by a factor below 1, as no row attains all maxima at once (block-max pruning does
 the same with its alpha: Mallia, Suel and Tonellotto, "Faster learned sparse retrieval with block-max pruning", SIGIR
@@ -32,7 +34,8 @@ A run of rows is searched as if there were no others: windows without one are pa
 that reach beyond the run only the part within is read, found by binary search. The accumulator is touched, looked
 through and cleared only there.
 
-`maxscore`, `exhaustive` and `selective` are the three traversals of a window, one of which `_search_window` takes.
+`maxscore`, `selective` and, where all was added up, `accumulator.offer_scanned` are the three traversals of a window,
+one of which `_search_window` takes.
 
 The kernel trusts the directory (term starts, entries, their maxima), which is checksummed when an index is opened, and
 nothing else: whatever bytes stand in `rows` and `impacts`, it reads and writes inside its arrays, because the
@@ -47,10 +50,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexhound.index.inverted.accumulator import ACCUMULATOR_SIZE, CHUNK
+from lexhound.index.inverted.accumulator import ACCUMULATOR_SIZE, CHUNK, offer_scanned
 from lexhound.index.inverted.arguments import BatchArrays, IndexArrays, Limits, QueryArrays, Scratch, Window, scaled
+from lexhound.index.inverted.blocks import bound_blocks
 from lexhound.index.inverted.candidates import gather_allowed, scanned_candidates, touched_candidates
-from lexhound.index.inverted.exhaustive import offer_scanned
+from lexhound.index.inverted.format import BLOCK_BITS
 from lexhound.index.inverted.heap import drain, least_score, offer
 from lexhound.index.inverted.maxscore import add_lists, complete_candidates
 from lexhound.index.inverted.query_lists import (
@@ -75,7 +79,8 @@ class Workspace:
     def __init__(self) -> None:
         self._accumulator = np.zeros(ACCUMULATOR_SIZE, np.int32)
         self._flags = np.zeros(ACCUMULATOR_SIZE, np.uint8)
-        self._candidates = np.empty((2, ACCUMULATOR_SIZE), np.int32)
+        self._candidates = np.empty((3, ACCUMULATOR_SIZE), np.int32)
+        self._bounds = np.empty((ACCUMULATOR_SIZE >> BLOCK_BITS) + 1, np.int32)
 
     def scratch(self, terms: int, k: int) -> tuple[Any, ...]:
         """Return the fields of `Scratch` for queries of at most so many terms, and k hits."""
@@ -83,6 +88,7 @@ class Workspace:
             self._accumulator,
             self._flags,
             self._candidates,
+            self._bounds,
             np.empty((LIST_FIELDS, terms), np.int64),
             np.empty(terms, np.float64),
             np.empty(k, np.int64),
@@ -123,7 +129,8 @@ def _search_window(
     base = number << index.window_bits
     low, limit = max(0, limits.first - base), min(width, limits.stop - base)
     whole = low == 0 and (limit == width or limits.stop == index.n_rows)
-    active, postings, bound = enter_window(number, known, (low, limit, whole), index, scratch.lists, scratch.priorities)
+    bounds = low, limit, whole
+    active, postings, bound = enter_window(number, known, bounds, index, scratch.lists, scratch.priorities)
     # Windows ascend, so a row of this one that ties with the k-th hit comes after it.
     threshold = max(above, least_score(scratch.heap)) if size == len(scratch.heap) else above
     if scaled(bound, factor) <= threshold:
@@ -141,25 +148,27 @@ def _search_window(
             return size
         selective = bool(count <= most)
     order_by(scratch.priorities[:active], scratch.lists[ORDER, :active])
+    stats[2] += 1
 
     if selective:
-        done, postings_read, bound, count = add_flagged_lists(active, count, threshold, bound, factor, index, scratch)
+        done, postings_read, count = add_flagged_lists(active, count, (threshold, bound, factor), index, scratch)
         stats[0] += postings_read
     else:
-        done, postings_read, bound, threshold = add_lists(window, size, threshold, bound, factor, index, scratch)
+        sums = threshold, bound, factor
+        done, postings_read, threshold = add_lists(window, size, bool(above == 0), sums, index, scratch)
         stats[0] += postings_read
         if done == active and postings_read * _SPARSE_SHARE >= span:
             # A whole chunk, also of narrower windows: what damaged rows left beyond the end is cleared with it.
             scores = scratch.accumulator[: max(width, CHUNK)]
             return offer_scanned(scores, threshold, window, scratch.heap, size, stats)
-        least = max(1, threshold + 1 - scaled(bound, factor))
+        bound_blocks(done, active, index, scratch)
         if postings_read * _SPARSE_SHARE < span:
-            count = touched_candidates(done, scratch.lists, index.rows, scratch.accumulator, least, window, candidates)
+            count = touched_candidates(done, index.rows, (threshold, factor), window, scratch)
         else:
-            count = scanned_candidates(scratch.accumulator[:width], least, window, candidates)
+            count = scanned_candidates(scratch.accumulator[:width], (threshold, factor), window, scratch)
 
     if done < active and count > 0:
-        thresholds = (threshold, bound, factor, selective)
+        thresholds = (threshold, factor, selective)
         count, threshold = complete_candidates(done, window, count, thresholds, size, index, scratch, stats)
     for c in range(count):
         score = np.int64(candidates[1, c])
@@ -182,9 +191,8 @@ def search_windows(
     """Find the best k rows for a query; return how many there are. O(postings of its terms + rows), mostly less.
 
     The fields of `QueryArrays`, `IndexArrays`, `Limits` and `Scratch`, whose heap gives k. rows: int64[k], scores:
-    float64[k]: written, rows as counted from the first of the run. stats: int64[2], incremented by the postings read
-    and by the rows that were good enough to be
-    offered to the heap.
+    float64[k]: written, rows as counted from the first of the run. stats: int64[3], incremented by the postings
+    read, by the rows that were good enough to be offered to the heap, and by the windows whose lists were read.
     """
     vector, arrays, named_limits, named_scratch = (
         QueryArrays(*query),
@@ -192,7 +200,7 @@ def search_windows(
         Limits(*limits),
         Scratch(*scratch),
     )
-    known = look_up(arrays.terms, arrays.entry_starts, vector.terms, vector.weights, named_scratch.lists)
+    known = look_up(arrays, vector.terms, vector.weights, named_scratch.lists)
     if named_limits.first > 0 or named_limits.stop < arrays.n_rows:
         ends = named_limits.first >> arrays.window_bits, (named_limits.stop - 1) >> arrays.window_bits
         keep_windows(known, arrays.entry_windows, named_scratch.lists, ends[0], ends[1])

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from lexhound.index import InvertedIndex, Query, build_inverted, compiling, read_ahead, warm, warming
 from lexhound.index.array_files import ArrayDirectory
-from lexhound.index.inverted import exhaustive, traversal
+from lexhound.index.inverted import accumulator, traversal
 from lexhound.index.inverted.traversal import search_windows
 from lexhound.index.jit import kernel
 
@@ -83,7 +83,7 @@ def test_one_compiled_kernel_serves_memory_and_disk(wide, tmp_path):
         index.search_many([query], 10)
     assert len(search_windows.compiled.signatures) == compiled
     # The phases of a long kernel are compiled as parts of it and not once more by themselves.
-    for phase in (traversal._search_window, exhaustive.offer_scanned):
+    for phase in (traversal._search_window, accumulator.offer_scanned):
         assert phase.compiled.targetoptions["inline"] == "always"
         assert phase.compiled.signatures == []
 

@@ -38,6 +38,19 @@ class RankedRows:
         )
 
 
+def joined(rankings: Sequence[RankedRows]) -> RankedRows:
+    """Return some rankings, of at least one query, one after the other."""
+    if len(rankings) == 1:
+        return rankings[0]
+    return RankedRows(
+        np.concatenate([ranked.parts for ranked in rankings]),
+        np.concatenate([ranked.rows for ranked in rankings]),
+        np.concatenate([ranked.internal_ids for ranked in rankings]),
+        np.concatenate([ranked.scores for ranked in rankings]),
+        np.concatenate([ranked.documents for ranked in rankings]),
+    )
+
+
 def ranked_parts(snapshot: Snapshot, found: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> RankedRows:
     """Return rows and scores of each part, one part after the other."""
     segments = [view.segment for view in snapshot.segments]

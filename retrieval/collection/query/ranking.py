@@ -54,10 +54,9 @@ def sparse_scorer(query: Query) -> Scorer:
     """Return what scores rows by the inverted index: those with a term of the query."""
 
     def score(view: SegmentView, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        mask = np.zeros(view.segment.n_rows, np.bool_)
-        mask[rows] = True
-        top = view.segment.index.search(query, len(rows), allowed=mask)
-        return top.rows, top.scores
+        scores = view.segment.index.score_rows(query, rows)
+        found = scores > 0
+        return rows[found], scores[found]
 
     return score
 

@@ -146,26 +146,40 @@ class Segment:
 
     def rows_of_documents(self, documents: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows of some documents (ascending), ascending, and whose they are: places in `documents`."""
-        if self.passages is None:
-            first = np.searchsorted(self.internal_ids, documents)
-            counts = np.searchsorted(self.internal_ids, documents, side="right") - first
-        else:
-            first = self._first_from(documents)
-            counts = self._first_from(documents + 1) - first
+        first = np.searchsorted(self.internal_ids, documents)
+        counts = self._count_from(first, documents)
         owners = np.repeat(np.arange(len(documents)), counts)
         rows = np.arange(len(owners)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
         return rows, owners
 
-    def _first_from(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return for each document the first row that is of it or of a later one: a binary search."""
-        low, high = np.zeros(len(documents), np.int64), np.full(len(documents), self.n_rows, np.int64)
-        while (low < high).any():
-            middle = (low + high) // 2
-            before = self.documents_of(np.minimum(middle, self.n_rows - 1)) < documents
-            searching = low < high
-            low = np.where(searching & before, middle + 1, low)
-            high = np.where(searching & ~before, middle, high)
-        return low
+    def count_rows(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many rows some documents (ascending) have: int64[n]."""
+        return self._count_from(np.searchsorted(self.internal_ids, documents), documents)
+
+    def _count_from(self, first: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many of the rows from the first ones on, none of which is of an earlier document, are theirs."""
+        counts = self._is_of(first, documents).astype(np.int64)
+        if self.passages is None:
+            return counts
+        # Few documents have several rows; their ends are found by steps that double, then by halves.
+        several = np.flatnonzero(self._is_of(first + 1, documents))
+        low, own = first[several] + 1, documents[several]
+        step = np.ones(len(several), np.int64)
+        while (further := self._is_of(low + step, own)).any():
+            low, step = np.where(further, low + step, low), np.where(further, 2 * step, step)
+        while (step > 1).any():
+            step = np.maximum(step >> 1, 1)
+            low = np.where(self._is_of(low + step, own), low + step, low)
+        counts[several] = low + 1 - first[several]
+        return counts
+
+    def _is_of(self, rows: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each row is there and is of the document beside it."""
+        inside = rows < self.n_rows
+        if not self.n_rows:
+            return inside
+        own: NDArray[np.bool_] = inside & (self.documents_of(np.minimum(rows, self.n_rows - 1)) == documents)
+        return own
 
     def passage_of(self, row: int) -> int:
         """Return the number of a row among the passages of its document."""

@@ -54,6 +54,7 @@ def warm() -> None:
     index.document_frequencies(query.terms, everything)
     index.matching(query.terms)
     index.contributions(0, query)
+    index.score_rows(query, np.zeros(1, np.int64))
 
 
 def _postings() -> Postings:

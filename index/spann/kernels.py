@@ -273,6 +273,8 @@ def scan(
     """
     postings, query = Postings(*all_postings), ScanQuery(*scan_query)
     limits, scratch = ScanLimits(*scan_limits), ScanScratch(*scan_scratch)
+    # Into fields themselves nothing must be stored: where Numba inlines, such stores get lost
+    # (findings/numba-inlined-overload-store.sh).
     counters, anchor = scratch.counters, scratch.anchor
     sums = np.empty(BLOCK, np.uint16)
     all_bytes, stamps, stamp = postings.bytes, scratch.stamps, scratch.stamp

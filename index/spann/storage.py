@@ -1,4 +1,4 @@
-"""The two data files of a clustered index: postings in pages, and the exact copy of the vectors.
+"""The two data files of a clustered index: postings, and the exact copy of the vectors.
 
 Searches read them mapped: what they touch is in the page cache, which the system takes back when it needs the memory.
 """

@@ -111,7 +111,7 @@ def _balanced(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     branches = distances.shape[1]
     share = len(distances) / branches
     two = np.partition(distances, 1, axis=1)[:, :2]
-    step = float((two[:, 1] - two[:, 0]).mean()) / 2
+    step = float((two[:, 1] - two[:, 0]).mean(dtype=np.float64)) / 2
     penalty = np.zeros(branches, np.float32)
     for _ in range(_BALANCING_ROUNDS):
         sizes = np.bincount(labels, minlength=branches)

@@ -214,6 +214,8 @@ class ClusteredIndex:
             effort = self.calibration.effort(aim, k)
             if aim == 1 or np.isinf(effort.doubt) or _MANY * k >= self.n_rows:
                 return None
+        elif effort == Effort.everything():  # the scores of a scan are float32 sums, which may have close ones swapped
+            return None
         return self._searcher, effort
 
     def _mask(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:

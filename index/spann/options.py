@@ -92,5 +92,5 @@ class Effort:
 
     @classmethod
     def everything(cls) -> Effort:
-        """Read every posting and every vector: the exact result."""
+        """Compare every vector, and read no posting: the exact result."""
         return cls(1 << 40, float("inf"), float("inf"))

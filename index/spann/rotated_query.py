@@ -12,9 +12,15 @@ from lexhound.index.spann.block_sums import PATTERNS, fill_tables
 from lexhound.index.spann.geometry import Geometry
 from lexhound.index.spann.rotation import Rotation, rotate
 
+_SHORTEST, _LONGEST = 1e-18, 1e18  # lengths of queries whose products with vectors fit into float32
+
 
 class RotatedQuery(NamedTuple):
-    """A query, float32[d], its length, and its tables: see `block_sums.fill_tables`."""
+    """A query, float32[d], its length, and its tables: see `block_sums.fill_tables`.
+
+    A query that is longer than 1e18 or shorter than 1e-18 is one of about length 1 here, times a power of two: in
+    float32 its products with vectors would be infinite, or zeros. Which rows are the best for it is the same.
+    """
 
     values: NDArray[np.float32]
     norm: float
@@ -32,6 +38,8 @@ class RotatedQuery(NamedTuple):
         tables = np.empty((2 * -(-len(query) // 8), 2 * PATTERNS), np.uint8)
         point = np.zeros(geometry.centroid_dimension, np.float32)
         norm, scale, unit, offset = _prepare(rotation.flips, frozen(query), geometry.scale, point, tables)
+        if norm and not _SHORTEST <= norm <= _LONGEST:
+            return cls.of(np.ldexp(query, -int(np.frexp(norm)[1])), geometry, rotation)
         return cls(frozen(query), norm, scale, frozen(point), frozen(tables), unit, offset)
 
 

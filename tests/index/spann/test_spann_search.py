@@ -15,7 +15,8 @@ from spann_collections import best, clustered, similarities, unit
 
 from lexhound.index.spann import ClusteredIndex, Effort, SpannOptions, build_clustered
 
-EVERYTHING = Effort.everything()
+EVERYTHING = Effort(1 << 30, doubt=float("inf"))
+"""Every posting and every vector, by a scan; `Effort.everything()` compares all rows instead."""
 TINY = SpannOptions(posting_limit=6, vectors_per_centroid=3, calibration_queries=4, graph_from=8)
 
 
@@ -36,6 +37,28 @@ def test_everything_probed_is_exact(built):
         top = index.search(query, 20, effort=EVERYTHING)
         assert top.rows.tolist() == best(scores, 20)
         np.testing.assert_allclose(top.scores, scores[top.rows], rtol=1e-6, atol=1e-6)
+
+
+def test_everything_is_exact_where_scores_differ_by_less_than_float32_tells(tmp_path):
+    draw = np.random.default_rng(2)
+    vectors = (unit(draw.standard_normal((1, 64))) * (1 + 1e-7 * draw.standard_normal((1000, 64)))).astype(np.float32)
+    index = build_clustered(tmp_path / "index", vectors)
+    for query in clustered(5, 64, seed=1):
+        top, work = index.search_with_work(query, 10, effort=Effort.everything())
+        exact = index.flat.search(query, 10)
+        assert top.rows.tolist() == exact.rows.tolist()
+        assert work == (0, 0, 1000, 256_000)
+
+
+@pytest.mark.parametrize("times", [1e-8, 1, 9e17])
+def test_the_length_of_a_query_does_not_matter(tmp_path, times):
+    vectors = unit(clustered(1500, 16)) * np.float32(times)
+    index = build_clustered(tmp_path / "index", vectors, SpannOptions(calibration_queries=40))
+    for length in (3e38, 1e25, 1e-25, 1e-38):
+        for query in unit(clustered(5, 16, seed=5)) * np.float32(length):
+            exact = index.flat.search(query, 10).rows.tolist()
+            assert index.search(query, 10, effort=EVERYTHING).rows.tolist() == exact
+            assert len(set(exact) & set(index.search(query, 10, effort=Effort(1 << 30)).rows.tolist())) >= 8
 
 
 def read(index, queries, **how):

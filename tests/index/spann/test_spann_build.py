@@ -150,6 +150,13 @@ def test_the_memory_budget_is_kept(tmp_path):
         build_clustered(tmp_path / "no", vectors, SpannOptions(memory_budget=1500))
 
 
+def test_any_of_equal_rows_is_as_good_where_recall_is_measured(tmp_path):
+    vectors = unit(np.concatenate([np.tile(clustered(1, 16), (1000, 1)), clustered(500, 16, seed=1)]))
+    index = build_clustered(tmp_path / "index", vectors, SpannOptions(calibration_queries=80))
+    measured = [setting.measured for setting in index.calibration.settings if setting.depth == 10]
+    assert min(measured) > 0.8
+
+
 def test_the_calibration_is_kept_in_the_header(tmp_path):
     vectors = clustered(500, 8)
     options = SpannOptions(calibration_queries=20, recall=0.9)

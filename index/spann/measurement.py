@@ -12,6 +12,7 @@ from lexhound.index.spann.search import Searcher
 
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 _MARGIN = 0.3  # of what is missing to 1: sampled queries are few, and codes are coarser than vectors
+_SHORTEST = 1e-18  # squares of shorter vectors are about zero in float32
 
 
 def calibrate(
@@ -28,6 +29,8 @@ def calibrate(
     """
     count = 2 * options.calibration_queries
     if flat.n_rows < 2 or count == 0 or queries is None or len(queries) < 2:
+        return Calibration(0, ())
+    if searcher.geometry.radius < _SHORTEST:  # nothing can be measured, so searches compare all rows
         return Calibration(0, ())
     draw = np.random.default_rng(options.seed)
     queries = queries[np.sort(draw.choice(len(queries), min(count, len(queries)), replace=False))]

@@ -61,6 +61,12 @@ def test_the_length_of_a_query_does_not_matter(tmp_path, times):
             assert len(set(exact) & set(index.search(query, 10, effort=Effort(1 << 30)).rows.tolist())) >= 8
 
 
+def test_vectors_too_short_to_measure_are_all_compared(tmp_path):
+    index = build_clustered(tmp_path / "index", unit(clustered(1500, 16)) * np.float32(1e-25))
+    for query in clustered(5, 16, seed=5):
+        assert index.search(query, 10).rows.tolist() == index.flat.search(query, 10).rows.tolist()
+
+
 def read(index, queries, **how):
     """The mean number of codes that a search reads."""
     return np.mean([index.search_with_work(query, 10, **how)[1].codes_read for query in queries])

@@ -36,7 +36,7 @@ class SpannOptions:
     """Vectors in a posting, at most."""
     recall: float = 0.95
     """The recall that a search aims at when it names none."""
-    graph_from: int = 16_384
+    graph_from: int = 8_192
     """Centroids from which on a build finds the nearest ones by a graph; fewer are all compared."""
     graph_links: int = 16
     graph_effort: int = 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lexhound.core.progress import Pace, no_pace
 from lexhound.index.jit import frozen
 from lexhound.index.spann.centroid_kernels import choose
-from lexhound.index.spann.clustering import halves
+from lexhound.index.spann.clustering import faiss_library, faiss_threads, halves
 from lexhound.index.spann.options import SpannOptions
 
 _CHUNK = 1 << 14
@@ -20,6 +20,24 @@ class Nearest(Protocol):
     """Something that finds the nearest centroids: `CentroidIndex` or `Graph`."""
 
     def nearest(self, queries: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+
+
+class Graph:
+    """A graph over many centroids: HNSW (Malkov & Yashunin, TPAMI 2020), which faiss holds. Searches need none."""
+
+    def __init__(self, points: NDArray[np.float32], links: int, effort: int) -> None:
+        """Build the graph of float32[n, d]. Deterministic: one thread inserts the points in order."""
+        self._index: Any = faiss_library().IndexHNSWFlat(points.shape[1], links)
+        self._index.hnsw.efConstruction = effort
+        with faiss_threads(1):
+            self._index.add(points)
+
+    def nearest(self, queries: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the `count` nearest points of each query, -1 where the graph finds fewer, and squared distances."""
+        faiss = faiss_library()
+        parameters = faiss.SearchParametersHNSW(efSearch=max(count + count // 2, 32))
+        distances, numbers = self._index.search(np.ascontiguousarray(queries), count, params=parameters)
+        return numbers, distances
 
 
 def assign(

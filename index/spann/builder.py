@@ -16,12 +16,11 @@ from lexhound.core.progress import OnStep, Stage
 from lexhound.index.array_files import create_file, write_all
 from lexhound.index.dense.flat import FlatIndex
 from lexhound.index.errors import IndexStorageError
-from lexhound.index.spann.assignment import assign, limit_postings
+from lexhound.index.spann.assignment import Graph, assign, limit_postings
 from lexhound.index.spann.block_sums import BLOCK
 from lexhound.index.spann.centroids import CentroidIndex
 from lexhound.index.spann.clustering import hierarchical_centroids
 from lexhound.index.spann.geometry import Geometry
-from lexhound.index.spann.graph import Graph
 from lexhound.index.spann.measurement import calibrate
 from lexhound.index.spann.options import SpannOptions
 from lexhound.index.spann.rotation import Rotation

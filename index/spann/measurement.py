@@ -36,12 +36,14 @@ def calibrate(
     queries = queries[np.sort(draw.choice(len(queries), min(count, len(queries)), replace=False))]
     half = len(queries) // 2
     settings: list[Setting] = []
+    most = min(len(searcher.tables.centroids), 2 * _STEPS[-1])
+    # A search of fewer postings reads the first of the same order, so one order does for all steps and depths.
+    orders = [searcher.order_of(query, most) for query in queries[:half]]
     for depth in DEPTHS:
         truth = _neighbours(flat.vectors, queries, min(depth, flat.n_rows - 1))
-        most = len(searcher.tables.centroids)
         encounters = [
-            _encounters(searcher, queries[:half], truth[:half], assigned, step)
-            for step in [*(step for step in _STEPS if step < most), min(most, 2 * _STEPS[-1])]
+            _encounters(searcher.tables.counts, orders, truth[:half], assigned, step)
+            for step in [*(step for step in _STEPS if step < most), most]
         ]
         for target in RECALLS:
             aim = target + _MARGIN * (1 - target)
@@ -63,21 +65,23 @@ def _neighbours(vectors: NDArray[np.float32], queries: NDArray[np.float32], coun
 
 
 def _encounters(
-    searcher: Searcher,
-    queries: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    orders: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
     truth: NDArray[np.int64],
     assigned: NDArray[np.int64],
     postings: int,
 ) -> Encounters:
-    """Return where the true neighbours turn up in so many postings."""
-    counts = searcher.tables.counts
-    found = [searcher.order_of(query, postings) for query in queries]
-    numbers, distances = np.array([order for order, _ in found]), np.array([apart for _, apart in found])
+    """Return where the true neighbours turn up in so many postings.
+
+    counts: the codes of each; orders: of each query, as of `Searcher.order_of`.
+    """
+    numbers = np.array([order[:postings] for order, _ in orders])
+    distances = np.array([apart[:postings] for _, apart in orders])
     with np.errstate(invalid="ignore", divide="ignore"):
         near = np.where(distances <= distances[:, :1], 1.0, distances / distances[:, :1])
     ratio_of = np.full(len(counts) + 1, np.inf)  # the last one stands for no posting
     ratios = np.empty(truth.shape)
-    for i in range(len(queries)):
+    for i in range(len(numbers)):
         ratio_of[numbers[i]] = near[i]
         ratio_of[-1] = np.inf
         ratios[i] = ratio_of[assigned[truth[i]]].min(axis=1)

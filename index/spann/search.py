@@ -42,9 +42,7 @@ _LEAST_SEEN = 1 << 12
 # With so few rows left by a filter their vectors are read outright: postings would be full of others.
 _DIRECT_ROWS = 512
 
-
-_LIKELY = 2
-
+_LIKELY = 2  # times as many estimates as rows are kept say, before the disk is asked, which vectors will be read
 _OPENED = 10  # times as many vectors as are kept are read, or fewer
 _SPARE = 4  # rows beyond k that are scored again in float64: float32 may have them in another order
 

@@ -14,12 +14,11 @@ from spann_collections import clustered, unit
 
 from lexhound.index.errors import IndexStorageError
 from lexhound.index.spann import ClusteredIndex, Effort, SpannOptions, build_clustered
-from lexhound.index.spann.assignment import assign, limit_postings
+from lexhound.index.spann.assignment import Graph, assign, limit_postings
 from lexhound.index.spann.calibration import Calibration, Setting
 from lexhound.index.spann.centroids import CentroidIndex
 from lexhound.index.spann.clustering import faiss_threads, halves, hierarchical_centroids
 from lexhound.index.spann.geometry import Geometry
-from lexhound.index.spann.graph import Graph
 from lexhound.index.spann.rotated_query import RotatedQuery
 from lexhound.index.spann.rotation import Rotation
 

@@ -34,13 +34,21 @@ class SearchStats:
     Attributes:
         postings_read: how many.
         rows_scored: rows whose score was good enough to be offered to the heap of the best k.
-        windows_entered: of an inverted index: windows whose lists were read. Others cannot hold a hit, or no row of
-            them passes the filter.
+        windows_entered: of an inverted index: windows whose lists were read by kernels. Others cannot hold a hit, or no
+            row of them passes the filter.
     """
 
     postings_read: int
     rows_scored: int
     windows_entered: int = 0
+
+    def __add__(self, other: SearchStats) -> SearchStats:
+        """Return the work of both."""
+        return SearchStats(
+            self.postings_read + other.postings_read,
+            self.rows_scored + other.rows_scored,
+            self.windows_entered + other.windows_entered,
+        )
 
     @property
     def documents_scored(self) -> int:

@@ -56,7 +56,7 @@ class ClauseCandidates:
     @property
     def stats(self) -> SearchStats:
         """The work so far."""
-        return SearchStats(self._ranked.postings_read + self._evaluation.postings_read, self._ranked.rows_scored)
+        return self._ranked + SearchStats(self._evaluation.postings_read, 0)
 
     def best(self, depth: int) -> RankedRows:
         """Return the best `depth` of them."""
@@ -96,9 +96,7 @@ class ClauseCandidates:
         if self._matches.extra is not None:
             return self._all(masks).at(np.arange(min(depth, _count(masks))))
         ranked, stats = rank(self._snapshot, self.query, depth, masks, group=False)
-        self._ranked = SearchStats(
-            self._ranked.postings_read + stats.postings_read, self._ranked.rows_scored + stats.rows_scored
-        )
+        self._ranked += stats
         if len(ranked.rows) < depth:
             ranked = self._with_others(ranked, masks, depth)
         return replace(ranked, scores=ranked.scores + self._matches.constant)

@@ -72,7 +72,7 @@ class SparseCandidates:
     def best(self, depth: int) -> RankedRows:
         """Return the best `depth` of them, nearly so where the request has a recall below 1."""
         ranked, stats = rank(self._snapshot, self._query, depth, self._allowed, self._recall, group=self._group)
-        self.stats = _added(self.stats, stats)
+        self.stats += stats
         return ranked
 
     def within(self, masks: Masks) -> RankedRows:
@@ -80,7 +80,7 @@ class SparseCandidates:
         rows = sum(int(np.count_nonzero(mask)) for mask in masks)
         chosen = with_passages(self._snapshot, masks) if self._group else masks
         ranked, stats = rank(self._snapshot, self._query, max(1, rows), chosen, group=self._group)
-        self.stats = _added(self.stats, stats)
+        self.stats += stats
         return ranked
 
     def matching(self) -> Masks:
@@ -90,7 +90,7 @@ class SparseCandidates:
             for view, allowed in zip(self._snapshot.segments, self._allowed, strict=True):
                 check_deadline()
                 mask, read = view.segment.index.matching(self._query.terms, allowed)
-                self.stats = _added(self.stats, SearchStats(read, 0))
+                self.stats += SearchStats(read, 0)
                 masks.append(mask)
             self._matching = one_a_document(self._snapshot, masks) if self._group else masks
         return self._matching
@@ -126,7 +126,7 @@ class DenseCandidates:
     def best(self, depth: int) -> RankedRows:
         """Return the nearest `depth`, nearly so where vectors are clustered and the recall is not 1."""
         ranked, stats = rank_dense(self._snapshot, self._vector, depth, self._allowed, self._recall, group=self._group)
-        self.stats = _added(self.stats, stats)
+        self.stats += stats
         return ranked
 
     def within(self, masks: Masks) -> RankedRows:
@@ -239,7 +239,3 @@ def _only(ranked: RankedRows, masks: Masks) -> RankedRows:
         in_part = ranked.parts == number
         kept[in_part] = mask[ranked.rows[in_part]]
     return ranked.at(np.flatnonzero(kept))
-
-
-def _added(one: SearchStats, other: SearchStats) -> SearchStats:
-    return SearchStats(one.postings_read + other.postings_read, one.rows_scored + other.rows_scored)

@@ -51,8 +51,7 @@ def rank_hybrid(
     """Return the candidates of a query with their fused scores; with `group` False passages, not documents."""
     lexical, read = rank(snapshot, query, fusion.depth, allowed, recall, group=group)
     near, scored = rank_dense(snapshot, vector, fusion.depth, allowed, recall or CANDIDATE_RECALL, group=group)
-    stats = SearchStats(read.postings_read, read.rows_scored + scored.rows_scored)
-    return _fused(snapshot, query, vector, (lexical, near), fusion, group=group), stats
+    return _fused(snapshot, query, vector, (lexical, near), fusion, group=group), read + scored
 
 
 def rank_hybrid_many(

@@ -44,7 +44,7 @@ def rank(
     def search(fetch: int) -> RankedRows:
         nonlocal total
         ranked, stats = _rank(snapshot, query, fetch, allowed, recall)
-        total = SearchStats(total.postings_read + stats.postings_read, total.rows_scored + stats.rows_scored)
+        total += stats
         return ranked
 
     return group_one(snapshot, depth, search, sparse_scorer(query), SPARSE), total
@@ -81,7 +81,7 @@ def _rank(
             bound_factor=index.recall_calibration.factor_for(recall),
             at_least=floor.score,
         )
-        stats = SearchStats(stats.postings_read + part_stats.postings_read, stats.rows_scored + part_stats.rows_scored)
+        stats += part_stats
         if len(rankings) > 1:
             floor.raise_by(rankings[i])
     return merge_ranked(snapshot, rankings, depth), stats
